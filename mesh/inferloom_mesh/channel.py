@@ -1,0 +1,28 @@
+"""gRPC channels, built the same way in every client."""
+
+import grpc
+
+from inferloom_mesh.net import Address
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A peer that vanished without closing its connection is noticed within 15 s even between calls.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A service that restarts is found again within about a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_retries", 0),  # retrying is the router's decision
+)
+
+
+def open_channel(address: Address | str) -> grpc.aio.Channel:
+    """Open a channel to ``host:port``. It connects at the first call."""
+    # Own subchannels per channel: a connection in back-off is not shared between unrelated clients.
+    options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+    return grpc.aio.insecure_channel(str(address), options=options)

@@ -1,0 +1,119 @@
+"""The one error table: every way a request can fail, in the words of each face.
+
+A component raises :class:`InferloomError` with a :class:`Reason`; ``status`` turns it into a gRPC status
+and back, and the gateway renders it as an OpenAI error object. Nothing else decides a status code.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import grpc
+
+
+class Reason(StrEnum):
+    """Why a request failed: the ``reason`` of ``google.rpc.ErrorInfo``."""
+
+    INVALID_ARGUMENT = "INVALID_ARGUMENT"
+    CONTEXT_LENGTH_EXCEEDED = "CONTEXT_LENGTH_EXCEEDED"
+    UNSUPPORTED_PARAMETER = "UNSUPPORTED_PARAMETER"
+    UNSUPPORTED_TASK = "UNSUPPORTED_TASK"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    INVALID_API_KEY = "INVALID_API_KEY"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
+    SERVER_OVERLOADED = "SERVER_OVERLOADED"
+    NO_WORKER = "NO_WORKER"
+    WORKER_LOST = "WORKER_LOST"
+    TIMEOUT = "TIMEOUT"
+    UNIMPLEMENTED = "UNIMPLEMENTED"
+    SERVER_ERROR = "SERVER_ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one reason is called on each face.
+
+    ``code`` is None where OpenAI's own API leaves it null.
+    """
+
+    grpc: grpc.StatusCode
+    http: int
+    type: str
+    code: str | None
+
+
+_CALLER = "invalid_request_error"
+_SERVER = "server_error"
+_Code = grpc.StatusCode
+
+TABLE: dict[Reason, Row] = {
+    Reason.INVALID_ARGUMENT: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, None),
+    Reason.CONTEXT_LENGTH_EXCEEDED: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, "context_length_exceeded"),
+    Reason.UNSUPPORTED_PARAMETER: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, "unsupported_parameter"),
+    Reason.UNSUPPORTED_TASK: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, "unsupported_task"),
+    Reason.REQUEST_TOO_LARGE: Row(_Code.INVALID_ARGUMENT, 413, _CALLER, "request_too_large"),
+    Reason.UNSUPPORTED_MEDIA_TYPE: Row(_Code.INVALID_ARGUMENT, 415, _CALLER, "unsupported_media_type"),
+    Reason.INVALID_API_KEY: Row(_Code.UNAUTHENTICATED, 401, _CALLER, "invalid_api_key"),
+    Reason.PERMISSION_DENIED: Row(_Code.PERMISSION_DENIED, 403, _CALLER, "permission_denied"),
+    Reason.NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "not_found"),
+    Reason.METHOD_NOT_ALLOWED: Row(_Code.UNIMPLEMENTED, 405, _CALLER, "method_not_allowed"),
+    Reason.MODEL_NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "model_not_found"),
+    Reason.ALREADY_EXISTS: Row(_Code.ALREADY_EXISTS, 409, _CALLER, "already_exists"),
+    Reason.RATE_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "rate_limit_error", "rate_limit_exceeded"),
+    Reason.SERVER_OVERLOADED: Row(_Code.UNAVAILABLE, 503, _SERVER, "server_overloaded"),
+    Reason.NO_WORKER: Row(_Code.UNAVAILABLE, 503, _SERVER, "no_worker"),
+    Reason.WORKER_LOST: Row(_Code.UNAVAILABLE, 503, _SERVER, "worker_lost"),
+    Reason.TIMEOUT: Row(_Code.DEADLINE_EXCEEDED, 504, _SERVER, "timeout"),
+    Reason.UNIMPLEMENTED: Row(_Code.UNIMPLEMENTED, 501, _CALLER, "unimplemented"),
+    Reason.SERVER_ERROR: Row(_Code.INTERNAL, 500, _SERVER, "server_error"),
+}
+
+
+class InferloomError(Exception):
+    """A request failed for a reason its caller should be told.
+
+    Args:
+        reason: The row of the error table.
+        message: One sentence for the caller; it names values, never internals.
+        param: The request field at fault, in dotted protobuf names, such as ``sampling.top_p``.
+        retry_after: Seconds after which another try is sensible; for reasons about capacity.
+    """
+
+    def __init__(
+        self, reason: Reason, message: str, *, param: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+    @property
+    def row(self) -> Row:
+        """This error's row of the table."""
+        return TABLE[self.reason]
+
+
+def invalid(param: str, message: str) -> InferloomError:
+    """The error for a malformed or out-of-range field."""
+    return InferloomError(Reason.INVALID_ARGUMENT, message, param=param)
+
+
+def unsupported(param: str, message: str | None = None) -> InferloomError:
+    """The error for a field that is known and not supported here."""
+    return InferloomError(Reason.UNSUPPORTED_PARAMETER, message or f"{param} is not supported.", param=param)
+
+
+def overloaded(message: str, retry_after: float = 1.0) -> InferloomError:
+    """The error for a full queue."""
+    return InferloomError(Reason.SERVER_OVERLOADED, message, retry_after=retry_after)
+
+
+def server_error() -> InferloomError:
+    """The error for a fault of our own, which shows no internals."""
+    return InferloomError(Reason.SERVER_ERROR, "The server had an internal error.")

@@ -1,0 +1,38 @@
+"""Addresses."""
+
+import re
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_FORM = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
+
+
+class Address(NamedTuple):
+    """A host and a TCP port, written ``host:port`` (IPv6 as ``[::1]:7000``)."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``host:port``.
+
+        Raises:
+            ValueError: The text has another form, or the port is over 65535.
+        """
+        match = _FORM.fullmatch(text)
+        if match is None or int(match["port"]) > 65535:
+            raise ValueError(f"{text!r} is not an address of the form host:port")
+        return cls(match["host"], int(match["port"]))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def _read(value: object) -> object:
+    return Address.parse(value) if isinstance(value, str) else value
+
+
+AddressField = Annotated[Address, BeforeValidator(_read), PlainSerializer(str)]
+"""An :class:`Address` in a settings object, read from ``host:port``."""

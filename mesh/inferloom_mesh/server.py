@@ -1,0 +1,75 @@
+"""gRPC servers, built the same way in every service."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from inferloom_mesh.interceptor import StatusInterceptor
+from inferloom_mesh.net import Address
+
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""Largest request or response, in bytes: 2048 vectors of 1024 numbers take 8 MiB."""
+
+MAX_CONCURRENT_STREAMS = 4096
+"""Calls that one connection may have open. Past it a client's calls wait in its own queue, so it is far
+above what a worker runs at once: the worker's bounded queue is where overload is answered."""
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+    ("grpc.so_reuseport", 0),  # a second service on the same port must fail, not share it
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+@dataclass(slots=True)
+class Server:
+    """A gRPC server with health and reflection, and the health of what it serves."""
+
+    grpc: grpc.aio.Server
+    health: health.aio.HealthServicer
+    services: tuple[str, ...]
+
+    async def listen(self, address: Address) -> Address:
+        """Bind and start; return the address with the port that the system chose for port 0.
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        try:
+            port = self.grpc.add_insecure_port(str(address))
+        except RuntimeError as failure:
+            raise OSError(f"cannot listen on {address}: is another process using it?") from failure
+        await self.grpc.start()
+        return Address(address.host, port)
+
+    async def set_serving(self, serving: bool) -> None:
+        """Set the health of the server as a whole and of each service."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in ("", *self.services):
+            await self.health.set(name, status)
+
+    async def stop(self, grace: float) -> None:
+        """Stop accepting, wait up to ``grace`` seconds for running calls, then end them."""
+        await self.health.enter_graceful_shutdown()
+        await self.grpc.stop(grace)
+
+
+def build_server(services: Sequence[str]) -> Server:
+    """Make a server that will serve ``services`` (full names), not serving until told to.
+
+    The caller adds its servicers to ``.grpc`` before it listens.
+    """
+    server = grpc.aio.server(interceptors=[StatusInterceptor()], options=OPTIONS)
+    checker = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    return Server(server, checker, tuple(services))

@@ -1,0 +1,57 @@
+"""Settings: flag over environment over file, read once into a frozen object.
+
+Every setting has one name: ``worker_timeout_s`` is ``INFERLOOM_WORKER_TIMEOUT_S`` in the environment and
+``worker_timeout_s`` in ``inferloom.toml``. Each service declares a subclass with the names it reads, so a
+shared file may hold names that belong to another service.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from inferloom_mesh.net import Address, AddressField
+
+CONFIG_VARIABLE = "INFERLOOM_CONFIG"
+"""Environment variable that names the settings file; ``./inferloom.toml`` without it."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every service can be told. Raises pydantic's ValidationError for a value that is out of range."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="INFERLOOM_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    registry: AddressField = Address("127.0.0.1", 7000)
+    """Where the registry is."""
+
+    log_level: str = "info"
+    """Least severe log lines that are written: debug, info, warning or error."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags, environment, file."""
+        assert isinstance(init_settings, InitSettingsSource)
+        assert isinstance(env_settings, EnvSettingsSource)
+        file = Path(os.environ.get(CONFIG_VARIABLE, "inferloom.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+
+def given(**flags: object) -> dict[str, object]:
+    """Drop the flags that were not typed, so that they do not hide the environment and the file."""
+    return {name: value for name, value in flags.items() if value is not None}

@@ -1,0 +1,77 @@
+"""Errors as gRPC statuses, and back."""
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from inferloom_mesh.errors import InferloomError, Reason
+
+DOMAIN = "inferloom"
+
+# What a status without our ErrorInfo means: it comes from the transport or from a server that is not ours.
+_BARE: dict[grpc.StatusCode, Reason] = {
+    grpc.StatusCode.INVALID_ARGUMENT: Reason.INVALID_ARGUMENT,
+    grpc.StatusCode.OUT_OF_RANGE: Reason.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND: Reason.NOT_FOUND,
+    grpc.StatusCode.UNAUTHENTICATED: Reason.INVALID_API_KEY,
+    grpc.StatusCode.PERMISSION_DENIED: Reason.PERMISSION_DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.REQUEST_TOO_LARGE,
+    grpc.StatusCode.UNAVAILABLE: Reason.WORKER_LOST,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Reason.TIMEOUT,
+    grpc.StatusCode.UNIMPLEMENTED: Reason.UNIMPLEMENTED,
+    grpc.StatusCode.CANCELLED: Reason.WORKER_LOST,
+}
+
+
+def to_status(error: InferloomError) -> grpc.Status:
+    """Render an error as a status with one ErrorInfo, and BadRequest and RetryInfo where they apply."""
+    details: list[any_pb2.Any] = []
+
+    def attach(
+        message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+    ) -> None:
+        packed = any_pb2.Any()
+        packed.Pack(message)
+        details.append(packed)
+
+    attach(error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN))
+    if error.param is not None:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.param, description=error.message)
+        attach(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.retry_after * 1e9))
+        attach(error_details_pb2.RetryInfo(retry_delay=delay))
+    code = code_pb2.Code.Value(error.row.grpc.name)
+    return rpc_status.to_status(status_pb2.Status(code=code, message=error.message, details=details))
+
+
+def from_rpc_error(failure: grpc.aio.AioRpcError) -> InferloomError:
+    """Read an error back from a failed call.
+
+    A status of ours comes back as it was raised. Any other keeps its code's meaning but not its message,
+    which can hold addresses and other internals.
+    """
+    status = rpc_status.from_call(failure)  # type: ignore[arg-type] # an AioRpcError has what from_call reads
+    info, bad, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    for detail in status.details if status else ():
+        for target in (info, bad, retry):
+            detail.Unpack(target)
+    if info.domain == DOMAIN and info.reason in Reason.__members__:
+        param = bad.field_violations[0].field if bad.field_violations else None
+        after = retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None
+        return InferloomError(Reason(info.reason), failure.details() or "", param=param, retry_after=after)
+    reason = _BARE.get(failure.code(), Reason.SERVER_ERROR)
+    return InferloomError(reason, f"The call failed with status {failure.code().name}.")
+
+
+def is_ours(failure: grpc.aio.AioRpcError) -> bool:
+    """Whether the status was raised by an Inferloom service, and not by the transport."""
+    status = rpc_status.from_call(failure)  # type: ignore[arg-type] # as above
+    info = error_details_pb2.ErrorInfo()
+    return any(d.Unpack(info) and info.domain == DOMAIN for d in (status.details if status else ()))

@@ -1,0 +1,1 @@
+"""The Inferloom contract: protobuf messages and gRPC stubs under ``inferloom.v1``."""
