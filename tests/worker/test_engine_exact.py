@@ -1,0 +1,126 @@
+"""The torch engine against transformers: the same tokens and the same probabilities, whatever else runs."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from inferloom_worker.engine.loading import kv_blocks, load_model
+from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.torch_engine import TorchEngine
+from tests.worker.engines import generate, generate_all, logprobs, request
+from tests.worker.models import ARCHITECTURES, FAST, VOCABULARY, greedy, make_model, reference
+
+CPU = torch.device("cpu")
+Start = Callable[..., TorchEngine]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start engines on model folders; they are closed after the test."""
+    engines: list[TorchEngine] = []
+
+    def run(path: Path, *, general: bool = False, blocks: int | None = None, **limits: int) -> TorchEngine:
+        options = EngineOptions(dtype="float32", kv_cache_bytes=0, **limits)
+        model = load_model(path, torch.float32, CPU, general=general)
+        engines.append(TorchEngine(model, options, blocks or 4 * kv_blocks(model, options)))
+        return engines[-1]
+
+    yield run
+    for engine in engines:
+        engine.close()
+
+
+def prompts(count: int, longest: int = 60) -> list[list[int]]:
+    """Random prompts of different lengths."""
+    rng = random.Random(3)
+    return [[rng.randrange(VOCABULARY) for _ in range(rng.randint(1, longest))] for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "general"),
+    [*((name, False) for name in FAST), *((name, True) for name in ARCHITECTURES)],
+)
+async def test_greedy_tokens_equal_transformers(
+    architecture: str, general: bool, tmp_path: Path, start: Start
+) -> None:
+    """Greedy output of each architecture on each path is transformers' own, in a batch with prompt chunks."""
+    folder = make_model(tmp_path, architecture)
+    asked = prompts(6)
+    expected = [greedy(reference(folder), p, 20) for p in asked]
+    engine = start(folder, general=general, max_step_tokens=32)
+    assert await generate_all(engine, [request(p, 20) for p in asked]) == expected
+
+
+async def test_a_sequence_that_was_preempted_continues_exactly(tmp_path: Path, start: Start) -> None:
+    """With too little memory for everyone, sequences give way and still produce the same tokens."""
+    folder = make_model(tmp_path, "llama")
+    asked = prompts(8)
+    expected = [greedy(reference(folder), p, 100) for p in asked]
+    engine = start(folder, blocks=33)  # one full context; eight sequences want up to 80 blocks
+    assert await generate_all(engine, [request(p, 100) for p in asked]) == expected
+    assert engine.load().free_kv_tokens == engine.info.kv_tokens
+
+
+async def test_logprobs_equal_transformers(tmp_path: Path, start: Start) -> None:
+    """Reported log-probabilities are the model's own to 1e-3, and the chosen token leads its alternatives."""
+    folder = make_model(tmp_path, "qwen3")
+    (prompt,) = prompts(1)
+    model = reference(folder)
+    tokens = greedy(model, prompt, 12)
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    reported = await logprobs(start(folder), request(prompt, 12, top_logprobs=3))
+    expected = [float(row[token]) for row, token in zip(logits, tokens, strict=True)]
+    assert [r.logprob for r in reported] == pytest.approx(expected, abs=1e-3)
+    assert [r.top[0][0] for r in reported] == tokens
+    assert [len(r.top) for r in reported] == [3] * 12
+
+
+async def test_a_seed_alone_decides_a_sampled_stream(tmp_path: Path, start: Start) -> None:
+    """The same seed draws the same tokens alone, in a crowd and in another engine; another seed does not."""
+    folder = make_model(tmp_path, "llama")
+    crowd = [
+        request(p, 40, sampling=Sampling(temperature=0.9, top_p=0.95 if i % 2 else 1.0, seed=i))
+        for i, p in enumerate(prompts(9))
+    ]
+    first, second = start(folder), start(folder, max_step_tokens=16)
+    together = await generate_all(first, crowd)
+    alone = [(await generate(second, asked))[0] for asked in crowd]
+    assert together == alone
+    other = request(crowd[0].prompt, 40, sampling=Sampling(temperature=0.9, seed=99))
+    assert (await generate(first, other))[0] != alone[0]
+
+
+async def test_choices_of_one_request_are_different_draws(tmp_path: Path, start: Start) -> None:
+    """The choices of a sampled request differ, and come out the same again."""
+    engine = start(make_model(tmp_path, "llama"))
+    asked = request(prompts(1)[0], 20, n=4, sampling=Sampling(temperature=1.0, seed=5))
+    choices = await generate(engine, asked)
+    assert len({tuple(c) for c in choices}) == 4
+    assert await generate(engine, asked) == choices
+
+
+def smollm_prompts() -> list[str]:
+    """Twenty short prompts of different kinds."""
+    topics = ("rivers", "the moon", "baking bread", "prime numbers", "a fox and a crow")
+    forms = ("Tell me about {}.", "def about_{}():", "Q: What is {}?\nA:", "1. {}\n2.")
+    return [form.format(topic) for topic in topics for form in forms]
+
+
+async def test_the_demo_model_equals_transformers(chat_model: Path, start: Start) -> None:
+    """Twenty prompts, 64 tokens each, float32: transformers' own tokens, alone and among eight others."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(chat_model.parent, gguf_file=chat_model.name)
+    asked = [tokenizer(text).input_ids for text in smollm_prompts()]
+    model = reference(chat_model)
+    expected = [greedy(model, prompt, 64) for prompt in asked]
+    engine = start(chat_model, max_running=9)
+    alone = [(await generate(engine, request(prompt, 64)))[0] for prompt in asked]
+    assert alone == expected
+    crowded = [request(prompt, 64) for prompt in asked]
+    assert await generate_all(engine, crowded) == expected

@@ -1,0 +1,119 @@
+"""Choosing tokens: filters, penalties and reports against straightforward references."""
+
+from collections import Counter
+
+import pytest
+import torch
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampler import sample
+from inferloom_worker.engine.sequence import Sequence
+from tests.worker.engines import request
+
+VOCABULARY = 1000
+
+
+def row(generated: list[int] | None = None, **fields: object) -> Sequence:
+    """A sequence with a short prompt that has generated something."""
+    sequence = Sequence(request([1, 2, 3], 50, **fields), mailbox=None, choice=0, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
+    sequence.tokens += generated or []
+    return sequence
+
+
+def spiky(seed: int = 0) -> torch.Tensor:
+    """Logits [1, VOCABULARY] with a wide spread."""
+    return 3.0 * torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(seed))
+
+
+FILTERS = [
+    Sampling(temperature=1.0, top_k=7),
+    Sampling(temperature=0.7, top_p=0.8),
+    Sampling(temperature=1.5, min_p=0.05),
+    Sampling(temperature=1.0, top_k=40, top_p=0.9, min_p=0.02),
+    Sampling(temperature=2.0, top_p=0.999),  # a nucleus beyond the candidates that are sorted at first
+    Sampling(temperature=2.0, top_k=600, top_p=0.9),  # likewise, with a k beyond them
+]
+
+
+@pytest.mark.parametrize("sampling", FILTERS, ids=repr)
+def test_filters_keep_what_transformers_keeps(sampling: Sampling) -> None:
+    """Every token that is drawn passes transformers' filters, and the likely ones are all drawn."""
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(sampling.temperature)])
+    if sampling.top_k:
+        warpers.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        warpers.append(TopPLogitsWarper(sampling.top_p))
+    if sampling.min_p:
+        warpers.append(MinPLogitsWarper(sampling.min_p))
+    probabilities = warpers(torch.tensor([[1]]), spiky()).softmax(-1)[0]
+    draws = 3000
+    rows = [row([0] * position, sampling=sampling) for position in range(draws)]
+    tokens = sample(spiky().repeat(draws, 1), rows).tokens
+    seen = Counter(tokens)
+    assert all(probabilities[token] > 0 for token in seen)
+    expected = probabilities * draws
+    for token in (expected > 50).nonzero()[:, 0].tolist():
+        assert abs(seen[token] - expected[token]) < 6 * expected[token] ** 0.5
+
+
+def test_greedy_takes_the_likeliest() -> None:
+    """Temperature 0 and top-k 1 both take the largest logit."""
+    logits = spiky()
+    rows = [row(sampling=Sampling(temperature=0.0)), row(sampling=Sampling(temperature=1.0, top_k=1))]
+    assert sample(logits.repeat(2, 1), rows).tokens == [int(logits.argmax())] * 2
+
+
+def test_the_repetition_penalty_is_transformers_own() -> None:
+    """Tokens of prompt and completion are penalised once each."""
+    said = row([5, 9, 9], sampling=Sampling(temperature=0.0, repetition_penalty=1.8))
+    logits = torch.zeros(1, VOCABULARY)
+    logits[0, 9], logits[0, 3], logits[0, 8] = 2.0, -1.0, 1.2
+    expected = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([said.tokens]), logits.clone())
+    sample(logits, [said])
+    assert torch.equal(logits, expected)
+
+
+def test_presence_and_frequency_count_only_the_completion() -> None:
+    """Presence is taken once, frequency for each time; prompt tokens are untouched."""
+    logits = torch.zeros(1, VOCABULARY)
+    sample(
+        logits,
+        [row([5, 9, 9], sampling=Sampling(temperature=0.0, presence_penalty=0.5, frequency_penalty=0.25))],
+    )
+    assert logits[0, [1, 5, 9]].tolist() == [0.0, -0.75, -1.0]
+
+
+def test_bias_can_force_a_token() -> None:
+    """A bias is added to its token's logit."""
+    assert sample(spiky(), [row(sampling=Sampling(temperature=0.0, logit_bias={77: 100.0}))]).tokens == [77]
+
+
+def test_stop_tokens_are_banned_before_min_tokens() -> None:
+    """The likeliest token is passed over while it would end the choice too early."""
+    logits = spiky()
+    best = int(logits.argmax())
+    early = row(min_tokens=2, stop_token_ids=frozenset({best}))
+    late = row([4, 4], min_tokens=2, stop_token_ids=frozenset({best}))
+    tokens = sample(logits.repeat(2, 1), [early, late]).tokens
+    assert tokens[0] != best
+    assert tokens[1] == best
+
+
+def test_reported_logprobs_ignore_temperature_and_penalties() -> None:
+    """The report is of the model's own distribution."""
+    logits = spiky()
+    expected = logits.log_softmax(-1)[0]
+    told = row([5], top_logprobs=2, sampling=Sampling(temperature=0.3, presence_penalty=2.0, seed=4))
+    sampled = sample(logits.clone(), [told])
+    (report,) = sampled.logprobs
+    assert report is not None
+    assert report.logprob == pytest.approx(float(expected[sampled.tokens[0]]))
+    assert [t for t, _ in report.top] == expected.topk(2).indices.tolist()

@@ -1,0 +1,115 @@
+"""The scheduler's policy, with no model and no clock."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool, blocks_for
+from inferloom_worker.engine.scheduler import Scheduler, Work
+from inferloom_worker.engine.sequence import Sequence
+from tests.worker.engines import request
+
+
+def scheduler(blocks: int = 64, running: int = 8, budget: int = 32) -> Scheduler:
+    """A scheduler over a pool of ``blocks``."""
+    return Scheduler(BlockPool(blocks), max_running=running, max_step_tokens=budget)
+
+
+def arrive(target: Scheduler, *lengths: int) -> list[Sequence]:
+    """Queue sequences with prompts of these lengths."""
+    start = len(tuple(target.sequences()))
+    arrived = [
+        Sequence(request(range(n), 100), mailbox=None, choice=0, arrival=start + i, submitted_at=0.0)  # type: ignore[arg-type]
+        for i, n in enumerate(lengths)
+    ]
+    for sequence in arrived:
+        target.add(sequence)
+    return arrived
+
+
+def run(step: list[Work]) -> None:
+    """Do what a step would: compute, and append a token where one is sampled."""
+    for work in step:
+        work.sequence.computed += work.count
+        if work.samples:
+            work.sequence.tokens.append(0)
+
+
+def counts(step: list[Work]) -> dict[int, int]:
+    """Tokens planned per arrival."""
+    return {work.sequence.arrival: work.count for work in step}
+
+
+def test_a_long_prompt_is_read_in_chunks_beside_decoding() -> None:
+    """Running streams get their token in every step; the prompt takes what is left of the budget."""
+    target = scheduler()
+    arrive(target, 10)
+    run(target.schedule())
+    arrive(target, 80)
+    steps = []
+    for _ in range(4):
+        step = target.schedule()
+        steps.append(counts(step))
+        run(step)
+    assert steps == [{0: 1, 1: 31}, {0: 1, 1: 31}, {0: 1, 1: 18}, {0: 1, 1: 1}]
+
+
+def test_sequences_join_in_order_up_to_the_limit() -> None:
+    """No more than ``max_running`` run, and the first to come is the first to run."""
+    target = scheduler(running=2)
+    first, second, third = arrive(target, 5, 5, 5)
+    assert counts(target.schedule()) == {0: 5, 1: 5}
+    target.remove(first)
+    run([Work(second, 5, True)])
+    assert counts(target.schedule()) == {1: 1, 2: 5}
+    assert third in target.running
+
+
+def test_the_latest_gives_way_when_memory_runs_out() -> None:
+    """A sequence that needs a block takes it from the latest arrival, which starts over from its tokens."""
+    target = scheduler(blocks=4, budget=64)
+    early, late = arrive(target, 2 * BLOCK_TOKENS - 1, BLOCK_TOKENS)
+    for _ in range(2):
+        run(target.schedule())
+    assert counts(target.schedule()) == {0: 1, 1: 1} or late.preempted
+    while not late.preempted:
+        run(target.schedule())
+    assert early in target.running
+    assert (late.computed, late.blocks) == (0, [])
+    assert target.waiting[0] is late
+
+
+def test_removing_frees_everything_and_twice_is_harmless() -> None:
+    """Waiting and running sequences leave without a trace."""
+    target = scheduler(running=1)
+    running, waiting = arrive(target, 20, 20)
+    target.schedule()
+    for sequence in (running, waiting, running, waiting):
+        target.remove(sequence)
+    assert target.pool.free == target.pool.count
+    assert target.schedule() == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 150), min_size=1, max_size=12),
+    blocks=st.integers(16, 40),
+    budget=st.integers(4, 64),
+)
+def test_everyone_finishes_whatever_the_sizes(lengths: list[int], blocks: int, budget: int) -> None:
+    """Every sequence gets its tokens, no step exceeds its budget, no block has two owners."""
+    target = scheduler(blocks=blocks, running=5, budget=budget)
+    unfinished = set(arrive(target, *lengths))
+    for _ in range(20_000):
+        step = target.schedule()
+        assert sum(work.count for work in step) <= budget
+        owned = [b for s in target.running for b in s.blocks]
+        assert len(owned) == len(set(owned)) == target.pool.count - target.pool.free
+        assert all(len(w.sequence.blocks) >= blocks_for(w.sequence.computed + w.count) for w in step)
+        run(step)
+        for sequence in [s for s in unfinished if s.generated >= 20]:
+            target.remove(sequence)
+            unfinished.discard(sequence)
+        if not unfinished:
+            break
+        assert step, "somebody waits and nobody runs"
+    assert not unfinished

@@ -1,0 +1,92 @@
+"""From a model source to a running engine."""
+
+import logging
+import os
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from inferloom_worker.engine.blocks import BLOCK_TOKENS, blocks_for
+from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.models.config import from_gguf, from_transformers
+from inferloom_worker.models.general import GeneralModel
+from inferloom_worker.models.llama import LlamaModel
+from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
+from inferloom_worker.weights.gguf import read_gguf
+
+_TOKENS_PER_SEQUENCE = 2048
+"""State that is provided for each running sequence when memory allows."""
+
+log = logging.getLogger(__name__)
+
+
+def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
+    """Load the decoder in a GGUF file or a model folder and start its engine. Blocking, for seconds.
+
+    Raises:
+        GgufError, UnsupportedModelError, FileNotFoundError, ValueError: The model cannot be served; the
+            message says why.
+    """
+    torch.set_num_threads(options.threads or os.cpu_count() or 1)
+    device = pick_device(options.device)
+    model = load_model(path, pick_dtype(options.dtype, device), device)
+    return TorchEngine(model, options, kv_blocks(model, options))
+
+
+def load_model(path: Path, dtype: torch.dtype, device: torch.device, *, general: bool = False) -> CausalModel:
+    """Load weights into the fast path where it computes the architecture, otherwise (or if ``general``) into
+    the general path."""
+    if path.suffix == ".gguf":
+        file = read_gguf(path)
+        shape = None if general else from_gguf(file)
+        if shape is not None:
+            return LlamaModel(shape, GgufCheckpoint(file), dtype, device)
+        where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    else:
+        shape = (
+            None if general else from_transformers(AutoConfig.from_pretrained(path, trust_remote_code=False))
+        )
+        if shape is not None:
+            return LlamaModel(shape, FolderCheckpoint(path), dtype, device)
+        where = {"pretrained_model_name_or_path": path}
+    log.info("%s: taking the general path", path.name)
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+    )
+    return GeneralModel(model.to(device))
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device to compute on."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The type to compute in."""
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32  # bfloat16 would be emulated, at a tenth of the speed
+    return torch.bfloat16
+
+
+def kv_blocks(model: CausalModel, options: EngineOptions) -> int:
+    """How many cache blocks the options and the free memory allow; at least one full context."""
+    context = min(model.context_length, options.context_length or model.context_length)
+    block_bytes = model.kv_bytes_per_token * BLOCK_TOKENS
+    if options.kv_cache_bytes is not None:
+        wanted = options.kv_cache_bytes // block_bytes
+    else:
+        free = (
+            torch.cuda.mem_get_info(model.device)[0]
+            if model.device.type == "cuda"
+            else psutil.virtual_memory().available
+        )
+        wanted = min(blocks_for(options.max_running * _TOKENS_PER_SEQUENCE), free // 4 // block_bytes)
+    return max(wanted, blocks_for(context) + 1)

@@ -1,0 +1,29 @@
+"""What an engine can be told about memory, numbers and limits."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How a model is computed and how much of it runs at once."""
+
+    dtype: Dtype = "auto"
+    """``auto``: bfloat16, or float32 on a CPU without bfloat16 arithmetic."""
+    device: str = "auto"
+    """``auto``: CUDA where there is one, otherwise the CPU."""
+    max_running: int = 64
+    """Sequences in the running batch."""
+    max_waiting: int = 256
+    """Requests that wait; past it a request is refused with SERVER_OVERLOADED."""
+    max_step_tokens: int = 512
+    """Tokens in one engine step, decoded and prefilled together."""
+    context_length: int | None = None
+    """Most tokens of one sequence. None: the model's own length."""
+    kv_cache_bytes: int | None = None
+    """Memory for sequence state. None: 2048 tokens for each running sequence, within a quarter of the
+    memory that is free when the model is loaded, and at least one full context."""
+    threads: int | None = None
+    """Threads of one engine on the CPU. None: one for each core."""

@@ -1,0 +1,195 @@
+"""What a worker asks of an engine, and what an engine says back.
+
+An engine knows tokens, not text: templates, detokenising and stop strings belong to ``text``. The servicer
+submits a validated :class:`GenerationRequest` and reads a :class:`Generation`.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn; every field is in the range that the contract documents."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.temperature == 0.0 or self.top_k == 1
+
+    @property
+    def penalised(self) -> bool:
+        """Whether logits depend on the tokens so far."""
+        return bool(self.presence_penalty or self.frequency_penalty) or self.repetition_penalty != 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """A validated request for ``n`` completions of one prompt.
+
+    ``prompt`` has at least one token and ``len(prompt) + max_tokens`` fits the engine's context.
+    ``stop_token_ids`` holds every token that ends a choice, the model's own end tokens included.
+    ``deadline`` is a reading of ``time.monotonic``; ``top_logprobs`` is None where no log-probabilities
+    are wanted.
+    """
+
+    request_id: str
+    prompt: Sequence[int]
+    max_tokens: int
+    sampling: Sampling = Sampling()
+    n: int = 1
+    min_tokens: int = 0
+    stop_token_ids: frozenset[int] = frozenset()
+    top_logprobs: int | None = None
+    deadline: float | None = None
+    priority: int = 0
+    cache_salt: str = ""
+
+
+class EndReason(Enum):
+    """Why an engine ended a choice."""
+
+    STOP_TOKEN = "stop_token"  # noqa: S105 # not a password
+    LENGTH = "length"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Natural log-probabilities at one place, under the model's distribution before temperature and filters.
+
+    ``top`` holds the likeliest (token, log-probability) pairs, best first.
+    """
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokensEvent:
+    """More tokens of one choice; ``end`` is set with the choice's last.
+
+    ``index`` is the place of the first token in the choice, from 0. A stop token is the last of
+    ``token_ids``. A choice that ends without a further token (a deadline) has no ``token_ids``.
+    """
+
+    choice: int
+    index: int
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprobs, ...] | None = None
+    end: EndReason | None = None
+
+
+class Phase(Enum):
+    """What a request without new tokens is waiting for."""
+
+    QUEUED = "queued"
+    PREFILL = "prefill"
+    PREEMPTED = "preempted"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """Proof of life, at most about once a second per request: nothing to send, but the engine moves."""
+
+    phase: Phase
+    prefilled_tokens: int
+
+
+Event = TokensEvent | ProgressEvent
+
+
+@dataclass(slots=True)
+class GenerationStats:
+    """What a request cost; complete when its last event was read. Times in seconds."""
+
+    cached_prompt_tokens: int = 0
+    accepted_draft_tokens: int = 0
+    rejected_draft_tokens: int = 0
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+
+
+class Generation(Protocol):
+    """A submitted request, used from the event loop that submitted it."""
+
+    stats: GenerationStats
+
+    def events(self) -> AsyncIterator[Sequence[Event]]:
+        """Yield whatever is new, oldest first, until every choice has ended.
+
+        A slow reader gets several events at once, never an unbounded queue of messages. Leaving the
+        iterator early does not abort: call :meth:`abort`.
+
+        Raises:
+            InferloomError: The request cannot go on: TIMEOUT when its deadline passed before the first
+                token, WORKER_LOST when the engine was closed, SERVER_ERROR when a step failed.
+        """
+        ...
+
+    def abort(self, choice: int | None = None) -> None:
+        """End one choice, or all; their state is free after the engine's current step.
+
+        An aborted choice yields no further events. Aborting what has ended does nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine computes with."""
+
+    vocab_size: int
+    context_length: int
+    dtype: str
+    slots: int
+    """Sequences that it runs at once."""
+    kv_tokens: int
+    """Tokens of state that fit in all."""
+    weights_bytes: int
+    kv_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """How busy an engine is now: sequences running and waiting, and totals since it started."""
+
+    running: int
+    waiting: int
+    free_kv_tokens: int
+    generated_tokens: int
+
+
+class Engine(Protocol):
+    """Generates tokens for many requests at once."""
+
+    info: EngineInfo
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        """Queue a request. Called on a running event loop.
+
+        Raises:
+            InferloomError: SERVER_OVERLOADED when the queue is full, WORKER_LOST when closed.
+        """
+        ...
+
+    def load(self) -> EngineLoad:
+        """How busy it is. Cheap, and callable from any thread."""
+        ...
+
+    def close(self) -> None:
+        """End every request with WORKER_LOST, stop the engine's thread and free its memory."""
+        ...

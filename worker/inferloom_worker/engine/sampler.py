@@ -1,0 +1,151 @@
+"""Choosing the next token of every sampling row at once.
+
+Order of operations, as in transformers' generate: penalties and bias on the logits; temperature; top-k;
+top-p; min-p; then one draw by inverse transform. A row's result depends on its own logits and settings only,
+never on what else is in the batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inferloom_worker.engine.philox import uniforms
+from inferloom_worker.engine.protocol import TokenLogprobs
+from inferloom_worker.engine.sequence import Sequence
+
+_CANDIDATES = 256
+"""Tokens that are sorted before it is known whether a nucleus needs more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The chosen tokens, one per row, and the log-probabilities of the rows that want them."""
+
+    tokens: list[int]
+    logprobs: list[TokenLogprobs | None]
+
+
+def sample(logits: Tensor, rows: list[Sequence]) -> Sampled:
+    """Choose a token for each row.
+
+    Args:
+        logits: float32 [R, vocab_size]; changed in place.
+        rows: The sequences that the rows belong to, in order.
+    """
+    wanted = [i for i, row in enumerate(rows) if row.request.top_logprobs is not None]
+    plain = logits[wanted].log_softmax(-1) if wanted else None
+    for index, row in enumerate(rows):
+        _adjust(logits[index], row)
+    tokens = logits.argmax(-1)
+    drawn = [i for i, row in enumerate(rows) if not row.request.sampling.greedy]
+    if drawn:
+        tokens[drawn] = _draw(logits[drawn], [rows[i] for i in drawn])
+    chosen: list[int] = tokens.tolist()
+    logprobs: list[TokenLogprobs | None] = [None] * len(rows)
+    if plain is not None:
+        for place, index in enumerate(wanted):
+            logprobs[index] = _report(plain[place], chosen[index], rows[index].request.top_logprobs or 0)
+    return Sampled(chosen, logprobs)
+
+
+def _adjust(logits: Tensor, row: Sequence) -> None:
+    """Apply penalties, bias and the ban on early ends to one row's logits [vocab_size], in place."""
+    request, sampling = row.request, row.request.sampling
+    if sampling.penalised:
+        if sampling.repetition_penalty != 1.0:
+            seen = torch.tensor(sorted(set(row.tokens)), device=logits.device)
+            values = logits[seen]
+            factor = sampling.repetition_penalty
+            logits[seen] = torch.where(values > 0, values / factor, values * factor)
+        if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
+            said = torch.tensor(row.tokens[-row.generated :], device=logits.device)
+            token, count = said.unique(return_counts=True)
+            logits[token] -= sampling.presence_penalty + sampling.frequency_penalty * count
+    if sampling.logit_bias:
+        tokens = torch.tensor(list(sampling.logit_bias), device=logits.device)
+        logits[tokens] += torch.tensor(list(sampling.logit_bias.values()), device=logits.device)
+    if row.generated < request.min_tokens and request.stop_token_ids:
+        logits[torch.tensor(list(request.stop_token_ids), device=logits.device)] = -torch.inf
+
+
+def _draw(logits: Tensor, rows: list[Sequence]) -> Tensor:
+    """Draw one token per row [R] from logits [R, vocab_size]."""
+    settings = [row.request.sampling for row in rows]
+    device = logits.device
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+
+    logits = logits / column([s.temperature for s in settings])
+    numbers = uniforms(
+        [s.seed for s in settings], [row.choice for row in rows], [row.generated for row in rows]
+    )
+    u = torch.from_numpy(np.ascontiguousarray(numbers)).to(device)[:, None]
+    tokens = torch.empty(len(rows), dtype=torch.int64, device=device)
+    filtered = [s.top_p < 1.0 or s.top_k > 0 or s.min_p > 0.0 for s in settings]
+    free = [i for i, is_filtered in enumerate(filtered) if not is_filtered]
+    if free:
+        tokens[free] = _invert(logits[free].softmax(-1), u[free])
+    bound = [i for i, is_filtered in enumerate(filtered) if is_filtered]
+    if bound:
+        tokens[bound] = _draw_filtered(
+            logits[bound],
+            u[bound],
+            top_k=torch.tensor([settings[i].top_k or logits.shape[-1] for i in bound], device=device)[
+                :, None
+            ],
+            top_p=column([settings[i].top_p for i in bound]),
+            min_p=column([settings[i].min_p for i in bound]),
+        )
+    return tokens
+
+
+def _draw_filtered(logits: Tensor, u: Tensor, *, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+    """Draw from the tokens that pass each row's filters; settings are columns [R, 1]."""
+    vocab = logits.shape[-1]
+    count = min(vocab, _CANDIDATES)
+    values, order = logits.topk(count)
+    kept = _kept(values, logits, top_k, top_p, min_p)
+    # If even the last candidate passes, others might; and a k beyond the candidates needs its whole total.
+    # Such rows are rare, and are sorted in full.
+    short = (top_k[:, 0] > count) & (kept[:, -1] | (top_k[:, 0] < vocab))
+    picked = _invert(values.softmax(-1) * kept, u)
+    tokens = order.gather(1, picked[:, None])[:, 0]
+    if bool(short.any()):
+        values, order = logits[short].sort(descending=True)
+        kept = _kept(values, logits[short], top_k[short], top_p[short], min_p[short])
+        picked = _invert(values.softmax(-1) * kept, u[short])
+        tokens[short] = order.gather(1, picked[:, None])[:, 0]
+    return tokens
+
+
+def _kept(values: Tensor, logits: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+    """Which of the sorted candidates ``values`` [R, C] pass the filters; the first always does."""
+    rank = torch.arange(values.shape[1], device=values.device)
+    within_k = rank < top_k
+    # Probabilities after top-k: the total is over the k best, or over everything where k is no limit.
+    total = torch.where(
+        top_k < logits.shape[-1],
+        values.masked_fill(~within_k, -torch.inf).logsumexp(-1, keepdim=True),
+        logits.logsumexp(-1, keepdim=True),
+    )
+    probabilities = (values - total).exp()
+    before = probabilities.cumsum(-1) - probabilities
+    likely = probabilities >= min_p * probabilities[:, :1]
+    kept = within_k & (before < top_p) & likely
+    kept[:, 0] = True
+    return kept
+
+
+def _invert(weights: Tensor, u: Tensor) -> Tensor:
+    """Inverse transform: the first places [R] where cumulated weights [R, C] exceed u [R, 1] of their sum."""
+    cumulated = weights.double().cumsum(-1)
+    target = u * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, target, right=True)[:, 0].clamp_(max=weights.shape[-1] - 1)
+
+
+def _report(logprobs: Tensor, token: int, count: int) -> TokenLogprobs:
+    values, tokens = logprobs.topk(count)
+    return TokenLogprobs(float(logprobs[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))

@@ -1,0 +1,126 @@
+"""Any decoder of the transformers library, through its own modelling code.
+
+The model keeps its arithmetic; only attention is replaced, by one that reads and writes the engine's paged
+cache. So a step packs the tokens of many sequences into one row without padding, whatever the architecture.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, PreTrainedModel
+
+from inferloom_worker.engine.batch import StepBatch
+from inferloom_worker.models.attention import paged_attention
+from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
+
+ATTENTION = "inferloom_paged"
+"""Name under which transformers finds the attention; it makes no mask for names that it does not know."""
+
+
+class UnsupportedModelError(ValueError):
+    """The model cannot be served; the message says why."""
+
+
+class GeneralModel:
+    """A :class:`~inferloom_worker.models.protocol.CausalModel` around a transformers model.
+
+    Raises:
+        UnsupportedModelError: The model's layers keep state other than attention's, or compute attention
+            in a way that cannot be replaced.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        config = model.config.get_text_config()
+        if not getattr(model, "_supports_attention_backend", False) or getattr(model, "_is_stateful", False):
+            raise UnsupportedModelError(
+                f"{config.model_type} models keep state that the paged cache cannot hold, "
+                "or compute attention in a way that cannot be replaced"
+            )
+        AttentionInterface.register(ATTENTION, _attend)
+        model.set_attn_implementation(ATTENTION)
+        self.model = model.eval()
+        self.vocab_size = int(config.vocab_size)
+        self.context_length = int(config.max_position_embeddings)
+        self.dtype: torch.dtype = model.dtype
+        self.device: torch.device = model.device
+        self._shapes = _probe(model)
+        if len(self._shapes) != config.num_hidden_layers:
+            raise UnsupportedModelError(f"not every layer of {config.model_type} models is attention")
+        self._cache: PagedCache | None = None
+
+    @property
+    def weights_bytes(self) -> int:
+        """See the protocol."""
+        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """See the protocol."""
+        return bytes_per_token(self._shapes, self.dtype)
+
+    def allocate(self, blocks: int) -> None:
+        """See the protocol."""
+        self._cache = PagedCache(self._shapes, blocks, self.dtype, self.device)
+
+    @torch.inference_mode()
+    def forward(self, batch: StepBatch) -> Tensor:
+        """See the protocol."""
+        output = self.model(
+            input_ids=batch.tokens[None],
+            position_ids=batch.positions[None],
+            use_cache=False,
+            logits_to_keep=batch.sample_rows,
+            paged_batch=batch,
+            paged_cache=self._cache,
+        )
+        logits: Tensor = output.logits[0].float()
+        return logits
+
+
+@torch.inference_mode()
+def _probe(model: PreTrainedModel) -> list[LayerShape]:
+    """Learn each layer's key-value shape by computing one token; configs name these numbers in many ways."""
+    shapes: dict[int, LayerShape] = {}
+    token = torch.zeros(1, 1, dtype=torch.int64, device=model.device)
+    model(input_ids=token, position_ids=token, use_cache=False, paged_shapes=shapes)
+    return [shapes[layer] for layer in sorted(shapes)]
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention as transformers calls it: query, key and value [1, heads, T, head_dim], output [1, T, …]."""
+    if options.get("s_aux") is not None:
+        raise UnsupportedModelError("attention sinks are not supported")
+    layer: Any = module.layer_idx
+    if (shapes := options.get("paged_shapes")) is not None:
+        shapes[layer] = (key.shape[1], key.shape[3])
+        return query.transpose(1, 2), None
+    batch: StepBatch = options["paged_batch"]
+    cache: PagedCache = options["paged_cache"]
+    cache.write(layer, batch.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
+    mixed = paged_attention(
+        query[0].transpose(0, 1),
+        cache,
+        layer,
+        batch,
+        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        window=_window(options),
+        softcap=options.get("softcap"),
+    )
+    return mixed[None], None
+
+
+def _window(options: Mapping[str, Any]) -> int | None:
+    """Tokens that a row sees: transformers' windows count the row's own token."""
+    window = options.get("sliding_window")
+    return None if window is None else int(window)

@@ -1,0 +1,36 @@
+"""What the engine asks of a model."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from inferloom_worker.engine.batch import StepBatch
+
+
+class CausalModel(Protocol):
+    """A decoder whose sequence state lives in a paged cache that the engine owns the blocks of."""
+
+    vocab_size: int
+    context_length: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of weights in memory."""
+        ...
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of state that one token takes over all layers."""
+        ...
+
+    def allocate(self, blocks: int) -> None:
+        """Make the paged cache, ``blocks`` blocks of ``BLOCK_TOKENS`` tokens. Called once, before forward."""
+        ...
+
+    def forward(self, batch: StepBatch) -> Tensor:
+        """Compute a step: write the state of its tokens, return float32 logits [R, vocab_size] of
+        ``batch.sample_rows``."""
+        ...

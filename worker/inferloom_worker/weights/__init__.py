@@ -1,0 +1,1 @@
+"""Reading model files: metadata and tensors, without any model."""

@@ -1,0 +1,163 @@
+"""GGUF files: typed metadata and memory-mapped tensors.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
+The ``gguf`` package supplies the quantisation types and their exact dequantisation; its own reader makes a
+Python object of every element of every array, which takes seconds for a vocabulary, so the header is read
+here.
+"""
+
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+from numpy.typing import NDArray
+
+MAGIC = b"GGUF"
+_MAX_ITEMS = 1 << 28
+"""More elements than this in one array or header mean a damaged file, not a large one."""
+
+# Value types 0 to 12 as struct formats; 8 is a string and 9 an array.
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+
+
+class GgufError(ValueError):
+    """The file is not a GGUF file that can be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """One tensor: ``shape`` is in row-major order (rows first), ``data`` its raw bytes in the file."""
+
+    name: str
+    type: GGMLQuantizationType
+    shape: tuple[int, ...]
+    data: NDArray[np.uint8]
+
+    def dequantized(self) -> NDArray[np.float32]:
+        """The exact float32 numbers that the file stands for."""
+        flat: NDArray[np.float32] = dequantize(
+            self.data.reshape(self.shape[0], -1) if len(self.shape) > 1 else self.data, self.type
+        )
+        return flat.reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFile:
+    """An open file; tensors stay mapped for as long as one of them is referenced."""
+
+    path: Path
+    metadata: Mapping[str, Any]
+    tensors: Mapping[str, GgufTensor]
+
+    @property
+    def architecture(self) -> str:
+        """The architecture's GGUF name, such as ``llama``; metadata keys are prefixed with it."""
+        return str(self.metadata["general.architecture"])
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """The metadata value of ``{architecture}.{key}``."""
+        return self.metadata.get(f"{self.architecture}.{key}", default)
+
+
+def read_gguf(path: Path) -> GgufFile:
+    """Open a GGUF file.
+
+    Raises:
+        GgufError: Wrong magic, unknown version, or a header that the file's size contradicts.
+        OSError: The file cannot be opened.
+    """
+    with path.open("rb") as file:
+        try:
+            view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as failure:
+            raise GgufError(f"{path.name} is empty") from failure
+    try:
+        return _parse(path, view)
+    except (struct.error, IndexError, UnicodeDecodeError, KeyError) as failure:
+        raise GgufError(f"{path.name} is damaged: its header cannot be read") from failure
+
+
+def _parse(path: Path, view: mmap.mmap) -> GgufFile:
+    cursor = _Cursor(view)
+    if view[:4] != MAGIC:
+        raise GgufError(f"{path.name} is not a GGUF file")
+    cursor.at = 4
+    version = cursor.scalar("I")
+    if version not in (2, 3):
+        raise GgufError(f"{path.name} has GGUF version {version}; 2 and 3 can be read")
+    tensor_count, key_count = cursor.count(), cursor.count()
+    metadata = {}
+    for _ in range(key_count):
+        key = cursor.string()
+        metadata[key] = cursor.value(cursor.scalar("I"))
+    entries = [cursor.tensor() for _ in range(tensor_count)]
+    alignment = int(metadata.get("general.alignment", 32))
+    start = -(-cursor.at // alignment) * alignment
+    raw = np.frombuffer(view, dtype=np.uint8)
+    tensors = {}
+    for name, shape, kind, offset in entries:
+        block, size = GGML_QUANT_SIZES[kind]
+        length = int(np.prod(shape, dtype=np.int64)) // block * size
+        data = raw[start + offset : start + offset + length]
+        if len(data) != length:
+            raise GgufError(f"{path.name} is cut short: tensor {name} is incomplete")
+        tensors[name] = GgufTensor(name, kind, shape, data)
+    return GgufFile(path, metadata, tensors)
+
+
+class _Cursor:
+    """Reads the header's primitive values in order."""
+
+    def __init__(self, view: mmap.mmap) -> None:
+        self.view = view
+        self.at = 0
+
+    def scalar(self, form: str) -> Any:
+        (value,) = struct.unpack_from("<" + form, self.view, self.at)
+        self.at += struct.calcsize("<" + form)
+        return value
+
+    def count(self) -> int:
+        value = int(self.scalar("Q"))
+        if value > _MAX_ITEMS:
+            raise GgufError(f"the header counts {value} items: the file is damaged")
+        return value
+
+    def string(self) -> str:
+        length = self.count()
+        self.at += length
+        return self.view[self.at - length : self.at].decode()
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.string()
+        if kind != _ARRAY:
+            return self.scalar(_SCALARS[kind])
+        item, length = self.scalar("I"), self.count()
+        if item == _STRING:
+            return [self.string() for _ in range(length)]
+        if item == _ARRAY:
+            return [self.value(item) for _ in range(length)]
+        return list(self._run(_SCALARS[item], length))
+
+    def _run(self, form: str, length: int) -> tuple[Any, ...]:
+        start = self.at
+        self.at += length * struct.calcsize("<" + form)
+        return struct.unpack_from(f"<{length}{form}", self.view, start)
+
+    def tensor(self) -> tuple[str, tuple[int, ...], GGMLQuantizationType, int]:
+        name = self.string()
+        dimensions = self.scalar("I")
+        shape = tuple(reversed(self._run("Q", dimensions)))
+        try:
+            kind = GGMLQuantizationType(self.scalar("I"))
+        except ValueError as failure:
+            raise GgufError(f"tensor {name} has an unknown type") from failure
+        return name, shape, kind, self.scalar("Q")
