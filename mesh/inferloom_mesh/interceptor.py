@@ -1,5 +1,7 @@
 """The server side of the error table: whatever a handler raises leaves as exactly one status."""
 
+from __future__ import annotations  # grpc's generic types cannot be subscripted at run time
+
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any

@@ -4,6 +4,7 @@ import re
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import BeforeValidator, PlainSerializer
+from pydantic_settings import NoDecode
 
 _FORM = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 
@@ -34,5 +35,5 @@ def _read(value: object) -> object:
     return Address.parse(value) if isinstance(value, str) else value
 
 
-AddressField = Annotated[Address, BeforeValidator(_read), PlainSerializer(str)]
+AddressField = Annotated[Address, NoDecode, BeforeValidator(_read), PlainSerializer(str)]
 """An :class:`Address` in a settings object, read from ``host:port``."""

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -17,31 +18,40 @@ When the supervisor ends, however it ends, the pipe closes and the service stops
 log = logging.getLogger(__name__)
 
 
-def run_service(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+ORPHAN_LIMIT_S = 60.0
+"""How long a service may drain once its supervisor is gone, before it ends however busy it is."""
+
+
+def run_service(serve: Callable[[asyncio.Event], Awaitable[None]]) -> signal.Signals | None:
     """Run ``serve`` on a fast event loop until it returns.
 
     ``serve`` is given an event that is set by the first SIGTERM or SIGINT, or when the supervisor is gone;
     it should then drain and return. A second signal ends the process at once.
+
+    Returns:
+        The signal that stopped it; None if ``serve`` returned by itself.
     """
     _watch_lifeline()
+    received: list[signal.Signals] = []
 
     async def main() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
+
+        def on_signal(number: signal.Signals) -> None:
+            if received:
+                log.warning("second %s: ending at once", number.name)
+                os._exit(128 + number)
+            log.info("%s: stopping", number.name)
+            received.append(number)
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _on_signal, stop, number)
+            asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
         await serve(stop)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
-
-
-def _on_signal(stop: asyncio.Event, number: signal.Signals) -> None:
-    if stop.is_set():
-        log.warning("second %s: ending at once", number.name)
-        os._exit(128 + number)
-    log.info("%s: stopping", number.name)
-    stop.set()
+    return received[0] if received else None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -61,6 +71,8 @@ def _watch_lifeline() -> None:
         with suppress(OSError):
             os.read(int(descriptor), 1)  # returns at end of file: nobody writes
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_LIMIT_S)
+        os._exit(1)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 

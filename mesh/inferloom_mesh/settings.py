@@ -7,7 +7,9 @@ shared file may hold names that belong to another service.
 
 import os
 from pathlib import Path
+from typing import Annotated, Literal
 
+from pydantic import BeforeValidator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -23,6 +25,10 @@ CONFIG_VARIABLE = "INFERLOOM_CONFIG"
 """Environment variable that names the settings file; ``./inferloom.toml`` without it."""
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 class ServiceSettings(BaseSettings):
     """What every service can be told. Raises pydantic's ValidationError for a value that is out of range."""
 
@@ -33,7 +39,7 @@ class ServiceSettings(BaseSettings):
     registry: AddressField = Address("127.0.0.1", 7000)
     """Where the registry is."""
 
-    log_level: str = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     """Least severe log lines that are written: debug, info, warning or error."""
 
     @classmethod

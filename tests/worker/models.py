@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig, PreTrainedModel
 
 VOCABULARY = 384
 
@@ -76,7 +76,9 @@ def make_model(folder: Path, architecture: str) -> Path:
 
 def reference(path: Path) -> PreTrainedModel:
     """The model at ``path``, a folder or a GGUF file, as transformers computes it in float32."""
-    where = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
+    where: dict[str, Any] = {}
+    if path.suffix == ".gguf":
+        where = {"gguf_file": path.name, "quantization_config": GgufConfig(dequantize=True)}
     folder = path.parent if where else path
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **where)
     return model.eval()

@@ -79,8 +79,9 @@ class InferenceServiceServicer:
         then one Completed, after which the stream ends with status OK. Cancelling
         the call aborts the generation and frees its memory within one engine
         step. The call's deadline bounds queueing and decoding: a request that
-        runs out of it before Started fails with DEADLINE_EXCEEDED, and after
-        Started ends every open choice with FINISH_REASON_DEADLINE.
+        runs out of it before its first token fails with DEADLINE_EXCEEDED, and
+        after that keeps what it has: shortly before the deadline every open
+        choice ends with FINISH_REASON_DEADLINE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,8 +48,9 @@ class InferenceServiceStub:
     then one Completed, after which the stream ends with status OK. Cancelling
     the call aborts the generation and frees its memory within one engine
     step. The call's deadline bounds queueing and decoding: a request that
-    runs out of it before Started fails with DEADLINE_EXCEEDED, and after
-    Started ends every open choice with FINISH_REASON_DEADLINE.
+    runs out of it before its first token fails with DEADLINE_EXCEEDED, and
+    after that keeps what it has: shortly before the deadline every open
+    choice ends with FINISH_REASON_DEADLINE.
     """
     Embed: _grpc.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
     """Returns one vector per input."""
@@ -75,8 +76,9 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     then one Completed, after which the stream ends with status OK. Cancelling
     the call aborts the generation and frees its memory within one engine
     step. The call's deadline bounds queueing and decoding: a request that
-    runs out of it before Started fails with DEADLINE_EXCEEDED, and after
-    Started ends every open choice with FINISH_REASON_DEADLINE.
+    runs out of it before its first token fails with DEADLINE_EXCEEDED, and
+    after that keeps what it has: shortly before the deadline every open
+    choice ends with FINISH_REASON_DEADLINE.
     """
     Embed: _aio.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
     """Returns one vector per input."""
@@ -105,8 +107,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         then one Completed, after which the stream ends with status OK. Cancelling
         the call aborts the generation and frees its memory within one engine
         step. The call's deadline bounds queueing and decoding: a request that
-        runs out of it before Started fails with DEADLINE_EXCEEDED, and after
-        Started ends every open choice with FINISH_REASON_DEADLINE.
+        runs out of it before its first token fails with DEADLINE_EXCEEDED, and
+        after that keeps what it has: shortly before the deadline every open
+        choice ends with FINISH_REASON_DEADLINE.
         """
 
     @_abc_1.abstractmethod

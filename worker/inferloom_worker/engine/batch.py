@@ -1,6 +1,7 @@
-"""One engine step as tensors: which tokens at which places of which sequences."""
+"""One engine step: which tokens at which places of which sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -21,34 +22,28 @@ class Span:
     blocks: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepBatch:
     """The T tokens of one step, packed without padding, in order of their spans.
 
-    Spans of one row (decoding) come first: they are rows ``0 … decodes - 1``.
+    Spans of one row (decoding) come first: they are rows ``0 … decodes - 1``. The tensors are made when a
+    model first asks for them.
     """
 
-    tokens: Tensor
-    """Token ids, int64 [T]."""
-    positions: Tensor
-    """Places in their sequences, int64 [T]."""
-    slots: Tensor
-    """Where each token's state goes: block · BLOCK_TOKENS + offset, int64 [T]."""
+    tokens: list[int]
+    """Token ids [T]."""
+    positions: list[int]
+    """Places in their sequences [T]."""
     spans: list[Span]
-    decodes: int
-    decode_blocks: Tensor
-    """Block table of the decoding spans, padded with block 0, int64 [decodes, most blocks]."""
-    decode_contexts: Tensor
-    """Context length of each decoding span, int64 [decodes]."""
-    sample_rows: Tensor
-    """Rows whose logits are wanted, int64 [R], in order of their spans."""
+    sample_rows: list[int]
+    """Rows whose logits are wanted [R], in order of their spans."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
     def pack(cls, step: list[Work], device: torch.device) -> Self:
         """Lay out a scheduled step, given with its one-token works in front (:func:`decoding_first`)."""
         tokens: list[int] = []
         positions: list[int] = []
-        slots: list[int] = []
         spans: list[Span] = []
         sample_rows: list[int] = []
         for work in step:
@@ -57,27 +52,56 @@ class StepBatch:
             spans.append(Span(len(tokens), work.count, places.stop, sequence.blocks))
             tokens.extend(sequence.tokens[start : places.stop])
             positions.extend(places)
-            blocks = sequence.blocks
-            slots.extend(blocks[p // BLOCK_TOKENS] * BLOCK_TOKENS + p % BLOCK_TOKENS for p in places)
             if work.samples:
                 sample_rows.append(len(tokens) - 1)
-        decodes = next((i for i, span in enumerate(spans) if span.count > 1), len(spans))
-        width = max((len(span.blocks) for span in spans[:decodes]), default=0)
-        table = [span.blocks + [0] * (width - len(span.blocks)) for span in spans[:decodes]]
+        return cls(tokens, positions, spans, sample_rows, device)
 
-        def ints(values: object) -> Tensor:
-            return torch.tensor(values, dtype=torch.int64, device=device)
+    @cached_property
+    def decodes(self) -> int:
+        """How many spans have one row."""
+        return next((i for i, span in enumerate(self.spans) if span.count > 1), len(self.spans))
 
-        return cls(
-            tokens=ints(tokens),
-            positions=ints(positions),
-            slots=ints(slots),
-            spans=spans,
-            decodes=decodes,
-            decode_blocks=ints(table).reshape(decodes, width),
-            decode_contexts=ints([span.context for span in spans[:decodes]]),
-            sample_rows=ints(sample_rows),
+    @cached_property
+    def token_tensor(self) -> Tensor:
+        """``tokens``, int64 [T]."""
+        return self._ints(self.tokens)
+
+    @cached_property
+    def position_tensor(self) -> Tensor:
+        """``positions``, int64 [T]."""
+        return self._ints(self.positions)
+
+    @cached_property
+    def sample_tensor(self) -> Tensor:
+        """``sample_rows``, int64 [R]."""
+        return self._ints(self.sample_rows)
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """Where each token's state goes: block · BLOCK_TOKENS + offset, int64 [T]."""
+        return self._ints(
+            [
+                span.blocks[p // BLOCK_TOKENS] * BLOCK_TOKENS + p % BLOCK_TOKENS
+                for span in self.spans
+                for p in self.positions[span.start : span.start + span.count]
+            ]
         )
+
+    @cached_property
+    def decode_blocks(self) -> Tensor:
+        """Block table of the decoding spans, padded with block 0, int64 [decodes, most blocks]."""
+        spans = self.spans[: self.decodes]
+        width = max((len(span.blocks) for span in spans), default=0)
+        table = [span.blocks + [0] * (width - len(span.blocks)) for span in spans]
+        return self._ints(table).reshape(self.decodes, width)
+
+    @cached_property
+    def decode_contexts(self) -> Tensor:
+        """Context length of each decoding span, int64 [decodes]."""
+        return self._ints([span.context for span in self.spans[: self.decodes]])
+
+    def _ints(self, values: list[int] | list[list[int]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=self.device)
 
 
 def decoding_first(step: list[Work]) -> list[Work]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, blocks_for
 from inferloom_worker.engine.options import EngineOptions
@@ -45,17 +45,21 @@ def load_model(path: Path, dtype: torch.dtype, device: torch.device, *, general:
         shape = None if general else from_gguf(file)
         if shape is not None:
             return LlamaModel(shape, GgufCheckpoint(file), dtype, device)
-        where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+        where = {
+            "pretrained_model_name_or_path": path.parent,
+            "gguf_file": path.name,
+            "quantization_config": GgufConfig(dequantize=True),
+        }
     else:
         shape = (
             None if general else from_transformers(AutoConfig.from_pretrained(path, trust_remote_code=False))
         )
         if shape is not None:
             return LlamaModel(shape, FolderCheckpoint(path), dtype, device)
-        where = {"pretrained_model_name_or_path": path}
+        where = {"pretrained_model_name_or_path": path, "use_safetensors": True}
     log.info("%s: taking the general path", path.name)
     model = AutoModelForCausalLM.from_pretrained(
-        **where, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        **where, dtype=dtype, trust_remote_code=False, local_files_only=True
     )
     return GeneralModel(model.to(device))
 

@@ -123,11 +123,9 @@ class TorchEngine:
     def _run(self) -> None:
         with torch.inference_mode():
             while self._receive():
-                posts = self._expire() + self._beat()
-                work = decoding_first(self._scheduler.schedule())
-                if work:
-                    posts += self._step(work)
-                hand_over(posts)
+                hand_over(self._expire() + self._beat())
+                if work := decoding_first(self._scheduler.schedule()):
+                    hand_over(self._step(work))
         lost = InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)
         mailboxes = {s.mailbox for s in (*self._scheduler.sequences(), *self._inbox)}
         hand_over((mailbox, lost) for mailbox in mailboxes)

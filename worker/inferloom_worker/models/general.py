@@ -68,10 +68,10 @@ class GeneralModel:
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
         output = self.model(
-            input_ids=batch.tokens[None],
-            position_ids=batch.positions[None],
+            input_ids=batch.token_tensor[None],
+            position_ids=batch.position_tensor[None],
             use_cache=False,
-            logits_to_keep=batch.sample_rows,
+            logits_to_keep=batch.sample_tensor,
             paged_batch=batch,
             paged_cache=self._cache,
         )

@@ -73,13 +73,13 @@ class LlamaModel:
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
         eps = self.config.norm_eps
-        x = F.embedding(batch.tokens, self.embedding)
-        rotation = self._rotation(batch.positions)
+        x = F.embedding(batch.token_tensor, self.embedding)
+        rotation = self._rotation(batch.position_tensor)
         for index, layer in enumerate(self.layers):
             x = x + self._attend(index, layer, _norm(x, layer.input_norm, eps), rotation, batch)
             gate, up = F.linear(_norm(x, layer.mlp_norm, eps), layer.gate_up).chunk(2, -1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
-        return F.linear(_norm(x[batch.sample_rows], self.norm, eps), self.head).float()
+        return F.linear(_norm(x[batch.sample_tensor], self.norm, eps), self.head).float()
 
     def _attend(
         self, index: int, layer: Layer, x: Tensor, rotation: tuple[Tensor, Tensor], batch: StepBatch

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 
@@ -27,6 +28,8 @@ _GGUF_NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+
+_INTERLEAVED = {".q_proj.": "attention.head_count", ".k_proj.": "attention.head_count_kv"}
 
 
 class Checkpoint(Protocol):
@@ -79,16 +82,20 @@ class GgufCheckpoint:
         if tensor is None:
             return None
         values = torch.from_numpy(np.require(tensor.dequantized(), requirements="W"))
-        if self.file.architecture == "llama" and (heads := self._interleaved_heads(name)):
-            values = half_split(values, heads)
-        return values
+        order = self.row_order(name, len(values))
+        return values if order is None else values[torch.from_numpy(order)]
 
-    def _interleaved_heads(self, name: str) -> int | None:
-        if ".q_proj." in name:
-            return int(self.file.value("attention.head_count"))
-        if ".k_proj." in name:
-            return int(self.file.value("attention.head_count_kv"))
-        return None
+    def row_order(self, name: str, rows: int) -> NDArray[np.int64] | None:
+        """The order that puts a tensor's rows as transformers computes them; None if they are so already.
+
+        llama.cpp keeps the two rows of each rotary pair side by side in Llama models; transformers has the
+        first halves of a head before the second halves.
+        """
+        key = next((k for part, k in _INTERLEAVED.items() if part in name), None)
+        if key is None or self.file.architecture != "llama":
+            return None
+        heads = self.file.value(key, self.file.value("attention.head_count"))
+        return np.arange(rows).reshape(heads, -1, 2).swapaxes(1, 2).reshape(rows)
 
 
 def gguf_name(name: str) -> str:
@@ -99,9 +106,3 @@ def gguf_name(name: str) -> str:
         _, _, layer, part = stem.split(".", 3)
         return f"blk.{layer}.{_GGUF_NAMES.get(part, part)}.{suffix}"
     return f"{_GGUF_NAMES.get(stem, stem)}.{suffix}"
-
-
-def half_split(rows: Tensor, heads: int) -> Tensor:
-    """Reorder each head's rows from rotary pairs side by side, as llama.cpp keeps them for Llama models, to
-    first halves before second halves, as transformers computes them."""
-    return rows.reshape(heads, -1, 2, *rows.shape[1:]).transpose(1, 2).reshape(rows.shape)

@@ -1,0 +1,1 @@
+"""The registry: the lease table of the mesh and its gRPC face."""

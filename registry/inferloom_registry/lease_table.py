@@ -1,0 +1,233 @@
+"""The lease table: who holds a lease, until when, and what that means. Pure; it waits for nothing."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_registry.journal import Change, Journal, Kind
+from inferloom_registry.lease import Lease, LeaseLostError
+from inferloom_registry.mass_expiry import HOLD_TTLS, silenced_models
+from inferloom_registry.past import Ended, Past
+from inferloom_registry.registration import Registration
+
+log = logging.getLogger(__name__)
+
+SUSPECT_TTLS = 0.5
+"""How long a lease is SUSPECT before it is removed, in TTLs."""
+
+
+class LeaseTable:
+    """The set of workers, each with one lease, and the journal of its changes.
+
+    Deciding and changing are apart, because between them a store must agree: :meth:`draft`,
+    :meth:`renewal`, :meth:`held` and :meth:`tick` say what should be stored or removed; :meth:`put` and
+    :meth:`remove` are told what was. (:meth:`tick` also marks leases SUSPECT, which only this table
+    knows.)
+
+    A lease is ACTIVE until its TTL has passed since the last renewal, then SUSPECT, which a renewal undoes,
+    and due for removal after it has been SUSPECT for half a TTL. :mod:`~inferloom_registry.mass_expiry`
+    says when due leases are kept all the same.
+
+    For ``settle`` seconds after it was made the table removes nothing that was not given back: its workers
+    may only not have found it yet. After that every reader is sent the whole set.
+
+    Args:
+        clock: Seconds, monotonic.
+        settle: How long to settle, in seconds.
+        max_workers: Most workers that are held.
+    """
+
+    def __init__(self, clock: Callable[[], float], settle: float, max_workers: int = 1024) -> None:
+        self._clock = clock
+        self._settled_at = clock() + settle
+        self._max_workers = max_workers
+        self._leases: dict[str, Lease] = {}
+        self._workers_by_lease: dict[str, str] = {}
+        self._past = Past()
+        self._journal = Journal()
+        self.settling = True
+        """Whether a worker that is missing here may only not have come back yet."""
+        self.silenced: frozenset[str] = frozenset()
+        """The alarm: models of which more than half of the workers fell silent together."""
+
+    def now(self) -> float:
+        """The time of the table's clock, in seconds."""
+        return self._clock()
+
+    @property
+    def revision(self) -> int:
+        """Number of the last change."""
+        return self._journal.revision
+
+    def leases(self) -> list[Lease]:
+        """All leases, in order of worker id."""
+        return [lease for _, lease in sorted(self._leases.items())]
+
+    def get(self, worker_id: str) -> Lease | None:
+        """The lease of a worker."""
+        return self._leases.get(worker_id)
+
+    def covers(self, revision: int) -> bool:
+        """Whether :meth:`since` can tell all that changed after ``revision``."""
+        return self._journal.covers(revision)
+
+    def since(self, revision: int) -> list[Change]:
+        """The changes after ``revision``, which must be covered, in order."""
+        return self._journal.since(revision)
+
+    def draft(self, registration: Registration, previous_epoch: int) -> Registration:
+        """Give a new registration its epoch: one above every epoch that is known of the worker.
+
+        A worker takes its name over from whoever holds it, because that is how a restarted worker comes
+        back. The exception is a caller that shows it is the older one: it held an epoch once, the name has
+        since been registered from another address, and that lease is still held.
+
+        Raises:
+            InferloomError: ALREADY_EXISTS for such a caller; SERVER_OVERLOADED if the table is full.
+        """
+        worker_id = registration.worker_id
+        lease = self._leases.get(worker_id)
+        if lease is None and len(self._leases) >= self._max_workers:
+            raise InferloomError(
+                Reason.SERVER_OVERLOADED,
+                f"The registry already holds {self._max_workers} workers.",
+                retry_after=registration.ttl,
+            )
+        if (
+            lease is not None
+            and 0 < previous_epoch < lease.registration.epoch
+            # The same address is the same worker, whose last answer was lost on the way.
+            and lease.registration.worker.address != registration.worker.address
+        ):
+            raise InferloomError(
+                Reason.ALREADY_EXISTS, f"The worker {worker_id!r} was registered again from elsewhere."
+            )
+        held = lease.registration.epoch if lease else 0
+        return replace(registration, epoch=max(held, self._past.epoch(worker_id), previous_epoch) + 1)
+
+    def held(self, lease_id: str, epoch: int) -> Registration:
+        """The registration of a lease that is good.
+
+        Raises:
+            LeaseLostError: The lease is unknown, has ended, or belongs to another epoch.
+        """
+        worker_id = self._workers_by_lease.get(lease_id)
+        if worker_id is not None:
+            registration = self._leases[worker_id].registration
+            if registration.epoch != epoch:
+                raise LeaseLostError(pb.LEASE_LOSS_FENCED)
+            return registration
+        ended = self._past.lease(lease_id)
+        if ended is None:
+            raise LeaseLostError(pb.LEASE_LOSS_UNKNOWN)
+        # A lease that ran out cannot be taken up again once its name has a new holder.
+        if ended.reason == pb.LEASE_LOSS_EXPIRED and ended.worker_id in self._leases:
+            raise LeaseLostError(pb.LEASE_LOSS_FENCED)
+        raise LeaseLostError(ended.reason)
+
+    def renewal(
+        self,
+        lease_id: str,
+        epoch: int,
+        load: pb.Load | None = None,
+        state: pb.WorkerState.ValueType = pb.WORKER_STATE_UNSPECIFIED,
+        models: pb.ModelSet | None = None,
+    ) -> Registration:
+        """What a renewal makes of a registration. Whatever is None or unspecified stays.
+
+        Raises:
+            LeaseLostError: As :meth:`held`.
+        """
+        registration = self.held(lease_id, epoch)
+        worker = registration.worker
+        if state or models is not None:
+            worker = pb.Worker()
+            worker.CopyFrom(registration.worker)
+            if state:
+                worker.state = state
+            if models is not None:
+                del worker.models[:]
+                worker.models.extend(models.models)
+        return replace(
+            registration,
+            worker=worker,
+            renewals=registration.renewals + 1,
+            load=registration.load if load is None else load,
+        )
+
+    def put(self, registration: Registration) -> None:
+        """Hold ``registration``, renewed now. One that is older than what is held changes nothing."""
+        worker_id = registration.worker_id
+        lease = self._leases.get(worker_id)
+        known = lease.registration if lease else None
+        if known is not None and registration.version <= known.version:
+            return
+        models = frozenset(model.id for model in registration.worker.models)
+        self._leases[worker_id] = Lease(registration, models, self._clock())
+        if known is not None and known.lease_id != registration.lease_id:
+            self._end(known, pb.LEASE_LOSS_FENCED)
+        self._workers_by_lease[registration.lease_id] = worker_id
+        if (
+            lease is None
+            or lease.suspect
+            or lease.registration.epoch != registration.epoch
+            or lease.registration.worker != registration.worker
+        ):
+            self._journal.record(Kind.PUT, worker_id, registration.epoch)
+        elif registration.load is not None:
+            # Also when the numbers are the same: that they still hold is news to a router.
+            self._journal.record(Kind.LOAD, worker_id, registration.epoch)
+
+    def remove(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
+        """Drop the lease of ``registration``, for ``reason``. One that is not held changes nothing."""
+        lease = self._leases.get(registration.worker_id)
+        if lease is None or lease.registration.lease_id != registration.lease_id:
+            return
+        del self._leases[registration.worker_id]
+        self._end(registration, reason)
+        self._journal.record(Kind.REMOVED, registration.worker_id, registration.epoch, reason)
+
+    def tick(self) -> list[Registration]:
+        """Let time pass: mark leases SUSPECT, and return those to remove as EXPIRED."""
+        now = self._clock()
+        if self.settling and now >= self._settled_at:
+            self.settling = False
+            self._journal.restart()
+        for lease in self._leases.values():
+            if not lease.suspect and lease.outlived(1.0, now):
+                lease.suspect_since = now
+                self._journal.record(Kind.PUT, lease.registration.worker_id, lease.registration.epoch)
+        self._watch_for_silence(now)
+        if self.settling:
+            return []
+        return [lease.registration for lease in self._leases.values() if self._due(lease, now)]
+
+    def _watch_for_silence(self, now: float) -> None:
+        suspects = [lease for lease in self._leases.values() if lease.suspect]
+        silenced = frozenset(
+            silenced_models(
+                (lease.models for lease in self._leases.values()), (lease.models for lease in suspects)
+            )
+        )
+        for lease in suspects:
+            if lease.models & silenced:
+                lease.kept_until = now + SUSPECT_TTLS * lease.registration.ttl
+        for model in sorted(silenced - self.silenced):
+            log.error("ALARM: more than half of the workers of %s fell silent together; keeping them", model)
+        for model in sorted(self.silenced - silenced):
+            log.warning("alarm over: the workers of %s are heard again or gone", model)
+        self.silenced = silenced
+
+    @staticmethod
+    def _due(lease: Lease, now: float) -> bool:
+        # Counted from when it was found SUSPECT: a registry that was itself held up finds many leases
+        # outlived at once, and their renewals may be waiting to be read.
+        if lease.suspect_since is None or now - lease.suspect_since < SUSPECT_TTLS * lease.registration.ttl:
+            return False
+        return now >= lease.kept_until or lease.outlived(HOLD_TTLS, now)
+
+    def _end(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
+        self._workers_by_lease.pop(registration.lease_id, None)
+        self._past.add(registration.lease_id, Ended(registration.worker_id, registration.epoch, reason))

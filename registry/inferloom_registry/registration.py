@@ -1,0 +1,45 @@
+"""One worker's registration, as a store keeps it."""
+
+from dataclasses import dataclass
+
+from inferloom.v1 import registry_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A worker and the lease it was granted.
+
+    It holds no monotonic time, because those of two processes cannot be compared: each registry measures a
+    lease from the moment it learns of a write. Its messages are never changed after they are put here.
+    """
+
+    worker: pb.Worker
+    """What the worker said of itself; already checked."""
+
+    lease_id: str
+    """Unguessable name of the lease."""
+
+    epoch: int
+    """Number of this registration; rises with each one of the same worker."""
+
+    ttl: float
+    """Seconds that the lease lasts without renewal."""
+
+    registered_at: float
+    """When it registered, in seconds since 1970. For people; nothing is decided by it."""
+
+    renewals: int = 0
+    """How often the lease was renewed."""
+
+    load: pb.Load | None = None
+    """How busy the worker last said it was. None: it never said."""
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's name."""
+        return self.worker.id
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Rises with each write of the same worker's registration."""
+        return self.epoch, self.renewals

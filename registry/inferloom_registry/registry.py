@@ -1,0 +1,122 @@
+"""The registry: decides by the lease table, writes to the store, and tells the watchers."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom_mesh.errors import InferloomError, overloaded
+from inferloom_registry.lease_table import LeaseTable
+from inferloom_registry.registration import Registration
+from inferloom_registry.store import Store
+from inferloom_registry.watch import WatchHub
+
+log = logging.getLogger(__name__)
+
+TRIES = 8
+"""How often a write is decided again after another registry's write came first."""
+
+
+class Registry:
+    """What a registry does, without the wire. What it is given is already checked.
+
+    Its methods that write raise InferloomError with SERVER_OVERLOADED while the store is out of reach, or
+    after losing :data:`TRIES` races against other registries.
+
+    Args:
+        table: The lease table.
+        store: Where registrations are kept; opened and closed with the registry.
+        hub: The watchers.
+        wall_clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self, table: LeaseTable, store: Store, hub: WatchHub, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self.table = table
+        self.hub = hub
+        self._store = store
+        self._wall_clock = wall_clock
+
+    async def open(self) -> None:
+        """Take over what the store holds."""
+        await self._store.open(self)
+
+    async def close(self) -> None:
+        """End every watch and let the store go."""
+        self.hub.close()
+        await self._store.close()
+
+    async def register(self, worker: pb.Worker, previous_epoch: int, ttl: float) -> Registration:
+        """Grant ``worker`` a lease of ``ttl`` seconds, which fences any earlier one.
+
+        Raises:
+            InferloomError: As :meth:`LeaseTable.draft`.
+        """
+        wanted = Registration(worker, secrets.token_urlsafe(16), 0, ttl, self._wall_clock())
+        for _ in range(TRIES):
+            draft = self.table.draft(wanted, previous_epoch)
+            lease = self.table.get(worker.id)
+            if await self._store.put(draft, lease.registration if lease else None):
+                log.info("%s registered at %s, epoch %d", worker.id, worker.address, draft.epoch)
+                return draft
+        raise overloaded("Other registries are writing this worker.")
+
+    async def renew(
+        self,
+        lease_id: str,
+        epoch: int,
+        load: pb.Load | None = None,
+        state: pb.WorkerState.ValueType = pb.WORKER_STATE_UNSPECIFIED,
+        models: pb.ModelSet | None = None,
+    ) -> Registration:
+        """Renew a lease and take up what the worker says of itself; what is absent stays.
+
+        Raises:
+            LeaseLostError: The lease is not good any more.
+        """
+        for _ in range(TRIES):
+            held = self.table.held(lease_id, epoch)
+            renewed = self.table.renewal(lease_id, epoch, load, state, models)
+            if await self._store.put(renewed, held):
+                return renewed
+        raise overloaded("Other registries are writing this worker.")
+
+    async def deregister(self, lease_id: str, epoch: int) -> None:
+        """Give a lease back.
+
+        Raises:
+            LeaseLostError: The lease was not good any more.
+        """
+        for _ in range(TRIES):
+            held = self.table.held(lease_id, epoch)
+            if await self._store.remove(held, pb.LEASE_LOSS_DEREGISTERED):
+                return
+        raise overloaded("Other registries are writing this worker.")
+
+    async def tick(self) -> None:
+        """Let time pass: suspect and remove leases that were not renewed."""
+        before = self.table.revision
+        due = self.table.tick()
+        if self.table.revision != before:
+            self.hub.announce()
+        for registration in due:
+            try:
+                await self._store.remove(registration, pb.LEASE_LOSS_EXPIRED)
+            except InferloomError as failure:
+                # It stays due, so the next tick tries again.
+                log.warning("cannot remove %s: %s", registration.worker_id, failure.message)
+
+    def stored(self, registration: Registration) -> None:
+        """See :class:`~inferloom_registry.store.Follower`."""
+        self.table.put(registration)
+        self.hub.announce()
+
+    def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
+        """See :class:`~inferloom_registry.store.Follower`."""
+        log.info(
+            "%s gone, epoch %d: %s", registration.worker_id, registration.epoch, pb.LeaseLoss.Name(reason)
+        )
+        self.table.remove(registration, reason)
+        self.hub.announce()

@@ -1,0 +1,120 @@
+"""The registry's gRPC face. It checks and translates; the registry decides."""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer
+from inferloom_registry.addresses import AddressPolicy
+from inferloom_registry.admission import (
+    check_epoch,
+    check_load,
+    check_models,
+    check_size,
+    check_state,
+    check_worker,
+    refusal,
+)
+from inferloom_registry.lease import LeaseLostError
+from inferloom_registry.registry import Registry
+from inferloom_registry.settings import RegistrySettings
+from inferloom_registry.wire import duration, registered_worker, seconds
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RegistryServicer(RegistryServiceServicer):
+    """Serves ``inferloom.v1.RegistryService``."""
+
+    def __init__(self, registry: Registry, addresses: AddressPolicy, settings: RegistrySettings) -> None:
+        self._registry = registry
+        self._addresses = addresses
+        self._settings = settings
+
+    async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
+        """See the contract."""
+        ttl = self._ttl(request)
+        check_epoch(request.previous_epoch)
+        check_worker(request.worker)
+        await self._addresses.check(request.worker.address)
+        registration = await self._registry.register(request.worker, request.previous_epoch, ttl)
+        return pb.RegisterResponse(
+            lease_id=registration.lease_id,
+            epoch=registration.epoch,
+            ttl=duration(ttl),
+            renew_interval=duration(ttl / 3),
+        )
+
+    async def KeepAlive(
+        self, request_iterator: AsyncIterator[pb.KeepAliveRequest], context: Context
+    ) -> AsyncIterator[pb.KeepAliveResponse]:
+        """See the contract."""
+        async for request in request_iterator:
+            yield await self._renew(request)
+
+    async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
+        """See the contract."""
+        _check_lease(request)
+        try:
+            await self._registry.deregister(request.lease_id, request.epoch)
+        except LeaseLostError as lost:
+            log.info("a lease was given back that is lost: %s", lost)
+        return pb.DeregisterResponse()
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        """See the contract."""
+        # A watch that resumes may have nothing to send for long; its caller should know that it stands.
+        await context.send_initial_metadata(())
+        async for response in self._registry.hub.follow(request.from_revision, request.registry_id):
+            yield response
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
+        """See the contract."""
+        table = self._registry.table
+        now = table.now()
+        return pb.ListWorkersResponse(
+            workers=[
+                registered_worker(lease, now)
+                for lease in table.leases()
+                if not request.model or request.model in lease.models
+            ],
+            revision=table.revision,
+            registry_id=self._registry.hub.registry_id,
+        )
+
+    async def _renew(self, request: pb.KeepAliveRequest) -> pb.KeepAliveResponse:
+        _check_lease(request)
+        load = request.load if request.HasField("load") else None
+        models = request.models if request.HasField("models") else None
+        if load is not None:
+            check_load(load)
+        check_state(request.state, "state")
+        if models is not None:
+            check_size(models, "models")
+            check_models(models.models, "models")
+        try:
+            renewed = await self._registry.renew(request.lease_id, request.epoch, load, request.state, models)
+        except LeaseLostError as lost:
+            return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(0), loss=lost.reason)
+        return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(renewed.ttl))
+
+    def _ttl(self, request: pb.RegisterRequest) -> float:
+        if not request.HasField("ttl"):
+            return self._settings.lease_ttl_s
+        ttl = seconds(request.ttl)
+        least, most = self._settings.lease_ttl_min_s, self._settings.lease_ttl_max_s
+        if not least <= ttl <= most:
+            raise refusal("ttl", f"must be from {least:g} s to {most:g} s")
+        return ttl
+
+
+def _check_lease(request: pb.KeepAliveRequest | pb.DeregisterRequest) -> None:
+    if not request.lease_id:
+        raise refusal("lease_id", "must be set")
+    if request.epoch == 0:
+        raise refusal("epoch", "must be set")

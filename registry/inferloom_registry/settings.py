@@ -1,0 +1,52 @@
+"""What the registry can be told."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode
+
+from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.settings import ServiceSettings
+
+LOOPBACK_AND_PRIVATE = tuple(
+    ip_network(network)
+    for network in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
+"""IP networks, read from a list or from text such as ``10.0.0.0/8,fd00::/8``."""
+
+
+class RegistrySettings(ServiceSettings):
+    """Settings of the registry."""
+
+    registry_listen: AddressField = Address("127.0.0.1", 7000)
+    """Where it listens."""
+
+    lease_ttl_s: float = Field(default=6.0, gt=0)
+    """How long a lease lasts without renewal, in seconds, where the worker asks for no other time. Also how
+    long the registry settles after its start."""
+
+    lease_ttl_min_s: float = Field(default=2.0, gt=0)
+    """Shortest lease that a worker may ask for, in seconds."""
+
+    lease_ttl_max_s: float = Field(default=60.0, gt=0)
+    """Longest lease that a worker may ask for, in seconds."""
+
+    allowed_networks: Networks = LOOPBACK_AND_PRIVATE
+    """Networks that a worker's address must be in."""
+
+    max_workers: int = Field(default=1024, ge=1)
+    """Most workers that may be registered at once."""
+
+    @model_validator(mode="after")
+    def _check_ttls(self) -> Self:
+        if not self.lease_ttl_min_s <= self.lease_ttl_s <= self.lease_ttl_max_s:
+            raise ValueError("lease_ttl_s must be between lease_ttl_min_s and lease_ttl_max_s")
+        return self

@@ -1,0 +1,35 @@
+"""Leases and times in the contract's messages."""
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom_registry.lease import Lease
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as a message."""
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message
+
+
+def seconds(message: Duration) -> float:
+    """A message as seconds. It need not be a valid duration."""
+    return message.seconds + message.nanos / 1e9
+
+
+def registered_worker(lease: Lease, now: float) -> pb.RegisteredWorker:
+    """A lease as it stands at ``now``, a time of the lease table's clock."""
+    registration = lease.registration
+    registered_at = Timestamp()
+    registered_at.FromNanoseconds(round(registration.registered_at * 1e9))
+    return pb.RegisteredWorker(
+        worker=registration.worker,
+        epoch=registration.epoch,
+        lease_state=pb.LEASE_STATE_SUSPECT if lease.suspect else pb.LEASE_STATE_ACTIVE,
+        registered_at=registered_at,
+        last_renewal_age=duration(now - lease.renewed_at),
+        ttl=duration(max(0.0, lease.expires_at - now)),
+        load=registration.load,
+    )

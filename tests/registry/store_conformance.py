@@ -1,0 +1,151 @@
+"""What every store must do.
+
+A store's tests subclass :class:`StoreConformance` and give it the fixture ``open_store``, which makes
+stores that share what they keep, as those of several registries do.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom_registry.registration import Registration
+from inferloom_registry.store import Store
+from tests.registry.samples import registration, worker
+
+OpenStore = Callable[["Recorder"], Awaitable[Store]]
+
+
+class Recorder:
+    """Follows a store and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Registration]] = []
+        self._news = asyncio.Event()
+
+    def stored(self, registration: Registration) -> None:
+        self.told.append(("stored", registration))
+        self._news.set()
+
+    def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
+        self.told.append((pb.LeaseLoss.Name(reason), registration))
+        self._news.set()
+
+    async def until(self, count: int) -> list[tuple[str, Registration]]:
+        """What was told, once it is ``count`` things."""
+        async with asyncio.timeout(5):
+            while len(self.told) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.told
+
+
+class StoreConformance:
+    """The tests."""
+
+    async def test_the_first_put_is_stored_and_told(self, open_store: OpenStore) -> None:
+        """A registration of an unknown worker is stored, and told before put returns."""
+        recorder = Recorder()
+        store = await open_store(recorder)
+        first = replace(
+            registration("a", "m", "n"), load=pb.Load(running=2, tokens_per_second=1.5), registered_at=12.5
+        )
+        assert await store.put(first, None)
+        assert recorder.told == [("stored", first)]
+
+    async def test_a_second_first_put_loses(self, open_store: OpenStore) -> None:
+        """Of two registries that both think a worker is new, one wins; the other knows by then."""
+        one, two = Recorder(), Recorder()
+        winner, loser = await open_store(one), await open_store(two)
+        assert await winner.put(registration("a", lease_id="one"), None)
+        assert not await loser.put(registration("a", lease_id="two"), None)
+        assert two.told == [("stored", registration("a", lease_id="one"))]
+
+    async def test_a_put_replaces_what_it_was_decided_on(self, open_store: OpenStore) -> None:
+        """A newer epoch replaces the older."""
+        recorder = Recorder()
+        store = await open_store(recorder)
+        old, new = registration("a", epoch=1), registration("a", epoch=2)
+        assert await store.put(old, None)
+        assert await store.put(new, old)
+        assert recorder.told == [("stored", old), ("stored", new)]
+
+    async def test_a_put_decided_on_an_old_version_loses(self, open_store: OpenStore) -> None:
+        """Two renewals of one version: the second loses, and nothing is told of it."""
+        recorder = Recorder()
+        store = await open_store(recorder)
+        first = registration("a")
+        drained = replace(first, worker=worker("a", state=pb.WORKER_STATE_DRAINING), renewals=1)
+        await store.put(first, None)
+        assert await store.put(drained, first)
+        assert not await store.put(replace(first, renewals=1), first)
+        assert recorder.told == [("stored", first), ("stored", drained)]
+
+    async def test_a_put_that_replaces_something_needs_it(self, open_store: OpenStore) -> None:
+        """A renewal of a registration that was removed meanwhile is not stored."""
+        store = await open_store(Recorder())
+        first = registration("a")
+        assert not await store.put(replace(first, renewals=1), first)
+
+    async def test_a_removal_is_told_with_its_reason(self, open_store: OpenStore) -> None:
+        """What was removed can be put as new again."""
+        recorder = Recorder()
+        store = await open_store(recorder)
+        first = registration("a")
+        await store.put(first, None)
+        assert await store.remove(first, pb.LEASE_LOSS_DEREGISTERED)
+        assert recorder.told[-1] == ("LEASE_LOSS_DEREGISTERED", first)
+        assert await store.put(first, None)
+
+    async def test_a_removal_decided_on_an_old_version_loses(self, open_store: OpenStore) -> None:
+        """A worker that renewed elsewhere is not removed as expired."""
+        store = await open_store(Recorder())
+        first = registration("a")
+        renewed = replace(first, renewals=1)
+        await store.put(first, None)
+        await store.put(renewed, first)
+        assert not await store.remove(first, pb.LEASE_LOSS_EXPIRED)
+        assert await store.remove(renewed, pb.LEASE_LOSS_EXPIRED)
+        assert not await store.remove(renewed, pb.LEASE_LOSS_EXPIRED)
+
+    async def test_workers_do_not_disturb_each_other(self, open_store: OpenStore) -> None:
+        """Writes of one worker leave another's alone."""
+        store = await open_store(Recorder())
+        a, b = registration("a"), registration("b")
+        assert await store.put(a, None)
+        assert await store.put(b, None)
+        assert await store.remove(a, pb.LEASE_LOSS_EXPIRED)
+        assert await store.put(replace(b, renewals=1), b)
+
+    async def test_a_store_that_opens_is_told_what_is_there(self, open_store: OpenStore) -> None:
+        """A registry that starts takes over the registrations of those that ran before."""
+        store = await open_store(Recorder())
+        a, b = registration("a"), registration("b")
+        for each in (a, b):
+            await store.put(each, None)
+        await store.close()
+        late = Recorder()
+        await open_store(late)
+        assert sorted(each.worker_id for _, each in late.told) == ["a", "b"]
+        assert {what for what, _ in late.told} == {"stored"}
+
+    async def test_every_registry_is_told_of_every_write_in_order(self, open_store: OpenStore) -> None:
+        """Writes through one store reach the follower of another."""
+        one, two = Recorder(), Recorder()
+        writer = await open_store(one)
+        await open_store(two)
+        first = registration("a")
+        second = replace(first, renewals=1)
+        await writer.put(first, None)
+        await writer.put(second, first)
+        await writer.remove(second, pb.LEASE_LOSS_DEREGISTERED)
+        assert [each for _, each in await two.until(3)] == [first, second, second]
+
+    async def test_a_closed_store_tells_nothing(self, open_store: OpenStore) -> None:
+        """After close the follower is left alone; closing twice is no error."""
+        one, two = Recorder(), Recorder()
+        closed, writer = await open_store(one), await open_store(two)
+        await closed.close()
+        await closed.close()
+        await writer.put(registration("a"), None)
+        assert one.told == []

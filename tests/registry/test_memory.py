@@ -1,0 +1,18 @@
+import pytest
+
+from inferloom_registry.memory import MemoryStore, Shelf
+from inferloom_registry.store import Store
+from tests.registry.store_conformance import OpenStore, Recorder, StoreConformance
+
+
+class TestMemoryStore(StoreConformance):
+    @pytest.fixture
+    def open_store(self) -> OpenStore:
+        shelf = Shelf()
+
+        async def open_store(recorder: Recorder) -> Store:
+            store = MemoryStore(shelf)
+            await store.open(recorder)
+            return store
+
+        return open_store

@@ -1,0 +1,214 @@
+"""The engine's life around a model that a test controls: aborts, deadlines, limits and failures."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.engine.batch import StepBatch
+from inferloom_worker.engine.blocks import BLOCK_TOKENS
+from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.protocol import EndReason, Phase, ProgressEvent, TokensEvent
+from inferloom_worker.engine.torch_engine import TorchEngine
+from tests.worker.engines import generate, request
+
+
+class CountingModel:
+    """A model whose next token is its last token plus one; each step waits for a permit."""
+
+    vocab_size = 1000
+    context_length = 256
+    dtype = torch.float32
+    device = torch.device("cpu")
+    weights_bytes = 0
+    kv_bytes_per_token = 1
+
+    def __init__(self) -> None:
+        self.permits = threading.Semaphore(0)
+        self.entered = threading.Semaphore(0)
+        self.fail = False
+
+    def allocate(self, blocks: int) -> None:
+        """Needs no cache."""
+
+    def forward(self, batch: StepBatch) -> torch.Tensor:
+        """Wait for a permit, then count, or fail."""
+        self.entered.release()
+        self.permits.acquire()
+        if self.fail:
+            raise RuntimeError("out of memory")
+        following = batch.token_tensor[batch.sample_tensor] + 1
+        return torch.nn.functional.one_hot(following, self.vocab_size).float()
+
+    def run_freely(self) -> None:
+        """Let every further step pass."""
+        self.permits.release(1_000_000)
+
+
+class Clock:
+    """Monotonic seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def model() -> CountingModel:
+    """The model under the engine."""
+    return CountingModel()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The engine's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def engine(model: CountingModel, clock: Clock) -> Iterator[TorchEngine]:
+    """An engine that runs two sequences and lets two wait."""
+    running = TorchEngine(model, EngineOptions(max_running=2, max_waiting=2, max_step_tokens=8), 32, clock)
+    yield running
+    model.run_freely()
+    running.close()
+
+
+async def entered(model: CountingModel) -> None:
+    """Wait until a step is inside the model."""
+    assert await asyncio.to_thread(model.entered.acquire, timeout=10)
+
+
+async def test_tokens_arrive_in_order_and_end_at_the_limit(engine: TorchEngine, model: CountingModel) -> None:
+    """A request yields exactly its tokens, and the end says why."""
+    model.run_freely()
+    events = [e async for batch in engine.submit(request([10], 3)).events() for e in batch]
+    assert [(e.index, e.token_ids, e.end) for e in events if isinstance(e, TokensEvent)] == [
+        (0, (11,), None),
+        (1, (12,), None),
+        (2, (13,), EndReason.LENGTH),
+    ]
+
+
+async def test_a_stop_token_ends_a_choice_and_is_its_last(engine: TorchEngine, model: CountingModel) -> None:
+    """Generation stops with the stop token included."""
+    model.run_freely()
+    assert await generate(engine, request([10], 50, stop_token_ids=frozenset({13}))) == [[11, 12, 13]]
+
+
+async def test_an_abort_frees_the_slot_after_the_current_step(
+    engine: TorchEngine, model: CountingModel
+) -> None:
+    """One step after the abort, the sequence holds no memory and its place is taken by the next."""
+    doomed = engine.submit(request([10], 200))
+    await entered(model)
+    doomed.abort()
+    follower = asyncio.create_task(generate(engine, request([20], 1)))
+    model.permits.release()  # the step that was running ends
+    await entered(model)  # the next step has begun: it is the follower's alone
+    assert (engine.load().running, engine.load().waiting) == (1, 0)
+    model.run_freely()
+    assert await follower == [[21]]
+    assert engine.load().free_kv_tokens == 32 * BLOCK_TOKENS
+    assert [batch async for batch in doomed.events()] == []
+
+
+async def test_one_choice_can_be_aborted_alone(engine: TorchEngine, model: CountingModel) -> None:
+    """The other choices of the request go on to their ends."""
+    generation = engine.submit(request([10], 4, n=2))
+    generation.abort(0)
+    model.run_freely()
+    seen = [e async for batch in generation.events() for e in batch if isinstance(e, TokensEvent)]
+    assert {e.choice for e in seen} == {1}
+    assert seen[-1].end is EndReason.LENGTH
+
+
+async def test_a_full_queue_refuses(engine: TorchEngine, model: CountingModel) -> None:
+    """Beyond the waiting limit a request is refused with a time to come back, and others are unharmed."""
+    running = asyncio.create_task(generate(engine, request([10], 2, n=2)))
+    await entered(model)
+    waiting = asyncio.create_task(generate(engine, request([30], 2, n=2)))
+    await asyncio.sleep(0)
+    with pytest.raises(InferloomError) as refused:
+        engine.submit(request([50], 2))
+    assert (refused.value.reason, refused.value.retry_after) == (Reason.SERVER_OVERLOADED, 1.0)
+    model.run_freely()
+    assert await running == [[11, 12]] * 2
+    assert await waiting == [[31, 32]] * 2
+
+
+async def test_a_deadline_keeps_what_there_is(
+    engine: TorchEngine, model: CountingModel, clock: Clock
+) -> None:
+    """After its first token a request that runs out of time ends with a reason of its own."""
+    generation = engine.submit(request([10], 100, deadline=5.0))
+    events = generation.events()
+    model.permits.release()
+    first = await anext(events)
+    await entered(model)
+    clock.now = 6.0
+    model.run_freely()
+    rest = [e async for batch in events for e in batch if isinstance(e, TokensEvent)]
+    assert isinstance(first[0], TokensEvent)
+    assert rest[-1].end is EndReason.DEADLINE
+    assert rest[-1].token_ids == ()
+
+
+async def test_a_deadline_before_the_first_token_is_an_error(
+    engine: TorchEngine, model: CountingModel, clock: Clock
+) -> None:
+    """A request that waited too long fails with TIMEOUT."""
+    busy = asyncio.create_task(generate(engine, request([10], 3, n=2)))
+    await entered(model)
+    late = engine.submit(request([20], 5, deadline=1.0))
+    clock.now = 2.0
+    model.run_freely()
+    with pytest.raises(InferloomError) as failure:
+        await anext(late.events())
+    assert failure.value.reason is Reason.TIMEOUT
+    assert await busy == [[11, 12, 13]] * 2
+
+
+async def test_waiting_requests_hear_that_the_engine_moves(
+    engine: TorchEngine, model: CountingModel, clock: Clock
+) -> None:
+    """A long prompt and a queued request get progress about once a second while others compute."""
+    long = engine.submit(request(range(30), 1))
+    await entered(model)
+    clock.now = 1.5
+    model.permits.release()
+    (progress,) = await anext(long.events())
+    assert progress == ProgressEvent(Phase.PREFILL, 8)
+
+
+async def test_a_failing_step_ends_its_own_requests_only(engine: TorchEngine, model: CountingModel) -> None:
+    """The caller gets SERVER_ERROR without internals, and the same engine serves the next request."""
+    model.fail = True
+    doomed = engine.submit(request([10], 5))
+    model.permits.release()
+    with pytest.raises(InferloomError) as failure:
+        await anext(doomed.events())
+    assert (failure.value.reason, "memory" in failure.value.message) == (Reason.SERVER_ERROR, False)
+    model.fail = False
+    model.run_freely()
+    assert await generate(engine, request([10], 2)) == [[11, 12]]
+
+
+async def test_closing_ends_every_request(model: CountingModel) -> None:
+    """Running and waiting requests fail with WORKER_LOST, and new ones are refused."""
+    engine = TorchEngine(model, EngineOptions(max_running=1, max_waiting=4), 32)
+    generations = [engine.submit(request([10], 100)) for _ in range(3)]
+    await entered(model)
+    model.run_freely()
+    await asyncio.to_thread(engine.close)
+    for generation in generations:
+        with pytest.raises(InferloomError) as failure:
+            _ = [batch async for batch in generation.events()]
+        assert failure.value.reason is Reason.WORKER_LOST
+    with pytest.raises(InferloomError):
+        engine.submit(request([10], 1))

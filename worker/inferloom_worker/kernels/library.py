@@ -1,0 +1,88 @@
+"""The kernel library through ctypes. Calls release the interpreter's lock while they compute."""
+
+import ctypes as c
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferloom_worker.kernels.build import LIBRARY
+
+_FLAGS = Path("/proc/cpuinfo")
+_NEEDED = ("avx512f", "avx512bw", "avx512_vnni")
+
+
+class Shape(c.Structure):
+    """``Shape`` in decoder.h."""
+
+    _fields_ = (
+        *(
+            (name, c.c_int32)
+            for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "intermediate")
+        ),
+        ("vocab", c.c_int32),
+        ("window", c.c_int32),
+        *((name, c.c_float) for name in ("norm_eps", "rope_scale", "attention_scale")),
+    )
+
+
+class Step(c.Structure):
+    """``Step`` in decoder.h."""
+
+    _fields_ = (
+        *((name, c.c_int32) for name in ("rows", "spans", "samples")),
+        *(
+            (name, c.c_void_p)
+            for name in (
+                "tokens",
+                "positions",
+                "span_start",
+                "span_count",
+                "span_blocks",
+                "blocks",
+                "sample_rows",
+            )
+        ),
+    )
+
+
+@cache
+def library() -> Any | None:
+    """The loaded library, or None where it was not built or this processor cannot run it."""
+    if not LIBRARY.exists() or not _FLAGS.exists():
+        return None
+    flags = _FLAGS.read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
+    if not all(name in flags for name in _NEEDED):
+        return None
+    loaded = c.CDLL(str(LIBRARY))
+    pointer, integer = c.c_void_p, c.c_int
+    signatures: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "il_create": (pointer, (c.POINTER(Shape), pointer, integer)),
+        "il_destroy": (None, (pointer,)),
+        "il_allocate": (integer, (pointer, integer)),
+        "il_set_vector": (None, (pointer, integer, integer, pointer, integer)),
+        "il_make_matrix": (None, (pointer, integer, integer, integer, integer, integer)),
+        "il_fill_matrix": (None, (pointer, integer, integer, integer, integer, pointer, pointer, pointer)),
+        "il_forward": (None, (pointer, c.POINTER(Step), pointer)),
+        "il_argmax": (None, (pointer, pointer, integer, integer, pointer)),
+        "il_weight_bytes": (c.c_longlong, (pointer,)),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(loaded, name)
+        function.restype, function.argtypes = result, arguments
+    return loaded
+
+
+def address(array: NDArray[Any] | None) -> int | None:
+    """Where an array's data begins; the caller keeps the array alive and contiguous."""
+    if array is None:
+        return None
+    assert array.flags.c_contiguous
+    return array.ctypes.data
+
+
+def int32(values: list[int]) -> NDArray[np.int32]:
+    """A contiguous int32 array."""
+    return np.array(values, dtype=np.int32)

@@ -1,0 +1,72 @@
+// The C face of the kernels, for ctypes. Sizes are checked by the caller, library.py.
+#if !defined(__AVX512F__) || !defined(__AVX512VNNI__) || !defined(__AVX512BW__)
+#error "the processor has no AVX-512 VNNI"
+#endif
+#include "decoder.h"
+
+using namespace inferloom;
+
+namespace {
+
+Matrix* matrix(Decoder* d, int layer, int which) {
+  if (layer < 0) return which == 0 ? &d->embedding : &d->head;
+  return d->layers[layer].matrices()[which];
+}
+
+std::vector<float>* vector(Decoder* d, int layer, int which) {
+  if (layer < 0) return &d->norm;
+  LayerWeights& w = d->layers[layer];
+  std::vector<float>* all[] = {&w.input_norm, &w.mlp_norm, &w.qkv_bias, &w.output_bias, &w.q_norm, &w.k_norm};
+  return all[which];
+}
+
+}  // namespace
+
+extern "C" {
+
+Decoder* il_create(const Shape* shape, const float* frequencies, int threads) {
+  return new Decoder(*shape, frequencies, threads);
+}
+
+void il_destroy(Decoder* d) { delete d; }
+
+int il_allocate(Decoder* d, int blocks) { return d->allocate(blocks); }
+
+void il_set_vector(Decoder* d, int layer, int which, const float* values, int count) {
+  vector(d, layer, which)->assign(values, values + count);
+}
+
+// Makes an empty matrix; il_fill_matrix writes its rows.
+void il_make_matrix(Decoder* d, int layer, int which, int kind, int rows, int cols) {
+  matrix(d, layer, which)->allocate(static_cast<Kind>(kind), rows, cols);
+}
+
+// Writes rows first … first + count - 1. q is [count, cols]; scales is [count, groups] (kQ8F: [count, 2 ·
+// groups]); offsets is [count, groups], and ignored by the 8-bit kinds.
+void il_fill_matrix(Decoder* d, int layer, int which, int first, int count, const int8_t* q, const float* scales,
+                    const float* offsets) {
+  const Matrix& m = *matrix(d, layer, which);
+  const int groups = m.groups(), scales_per_group = m.kind == kQ8F ? 2 : 1;
+  for (int r = 0; r < count; ++r)
+    for (int g = 0; g < groups; ++g) {
+      const size_t at = size_t(r) * groups + g;
+      put_group(m, first + r, g, q + at * kGroup, scales + at * scales_per_group, offsets ? offsets[at] : 0.0f);
+    }
+}
+
+void il_forward(Decoder* d, const Step* step, float* logits) { d->forward(*step, logits); }
+
+void il_argmax(Decoder* d, const float* logits, int rows, int width, int32_t* places) {
+  d->argmax(logits, rows, width, places);
+}
+
+long long il_weight_bytes(Decoder* d) {
+  long long total = 0;
+  const auto add = [&](const Matrix& m) { total += m.data ? (long long)m.bytes() : 0; };
+  for (auto& w : d->layers)
+    for (const Matrix* m : w.matrices()) add(*m);
+  add(d->embedding), add(d->head);
+  return total;
+}
+
+}  // extern "C"

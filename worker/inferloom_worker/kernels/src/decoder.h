@@ -1,0 +1,329 @@
+// One engine step of a Llama-shaped decoder.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "attention.h"
+#include "pool.h"
+#include "product.h"
+
+namespace inferloom {
+
+struct Shape {
+  int32_t layers, hidden, heads, kv_heads, head_dim, intermediate, vocab;  // vocab is padded to whole tiles
+  int32_t window;      // tokens that a row sees; 0: all
+  float norm_eps, rope_scale, attention_scale;
+};
+
+struct LayerWeights {
+  Matrix q, k, v, output, gate, up, down;
+
+  std::array<Matrix*, 7> matrices() { return {&q, &k, &v, &output, &gate, &up, &down}; }
+
+  std::vector<float> input_norm, mlp_norm, qkv_bias, output_bias, q_norm, k_norm;
+};
+
+// The rows of a step: as StepBatch, in plain arrays.
+struct Step {
+  int32_t rows, spans, samples;
+  const int32_t* tokens;       // [rows]
+  const int32_t* positions;    // [rows]
+  const int32_t* span_start;   // [spans]
+  const int32_t* span_count;   // [spans]
+  const int32_t* span_blocks;  // [spans]: where the span's table begins in blocks
+  const int32_t* blocks;       // all tables, one after the other
+  const int32_t* sample_rows;  // [samples]
+};
+
+class Decoder {
+ public:
+  Decoder(const Shape& shape, const float* frequencies, int threads)
+      : shape(shape), layers(shape.layers), pool_(threads),
+        frequencies_(frequencies, frequencies + shape.head_dim / 2), scores_(pool_.threads()) {}
+
+  ~Decoder() {
+    for (auto& layer : layers)
+      for (Matrix* m : layer.matrices()) m->release();
+    embedding.release();
+    if (head.data != nullptr) head.release();
+    if (cache_ != MAP_FAILED) munmap(cache_, cache_bytes_);
+  }
+
+  // Reserves the cache; the system commits its pages when they are first written.
+  bool allocate(int blocks) {
+    const size_t layer = size_t(blocks) * shape.kv_heads * shape.head_dim * kBlock;
+    cache_bytes_ = 2 * sizeof(uint16_t) * layer * shape.layers;
+    cache_ = mmap(nullptr, cache_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (cache_ == MAP_FAILED) return false;
+    auto* at = static_cast<uint16_t*>(cache_);
+    for (int i = 0; i < shape.layers; ++i, at += 2 * layer) cache_layers_.push_back({at, at + layer});
+    return true;
+  }
+
+  // Writes logits [samples, vocab].
+  void forward(const Step& step, float* logits) {
+    pool_.begin();
+    prepare(step);
+    for (int i = 0; i < shape.layers; ++i) run_layer(step, i);
+    sample(step, logits);
+    pool_.end();
+  }
+
+  // The place of each row's largest logit; the first of equals.
+  void argmax(const float* logits, int rows, int width, int32_t* places) {
+    pool_.begin();
+    pool_.loop(rows, [&](int r, int) {
+      const float* row = logits + size_t(r) * shape.vocab;
+      f32x16 best = _mm512_set1_ps(-INFINITY);
+      const int whole = width / 16 * 16;
+      for (int i = 0; i < whole; i += 16) best = _mm512_max_ps(best, _mm512_loadu_ps(row + i));
+      float most = _mm512_reduce_max_ps(best);
+      for (int i = whole; i < width; ++i) most = std::max(most, row[i]);
+      int at = 0;
+      while (at + 16 <= width && _mm512_cmp_ps_mask(_mm512_loadu_ps(row + at), _mm512_set1_ps(most), _CMP_EQ_OQ) == 0) at += 16;
+      while (at < width - 1 && row[at] != most) ++at;
+      places[r] = at;
+    });
+    pool_.end();
+  }
+
+  const Shape shape;
+  std::vector<LayerWeights> layers;
+  Matrix embedding, head;  // head has no data when it is the embedding
+  std::vector<float> norm;
+
+ private:
+  // Loops over tiles in chunks that are large enough to stream and small enough to balance.
+  template <class Body>
+  void over_tiles(int tiles, Body&& body) {
+    const int chunk = std::max(1, tiles / (pool_.threads() * 6));
+    pool_.loop((tiles + chunk - 1) / chunk, [&](int c, int) {
+      for (int t = c * chunk; t < std::min(tiles, (c + 1) * chunk); ++t) body(t);
+    });
+  }
+
+  template <class Body>
+  void over_rows(int rows, Body&& body) {
+    const int chunk = std::max(1, rows / (pool_.threads() * 4));
+    pool_.loop((rows + chunk - 1) / chunk, [&](int c, int) {
+      for (int r = c * chunk; r < std::min(rows, (c + 1) * chunk); ++r) body(r);
+    });
+  }
+
+  void prepare(const Step& step) {
+    const int rows = step.rows, half = shape.head_dim / 2;
+    width_ = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+    grow(x_, size_t(rows) * shape.hidden);
+    grow(qkv_, size_t(rows) * width_);
+    grow(mixed_, size_t(rows) * shape.heads * shape.head_dim);
+    grow(gated_, size_t(rows) * shape.intermediate);
+    grow(cosines_, size_t(rows) * half);
+    grow(sines_, size_t(rows) * half);
+    hidden_q_.resize(rows, shape.hidden);
+    mixed_q_.resize(rows, shape.heads * shape.head_dim);
+    gated_q_.resize(rows, shape.intermediate);
+    span_of_.resize(rows);
+    for (int s = 0; s < step.spans; ++s)
+      for (int r = 0; r < step.span_count[s]; ++r) span_of_[step.span_start[s] + r] = s;
+    longest_ = 0;
+    for (int r = 0; r < rows; ++r) longest_ = std::max(longest_, step.positions[r] + 1);
+    stride_ = (longest_ + kBlock - 1) / kBlock * kBlock;
+    for (auto& s : scores_) grow(s, size_t(kQueries) * stride_);
+    over_rows(rows, [&](int r) {
+      embed(step.tokens[r], &x_[size_t(r) * shape.hidden]);
+      for (int i = 0; i < half; ++i) {
+        const float angle = float(step.positions[r]) * frequencies_[i];
+        cosines_[size_t(r) * half + i] = std::cos(angle) * shape.rope_scale;
+        sines_[size_t(r) * half + i] = std::sin(angle) * shape.rope_scale;
+      }
+    });
+    // The queries of a step, grouped by what they can share: a sequence and a key-value head.
+    tasks_.clear();
+    const int group = shape.heads / shape.kv_heads;
+    for (int s = 0; s < step.spans; ++s) {
+      const int vectors = step.span_count[s] * group;
+      // One row alone gives few tasks: smaller ones balance better.
+      const int most = rows == 1 ? std::max(1, (group + 1) / 2) : kQueries;
+      for (int h = 0; h < shape.kv_heads; ++h)
+        for (int v = 0; v < vectors; v += most) tasks_.push_back({s, h, v, std::min(most, vectors - v)});
+    }
+  }
+
+  void run_layer(const Step& step, int index) {
+    const LayerWeights& w = layers[index];
+    const int rows = step.rows, hidden = shape.hidden;
+    normalize_rows(rows, w.input_norm);
+    const int q_tiles = w.q.tiles(), k_tiles = w.k.tiles();
+    over_tiles(q_tiles + k_tiles + w.v.tiles(), [&](int t) {
+      const f32x16 bias = w.qkv_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.qkv_bias[t * kTile]);
+      const bool is_q = t < q_tiles, is_k = !is_q && t < q_tiles + k_tiles;
+      const Matrix& m = is_q ? w.q : is_k ? w.k : w.v;
+      tile_rows(m, is_q ? t : is_k ? t - q_tiles : t - q_tiles - k_tiles, hidden_q_, rows, [&](int r, f32x16 out) {
+        _mm512_storeu_ps(&qkv_[size_t(r) * width_ + t * kTile], _mm512_add_ps(out, bias));
+      });
+    });
+    over_rows(rows, [&](int r) { rotate_and_store(step, index, r); });
+    attend_all(step, index);
+    over_rows(rows, [&](int r) { mixed_q_.quantize(r, &mixed_[size_t(r) * shape.heads * shape.head_dim]); });
+    over_tiles(w.output.tiles(), [&](int t) {
+      const f32x16 bias = w.output_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.output_bias[t * kTile]);
+      tile_rows(w.output, t, mixed_q_, rows, [&](int r, f32x16 out) {
+        float* x = &x_[size_t(r) * hidden + t * kTile];
+        _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), _mm512_add_ps(out, bias)));
+      });
+    });
+    normalize_rows(rows, w.mlp_norm);
+    over_tiles(w.gate.tiles(), [&](int t) {
+      tile_rows(w.gate, t, hidden_q_, rows, [&](int r, f32x16 out) {
+        // silu(g) = g / (1 + e^-g)
+        const f32x16 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), out));
+        const f32x16 silu = _mm512_div_ps(out, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
+        _mm512_storeu_ps(&gated_[size_t(r) * shape.intermediate + t * kTile], silu);
+      });
+      tile_rows(w.up, t, hidden_q_, rows, [&](int r, f32x16 out) {
+        float* g = &gated_[size_t(r) * shape.intermediate + t * kTile];
+        _mm512_storeu_ps(g, _mm512_mul_ps(_mm512_loadu_ps(g), out));
+      });
+    });
+    over_rows(rows, [&](int r) { gated_q_.quantize(r, &gated_[size_t(r) * shape.intermediate]); });
+    over_tiles(w.down.tiles(), [&](int t) {
+      tile_rows(w.down, t, gated_q_, rows, [&](int r, f32x16 out) {
+        float* x = &x_[size_t(r) * hidden + t * kTile];
+        _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), out));
+      });
+    });
+  }
+
+  void sample(const Step& step, float* logits) {
+    const Matrix& out = head.data != nullptr ? head : embedding;
+    hidden_q_.resize(step.samples, shape.hidden);
+    over_rows(step.samples, [&](int s) {
+      std::vector<float> y(shape.hidden);
+      normalize(&x_[size_t(step.sample_rows[s]) * shape.hidden], norm.data(), shape.hidden, y.data());
+      hidden_q_.quantize(s, y.data());
+    });
+    over_tiles(out.tiles(), [&](int t) {
+      tile_rows(out, t, hidden_q_, step.samples, [&](int s, f32x16 v) {
+        _mm512_storeu_ps(logits + size_t(s) * shape.vocab + t * kTile, v);
+      });
+    });
+  }
+
+  void normalize_rows(int rows, const std::vector<float>& weight) {
+    over_rows(rows, [&](int r) {
+      thread_local std::vector<float> y;
+      y.resize(shape.hidden);
+      normalize(&x_[size_t(r) * shape.hidden], weight.data(), shape.hidden, y.data());
+      hidden_q_.quantize(r, y.data());
+    });
+  }
+
+  // y = x / rms(x) · weight
+  void normalize(const float* x, const float* weight, int n, float* y) const {
+    f32x16 squares = _mm512_setzero_ps();
+    for (int i = 0; i < n; i += 16) {
+      const f32x16 v = _mm512_loadu_ps(x + i);
+      squares = _mm512_fmadd_ps(v, v, squares);
+    }
+    const f32x16 f = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / n + shape.norm_eps));
+    for (int i = 0; i < n; i += 16)
+      _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), f), _mm512_loadu_ps(weight + i)));
+  }
+
+  void rotate_and_store(const Step& step, int index, int r) {
+    const LayerWeights& w = layers[index];
+    const int dim = shape.head_dim, half = dim / 2;
+    const float* cos = &cosines_[size_t(r) * half];
+    const float* sin = &sines_[size_t(r) * half];
+    float* row = &qkv_[size_t(r) * width_];
+    const auto turn = [&](float* v, const std::vector<float>& head_norm, float scale) {
+      if (!head_norm.empty()) normalize(v, head_norm.data(), dim, v);
+      for (int i = 0; i < half; ++i) {
+        const float a = v[i], b = v[i + half];
+        v[i] = (a * cos[i] - b * sin[i]) * scale;
+        v[i + half] = (b * cos[i] + a * sin[i]) * scale;
+      }
+    };
+    for (int h = 0; h < shape.heads; ++h) turn(row + h * dim, w.q_norm, shape.attention_scale);
+    const int place = step.positions[r];
+    const int block = step.blocks[step.span_blocks[span_of_[r]] + place / kBlock], slot = place % kBlock;
+    for (int h = 0; h < shape.kv_heads; ++h) {
+      float* key = row + (shape.heads + h) * dim;
+      const float* value = row + (shape.heads + shape.kv_heads + h) * dim;
+      turn(key, w.k_norm, 1.0f);
+      const size_t at = (size_t(block) * shape.kv_heads + h) * dim * kBlock;
+      uint16_t* keys = cache_layers_[index].keys + at;
+      uint16_t* values = cache_layers_[index].values + at + size_t(slot) * dim;
+      for (int d = 0; d < dim; ++d) keys[d * kBlock + slot] = f32_to_f16(key[d]);
+      for (int d = 0; d < dim; d += 16) store_f16(values + d, _mm512_loadu_ps(value + d));
+    }
+  }
+
+  struct Task {
+    int span, head, first, count;
+  };
+
+  void attend_all(const Step& step, int index) {
+    const int dim = shape.head_dim, group = shape.heads / shape.kv_heads;
+    pool_.loop(int(tasks_.size()), [&](int i, int thread) {
+      const Task& task = tasks_[i];
+      Query queries[kQueries];
+      for (int n = 0; n < task.count; ++n) {
+        const int vector = task.first + n;
+        const int row = step.span_start[task.span] + vector / group;
+        const int head = task.head * group + vector % group;
+        const int limit = step.positions[row] + 1;
+        queries[n] = {&qkv_[size_t(row) * width_ + head * dim],
+                      &mixed_[(size_t(row) * shape.heads + head) * dim],
+                      shape.window > 0 ? std::max(0, limit - shape.window) : 0, limit};
+      }
+      attend(task.count, queries, cache_layers_[index], step.blocks + step.span_blocks[task.span], task.head,
+             shape.kv_heads, dim, 0.0f, scores_[thread].data(), stride_);
+    });
+  }
+
+  // x = row `token` of the embedding.
+  void embed(int token, float* x) const {
+    const Matrix& m = embedding;
+    const int lane = token % kTile;
+    const uint8_t* at = m.tile(token / kTile);
+    for (int g = 0; g < m.groups(); ++g, at += group_bytes(m.kind), x += kGroup) {
+      const bool narrow = m.kind == kQ4 || m.kind == kQ4F;
+      const uint8_t* end = at + (narrow ? 256 : 512);
+      const auto* h = reinterpret_cast<const uint16_t*>(end);
+      const auto* f = reinterpret_cast<const float*>(end);
+      for (int k = 0; k < kGroup; ++k) {
+        if (narrow) {
+          const uint8_t both = at[(k % 16 / 4) * 64 + lane * 4 + k % 4];
+          const float q = k < 16 ? both & 15 : both >> 4;
+          x[k] = m.kind == kQ4 ? q * f16_to_f32(h[lane]) + f16_to_f32(h[kTile + lane]) : q * f[lane] + f[kTile + lane];
+        } else {
+          const float q = int(at[(k / 4) * 64 + lane * 4 + k % 4]) - 128;
+          x[k] = q * (m.kind == kQ8 ? f16_to_f32(h[lane]) : f[(k / 16) * kTile + lane]);
+        }
+      }
+    }
+  }
+
+  static void grow(std::vector<float>& v, size_t size) {
+    if (v.size() < size) v.resize(size);
+  }
+
+  Pool pool_;
+  std::vector<float> frequencies_;
+  std::vector<std::vector<float>> scores_;
+  std::vector<CacheLayer> cache_layers_;
+  void* cache_ = MAP_FAILED;
+  size_t cache_bytes_ = 0;
+  std::vector<float> x_, qkv_, mixed_, gated_, cosines_, sines_;
+  Activations hidden_q_, mixed_q_, gated_q_;
+  std::vector<int> span_of_;
+  std::vector<Task> tasks_;
+  int width_ = 0, longest_ = 0, stride_ = 0;
+};
+
+}  // namespace inferloom

@@ -1,0 +1,253 @@
+"""The worker's side of its lease: it registers, renews, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
+from inferloom_mesh.backoff import backoff
+from inferloom_mesh.channel import open_channel
+from inferloom_mesh.errors import Reason
+from inferloom_mesh.net import Address
+from inferloom_mesh.status import from_rpc_error, is_ours
+
+if TYPE_CHECKING:
+    from inferloom.v1.registry_pb2_grpc import RegistryServiceAsyncStub
+
+    Call = grpc.aio.StreamStreamCall[pb.KeepAliveRequest, pb.KeepAliveResponse]
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT = 2.0
+"""Seconds that the registry may take to answer, before the connection is given up and made again."""
+
+LONGEST_WAIT = 1.0
+"""Most seconds between tries to reach the registry."""
+
+GIVE_BACK_TIMEOUT = 1.0
+"""Seconds that giving the lease back may take. Without it the lease runs out by itself."""
+
+_REFUSALS = (Reason.INVALID_ARGUMENT, Reason.PERMISSION_DENIED, Reason.INVALID_API_KEY)
+
+
+class FencedError(Exception):
+    """Another process has registered this worker's name, so this one must end."""
+
+
+class RegistrationRefusedError(Exception):
+    """The registry will not have this worker as it is configured."""
+
+
+@dataclass(slots=True)
+class _Lease:
+    id: str
+    epoch: int
+    interval: float
+    told: pb.ModelSet
+    """The models that the registry knows of."""
+    renewed: bool = False
+
+
+class LeaseKeeper:
+    """Keeps a worker registered for as long as :meth:`run` runs.
+
+    A registry that is down is no event for the worker: it keeps serving, and the keeper keeps trying. A
+    lease that ran out or is unknown, as after a restart of the registry, is replaced by a new registration
+    at once.
+
+    Args:
+        registry: Where the registry is.
+        describe: Gives the worker as it is now. Called for each registration and renewal, on the event loop.
+        load: Gives how busy it is now. Called for each renewal, on the event loop.
+        ttl: Seconds that the lease should last without renewal. None: as the registry likes.
+        renew_interval: Seconds between renewals. None: as the registry says, a third of the TTL.
+        answer_timeout: Seconds that the registry may take to answer.
+    """
+
+    def __init__(
+        self,
+        registry: Address,
+        describe: Callable[[], pb.Worker],
+        load: Callable[[], pb.Load],
+        *,
+        ttl: float | None = None,
+        renew_interval: float | None = None,
+        answer_timeout: float = ANSWER_TIMEOUT,
+    ) -> None:
+        self._registry = registry
+        self._describe = describe
+        self._load = load
+        self._ttl = ttl
+        self._interval = renew_interval
+        self._timeout = answer_timeout
+        self._lease: _Lease | None = None
+        self._epoch = 0
+        self._outage = False
+        self._waits = backoff(most=LONGEST_WAIT)
+        self._news = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._registered = asyncio.Event()
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch that was held; 0 before the first registration."""
+        return self._epoch
+
+    async def registered(self) -> None:
+        """Wait until a lease is held."""
+        await self._registered.wait()
+
+    def notify(self) -> None:
+        """Tell the registry at once that the worker's state, models or load changed."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep the lease until :meth:`close`, then give it back.
+
+        Raises:
+            FencedError: The worker's name has been taken over. The process should end.
+            RegistrationRefusedError: The registry refused the first registration for a reason that another
+                try does not mend. (A later refusal is logged and tried again: the worker is serving.)
+        """
+        channel = open_channel(self._registry)
+        stub = RegistryServiceStub(channel)
+        keeping = asyncio.create_task(self._keep_registered(stub), name="lease keeper")
+        closing = asyncio.create_task(self._closing.wait(), name="lease keeper's end")
+        try:
+            await asyncio.wait({keeping, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()
+        finally:
+            keeping.cancel()
+            closing.cancel()
+            await asyncio.gather(keeping, closing, return_exceptions=True)
+            await self._give_back(stub)
+            await channel.close()
+
+    def close(self) -> None:
+        """End :meth:`run`. May be called before it, and twice."""
+        self._closing.set()
+
+    async def _keep_registered(self, stub: RegistryServiceAsyncStub) -> None:
+        while True:
+            try:
+                lease = self._lease or await self._register(stub)
+                await self._renew_until_lost(stub, lease)
+                if lease.renewed:
+                    continue  # a lease that was good until now is replaced without waiting
+            except grpc.aio.AioRpcError as failure:
+                self._failed(from_rpc_error(failure).message)
+            except TimeoutError:
+                self._failed("It did not answer.")
+            await asyncio.sleep(next(self._waits))
+
+    async def _register(self, stub: RegistryServiceAsyncStub) -> _Lease:
+        worker = self._describe()
+        request = pb.RegisterRequest(worker=worker, previous_epoch=self._epoch)
+        if self._ttl is not None:
+            request.ttl.FromNanoseconds(round(self._ttl * 1e9))
+        try:
+            answer = await stub.Register(request, timeout=self._timeout, wait_for_ready=True)
+        except grpc.aio.AioRpcError as failure:
+            self._raise_if_final(failure)
+            raise
+        self._epoch = answer.epoch
+        interval = self._interval or answer.renew_interval.ToNanoseconds() / 1e9
+        self._lease = _Lease(answer.lease_id, answer.epoch, interval, pb.ModelSet(models=worker.models))
+        self._succeeded()
+        self._registered.set()
+        log.info(
+            "registered as %s with the registry at %s, epoch %d", worker.id, self._registry, answer.epoch
+        )
+        return self._lease
+
+    def _raise_if_final(self, failure: grpc.aio.AioRpcError) -> None:
+        if not is_ours(failure):
+            return
+        error = from_rpc_error(failure)
+        if error.reason is Reason.ALREADY_EXISTS:
+            raise FencedError(error.message) from failure
+        if error.reason in _REFUSALS and self._epoch == 0:
+            raise RegistrationRefusedError(error.message) from failure
+
+    async def _renew_until_lost(self, stub: RegistryServiceAsyncStub, lease: _Lease) -> None:
+        call = stub.KeepAlive(wait_for_ready=True)
+        call.add_done_callback(lambda _: self._news.set())  # a stream that breaks is noticed at once
+        try:
+            while True:
+                self._news.clear()
+                async with asyncio.timeout(self._timeout):
+                    loss = await self._renew(call, lease)
+                if loss is not None:
+                    self._lose(loss)
+                    return
+                lease.renewed = True
+                self._succeeded()
+                # Spread, so that workers that started together do not renew together.
+                wait = lease.interval * random.uniform(0.8, 1.0)  # noqa: S311 # not a secret
+                with suppress(TimeoutError):
+                    # Not wait_for: before Python 3.12 it loses a cancellation that comes with the news.
+                    async with asyncio.timeout(wait):
+                        await self._news.wait()
+        finally:
+            call.cancel()
+
+    async def _renew(self, call: Call, lease: _Lease) -> pb.LeaseLoss.ValueType | None:
+        """Renew once. Returns why the lease is lost; None: it is not."""
+        worker = self._describe()
+        request = pb.KeepAliveRequest(
+            lease_id=lease.id, epoch=lease.epoch, load=self._load(), state=worker.state
+        )
+        models = pb.ModelSet(models=worker.models)
+        if models != lease.told:
+            request.models.CopyFrom(models)
+        with suppress(asyncio.InvalidStateError):  # the stream has ended; reading says why
+            await call.write(request)
+        answer = await call.read()
+        if not isinstance(answer, pb.KeepAliveResponse):
+            raise TimeoutError("the registry ended the stream")
+        if answer.loss or not answer.ttl.ToNanoseconds():
+            return answer.loss
+        lease.told = models
+        return None
+
+    def _lose(self, loss: pb.LeaseLoss.ValueType) -> None:
+        self._lease = None
+        self._registered.clear()
+        if loss == pb.LEASE_LOSS_FENCED:
+            raise FencedError("Another process has registered this worker's name.")
+        log.info("the lease is lost (%s); registering again", pb.LeaseLoss.Name(loss))
+
+    async def _give_back(self, stub: RegistryServiceAsyncStub) -> None:
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        self._registered.clear()
+        try:
+            await stub.Deregister(
+                pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch), timeout=GIVE_BACK_TIMEOUT
+            )
+        except grpc.aio.AioRpcError as failure:
+            log.info("the lease was not given back and will run out: %s", failure.code().name)
+
+    def _failed(self, why: str) -> None:
+        if not self._outage:
+            log.warning(
+                "the registry at %s cannot be used; serving on, and trying again: %s", self._registry, why
+            )
+        self._outage = True
+
+    def _succeeded(self) -> None:
+        if self._outage:
+            log.info("the registry at %s is back", self._registry)
+        self._outage = False
+        self._waits = backoff(most=LONGEST_WAIT)

@@ -1,0 +1,169 @@
+"""Llama-shaped decoders with quantised weights, computed by the kernel library."""
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inferloom_worker.engine.batch import StepBatch
+from inferloom_worker.kernels.library import Shape, Step, address, int32, library
+from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.weights.groups import GROUP, Groups
+from inferloom_worker.weights.quantized import QuantizedSource
+
+_TILE = 16
+_MATRICES = ("q", "k", "v", "output", "gate", "up", "down")
+_VECTORS = ("input_norm", "mlp_norm", "qkv_bias", "output_bias", "q_norm", "k_norm")
+
+
+def can_compute(config: DecoderConfig) -> bool:
+    """Whether the kernels compute a decoder of this shape on this machine."""
+    widths = (config.hidden, config.heads * config.head_dim, config.intermediate)
+    return (
+        library() is not None
+        and all(width % GROUP == 0 for width in widths)
+        and config.head_dim % _TILE == 0
+        and config.kv_heads * config.head_dim % _TILE == 0
+    )
+
+
+class NativeModel:
+    """A :class:`~inferloom_worker.models.protocol.CausalModel` in the kernel library.
+
+    Weights keep the file's quantisation; activations are rounded to 8 bits per 32 before each product, as
+    llama.cpp does; everything else is float32, and the cache float16.
+    """
+
+    dtype = torch.float32
+    device = torch.device("cpu")
+
+    def __init__(self, config: DecoderConfig, source: QuantizedSource, threads: int) -> None:
+        loaded = library()
+        assert loaded is not None
+        self.config = config
+        self.vocab_size = config.vocab_size
+        self.context_length = config.context_length
+        self._padded = -(-config.vocab_size // _TILE) * _TILE
+        self._library = loaded
+        shape = Shape(
+            layers=config.layers,
+            hidden=config.hidden,
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            head_dim=config.head_dim,
+            intermediate=config.intermediate,
+            vocab=self._padded,
+            window=config.window or 0,
+            norm_eps=config.norm_eps,
+            rope_scale=config.rope_scale,
+            attention_scale=1 / math.sqrt(config.head_dim),
+        )
+        frequencies = config.inverse_frequencies.numpy()
+        self._decoder: Any = loaded.il_create(ctypes.byref(shape), address(frequencies), threads)
+        self._fill(source)
+
+    def __del__(self) -> None:
+        if getattr(self, "_decoder", None):
+            self._library.il_destroy(self._decoder)
+
+    @property
+    def weights_bytes(self) -> int:
+        """See the protocol."""
+        return int(self._library.il_weight_bytes(self._decoder))
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """See the protocol."""
+        return 2 * 2 * self.config.layers * self.config.kv_heads * self.config.head_dim
+
+    def allocate(self, blocks: int) -> None:
+        """See the protocol."""
+        if not self._library.il_allocate(self._decoder, blocks):
+            raise MemoryError(f"no memory for {blocks} cache blocks")
+
+    def forward(self, batch: StepBatch) -> Tensor:
+        """See the protocol."""
+        table: list[int] = []
+        starts: list[int] = []
+        for span in batch.spans:
+            starts.append(len(table))
+            table.extend(span.blocks)
+        fields = {
+            "tokens": int32(batch.tokens),
+            "positions": int32(batch.positions),
+            "span_start": int32([span.start for span in batch.spans]),
+            "span_count": int32([span.count for span in batch.spans]),
+            "span_blocks": int32(starts),
+            "blocks": int32(table),
+            "sample_rows": int32(batch.sample_rows),
+        }
+        rows, spans, samples = len(batch.tokens), len(batch.spans), len(batch.sample_rows)
+        step = Step(rows, spans, samples, *(address(field) for field in fields.values()))
+        logits = torch.empty(samples, self._padded)
+        self._library.il_forward(self._decoder, ctypes.byref(step), logits.data_ptr())
+        return logits[:, : self.vocab_size]
+
+    def argmax(self, logits: Tensor) -> list[int]:
+        """The first place of each row's largest value, for logits that :meth:`forward` returned."""
+        places = np.empty(len(logits), np.int32)
+        self._library.il_argmax(
+            self._decoder, logits.data_ptr(), len(logits), self.vocab_size, address(places)
+        )
+        found: list[int] = places.tolist()
+        return found
+
+    def _fill(self, source: QuantizedSource) -> None:
+        self._matrix(-1, 0, source.matrix("model.embed_tokens.weight"))
+        if source.has("lm_head.weight"):
+            self._matrix(-1, 1, source.matrix("lm_head.weight"))
+        self._vector(-1, 0, source.vector("model.norm.weight"))
+        for layer in range(self.config.layers):
+            prefix = f"model.layers.{layer}"
+            attention = f"{prefix}.self_attn"
+            names = {
+                **{part: f"{attention}.{part}_proj.weight" for part in "qkv"},
+                "output": f"{attention}.o_proj.weight",
+                **{part: f"{prefix}.mlp.{part}_proj.weight" for part in ("gate", "up", "down")},
+            }
+            for part, name in names.items():
+                self._matrix(layer, _MATRICES.index(part), source.matrix(name))
+            vectors = {
+                "input_norm": source.vector(f"{prefix}.input_layernorm.weight"),
+                "mlp_norm": source.vector(f"{prefix}.post_attention_layernorm.weight"),
+                "output_bias": source.vector(f"{attention}.o_proj.bias"),
+                "q_norm": source.vector(f"{attention}.q_norm.weight"),
+                "k_norm": source.vector(f"{attention}.k_norm.weight"),
+            }
+            biases = [source.vector(f"{attention}.{p}_proj.bias") for p in "qkv"]
+            if biases[0] is not None:
+                vectors["qkv_bias"] = np.concatenate([b for b in biases if b is not None])
+            for name, values in vectors.items():
+                self._vector(layer, _VECTORS.index(name), values)
+
+    def _matrix(self, layer: int, which: int, groups: Groups) -> None:
+        """Hand over a matrix, padded with rows of zeros to whole tiles."""
+        rows, columns = groups.q.shape
+        padded = -(-rows // _TILE) * _TILE
+        self._library.il_make_matrix(self._decoder, layer, which, groups.kind.value, padded, columns)
+        self._rows(layer, which, 0, groups)
+        if padded > rows:
+            nothing = groups.rows(np.zeros(padded - rows, np.int64))
+            for array in (nothing.q, nothing.scales, nothing.offsets):
+                if array is not None:
+                    array[:] = 0
+            self._rows(layer, which, rows, nothing)
+
+    def _rows(self, layer: int, which: int, first: int, part: Groups) -> None:
+        q, scales = np.ascontiguousarray(part.q), np.ascontiguousarray(part.scales)
+        offsets = None if part.offsets is None else np.ascontiguousarray(part.offsets)
+        self._library.il_fill_matrix(
+            self._decoder, layer, which, first, len(q), address(q), address(scales), address(offsets)
+        )
+
+    def _vector(self, layer: int, which: int, values: NDArray[np.float32] | None) -> None:
+        if values is not None:
+            self._library.il_set_vector(self._decoder, layer, which, address(values), len(values))
