@@ -14,9 +14,12 @@ from inferloom_worker.engine.torch_engine import TorchEngine
 from inferloom_worker.models.config import from_gguf, from_transformers
 from inferloom_worker.models.general import GeneralModel
 from inferloom_worker.models.llama import LlamaModel
+from inferloom_worker.models.native import NativeModel, can_compute
 from inferloom_worker.models.protocol import CausalModel
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import read_gguf
+from inferloom_worker.weights.groups import quantize_int4, quantize_int8
+from inferloom_worker.weights.quantized import GgufGroups, QuantizedSource, RoundedGroups
 
 _TOKENS_PER_SEQUENCE = 2048
 """State that is provided for each running sequence when memory allows."""
@@ -31,15 +34,41 @@ def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
         GgufError, UnsupportedModelError, FileNotFoundError, ValueError: The model cannot be served; the
             message says why.
     """
-    torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    device = pick_device(options.device)
-    model = load_model(path, pick_dtype(options.dtype, device), device)
+    torch.set_num_threads(threads(options))
+    model = _load_native(path, options)
+    if model is None:
+        device = pick_device(options.device)
+        model = load_model(path, pick_dtype(options.dtype, device), device)
     return TorchEngine(model, options, kv_blocks(model, options))
 
 
+def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
+    """Load quantised weights into the kernels, if they compute this model on this machine."""
+    if options.dtype != "auto" or pick_device(options.device).type != "cpu":
+        return None
+    source: QuantizedSource
+    if path.suffix == ".gguf":
+        file = read_gguf(path)
+        shape, source = from_gguf(file), GgufGroups(file)
+        readable = source.readable()
+    else:
+        shape = from_transformers(AutoConfig.from_pretrained(path, trust_remote_code=False))
+        readable = options.quantize is not None
+        rounding = quantize_int4 if options.quantize == "int4" else quantize_int8
+        source = RoundedGroups(FolderCheckpoint(path), rounding)
+    if shape is None or not readable or not can_compute(shape):
+        return None
+    return NativeModel(shape, source, threads(options))
+
+
+def threads(options: EngineOptions) -> int:
+    """Threads that one step computes on."""
+    return options.threads or len(os.sched_getaffinity(0))
+
+
 def load_model(path: Path, dtype: torch.dtype, device: torch.device, *, general: bool = False) -> CausalModel:
-    """Load weights into the fast path where it computes the architecture, otherwise (or if ``general``) into
-    the general path."""
+    """Load weights expanded to ``dtype``: into the fast path where it computes the architecture, otherwise
+    (or if ``general``) into the general path."""
     if path.suffix == ".gguf":
         file = read_gguf(path)
         shape = None if general else from_gguf(file)

@@ -5,13 +5,18 @@ from typing import Literal
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
+Quantize = Literal["int8", "int4"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """How a model is computed and how much of it runs at once."""
 
     dtype: Dtype = "auto"
-    """``auto``: bfloat16, or float32 on a CPU without bfloat16 arithmetic."""
+    """``auto``: the file's own quantisation where the kernels compute it; otherwise bfloat16, or float32 on a
+    CPU without bfloat16 arithmetic. Any other: weights are expanded to this type."""
+    quantize: Quantize | None = None
+    """Rounds full-precision weights when they are loaded, for the kernels. None: they stay as they are."""
     device: str = "auto"
     """``auto``: CUDA where there is one, otherwise the CPU."""
     max_running: int = 64

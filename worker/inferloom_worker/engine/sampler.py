@@ -5,6 +5,7 @@ top-p; min-p; then one draw by inverse transform. A row's result depends on its 
 never on what else is in the batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,22 +28,32 @@ class Sampled:
     logprobs: list[TokenLogprobs | None]
 
 
-def sample(logits: Tensor, rows: list[Sequence]) -> Sampled:
+def argmax(logits: Tensor) -> list[int]:
+    """The first place of each row's largest value, for logits [R, vocab_size]."""
+    places: list[int] = logits.argmax(-1).tolist()
+    return places
+
+
+def sample(
+    logits: Tensor, rows: list[Sequence], likeliest: Callable[[Tensor], list[int]] = argmax
+) -> Sampled:
     """Choose a token for each row.
 
     Args:
         logits: float32 [R, vocab_size]; changed in place.
         rows: The sequences that the rows belong to, in order.
+        likeliest: What finds the largest logits; a model may have a faster one.
     """
     wanted = [i for i, row in enumerate(rows) if row.request.top_logprobs is not None]
     plain = logits[wanted].log_softmax(-1) if wanted else None
     for index, row in enumerate(rows):
         _adjust(logits[index], row)
-    tokens = logits.argmax(-1)
     drawn = [i for i, row in enumerate(rows) if not row.request.sampling.greedy]
+    chosen = likeliest(logits) if len(drawn) < len(rows) else [0] * len(rows)
     if drawn:
-        tokens[drawn] = _draw(logits[drawn], [rows[i] for i in drawn])
-    chosen: list[int] = tokens.tolist()
+        tokens = _draw(logits[drawn], [rows[i] for i in drawn]).tolist()
+        for index, token in zip(drawn, tokens, strict=True):
+            chosen[index] = token
     logprobs: list[TokenLogprobs | None] = [None] * len(rows)
     if plain is not None:
         for place, index in enumerate(wanted):

@@ -38,7 +38,7 @@ class NativeModel:
     llama.cpp does; everything else is float32, and the cache float16.
     """
 
-    dtype = torch.float32
+    dtype = torch.int8
     device = torch.device("cpu")
 
     def __init__(self, config: DecoderConfig, source: QuantizedSource, threads: int) -> None:
@@ -108,7 +108,7 @@ class NativeModel:
         return logits[:, : self.vocab_size]
 
     def argmax(self, logits: Tensor) -> list[int]:
-        """The first place of each row's largest value, for logits that :meth:`forward` returned."""
+        """See the protocol."""
         places = np.empty(len(logits), np.int32)
         self._library.il_argmax(
             self._decoder, logits.data_ptr(), len(logits), self.vocab_size, address(places)

@@ -14,6 +14,7 @@ class CausalModel(Protocol):
     vocab_size: int
     context_length: int
     dtype: torch.dtype
+    """What products are computed in."""
     device: torch.device
 
     @property
@@ -33,4 +34,8 @@ class CausalModel(Protocol):
     def forward(self, batch: StepBatch) -> Tensor:
         """Compute a step: write the state of its tokens, return float32 logits [R, vocab_size] of
         ``batch.sample_rows``."""
+        ...
+
+    def argmax(self, logits: Tensor) -> list[int]:
+        """The first place of each row's largest value, for logits that :meth:`forward` returned."""
         ...

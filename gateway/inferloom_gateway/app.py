@@ -1,0 +1,62 @@
+"""The REST façade: endpoints, errors and documentation, put together."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+import inferloom_mesh
+from inferloom_gateway import errors
+from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.parameters import IGNORED_HEADER
+from inferloom_gateway.request_id import HEADER, RequestIdMiddleware
+from inferloom_gateway.routes import chat, completions, embeddings, health, models, tokens
+from inferloom_gateway.schema.chat import ChatCompletionRequest
+from inferloom_gateway.schema.completions import CompletionRequest
+from inferloom_gateway.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
+from inferloom_gateway.schema.tokens import DetokenizeRequest, TokenizeRequest
+
+_BODIES = (
+    ChatCompletionRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    EngineEmbeddingRequest,
+    TokenizeRequest,
+    DetokenizeRequest,
+)
+
+
+class Facade(FastAPI):
+    """FastAPI, with the bodies that the endpoints read by themselves in its documentation."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            document = get_openapi(title=self.title, version=self.version, routes=self.routes)
+            _, schemas = models_json_schema(
+                [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
+            )
+            document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """Make the ASGI application that serves ``gateway``."""
+    app = Facade(title="Inferloom", version=inferloom_mesh.__version__)
+    app.state.gateway = gateway
+    errors.install(app)
+    app.add_middleware(RequestIdMiddleware)
+    if gateway.settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=["*"],
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=[HEADER, IGNORED_HEADER, "retry-after"],
+        )
+    for part in (models, chat, completions, embeddings, tokens, health):
+        app.include_router(part.router)
+    return app

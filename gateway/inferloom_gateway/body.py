@@ -1,0 +1,74 @@
+"""Reads a request's body: its type, its size, its JSON and its schema, each refused with its own error."""
+
+from typing import TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import ValidationError
+
+from inferloom_gateway.disconnect import ClientDisconnectedError
+from inferloom_gateway.errors import from_validation
+from inferloom_gateway.schema.base import Body
+from inferloom_mesh.errors import InferloomError, Reason
+
+B = TypeVar("B", bound=Body)
+
+
+async def read_body(request: Request, schema: type[B], limit: int) -> B:
+    """Read and validate a JSON body of at most ``limit`` bytes.
+
+    Raises:
+        InferloomError: It is too large, of another media type, not JSON, or not what the schema says.
+        ClientDisconnectedError: The client left before it had sent all of it.
+    """
+    _check_type(request.headers.get("content-type"))
+    raw = await _read(request, limit)
+    try:
+        return schema.model_validate(_parse(raw))
+    except ValidationError as failure:
+        raise from_validation(failure) from None
+
+
+def _check_type(value: str | None) -> None:
+    media = (value or "application/json").partition(";")[0].strip().lower()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        message = f"The body must be application/json, not {media}."
+        raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length")
+    if declared is not None and int(declared) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnectedError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> InferloomError:
+    return InferloomError(Reason.REQUEST_TOO_LARGE, f"The body is over the limit of {limit} bytes.")
+
+
+def _parse(raw: bytes) -> object:
+    try:
+        body: object = orjson.loads(raw)
+    except orjson.JSONDecodeError as failure:
+        message = (
+            f"The body is not valid JSON: {failure.msg} (line {failure.lineno}, column {failure.colno})."
+        )
+        if raw[: 2**20].decode(errors="replace")[failure.pos :].lstrip("-").startswith(("NaN", "Infinity")):
+            message += " JSON has no NaN and no infinities."
+        raise InferloomError(Reason.INVALID_ARGUMENT, message) from None
+    if not isinstance(body, dict):
+        raise InferloomError(Reason.INVALID_ARGUMENT, "The body must be a JSON object.")
+    return body

@@ -1,0 +1,59 @@
+"""The gateway's parts, put together: one object that both façades work on."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from inferloom_gateway.connections import Connections
+from inferloom_gateway.dispatch import Dispatcher
+from inferloom_gateway.fleet import Fleet
+from inferloom_gateway.ledger import Ledger
+from inferloom_gateway.membership import Membership
+from inferloom_gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What a request needs to be answered."""
+
+    settings: GatewaySettings
+    fleet: Fleet
+    connections: Connections
+    membership: Membership
+    dispatcher: Dispatcher
+    clock: Callable[[], float]
+
+    @classmethod
+    def build(cls, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> Self:
+        """Wire the parts; nothing runs yet."""
+        fleet = Fleet(settings.model_memory_s)
+        connections = Connections(linger_s=settings.worker_timeout_s)
+        ledger = Ledger(fleet, connections, settings.max_in_flight, clock)
+        return cls(
+            settings,
+            fleet,
+            connections,
+            Membership(settings.registry, fleet, connections, clock),
+            Dispatcher(fleet, connections, ledger, clock),
+            clock,
+        )
+
+    def deadline(self, budget: float | None = None) -> float:
+        """When a request that arrives now must be over; ``budget`` is what its caller allows, in seconds."""
+        limit = self.settings.worker_timeout_s
+        return self.clock() + (limit if budget is None else min(limit, budget))
+
+    def ready(self) -> bool:
+        """Whether the registry has been heard and there is a model to call."""
+        return self.membership.arrived.is_set() and bool(self.fleet.models())
+
+    async def settled(self, patience: float = 1.0) -> None:
+        """Wait for the first set of workers, at most ``patience`` s or until the registry has failed."""
+        waits = [
+            asyncio.create_task(event.wait()) for event in (self.membership.arrived, self.membership.failed)
+        ]
+        await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,55 @@
+"""What a worker's own calls say about it. Pure; time is given in."""
+
+from dataclasses import dataclass
+
+FAILURES_TO_EJECT = 5
+"""Failed calls in a row after which a worker is ejected."""
+
+EJECTION_S = 30.0
+"""How long the first ejection lasts; the n-th lasts n times as long."""
+
+
+@dataclass(slots=True)
+class Health:
+    """The record of one worker's calls."""
+
+    reachable: bool = True
+    """False from a call that the transport lost until the worker answers a probe."""
+
+    failures: int = 0
+    """Failed calls since the last good one."""
+
+    ejections: int = 0
+    """Ejections since the worker last behaved."""
+
+    ejected_until: float = 0.0
+    """When the running ejection ends."""
+
+    last_good: float = float("-inf")
+    """When a call last succeeded."""
+
+    def succeeded(self, now: float) -> None:
+        """Note a call that the worker answered."""
+        self.failures = 0
+        self.last_good = now
+
+    def failed(self) -> bool:
+        """Note a call that failed through the worker's fault; say whether ejecting it is due."""
+        self.failures += 1
+        return self.failures >= FAILURES_TO_EJECT
+
+    def eject(self, now: float) -> None:
+        """Keep new calls away for a while that grows with each ejection."""
+        if now - self.ejected_until > EJECTION_S * (self.ejections + 1):
+            self.ejections = 0  # it has behaved for longer than it was last away
+        self.ejections += 1
+        self.ejected_until = now + EJECTION_S * self.ejections
+        self.failures = 0
+
+    def ejected(self, now: float) -> bool:
+        """Whether an ejection is running."""
+        return now < self.ejected_until
+
+    def proven_since(self, moment: float) -> bool:
+        """Whether the last call was good and no older than ``moment``."""
+        return self.failures == 0 and self.last_good >= moment

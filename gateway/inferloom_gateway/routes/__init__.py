@@ -1,0 +1,1 @@
+"""The endpoints: each reads a body, has it translated and carried out, and returns the answer."""

@@ -1,0 +1,29 @@
+"""POST /v1/chat/completions."""
+
+import time
+
+from fastapi import APIRouter, Request, Response
+
+from inferloom_gateway.answer import answer
+from inferloom_gateway.request_id import request_id_of
+from inferloom_gateway.routes.shared import body_of, documents, gateway_of
+from inferloom_gateway.schema.chat import ChatCompletionRequest
+from inferloom_gateway.translate import chat
+
+router = APIRouter(tags=["chat"])
+
+_HELLO = {
+    "model": "smollm2-135m-instruct",
+    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+}
+
+
+@router.post(
+    "/v1/chat/completions",
+    openapi_extra=documents(ChatCompletionRequest, simple=_HELLO, streamed={**_HELLO, "stream": True}),
+)
+async def create_chat_completion(request: Request) -> Response:
+    """Continue a conversation, as one body or, with ``stream``, as server-sent events."""
+    body, headers = await body_of(request, ChatCompletionRequest)
+    plan = chat.plan(body, request_id_of(request.scope), int(time.time()))
+    return await answer(request, gateway_of(request), plan, headers)

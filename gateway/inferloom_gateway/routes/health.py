@@ -1,0 +1,28 @@
+"""Health and version."""
+
+from fastapi import APIRouter, Request, Response
+
+import inferloom_mesh
+from inferloom_gateway.routes.shared import gateway_of, json_response
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live")
+async def live() -> Response:
+    """Whether the process runs; it does if this answers."""
+    return json_response({"status": "live"})
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> Response:
+    """Whether requests can be answered: the registry was heard, and a worker holds a model."""
+    if gateway_of(request).ready():
+        return json_response({"status": "ready"})
+    return json_response({"status": "not ready"}, 503, {"retry-after": "1"})
+
+
+@router.get("/version")
+async def version() -> Response:
+    """The software's version."""
+    return json_response({"version": inferloom_mesh.__version__})

@@ -1,0 +1,37 @@
+"""POST /tokenize and POST /detokenize."""
+
+from fastapi import APIRouter, Request, Response
+
+from inferloom_gateway.routes.shared import body_of, documents, gateway_of, json_response
+from inferloom_gateway.schema.tokens import DetokenizeRequest, TokenizeRequest
+from inferloom_gateway.translate import fields, tokens
+from inferloom_mesh.errors import InferloomError
+
+router = APIRouter(tags=["tokens"])
+
+_TEXT = {"model": "smollm2-135m-instruct", "prompt": "Once upon a time"}
+_TOKENS = {"model": "smollm2-135m-instruct", "tokens": [6403, 2280, 253, 655]}
+
+
+@router.post("/tokenize", openapi_extra=documents(TokenizeRequest, simple=_TEXT))
+async def tokenize(request: Request) -> Response:
+    """Return the token ids of a text or a conversation."""
+    body, headers = await body_of(request, TokenizeRequest)
+    gateway = gateway_of(request)
+    try:
+        response = await gateway.dispatcher.tokenize(tokens.tokenize_request(body), gateway.deadline())
+    except InferloomError as failure:
+        raise fields.restate(failure, fields.of_tokenize) from failure
+    return json_response(tokens.tokenize_answer(body, response), headers=headers)
+
+
+@router.post("/detokenize", openapi_extra=documents(DetokenizeRequest, simple=_TOKENS))
+async def detokenize(request: Request) -> Response:
+    """Return the text of token ids."""
+    body, headers = await body_of(request, DetokenizeRequest)
+    gateway = gateway_of(request)
+    try:
+        response = await gateway.dispatcher.detokenize(tokens.detokenize_request(body), gateway.deadline())
+    except InferloomError as failure:
+        raise fields.restate(failure, fields.of_detokenize) from failure
+    return json_response(tokens.detokenize_answer(response), headers=headers)

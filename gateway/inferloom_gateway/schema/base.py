@@ -1,0 +1,47 @@
+"""What the request bodies share."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+UINT32_MAX = 2**32 - 1
+
+
+class Body(BaseModel):
+    """A JSON object of an OpenAI-compatible API. A field that is null is as if it were absent.
+
+    Fields that it does not declare are kept in ``model_extra`` for ``parameters`` to judge.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
+
+
+class Part(BaseModel):
+    """An object within a body, whose undeclared fields mean nothing to a model."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+ModelId = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+Uint32 = Annotated[int, Field(ge=0, le=UINT32_MAX)]
+Positive = Annotated[int, Field(ge=1, le=UINT32_MAX)]
+Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Stops = Annotated[
+    list[NonEmpty],
+    Field(max_length=16),
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+]
+"""Stop strings; one may stand without its list."""
+
+
+class StreamOptions(Part):
+    """What a stream carries beside its tokens."""
+
+    include_usage: bool | None = None

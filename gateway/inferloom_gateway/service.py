@@ -1,0 +1,122 @@
+"""The gateway as a process: both façades, from start to drained stop."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
+from inferloom_gateway.app import create_app
+from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.grpc_facade import SERVICE, InferenceFacade
+from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh.net import Address
+from inferloom_mesh.server import build_server
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+
+
+async def serve(
+    settings: GatewaySettings, stop: asyncio.Event, on_ready: Callable[[Address, Address], None]
+) -> None:
+    """Run the gateway until ``stop`` is set, then drain it.
+
+    ``on_ready`` is told where the REST and the gRPC façade listen, once both do and the first set of workers
+    has arrived, or the registry could not be reached within a second.
+
+    Raises:
+        OSError: An address cannot be listened on.
+    """
+    gateway = Gateway.build(settings)
+    with contextlib.closing(_bind(settings.gateway_listen)) as listener:
+        server = build_server([SERVICE])
+        add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
+        rest = _RestServer(create_app(gateway), settings.drain_limit_s)
+        try:
+            grpc = await server.listen(settings.gateway_grpc_listen)
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(gateway.membership.run(), name="membership")
+                serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
+                await rest.listening.wait()
+                await gateway.settled()
+                await server.set_serving(True)
+                on_ready(Address(settings.gateway_listen.host, listener.getsockname()[1]), grpc)
+                await stop.wait()
+                log.info("draining for at most %g s", settings.drain_limit_s)
+                rest.should_exit = True
+                await server.stop(settings.drain_limit_s)
+                await serving
+                following.cancel()
+        finally:
+            await server.stop(0)
+            await gateway.connections.close()
+
+
+class _RestServer(uvicorn.Server):
+    """uvicorn without its signal handlers: signals belong to the process."""
+
+    def __init__(self, app: ASGIApp, drain_limit_s: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                _cut_quietly(app),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=math.ceil(drain_limit_s),
+                backlog=BACKLOG,
+            )
+        )
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def _cut_quietly(app: ASGIApp) -> ASGIApp:
+    """End a request that outlasts the drain without a traceback: it was cut on purpose."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            log.warning("cut off %s %s at the end of the drain", scope["method"], scope["path"])
+
+    return run
+
+
+def _bind(address: Address) -> socket.socket:
+    """A socket that is bound, so that its port is known and nobody else's."""
+    host = address.host.strip("[]")
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(target)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as failure:
+        raise OSError(f"cannot listen on {address}: {failure.strerror or failure}") from failure
+    return listener

@@ -1,0 +1,58 @@
+"""What a generation came to: a fold over its events."""
+
+from dataclasses import dataclass, field
+
+from inferloom.v1 import inference_pb2 as pb
+
+FINISH_REASONS: dict[int, str] = {
+    pb.FINISH_REASON_STOP: "stop",
+    pb.FINISH_REASON_LENGTH: "length",
+    pb.FINISH_REASON_TOOL_CALLS: "tool_calls",
+    # OpenAI clients know no deadline; like a length it means that the text was cut.
+    pb.FINISH_REASON_DEADLINE: "length",
+}
+
+
+@dataclass(slots=True)
+class Choice:
+    """One completion."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    logprobs: list[pb.TokenLogprob] = field(default_factory=list)
+    tool_calls: dict[int, pb.ToolCall] = field(default_factory=dict)
+    finish_reason: str | None = None
+
+
+class Outcome:
+    """The choices and the usage of one generation, complete after its last event."""
+
+    def __init__(self, n: int) -> None:
+        self.choices = [Choice() for _ in range(n)]
+        self.usage = pb.Usage()
+        self.started = pb.Started()
+
+    def add(self, event: pb.GenerateResponse) -> None:
+        """Fold one event in."""
+        match event.WhichOneof("event"):
+            case "delta":
+                self._delta(event.delta)
+            case "started":
+                self.started = event.started
+            case "finished":
+                self.choices[event.finished.choice].finish_reason = FINISH_REASONS.get(event.finished.reason)
+            case "completed":
+                self.usage = event.completed.usage
+
+    def _delta(self, delta: pb.Delta) -> None:
+        choice = self.choices[delta.choice]
+        if delta.text:
+            choice.text.append(delta.text)
+        if delta.reasoning:
+            choice.reasoning.append(delta.reasoning)
+        choice.logprobs.extend(delta.logprobs)
+        for part in delta.tool_calls:
+            call = choice.tool_calls.setdefault(part.index, pb.ToolCall())
+            call.id = call.id or part.id
+            call.name = call.name or part.name
+            call.arguments += part.arguments

@@ -1,0 +1,158 @@
+"""The fold of the registry's changes into the set of workers."""
+
+from inferloom.v1 import registry_pb2 as rpb
+from inferloom_gateway.fleet import Fleet, Member
+from tests.gateway.samples import CHAT, EMBED, change, entry, snapshot
+
+
+def ids(fleet: Fleet, model: str = "chat") -> list[str]:
+    """The usable workers of a model."""
+    return sorted(member.id for member in fleet.holding(model) if member.usable)
+
+
+def only(fleet: Fleet) -> Member:
+    """The fleet's one worker."""
+    (member,) = fleet.members()
+    return member
+
+
+def test_a_snapshot_is_the_whole_set() -> None:
+    """Workers that a complete snapshot does not list leave."""
+    fleet = Fleet()
+    fleet.apply(snapshot(entry("a"), entry("b")), 0)
+    left = fleet.apply(snapshot(entry("b"), entry("c")), 1)
+    assert ids(fleet) == ["b", "c"]
+    assert [member.id for member in left] == ["a"]
+
+
+def test_a_settling_snapshot_removes_nobody() -> None:
+    """While a registry settles, a missing worker may only not have come back yet."""
+    fleet = Fleet()
+    fleet.apply(snapshot(entry("a"), entry("b")), 0)
+    assert fleet.apply(snapshot(entry("b"), settling=True), 1) == []
+    assert ids(fleet) == ["a", "b"]
+    fleet.apply(snapshot(entry("b")), 2)
+    assert ids(fleet) == ["b"]
+
+
+def test_puts_and_removals_change_single_workers() -> None:
+    """A put adds or changes, a removal takes away."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a")), 0)
+    fleet.apply(change(put=entry("b")), 0)
+    fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="a", epoch=1)), 0)
+    assert ids(fleet) == ["b"]
+
+
+def test_the_end_of_an_older_registration_removes_nobody() -> None:
+    """A removal of epoch 1 does not touch the worker that holds epoch 2."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a", epoch=2)), 0)
+    fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="a", epoch=1)), 0)
+    assert ids(fleet) == ["a"]
+
+
+def test_workers_that_start_or_drain_are_not_usable() -> None:
+    """Only READY workers take new calls, but their models stay known."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a", state=rpb.WORKER_STATE_DRAINING)), 0)
+    fleet.apply(change(put=entry("b", state=rpb.WORKER_STATE_STARTING)), 0)
+    assert ids(fleet) == []
+    assert fleet.models() == []
+    assert fleet.knows("chat", 0)
+
+
+def test_a_new_registration_keeps_running_calls() -> None:
+    """A worker that registers again at the same address is the same worker, with what it runs."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a")), 0)
+    member = only(fleet)
+    member.in_flight = 3
+    assert fleet.apply(change(put=entry("a", epoch=2)), 1) == []
+    assert only(fleet) is member
+    assert (member.epoch, member.in_flight) == (2, 3)
+
+
+def test_a_worker_at_a_new_address_is_a_new_worker() -> None:
+    """A changed address replaces the member; the old one is given back to be retired."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a", address="x:1")), 0)
+    before = only(fleet)
+    assert fleet.apply(change(put=entry("a", address="x:2", epoch=2)), 1) == [before]
+    assert only(fleet) is not before
+
+
+def test_an_unreachable_worker_that_registers_again_starts_afresh() -> None:
+    """A restarted process on the same port is not held to its predecessor's record."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a")), 0)
+    before = only(fleet)
+    before.health.reachable = False
+    assert ids(fleet) == []
+    assert fleet.apply(change(put=entry("a")), 1) == []
+    assert ids(fleet) == []
+    assert fleet.apply(change(put=entry("a", epoch=2)), 2) == [before]
+    assert ids(fleet) == ["a"]
+
+
+def test_a_suspect_worker_is_kept_while_its_calls_go_well() -> None:
+    """Past its lease a worker is preferred only if a call has succeeded since."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a")), 0)
+    member = only(fleet)
+    assert member.preferred(0)
+    fleet.apply(change(put=entry("a", lease=rpb.LEASE_STATE_SUSPECT)), 10)
+    assert member.usable
+    assert not member.preferred(10)
+    member.health.succeeded(11)
+    assert member.preferred(12)
+    member.health.failed()
+    assert not member.preferred(12)
+    fleet.apply(change(put=entry("a")), 13)
+    assert member.preferred(13)
+
+
+def test_a_model_is_remembered_for_a_while() -> None:
+    """After its last worker went, a model is known until its memory ends."""
+    fleet = Fleet(memory_s=60)
+    fleet.apply(change(put=entry("a")), 0)
+    fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="a", epoch=1)), 100)
+    assert fleet.knows("chat", 160)
+    assert not fleet.knows("chat", 161)
+    assert not fleet.knows("other", 100)
+
+
+def test_models_are_the_union_over_usable_workers_in_order() -> None:
+    """Each model is listed once, by id; a worker that cannot be used adds none."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a", models=(EMBED, CHAT))), 0)
+    fleet.apply(change(put=entry("b", models=(CHAT,))), 0)
+    assert [model.id for model in fleet.models()] == ["chat", "embed"]
+    for member in fleet.members():
+        if member.id == "a":
+            member.health.reachable = False
+    assert [model.id for model in fleet.models()] == ["chat"]
+
+
+def test_reported_load_counts_beyond_our_own_calls() -> None:
+    """What a worker says it has, less what we have on it, is other gateways' load."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a", load=rpb.Load(running=2))), 0)
+    member = only(fleet)
+    member.in_flight = 3
+    load = rpb.WorkerLoad(worker_id="a", epoch=1, load=rpb.Load(running=4, waiting=1))
+    fleet.apply(change(load=load), 0)
+    assert (member.foreign, member.load) == (2, 5)
+    load.epoch = 9
+    load.load.running = 100
+    fleet.apply(change(load=load), 0)
+    assert member.load == 5
+
+
+def test_at_most_a_tenth_of_the_workers_is_ejected() -> None:
+    """One may always go; a second one only where there are twenty."""
+    fleet = Fleet()
+    fleet.apply(snapshot(*(entry(f"w{number}") for number in range(20))), 0)
+    for member in fleet.members():
+        fleet.eject(member, 0)
+    assert sum(member.health.ejected(0) for member in fleet.members()) == 2

@@ -1,0 +1,214 @@
+"""Bodies to requests, and events to chunks and bodies, with no I/O."""
+
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.parameters import ignored_header, judge
+from inferloom_gateway.schema.chat import ChatCompletionRequest
+from inferloom_gateway.schema.completions import CompletionRequest
+from inferloom_gateway.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
+from inferloom_gateway.translate import chat, completions, embeddings
+from inferloom_gateway.translate.outcome import Outcome
+from inferloom_mesh.errors import InferloomError, Reason
+
+USER = {"role": "user", "content": "Hi"}
+
+
+def chat_plan(**body: Any) -> Any:
+    """The plan of a chat request with these fields."""
+    full = {"model": "m", "messages": [USER], **body}
+    return chat.plan(ChatCompletionRequest.model_validate(full), "id", 1)
+
+
+def text_plan(**body: Any) -> Any:
+    """The plan of a completion request with these fields."""
+    return completions.plan(CompletionRequest.model_validate({"model": "m", "prompt": "p", **body}), "id", 1)
+
+
+def frames(raw: bytes) -> list[Any]:
+    """The JSON of each event."""
+    return [orjson.loads(part.removeprefix(b"data: ")) for part in raw.split(b"\n\n") if part]
+
+
+def test_a_bare_request_sets_nothing() -> None:
+    """What a body does not say is absent from the request."""
+    (request,) = chat_plan().requests
+    message = pb.ChatMessage(role=pb.ROLE_USER, parts=[pb.ContentPart(text="Hi")])
+    assert request == pb.GenerateRequest(
+        model="m",
+        request_id="id",
+        chat=pb.ChatInput(messages=[message]),
+        sampling=pb.SamplingOptions(),
+        stopping=pb.StoppingOptions(),
+    )
+
+
+def test_zero_is_not_unset() -> None:
+    """A zero arrives as zero."""
+    (request,) = chat_plan(temperature=0, top_k=0, min_p=0, seed=0).requests
+    for field in ("temperature", "top_k", "min_p", "seed"):
+        assert request.sampling.HasField(field)
+        assert getattr(request.sampling, field) == 0
+
+
+def test_a_whole_conversation_with_tools_is_carried() -> None:
+    """Calls, results, names, reasoning and the newer system role have their places."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    (request,) = chat_plan(
+        messages=[
+            {"role": "developer", "content": "d", "name": "boss"},
+            {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "r"},
+            {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "42"}]},
+        ],
+        tools=[{"type": "function", "function": {"name": "f", "description": "d", "strict": True}}],
+        tool_choice={"type": "function", "function": {"name": "f"}},
+    ).requests
+    developer, assistant, tool = request.chat.messages
+    assert (developer.role, developer.name) == (pb.ROLE_DEVELOPER, "boss")
+    assert [part.WhichOneof("part") for part in assistant.parts] == ["reasoning", "tool_call"]
+    assert assistant.parts[1].tool_call == pb.ToolCall(id="c", name="f", arguments="{}")
+    assert tool.parts[0].tool_result == pb.ToolResult(tool_call_id="c", content="42")
+    assert request.chat.tools[0] == pb.Tool(name="f", description="d", strict=True)
+    assert request.chat.tool_choice.function_name == "f"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "constraint"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, pb.Constraint(json_object=True)),
+        (
+            {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "integer"}}},
+            pb.Constraint(json_schema='{"type":"integer"}'),
+        ),
+    ],
+)
+def test_response_formats_become_constraints(
+    wanted: dict[str, Any], constraint: pb.Constraint | None
+) -> None:
+    """JSON is asked for through the contract; plain text asks for nothing."""
+    (request,) = chat_plan(response_format=wanted).requests
+    assert request.HasField("constraint") == (constraint is not None)
+    assert request.constraint == (constraint or pb.Constraint())
+
+
+def test_the_newer_name_of_max_tokens_wins_and_is_named_in_errors() -> None:
+    """max_completion_tokens is what it was called by the caller."""
+    plan = chat_plan(max_tokens=5, max_completion_tokens=7)
+    assert plan.requests[0].stopping.max_tokens == 7
+    assert plan.renames[0]("stopping.max_tokens") == "max_completion_tokens"
+    assert chat_plan(max_tokens=5).renames[0]("stopping.max_tokens") == "max_tokens"
+
+
+def test_chunks_carry_any_text_safely() -> None:
+    """Quotes, newlines, null bytes and the end of a frame stay inside their JSON string."""
+    plan = chat_plan(stream=True)
+    (encoder,) = plan.encoders
+    assert frames(encoder.started(pb.Started()))[0]["choices"][0]["delta"]["role"] == "assistant"
+    for text in ('"', "\n\ndata: [DONE]\n\n", "\0", "\\", "é🌍", "\u2028"):
+        (chunk,) = frames(encoder.delta(pb.Delta(text=text)))
+        assert chunk["choices"][0]["delta"] == {"content": text}
+    assert encoder.delta(pb.Delta(token_ids=[1])) == b""
+
+
+def test_the_prebuilt_frame_equals_a_chunk_built_in_full() -> None:
+    """A text chunk has every field that the other chunks have."""
+    for usage in (None, {"include_usage": True}):
+        (encoder,) = chat_plan(stream=True, stream_options=usage, n=2).encoders
+        encoder.started(pb.Started(model_revision="abc"))
+        (text,) = frames(encoder.delta(pb.Delta(choice=1, text="a")))
+        (end,) = frames(encoder.finished(pb.Finished(choice=1, reason=pb.FINISH_REASON_LENGTH)))
+        assert text.keys() == end.keys()
+        assert ("usage" in text) == (usage is not None)
+        assert text["choices"][0].keys() == end["choices"][0].keys()
+        assert (text["choices"][0]["index"], end["choices"][0]["finish_reason"]) == (1, "length")
+        assert text["system_fingerprint"] == "fp_abc"
+
+
+def test_text_chunks_of_a_later_prompt_are_numbered_on() -> None:
+    """The second of two prompts with n=2 has choices 2 and 3."""
+    encoder = text_plan(prompt=["a", "b"], n=2, stream=True).encoders[1]
+    assert encoder.started(pb.Started()) == b""
+    (chunk,) = frames(encoder.delta(pb.Delta(choice=1, text="x")))
+    assert chunk["choices"] == [{"index": 3, "text": "x", "logprobs": None, "finish_reason": None}]
+
+
+def test_names_of_generations_stay_in_bounds() -> None:
+    """Each prompt's generation has its own name of at most 128 characters."""
+    body = CompletionRequest.model_validate({"model": "m", "prompt": ["a"] * 128})
+    names = [request.request_id for request in completions.plan(body, "x" * 128, 1).requests]
+    assert len(set(names)) == 128
+    assert max(map(len, names)) <= 128
+
+
+def test_an_outcome_folds_events_of_interleaved_choices() -> None:
+    """Text, finish reasons and usage end up with their choice."""
+    outcome = Outcome(2)
+    for event in (
+        pb.GenerateResponse(started=pb.Started(model_revision="r")),
+        pb.GenerateResponse(delta=pb.Delta(choice=1, text="b")),
+        pb.GenerateResponse(delta=pb.Delta(choice=0, text="a")),
+        pb.GenerateResponse(heartbeat=pb.Heartbeat()),
+        pb.GenerateResponse(delta=pb.Delta(choice=1, text="c")),
+        pb.GenerateResponse(finished=pb.Finished(choice=1, reason=pb.FINISH_REASON_STOP)),
+        pb.GenerateResponse(finished=pb.Finished(choice=0, reason=pb.FINISH_REASON_LENGTH)),
+        pb.GenerateResponse(completed=pb.Completed(usage=pb.Usage(completion_tokens=3))),
+    ):
+        outcome.add(event)
+    assert ["".join(choice.text) for choice in outcome.choices] == ["a", "bc"]
+    assert [choice.finish_reason for choice in outcome.choices] == ["length", "stop"]
+    assert outcome.usage.completion_tokens == 3
+
+
+def test_embedding_inputs_are_batched_in_order() -> None:
+    """Batches hold at most the batch size, and mix no order."""
+    body = EmbeddingRequest.model_validate({"model": "m", "input": ["a", "b", "c"], "dimensions": 2})
+    first, second = embeddings.batches(body, "id", 2)
+    assert [item.text for item in (*first.inputs, *second.inputs)] == ["a", "b", "c"]
+    assert (first.dimensions, first.request_id, second.request_id) == (2, "id.0", "id.1")
+    (alone,) = embeddings.batches(body, "id", 3)
+    assert alone.request_id == "id"
+
+
+def test_the_engine_path_names_the_model_unless_the_body_does() -> None:
+    """The body's model wins over the path's."""
+    assert EngineEmbeddingRequest.model_validate({"input": "a"}).of("path").model == "path"
+    assert EngineEmbeddingRequest.model_validate({"input": "a", "model": "b"}).of("path").model == "b"
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "a", ["a", "b"], [1, 2], [[1], [2, 3]], [0, 2**32 - 1], ["" for _ in range(128)]]
+)
+def test_prompts_of_all_four_forms_are_read(prompt: Any) -> None:
+    """One or many, text or tokens."""
+    assert CompletionRequest.model_validate({"model": "m", "prompt": prompt}).prompt
+
+
+@pytest.mark.parametrize(
+    "prompt", [None, [], {}, 1, [[]], [[], [1]], ["a", [1]], [1, "a"], [True], [1.0], [-1]]
+)
+def test_anything_else_is_no_prompt(prompt: Any) -> None:
+    """Mixed, empty and misshapen prompts are refused at the field."""
+    with pytest.raises(ValidationError) as caught:
+        CompletionRequest.model_validate({"model": "m", "prompt": prompt})
+    assert caught.value.errors()[0]["loc"] == ("prompt",)
+
+
+def test_unknown_names_are_listed_and_known_ones_judged() -> None:
+    """Hints pass, no-op values pass, other values of known parameters are refused."""
+    assert judge(None) == []
+    assert judge({"user": "u", "store": False, "best_of": None, "zzz": 1}) == ["zzz"]
+    with pytest.raises(InferloomError) as caught:
+        judge({"store": True})
+    assert (caught.value.reason, caught.value.param) == (Reason.UNSUPPORTED_PARAMETER, "store")
+
+
+def test_the_ignored_header_is_bounded() -> None:
+    """However many and long the unknown names are, the header stays small."""
+    header = ignored_header([f"{number}{'x' * 1000}" for number in range(1000)])["x-inferloom-ignored"]
+    assert len(header) < 4096
+    assert ignored_header([]) == {}

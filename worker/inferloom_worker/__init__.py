@@ -1,0 +1,1 @@
+"""The worker: holds models and serves them over gRPC."""

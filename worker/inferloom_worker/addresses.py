@@ -1,0 +1,69 @@
+"""Where a worker listens, and where it says that it is."""
+
+import socket
+from collections.abc import Iterator
+
+from inferloom_mesh.net import Address
+from inferloom_mesh.server import Server
+
+PORTS = 100
+"""Ports from the default one that are tried."""
+
+_WILDCARDS = ("0.0.0.0", "[::]", "*")  # noqa: S104 # compared with, not bound to
+
+
+async def listen(server: Server, wanted: Address | None, default: Address) -> Address:
+    """Listen on ``wanted``; without it on ``default`` or the next port that is free.
+
+    Raises:
+        OSError: The address, or every port that was tried, is in use.
+    """
+    if wanted is not None:
+        return await server.listen(wanted)
+    for address in _free(default):
+        try:
+            return await server.listen(address)
+        except OSError:
+            continue  # somebody was faster
+    raise OSError(f"no port from {default} on is free: {PORTS} were tried")
+
+
+def _free(first: Address) -> Iterator[Address]:
+    # Asked first, because gRPC writes to the log for each port that it cannot have.
+    for port in range(first.port, first.port + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((first.host, port))
+            except OSError:
+                continue
+        yield Address(first.host, port)
+
+
+def advertised(bound: Address, given: str | None, registry: Address | None) -> Address:
+    """The address to register: ``given`` (a host, or host:port), else the one that is listened on.
+
+    For a worker that listens on every interface it is the one that leads to the registry.
+
+    Raises:
+        ValueError: ``given`` is neither.
+    """
+    if given is not None:
+        try:
+            return Address.parse(given)
+        except ValueError:
+            return Address.parse(f"{given}:{bound.port}")
+    if bound.host in _WILDCARDS:
+        return Address(_interface_towards(registry), bound.port)
+    return bound
+
+
+def _interface_towards(peer: Address | None) -> str:
+    if peer is None:
+        return socket.gethostname()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((peer.host, peer.port))  # sends nothing; the system picks the interface
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])

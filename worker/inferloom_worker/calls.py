@@ -1,0 +1,75 @@
+"""The calls that are running, so that a worker can wait for them and end them."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from inferloom_mesh.errors import InferloomError, Reason
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One running call. ``end`` makes what it waits for return; ``ended`` says that this was asked for."""
+
+    model: str
+    end: Callable[[], object] = lambda: None
+    ended: bool = False
+
+    def check(self) -> None:
+        """Fail if the call was ended.
+
+        Raises:
+            InferloomError: WORKER_LOST.
+        """
+        if self.ended:
+            raise InferloomError(
+                Reason.WORKER_LOST, "The worker stopped before the request was complete.", retry_after=1.0
+            )
+
+
+class RunningCalls:
+    """The running calls of one worker, over all its models."""
+
+    def __init__(self) -> None:
+        self._calls: set[Call] = set()
+        self._left = asyncio.Event()
+
+    def count(self, model: str | None = None) -> int:
+        """How many run: on one model, or on all."""
+        return len(self._of(model))
+
+    @contextmanager
+    def run(self, model: str) -> Iterator[Call]:
+        """Count a call for as long as the context lasts."""
+        call = Call(model)
+        self._calls.add(call)
+        try:
+            yield call
+        finally:
+            self._calls.discard(call)
+            self._left.set()
+
+    async def finish(self, limit_s: float, model: str | None = None) -> int:
+        """Wait until none runs, for ``limit_s`` seconds at most, then end the rest.
+
+        Returns how many these were.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._none_left(model)
+            return 0
+        rest = self._of(model)
+        for call in rest:
+            call.ended = True
+            call.end()
+        await self._none_left(model)
+        return len(rest)
+
+    async def _none_left(self, model: str | None) -> None:
+        while self._of(model):
+            self._left.clear()
+            await self._left.wait()
+
+    def _of(self, model: str | None) -> list[Call]:
+        return [call for call in self._calls if model in (None, call.model)]

@@ -1,0 +1,97 @@
+"""The control contract of one worker."""
+
+import asyncio
+import os
+from typing import Any
+
+import grpc
+import psutil
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from inferloom.v1 import worker_pb2 as pb
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
+from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_worker.host import HostState, ModelHost
+from inferloom_worker.registration import Registration
+from inferloom_worker.sources import SourceError, parse_model_flag
+
+SERVICE = "inferloom.v1.WorkerService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ControlServicer(WorkerServiceServicer):
+    """Controls one host.
+
+    Args:
+        host: The models.
+        registration: Describes the worker.
+        drain_limit_s: Seconds that running requests may take where a caller says nothing.
+    """
+
+    def __init__(self, host: ModelHost, registration: Registration, drain_limit_s: float) -> None:
+        self._host = host
+        self._registration = registration
+        self._drain_limit = drain_limit_s
+        self._started_at = Timestamp()
+        self._started_at.GetCurrentTime()
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        """See the contract."""
+        return pb.GetStatusResponse(
+            worker=self._registration.worker(),
+            load=self._registration.load(),
+            models=[model.status() for model in self._host.models],
+            started_at=self._started_at,
+            pid=os.getpid(),
+            resident_bytes=psutil.Process().memory_info().rss,
+        )
+
+    async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:
+        """See the contract. The process stays: whoever runs it stops it."""
+        limit = self._drain_limit
+        if request.HasField("limit"):
+            limit = request.limit.ToNanoseconds() / 1e9
+            if limit < 0:
+                raise invalid("limit", "limit must not be negative.")
+        # Goes on if the caller hangs up: a worker that drains does not come back.
+        ended = await asyncio.shield(asyncio.ensure_future(self._host.drain(limit)))
+        return pb.DrainResponse(ended_requests=ended)
+
+    async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:
+        """See the contract."""
+        if self._host.state is HostState.DRAINING:
+            raise InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)
+        for field in ("model", "spec"):
+            if not getattr(request, field):
+                raise invalid(field, f"{field} is required.")
+        try:
+            name, spec = parse_model_flag(f"{request.model}={request.spec}")
+        except SourceError as refusal:
+            raise invalid("model", f"{refusal}.") from refusal
+        # Goes on if the caller hangs up: a load cannot be stopped halfway.
+        loading = asyncio.ensure_future(self._host.load(name, spec))
+        try:
+            served = await asyncio.shield(loading)
+        except SourceError as refusal:
+            raise invalid("spec", f"{refusal}.") from refusal
+        return pb.LoadModelResponse(model=served.card)
+
+    async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
+        """See the contract."""
+        await asyncio.shield(asyncio.ensure_future(self._host.unload(request.model, self._drain_limit)))
+        return pb.UnloadModelResponse()
+
+    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
+        """Refused: adapters are not served."""
+        raise _no_adapters()
+
+    async def UnloadAdapter(
+        self, request: pb.UnloadAdapterRequest, context: Context
+    ) -> pb.UnloadAdapterResponse:
+        """Refused: adapters are not served."""
+        raise _no_adapters()
+
+
+def _no_adapters() -> InferloomError:
+    return InferloomError(Reason.UNIMPLEMENTED, "Adapters are not supported.")

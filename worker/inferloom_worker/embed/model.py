@@ -1,0 +1,108 @@
+"""An encoder in sentence-transformers' own modules.
+
+Importing this takes seconds, so it is imported when the first embedding model is loaded.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Transformer
+from transformers.utils import logging as transformers_logging
+
+from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
+from inferloom_worker.text.tokenizer import Tokenizer
+
+
+class SentenceModel:
+    """An encoder and its tokenizer. Vectors are float32 and not yet normalised.
+
+    Only :meth:`encode` touches the model, so one thread at a time may call it.
+    """
+
+    def __init__(self, path: Path, options: EmbedOptions) -> None:
+        transformers_logging.disable_progress_bar()
+        device = options.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = SentenceTransformer(
+            str(path),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+        ).eval()
+        first = model[0]
+        backend = getattr(getattr(first, "tokenizer", None), "backend_tokenizer", None)
+        if not isinstance(first, Transformer) or backend is None:
+            raise ValueError(f"{path.name} does not start with a transformer that reads text")
+        modules = list(model)
+        normalizes = isinstance(modules[-1], Normalize)
+        self._modules = modules[:-1] if normalizes else modules
+        self._device = model.device
+        self._pad = first.tokenizer.pad_token_id or 0
+        self.prompt: str = model.prompts.get(model.default_prompt_name) or ""
+        """Text that the model wants before every input."""
+        self.tokenizer = Tokenizer(backend)
+        self._suffix = self._special_suffix()
+        dimensions = int(model.get_embedding_dimension())
+        self.info = EmbedderInfo(
+            dimensions=dimensions,
+            max_tokens=int(model.max_seq_length or first.config.max_position_embeddings),
+            vocab_size=int(getattr(first.config, "vocab_size", self.tokenizer.vocab_size)),
+            normalizes=normalizes,
+            shortens=_is_matryoshka(path),
+            weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
+            batch_size=options.batch_size,
+        )
+        self.architecture = type(first.auto_model).__name__
+
+    def tokenize(self, text: str) -> list[int]:
+        """The tokens that the model reads for ``text``, special tokens included."""
+        return self.tokenizer.encode(self.prompt + text, add_special_tokens=True)
+
+    def shorten(self, ids: list[int], *, special: bool) -> list[int]:
+        """Cut to the most tokens that the model reads; with ``special``, the closing special tokens stay."""
+        keep = len(self._suffix) if special else 0
+        most = self.info.max_tokens
+        return ids[: most - keep] + ids[len(ids) - keep :] if len(ids) > most else ids
+
+    def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
+        """One row per text; each has at least one token and fits the model."""
+        longest = max(map(len, texts))
+        ids = torch.full((len(texts), longest), self._pad, dtype=torch.long)
+        mask = torch.zeros((len(texts), longest), dtype=torch.long)
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = torch.tensor(text, dtype=torch.long)
+            mask[row, : len(text)] = 1
+        features: dict[str, Any] = {
+            "input_ids": ids.to(self._device),
+            "attention_mask": mask.to(self._device),
+        }
+        with torch.inference_mode():
+            for module in self._modules:
+                features = module(features)
+        vectors: torch.Tensor = features["sentence_embedding"]
+        rows: NDArray[np.float32] = vectors.float().cpu().numpy()
+        return rows
+
+    def _special_suffix(self) -> list[int]:
+        ids = self.tokenizer.encode("a", add_special_tokens=True)
+        count = 0
+        while count < len(ids) and ids[-1 - count] in self.tokenizer.special_ids:
+            count += 1
+        return ids[len(ids) - count :]
+
+
+def _is_matryoshka(path: Path) -> bool:
+    """Whether the model says that its vectors may be cut: by a list of lengths, or by cutting them itself."""
+    for name in ("config_sentence_transformers.json", "config.json"):
+        file = path / name
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if config.get("truncate_dim") or config.get("matryoshka_dimensions") or config.get("is_matryoshka"):
+            return True
+    return False

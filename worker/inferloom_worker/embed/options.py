@@ -1,0 +1,33 @@
+"""What an embedder can be told, and what it tells of itself."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedOptions:
+    """How texts are embedded."""
+
+    batch_size: int = 32
+    """Texts in one pass at most."""
+    batch_tokens: int = 8192
+    """Tokens in one pass at most, padding included; a longer single text goes alone."""
+    max_waiting: int = 8192
+    """Texts that wait; past it a request is refused with SERVER_OVERLOADED."""
+    device: str = "auto"
+    """``auto``: CUDA where there is one, otherwise the CPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderInfo:
+    """What an embedder computes with."""
+
+    dimensions: int
+    max_tokens: int
+    """Tokens of one text, its special tokens included."""
+    vocab_size: int
+    normalizes: bool
+    """Whether the model's own vectors have unit length."""
+    shortens: bool
+    """Whether the leading part of a vector is a vector of its own (Matryoshka training)."""
+    weights_bytes: int
+    batch_size: int

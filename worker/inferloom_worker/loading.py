@@ -1,0 +1,114 @@
+"""From a spec to a served model. Blocking, for seconds: it runs on a thread of its own."""
+
+import logging
+import threading
+import time
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker import card
+from inferloom_worker.demo import cache_folder
+from inferloom_worker.embed.embedder import Embedder
+from inferloom_worker.engine.echo import EchoEngine
+from inferloom_worker.engine.echo_options import EchoOptions
+from inferloom_worker.engine.protocol import Engine
+from inferloom_worker.options import LoadOptions
+from inferloom_worker.served import Encoder, Generator, ServedModel
+from inferloom_worker.sources import ModelSource, SourceError, SourceKind, resolve
+from inferloom_worker.text.loading import load_tokenizer
+from inferloom_worker.text.template import ChatTemplate
+from inferloom_worker.text.tokenizer import Tokenizer, short_hash
+from inferloom_worker.validate import parameters
+from inferloom_worker.weights_hash import weights_hash
+
+OWNER = "inferloom"
+"""Who provides the models, as their cards say."""
+
+_IMPORTS = threading.Lock()
+"""Large libraries import in circles; two threads that start at different ends can meet halfway."""
+
+log = logging.getLogger(__name__)
+
+
+def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
+    """Load what ``spec`` names, to be served as ``name``.
+
+    Raises:
+        SourceError: It cannot be found, or cannot be served; the message says why.
+    """
+    started = time.monotonic()
+    source = resolve(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
+    try:
+        load = _load_generator if card.generates(source) else _load_encoder
+        served = load(name, source, options)
+    except SourceError:
+        raise
+    except (ValueError, OSError) as failure:
+        raise SourceError(f"{spec} cannot be loaded: {failure}") from failure
+    except Exception as failure:
+        # The boundary of the loading thread: for a damaged file, the libraries raise whatever they like.
+        log.exception("%s cannot be loaded", spec)
+        raise SourceError(f"{spec} cannot be loaded; the worker's log says why") from failure
+    served.card.created.GetCurrentTime()
+    log.info("%s: loaded %s in %.1f s", name, spec, time.monotonic() - started)
+    return served
+
+
+def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
+    tokenizer = load_tokenizer(source, cache_folder(options.cache_dir))
+    template = None
+    engine = _start_engine(source, options, tokenizer)
+    if tokenizer.chat_template is not None:
+        template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
+        with _IMPORTS:
+            template.check()
+    model = _card(name, source, tokenizer)
+    model.tasks.extend([pb.TASK_COMPLETION, *([pb.TASK_CHAT] if template else [])])
+    model.context_length = engine.info.context_length
+    model.vocabulary_size = engine.info.vocab_size
+    model.dtype = engine.info.dtype
+    model.supported_parameters.extend((*parameters.GENERATE, *(parameters.CHAT if template else ())))
+    if template is not None:
+        model.chat_template_hash = short_hash(template.source)
+    return Generator(model, tokenizer, template, engine)
+
+
+def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenizer) -> Engine:
+    if source.kind is SourceKind.ECHO:
+        return EchoEngine(EchoOptions.parse(source.spec), options.engine, tokenizer.vocab_size)
+    assert source.path is not None
+    with _IMPORTS:
+        # Imported here: it takes seconds, and a worker with only echo or embedding models needs none of it.
+        from inferloom_worker.engine.loading import load_engine
+    engine: Engine = load_engine(source.path, options.engine)
+    return engine
+
+
+def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
+    assert source.path is not None
+    with _IMPORTS:
+        # Imported here: as above.
+        from inferloom_worker.embed.model import SentenceModel
+    encoder = SentenceModel(source.path, options.embed)
+    embedder = Embedder(encoder, options.embed)
+    model = _card(name, source, embedder.tokenizer)
+    model.tasks.append(pb.TASK_EMBED)
+    model.context_length = embedder.info.max_tokens
+    model.vocabulary_size = embedder.info.vocab_size
+    model.embedding_dimensions = embedder.info.dimensions
+    model.dtype = "float32"
+    model.supported_parameters.extend(parameters.EMBED)
+    if embedder.info.shortens:
+        model.supported_parameters.append("dimensions")
+    return Encoder(model, embedder)
+
+
+def _card(name: str, source: ModelSource, tokenizer: Tokenizer) -> pb.Model:
+    return pb.Model(
+        id=name,
+        owned_by=OWNER,
+        weights_hash=weights_hash(source),
+        tokenizer_hash=tokenizer.hash,
+        quantization=card.quantization(source),
+        root=source.root,
+        architecture=card.architecture(source),
+    )

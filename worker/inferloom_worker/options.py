@@ -1,0 +1,17 @@
+"""What holds for all models of a worker."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inferloom_worker.embed.options import EmbedOptions
+from inferloom_worker.engine.options import EngineOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How models are loaded and how much of them runs at once."""
+
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    embed: EmbedOptions = field(default_factory=EmbedOptions)
+    cache_dir: Path | None = None
+    """Folder for what can be fetched or computed again. None: the user's own."""

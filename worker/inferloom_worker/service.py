@@ -1,0 +1,155 @@
+"""The worker as a service: it listens, loads, registers, serves, and drains."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
+from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+from inferloom_mesh.net import Address
+from inferloom_mesh.server import Server, build_server
+from inferloom_worker import control, servicer
+from inferloom_worker.addresses import advertised, listen
+from inferloom_worker.control import ControlServicer
+from inferloom_worker.host import HostState, ModelHost
+from inferloom_worker.lease import FencedError, LeaseKeeper, RegistrationRefusedError
+from inferloom_worker.loading import load_model
+from inferloom_worker.registration import Registration
+from inferloom_worker.servicer import InferenceServicer
+from inferloom_worker.settings import DEFAULT_ADDRESS, WorkerSettings, default_worker_id
+from inferloom_worker.text.pool import TextPool
+
+GRACE_S = 1.0
+"""Seconds that the server gives the calls which are left when it stops."""
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callable[[Address], None]) -> None:
+    """Serve models until ``stop`` is set, then drain.
+
+    The worker listens and registers at once, and says that it is starting until every model is loaded.
+
+    Args:
+        settings: Its settings.
+        stop: Ends it.
+        on_ready: Called once, when every model is loaded, with the address that it listens on.
+
+    Raises:
+        OSError: The address cannot be bound.
+        SourceError: A model cannot be loaded.
+        FencedError, RegistrationRefusedError: The registry will not have this worker.
+    """
+    worker = Worker(settings)
+    address = await worker.listen()
+    stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
+    loading: asyncio.Task[object] = asyncio.create_task(worker.load())
+    keeping: asyncio.Task[object] = asyncio.create_task(worker.keep_lease())
+    try:
+        await _first_of(stopping, loading, failing=keeping)
+        if loading.done():
+            loading.result()
+            on_ready(address)
+            await _first_of(stopping, failing=keeping)
+    finally:
+        loading.cancel()
+        await worker.drain(settings.drain_limit_s)
+        worker.give_up_lease()
+        # What ended the keeper early has been raised above.
+        with suppress(FencedError, RegistrationRefusedError):
+            await keeping
+        stopping.cancel()
+        await worker.close()
+    log.info("worker stopped")
+
+
+async def _first_of(*tasks: "asyncio.Task[object]", failing: "asyncio.Task[object]") -> None:
+    """Wait until one of ``tasks`` is done; raise what ``failing`` raises meanwhile."""
+    await asyncio.wait({*tasks, failing}, return_when=asyncio.FIRST_COMPLETED)
+    if failing.done():
+        failing.result()
+
+
+class Worker:
+    """The parts of one worker, put together."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self.host = ModelHost(partial(load_model, options=settings.load_options()), self._on_change)
+        self.registration = Registration(self.host, capacity=settings.max_running)
+        self._texts = TextPool()
+        self._server: Server = build_server([servicer.SERVICE, control.SERVICE])
+        add_InferenceServiceServicer_to_server(
+            InferenceServicer(self.host, self._texts, self.registration), self._server.grpc
+        )
+        add_WorkerServiceServicer_to_server(
+            ControlServicer(self.host, self.registration, settings.drain_limit_s), self._server.grpc
+        )
+        self._keeper: LeaseKeeper | None = None
+        self._health: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+
+    async def listen(self) -> Address:
+        """Listen and take a name; health says NOT_SERVING.
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        settings = self._settings
+        await self._server.set_serving(False)
+        bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
+        name = settings.worker_id or default_worker_id(bound.port)
+        self.registration.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
+        if settings.registry is not None:
+            self._keeper = LeaseKeeper(settings.registry, self.registration.worker, self.registration.load)
+        log.info("worker %s listens on %s", name, bound)
+        return bound
+
+    async def load(self) -> None:
+        """Load every model; then health says SERVING.
+
+        Raises:
+            SourceError: A model cannot be loaded.
+        """
+        await self.host.start(self._settings.models)
+        if self._health is not None:
+            await self._health
+
+    async def keep_lease(self) -> None:
+        """Keep the worker registered until :meth:`give_up_lease`; without a registry just wait for that.
+
+        Raises:
+            FencedError, RegistrationRefusedError: The registry will not have this worker.
+        """
+        if self._keeper is None:
+            await self._closing.wait()
+        else:
+            await self._keeper.run()
+
+    async def drain(self, limit_s: float) -> None:
+        """Take nothing new, and let running calls finish for ``limit_s`` seconds at most."""
+        ended = await self.host.drain(limit_s)
+        if ended:
+            log.warning("%d requests ran longer than %g s and were ended", ended, limit_s)
+
+    def give_up_lease(self) -> None:
+        """End :meth:`keep_lease`."""
+        self._closing.set()
+        if self._keeper is not None:
+            self._keeper.close()
+
+    async def close(self) -> None:
+        """Stop listening and free the models."""
+        await self._server.stop(GRACE_S)
+        await self.host.close()
+        self._texts.close()
+        if self._health is not None:
+            await self._health
+
+    def _on_change(self) -> None:
+        serving = self.host.state is HostState.READY
+        self._health = asyncio.get_running_loop().create_task(self._server.set_serving(serving))
+        if self._keeper is not None:
+            self._keeper.notify()

@@ -1,0 +1,129 @@
+"""What the worker can be told."""
+
+import re
+import socket
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.settings import ServiceSettings
+from inferloom_worker.demo import MODELS
+from inferloom_worker.embed.options import EmbedOptions
+from inferloom_worker.engine.options import Dtype, EngineOptions
+from inferloom_worker.options import LoadOptions
+from inferloom_worker.sources import parse_model_flag
+
+DEFAULT_ADDRESS = Address("127.0.0.1", 7100)
+"""Where the first worker of a machine listens; the next ones take the ports after it."""
+
+_ECHO_OPTION = re.compile(r",(?=(?:delay_ms|tokens|chunk|context)=)")
+_WORKER_ID = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # The commas between the echo engine's options do not part models.
+    parts = _ECHO_OPTION.sub("\0", value).split(",")
+    return [part.strip().replace("\0", ",") for part in parts if part.strip()]
+
+
+def _named(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        return value
+    return [parse_model_flag(item) if isinstance(item, str) else item for item in value]
+
+
+def _or_none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
+
+
+Models = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_named), BeforeValidator(_split)]
+"""Pairs of name and spec, read from a list, or text with commas, of ``NAME=SPEC``."""
+
+
+class WorkerSettings(ServiceSettings):
+    """Settings of a worker."""
+
+    registry: Annotated[AddressField | None, BeforeValidator(_or_none)] = Address("127.0.0.1", 7000)  # type: ignore[assignment] # a worker can do without
+    """Where the registry is; ``none``: the worker serves who knows its address."""
+
+    worker_listen: AddressField | None = None
+    """Where it listens. Not set: port 7100 on the loopback interface, or the next one that is free."""
+
+    worker_advertise: str | None = None
+    """Address or host by which others reach it. Not set: where it listens."""
+
+    worker_id: str | None = Field(default=None, pattern=_WORKER_ID)
+    """Its name, unique in the mesh. Not set: made of the host's name and the port."""
+
+    models: Models = tuple((name, name) for name in MODELS)
+    """What it serves. Not set: the demo models."""
+
+    drain_limit_s: float = Field(default=30.0, ge=0)
+    """How long running requests may go on when the worker stops, in seconds."""
+
+    cache_dir: Path | None = None
+    """Folder for fetched models. Not set: the user's cache folder."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where models are computed."""
+
+    dtype: Dtype = "auto"
+    """Type that generating models are computed in."""
+
+    max_running: int = Field(default=64, ge=1, le=4096)
+    """Sequences in a model's running batch."""
+
+    max_waiting: int = Field(default=256, ge=0, le=65536)
+    """Requests that wait for a model; past it they are refused."""
+
+    max_step_tokens: int = Field(default=512, ge=16, le=65536)
+    """Tokens in one step of a model, decoded and prefilled together."""
+
+    context_length: int | None = Field(default=None, ge=16)
+    """Most tokens of one sequence. Not set: the model's own length."""
+
+    kv_cache_mib: int | None = Field(default=None, ge=1)
+    """Memory for sequence state per model, in MiB. Not set: by the memory that is free."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """Threads for computing on the CPU. Not set: one for each core."""
+
+    embedding_batch_size: int = Field(
+        default=32,
+        ge=1,
+        le=2048,
+        validation_alias=AliasChoices(
+            "embedding_batch_size",
+            "INFERLOOM_EMBEDDING_BATCH_SIZE",
+            "FASTCHAT_WORKER_API_EMBEDDING_BATCH_SIZE",
+        ),
+    )
+    """Texts that are embedded in one pass at most."""
+
+    def load_options(self) -> LoadOptions:
+        """What model loading needs of these settings."""
+        return LoadOptions(
+            engine=EngineOptions(
+                dtype=self.dtype,
+                device=self.device,
+                max_running=self.max_running,
+                max_waiting=self.max_waiting,
+                max_step_tokens=self.max_step_tokens,
+                context_length=self.context_length,
+                kv_cache_bytes=None if self.kv_cache_mib is None else self.kv_cache_mib * 2**20,
+                threads=self.threads,
+            ),
+            embed=EmbedOptions(batch_size=self.embedding_batch_size, device=self.device),
+            cache_dir=self.cache_dir,
+        )
+
+
+def default_worker_id(port: int, hostname: str | None = None) -> str:
+    """A valid name made of the host's and the port, such as ``box-7100``."""
+    host = re.sub(r"[^a-z0-9.-]+", "-", (hostname or socket.gethostname()).lower()).strip(".-")
+    return f"{host[:50].strip('.-') or 'worker'}-{port}"

@@ -1,0 +1,132 @@
+"""Token ids for text, and text for token ids."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from typing import Any
+
+import tokenizers
+
+SPACE = "\u2581"
+"""How SentencePiece vocabularies spell a space."""
+
+
+@lru_cache(maxsize=1)
+def byte_alphabet() -> dict[str, int]:
+    """The byte that each character of a byte-level vocabulary stands for.
+
+    Printable Latin-1 stands for itself; the other bytes, in order, for the code points from 256.
+    """
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+class Tokenizer:
+    """A model's tokenizer. Stateless, and callable from any thread.
+
+    Args:
+        backend: The tokenizer itself; its padding and truncation are switched off.
+        eos_ids: Tokens that end a completion.
+        special_tokens: Named special tokens as chat templates use them, such as ``bos_token``.
+        chat_template: The chat template's source. None: the model has none.
+        add_bos: Whether encoding with special tokens puts ``bos_token`` first. None: as the backend does.
+    """
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        eos_ids: Iterable[int] = (),
+        special_tokens: Mapping[str, str] | None = None,
+        chat_template: str | None = None,
+        add_bos: bool | None = None,
+    ) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self.eos_ids = frozenset(eos_ids)
+        self.special_tokens = dict(special_tokens or {})
+        self.chat_template = chat_template
+        self._added = backend.get_added_tokens_decoder()
+        self.special_ids = frozenset(i for i, token in self._added.items() if token.special)
+        self.vocab_size: int = max(backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        decoder = str(backend.decoder)
+        self._byte_level = "ByteLevel" in decoder
+        self._byte_fallback = "ByteFallback" in decoder
+        self._sentencepiece = "Metaspace" in decoder or SPACE in decoder
+        self._bos_fix = self._plan_bos(add_bos)
+
+    def _plan_bos(self, add_bos: bool | None) -> tuple[int, bool] | None:
+        """The begin token and whether to put it before (or take it from) what the backend gives."""
+        bos = self._backend.token_to_id(self.special_tokens.get("bos_token", ""))
+        if add_bos is None or bos is None:
+            return None
+        adds = self._backend.encode("a").ids[:1] == [bos]
+        return None if adds == add_bos else (bos, add_bos)
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The token ids of ``text``. Special tokens spelled out in the text become their ids."""
+        # The batch call, because it lets other threads run meanwhile.
+        (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        ids: list[int] = encoding.ids
+        if add_special_tokens and self._bos_fix is not None:
+            bos, put = self._bos_fix
+            ids = [bos, *ids] if put else ids[1:]
+        return ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """The text of ``ids``; bytes that are no UTF-8 become U+FFFD, unknown ids nothing."""
+        return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))
+
+    def token(self, token_id: int) -> str | None:
+        """The vocabulary's spelling of a token; None: no such token."""
+        found: str | None = self._backend.id_to_token(token_id)
+        return found
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token adds to a text; none for an unknown id."""
+        token = self.token(token_id)
+        if token is None:
+            return b""
+        if token_id in self._added:
+            return token.encode()
+        if self._byte_level:
+            alphabet = byte_alphabet()
+            # As the decoder does: a token with any other character stands for itself.
+            return bytes(alphabet[c] for c in token) if all(c in alphabet for c in token) else token.encode()
+        if self._byte_fallback and len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+            return bytes((int(token[3:5], 16),))
+        return (token.replace(SPACE, " ") if self._sentencepiece else token).encode()
+
+    def token_text(self, token_id: int) -> str:
+        """The text of a token by itself; incomplete characters become U+FFFD."""
+        return self.token_bytes(token_id).decode(errors="replace")
+
+    @property
+    def joins_bytes(self) -> bool:
+        """Whether a text is its tokens' bytes put together, so that it can be decoded token by token."""
+        return self._byte_level or self._sentencepiece
+
+    def fewest_tokens(self, text: str) -> int:
+        """A lower bound of the tokens of ``text``, at once; 0 where none is known."""
+        if not self._byte_level or self._backend.normalizer is not None:
+            return 0
+        return len(text) // self._longest_token
+
+    @cached_property
+    def _longest_token(self) -> int:
+        return max((len(token) for token in self._backend.get_vocab()), default=1)
+
+    @cached_property
+    def hash(self) -> str:
+        """Equal for tokenizers that give the same token ids."""
+        return short_hash(self._backend.to_str(), self._bos_fix)
+
+
+def short_hash(*parts: Any) -> str:
+    """Sixteen hexadecimal digits of the parts' SHA-256."""
+    digest = sha256()
+    for part in parts:
+        digest.update(str(part).encode(errors="surrogatepass") + b"\0")
+    return digest.hexdigest()[:16]
