@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from inferloom_worker.engine.batch import Span, StepBatch
+from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.kernels.library import library
 from inferloom_worker.models.config import DecoderConfig, from_transformers
 from inferloom_worker.models.llama import LlamaModel
@@ -67,7 +69,7 @@ def make(folder: Path, model_type: str, **fields: object) -> tuple[DecoderConfig
         model_type,
         **{
             "vocab_size": 203,
-            "hidden_size": 64,
+            "hidden_size": 96,
             "intermediate_size": 160,
             "num_hidden_layers": 3,
             "num_attention_heads": 6,
@@ -176,9 +178,36 @@ def test_the_largest_logit_is_found(tmp_path: Path) -> None:
     """The kernels' argmax is torch's, the first of equals included."""
     native, _ = both(tmp_path, quantize_int8, "llama")
     logits = native.forward(batch(tokens(30), 0, [0, 1]))
-    assert native.argmax(logits) == logits.argmax(-1).tolist()
+    assert native.chooser.argmax(logits) == logits.argmax(-1).tolist()
     logits[:, 50] = logits[:, 10] = 1e9
-    assert native.argmax(logits) == [10] * 30
+    assert native.chooser.argmax(logits) == [10] * 30
+
+
+SETTINGS = [
+    Sampling(temperature=1.0),
+    Sampling(temperature=0.3),
+    Sampling(temperature=1.0, top_k=5),
+    Sampling(temperature=1.4, top_p=0.7),
+    Sampling(temperature=2.0, top_p=0.999),
+    Sampling(temperature=0.8, min_p=0.1),
+    Sampling(temperature=2.0, top_k=190, top_p=0.9, min_p=0.001),
+]
+
+
+@needs_kernels
+@pytest.mark.parametrize("setting", SETTINGS, ids=repr)
+def test_draws_are_torchs(setting: Sampling, tmp_path: Path) -> None:
+    """With the same numbers, the kernels draw the tokens that torch draws, banned ones never."""
+    native, _ = both(tmp_path, quantize_int8, "llama")
+    rng = np.random.default_rng(8)
+    logits = torch.from_numpy(rng.normal(scale=4.0, size=(500, 203)).astype(np.float32))
+    logits[:, 17] = -torch.inf
+    numbers = rng.random(500)
+    expected = TorchChooser().draw(logits, [setting] * 500, numbers)
+    actual = native.chooser.draw(logits, [setting] * 500, numbers)
+    assert 17 not in actual
+    # A number can fall on the border of two tokens, where the last bit of a sum decides.
+    assert sum(a != e for a, e in zip(actual, expected, strict=True)) <= 1
 
 
 @pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"])

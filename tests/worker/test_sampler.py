@@ -14,11 +14,12 @@ from transformers import (
 )
 
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.engine.sampler import sample
+from inferloom_worker.engine.sampler import TorchChooser, sample
 from inferloom_worker.engine.sequence import Sequence
 from tests.worker.engines import request
 
 VOCABULARY = 1000
+CHOOSER = TorchChooser()
 
 
 def row(generated: list[int] | None = None, **fields: object) -> Sequence:
@@ -56,7 +57,7 @@ def test_filters_keep_what_transformers_keeps(sampling: Sampling) -> None:
     probabilities = warpers(torch.tensor([[1]]), spiky()).softmax(-1)[0]
     draws = 3000
     rows = [row([0] * position, sampling=sampling) for position in range(draws)]
-    tokens = sample(spiky().repeat(draws, 1), rows).tokens
+    tokens = sample(spiky().repeat(draws, 1), rows, CHOOSER).tokens
     seen = Counter(tokens)
     assert all(probabilities[token] > 0 for token in seen)
     expected = probabilities * draws
@@ -68,7 +69,7 @@ def test_greedy_takes_the_likeliest() -> None:
     """Temperature 0 and top-k 1 both take the largest logit."""
     logits = spiky()
     rows = [row(sampling=Sampling(temperature=0.0)), row(sampling=Sampling(temperature=1.0, top_k=1))]
-    assert sample(logits.repeat(2, 1), rows).tokens == [int(logits.argmax())] * 2
+    assert sample(logits.repeat(2, 1), rows, CHOOSER).tokens == [int(logits.argmax())] * 2
 
 
 def test_the_repetition_penalty_is_transformers_own() -> None:
@@ -77,7 +78,7 @@ def test_the_repetition_penalty_is_transformers_own() -> None:
     logits = torch.zeros(1, VOCABULARY)
     logits[0, 9], logits[0, 3], logits[0, 8] = 2.0, -1.0, 1.2
     expected = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([said.tokens]), logits.clone())
-    sample(logits, [said])
+    sample(logits, [said], CHOOSER)
     assert torch.equal(logits, expected)
 
 
@@ -87,13 +88,16 @@ def test_presence_and_frequency_count_only_the_completion() -> None:
     sample(
         logits,
         [row([5, 9, 9], sampling=Sampling(temperature=0.0, presence_penalty=0.5, frequency_penalty=0.25))],
+        CHOOSER,
     )
     assert logits[0, [1, 5, 9]].tolist() == [0.0, -0.75, -1.0]
 
 
 def test_bias_can_force_a_token() -> None:
     """A bias is added to its token's logit."""
-    assert sample(spiky(), [row(sampling=Sampling(temperature=0.0, logit_bias={77: 100.0}))]).tokens == [77]
+    assert sample(
+        spiky(), [row(sampling=Sampling(temperature=0.0, logit_bias={77: 100.0}))], CHOOSER
+    ).tokens == [77]
 
 
 def test_stop_tokens_are_banned_before_min_tokens() -> None:
@@ -102,7 +106,7 @@ def test_stop_tokens_are_banned_before_min_tokens() -> None:
     best = int(logits.argmax())
     early = row(min_tokens=2, stop_token_ids=frozenset({best}))
     late = row([4, 4], min_tokens=2, stop_token_ids=frozenset({best}))
-    tokens = sample(logits.repeat(2, 1), [early, late]).tokens
+    tokens = sample(logits.repeat(2, 1), [early, late], CHOOSER).tokens
     assert tokens[0] != best
     assert tokens[1] == best
 
@@ -112,7 +116,7 @@ def test_reported_logprobs_ignore_temperature_and_penalties() -> None:
     logits = spiky()
     expected = logits.log_softmax(-1)[0]
     told = row([5], top_logprobs=2, sampling=Sampling(temperature=0.3, presence_penalty=2.0, seed=4))
-    sampled = sample(logits.clone(), [told])
+    sampled = sample(logits.clone(), [told], CHOOSER)
     (report,) = sampled.logprobs
     assert report is not None
     assert report.logprob == pytest.approx(float(expected[sampled.tokens[0]]))

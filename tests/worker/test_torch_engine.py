@@ -12,7 +12,7 @@ from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.blocks import BLOCK_TOKENS
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import EndReason, Phase, ProgressEvent, TokensEvent
-from inferloom_worker.engine.sampler import argmax
+from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.engine.torch_engine import TorchEngine
 from tests.worker.engines import generate, request
 
@@ -26,7 +26,7 @@ class CountingModel:
     device = torch.device("cpu")
     weights_bytes = 0
     kv_bytes_per_token = 1
-    argmax = staticmethod(argmax)
+    chooser = TorchChooser()
 
     def __init__(self) -> None:
         self.permits = threading.Semaphore(0)

@@ -5,15 +5,16 @@ top-p; min-p; then one draw by inverse transform. A row's result depends on its 
 never on what else is in the batch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inferloom_worker.engine.philox import uniforms
-from inferloom_worker.engine.protocol import TokenLogprobs
+from inferloom_worker.engine.protocol import Sampling, TokenLogprobs
 from inferloom_worker.engine.sequence import Sequence
 
 _CANDIDATES = 256
@@ -28,30 +29,41 @@ class Sampled:
     logprobs: list[TokenLogprobs | None]
 
 
-def argmax(logits: Tensor) -> list[int]:
-    """The first place of each row's largest value, for logits [R, vocab_size]."""
-    places: list[int] = logits.argmax(-1).tolist()
-    return places
+class Chooser(Protocol):
+    """The two ways of choosing a token, over all rows at once."""
+
+    def argmax(self, logits: Tensor) -> list[int]:
+        """The first place of each row's largest value, for logits [R, vocab_size]."""
+        ...
+
+    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+        """Filter each row of logits [R, vocab_size] by its settings, and draw with its number in [0, 1)."""
+        ...
 
 
-def sample(
-    logits: Tensor, rows: list[Sequence], likeliest: Callable[[Tensor], list[int]] = argmax
-) -> Sampled:
+def sample(logits: Tensor, rows: list[Sequence], chooser: Chooser) -> Sampled:
     """Choose a token for each row.
 
     Args:
         logits: float32 [R, vocab_size]; changed in place.
         rows: The sequences that the rows belong to, in order.
-        likeliest: What finds the largest logits; a model may have a faster one.
+        chooser: What chooses; a model may have a faster one than torch.
     """
     wanted = [i for i, row in enumerate(rows) if row.request.top_logprobs is not None]
     plain = logits[wanted].log_softmax(-1) if wanted else None
     for index, row in enumerate(rows):
         _adjust(logits[index], row)
     drawn = [i for i, row in enumerate(rows) if not row.request.sampling.greedy]
-    chosen = likeliest(logits) if len(drawn) < len(rows) else [0] * len(rows)
+    chosen = chooser.argmax(logits) if len(drawn) < len(rows) else [0] * len(rows)
     if drawn:
-        tokens = _draw(logits[drawn], [rows[i] for i in drawn]).tolist()
+        drawing = [rows[i] for i in drawn]
+        numbers = uniforms(
+            [row.request.sampling.seed for row in drawing],
+            [row.choice for row in drawing],
+            [row.generated for row in drawing],
+        )
+        some = logits if len(drawn) == len(rows) else logits[drawn]
+        tokens = chooser.draw(some, [row.request.sampling for row in drawing], numbers)
         for index, token in zip(drawn, tokens, strict=True):
             chosen[index] = token
     logprobs: list[TokenLogprobs | None] = [None] * len(rows)
@@ -81,36 +93,40 @@ def _adjust(logits: Tensor, row: Sequence) -> None:
         logits[torch.tensor(list(request.stop_token_ids), device=logits.device)] = -torch.inf
 
 
-def _draw(logits: Tensor, rows: list[Sequence]) -> Tensor:
-    """Draw one token per row [R] from logits [R, vocab_size]."""
-    settings = [row.request.sampling for row in rows]
-    device = logits.device
+class TorchChooser:
+    """The :class:`Chooser` in torch, on any device."""
 
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+    def argmax(self, logits: Tensor) -> list[int]:
+        """See :class:`Chooser`."""
+        places: list[int] = logits.argmax(-1).tolist()
+        return places
 
-    logits = logits / column([s.temperature for s in settings])
-    numbers = uniforms(
-        [s.seed for s in settings], [row.choice for row in rows], [row.generated for row in rows]
-    )
-    u = torch.from_numpy(np.ascontiguousarray(numbers)).to(device)[:, None]
-    tokens = torch.empty(len(rows), dtype=torch.int64, device=device)
-    filtered = [s.top_p < 1.0 or s.top_k > 0 or s.min_p > 0.0 for s in settings]
-    free = [i for i, is_filtered in enumerate(filtered) if not is_filtered]
-    if free:
-        tokens[free] = _invert(logits[free].softmax(-1), u[free])
-    bound = [i for i, is_filtered in enumerate(filtered) if is_filtered]
-    if bound:
-        tokens[bound] = _draw_filtered(
-            logits[bound],
-            u[bound],
-            top_k=torch.tensor([settings[i].top_k or logits.shape[-1] for i in bound], device=device)[
-                :, None
-            ],
-            top_p=column([settings[i].top_p for i in bound]),
-            min_p=column([settings[i].min_p for i in bound]),
-        )
-    return tokens
+    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+        """See :class:`Chooser`."""
+        device = logits.device
+
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+
+        logits = logits / column([s.temperature for s in settings])
+        u = torch.from_numpy(uniforms).to(device)[:, None]
+        tokens = torch.empty(len(settings), dtype=torch.int64, device=device)
+        filtered = [s.top_p < 1.0 or s.top_k > 0 or s.min_p > 0.0 for s in settings]
+        free = [i for i, is_filtered in enumerate(filtered) if not is_filtered]
+        if free:
+            tokens[free] = _invert(logits[free].softmax(-1), u[free])
+        bound = [i for i, is_filtered in enumerate(filtered) if is_filtered]
+        if bound:
+            top_k = [settings[i].top_k or logits.shape[-1] for i in bound]
+            tokens[bound] = _draw_filtered(
+                logits[bound],
+                u[bound],
+                top_k=torch.tensor(top_k, device=device)[:, None],
+                top_p=column([settings[i].top_p for i in bound]),
+                min_p=column([settings[i].min_p for i in bound]),
+            )
+        drawn: list[int] = tokens.tolist()
+        return drawn
 
 
 def _draw_filtered(logits: Tensor, u: Tensor, *, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ class TorchEngine:
         sampling = [item.sequence for item in work if item.samples]
         try:
             logits = self._model.forward(StepBatch.pack(work, self._model.device))
-            sampled = sample(logits, sampling, self._model.argmax)
+            sampled = sample(logits, sampling, self._model.chooser)
         except Exception:
             # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
             log.exception("a step of %d sequences failed", len(work))

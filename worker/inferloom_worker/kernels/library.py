@@ -28,6 +28,19 @@ class Shape(c.Structure):
     )
 
 
+FILTER = np.dtype(
+    [
+        ("temperature", np.float32),
+        ("top_p", np.float32),
+        ("min_p", np.float32),
+        ("top_k", np.int32),
+        ("u", np.float64),
+    ],
+    align=True,
+)
+"""``Filter`` in sampler.h."""
+
+
 class Step(c.Structure):
     """``Step`` in decoder.h."""
 
@@ -66,7 +79,8 @@ def library() -> Any | None:
         "il_make_matrix": (None, (pointer, integer, integer, integer, integer, integer)),
         "il_fill_matrix": (None, (pointer, integer, integer, integer, integer, pointer, pointer, pointer)),
         "il_forward": (None, (pointer, c.POINTER(Step), pointer)),
-        "il_argmax": (None, (pointer, pointer, integer, integer, pointer)),
+        "il_argmax": (None, (pointer, pointer, integer, integer, integer, pointer)),
+        "il_draw": (None, (pointer, pointer, integer, integer, integer, pointer, pointer)),
         "il_weight_bytes": (c.c_longlong, (pointer,)),
     }
     for name, (result, arguments) in signatures.items():

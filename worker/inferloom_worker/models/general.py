@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
 from inferloom_worker.engine.batch import StepBatch
-from inferloom_worker.engine.sampler import argmax
+from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.models.attention import paged_attention
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
 
@@ -51,7 +51,7 @@ class GeneralModel:
             raise UnsupportedModelError(f"not every layer of {config.model_type} models is attention")
         self._cache: PagedCache | None = None
 
-    argmax = staticmethod(argmax)
+    chooser = TorchChooser()
 
     @property
     def weights_bytes(self) -> int:

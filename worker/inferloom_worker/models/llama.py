@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inferloom_worker.engine.batch import StepBatch
-from inferloom_worker.engine.sampler import argmax
+from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.models.attention import paged_attention
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
 from inferloom_worker.models.config import DecoderConfig
@@ -56,7 +56,7 @@ class LlamaModel:
         self._shapes: list[LayerShape] = [(config.kv_heads, config.head_dim)] * config.layers
         self._cache: PagedCache | None = None
 
-    argmax = staticmethod(argmax)
+    chooser = TorchChooser()
 
     @property
     def weights_bytes(self) -> int:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inferloom_worker.engine.batch import StepBatch
-from inferloom_worker.kernels.library import Shape, Step, address, int32, library
+from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampler import Chooser
+from inferloom_worker.kernels.library import FILTER, Shape, Step, address, int32, library
 from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.weights.groups import GROUP, Groups
 from inferloom_worker.weights.quantized import QuantizedSource
@@ -71,6 +73,11 @@ class NativeModel:
             self._library.il_destroy(self._decoder)
 
     @property
+    def chooser(self) -> Chooser:
+        """See the protocol."""
+        return self
+
+    @property
     def weights_bytes(self) -> int:
         """See the protocol."""
         return int(self._library.il_weight_bytes(self._decoder))
@@ -108,13 +115,22 @@ class NativeModel:
         return logits[:, : self.vocab_size]
 
     def argmax(self, logits: Tensor) -> list[int]:
-        """See the protocol."""
+        """See :class:`~inferloom_worker.engine.sampler.Chooser`."""
         places = np.empty(len(logits), np.int32)
-        self._library.il_argmax(
-            self._decoder, logits.data_ptr(), len(logits), self.vocab_size, address(places)
-        )
+        self._library.il_argmax(self._decoder, *_rows_of(logits), address(places))
         found: list[int] = places.tolist()
         return found
+
+    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+        """See :class:`~inferloom_worker.engine.sampler.Chooser`."""
+        filters = np.empty(len(settings), FILTER)
+        for name in ("temperature", "top_p", "min_p", "top_k"):
+            filters[name] = [getattr(s, name) for s in settings]
+        filters["u"] = uniforms
+        tokens = np.empty(len(settings), np.int32)
+        self._library.il_draw(self._decoder, *_rows_of(logits), address(filters), address(tokens))
+        drawn: list[int] = tokens.tolist()
+        return drawn
 
     def _fill(self, source: QuantizedSource) -> None:
         self._matrix(-1, 0, source.matrix("model.embed_tokens.weight"))
@@ -167,3 +183,9 @@ class NativeModel:
     def _vector(self, layer: int, which: int, values: NDArray[np.float32] | None) -> None:
         if values is not None:
             self._library.il_set_vector(self._decoder, layer, which, address(values), len(values))
+
+
+def _rows_of(logits: Tensor) -> tuple[int, int, int, int]:
+    """Address, rows, stride and width of a matrix whose rows are contiguous."""
+    assert logits.stride(1) == 1
+    return logits.data_ptr(), logits.shape[0], logits.stride(0), logits.shape[1]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inferloom_worker.engine.batch import StepBatch
+from inferloom_worker.engine.sampler import Chooser
 
 
 class CausalModel(Protocol):
@@ -16,6 +17,11 @@ class CausalModel(Protocol):
     dtype: torch.dtype
     """What products are computed in."""
     device: torch.device
+
+    @property
+    def chooser(self) -> Chooser:
+        """What chooses tokens from this model's logits."""
+        ...
 
     @property
     def weights_bytes(self) -> int:
@@ -34,8 +40,4 @@ class CausalModel(Protocol):
     def forward(self, batch: StepBatch) -> Tensor:
         """Compute a step: write the state of its tokens, return float32 logits [R, vocab_size] of
         ``batch.sample_rows``."""
-        ...
-
-    def argmax(self, logits: Tensor) -> list[int]:
-        """The first place of each row's largest value, for logits that :meth:`forward` returned."""
         ...

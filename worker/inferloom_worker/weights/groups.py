@@ -138,11 +138,11 @@ def _q4_k(raw: Raw) -> Groups:
 def _q6_k(raw: Raw) -> Groups:
     """Super-blocks of 256: 128 bytes of low nibbles, 64 of high pairs, 16 int8 scales, one float16."""
     blocks = raw.reshape(len(raw), -1, 210)
-    low = blocks[..., :128].reshape(*blocks.shape[:2], 2, 1, 64) >> np.array([0, 4], np.uint8)[:, None]
-    high = blocks[..., 128:192].reshape(*blocks.shape[:2], 2, 1, 32)
-    high = high >> np.array([0, 2, 4, 6], np.uint8)[:, None]
-    low = (low & 15).reshape(*blocks.shape[:2], 2, 4, 32)
-    q = (low | ((high & 3) << 4)).astype(np.int8) - 32
+    nibbles = blocks[..., :128].reshape(*blocks.shape[:2], 2, 1, 64)
+    low = np.concatenate((nibbles & 15, nibbles >> 4), axis=-2).reshape(*blocks.shape[:2], 2, 4, 32)
+    pairs = blocks[..., 128:192].reshape(*blocks.shape[:2], 2, 1, 32)
+    high = np.concatenate([(pairs >> shift) & 3 for shift in (0, 2, 4, 6)], axis=-2)
+    q = (low | (high << 4)).astype(np.int8) - np.int8(32)
     scales = np.ascontiguousarray(blocks[..., 192:208]).view(np.int8).astype(np.float32)
     d = _f16(blocks[..., 208:])
     return Groups(Kind.Q8F, q.reshape(len(raw), -1), (d[..., None] * scales).reshape(len(raw), -1))

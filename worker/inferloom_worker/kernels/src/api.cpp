@@ -56,8 +56,13 @@ void il_fill_matrix(Decoder* d, int layer, int which, int first, int count, cons
 
 void il_forward(Decoder* d, const Step* step, float* logits) { d->forward(*step, logits); }
 
-void il_argmax(Decoder* d, const float* logits, int rows, int width, int32_t* places) {
-  d->argmax(logits, rows, width, places);
+void il_argmax(Decoder* d, const float* logits, int rows, int stride, int width, int32_t* places) {
+  d->argmax(logits, rows, stride, width, places);
+}
+
+void il_draw(Decoder* d, const float* logits, int rows, int stride, int width, const Filter* filters,
+             int32_t* tokens) {
+  d->draw(logits, rows, stride, width, filters, tokens);
 }
 
 long long il_weight_bytes(Decoder* d) {

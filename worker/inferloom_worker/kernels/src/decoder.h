@@ -10,6 +10,7 @@
 #include "attention.h"
 #include "pool.h"
 #include "product.h"
+#include "sampler.h"
 
 namespace inferloom {
 
@@ -74,10 +75,10 @@ class Decoder {
   }
 
   // The place of each row's largest logit; the first of equals.
-  void argmax(const float* logits, int rows, int width, int32_t* places) {
+  void argmax(const float* logits, int rows, int stride, int width, int32_t* places) {
     pool_.begin();
     pool_.loop(rows, [&](int r, int) {
-      const float* row = logits + size_t(r) * shape.vocab;
+      const float* row = logits + size_t(r) * stride;
       f32x16 best = _mm512_set1_ps(-INFINITY);
       const int whole = width / 16 * 16;
       for (int i = 0; i < whole; i += 16) best = _mm512_max_ps(best, _mm512_loadu_ps(row + i));
@@ -87,6 +88,16 @@ class Decoder {
       while (at + 16 <= width && _mm512_cmp_ps_mask(_mm512_loadu_ps(row + at), _mm512_set1_ps(most), _CMP_EQ_OQ) == 0) at += 16;
       while (at < width - 1 && row[at] != most) ++at;
       places[r] = at;
+    });
+    pool_.end();
+  }
+
+  // Draws a token for each row; see RowSampler.
+  void draw(const float* logits, int rows, int stride, int width, const Filter* filters, int32_t* tokens) {
+    pool_.begin();
+    samplers_.resize(pool_.threads());
+    pool_.loop(rows, [&](int r, int thread) {
+      tokens[r] = samplers_[thread].draw(logits + size_t(r) * stride, width, filters[r]);
     });
     pool_.end();
   }
@@ -323,6 +334,7 @@ class Decoder {
   Activations hidden_q_, mixed_q_, gated_q_;
   std::vector<int> span_of_;
   std::vector<Task> tasks_;
+  std::vector<RowSampler> samplers_;
   int width_ = 0, longest_ = 0, stride_ = 0;
 };
 

@@ -1,0 +1,77 @@
+"""The threads for text work."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.text.pool import TextPool
+from inferloom_worker.text.template import ChatTemplate
+
+ENDLESS = (
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
+    "{% endfor %}{% endfor %}{% endfor %}"
+)
+
+
+@pytest.fixture
+async def short_pool() -> AsyncIterator[TextPool]:
+    """One thread, one place to wait, a tenth of a second."""
+    pool = TextPool(threads=1, max_waiting=1, limit_s=0.1)
+    yield pool
+    pool.close()
+
+
+async def test_an_endless_template_is_ended_and_the_thread_lives_on(short_pool: TextPool) -> None:
+    """A template that loops for ever is the request's error, and the next piece of work runs."""
+    template = ChatTemplate(ENDLESS, {})
+    for _ in range(3):
+        with pytest.raises(InferloomError) as caught:
+            await short_pool.run("chat.messages", lambda: template.render([]))
+        assert (caught.value.reason, caught.value.param) == (Reason.INVALID_ARGUMENT, "chat.messages")
+
+        assert await short_pool.run("text", lambda: "next") == "next"
+
+
+async def test_work_past_the_bound_is_refused(short_pool: TextPool) -> None:
+    """With one running and one waiting, a third is refused at once; both others finish."""
+    going, release = threading.Event(), threading.Event()
+
+    def work() -> bool:
+        going.set()
+        return release.wait(5)
+
+    pool = TextPool(threads=1, max_waiting=1)
+    running = [asyncio.create_task(pool.run("text", work)) for _ in range(2)]
+    await asyncio.to_thread(going.wait, 5)
+    with pytest.raises(InferloomError) as caught:
+        await pool.run("text", lambda: None)
+    release.set()
+
+    assert caught.value.reason is Reason.SERVER_OVERLOADED
+    assert await asyncio.gather(*running) == [True, True]
+    assert await pool.run("text", lambda: 1) == 1
+    pool.close()
+
+
+async def test_work_that_found_no_thread_in_time_is_an_overload(short_pool: TextPool) -> None:
+    """Waiting is not the request's fault."""
+    release = threading.Event()
+    blocking = asyncio.create_task(short_pool.run("text", lambda: release.wait(5)))
+    waiting = asyncio.create_task(short_pool.run("text", lambda: None))
+    await asyncio.sleep(0.15)  # both times are over; the first piece is in C code and cannot be ended yet
+    release.set()
+    results = await asyncio.gather(blocking, waiting, return_exceptions=True)
+
+    assert [r.reason for r in results if isinstance(r, InferloomError)] == [
+        Reason.INVALID_ARGUMENT,
+        Reason.SERVER_OVERLOADED,
+    ]
+
+
+async def test_errors_of_the_work_come_through(short_pool: TextPool) -> None:
+    """What the work raises is what the caller gets."""
+    with pytest.raises(ZeroDivisionError):
+        await short_pool.run("text", lambda: 1 / 0)

@@ -1,0 +1,175 @@
+"""Tokenizers against transformers, and what is read from models' files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import decoders, models, pre_tokenizers, processors
+from transformers import AutoTokenizer
+
+from inferloom_worker.text.folder_tokenizer import load_folder_tokenizer
+from inferloom_worker.text.gguf_tokenizer import convert, load_gguf_tokenizer
+from inferloom_worker.text.tokenizer import Tokenizer
+from inferloom_worker.weights.gguf import read_gguf
+from tests.worker.texts import TEXTS
+
+
+@pytest.fixture(scope="module")
+def reference(smollm_file: Path) -> object:
+    """What transformers makes of the same file."""
+    return AutoTokenizer.from_pretrained(smollm_file.parent, gguf_file=smollm_file.name)
+
+
+# transformers does not know this vocabulary's rule for digits; it shows on numerals that are no digits.
+@pytest.mark.parametrize("text", [text for text in TEXTS if "½" not in text])
+def test_gguf_ids_equal_those_of_transformers(
+    text: str, smollm_tokenizer: Tokenizer, reference: object
+) -> None:
+    """The GGUF file's tokenizer gives transformers' token ids."""
+    assert reference(text)["input_ids"] == smollm_tokenizer.encode(text, add_special_tokens=True)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_byte_level_text_comes_back_as_it_was(text: str, smollm_tokenizer: Tokenizer) -> None:
+    """Encoding and decoding is the identity, and the tokens' bytes put together are the text's."""
+    ids = smollm_tokenizer.encode(text, add_special_tokens=False)
+
+    assert text == smollm_tokenizer.decode(ids, skip_special_tokens=False)
+    assert text.encode() == b"".join(map(smollm_tokenizer.token_bytes, ids))
+
+
+def test_gguf_metadata_gives_special_tokens_and_template(smollm_tokenizer: Tokenizer) -> None:
+    """End tokens, named special tokens and the chat template are read from the file."""
+    assert frozenset({2}) == smollm_tokenizer.eos_ids
+    assert smollm_tokenizer.special_tokens["bos_token"] == "<|im_start|>"
+    assert "add_generation_prompt" in (smollm_tokenizer.chat_template or "")
+    assert smollm_tokenizer.vocab_size == 49152
+
+
+def test_the_converted_tokenizer_is_read_back_from_the_cache(smollm_file: Path, tmp_path: Path) -> None:
+    """The second load reads what the first one kept; a damaged copy is made again."""
+    file = read_gguf(smollm_file)
+    first = load_gguf_tokenizer(file, tmp_path)
+    (kept,) = (tmp_path / "tokenizers").iterdir()
+
+    assert first.hash == load_gguf_tokenizer(file, tmp_path).hash
+    kept.write_text("{")
+    assert first.hash == load_gguf_tokenizer(file, tmp_path).hash
+    assert json.loads(kept.read_text())["model"]["type"] == "BPE"
+
+
+def test_digits_are_single_where_the_vocabulary_was_learned_so() -> None:
+    """A vocabulary of the kind ``smollm`` never joins digits, even where a merge would."""
+    ggml = {
+        "model": "gpt2",
+        "tokens": [*"0123456789", "12"],
+        "merges": ["1 2"],
+        "token_type": [1] * 11,
+    }
+
+    assert convert("llama", {**ggml, "pre": "gpt-2"}).encode("12").ids == [10]
+    assert convert("llama", {**ggml, "pre": "smollm"}).encode("12").ids == [1, 2]
+
+
+def test_a_sentencepiece_vocabulary_is_converted() -> None:
+    """A vocabulary with scores and byte tokens gets its merges, its spaces and a begin token."""
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "▁", "a", "b", "▁a", "▁ab"]
+    ggml = {
+        "model": "llama",
+        "tokens": tokens,
+        "scores": [0.0] * 259 + [-5.0, -4.0, -4.5, -1.0, -0.5],
+        "token_type": [2, 3, 3, *([6] * 256), 1, 1, 1, 1, 1],
+    }
+    backend = convert("llama", ggml)
+    tokenizer = Tokenizer(backend, special_tokens={"bos_token": "<s>"}, add_bos=True)
+    ids = tokenizer.encode("ab", add_special_tokens=True)
+
+    assert [tokenizer.token(i) for i in ids] == ["<s>", "▁ab"]
+    assert tokenizer.token_bytes(tokens.index("<0x41>")) == b"A"
+    assert tokenizer.token_bytes(tokens.index("▁a")) == b" a"
+    assert tokenizer.joins_bytes
+
+
+def test_a_file_without_a_vocabulary_is_refused(tmp_path: Path, smollm_file: Path) -> None:
+    """A GGUF file with no tokenizer is told by name."""
+    file = read_gguf(smollm_file)
+    bare = type(file)(file.path, {"general.architecture": "llama"}, {})
+
+    with pytest.raises(ValueError, match="holds no tokenizer"):
+        load_gguf_tokenizer(bare, tmp_path)
+
+
+def _backend(*, bos: bool) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.BPE(vocab={"a": 0, "b": 1}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<s>", "</s>"])
+    if bos:
+        backend.post_processor = processors.TemplateProcessing(
+            single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 2)]
+        )
+    return backend
+
+
+@pytest.mark.parametrize("adds", [False, True])
+@pytest.mark.parametrize("wanted", [None, False, True])
+def test_a_begin_token_is_put_once_or_not_at_all(adds: bool, wanted: bool | None) -> None:
+    """The configuration's word counts, whatever the backend does by itself."""
+    tokenizer = Tokenizer(_backend(bos=adds), special_tokens={"bos_token": "<s>"}, add_bos=wanted)
+    expected = [2, 0] if (adds if wanted is None else wanted) else [0]
+
+    assert expected == tokenizer.encode("a", add_special_tokens=True)
+    assert tokenizer.encode("a", add_special_tokens=False) == [0]
+
+
+def test_a_folder_gives_end_tokens_from_all_its_files(tmp_path: Path) -> None:
+    """End tokens of the tokenizer's, the model's and the generation configuration are joined."""
+    _backend(bos=False).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(
+            {"eos_token": {"content": "</s>"}, "chat_template": [{"name": "default", "template": "T"}]}
+        )
+    )
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 1]}))
+    tokenizer = load_folder_tokenizer(tmp_path)
+
+    assert frozenset({0, 1, 3}) == tokenizer.eos_ids
+    assert tokenizer.chat_template == "T"
+    (tmp_path / "chat_template.jinja").write_text("J")
+    assert load_folder_tokenizer(tmp_path).chat_template == "J"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_damaged_file_is_named(name: str, tmp_path: Path) -> None:
+    """A file that cannot be read is a ValueError that says which."""
+    _backend(bos=False).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / name).write_text("{")
+
+    with pytest.raises(ValueError, match=name):
+        load_folder_tokenizer(tmp_path)
+
+
+def test_padding_and_truncation_of_the_file_do_not_apply(minilm_tokenizer: Tokenizer) -> None:
+    """MiniLM's file cuts at 128 tokens and pads; neither happens here."""
+    assert len(minilm_tokenizer.encode("word " * 500, add_special_tokens=True)) == 502
+    assert len(minilm_tokenizer.encode("word", add_special_tokens=True)) == 3
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.text())
+def test_a_text_has_no_fewer_tokens_than_foretold(text: str) -> None:
+    """The bound that refuses a huge text at once never refuses one that fits."""
+    tokenizer = Tokenizer(_backend(bos=False))
+
+    assert tokenizer.fewest_tokens(text) <= max(len(text.encode()), 1)
+
+
+def test_the_bound_is_close_for_a_long_text(smollm_tokenizer: Tokenizer) -> None:
+    """A text of a megabyte is known to have thousands of tokens without being tokenised."""
+    text = "word " * 200_000
+    known = smollm_tokenizer.fewest_tokens(text)
+
+    assert 5000 < known <= len(smollm_tokenizer.encode(text, add_special_tokens=False))

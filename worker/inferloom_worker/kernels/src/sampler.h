@@ -1,0 +1,121 @@
+// Drawing a token from a row of logits: temperature, top-k, top-p, min-p, then inverse transform.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "vec.h"
+
+namespace inferloom {
+
+struct Filter {
+  float temperature;
+  float top_p;
+  float min_p;
+  int32_t top_k;  // 0: all
+  double u;       // the draw, in [0, 1)
+};
+
+// Filters mostly end among the few heaviest tokens, and sorting the vocabulary costs more than the rest of a
+// draw. So only tokens within a few temperatures of the largest logit are sorted, then more, then all.
+constexpr float kTails[] = {5.0f, 10.0f, INFINITY};
+
+class RowSampler {
+ public:
+  int draw(const float* logits, int width, const Filter& f) {
+    weigh(logits, width, f.temperature);
+    if (f.top_k == 0 && f.top_p >= 1.0f && f.min_p <= 0.0f) return invert_all(width, f.u);
+    for (const float tail : kTails) {
+      sort(width, tail);
+      const int kept = keep(width, f, tail == INFINITY);
+      if (kept > 0) return invert_sorted(kept, f.u);
+    }
+    return order_[0];
+  }
+
+ private:
+  // weights_[i] = e^((logit - largest) / temperature), and their sum.
+  void weigh(const float* logits, int width, float temperature) {
+    weights_.resize(width + 16);
+    float most = -INFINITY;
+    for (int i = 0; i < width; ++i) most = std::max(most, logits[i]);
+    const f32x16 top = _mm512_set1_ps(most), inverse = _mm512_set1_ps(1.0f / temperature);
+    total_ = 0;
+    for (int i = 0; i < width; i += 16) {
+      const __mmask16 inside = width - i >= 16 ? 0xFFFF : (1u << (width - i)) - 1;
+      const f32x16 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(inside, logits + i), top), inverse);
+      // Banned tokens are -inf, which exp16 would make merely small.
+      const __mmask16 alive = inside & _mm512_cmp_ps_mask(x, _mm512_set1_ps(-80.0f), _CMP_GT_OQ);
+      const f32x16 e = _mm512_maskz_mov_ps(alive, exp16(x));
+      _mm512_storeu_ps(weights_.data() + i, e);
+      total_ += _mm512_reduce_add_ps(e);
+    }
+  }
+
+  int invert_all(int width, double u) const {
+    const double target = u * total_;
+    double sum = 0;
+    for (int i = 0; i < width; i += 16) {
+      const double block = _mm512_reduce_add_ps(_mm512_loadu_ps(weights_.data() + i));
+      if (sum + block > target) {
+        for (int k = i; k < std::min(i + 16, width); ++k)
+          if ((sum += weights_[k]) > target) return k;
+      } else {
+        sum += block;
+      }
+    }
+    return int(std::max_element(weights_.begin(), weights_.begin() + width) - weights_.begin());
+  }
+
+  // The heaviest tokens first; of equals, the first.
+  void sort(int width, float tail) {
+    const f32x16 least = _mm512_set1_ps(tail == INFINITY ? -1.0f : std::exp(-tail));
+    order_.clear();
+    for (int i = 0; i < width; i += 16) {
+      unsigned heavy = _mm512_cmp_ps_mask(_mm512_loadu_ps(weights_.data() + i), least, _CMP_GT_OQ);
+      if (width - i < 16) heavy &= (1u << (width - i)) - 1;
+      for (; heavy != 0; heavy &= heavy - 1) order_.push_back(i + __builtin_ctz(heavy));
+    }
+    std::sort(order_.begin(), order_.end(), [this](int a, int b) {
+      return weights_[a] != weights_[b] ? weights_[a] > weights_[b] : a < b;
+    });
+  }
+
+  // How many of the sorted tokens pass the filters; 0 if the tokens left out might pass too.
+  int keep(int width, const Filter& f, bool everything) const {
+    const int sorted = int(order_.size());
+    const bool bounded = f.top_k > 0 && f.top_k < width;
+    if (!everything && bounded && f.top_k > sorted) return 0;
+    const int most = bounded ? f.top_k : sorted;
+    double total = total_;
+    if (bounded) {
+      total = 0;
+      for (int i = 0; i < most; ++i) total += weights_[order_[i]];
+    }
+    const double least = double(f.min_p) * weights_[order_[0]];
+    double before = 0;
+    int kept = 0;
+    for (; kept < most; ++kept) {
+      const double w = weights_[order_[kept]];
+      if (kept > 0 && (before >= double(f.top_p) * total || w < least)) return kept;
+      before += w;
+    }
+    return everything || bounded ? kept : 0;
+  }
+
+  int invert_sorted(int kept, double u) const {
+    double total = 0, sum = 0;
+    for (int i = 0; i < kept; ++i) total += weights_[order_[i]];
+    for (int i = 0; i < kept; ++i)
+      if ((sum += weights_[order_[i]]) > u * total) return order_[i];
+    return order_[kept - 1];
+  }
+
+  std::vector<float> weights_;
+  std::vector<int> order_;
+  double total_ = 0;
+};
+
+}  // namespace inferloom
