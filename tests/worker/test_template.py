@@ -56,7 +56,7 @@ def test_a_prompt_equals_that_of_transformers(smollm_file: Path, smollm_tokenize
     ],
 )
 def test_a_template_that_fails_is_the_requests_error(source: str) -> None:
-    """Refusals, faults, escapes from the sandbox and huge prompts are all INVALID_ARGUMENT at the messages."""
+    """Refusals, faults, escapes from the sandbox and huge prompts are all INVALID_ARGUMENT."""
     with pytest.raises(InferloomError) as caught:
         ChatTemplate(source, {}).render(HELLO)
 

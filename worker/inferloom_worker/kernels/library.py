@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferloom_worker.kernels.build import LIBRARY
+from inferloom_worker.kernels.build import EXTENSIONS, LIBRARY
 
 _FLAGS = Path("/proc/cpuinfo")
-_NEEDED = ("avx512f", "avx512bw", "avx512_vnni")
+_NEEDED = frozenset(name.replace("avx512vnni", "avx512_vnni") for name in EXTENSIONS)
 
 
 class Shape(c.Structure):
@@ -67,7 +67,7 @@ def library() -> Any | None:
     if not LIBRARY.exists() or not _FLAGS.exists():
         return None
     flags = _FLAGS.read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
-    if not all(name in flags for name in _NEEDED):
+    if not _NEEDED.issubset(flags):
         return None
     loaded = c.CDLL(str(LIBRARY))
     pointer, integer = c.c_void_p, c.c_int

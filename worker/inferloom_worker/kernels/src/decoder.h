@@ -108,13 +108,11 @@ class Decoder {
   std::vector<float> norm;
 
  private:
-  // Loops over tiles in chunks that are large enough to stream and small enough to balance.
+  // Calls body(begin, end) over chunks of tiles that are large enough to stream and small enough to balance.
   template <class Body>
   void over_tiles(int tiles, Body&& body) {
-    const int chunk = std::max(1, tiles / (pool_.threads() * 6));
-    pool_.loop((tiles + chunk - 1) / chunk, [&](int c, int) {
-      for (int t = c * chunk; t < std::min(tiles, (c + 1) * chunk); ++t) body(t);
-    });
+    const int chunk = (std::max(1, tiles / (pool_.threads() * 6)) + 3) / 4 * 4;
+    pool_.loop((tiles + chunk - 1) / chunk, [&](int c, int) { body(c * chunk, std::min(tiles, (c + 1) * chunk)); });
   }
 
   template <class Body>
@@ -168,41 +166,45 @@ class Decoder {
     const LayerWeights& w = layers[index];
     const int rows = step.rows, hidden = shape.hidden;
     normalize_rows(rows, w.input_norm);
-    const int q_tiles = w.q.tiles(), k_tiles = w.k.tiles();
-    over_tiles(q_tiles + k_tiles + w.v.tiles(), [&](int t) {
-      const f32x16 bias = w.qkv_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.qkv_bias[t * kTile]);
-      const bool is_q = t < q_tiles, is_k = !is_q && t < q_tiles + k_tiles;
-      const Matrix& m = is_q ? w.q : is_k ? w.k : w.v;
-      tile_rows(m, is_q ? t : is_k ? t - q_tiles : t - q_tiles - k_tiles, hidden_q_, rows, [&](int r, f32x16 out) {
-        _mm512_storeu_ps(&qkv_[size_t(r) * width_ + t * kTile], _mm512_add_ps(out, bias));
-      });
+    const Matrix* parts[] = {&w.q, &w.k, &w.v};
+    over_tiles(w.q.tiles() + w.k.tiles() + w.v.tiles(), [&](int begin, int end) {
+      int base = 0;
+      for (const Matrix* m : parts) {
+        const int from = std::max(begin - base, 0), to = std::min(end - base, m->tiles());
+        if (from < to) multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
+          const int at = (base + t) * kTile;
+          const f32x16 bias = w.qkv_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.qkv_bias[at]);
+          _mm512_storeu_ps(&qkv_[size_t(r) * width_ + at], _mm512_add_ps(out, bias));
+        });
+        base += m->tiles();
+      }
     });
     over_rows(rows, [&](int r) { rotate_and_store(step, index, r); });
     attend_all(step, index);
     over_rows(rows, [&](int r) { mixed_q_.quantize(r, &mixed_[size_t(r) * shape.heads * shape.head_dim]); });
-    over_tiles(w.output.tiles(), [&](int t) {
-      const f32x16 bias = w.output_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.output_bias[t * kTile]);
-      tile_rows(w.output, t, mixed_q_, rows, [&](int r, f32x16 out) {
+    over_tiles(w.output.tiles(), [&](int begin, int end) {
+      multiply(w.output, begin, end, mixed_q_, rows, [&](int r, int t, f32x16 out) {
+        const f32x16 bias = w.output_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.output_bias[t * kTile]);
         float* x = &x_[size_t(r) * hidden + t * kTile];
         _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), _mm512_add_ps(out, bias)));
       });
     });
     normalize_rows(rows, w.mlp_norm);
-    over_tiles(w.gate.tiles(), [&](int t) {
-      tile_rows(w.gate, t, hidden_q_, rows, [&](int r, f32x16 out) {
+    over_tiles(w.gate.tiles(), [&](int begin, int end) {
+      multiply(w.gate, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
         // silu(g) = g / (1 + e^-g)
         const f32x16 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), out));
         const f32x16 silu = _mm512_div_ps(out, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
         _mm512_storeu_ps(&gated_[size_t(r) * shape.intermediate + t * kTile], silu);
       });
-      tile_rows(w.up, t, hidden_q_, rows, [&](int r, f32x16 out) {
+      multiply(w.up, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
         float* g = &gated_[size_t(r) * shape.intermediate + t * kTile];
         _mm512_storeu_ps(g, _mm512_mul_ps(_mm512_loadu_ps(g), out));
       });
     });
     over_rows(rows, [&](int r) { gated_q_.quantize(r, &gated_[size_t(r) * shape.intermediate]); });
-    over_tiles(w.down.tiles(), [&](int t) {
-      tile_rows(w.down, t, gated_q_, rows, [&](int r, f32x16 out) {
+    over_tiles(w.down.tiles(), [&](int begin, int end) {
+      multiply(w.down, begin, end, gated_q_, rows, [&](int r, int t, f32x16 out) {
         float* x = &x_[size_t(r) * hidden + t * kTile];
         _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), out));
       });
@@ -217,8 +219,8 @@ class Decoder {
       normalize(&x_[size_t(step.sample_rows[s]) * shape.hidden], norm.data(), shape.hidden, y.data());
       hidden_q_.quantize(s, y.data());
     });
-    over_tiles(out.tiles(), [&](int t) {
-      tile_rows(out, t, hidden_q_, step.samples, [&](int s, f32x16 v) {
+    over_tiles(out.tiles(), [&](int begin, int end) {
+      multiply(out, begin, end, hidden_q_, step.samples, [&](int s, int t, f32x16 v) {
         _mm512_storeu_ps(logits + size_t(s) * shape.vocab + t * kTile, v);
       });
     });

@@ -1,9 +1,9 @@
 // A fixed team of threads that run one loop at a time.
 //
-// A decoder step is a few hundred short loops with a barrier after each, so waiting must cost far less than
-// a system call: threads spin, then yield, and sleep only between steps. Iterations are handed out one
-// by one from a counter, so that a thread which the system took off its core delays only the iteration it
-// was in.
+// A decoder step is a few hundred short loops, so joining and waiting must cost far less than a system call:
+// threads spin, then yield, and sleep only between steps. Iterations are handed out one by one, and a loop
+// ends when its iterations have ended, not when every thread has seen it: a thread that the system took off
+// its core delays only the iteration it was in.
 #pragma once
 
 #include <immintrin.h>
@@ -11,9 +11,10 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <functional>
+#include <cstdint>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace inferloom {
@@ -55,13 +56,13 @@ class Pool {
       for (int i = 0; i < count; ++i) body(i, 0);
       return;
     }
-    body_ = [&body](int index, int thread) { body(index, thread); };
-    count_ = count;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(threads_ - 1, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
+    // Whoever draws a ticket of this loop holds up its end, so the body outlives every use.
+    body_ = [](const void* b, int index, int thread) { (*static_cast<const std::decay_t<Body>*>(b))(index, thread); };
+    context_ = &body;
+    done_.store(0, std::memory_order_relaxed);
+    ticket_.store(uint64_t(count) << 32, std::memory_order_release);
     drain(0);
-    for (unsigned spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) pause(spins);
+    for (unsigned spins = 0; done_.load(std::memory_order_acquire) != count; ++spins) pause(spins);
   }
 
  private:
@@ -73,34 +74,38 @@ class Pool {
     }
   }
 
-  void drain(int thread) {
-    for (int i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) body_(i, thread);
+  // Runs iterations of the present loop until none is left; whether there was any.
+  bool drain(int thread) {
+    bool any = false;
+    for (;;) {
+      const uint64_t seen = ticket_.load(std::memory_order_acquire);
+      if (uint32_t(seen) >= seen >> 32) return any;
+      const uint64_t mine = ticket_.fetch_add(1, std::memory_order_acq_rel);
+      if (uint32_t(mine) >= mine >> 32) return any;
+      body_(context_, int(uint32_t(mine)), thread);
+      done_.fetch_add(1, std::memory_order_release);
+      any = true;
+    }
   }
 
   void work(int thread) {
-    unsigned seen = 0;
-    for (;;) {
-      for (unsigned spins = 0; generation_.load(std::memory_order_acquire) == seen; ++spins) {
-        if (closing_.load()) return;
-        if (!awake_.load(std::memory_order_relaxed)) {
-          std::unique_lock<std::mutex> lock(mutex_);
-          wake_.wait(lock, [this] { return awake_.load(); });
-        }
-        pause(spins);
+    for (unsigned spins = 0;; ++spins) {
+      if (drain(thread)) spins = 0;
+      if (closing_.load(std::memory_order_relaxed)) return;
+      if (!awake_.load(std::memory_order_relaxed)) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [this] { return awake_.load(); });
       }
-      ++seen;
-      drain(thread);
-      busy_.fetch_sub(1, std::memory_order_release);
+      pause(spins);
     }
   }
 
   const int threads_;
   std::vector<std::thread> team_;
-  std::function<void(int, int)> body_;
-  int count_ = 0;
-  alignas(64) std::atomic<int> next_{0};
-  alignas(64) std::atomic<int> busy_{0};
-  alignas(64) std::atomic<unsigned> generation_{0};
+  void (*body_)(const void*, int, int) = nullptr;
+  const void* context_ = nullptr;
+  alignas(64) std::atomic<uint64_t> ticket_{0};  // iterations in the upper half, the next one in the lower
+  alignas(64) std::atomic<int> done_{0};
   alignas(64) std::atomic<bool> awake_{false};
   std::atomic<bool> closing_{false};
   std::mutex mutex_;

@@ -60,116 +60,148 @@ inline i32x16 broadcast4(const int8_t* p) {
   return _mm512_set1_epi32(four);
 }
 
-// The dot products of one half group: four consecutive inputs per lane and step, R rows.
-template <int R>
-inline void dot4(i32x16 w, const int8_t* a, size_t row_bytes, i32x16* high, i32x16* low) {
-  for (int r = 0; r < R; ++r, a += row_bytes) {
-    high[r] = _mm512_dpbusd_epi32(high[r], w, broadcast4(a));
-    low[r] = _mm512_dpbusd_epi32(low[r], w, broadcast4(a + kGroup));
+// Sums of R rows with N tiles.
+template <int R, int N>
+struct Dots {
+  i32x16 high[R][N], low[R][N];
+
+  void clear() {
+    for (int r = 0; r < R; ++r)
+      for (int n = 0; n < N; ++n) high[r][n] = low[r][n] = _mm512_setzero_si512();
   }
-}
 
-inline i32x16 join(i32x16 high, i32x16 low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
+  // Adds four consecutive inputs per lane. Each input is loaded once for all tiles, each weight once for all rows.
+  void add(const i32x16 (&w)[N], const int8_t* a, size_t row_bytes) {
+    for (int r = 0; r < R; ++r, a += row_bytes) {
+      const i32x16 x_high = broadcast4(a), x_low = broadcast4(a + kGroup);
+      for (int n = 0; n < N; ++n) {
+        high[r][n] = _mm512_dpbusd_epi32(high[r][n], w[n], x_high);
+        low[r][n] = _mm512_dpbusd_epi32(low[r][n], w[n], x_low);
+      }
+    }
+  }
 
-// out[r][0 … 15] = tile · activations of rows first … first + R - 1.
-template <Kind K, int R>
-inline void tile_product(const uint8_t* tile, const Activations& x, int first, f32x16* out) {
+  i32x16 whole(int r, int n) const { return _mm512_add_epi32(_mm512_slli_epi32(high[r][n], 7), low[r][n]); }
+};
+
+// out[r][n] = tile n · activations of row first + r. Tiles are tile_bytes apart.
+template <Kind K, int R, int N>
+inline void product(const uint8_t* tile, size_t tile_bytes, const Activations& x, int first, f32x16 (&out)[R][N]) {
   const int groups = x.cols / kGroup;
   const size_t row_bytes = size_t(x.cols) * 2;
   const int8_t* q = x.q.data() + first * row_bytes;
   const float* scale = x.scale.data() + size_t(first) * groups;
   const float* total = x.total.data() + size_t(first) * groups;
-  f32x16 sum[R];
-  for (int r = 0; r < R; ++r) sum[r] = _mm512_setzero_ps();
+  f32x16 sum[R][N];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) sum[r][n] = _mm512_setzero_ps();
   const i32x16 nibble = _mm512_set1_epi8(15);
+  Dots<R, N> dots;
   for (int g = 0; g < groups; ++g, tile += group_bytes(K), q += 2 * kGroup) {
-    const auto* packed = reinterpret_cast<const __m512i*>(tile);
-    i32x16 high[R], low[R];
-    for (int r = 0; r < R; ++r) high[r] = low[r] = _mm512_setzero_si512();
-    if constexpr (K == kQ4 || K == kQ4F) {
-      for (int v = 0; v < 4; ++v) {
-        const i32x16 both = _mm512_loadu_si512(packed + v);
-        dot4<R>(_mm512_and_si512(both, nibble), q + 4 * v, row_bytes, high, low);
-        dot4<R>(_mm512_and_si512(_mm512_srli_epi16(both, 4), nibble), q + 16 + 4 * v, row_bytes, high, low);
-      }
-    } else if constexpr (K == kQ8) {
-      for (int v = 0; v < 8; ++v) dot4<R>(_mm512_loadu_si512(packed + v), q + 4 * v, row_bytes, high, low);
-    } else {
+    const auto packed = [&](int n, int v) { return _mm512_loadu_si512(tile + n * tile_bytes + 64 * v); };
+    dots.clear();
+    if constexpr (K == kQ8F) {
       // Two scales in a group: the first half is finished before the second is begun.
-      const auto* f = reinterpret_cast<const float*>(tile + 512);
-      for (int half = 0; half < 2; ++half) {
-        for (int v = 4 * half; v < 4 * half + 4; ++v)
-          dot4<R>(_mm512_loadu_si512(packed + v), q + 4 * v, row_bytes, high, low);
-        const f32x16 d = _mm512_loadu_ps(f + half * kTile);
+      for (int half = 0; half < 2; ++half, dots.clear()) {
+        for (int v = 4 * half; v < 4 * half + 4; ++v) {
+          i32x16 w[N];
+          for (int n = 0; n < N; ++n) w[n] = packed(n, v);
+          dots.add(w, q + 4 * v, row_bytes);
+        }
         for (int r = 0; r < R; ++r) {
           const int8_t* a = q + r * row_bytes + 16 * half;
           int sum_high = 0, sum_low = 0;
           for (int k = 0; k < 16; ++k) sum_high += a[k], sum_low += a[kGroup + k];
           // Weights are stored with 128 added; the activations' own sums take it off again.
           const i32x16 excess = _mm512_set1_epi32(128 * (128 * sum_high + sum_low));
-          const f32x16 whole = _mm512_cvtepi32_ps(_mm512_sub_epi32(join(high[r], low[r]), excess));
           const f32x16 s = _mm512_set1_ps(scale[size_t(r) * groups + g]);
-          sum[r] = _mm512_fmadd_ps(_mm512_mul_ps(whole, d), s, sum[r]);
-          high[r] = low[r] = _mm512_setzero_si512();
+          for (int n = 0; n < N; ++n) {
+            const f32x16 d = _mm512_loadu_ps(reinterpret_cast<const float*>(tile + n * tile_bytes + 512) + half * kTile);
+            const f32x16 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(dots.whole(r, n), excess));
+            sum[r][n] = _mm512_fmadd_ps(_mm512_mul_ps(dot, d), s, sum[r][n]);
+          }
         }
       }
       continue;
     }
-    f32x16 d, m;
-    if constexpr (K == kQ4) {
-      const auto* h = reinterpret_cast<const uint16_t*>(tile + 256);
-      d = load_f16(h), m = load_f16(h + kTile);
-    } else if constexpr (K == kQ4F) {
-      const auto* f = reinterpret_cast<const float*>(tile + 256);
-      d = _mm512_loadu_ps(f), m = _mm512_loadu_ps(f + kTile);
+    if constexpr (K == kQ8) {
+      for (int v = 0; v < 8; ++v) {
+        i32x16 w[N];
+        for (int n = 0; n < N; ++n) w[n] = packed(n, v);
+        dots.add(w, q + 4 * v, row_bytes);
+      }
     } else {
-      d = load_f16(reinterpret_cast<const uint16_t*>(tile + 512));
-      m = _mm512_mul_ps(d, _mm512_set1_ps(-128.0f));  // weights are stored with 128 added
+      for (int v = 0; v < 4; ++v) {
+        i32x16 lower[N], upper[N];
+        for (int n = 0; n < N; ++n) {
+          const i32x16 both = packed(n, v);
+          lower[n] = _mm512_and_si512(both, nibble);
+          upper[n] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+        }
+        dots.add(lower, q + 4 * v, row_bytes);
+        dots.add(upper, q + 16 + 4 * v, row_bytes);
+      }
     }
-    for (int r = 0; r < R; ++r) {
-      const f32x16 s = _mm512_set1_ps(scale[size_t(r) * groups + g]);
-      const f32x16 t = _mm512_set1_ps(total[size_t(r) * groups + g]);
-      const f32x16 whole = _mm512_cvtepi32_ps(join(high[r], low[r]));
-      sum[r] = _mm512_fmadd_ps(_mm512_mul_ps(whole, d), s, sum[r]);
-      sum[r] = _mm512_fmadd_ps(m, t, sum[r]);
+    for (int n = 0; n < N; ++n) {
+      const uint8_t* end = tile + n * tile_bytes + (K == kQ8 ? 512 : 256);
+      f32x16 d, m;
+      if constexpr (K == kQ4F) {
+        d = _mm512_loadu_ps(end), m = _mm512_loadu_ps(end + 4 * kTile);
+      } else {
+        d = load_f16(reinterpret_cast<const uint16_t*>(end));
+        // 8-bit weights are stored with 128 added.
+        m = K == kQ8 ? _mm512_mul_ps(d, _mm512_set1_ps(-128.0f)) : load_f16(reinterpret_cast<const uint16_t*>(end) + kTile);
+      }
+      for (int r = 0; r < R; ++r) {
+        const f32x16 s = _mm512_set1_ps(scale[size_t(r) * groups + g]);
+        const f32x16 t = _mm512_set1_ps(total[size_t(r) * groups + g]);
+        sum[r][n] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dots.whole(r, n)), d), s, sum[r][n]);
+        sum[r][n] = _mm512_fmadd_ps(m, t, sum[r][n]);
+      }
     }
   }
-  for (int r = 0; r < R; ++r) out[r] = sum[r];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) out[r][n] = sum[r][n];
 }
 
-// Calls sink(row, out) with the 16 outputs of every row for one tile.
+// Calls sink(row, tile, out) for R rows and tiles first_tile … first_tile + N - 1.
+template <Kind K, int R, int N, class Sink>
+inline void product_to(const Matrix& m, int first_tile, const Activations& x, int first_row, Sink&& sink) {
+  f32x16 out[R][N];
+  product<K, R, N>(m.tile(first_tile), m.tile_bytes(), x, first_row, out);
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) sink(first_row + r, first_tile + n, out[r][n]);
+}
+
+template <Kind K, int N, class Sink>
+inline void all_rows(const Matrix& m, int tile, const Activations& x, int rows, Sink&& sink) {
+  int row = 0;
+  for (; row + 4 <= rows; row += 4) product_to<K, 4, N>(m, tile, x, row, sink);
+  switch (rows - row) {
+    case 1: return product_to<K, 1, N>(m, tile, x, row, sink);
+    case 2: return product_to<K, 2, N>(m, tile, x, row, sink);
+    case 3: return product_to<K, 3, N>(m, tile, x, row, sink);
+  }
+}
+
 template <Kind K, class Sink>
-inline void tile_rows(const uint8_t* tile, const Activations& x, int rows, Sink&& sink) {
-  f32x16 out[8];
-  int first = 0;
-  for (; first + 8 <= rows; first += 8) {
-    tile_product<K, 8>(tile, x, first, out);
-    for (int r = 0; r < 8; ++r) sink(first + r, out[r]);
-  }
-  auto rest = [&](auto constant) {
-    constexpr int R = decltype(constant)::value;
-    tile_product<K, R>(tile, x, first, out);
-    for (int r = 0; r < R; ++r) sink(first + r, out[r]);
-  };
-  switch (rows - first) {
-    case 1: rest(std::integral_constant<int, 1>{}); break;
-    case 2: rest(std::integral_constant<int, 2>{}); break;
-    case 3: rest(std::integral_constant<int, 3>{}); break;
-    case 4: rest(std::integral_constant<int, 4>{}); break;
-    case 5: rest(std::integral_constant<int, 5>{}); break;
-    case 6: rest(std::integral_constant<int, 6>{}); break;
-    case 7: rest(std::integral_constant<int, 7>{}); break;
-    default: break;
-  }
+inline void multiply(const Matrix& m, int begin, int end, const Activations& x, int rows, Sink&& sink) {
+  int tile = begin;
+  // Four tiles side by side hide a single row's latencies; two leave registers for four rows.
+  if (rows == 1)
+    for (; tile + 4 <= end; tile += 4) product_to<K, 1, 4>(m, tile, x, 0, sink);
+  for (; tile + 2 <= end; tile += 2) all_rows<K, 2>(m, tile, x, rows, sink);
+  for (; tile < end; ++tile) all_rows<K, 1>(m, tile, x, rows, sink);
 }
 
+// Calls sink(row, tile, out) with the 16 outputs of every row for tiles begin … end - 1.
 template <class Sink>
-inline void tile_rows(const Matrix& m, int tile, const Activations& x, int rows, Sink&& sink) {
+inline void multiply(const Matrix& m, int begin, int end, const Activations& x, int rows, Sink&& sink) {
   switch (m.kind) {
-    case kQ4: tile_rows<kQ4>(m.tile(tile), x, rows, sink); break;
-    case kQ4F: tile_rows<kQ4F>(m.tile(tile), x, rows, sink); break;
-    case kQ8: tile_rows<kQ8>(m.tile(tile), x, rows, sink); break;
-    case kQ8F: tile_rows<kQ8F>(m.tile(tile), x, rows, sink); break;
+    case kQ4: return multiply<kQ4>(m, begin, end, x, rows, sink);
+    case kQ4F: return multiply<kQ4F>(m, begin, end, x, rows, sink);
+    case kQ8: return multiply<kQ8>(m, begin, end, x, rows, sink);
+    case kQ8F: return multiply<kQ8F>(m, begin, end, x, rows, sink);
   }
 }
 

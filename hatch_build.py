@@ -1,0 +1,26 @@
+"""Compiles the worker's kernels when the distribution is built, where the machine can."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+KERNELS = Path(__file__).parent / "worker/inferloom_worker/kernels"
+
+
+class KernelBuildHook(BuildHookInterface):
+    """Puts the library into wheels, tagged for this platform, and beside the sources of editable installs."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build; without a compiler or the instructions, the distribution is pure Python."""
+        builder = runpy.run_path(str(KERNELS / "build.py"))
+        try:
+            builder["build"]()
+        except builder["BuildError"] as failure:
+            self.app.display_info(f"no kernel library: {failure}")
+            return
+        library = builder["LIBRARY"]
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        build_data["force_include"][str(library)] = f"inferloom_worker/kernels/{library.name}"

@@ -1,0 +1,215 @@
+"""Batching texts of all callers."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.embed.batches import cut
+from inferloom_worker.embed.embedder import Embedder
+from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
+from inferloom_worker.embed.vectors import finish, pack
+from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
+
+WAIT = 5.0
+
+
+class Model:
+    """Vectors that say which text they are of: its length, and the size of its batch."""
+
+    info = EmbedderInfo(
+        dimensions=2,
+        max_tokens=8,
+        vocab_size=258,
+        normalizes=False,
+        shortens=False,
+        weights_bytes=0,
+        batch_size=4,
+    )
+
+    def __init__(self) -> None:
+        self.tokenizer = bytes_tokenizer()
+        self.batches: list[list[int]] = []
+        self.going = threading.Event()
+        self.release = threading.Event()
+        self.release.set()
+        self.failing = False
+
+    def tokenize(self, text: str) -> list[int]:
+        """One token per byte."""
+        return self.tokenizer.encode(text, add_special_tokens=True)
+
+    def shorten(self, ids: list[int], *, special: bool) -> list[int]:
+        """The first eight."""
+        return ids[:8]
+
+    def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
+        """Wait until released, then answer or fail."""
+        self.going.set()
+        assert self.release.wait(WAIT)
+        if self.failing:
+            raise RuntimeError("broken")
+        self.batches.append([len(text) for text in texts])
+        return np.array([[len(text), len(texts)] for text in texts], dtype=np.float32)
+
+
+@pytest.fixture
+def model() -> Model:
+    """The model."""
+    return Model()
+
+
+@pytest.fixture
+def make(model: Model) -> Iterator[Callable[..., Embedder]]:
+    """Makes embedders, and closes them."""
+    made: list[Embedder] = []
+
+    def build(**options: int) -> Embedder:
+        made.append(Embedder(model, EmbedOptions(**{"batch_size": 4, "batch_tokens": 16, **options})))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield build
+    model.release.set()
+    for embedder in made:
+        embedder.close()
+
+
+Make = Callable[..., Embedder]
+
+
+async def test_rows_come_back_in_input_order(model: Model, make: Make) -> None:
+    """However texts are sorted and cut, each gets its own row."""
+    texts = [[1] * length for length in (3, 1, 7, 2, 5, 1)]
+    embedded = await make().embed(texts)
+
+    assert list(embedded.vectors[:, 0]) == [3, 1, 7, 2, 5, 1]
+    assert all(len(batch) <= 4 and max(batch) * len(batch) <= 16 for batch in model.batches)
+
+
+async def test_callers_share_a_batch(model: Model, make: Make) -> None:
+    """What arrives while a batch runs goes together into the next."""
+    embedder = make()
+    model.release.clear()
+    calls = [asyncio.create_task(embedder.embed([[1]]))]
+    await asyncio.to_thread(model.going.wait, WAIT)
+    calls += [asyncio.create_task(embedder.embed([[1] * 2])) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert (embedder.running, embedder.waiting) == (1, 3)
+    model.release.set()
+    await asyncio.gather(*calls)
+
+    assert model.batches == [[1], [2, 2, 2]]
+
+
+async def test_a_full_queue_refuses_and_the_next_is_fine(model: Model, make: Make) -> None:
+    """Past the bound the answer is SERVER_OVERLOADED; what was accepted is answered."""
+    embedder = make(max_waiting=2)
+    model.release.clear()
+    running = asyncio.create_task(embedder.embed([[1]]))
+    await asyncio.to_thread(model.going.wait, WAIT)
+    waiting = asyncio.create_task(embedder.embed([[1], [1]]))
+    await asyncio.sleep(0)
+    with pytest.raises(InferloomError) as caught:
+        await embedder.embed([[1]])
+    model.release.set()
+
+    assert caught.value.reason is Reason.SERVER_OVERLOADED
+    assert [len((await call).vectors) for call in (running, waiting)] == [1, 2]
+
+
+async def test_a_cancelled_caller_is_not_computed(model: Model, make: Make) -> None:
+    """Who hung up while waiting costs nothing."""
+    embedder = make()
+    model.release.clear()
+    running = asyncio.create_task(embedder.embed([[1]]))
+    await asyncio.to_thread(model.going.wait, WAIT)
+    gone = asyncio.create_task(embedder.embed([[1] * 5]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    model.release.set()
+    await running
+    await embedder.embed([[1] * 2])
+
+    assert model.batches == [[1], [2]]
+
+
+async def test_a_batch_that_fails_ends_only_its_own_requests(model: Model, make: Make) -> None:
+    """Its callers get SERVER_ERROR, and the thread lives on."""
+    embedder = make()
+    model.failing = True
+    with pytest.raises(InferloomError) as caught:
+        await embedder.embed([[1]])
+    model.failing = False
+
+    assert caught.value.reason is Reason.SERVER_ERROR
+    assert len((await embedder.embed([[1]])).vectors) == 1
+
+
+async def test_closing_fails_what_waits(model: Model, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits, and what comes after, is WORKER_LOST."""
+    embedder = make()
+    model.release.clear()
+    running = asyncio.create_task(embedder.embed([[1]]))
+    await asyncio.to_thread(model.going.wait, WAIT)
+    waiting = asyncio.create_task(embedder.embed([[1]]))
+    await asyncio.sleep(0)
+    join = embedder._thread.join
+    # It is closed when it waits for its thread; only then may the running batch go on.
+    monkeypatch.setattr(embedder._thread, "join", lambda: (model.release.set(), join()))
+    await asyncio.to_thread(embedder.close)
+
+    assert len((await running).vectors) == 1
+    for lost in (waiting, embedder.embed([[1]])):
+        with pytest.raises(InferloomError) as caught:
+            await lost
+        assert caught.value.reason is Reason.WORKER_LOST
+
+
+def test_an_input_that_is_too_long_is_cut_or_refused(make: Make) -> None:
+    """Refused with the numbers and at its field, unless it may be cut."""
+    embedder = make()
+
+    assert embedder.tokenize("inputs[0]", "x" * 8, truncate=False) == [ord("x")] * 8
+    assert embedder.tokenize("inputs[0]", [5] * 9, truncate=True) == [5] * 8
+    with pytest.raises(InferloomError, match=r"8 tokens.*inputs\[3\] has 9") as caught:
+        embedder.tokenize("inputs[3]", "x" * 9, truncate=False)
+    assert (caught.value.reason, caught.value.param) == (Reason.CONTEXT_LENGTH_EXCEEDED, "inputs[3]")
+
+
+@dataclass(frozen=True)
+class Length:
+    """A text, by its length."""
+
+    length: int
+
+
+@given(lengths=st.lists(st.integers(1, 50)), size=st.integers(1, 8), tokens=st.integers(1, 100))
+def test_batches_hold_every_text_once_within_bounds(lengths: list[int], size: int, tokens: int) -> None:
+    """No text is lost; a batch over the token bound is one text alone."""
+    batches = list(cut([Length(n) for n in lengths], size=size, tokens=tokens))
+
+    assert sorted(lengths) == sorted(item.length for batch in batches for item in batch)
+    for batch in batches:
+        assert len(batch) <= size
+        assert len(batch) == 1 or max(item.length for item in batch) * len(batch) <= tokens
+
+
+def test_vectors_are_cut_then_scaled() -> None:
+    """The leading part has unit length again; a zero row stays zero; unscaled rows stay as they are."""
+    rows = np.array([[3, 4, 12], [0, 0, 5]], dtype=np.float32)
+
+    np.testing.assert_allclose(finish(rows, dimensions=2, normalize=True), [[0.6, 0.8], [0, 0]])
+    np.testing.assert_array_equal(finish(rows, dimensions=3, normalize=False), rows)
+
+
+def test_a_vector_is_packed_as_little_endian_floats() -> None:
+    """Four bytes per number."""
+    assert pack(np.array([1.0, -2.0], dtype=np.float32)) == b"\x00\x00\x80?\x00\x00\x00\xc0"

@@ -1,0 +1,133 @@
+"""What a person types, resolved to files."""
+
+from pathlib import Path
+
+import pytest
+
+from inferloom_worker import demo
+from inferloom_worker import weights_hash as hashing
+from inferloom_worker.card import architecture, generates, quantization
+from inferloom_worker.sources import ModelSource, SourceError, SourceKind, parse_model_flag, resolve
+from inferloom_worker.weights_hash import weights_hash
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("a=b", ("a", "b")),
+        ("org/name", ("org/name", "org/name")),
+        ("all-minilm-l6-v2", ("all-minilm-l6-v2", "all-minilm-l6-v2")),
+        ("x=/models/y.gguf", ("x", "/models/y.gguf")),
+        ("/models/y.Q4_1.gguf", ("y.Q4_1", "/models/y.Q4_1.gguf")),
+        ("echo", ("echo", "echo")),
+        ("echo:delay_ms=5,tokens=9", ("echo", "echo:delay_ms=5,tokens=9")),
+        ("e=echo:delay_ms=5", ("e", "echo:delay_ms=5")),
+    ],
+)
+def test_a_flag_is_a_name_and_a_spec(flag: str, expected: tuple[str, str]) -> None:
+    """A name left out is made from the spec."""
+    assert expected == parse_model_flag(flag)
+
+
+@pytest.mark.parametrize("flag", ["", "=x", "a=", "a b=x", "name\n=x", "x" * 200 + "=y"])
+def test_a_flag_without_a_usable_name_or_spec_is_refused(flag: str) -> None:
+    """It says what is wrong."""
+    with pytest.raises(SourceError):
+        parse_model_flag(flag)
+
+
+def folder(path: Path, *files: str) -> Path:
+    """A folder with empty files."""
+    path.mkdir()
+    for name in files:
+        (path / name).touch()
+    return path
+
+
+def test_local_files_are_found(tmp_path: Path) -> None:
+    """A GGUF file, a folder of safetensors, and the echo engine."""
+    model = folder(tmp_path / "m", "model-00001-of-00002.safetensors", "pytorch_model.bin")
+    (tmp_path / "x.gguf").touch()
+
+    assert resolve(str(model)) == ModelSource(str(model), SourceKind.FOLDER, model)
+    assert resolve(str(tmp_path / "x.gguf")).kind is SourceKind.GGUF
+    assert resolve("echo:chunk=2") == ModelSource("echo:chunk=2", SourceKind.ECHO)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("pytorch_model.bin", "config.json"), "pickles"),
+        (("model.ckpt",), "pickles"),
+        (("a.gguf",), "such as a.gguf"),
+        (("config.json",), "no \\*.safetensors"),
+    ],
+)
+def test_a_folder_that_cannot_be_loaded_says_why(files: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    """Above all one with pickles, which are never opened."""
+    with pytest.raises(SourceError, match=words):
+        resolve(str(folder(tmp_path / "m", *files)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("./nowhere", "does not exist"),
+        ("/no/where.gguf", "does not exist"),
+        ("unheard-of", "smollm2-135m-instruct"),
+        ("../nowhere/model", "does not exist"),
+        ("echo:warp=9", "no option"),
+    ],
+)
+def test_an_unknown_spec_says_what_there_is(spec: str, words: str) -> None:
+    """No guess is sent to a hub."""
+    with pytest.raises(SourceError, match=words):
+        resolve(spec)
+
+
+def test_a_hub_that_cannot_be_reached_is_told_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the model and the hub, in one line."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SourceError, match="nobody/nothing is not on this machine, and no model hub"):
+        resolve("nobody/nothing")
+
+
+def test_a_wrong_file_is_told_from_a_model(tmp_path: Path) -> None:
+    """A single safetensors file is no model."""
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(SourceError, match="given as its folder"):
+        resolve(str(tmp_path / "model.safetensors"))
+
+
+def test_the_demo_models_cards_are_read_from_their_files(smollm_file: Path, minilm_folder: Path) -> None:
+    """Which generates, the architecture and how the weights are stored."""
+    chat, encoder = (resolve(name) for name in demo.MODELS)
+
+    assert (chat.path, encoder.path) == (smollm_file, minilm_folder)
+    assert (generates(chat), architecture(chat), quantization(chat)) == (True, "LlamaForCausalLM", "Q4_1")
+    assert (generates(encoder), architecture(encoder), quantization(encoder)) == (False, "BertModel", "")
+    assert (chat.root, encoder.root) == tuple(demo.MODELS)
+
+
+def test_a_folder_is_told_by_its_configuration(tmp_path: Path) -> None:
+    """Modules of sentence-transformers make an encoder, a causal architecture a generating model."""
+    model = folder(tmp_path / "m", "model.safetensors")
+    (model / "config.json").write_text('{"architectures": ["Qwen3ForCausalLM"]}')
+    assert generates(resolve(str(model)))
+
+    (model / "modules.json").write_text("[]")
+    assert not generates(resolve(str(model)))
+
+
+def test_equal_weights_have_equal_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One changed byte changes the hash, also where a large file is only sampled."""
+    paths = [tmp_path / str(i) / "m.gguf" for i in range(3)]
+    for i, path in enumerate(paths):
+        path.parent.mkdir()
+        path.write_bytes(b"a" * 5000 + (b"b" if i == 2 else b"a") + b"a" * 5000)
+    for _ in range(2):
+        same, equal, other = (weights_hash(ModelSource("m", SourceKind.GGUF, path)) for path in paths)
+        assert same == equal
+        assert same != other
+        monkeypatch.setattr(hashing, "WHOLE_BYTES", 1000)
+        monkeypatch.setattr(hashing, "SAMPLE_BYTES", 100)
