@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_worker.engine.echo_options import EchoOptions
@@ -58,6 +59,7 @@ class EchoEngine:
         self._max_waiting = options.max_waiting
         self._running = 0
         self._waiting: deque[EchoGeneration] = deque()
+        self._generations: set[EchoGeneration] = set()
 
     def submit(self, request: GenerationRequest) -> "EchoGeneration":
         """See :meth:`~inferloom_worker.engine.protocol.Engine.submit`."""
@@ -68,6 +70,7 @@ class EchoEngine:
         if (waiting or not self._fits(request.n)) and waiting + request.n > self._max_waiting:
             raise overloaded(f"{waiting} requests are waiting already.")
         self._waiting.append(generation)
+        self._generations.add(generation)
         self._admit()
         return generation
 
@@ -83,11 +86,13 @@ class EchoEngine:
     def close(self) -> None:
         """See :meth:`~inferloom_worker.engine.protocol.Engine.close`."""
         self.closed = True
-        for generation in tuple(self._waiting):
-            generation.loop.call_soon_threadsafe(generation.admitted.set)
+        for generation in tuple(self._generations):
+            generation.loop.call_soon_threadsafe(generation.stop)
 
     def release(self, generation: "EchoGeneration", count: int) -> None:
         """Take back what ``count`` ended choices held, and admit who waits."""
+        if not generation.open:
+            self._generations.discard(generation)
         if generation.running:
             self._running -= count
         elif not generation.open and generation in self._waiting:
@@ -113,6 +118,7 @@ class EchoGeneration:
         self.stats = GenerationStats()
         self.loop = asyncio.get_running_loop()
         self.admitted = asyncio.Event()
+        self.over = asyncio.Event()
         self.running = False
         self._engine = engine
         self._request = request
@@ -128,12 +134,17 @@ class EchoGeneration:
         """See :meth:`~inferloom_worker.engine.protocol.Generation.abort`."""
         self._end(self._open if choice is None else self._open & {choice})
 
+    def stop(self) -> None:
+        """Wake whatever waits for a slot or for the next token."""
+        self.admitted.set()
+        self.over.set()
+
     def _end(self, choices: set[int]) -> None:
         if choices:
             self._open = self._open - choices
             self._engine.release(self, len(choices))
             if not self._open:
-                self.admitted.set()
+                self.stop()
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
         """See :meth:`~inferloom_worker.engine.protocol.Generation.events`."""
@@ -162,14 +173,23 @@ class EchoGeneration:
             return False
         return True
 
+    async def _pause(self, delay: float) -> None:
+        """Wait between tokens, or until the deadline, every choice's abort or the engine's end."""
+        if self._request.deadline is not None:
+            delay = min(delay, max(0.0, self._request.deadline - self._engine.clock()))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.over.wait(), delay)
+
     async def _tokens(self) -> AsyncIterator[Sequence[Event]]:
         engine, request = self._engine, self._request
         prompt, chunk, delay = request.prompt, engine.echo.chunk, engine.echo.delay_ms / 1e3
         limit = min(request.max_tokens, engine.echo.tokens or request.max_tokens)
         index = turns = 0
         while self._open:
-            if delay or turns % _FREE_RUN == _FREE_RUN - 1:
-                await asyncio.sleep(delay)
+            if delay:
+                await self._pause(delay)
+            elif turns % _FREE_RUN == _FREE_RUN - 1:
+                await asyncio.sleep(0)
             turns += 1
             if engine.closed:
                 raise _lost()

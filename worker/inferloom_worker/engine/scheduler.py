@@ -3,14 +3,16 @@
 Continuous batching after Orca (Yu et al., 2022): sequences join and leave the batch between steps. Prompts
 are read in chunks that share a step with everyone's decoding, after Sarathi-Serve (Agrawal et al., 2024), so
 that a long prompt never stalls running streams. State lives in blocks, after vLLM (Kwon et al., 2023); when
-they run out the latest sequence gives its own back and computes them again later.
+they run out the latest sequence gives its own back and computes them again later. Sequences that begin alike
+share blocks.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from inferloom_worker.engine.blocks import BlockPool, blocks_for
+from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool, blocks_for
+from inferloom_worker.engine.prefix import Match, PrefixCache
 from inferloom_worker.engine.sequence import Sequence
 
 
@@ -27,12 +29,14 @@ class Work:
 class Scheduler:
     """Holds the waiting queue and the running batch.
 
-    Invariants: a running sequence owns the blocks of its computed tokens; a waiting one owns none; every
-    block is owned once. The pool holds at least one full context, so the oldest sequence can always run.
+    Invariants: a running sequence owns the blocks of its computed tokens; a waiting one owns none; a block
+    has several owners only where they begin alike. The pool holds at least one full context, so the oldest
+    sequence can always run.
     """
 
     def __init__(self, pool: BlockPool, *, max_running: int, max_step_tokens: int) -> None:
         self.pool = pool
+        self.prefixes = PrefixCache(pool)
         self.max_running = max_running
         self.max_step_tokens = max_step_tokens
         self.waiting: deque[Sequence] = deque()
@@ -45,14 +49,19 @@ class Scheduler:
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, finished or not, and free its blocks. Removing twice does nothing."""
         if sequence in self.running:
-            self.running.remove(sequence)
-            self.pool.release(sequence.blocks)
+            self._stop(sequence)
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
 
     def sequences(self) -> Iterable[Sequence]:
         """Every sequence, running ones first."""
         return (*self.running, *self.waiting)
+
+    def advance(self, step: list[Work]) -> None:
+        """Take in that a step was computed."""
+        for work in step:
+            work.sequence.computed += work.count
+            self.prefixes.commit(work.sequence)
 
     def schedule(self) -> list[Work]:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
@@ -71,18 +80,38 @@ class Scheduler:
                 budget -= count
         # A sequence that was preempted after it was planned is not computed after all.
         step = [work for work in step if work.sequence in self.running]
-        while budget and self.waiting and len(self.running) < self.max_running:
-            sequence = self.waiting[0]
-            count = min(sequence.remaining, budget)
-            # All of the prompt must fit now, or the sequence would soon be preempted for its own prefill.
-            if not self.pool.can_allocate(blocks_for(sequence.remaining + 1)):
+        for sequence in tuple(self.waiting):
+            if not budget or len(self.running) >= self.max_running:
                 break
-            self.waiting.popleft()
-            self.running.append(sequence)
-            sequence.blocks.extend(self.pool.allocate(blocks_for(count)))
+            match = self.prefixes.match(sequence)
+            if match.pending:
+                continue  # its beginning is being computed for another: waiting is cheaper than doing it too
+            if not self._admit(sequence, match):
+                break
+            count = min(sequence.remaining, budget)
+            sequence.blocks.extend(
+                self.pool.allocate(blocks_for(sequence.computed + count) - len(sequence.blocks))
+            )
             step.append(_work(sequence, count))
             budget -= count
         return step
+
+    def _admit(self, sequence: Sequence, match: Match) -> bool:
+        """Let a waiting sequence run, with the blocks that it shares; False if memory does not allow it."""
+        self.pool.share(match.blocks)
+        sequence.blocks.extend(match.blocks)
+        # All of the prompt must fit now, or the sequence would soon be preempted for its own prefill.
+        if not self.pool.can_allocate(blocks_for(len(sequence.tokens) + 1) - len(match.blocks)):
+            self.pool.release(sequence.blocks)
+            return False
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        sequence.nodes = match.nodes
+        sequence.computed = len(match.blocks) * BLOCK_TOKENS
+        if not sequence.preempted:
+            sequence.reused = sequence.computed
+        self.prefixes.announce(sequence)
+        return True
 
     def _make_room(self, sequence: Sequence, count: int) -> bool:
         """Give ``sequence`` blocks for ``count`` more tokens, at the cost of later arrivals if need be."""
@@ -95,10 +124,15 @@ class Scheduler:
         sequence.blocks.extend(self.pool.allocate(need))
         return True
 
-    def _preempt(self, sequence: Sequence) -> None:
+    def _stop(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
+        self.prefixes.retract(sequence)
         self.pool.release(sequence.blocks)
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._stop(sequence)
         sequence.computed = 0
+        sequence.nodes = []
         sequence.preempted = True
         self.waiting.appendleft(sequence)
 

@@ -23,6 +23,10 @@ class Sequence:
     tokens: list[int] = field(init=False)
     computed: int = 0
     blocks: list[int] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    """Prefix-cache nodes of its full blocks."""
+    reused: int = 0
+    """Tokens whose state existed when it was first admitted."""
     preempted: bool = False
     started_at: float | None = None
     """When its first prefill step was scheduled."""

@@ -183,6 +183,8 @@ class TorchEngine:
                 item.sequence.started_at = now
                 stats = item.sequence.mailbox.stats
                 stats.queue_s = max(stats.queue_s, now - item.sequence.submitted_at)
+                if item.sequence.choice == 0:
+                    stats.cached_prompt_tokens = item.sequence.reused
         sampling = [item.sequence for item in work if item.samples]
         try:
             logits = self._model.forward(StepBatch.pack(work, self._model.device))
@@ -191,8 +193,7 @@ class TorchEngine:
             # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
             log.exception("a step of %d sequences failed", len(work))
             return self._fail([item.sequence for item in work])
-        for item in work:
-            item.sequence.computed += item.count
+        self._scheduler.advance(work)
         now = self._clock()
         posts: list[Post] = []
         for sequence, token, logprobs in zip(sampling, sampled.tokens, sampled.logprobs, strict=True):
