@@ -1,4 +1,5 @@
 # Thin on purpose: each target is one command; `make up` and `make test` set up whatever they need first.
+# Choose the interpreter with PYTHON=python3.12, pass flags on with ARGS="--workers 2".
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -6,13 +7,17 @@ READY := .venv/.ready
 .PHONY: install up test check protos bench
 install: $(READY)
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv && $(BIN)/pip install -q -c constraints.txt -e '.[test]' && touch $@
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Inferloom needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@echo "Installing pinned dependencies into .venv (once; a minute or two, most of it PyTorch)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
 
 up: install
-	@$(BIN)/inferloom up
+	@$(BIN)/inferloom up $(ARGS)
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest $(ARGS)
 
 check: install
 	$(BIN)/python tools/dev/check.py
@@ -21,4 +26,4 @@ protos: install
 	$(BIN)/python tools/dev/protos.py
 
 bench: install
-	$(BIN)/python tools/dev/bench.py
+	$(BIN)/python tools/dev/bench.py $(ARGS)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from inferloom_mesh.errors import InferloomError, Reason
 
+LEAVING_S = 1.0
+"""Seconds that an ended call gets to leave. One whose client does not read is stuck: the server ends it."""
+
 
 @dataclass(eq=False, slots=True)
 class Call:
@@ -63,7 +66,9 @@ class RunningCalls:
         for call in rest:
             call.ended = True
             call.end()
-        await self._none_left(model)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING_S):
+                await self._none_left(model)
         return len(rest)
 
     async def _none_left(self, model: str | None) -> None:

@@ -13,7 +13,7 @@ from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_mesh.errors import InferloomError, Reason, invalid
 from inferloom_worker.host import HostState, ModelHost
 from inferloom_worker.registration import Registration
-from inferloom_worker.sources import SourceError, parse_model_flag
+from inferloom_worker.sources import SourceError, check_name
 
 SERVICE = "inferloom.v1.WorkerService"
 
@@ -66,11 +66,11 @@ class ControlServicer(WorkerServiceServicer):
             if not getattr(request, field):
                 raise invalid(field, f"{field} is required.")
         try:
-            name, spec = parse_model_flag(f"{request.model}={request.spec}")
+            name = check_name(request.model)
         except SourceError as refusal:
             raise invalid("model", f"{refusal}.") from refusal
         # Goes on if the caller hangs up: a load cannot be stopped halfway.
-        loading = asyncio.ensure_future(self._host.load(name, spec))
+        loading = asyncio.ensure_future(self._host.load(name, request.spec))
         try:
             served = await asyncio.shield(loading)
         except SourceError as refusal:

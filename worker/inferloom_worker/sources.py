@@ -14,6 +14,8 @@ from inferloom_worker.engine.echo_options import EchoOptions
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
+_HUB_COPIES = ("original/*", "onnx/*", "openvino/*")
+"""Folders in which some repositories hold the same weights in other forms."""
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 
 
@@ -40,7 +42,8 @@ class ModelSource:
     @property
     def root(self) -> str:
         """How the model's card names what it was made from; shows no folders of this machine."""
-        return self.path.name if self.path is not None and self.spec not in demo.MODELS else self.spec
+        local = self.path is not None and self.path == Path(self.spec).expanduser()
+        return self.path.name if self.path is not None and local else self.spec
 
 
 def parse_model_flag(flag: str) -> tuple[str, str]:
@@ -56,9 +59,18 @@ def parse_model_flag(flag: str) -> tuple[str, str]:
         name, spec = _default_name(flag), flag
     if not spec.strip():
         raise SourceError(f"{flag!r} names no model: expected NAME=SPEC or SPEC")
+    return check_name(name), spec
+
+
+def check_name(name: str) -> str:
+    """Return a model's name.
+
+    Raises:
+        SourceError: It is empty, too long, or holds other than letters, digits and ``. _ : / -``.
+    """
     if not _NAME.fullmatch(name):
-        raise SourceError(f"{name!r} cannot be a model's name: use letters, digits and . _ : / -")
-    return name, spec
+        raise SourceError(f"{name[:128]!r} cannot be a model's name: use letters, digits and . _ : / -")
+    return name
 
 
 def _default_name(spec: str) -> str:
@@ -132,7 +144,9 @@ def _from_hub(repo: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, allow_patterns=list(_HUB_FILES)))
+        return Path(
+            snapshot_download(repo, allow_patterns=list(_HUB_FILES), ignore_patterns=list(_HUB_COPIES))
+        )
     except LocalEntryNotFoundError as failure:
         raise SourceError(f"{repo} is not on this machine, and no model hub could be reached") from failure
     except (HfHubHTTPError, HFValidationError, OSError) as failure:

@@ -1143,16 +1143,21 @@ class StoppingOptions(_message.Message):
     false.
     """
     include_stop: _builtins.bool
-    """Whether a matched stop string is kept in the text. Absent: false."""
+    """Whether a matched stop string or stop token is kept in the text. Absent:
+    false.
+    """
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts that end a choice; the text is cut before the match. At most 16,
-        none of them empty.
+        """Texts that end a choice; the text is cut before the match. The one that
+        is complete first ends it, of several at once the longest. At most 16,
+        none of them empty, each at most 1024 characters.
         """
 
     @_builtins.property
     def stop_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Tokens that end a choice, besides the model's own; at most 64."""
+        """Tokens that end a choice, besides the model's own; at most 64. The token
+        counts and is sent, without text unless include_stop is set.
+        """
 
     def __init__(
         self,
@@ -1274,8 +1279,8 @@ class OutputOptions(_message.Message):
     prompt tokens get no log-probabilities.
     """
     echo: _builtins.bool
-    """Whether the prompt's text is repeated before each choice's own. Absent:
-    false.
+    """Whether the prompt's text is repeated before each choice's own, as a first
+    Delta without token ids. Absent: false.
     """
     def __init__(
         self,

@@ -1,0 +1,78 @@
+"""A gateway and a registry with set answers, over real gRPC in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import inference_pb2_grpc, registry_pb2, registry_pb2_grpc
+from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.net import Address
+
+CHAT = pb.Model(
+    id="talker",
+    tasks=[pb.TASK_CHAT, pb.TASK_COMPLETION],
+    context_length=2048,
+    dtype="float32",
+    quantization="Q4_1",
+)
+EMBEDDER = pb.Model(id="embedder", tasks=[pb.TASK_EMBED], context_length=256, dtype="float32")
+
+
+@dataclass
+class FakeGateway(inference_pb2_grpc.InferenceServiceServicer):
+    """Streams ``words``, then ends, fails with ``failure``, or hangs."""
+
+    models: list[pb.Model] = field(default_factory=lambda: [EMBEDDER, CHAT])
+    words: list[str] = field(default_factory=lambda: ["Par", "is."])
+    failure: InferloomError | None = None
+    hangs: bool = False
+    requests: list[Any] = field(default_factory=list)
+    said: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ListModels(self, request: Any, context: Any) -> pb.ListModelsResponse:
+        return pb.ListModelsResponse(models=self.models)
+
+    async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
+        self.requests.append(request)
+        yield pb.GenerateResponse(started=pb.Started(request_id="r"))
+        for word in self.words:
+            yield pb.GenerateResponse(delta=pb.Delta(text=word))
+        self.said.set()
+        if self.failure:
+            raise self.failure
+        if self.hangs:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+        yield pb.GenerateResponse(finished=pb.Finished(reason=pb.FINISH_REASON_STOP))
+        yield pb.GenerateResponse(completed=pb.Completed())
+
+    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
+        self.requests.append(request)
+        if self.failure:
+            raise self.failure
+        vector = b"\x00\x00\x80\x3f\x00\x00\x00\xbf"  # 1.0 and -0.5, little-endian
+        return pb.EmbedResponse(embeddings=[pb.Embedding(vector=vector) for _ in request.inputs])
+
+
+@dataclass
+class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
+    """Lists ``workers``."""
+
+    workers: list[registry_pb2.RegisteredWorker] = field(default_factory=list)
+
+    async def ListWorkers(self, request: Any, context: Any) -> registry_pb2.ListWorkersResponse:
+        return registry_pb2.ListWorkersResponse(workers=self.workers)
+
+
+@dataclass(frozen=True)
+class FakeMesh:
+    """Both services on one address."""
+
+    address: Address
+    gateway: FakeGateway
+    registry: FakeRegistry

@@ -1,0 +1,150 @@
+"""The command as a process: what it imports, how it ends, what it says."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+TRACE = """
+import runpy, sys
+for name in {missing!r}: sys.modules[name] = None
+sys.argv = ["inferloom", *{args!r}]
+try:
+    runpy.run_module("inferloom_cli", run_name="__main__", alter_sys=True)
+finally:
+    print("imported:", *sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+
+
+def inferloom(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    command = [sys.executable, "-m", "inferloom_cli", *args]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | (env or {})
+    )
+
+
+def traced(*args: str, missing: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run the command line with some libraries missing; the last line of output names what was imported."""
+    command = [sys.executable, "-c", TRACE.format(args=args, missing=missing)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def closed() -> str:
+    """An address where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+COMMANDS = ("up", "registry", "worker", "gateway", "ps", "models", "chat", "embed", "pull")
+
+
+def test_help_is_quick():
+    """The best of three takes less than 0.6 s of processor time, which leaves room for a slow machine."""
+    times = []
+    for _ in range(3):
+        before = os.times()
+        assert inferloom("--help").returncode == 0
+        after = os.times()
+        times.append(
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
+    assert min(times) < 0.6
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str):
+    """`--help` of each ends well, and the overview lists it."""
+    result = inferloom(command, "--help")
+    assert result.returncode == 0
+    assert f"Usage: inferloom {command}" in result.stdout
+    assert command in inferloom("--help").stdout
+
+
+def test_the_version_is_the_distributions():
+    """`--version` prints one line."""
+    from importlib.metadata import version
+
+    assert inferloom("--version").stdout == f"inferloom {version('inferloom')}\n"
+
+
+def test_looking_at_the_mesh_needs_neither_torch_nor_fastapi(closed: str):
+    """`ps` imports no service's libraries."""
+    imported = set(traced("ps", "--registry", closed).stdout.rpartition("imported:")[2].split())
+    assert "grpc" in imported
+    assert not imported & {"torch", "transformers", "fastapi", "uvicorn", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("command", "library", "extra"),
+    [("gateway", "fastapi", "gateway"), ("worker", "numpy", "worker")],
+)
+def test_a_missing_extra_is_one_line_that_installs_it(command: str, library: str, extra: str, closed: str):
+    """The line is fit to paste."""
+    flags = ("--model", "all-minilm-l6-v2") if command == "worker" else ()
+    result = traced(command, "--registry", closed, *flags, missing=(library,))
+    assert f"inferloom: {library} is not installed: pip install 'inferloom[{extra}]'\n" == result.stderr
+
+
+def test_the_bare_distribution_says_how_to_get_the_command_line():
+    """Without typer there is still an answer."""
+    result = traced("ps", missing=("typer",))
+    assert result.stderr == "inferloom: the command line is not installed: pip install 'inferloom[all]'\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "service"),
+    [
+        (("ps", "--registry"), "registry"),
+        (("models", "--gateway"), "gateway"),
+        (("chat", "-m", "hello", "--gateway"), "gateway"),
+        (("embed", "hello", "--gateway"), "gateway"),
+    ],
+)
+def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...], service: str, closed: str):
+    """One line, at once, with status 1."""
+    began = time.monotonic()
+    result = inferloom(*args, closed)
+    assert result.stderr == f"inferloom: no {service} at {closed} – start one with `inferloom up`\n"
+    assert result.returncode == 1
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("frob",), "No such command"),
+        (("ps", "--registry", "nowhere"), "host:port"),
+        (("up", "--workers", "0"), "--workers"),
+        (("chat", "-m", " "), "the message is empty"),
+        (("up", "--model", "=echo"), "name"),
+        (("up", "--model", "a=echo", "--model", "a=echo"), "two models have the same name"),
+        (("worker", "--model", "no such model"), "no such model"),
+    ],
+)
+def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str):
+    """No traceback, and status 2."""
+    result = inferloom(*args)
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.returncode == 2
+
+
+def test_a_wrong_environment_is_a_readable_line():
+    """The variable is at fault in the same words as a flag would be."""
+    result = inferloom("ps", env={"INFERLOOM_REGISTRY": "nowhere"})
+    assert result.stderr == "inferloom: registry: 'nowhere' is not an address of the form host:port\n"
+
+
+def test_a_taken_port_is_named_before_anything_starts():
+    """`up` says which port and which flag moves it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = inferloom("up", "--model", "echo=echo", "--port", str(port))
+    taken = f"inferloom: port {port} is taken by another process; choose another with --port\n"
+    assert result.stderr == taken
+    assert result.returncode == 1

@@ -1,0 +1,39 @@
+"""The lines that services write."""
+
+import logging
+from pathlib import Path
+
+from inferloom_cli.logs import ServiceLog
+
+
+def test_every_line_goes_to_the_file(tmp_path: Path):
+    """The file holds the lines as they came."""
+    log = ServiceLog(tmp_path, "worker-1")
+    log.write("2026-01-01 10:00:00,000 INFO    x: one")
+    log.write("100 % {braces}")
+    log.close()
+    expected = "2026-01-01 10:00:00,000 INFO    x: one\n100 % {braces}\n"
+    assert expected == (tmp_path / "worker-1.log").read_text()
+
+
+def test_a_line_has_the_level_that_it_names(tmp_path: Path):
+    """The level is read from the line."""
+    log = ServiceLog(tmp_path, "x")
+    assert log.write("2026-01-01 10:00:00,000 WARNING x: careful") == logging.WARNING
+    assert log.write("2026-01-01 10:00:00,000 INFO    x: fine") == logging.INFO
+    log.close()
+
+
+def test_a_traceback_has_the_level_of_its_record(tmp_path: Path):
+    """Lines without a level continue the line before."""
+    log = ServiceLog(tmp_path, "x")
+    log.write("2026-01-01 10:00:00,000 ERROR   x: failed")
+    assert log.write("Traceback (most recent call last):") == logging.ERROR
+    log.close()
+
+
+def test_noise_before_the_first_record_is_quiet(tmp_path: Path):
+    """What a library prints while it is imported is not a warning."""
+    log = ServiceLog(tmp_path, "x")
+    assert log.write("Loading weights: 100%") == logging.INFO
+    log.close()

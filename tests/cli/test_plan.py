@@ -1,0 +1,34 @@
+"""The command lines that a plan makes."""
+
+from inferloom_cli.plan import CLI, Plan
+from inferloom_mesh.net import Address
+
+PLAN = Plan(
+    registry=Address("127.0.0.1", 7000),
+    rest=Address("127.0.0.1", 8000),
+    grpc=Address("127.0.0.1", 9000),
+    workers=(Address("127.0.0.1", 7100), None),
+    models={"a": "echo", "b": "echo:tokens=3"},
+)
+REGISTRY = ("--registry", "127.0.0.1:7000")
+MODELS = ("--model", "a=echo", "--model", "b=echo:tokens=3")
+
+
+def test_a_worker_serves_every_model_of_the_plan():
+    """Each model is a flag of its own, with the options of its spec untouched."""
+    command = PLAN.worker_command("worker-1", PLAN.workers[0], PLAN.registry)
+    expected = (*CLI, "worker", "--id", "worker-1", "--listen", "127.0.0.1:7100", *REGISTRY, *MODELS)
+    assert expected == command
+
+
+def test_a_worker_without_an_address_finds_one():
+    """It is not told where to listen."""
+    command = PLAN.worker_command("worker-2", PLAN.workers[1], PLAN.registry)
+    assert (*CLI, "worker", "--id", "worker-2", *REGISTRY, *MODELS) == command
+
+
+def test_the_gateway_is_told_where_everything_is():
+    """Both of its own addresses and the registry's."""
+    command = PLAN.gateway_command(PLAN.rest, PLAN.grpc, PLAN.registry)
+    listen = ("--listen", "127.0.0.1:8000", "--grpc-listen", "127.0.0.1:9000")
+    assert (*CLI, "gateway", *listen, *REGISTRY) == command

@@ -1,0 +1,133 @@
+"""What `ps`, `models` and `embed` print."""
+
+import json
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom_cli import embed, models, ps
+from inferloom_cli.refusal import RefusedError
+from inferloom_cli.words import count
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.net import Address
+from tests.cli.fake_mesh import CHAT, EMBEDDER, FakeMesh
+
+WORKER = pb.RegisteredWorker(
+    worker=pb.Worker(
+        id="worker-1", address="127.0.0.1:7100", models=[CHAT, EMBEDDER], state=pb.WORKER_STATE_READY
+    ),
+    lease_state=pb.LEASE_STATE_SUSPECT,
+    last_renewal_age=Duration(seconds=1, nanos=250_000_000),
+    ttl=Duration(seconds=4),
+    load=pb.Load(running=3, waiting=2, free_kv_tokens=750, total_kv_tokens=1000, tokens_per_second=1234),
+)
+NOWHERE = Address("127.0.0.1", 1)
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal on which no cell is folded."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+async def test_ps_shows_a_worker_with_its_lease_and_load(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """Everything that an operator asks for is in one row, and each model on a line."""
+    mesh.registry.workers = [WORKER]
+    await ps.show(mesh.address, as_json=False)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows == [
+        ["WORKER", "MODELS", "STATE", "LEASE", "AGE", "TTL", "RUN", "WAIT", "KV", "TOK/S"],
+        ["worker-1", "talker", "ready", "suspect", "1.2s", "4.0s", "3", "2", "25%", "1.2k"],
+        ["127.0.0.1:7100", "embedder"],
+    ]
+
+
+async def test_ps_fits_a_narrow_terminal(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing is folded in 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    mesh.registry.workers = [WORKER]
+    await ps.show(mesh.address, as_json=False)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+async def test_ps_as_json_has_the_contracts_names(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """Scripts read the same fields as from grpcurl, zeros included."""
+    mesh.registry.workers = [WORKER]
+    await ps.show(mesh.address, as_json=True)
+    [worker] = json.loads(capsys.readouterr().out)
+    assert worker["worker"]["id"] == "worker-1"
+    assert worker["lease_state"] == "LEASE_STATE_SUSPECT"
+    assert worker["ttl"] == "4s"
+    assert worker["epoch"] == "0"
+
+
+async def test_ps_of_an_empty_mesh_says_what_to_start(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """No empty table."""
+    await ps.show(mesh.address, as_json=False)
+    assert "inferloom worker" in capsys.readouterr().out
+
+
+async def test_models_are_shown_with_the_number_of_their_workers(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+):
+    """The gateway knows the models, the registry who holds them."""
+    mesh.registry.workers = [WORKER]
+    await models.show(mesh.address, mesh.address, as_json=False)
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:] == [
+        "embedder embed 256 float32 float32 1",
+        "talker chat, completion 2,048 float32 Q4_1 1",
+    ]
+
+
+async def test_models_are_shown_while_the_registry_is_away(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+):
+    """Only the number of workers is unknown."""
+    await models.show(mesh.address, NOWHERE, as_json=False)
+    assert capsys.readouterr().out.splitlines()[1].endswith("?")
+
+
+async def test_models_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """The contract's fields."""
+    await models.show(mesh.address, mesh.address, as_json=True)
+    assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["embedder", "talker"]
+
+
+async def test_embed_prints_whole_vectors_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """One list of numbers for each text, from the first model that can embed."""
+    await embed.embed(mesh.address, None, ["a", "b"], dimensions=None, as_json=True)
+    assert json.loads(capsys.readouterr().out) == [[1.0, -0.5], [1.0, -0.5]]
+    [request] = mesh.gateway.requests
+    assert request.model == "embedder"
+    assert not request.HasField("dimensions")
+
+
+async def test_embed_previews_vectors_on_a_terminal(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """The text, the length and the first numbers."""
+    await embed.embed(mesh.address, "embedder", ["a cat"], dimensions=2, as_json=False)
+    assert " ".join(capsys.readouterr().out.splitlines()[1].split()) == "a cat 2 +1.000 -0.500 …"
+    assert mesh.gateway.requests[0].dimensions == 2
+
+
+async def test_a_refused_call_is_its_message(mesh: FakeMesh):
+    """The mesh's own words, and no gRPC around them."""
+    mesh.gateway.failure = InferloomError(Reason.MODEL_NOT_FOUND, "There is no model x.")
+    with pytest.raises(RefusedError, match=r"^There is no model x\.$"):
+        await embed.embed(mesh.address, "x", ["a"], dimensions=None, as_json=True)
+
+
+async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh):
+    """Choosing among none says so."""
+    mesh.gateway.models = [CHAT]
+    with pytest.raises(RefusedError, match="no model for embed is served"):
+        await embed.embed(mesh.address, None, ["a"], dimensions=None, as_json=True)
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0"), (812.4, "812"), (8_100, "8.1k"), (2_000_000, "2.0M")])
+def test_numbers_are_short(number: float, text: str):
+    """At most four digits, with a unit where they are not enough."""
+    assert text == count(number)

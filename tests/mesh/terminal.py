@@ -1,0 +1,55 @@
+"""A command of ours on a terminal, as a person uses it."""
+
+import os
+import pty
+import re
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.mesh.processes import INFERLOOM, environment
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """The screen and the keyboard of one program."""
+
+    def __init__(self, pid: int, descriptor: int) -> None:
+        self.pid = pid
+        self._descriptor = descriptor
+        self._seen = ""
+
+    def type(self, keys: str) -> None:
+        """Press keys; ``\\x03`` is Ctrl-C and ``\\x04`` is Ctrl-D."""
+        os.write(self._descriptor, keys.encode())
+
+    def expect(self, pattern: str, limit: float = 30) -> str:
+        """Wait until ``pattern`` appears; return what came up to its end, and forget that."""
+        deadline = time.monotonic() + limit
+        while not (found := re.search(pattern, self._seen)):
+            left = deadline - time.monotonic()
+            assert left > 0, f"{pattern!r} did not appear in {self._seen!r}"
+            if select.select([self._descriptor], [], [], left)[0]:
+                self._seen += _CONTROL.sub("", os.read(self._descriptor, 65536).decode(errors="replace"))
+        text, self._seen = self._seen[: found.end()], self._seen[found.end() :]
+        return text
+
+    def status(self) -> int:
+        """Wait for the end; return the exit status."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@contextmanager
+def terminal(home: Path, *args: str) -> Iterator[Terminal]:
+    """Run a command on a terminal of its own, with ``home`` for what it remembers."""
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        place = {"XDG_STATE_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
+        os.execve(INFERLOOM[0], [*INFERLOOM, *args], environment() | place)  # no shell is wanted
+    try:
+        yield Terminal(pid, descriptor)
+    finally:
+        os.close(descriptor)  # hangs up, which ends a program that is still there

@@ -1,0 +1,78 @@
+"""Workers that come and go while the mesh runs."""
+
+import json
+import time
+
+import grpc
+import pytest
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
+from tests.mesh.processes import Mesh, inferloom, until
+
+JOIN_LIMIT_S = 1.0
+TTL_S = 2.0
+
+
+def echo(mesh: Mesh, prompts: list[str]) -> list[str]:
+    """Send every prompt at once; return which worker answered each."""
+    with grpc.insecure_channel(mesh.grpc) as channel:
+        stub = InferenceServiceStub(channel)
+        stopping = pb.StoppingOptions(max_tokens=4)
+        calls = [
+            stub.Generate(pb.GenerateRequest(model="echo", text=text, stopping=stopping), timeout=30)
+            for text in prompts
+        ]
+        return [next(e.started.worker_id for e in list(call) if e.HasField("started")) for call in calls]
+
+
+def listed(mesh: Mesh) -> set[str]:
+    """The workers that `inferloom ps` shows."""
+    return {row["worker"]["id"] for row in json.loads(inferloom("ps", "--registry", mesh.registry, "--json"))}
+
+
+@pytest.fixture
+def mesh(up) -> Mesh:
+    """A mesh of one worker whose engine costs nothing, with the shortest lease."""
+    return up("--model", "echo=echo:delay_ms=20", settings={"INFERLOOM_LEASE_TTL_S": str(TTL_S)})
+
+
+def by_hand(start, mesh: Mesh):
+    """A second worker, started as an operator would."""
+    where = ("--listen", "127.0.0.1:0", "--registry", mesh.registry)
+    return start("worker", "--id", "by-hand", "--model", "echo=echo:delay_ms=20", *where)
+
+
+def test_a_second_worker_joins_within_a_second_and_takes_load(mesh: Mesh, start):
+    """No restart, no configuration: it names the registry and gets its share."""
+    by_hand(start, mesh).report()
+    ready = time.monotonic()
+    prompts = [f"question {n}" for n in range(24)]
+    until(lambda: "by-hand" in echo(mesh, prompts), JOIN_LIMIT_S + 1, "a first answer")
+    assert time.monotonic() - ready < JOIN_LIMIT_S + 1  # the second is for the calls themselves
+    answered = echo(mesh, prompts)
+    assert min(answered.count("by-hand"), answered.count("worker-1")) >= 4
+    assert listed(mesh) == {"worker-1", "by-hand"}
+
+
+def test_a_killed_worker_gets_no_new_request_and_leaves_the_list(mesh: Mesh, start):
+    """Not one call fails after the kill, and `ps` forgets the worker within one and a half TTLs."""
+    second = by_hand(start, mesh)
+    second.report()
+    until(lambda: "by-hand" in echo(mesh, [str(n) for n in range(24)]), 10, "a first answer")
+    second.process.kill()
+    second.process.wait()
+    killed = time.monotonic()
+    assert {"worker-1"} == set(echo(mesh, [f"after {n}" for n in range(24)]))
+    until(lambda: listed(mesh) == {"worker-1"}, TTL_S * 1.5 + 2, "leaving the list")
+    assert time.monotonic() - killed < TTL_S * 1.5 + 2  # ps itself takes part of a second
+
+
+def test_a_worker_that_is_stopped_leaves_at_once(mesh: Mesh, start):
+    """It gives its lease back instead of letting it run out."""
+    second = by_hand(start, mesh)
+    second.report()
+    until(lambda: listed(mesh) == {"worker-1", "by-hand"}, 10, "joining")
+    second.process.terminate()
+    assert second.wait() == 0
+    assert listed(mesh) == {"worker-1"}

@@ -1,0 +1,163 @@
+"""How a mesh ends, and what it survives."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+from http.client import HTTPConnection
+
+import psutil
+import pytest
+from openai import OpenAI
+
+from inferloom_mesh.net import Address
+from tests.mesh.conftest import CHAT
+from tests.mesh.processes import ANY_PORTS, INFERLOOM, Mesh, Running, run, until
+
+RESTART_LIMIT_S = 16.0
+"""Twice the bar of 8 s on two idle cores."""
+
+
+def alive(members: list[psutil.Process]) -> list[psutil.Process]:
+    return [m for m in members if m.is_running() and m.status() != psutil.STATUS_ZOMBIE]
+
+
+def answers(mesh: Mesh, model: str) -> bool:
+    """Whether a chat through the gateway works now."""
+    rest = Address.parse(mesh.made["rest"])
+    connection = HTTPConnection(rest.host, rest.port, timeout=30)
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+    try:
+        connection.request(
+            "POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"}
+        )
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def mesh(up) -> Mesh:
+    """A mesh whose engine costs nothing."""
+    return up("--model", "echo=echo:delay_ms=50")
+
+
+def test_ctrl_c_stops_everything(mesh: Mesh):
+    """A terminal's Ctrl-C: status 130, no process left, every port free, no ready file."""
+    members = mesh.family()
+    assert len(members) == 3
+    os.killpg(mesh.process.pid, signal.SIGINT)
+    assert mesh.wait() == 130
+    assert alive(members) == []
+    for address in (mesh.made["rest"], mesh.grpc, mesh.registry, mesh.worker):
+        host, _, port = address.partition(":")
+        socket.create_server((host, int(port))).close()
+    assert not (mesh.folder / "ready.json").exists()
+    assert "Traceback" not in mesh.output
+
+
+def test_a_service_managers_stop_is_a_good_end(mesh: Mesh):
+    """SIGTERM: status 0, no process left."""
+    members = mesh.family()
+    mesh.signal(signal.SIGTERM)
+    assert mesh.wait() == 0
+    assert alive(members) == []
+
+
+def test_running_requests_finish_before_the_mesh_ends(mesh: Mesh):
+    """A stream that began before Ctrl-C is complete."""
+    with (
+        OpenAI(base_url=mesh.base_url, api_key="none", max_retries=0) as client,
+        client.chat.completions.create(
+            model="echo", messages=[{"role": "user", "content": "x" * 40}], max_tokens=40, stream=True
+        ) as stream,
+    ):
+        first = next(stream)
+        mesh.signal(signal.SIGINT)
+        rest = list(stream)
+    assert first.choices
+    assert rest[-1].choices[0].finish_reason == "length"
+    assert mesh.wait() == 130
+
+
+def test_a_second_ctrl_c_does_not_wait(mesh: Mesh):
+    """Even with a request that would run for an hour."""
+    with (
+        OpenAI(base_url=mesh.base_url, api_key="none", max_retries=0) as client,
+        client.chat.completions.create(
+            model="echo", messages=[{"role": "user", "content": "x"}], max_tokens=4000, stream=True
+        ) as stream,
+    ):
+        next(stream)
+        members = mesh.family()
+        mesh.signal(signal.SIGINT)
+        until(lambda: "stopping" in mesh.output, 10, "the first Ctrl-C")
+        began = time.monotonic()
+        mesh.signal(signal.SIGINT)
+        assert mesh.wait() == 130
+    assert time.monotonic() - began < 5
+    assert alive(members) == []
+
+
+def test_a_killed_supervisor_leaves_no_orphan(mesh: Mesh):
+    """SIGKILL gives it no chance to clean up; its services see its end themselves."""
+    members = mesh.family()
+    mesh.process.kill()
+    mesh.process.wait()
+    _, left = psutil.wait_procs(members, timeout=10)
+    assert left == []
+
+
+def test_ctrl_c_while_starting_leaves_no_orphan(start):
+    """There is no moment at which stopping does not work."""
+    starting: Running = start("up", "--model", "echo=echo", *ANY_PORTS)
+    until(lambda: starting.family(), 20, "a first service")
+    members = starting.family()
+    os.killpg(starting.process.pid, signal.SIGINT)
+    assert starting.wait() == 130
+    assert alive(members) == []
+
+
+@pytest.mark.parametrize("service", ["worker", "gateway", "registry"])
+def test_a_killed_service_comes_back(mesh: Mesh, service: str):
+    """On its old address, so that requests work again with nothing else restarted."""
+    before = {name: mesh.service(name).pid for name in ("worker", "gateway", "registry")}
+    mesh.service(service).kill()
+    until(lambda: "is back after" in mesh.output, RESTART_LIMIT_S, f"the return of the {service}")
+    until(lambda: answers(mesh, "echo"), 10, "an answer")
+    after = {name: mesh.service(name).pid for name in before}
+    assert [service] == [name for name in before if before[name] != after[name]]
+    assert "was ended by SIGKILL" in mesh.output
+
+
+def test_a_mesh_without_its_registry_answers(mesh: Mesh):
+    """A registry that is down is a non-event for requests."""
+    registry = mesh.service("registry")
+    registry.suspend()
+    try:
+        assert answers(mesh, "echo")
+    finally:
+        registry.resume()
+
+
+def test_a_worker_with_the_real_models_is_back_soon(demo: Mesh):
+    """Killed and restarted: the chat model answers again."""
+    began = time.monotonic()
+    demo.service("worker").kill()
+    until(lambda: "is back after" in demo.output, RESTART_LIMIT_S, "the worker's return")
+    until(lambda: answers(demo, CHAT), RESTART_LIMIT_S, "an answer")
+    assert time.monotonic() - began < RESTART_LIMIT_S
+    seconds = re.search(r"worker-1 is back after ([\d.]+) s", demo.output)
+    assert seconds is not None
+
+
+def test_a_model_that_does_not_exist_is_one_line():
+    """Nothing is started for it."""
+    done = run(*INFERLOOM, "up", "--model", "x=./missing.gguf", "--port", "0", check=False)
+    assert done.returncode != 0
+    assert "./missing.gguf does not exist" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,26 @@
+"""The entry of the ``inferloom`` command, which explains itself also where it cannot run."""
+
+import sys
+
+from inferloom_cli.refusal import RefusedError
+
+
+def main() -> None:
+    """Run the command line: exit status 0 done, 1 failed, 2 asked for wrongly, 130 stopped by Ctrl-C."""
+    try:
+        from inferloom_cli.main import app
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("inferloom"):
+            raise
+        sys.exit("inferloom: the command line is not installed: pip install 'inferloom[all]'")
+    try:
+        app(prog_name="inferloom")
+    except RefusedError as refusal:
+        print(f"inferloom: {refusal}", file=sys.stderr)
+        sys.exit(refusal.status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

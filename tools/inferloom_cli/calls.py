@@ -1,0 +1,39 @@
+"""Calls to a running mesh, with failures in one line."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+
+from inferloom_cli.refusal import RefusedError
+from inferloom_mesh.channel import open_channel
+from inferloom_mesh.net import Address
+from inferloom_mesh.status import from_rpc_error, is_ours
+
+DEADLINE_S = 10.0
+"""How long a question about the mesh may take."""
+
+
+@asynccontextmanager
+async def calling(service: str, address: Address) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to ``service`` (its name for people), for calls inside the block.
+
+    Raises:
+        RefusedError: A call failed, or nothing listens there.
+    """
+    async with open_channel(address) as channel:
+        try:
+            yield channel
+        except grpc.aio.AioRpcError as failure:
+            raise RefusedError(reason(failure, service, address)) from failure
+
+
+def reason(failure: grpc.aio.AioRpcError, service: str, address: Address) -> str:
+    """Say why a call failed."""
+    if is_ours(failure):
+        return from_rpc_error(failure).message
+    if failure.code() is grpc.StatusCode.UNAVAILABLE:
+        return f"no {service} at {address} – start one with `inferloom up`"
+    if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"the {service} at {address} did not answer in time"
+    return f"the {service} at {address} answered {failure.code().name}: {failure.details()}"

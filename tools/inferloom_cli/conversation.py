@@ -1,0 +1,81 @@
+"""A conversation with a model: what was said, and one streamed answer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc
+
+from inferloom.v1.inference_pb2 import (
+    ROLE_ASSISTANT,
+    ROLE_SYSTEM,
+    ROLE_USER,
+    ChatInput,
+    ChatMessage,
+    ContentPart,
+    GenerateRequest,
+    Role,
+    SamplingOptions,
+    StoppingOptions,
+)
+
+if TYPE_CHECKING:
+    from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a model should answer."""
+
+    system: str | None
+    sampling: SamplingOptions
+    stopping: StoppingOptions
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Turns with one model. A turn counts once its answer is complete or was stopped by hand."""
+
+    stub: InferenceServiceAsyncStub
+    model: str
+    manner: Manner
+    turns: list[ChatMessage] = field(default_factory=list)
+
+    async def ask(self, message: str) -> AsyncGenerator[str, None]:
+        """Yield the answer's text as it comes. Closing the iterator stops the answer and keeps its beginning.
+
+        Raises:
+            grpc.aio.AioRpcError: The call failed; the conversation is as it was before.
+        """
+        question = _turn(ROLE_USER, message)
+        standing = [_turn(ROLE_SYSTEM, self.manner.system)] if self.manner.system else []
+        request = GenerateRequest(
+            model=self.model,
+            chat=ChatInput(messages=[*standing, *self.turns, question]),
+            sampling=self.manner.sampling,
+            stopping=self.manner.stopping,
+        )
+        said: list[str] = []
+        call = self.stub.Generate(request)
+        try:
+            async for event in call:
+                if event.WhichOneof("event") == "delta" and event.delta.text:
+                    said.append(event.delta.text)
+                    yield event.delta.text
+        except grpc.aio.AioRpcError:
+            said.clear()
+            raise
+        finally:
+            call.cancel()  # without effect on a call that is over
+            if said:
+                self.turns += [question, _turn(ROLE_ASSISTANT, "".join(said))]
+
+    def forget(self) -> None:
+        """Start over."""
+        self.turns.clear()
+
+
+def _turn(role: Role.ValueType, text: str) -> ChatMessage:
+    return ChatMessage(role=role, parts=[ContentPart(text=text)])

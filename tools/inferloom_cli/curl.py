@@ -1,0 +1,31 @@
+"""A line to paste that shows that a mesh answers. Pure."""
+
+import json
+from collections.abc import Sequence
+
+from inferloom_cli.mesh_report import ModelReport
+from inferloom_mesh.net import Address
+
+_BODIES: dict[str, tuple[str, dict[str, object]]] = {
+    "chat": (
+        "chat/completions",
+        {
+            "messages": [{"role": "user", "content": "What is the capital of France?"}],
+            "temperature": 0,
+            "max_tokens": 64,
+        },
+    ),
+    "completion": ("completions", {"prompt": "The capital of France is", "max_tokens": 8}),
+    "embedding": ("embeddings", {"input": "The capital of France"}),
+}
+"""The endpoint and the body that show each capability, the most telling first."""
+
+
+def curl_line(rest: Address, models: Sequence[ModelReport]) -> str | None:
+    """The call that shows most of what ``models`` can do; None if they can do nothing that is known here."""
+    for capability, (path, body) in _BODIES.items():
+        for model in models:
+            if capability in model.capabilities:
+                text = json.dumps({"model": model.id, **body})
+                return f"curl http://{rest}/v1/{path} -H 'content-type: application/json' -d '{text}'"
+    return None

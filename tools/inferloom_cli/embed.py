@@ -1,0 +1,58 @@
+"""``inferloom embed``: vectors for texts."""
+
+import json
+import sys
+from array import array
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from inferloom.v1.inference_pb2 import TASK_EMBED, EmbedInput, EmbedRequest, EmbedResponse
+from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
+from inferloom_cli.calls import calling
+from inferloom_cli.models import choose
+from inferloom_mesh.net import Address
+
+_DEADLINE_S = 300.0
+_PREVIEW = 6
+
+
+async def embed(
+    gateway: Address, model: str | None, texts: Sequence[str], *, dimensions: int | None, as_json: bool
+) -> None:
+    """Print one vector for each text: whole as JSON, or its beginning in a table."""
+    async with calling("gateway", gateway) as channel:
+        stub = InferenceServiceStub(channel)
+        request = EmbedRequest(
+            model=model or await choose(channel, TASK_EMBED),
+            inputs=[EmbedInput(text=text) for text in texts],
+            dimensions=dimensions,
+        )
+        answer = await stub.Embed(request, timeout=_DEADLINE_S)
+    if as_json:
+        print(json.dumps([vector.tolist() for vector in vectors(answer)]))
+    else:
+        Console().print(_preview(texts, answer))
+
+
+def vectors(answer: EmbedResponse) -> list["array[float]"]:
+    """Unpack the little-endian float32 vectors, in input order."""
+    unpacked = []
+    for embedding in answer.embeddings:
+        vector = array("f", embedding.vector)
+        if sys.byteorder == "big":
+            vector.byteswap()
+        unpacked.append(vector)
+    return unpacked
+
+
+def _preview(texts: Sequence[str], answer: EmbedResponse) -> Table:
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    made.add_column("TEXT", overflow="ellipsis", no_wrap=True, max_width=40)
+    made.add_column("LENGTH", justify="right")
+    made.add_column("VECTOR", no_wrap=True)
+    for text, vector in zip(texts, vectors(answer), strict=True):
+        start = " ".join(f"{number:+.3f}" for number in vector[:_PREVIEW])
+        made.add_row(text, str(len(vector)), f"{start} …")
+    return made

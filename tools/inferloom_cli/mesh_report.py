@@ -1,0 +1,43 @@
+"""What a running mesh is, for people and for scripts."""
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """One worker of the mesh."""
+
+    id: str
+    address: str
+    pid: int | None
+    """None while it is being started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """One model that the mesh serves, and what it can be asked for, such as ``chat``."""
+
+    id: str
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeshReport:
+    """The mesh of one ``inferloom up``; addresses are ``host:port``."""
+
+    pid: int
+    """The supervisor's process: SIGTERM drains and stops the mesh."""
+    rest: str
+    grpc: str
+    registry: str
+    workers: tuple[WorkerReport, ...]
+    models: tuple[ModelReport, ...]
+    logs: str
+    """Folder with one log file for each service."""
+    seconds: float
+    """From the start of the command to ready."""
+
+    def to_json(self) -> str:
+        """The report as one line of JSON, with the fields' own names."""
+        return json.dumps(asdict(self)) + "\n"

@@ -1,0 +1,81 @@
+"""``inferloom models``: what can be called, and where it runs."""
+
+import asyncio
+import json
+from collections import Counter
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.table import Table
+
+from inferloom.v1.inference_pb2 import ListModelsRequest, Model, Task
+from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
+from inferloom.v1.registry_pb2 import ListWorkersRequest
+from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
+from inferloom_cli import words
+from inferloom_cli.calls import DEADLINE_S, calling
+from inferloom_cli.refusal import RefusedError
+from inferloom_mesh.net import Address
+
+
+async def show(gateway: Address, registry: Address, *, as_json: bool) -> None:
+    """Print the models that the gateway routes to."""
+    async with calling("gateway", gateway) as channel:
+        models, workers = await asyncio.gather(list_models(channel), _workers_by_model(registry))
+    if as_json:
+        print(
+            json.dumps([MessageToDict(model, preserving_proto_field_name=True) for model in models], indent=2)
+        )
+    elif models:
+        Console().print(table(models, workers))
+    else:
+        Console().print("no models – start a worker with `inferloom worker --model NAME=SPEC`")
+
+
+async def list_models(channel: grpc.aio.Channel) -> list[Model]:
+    """Ask the gateway behind ``channel`` for its models, in order of id."""
+    stub = InferenceServiceStub(channel)
+    return list((await stub.ListModels(ListModelsRequest(), timeout=DEADLINE_S)).models)
+
+
+async def choose(channel: grpc.aio.Channel, task: Task.ValueType) -> str:
+    """The first model that can be asked for ``task``.
+
+    Raises:
+        RefusedError: There is none.
+    """
+    for model in await list_models(channel):
+        if task in model.tasks:
+            return model.id
+    raise RefusedError(f"no model for {words.task(task)} is served – see `inferloom models`")
+
+
+def table(models: list[Model], workers: Counter[str] | None) -> Table:
+    """The models as a table; ``workers`` counts the workers of each, None where nobody knows."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("MODEL", "TASKS"):
+        made.add_column(column, overflow="fold")
+    for column in ("CONTEXT", "DTYPE", "WEIGHTS", "WORKERS"):
+        made.add_column(column, justify="right" if column in {"CONTEXT", "WORKERS"} else "left")
+    for model in models:
+        made.add_row(
+            model.id,
+            ", ".join(words.task(task) for task in model.tasks),
+            f"{model.context_length:,}",
+            model.dtype,
+            model.quantization or model.dtype,
+            "?" if workers is None else str(workers[model.id]),
+        )
+    return made
+
+
+async def _workers_by_model(registry: Address) -> Counter[str] | None:
+    # The gateway answers for itself; a registry that is away must not hide that.
+    try:
+        async with calling("registry", registry) as channel:
+            stub = RegistryServiceStub(channel)
+            answer = await stub.ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
+    except RefusedError:
+        return None
+    return Counter(model.id for row in answer.workers for model in row.worker.models)

@@ -1,0 +1,48 @@
+"""Flags that several commands share. A flag that is not typed is None, so that settings decide."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Registry = Annotated[
+    str | None,
+    typer.Option(
+        "--registry",
+        metavar="HOST:PORT",
+        envvar="INFERLOOM_REGISTRY",
+        help="Where the registry is. [default: 127.0.0.1:7000]",
+    ),
+]
+Gateway = Annotated[
+    str | None,
+    typer.Option(
+        "--gateway",
+        metavar="HOST:PORT",
+        envvar="INFERLOOM_GATEWAY",
+        help="Where the gateway's gRPC port is. [default: 127.0.0.1:9000]",
+    ),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        envvar="INFERLOOM_LOG_LEVEL",
+        help="debug, info, warning or error. [default: info]",
+    ),
+]
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ready-file",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write a JSON object with the addresses to FILE once everything is ready. For scripts.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODEL]", help="Model id. [default: the first that fits]", show_default=False),
+]

@@ -1,0 +1,37 @@
+"""What ``inferloom up`` starts: the command line of each service. Pure."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from inferloom_mesh.net import Address
+
+CLI = (sys.executable, "-m", "inferloom_cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One mesh on this machine. Port 0 stands for any free port."""
+
+    registry: Address
+    rest: Address
+    grpc: Address
+    workers: tuple[Address | None, ...]
+    """None where a worker finds a port of its own, from 7100 on."""
+    models: Mapping[str, str]
+    """What every worker serves: each model's spec by its name."""
+
+    def registry_command(self, listen: Address) -> Sequence[str]:
+        """The registry, on the address that the plan or its earlier life gives it."""
+        return (*CLI, "registry", "--listen", str(listen))
+
+    def worker_command(self, name: str, listen: Address | None, registry: Address) -> Sequence[str]:
+        """One worker."""
+        where = () if listen is None else ("--listen", str(listen))
+        models = [part for name, spec in self.models.items() for part in ("--model", f"{name}={spec}")]
+        return (*CLI, "worker", "--id", name, *where, "--registry", str(registry), *models)
+
+    def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
+        """The gateway."""
+        where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
+        return (*CLI, "gateway", *where)

@@ -1,0 +1,35 @@
+"""``inferloom pull``: models on this machine before they are served."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inferloom_cli.refusal import RefusedError, needs
+
+
+def pull(specs: Sequence[str]) -> None:
+    """Fetch each model and print where it is.
+
+    Raises:
+        RefusedError: One cannot be fetched.
+    """
+    for spec in specs:
+        print(f"{spec}: {fetch(spec)}")
+
+
+def fetch(spec: str, cache_dir: Path | None = None) -> str:
+    """Make sure that a model is on this machine; say what happens on standard error.
+
+    Returns:
+        Where it is, for people: its path, or the spec itself where it needs no files.
+
+    Raises:
+        RefusedError: It cannot be fetched.
+    """
+    with needs("worker"):
+        from inferloom_worker.sources import SourceError, resolve
+    try:
+        source = resolve(spec, cache_dir, on_progress=lambda text: print(text, file=sys.stderr, flush=True))
+    except SourceError as failure:
+        raise RefusedError(str(failure)) from failure
+    return str(source.path or spec)

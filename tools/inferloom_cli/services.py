@@ -1,0 +1,80 @@
+"""The three services as processes: ``inferloom registry``, ``worker`` and ``gateway``."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from inferloom_cli.readiness import announce
+from inferloom_cli.refusal import RefusedError, needs
+from inferloom_cli.settings import load
+from inferloom_mesh.runtime import configure_logging, run_service
+from inferloom_mesh.settings import ServiceSettings
+
+
+def registry(ready_file: Path | None, **flags: object) -> None:
+    """Run the registry until it is told to stop."""
+    with needs("registry"):
+        from inferloom_registry.service import serve
+        from inferloom_registry.settings import RegistrySettings
+    settings = load(RegistrySettings, **flags)
+
+    _run(
+        settings,
+        lambda stop: serve(settings, stop, lambda address: announce({"address": str(address)}, ready_file)),
+    )
+
+
+def worker(ready_file: Path | None, **flags: object) -> None:
+    """Run a worker until it is told to stop."""
+    with needs("worker"):
+        from inferloom_worker.lease import FencedError, RegistrationRefusedError
+        from inferloom_worker.service import serve
+        from inferloom_worker.settings import WorkerSettings
+        from inferloom_worker.sources import SourceError
+    settings = load(WorkerSettings, **flags)
+
+    with needs("worker"):  # an engine's libraries are imported when its first model is loaded
+        _run(
+            settings,
+            lambda stop: serve(
+                settings, stop, lambda address: announce({"address": str(address)}, ready_file)
+            ),
+            SourceError,
+            FencedError,
+            RegistrationRefusedError,
+        )
+
+
+def gateway(ready_file: Path | None, **flags: object) -> None:
+    """Run the gateway until it is told to stop."""
+    with needs("gateway"):
+        from inferloom_gateway.service import serve
+        from inferloom_gateway.settings import GatewaySettings
+    settings = load(GatewaySettings, **flags)
+
+    _run(
+        settings,
+        lambda stop: serve(
+            settings,
+            stop,
+            lambda rest, grpc: announce({"rest": str(rest), "grpc": str(grpc)}, ready_file),
+        ),
+    )
+
+
+def _run(
+    settings: ServiceSettings,
+    serve: Callable[[asyncio.Event], Awaitable[None]],
+    *refusals: type[Exception],
+) -> None:
+    """Run a service; OSError and ``refusals`` carry messages that are fit for people."""
+    readable: tuple[type[Exception], ...] = (OSError, *refusals)
+    configure_logging(settings.log_level)
+    try:
+        stopped_by = run_service(serve)
+    except readable as failure:
+        raise RefusedError(str(failure)) from failure
+    if stopped_by is signal.SIGINT:
+        sys.exit(130)

@@ -1,0 +1,132 @@
+"""``inferloom up``: a whole mesh on this machine."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from inferloom_cli.display import Display
+from inferloom_cli.keeper import GaveUpError
+from inferloom_cli.logs import new_run_folder
+from inferloom_cli.mesh_report import MeshReport
+from inferloom_cli.plan import Plan
+from inferloom_cli.ports import require_free
+from inferloom_cli.pull import fetch
+from inferloom_cli.readiness import write_atomically
+from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs
+from inferloom_cli.settings import load
+from inferloom_cli.signals import StopSignals
+from inferloom_cli.supervisor import Supervisor
+from inferloom_mesh.net import Address
+
+_FIRST_WORKER_PORT = 7100
+
+_MARGIN_S = 5.0
+"""How much longer than a service's own drain limit the supervisor waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpFlags:
+    """What was typed; None where it was not."""
+
+    models: Sequence[str]
+    workers: int
+    host: str | None
+    port: int | None
+    grpc_port: int | None
+    registry_port: int | None
+    worker_port: int | None
+    verbose: bool
+    ready_file: Path | None
+    log_dir: Path | None
+
+
+def up(flags: UpFlags, began: float) -> None:
+    """Run the mesh until it is told to stop, then end the program with its exit status.
+
+    Args:
+        flags: What was typed.
+        began: When the command started, of ``time.monotonic``.
+
+    Raises:
+        RefusedError: The mesh cannot be started as it was asked for.
+    """
+    plan, drain_limit = prepare(flags)
+    folder = flags.log_dir or new_run_folder(f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    display = Display(verbose=flags.verbose)
+    try:
+        status = asyncio.run(_supervise(plan, folder, display, drain_limit, flags.ready_file, began))
+    except GaveUpError as failure:
+        display.failed(str(failure), failure.tail)
+        status = FAILED
+    finally:
+        if flags.ready_file is not None:
+            flags.ready_file.unlink(missing_ok=True)
+    sys.exit(status)
+
+
+async def _supervise(
+    plan: Plan, folder: Path, display: Display, drain_limit: float, ready_file: Path | None, began: float
+) -> int:
+    def publish(report: MeshReport) -> None:
+        if ready_file is not None:
+            write_atomically(ready_file, report.to_json())
+
+    supervisor = Supervisor(plan, folder, display, drain_limit=drain_limit, on_change=publish, began=began)
+    signals = StopSignals(supervisor.kill)
+    await supervisor.run(signals.stop)
+    return 130 if signals.first is signal.SIGINT else 0
+
+
+def prepare(flags: UpFlags) -> tuple[Plan, float]:
+    """Turn flags and settings into a plan whose models are on this machine and whose ports are free.
+
+    Returns:
+        The plan, and how long draining may take in seconds.
+
+    Raises:
+        RefusedError: A flag or setting is wrong, a port is taken, or a model cannot be had.
+    """
+    with needs("all"):
+        from inferloom_gateway.settings import GatewaySettings
+        from inferloom_registry.settings import RegistrySettings
+        from inferloom_worker.settings import WorkerSettings
+    registry, gateway = load(RegistrySettings), load(GatewaySettings)
+    worker = load(WorkerSettings, models=tuple(flags.models) or None)
+    plan = Plan(
+        registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
+        rest=_moved(gateway.gateway_listen, flags.host, flags.port),
+        grpc=_moved(gateway.gateway_grpc_listen, flags.host, flags.grpc_port),
+        workers=tuple(_worker_addresses(worker.worker_listen, flags)),
+        models=dict(worker.models),
+    )
+    if len(plan.models) < len(worker.models):
+        raise RefusedError("two models have the same name", MISUSED)
+    for address, flag in (
+        (plan.rest, "--port"),
+        (plan.grpc, "--grpc-port"),
+        (plan.registry, "--registry-port"),
+        *((address, "--worker-port") for address in plan.workers if address is not None),
+    ):
+        require_free(address, flag)
+    for spec in plan.models.values():
+        fetch(spec, worker.cache_dir)  # here, where its progress can be seen, and once for all workers
+    return plan, max(gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
+
+
+def _moved(address: Address, host: str | None, port: int | None) -> Address:
+    return Address(address.host if host is None else host, address.port if port is None else port)
+
+
+def _worker_addresses(listen: Address | None, flags: UpFlags) -> Iterator[Address | None]:
+    """Where each worker listens: ports in a row, or None where nobody has said so and each finds its own."""
+    first = None
+    if listen is not None or flags.host is not None or flags.worker_port is not None:
+        first = _moved(listen or Address("127.0.0.1", _FIRST_WORKER_PORT), flags.host, flags.worker_port)
+    for n in range(flags.workers):
+        yield first and Address(first.host, first.port + n if first.port else 0)

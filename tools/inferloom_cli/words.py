@@ -1,0 +1,34 @@
+"""The contract's values in words for a table. Pure."""
+
+from google.protobuf.duration_pb2 import Duration
+
+from inferloom.v1.inference_pb2 import Task
+from inferloom.v1.registry_pb2 import LeaseState, WorkerState
+
+
+def state(value: WorkerState.ValueType) -> str:
+    """``ready`` for WORKER_STATE_READY."""
+    return WorkerState.Name(value).removeprefix("WORKER_STATE_").lower()
+
+
+def lease(value: LeaseState.ValueType) -> str:
+    """``active`` for LEASE_STATE_ACTIVE."""
+    return LeaseState.Name(value).removeprefix("LEASE_STATE_").lower()
+
+
+def task(value: Task.ValueType) -> str:
+    """``chat`` for TASK_CHAT."""
+    return Task.Name(value).removeprefix("TASK_").lower()
+
+
+def seconds(duration: Duration) -> str:
+    """``1.2s``."""
+    return f"{duration.ToNanoseconds() / 1e9:.1f}s"
+
+
+def count(number: float) -> str:
+    """A number in at most four digits: ``812``, ``8.1k``, ``2.0M``."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return f"{number:.0f}"
