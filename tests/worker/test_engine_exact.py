@@ -111,15 +111,15 @@ def smollm_prompts() -> list[str]:
     return [form.format(topic) for topic in topics for form in forms]
 
 
-async def test_the_demo_model_equals_transformers(chat_model: Path, start: Start) -> None:
+async def test_the_demo_model_equals_transformers(smollm_file: Path, start: Start) -> None:
     """Twenty prompts, 64 tokens each, float32: transformers' own tokens, alone and among eight others."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(chat_model.parent, gguf_file=chat_model.name)
+    tokenizer = AutoTokenizer.from_pretrained(smollm_file.parent, gguf_file=smollm_file.name)
     asked = [tokenizer(text).input_ids for text in smollm_prompts()]
-    model = reference(chat_model)
+    model = reference(smollm_file)
     expected = [greedy(model, prompt, 64) for prompt in asked]
-    engine = start(chat_model, max_running=9)
+    engine = start(smollm_file, max_running=9)
     alone = [(await generate(engine, request(prompt, 64)))[0] for prompt in asked]
     assert alone == expected
     crowded = [request(prompt, 64) for prompt in asked]

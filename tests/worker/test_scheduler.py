@@ -81,7 +81,7 @@ def test_the_latest_gives_way_when_memory_runs_out() -> None:
         run(target, target.schedule())
     assert early in target.running
     assert (late.computed, late.blocks) == (0, [])
-    assert target.waiting[0] is late
+    assert late in target.waiting
 
 
 def test_removing_frees_everything_and_twice_is_harmless() -> None:
@@ -199,6 +199,42 @@ def test_the_least_recently_used_beginning_goes_first() -> None:
     (old,) = share(target, [[*COMMON, 2]])
     target.schedule()
     assert old.reused < len(COMMON)
+
+
+def test_priority_goes_first_and_gives_way_last() -> None:
+    """A waiting sequence of higher priority is admitted first; in need, the lowest priority is preempted."""
+    target = scheduler(running=1)
+    low, high = (
+        Sequence(request([i] * 5, 100, priority=p), mailbox=None, choice=0, arrival=i, submitted_at=0.0)  # type: ignore[arg-type]
+        for i, p in enumerate([0, 3])
+    )
+    target.add(low)
+    target.add(high)
+    assert counts(target.schedule()) == {1: 5}
+    tight = scheduler(blocks=3)
+    tight.add(high)
+    run(tight, tight.schedule())
+    tight.add(low)
+    while not low.preempted and high.generated < 3 * BLOCK_TOKENS - 6:
+        run(tight, tight.schedule())
+    assert (low.preempted, high.preempted) == (True, False)
+
+
+def test_a_tenant_that_asks_little_is_not_behind_one_that_asks_much() -> None:
+    """With one place, tenants take turns by what they were served, whatever the queue's length."""
+    target = scheduler(running=1)
+    prompts = [[100 * i + k for k in range(8)] for i in range(6)]
+    share(target, prompts[:5], ["greedy"] * 5)
+    order = []
+    run(target, target.schedule())
+    (modest,) = share(target, prompts[5:], ["modest"])
+    while target.running:
+        (sequence,) = target.running
+        order.append(sequence.request.cache_salt)
+        target.remove(sequence)
+        run(target, target.schedule())
+    assert order == ["greedy", "greedy", "modest", "greedy", "greedy", "greedy"]
+    assert modest.generated == 1
 
 
 @settings(max_examples=60, deadline=None)

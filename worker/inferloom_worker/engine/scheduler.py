@@ -3,15 +3,15 @@
 Continuous batching after Orca (Yu et al., 2022): sequences join and leave the batch between steps. Prompts
 are read in chunks that share a step with everyone's decoding, after Sarathi-Serve (Agrawal et al., 2024), so
 that a long prompt never stalls running streams. State lives in blocks, after vLLM (Kwon et al., 2023); when
-they run out the latest sequence gives its own back and computes them again later. Sequences that begin alike
-share blocks.
+they run out the least urgent sequence gives its own back and computes them again later. Sequences that begin
+alike share blocks.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool, blocks_for
+from inferloom_worker.engine.fairness import Fairness
 from inferloom_worker.engine.prefix import Match, PrefixCache
 from inferloom_worker.engine.sequence import Sequence
 
@@ -39,11 +39,13 @@ class Scheduler:
         self.prefixes = PrefixCache(pool)
         self.max_running = max_running
         self.max_step_tokens = max_step_tokens
-        self.waiting: deque[Sequence] = deque()
+        self.fairness = Fairness()
+        self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
 
     def add(self, sequence: Sequence) -> None:
-        """Queue a sequence behind the others."""
+        """Queue a sequence."""
+        self.fairness.arrive(sequence, self.sequences())
         self.waiting.append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
@@ -61,13 +63,14 @@ class Scheduler:
         """Take in that a step was computed."""
         for work in step:
             work.sequence.computed += work.count
+            self.fairness.charge(work.sequence, work.count)
             self.prefixes.commit(work.sequence)
 
     def schedule(self) -> list[Work]:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
 
-        Decoding sequences go first, one token each; what is left of the step's budget reads prompts in
-        order of arrival.
+        Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
+        that have begun before those that wait, in the order of :meth:`Fairness.turn`.
         """
         budget = self.max_step_tokens
         step: list[Work] = []
@@ -80,7 +83,7 @@ class Scheduler:
                 budget -= count
         # A sequence that was preempted after it was planned is not computed after all.
         step = [work for work in step if work.sequence in self.running]
-        for sequence in tuple(self.waiting):
+        for sequence in sorted(self.waiting, key=self.fairness.turn):
             if not budget or len(self.running) >= self.max_running:
                 break
             match = self.prefixes.match(sequence)
@@ -114,10 +117,10 @@ class Scheduler:
         return True
 
     def _make_room(self, sequence: Sequence, count: int) -> bool:
-        """Give ``sequence`` blocks for ``count`` more tokens, at the cost of later arrivals if need be."""
+        """Give ``sequence`` blocks for ``count`` more tokens, at the cost of others' if need be."""
         need = blocks_for(sequence.computed + count) - len(sequence.blocks)
         while not self.pool.can_allocate(need):
-            victim = max(self.running, key=lambda s: s.arrival)
+            victim = max(self.running, key=_dispensable)
             self._preempt(victim)
             if victim is sequence:
                 return False
@@ -134,7 +137,12 @@ class Scheduler:
         sequence.computed = 0
         sequence.nodes = []
         sequence.preempted = True
-        self.waiting.appendleft(sequence)
+        self.waiting.append(sequence)
+
+
+def _dispensable(sequence: Sequence) -> tuple[int, int]:
+    """The greatest gives way: the least priority, then the latest arrival."""
+    return -sequence.request.priority, sequence.arrival
 
 
 def _decoding_first(sequence: Sequence) -> tuple[bool, int]:
