@@ -84,8 +84,8 @@ GENERATE: dict[str, tuple[pb.GenerateRequest, Reason, str]] = {
         "stopping.max_tokens",
     ),
     "constraint": (text_request(constraint=pb.Constraint(json_object=True)), UNSUPPORTED, "constraint"),
-    "priority": (text_request(priority=5), UNSUPPORTED, "priority"),
-    "cache salt": (text_request(cache_salt="a"), UNSUPPORTED, "cache_salt"),
+    "priority": (text_request(priority=101), INVALID, "priority"),
+    "cache salt": (text_request(cache_salt="é" * 65), INVALID, "cache_salt"),
     "resume": (text_request(resume=pb.Resume()), UNSUPPORTED, "resume"),
 }
 

@@ -102,6 +102,8 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
     ("stopping.stop_token_ids[0]", stopping(stop_token_ids=[VOCABULARY])),
     ("output.top_logprobs", {"output": pb.OutputOptions(logprobs=True, top_logprobs=21)}),
     ("output.top_logprobs", {"output": pb.OutputOptions(top_logprobs=1)}),
+    ("priority", {"priority": -101}),
+    ("cache_salt", {"cache_salt": "x" * 129}),
 ]
 
 
@@ -129,8 +131,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("constraint", {"constraint": pb.Constraint(regex="a+")}),
     ("constraint", {"constraint": pb.Constraint()}),
     ("resume", {"resume": pb.Resume()}),
-    ("priority", {"priority": -1}),
-    ("cache_salt", {"cache_salt": "tenant"}),
     ("output.prompt_logprobs", {"output": pb.OutputOptions(prompt_logprobs=0)}),
     ("chat.tools", chat(message(), tools=[pb.Tool(name="f")])),
     ("chat.tool_choice", chat(message(), tool_choice=pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_AUTO))),
@@ -148,10 +148,15 @@ def test_what_is_not_done_yet_is_refused_and_never_ignored(param: str, fields: d
 
 
 @pytest.mark.parametrize(
-    "fields", [{"priority": 0}, chat(message(), tool_choice=pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_NONE))]
+    "fields",
+    [
+        {"priority": 5},
+        {"cache_salt": "a"},
+        chat(message(), tool_choice=pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_NONE)),
+    ],
 )
-def test_a_field_that_asks_for_nothing_is_accepted(fields: dict[str, Any]) -> None:
-    """The default, spelled out, is no request for a feature."""
+def test_a_field_that_is_honoured_or_asks_for_nothing_is_accepted(fields: dict[str, Any]) -> None:
+    """Neither is refused."""
     assert read(**fields).n == 1
 
 
@@ -236,7 +241,8 @@ def test_every_parameter_that_a_card_lists_is_a_field_of_the_contract() -> None:
         for field in group.DESCRIPTOR.fields
     }
 
-    assert fields - {"prompt_logprobs"} == set(GENERATE)
+    request = {field.name for field in pb.GenerateRequest.DESCRIPTOR.fields} & {"priority", "cache_salt"}
+    assert fields - {"prompt_logprobs"} | request == set(GENERATE)
 
 
 def embed(*inputs: pb.EmbedInput, **fields: Any) -> pb.EmbedRequest:

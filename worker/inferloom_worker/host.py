@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.calls import RunningCalls
 from inferloom_worker.served import Encoder, Generator, ServedModel
+from inferloom_worker.threads import in_background
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class ModelHost:
             raise InferloomError(Reason.ALREADY_EXISTS, f"There is a model '{name}' already.", param="model")
         self._loading.add(name)
         try:
-            served = await asyncio.to_thread(self._load, name, spec)
+            served = await in_background(f"load {name}", partial(self._load, name, spec))
         finally:
             self._loading.discard(name)
         self._models[name] = served

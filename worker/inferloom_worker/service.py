@@ -24,6 +24,9 @@ from inferloom_worker.text.pool import TextPool
 GRACE_S = 1.0
 """Seconds that the server gives the calls which are left when it stops."""
 
+_TALKATIVE = ("httpx", "huggingface_hub", "sentence_transformers", "torch", "transformers")
+"""Libraries that log their doings at a level at which people watch a service."""
+
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +45,8 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
         SourceError: A model cannot be loaded.
         FencedError, RegistrationRefusedError: The registry will not have this worker.
     """
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     worker = Worker(settings)
     address = await worker.listen()
     stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())

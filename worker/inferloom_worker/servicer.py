@@ -175,6 +175,8 @@ def _engine_request(
         stop_token_ids=asked.stopping.token_ids | ends,
         top_logprobs=asked.top_logprobs,
         deadline=deadline,
+        priority=asked.priority,
+        cache_salt=asked.cache_salt,
     )
 
 

@@ -1,8 +1,8 @@
 """Whose turn it is when several tenants wait.
 
 Virtual token counters after Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024): each
-tenant is charged for the tokens that it was served, and the least charged goes first. A tenant that comes back
-from idleness starts level with the others, so that nobody saves up a right to block them.
+tenant is charged for the tokens that it was served, and the least charged goes first. A tenant that comes
+back from idleness starts level with the others, so that nobody saves up a right to block them.
 """
 
 from collections.abc import Iterable

@@ -17,6 +17,8 @@ MAX_STOP_CHARS = 1024
 MAX_STOP_TOKENS = 64
 MAX_BIASES = 1024
 MAX_TOP_LOGPROBS = 20
+MAX_PRIORITY = 100
+MAX_SALT_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class CompletionRequest:
     top_logprobs: int | None
     """None: no log-probabilities are wanted."""
     echo: bool
+    priority: int
+    cache_salt: str
 
 
 def read_generate(request: pb.GenerateRequest, vocab_size: int) -> CompletionRequest:
@@ -85,6 +89,9 @@ def read_generate(request: pb.GenerateRequest, vocab_size: int) -> CompletionReq
         raise invalid("output.top_logprobs", "output.top_logprobs needs output.logprobs.")
     n = request.sampling.n if request.sampling.HasField("n") else 1
     checks.between("sampling.n", n, 1, MAX_CHOICES)
+    checks.between("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY)
+    if len(request.cache_salt.encode()) > MAX_SALT_BYTES:
+        raise invalid("cache_salt", f"cache_salt is over {MAX_SALT_BYTES} bytes.")
     return CompletionRequest(
         request_id=checks.request_id(request.request_id),
         prompt=_prompt(request, vocab_size),
@@ -93,6 +100,8 @@ def read_generate(request: pb.GenerateRequest, vocab_size: int) -> CompletionReq
         stopping=_stopping(request.stopping, vocab_size),
         top_logprobs=top if logprobs else None,
         echo=request.output.echo,
+        priority=request.priority,
+        cache_salt=request.cache_salt,
     )
 
 

@@ -23,6 +23,8 @@ GENERATE = (
     "logprobs",
     "top_logprobs",
     "echo",
+    "priority",
+    "cache_salt",
 )
 """What every generating model honours."""
 
@@ -43,10 +45,6 @@ def refuse_unsupported(request: pb.GenerateRequest) -> None:
         raise unsupported("constraint", "Constrained output is not supported.")
     if request.HasField("resume"):
         raise unsupported("resume")
-    if request.priority:
-        raise unsupported("priority")
-    if request.cache_salt:
-        raise unsupported("cache_salt")
     if request.output.HasField("prompt_logprobs"):
         raise unsupported("output.prompt_logprobs")
     chat = request.chat
