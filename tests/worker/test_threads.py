@@ -17,15 +17,16 @@ async def test_a_result_and_an_error_come_back() -> None:
 
 async def test_who_no_longer_waits_is_not_disturbed() -> None:
     """A result that comes after cancelling is dropped, and the thread was no obstacle to ending."""
-    release, threads = threading.Event(), []
+    going, release = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
 
     def work() -> None:
         threads.append(threading.current_thread())
+        going.set()
         release.wait(5)
 
     waiting = asyncio.create_task(in_background("w", work))
-    while not threads:
-        await asyncio.sleep(0)
+    await asyncio.to_thread(going.wait, 5)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
