@@ -7,7 +7,7 @@ they run out the least urgent sequence gives its own back and computes them agai
 alike share blocks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool, blocks_for
@@ -66,13 +66,17 @@ class Scheduler:
             self.fairness.charge(work.sequence, work.count)
             self.prefixes.commit(work.sequence)
 
-    def schedule(self) -> list[Work]:
+    def schedule(self, prompt_rows: Callable[[int], int] | None = None) -> list[Work]:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
 
         Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
-        that have begun before those that wait, in the order of :meth:`Fairness.turn`.
+        that have begun before those that wait, in the order of :meth:`Fairness.turn`. Beside decoding,
+        ``prompt_rows`` of the number of decoding sequences bounds what is read.
         """
         budget = self.max_step_tokens
+        decoding = sum(sequence.remaining == 1 for sequence in self.running)
+        if decoding and prompt_rows is not None:
+            budget = min(budget, decoding + prompt_rows(decoding))
         step: list[Work] = []
         for sequence in sorted(self.running, key=_decoding_first):
             if sequence not in self.running:

@@ -17,6 +17,7 @@ from inferloom_worker.engine.batch import StepBatch, decoding_first
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.pacing import Pacing
 from inferloom_worker.engine.protocol import (
     EndReason,
     EngineInfo,
@@ -73,6 +74,7 @@ class TorchEngine:
             weights_bytes=model.weights_bytes,
             kv_bytes=model.kv_bytes_per_token * kv_blocks * BLOCK_TOKENS,
         )
+        self._pacing = Pacing()
         self._arrivals = 0
         self._generated = 0
         self._beat_at = 0.0
@@ -124,7 +126,7 @@ class TorchEngine:
         with torch.inference_mode():
             while self._receive():
                 hand_over(self._expire() + self._beat())
-                if work := decoding_first(self._scheduler.schedule()):
+                if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
                     hand_over(self._step(work))
         lost = InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)
         mailboxes = {s.mailbox for s in (*self._scheduler.sequences(), *self._inbox)}
@@ -194,7 +196,8 @@ class TorchEngine:
             log.exception("a step of %d sequences failed", len(work))
             return self._fail([item.sequence for item in work])
         self._scheduler.advance(work)
-        now = self._clock()
+        started, now = now, self._clock()
+        self._pacing.observe(sum(item.count for item in work), now - started)
         posts: list[Post] = []
         for sequence, token, logprobs in zip(sampling, sampled.tokens, sampled.logprobs, strict=True):
             index = sequence.generated

@@ -1,0 +1,41 @@
+"""How much of a prompt a step may read beside decoding, so that running streams keep their pace. Pure.
+
+A step's time is close to ``base + slope · rows``, decoding and prompt rows alike: ``base`` is reading the
+weights, which large machines feel most, and ``slope`` is arithmetic, which small ones do. The two are fitted to
+the steps that were run, recent ones weighing more, so that nothing needs to be known of the machine.
+"""
+
+DECAY = 0.99
+"""Weight of a step relative to the one after it."""
+
+LEAST_ROWS = 16
+"""Prompt rows that a step may always read: a prompt must get on, whatever the fit says."""
+
+
+class Pacing:
+    """Fits step times, and says how many prompt rows keep a step within ``stretch`` times its decode time."""
+
+    def __init__(self, stretch: float = 1.6) -> None:
+        self.stretch = stretch
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Take in a step of ``rows`` rows."""
+        self._weight = DECAY * self._weight + 1
+        self._x = DECAY * self._x + rows
+        self._y = DECAY * self._y + seconds
+        self._xx = DECAY * self._xx + rows * rows
+        self._xy = DECAY * self._xy + rows * seconds
+
+    def prompt_rows(self, decoding: int) -> int:
+        """Most prompt rows beside ``decoding`` rows; at least ``LEAST_ROWS``."""
+        spread = self._weight * self._xx - self._x**2
+        # Steps of one size tell nothing of the slope; one prompt's own steps soon do.
+        if spread < 1e-9 * max(self._xx, 1.0):
+            return LEAST_ROWS
+        slope = (self._weight * self._xy - self._x * self._y) / spread
+        base = (self._y - slope * self._x) / self._weight
+        if slope <= 0:
+            return LEAST_ROWS
+        allowed = (self.stretch - 1) * (max(base, 0.0) / slope + decoding)
+        return max(LEAST_ROWS, int(allowed))
