@@ -30,6 +30,7 @@ class Model:
         vocab_size=258,
         normalizes=False,
         shortens=False,
+        dtype="float32",
         weights_bytes=0,
         batch_size=4,
     )

@@ -1,7 +1,7 @@
 """Flags that several commands share. A flag that is not typed is None, so that settings decide."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -46,3 +46,5 @@ ModelArgument = Annotated[
     str | None,
     typer.Argument(metavar="[MODEL]", help="Model id. [default: the first that fits]", show_default=False),
 ]
+BenchApi = Literal["chat", "completions", "embeddings"]
+"""What `bench` can ask for; named here too, so that `--help` imports nothing of it."""

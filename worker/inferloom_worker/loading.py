@@ -95,7 +95,7 @@ def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> Serve
     model.context_length = embedder.info.max_tokens
     model.vocabulary_size = embedder.info.vocab_size
     model.embedding_dimensions = embedder.info.dimensions
-    model.dtype = "float32"
+    model.dtype = embedder.info.dtype
     model.supported_parameters.extend(parameters.EMBED)
     if embedder.info.shortens:
         model.supported_parameters.append("dimensions")

@@ -118,7 +118,12 @@ class WorkerSettings(ServiceSettings):
                 kv_cache_bytes=None if self.kv_cache_mib is None else self.kv_cache_mib * 2**20,
                 threads=self.threads,
             ),
-            embed=EmbedOptions(batch_size=self.embedding_batch_size, device=self.device),
+            embed=EmbedOptions(
+                batch_size=self.embedding_batch_size,
+                dtype=self.dtype,
+                threads=self.threads,
+                device=self.device,
+            ),
             cache_dir=self.cache_dir,
         )
 

@@ -4,6 +4,7 @@ Importing this takes seconds, so it is imported when the first embedding model i
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Transformer
 from transformers.utils import logging as transformers_logging
 
+from inferloom_worker.embed.native import NativeEncoder, can_compute
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.text.tokenizer import Tokenizer
 
@@ -44,6 +46,9 @@ class SentenceModel:
         normalizes = isinstance(modules[-1], Normalize)
         self._modules = modules[:-1] if normalizes else modules
         self._device = model.device
+        self._native: NativeEncoder | None = None
+        if options.dtype == "auto" and model.device.type == "cpu" and can_compute(self._modules):
+            self._native = NativeEncoder(self._modules, options.threads or len(os.sched_getaffinity(0)))
         self._pad = first.tokenizer.pad_token_id or 0
         self.prompt: str = model.prompts.get(model.default_prompt_name) or ""
         """Text that the model wants before every input."""
@@ -56,6 +61,7 @@ class SentenceModel:
             vocab_size=int(getattr(first.config, "vocab_size", self.tokenizer.vocab_size)),
             normalizes=normalizes,
             shortens=_is_matryoshka(path),
+            dtype="float32" if self._native is None else "bfloat16",
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             batch_size=options.batch_size,
         )
@@ -73,6 +79,8 @@ class SentenceModel:
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
         """One row per text; each has at least one token and fits the model."""
+        if self._native is not None:
+            return self._native.encode(texts)
         longest = max(map(len, texts))
         ids = torch.full((len(texts), longest), self._pad, dtype=torch.long)
         mask = torch.zeros((len(texts), longest), dtype=torch.long)

@@ -13,6 +13,10 @@ class EmbedOptions:
     """Tokens in one pass at most, padding included; a longer single text goes alone."""
     max_waiting: int = 8192
     """Texts that wait; past it a request is refused with SERVER_OVERLOADED."""
+    dtype: str = "auto"
+    """``auto``: bfloat16 where the kernels compute the model, otherwise float32."""
+    threads: int | None = None
+    """Threads of one pass on the CPU. None: one for each core."""
     device: str = "auto"
     """``auto``: CUDA where there is one, otherwise the CPU."""
 
@@ -29,5 +33,7 @@ class EmbedderInfo:
     """Whether the model's own vectors have unit length."""
     shortens: bool
     """Whether the leading part of a vector is a vector of its own (Matryoshka training)."""
+    dtype: str
+    """Type that products are computed in."""
     weights_bytes: int
     batch_size: int

@@ -1,8 +1,8 @@
 """How much of a prompt a step may read beside decoding, so that running streams keep their pace. Pure.
 
 A step's time is close to ``base + slope · rows``, decoding and prompt rows alike: ``base`` is reading the
-weights, which large machines feel most, and ``slope`` is arithmetic, which small ones do. The two are fitted to
-the steps that were run, recent ones weighing more, so that nothing needs to be known of the machine.
+weights, which large machines feel most, and ``slope`` is arithmetic, which small ones do. The two are fitted
+to the steps that were run, recent ones weighing more, so that nothing needs to be known of the machine.
 """
 
 DECAY = 0.99

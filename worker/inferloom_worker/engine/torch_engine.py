@@ -128,6 +128,10 @@ class TorchEngine:
                 hand_over(self._expire() + self._beat())
                 if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
                     hand_over(self._step(work))
+                elif stuck := list(self._scheduler.sequences()):
+                    # The scheduler promises never to do this; if it did, callers would wait for ever.
+                    log.error("%d sequences wait and none can run", len(stuck))
+                    hand_over(self._fail(stuck))
         lost = InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)
         mailboxes = {s.mailbox for s in (*self._scheduler.sequences(), *self._inbox)}
         hand_over((mailbox, lost) for mailbox in mailboxes)

@@ -41,6 +41,16 @@ FILTER = np.dtype(
 """``Filter`` in sampler.h."""
 
 
+class EncoderShape(c.Structure):
+    """``EncoderShape`` in encoder.h."""
+
+    _fields_ = (
+        *((name, c.c_int32) for name in ("layers", "hidden", "heads", "intermediate", "vocab", "positions")),
+        ("pooling", c.c_int32),
+        ("norm_eps", c.c_float),
+    )
+
+
 class Step(c.Structure):
     """``Step`` in decoder.h."""
 
@@ -64,10 +74,7 @@ class Step(c.Structure):
 @cache
 def library() -> Any | None:
     """The loaded library, or None where it was not built or this processor cannot run it."""
-    if not LIBRARY.exists() or not _FLAGS.exists():
-        return None
-    flags = _FLAGS.read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
-    if not _NEEDED.issubset(flags):
+    if not LIBRARY.exists() or not _NEEDED.issubset(_processor()):
         return None
     loaded = c.CDLL(str(LIBRARY))
     pointer, integer = c.c_void_p, c.c_int
@@ -82,11 +89,30 @@ def library() -> Any | None:
         "il_argmax": (None, (pointer, pointer, integer, integer, integer, pointer)),
         "il_draw": (None, (pointer, pointer, integer, integer, integer, pointer, pointer)),
         "il_weight_bytes": (c.c_longlong, (pointer,)),
+        "il_encoder_create": (pointer, (c.POINTER(EncoderShape), integer)),
+        "il_encoder_destroy": (None, (pointer,)),
+        "il_encoder_vector": (None, (pointer, integer, integer, pointer, c.c_longlong)),
+        "il_encoder_matrix": (None, (pointer, integer, integer, integer, integer, pointer)),
+        "il_encoder_forward": (None, (pointer, integer, pointer, pointer, pointer)),
+        "il_fill_bf16": (None, (pointer, integer, integer, integer, integer, pointer)),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
     return loaded
+
+
+def computes_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16, which only matrices of that kind need."""
+    return "avx512_bf16" in _processor()
+
+
+@cache
+def _processor() -> frozenset[str]:
+    """The processor's instruction set extensions, by the names that Linux has for them."""
+    if not _FLAGS.exists():
+        return frozenset()
+    return frozenset(_FLAGS.read_text().split("flags", 1)[-1].split("\n", 1)[0].split())
 
 
 def address(array: NDArray[Any] | None) -> int | None:

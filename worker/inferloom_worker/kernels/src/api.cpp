@@ -1,5 +1,6 @@
 // The C face of the kernels, for ctypes. Sizes are checked by the caller, library.py.
 #include "decoder.h"
+#include "encoder.h"
 
 using namespace inferloom;
 
@@ -51,6 +52,12 @@ void il_fill_matrix(Decoder* d, int layer, int which, int first, int count, cons
     }
 }
 
+// Writes rows of a kBF16 matrix; values is [count, cols].
+void il_fill_bf16(Decoder* d, int layer, int which, int first, int count, const uint16_t* values) {
+  const Matrix& m = *matrix(d, layer, which);
+  for (int r = 0; r < count; ++r) put_bf16(m, first + r, values + size_t(r) * m.cols);
+}
+
 void il_forward(Decoder* d, const Step* step, float* logits) { d->forward(*step, logits); }
 
 void il_argmax(Decoder* d, const float* logits, int rows, int stride, int width, int32_t* places) {
@@ -69,6 +76,26 @@ long long il_weight_bytes(Decoder* d) {
     for (const Matrix* m : w.matrices()) add(*m);
   add(d->embedding), add(d->head);
   return total;
+}
+
+Encoder* il_encoder_create(const EncoderShape* shape, int threads) { return new Encoder(*shape, threads); }
+
+void il_encoder_destroy(Encoder* e) { delete e; }
+
+void il_encoder_vector(Encoder* e, int layer, int which, const float* values, long long count) {
+  std::vector<float>* outer[] = {&e->words, &e->places, &e->norm, &e->norm_bias};
+  (layer < 0 ? outer[which] : e->layers[layer].vectors()[which])->assign(values, values + count);
+}
+
+// Sets a bfloat16 matrix; values is [rows, cols].
+void il_encoder_matrix(Encoder* e, int layer, int which, int rows, int cols, const uint16_t* values) {
+  Matrix& m = *e->layers[layer].matrices()[which];
+  m.allocate(kBF16, rows, cols);
+  for (int r = 0; r < rows; ++r) put_bf16(m, r, values + size_t(r) * cols);
+}
+
+void il_encoder_forward(Encoder* e, int texts, const int32_t* tokens, const int32_t* counts, float* out) {
+  e->forward(texts, tokens, counts, out);
 }
 
 }  // extern "C"

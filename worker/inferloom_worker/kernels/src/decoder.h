@@ -108,19 +108,14 @@ class Decoder {
   std::vector<float> norm;
 
  private:
-  // Calls body(begin, end) over chunks of tiles that are large enough to stream and small enough to balance.
   template <class Body>
   void over_tiles(int tiles, Body&& body) {
-    const int chunk = (std::max(1, tiles / (pool_.threads() * 6)) + 3) / 4 * 4;
-    pool_.loop((tiles + chunk - 1) / chunk, [&](int c, int) { body(c * chunk, std::min(tiles, (c + 1) * chunk)); });
+    pool_.chunks(tiles, 4, 6, body);
   }
 
   template <class Body>
   void over_rows(int rows, Body&& body) {
-    const int chunk = std::max(1, rows / (pool_.threads() * 4));
-    pool_.loop((rows + chunk - 1) / chunk, [&](int c, int) {
-      for (int r = c * chunk; r < std::min(rows, (c + 1) * chunk); ++r) body(r);
-    });
+    pool_.rows(rows, body);
   }
 
   void prepare(const Step& step) {
@@ -165,7 +160,7 @@ class Decoder {
   void run_layer(const Step& step, int index) {
     const LayerWeights& w = layers[index];
     const int rows = step.rows, hidden = shape.hidden;
-    normalize_rows(rows, w.input_norm);
+    normalize_rows(rows, w.input_norm, w.q.kind);
     const Matrix* parts[] = {&w.q, &w.k, &w.v};
     over_tiles(w.q.tiles() + w.k.tiles() + w.v.tiles(), [&](int begin, int end) {
       int base = 0;
@@ -181,7 +176,7 @@ class Decoder {
     });
     over_rows(rows, [&](int r) { rotate_and_store(step, index, r); });
     attend_all(step, index);
-    over_rows(rows, [&](int r) { mixed_q_.quantize(r, &mixed_[size_t(r) * shape.heads * shape.head_dim]); });
+    over_rows(rows, [&](int r) { mixed_q_.put_row(w.output.kind, r, &mixed_[size_t(r) * shape.heads * shape.head_dim]); });
     over_tiles(w.output.tiles(), [&](int begin, int end) {
       multiply(w.output, begin, end, mixed_q_, rows, [&](int r, int t, f32x16 out) {
         const f32x16 bias = w.output_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.output_bias[t * kTile]);
@@ -189,7 +184,7 @@ class Decoder {
         _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), _mm512_add_ps(out, bias)));
       });
     });
-    normalize_rows(rows, w.mlp_norm);
+    normalize_rows(rows, w.mlp_norm, w.gate.kind);
     over_tiles(w.gate.tiles(), [&](int begin, int end) {
       multiply(w.gate, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
         // silu(g) = g / (1 + e^-g)
@@ -202,7 +197,7 @@ class Decoder {
         _mm512_storeu_ps(g, _mm512_mul_ps(_mm512_loadu_ps(g), out));
       });
     });
-    over_rows(rows, [&](int r) { gated_q_.quantize(r, &gated_[size_t(r) * shape.intermediate]); });
+    over_rows(rows, [&](int r) { gated_q_.put_row(w.down.kind, r, &gated_[size_t(r) * shape.intermediate]); });
     over_tiles(w.down.tiles(), [&](int begin, int end) {
       multiply(w.down, begin, end, gated_q_, rows, [&](int r, int t, f32x16 out) {
         float* x = &x_[size_t(r) * hidden + t * kTile];
@@ -217,7 +212,7 @@ class Decoder {
     over_rows(step.samples, [&](int s) {
       std::vector<float> y(shape.hidden);
       normalize(&x_[size_t(step.sample_rows[s]) * shape.hidden], norm.data(), shape.hidden, y.data());
-      hidden_q_.quantize(s, y.data());
+      hidden_q_.put_row(out.kind, s, y.data());
     });
     over_tiles(out.tiles(), [&](int begin, int end) {
       multiply(out, begin, end, hidden_q_, step.samples, [&](int s, int t, f32x16 v) {
@@ -226,12 +221,12 @@ class Decoder {
     });
   }
 
-  void normalize_rows(int rows, const std::vector<float>& weight) {
+  void normalize_rows(int rows, const std::vector<float>& weight, Kind kind) {
     over_rows(rows, [&](int r) {
       thread_local std::vector<float> y;
       y.resize(shape.hidden);
       normalize(&x_[size_t(r) * shape.hidden], weight.data(), shape.hidden, y.data());
-      hidden_q_.quantize(r, y.data());
+      hidden_q_.put_row(kind, r, y.data());
     });
   }
 
@@ -310,7 +305,9 @@ class Decoder {
       const auto* h = reinterpret_cast<const uint16_t*>(end);
       const auto* f = reinterpret_cast<const float*>(end);
       for (int k = 0; k < kGroup; ++k) {
-        if (narrow) {
+        if (m.kind == kBF16) {
+          x[k] = bf16_to_f32(reinterpret_cast<const uint16_t*>(at)[(k / 2) * 2 * kTile + lane * 2 + k % 2]);
+        } else if (narrow) {
           const uint8_t both = at[(k % 16 / 4) * 64 + lane * 4 + k % 4];
           const float q = k < 16 ? both & 15 : both >> 4;
           x[k] = m.kind == kQ4 ? q * f16_to_f32(h[lane]) + f16_to_f32(h[kTile + lane]) : q * f[lane] + f[kTile + lane];

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -63,6 +64,22 @@ class Pool {
     ticket_.store(uint64_t(count) << 32, std::memory_order_release);
     drain(0);
     for (unsigned spins = 0; done_.load(std::memory_order_acquire) != count; ++spins) pause(spins);
+  }
+
+  // Calls body(begin, end) over chunks of [0, count), about `per_thread` for each thread, whole multiples of `unit`.
+  template <class Body>
+  void chunks(int count, int unit, int per_thread, Body&& body) {
+    const int wanted = std::max(1, count / (threads_ * per_thread));
+    const int size = (wanted + unit - 1) / unit * unit;
+    loop((count + size - 1) / size, [&](int c, int) { body(c * size, std::min(count, (c + 1) * size)); });
+  }
+
+  // Calls body(row) for every row.
+  template <class Body>
+  void rows(int count, Body&& body) {
+    chunks(count, 1, 4, [&](int begin, int end) {
+      for (int r = begin; r < end; ++r) body(r);
+    });
   }
 
  private:

@@ -19,6 +19,7 @@ struct Activations {
   std::vector<int8_t> q;      // [rows, cols / 32, 2, 32]: each group's high plane, then its low one
   std::vector<float> scale;   // [rows, cols / 32]
   std::vector<float> total;   // [rows, cols / 32]: scale · sum of q
+  std::vector<uint16_t> wide;  // [rows, cols]: bfloat16, for matrices of that kind
 
   void resize(int rows, int c) {
     cols = c;
@@ -26,6 +27,16 @@ struct Activations {
       q.resize(size_t(rows) * c * 2);
       scale.resize(size_t(rows) * (c / kGroup));
       total.resize(size_t(rows) * (c / kGroup));
+      wide.resize(size_t(rows) * c);
+    }
+  }
+
+  // Rounds a row to what a matrix of the kind is multiplied with.
+  void put_row(Kind kind, int row, const float* x) {
+    if (kind == kBF16) {
+      round(row, x);
+    } else {
+      quantize(row, x);
     }
   }
 
@@ -46,6 +57,17 @@ struct Activations {
   }
 
  private:
+  // To nearest, ties to even, as the processor's own conversion.
+  void round(int row, const float* x) {
+    uint16_t* out = wide.data() + size_t(row) * cols;
+    for (int i = 0; i < cols; i += 16) {
+      const i32x16 bits = _mm512_loadu_si512(x + i);
+      const i32x16 odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+      const i32x16 up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
+    }
+  }
+
   static void put(int8_t* out, i32x16 v) {
     const i32x16 high = _mm512_srai_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(64)), 7);
     const i32x16 low = _mm512_sub_epi32(v, _mm512_slli_epi32(high, 7));
@@ -164,11 +186,35 @@ inline void product(const uint8_t* tile, size_t tile_bytes, const Activations& x
     for (int n = 0; n < N; ++n) out[r][n] = sum[r][n];
 }
 
+// The same for bfloat16. Two consecutive inputs are multiplied and added to a lane's sum at a time.
+template <int R, int N>
+__attribute__((target("avx512bf16"))) inline void product_bf16(const uint8_t* tile, size_t tile_bytes,
+                                                               const Activations& x, int first, f32x16 (&out)[R][N]) {
+  const uint16_t* a = x.wide.data() + size_t(first) * x.cols;
+  f32x16 sum[R][N];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) sum[r][n] = _mm512_setzero_ps();
+  for (int c = 0; c < x.cols; c += 2, tile += 64) {
+    i32x16 w[N];
+    for (int n = 0; n < N; ++n) w[n] = _mm512_loadu_si512(tile + n * tile_bytes);
+    for (int r = 0; r < R; ++r) {
+      const i32x16 pair = broadcast4(reinterpret_cast<const int8_t*>(a + size_t(r) * x.cols + c));
+      for (int n = 0; n < N; ++n) sum[r][n] = _mm512_dpbf16_ps(sum[r][n], (__m512bh)w[n], (__m512bh)pair);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) out[r][n] = sum[r][n];
+}
+
 // Calls sink(row, tile, out) for R rows and tiles first_tile … first_tile + N - 1.
 template <Kind K, int R, int N, class Sink>
 inline void product_to(const Matrix& m, int first_tile, const Activations& x, int first_row, Sink&& sink) {
   f32x16 out[R][N];
-  product<K, R, N>(m.tile(first_tile), m.tile_bytes(), x, first_row, out);
+  if constexpr (K == kBF16) {
+    product_bf16<R, N>(m.tile(first_tile), m.tile_bytes(), x, first_row, out);
+  } else {
+    product<K, R, N>(m.tile(first_tile), m.tile_bytes(), x, first_row, out);
+  }
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) sink(first_row + r, first_tile + n, out[r][n]);
 }
@@ -176,6 +222,9 @@ inline void product_to(const Matrix& m, int first_tile, const Activations& x, in
 template <Kind K, int N, class Sink>
 inline void all_rows(const Matrix& m, int tile, const Activations& x, int rows, Sink&& sink) {
   int row = 0;
+  // bfloat16 needs no second plane of sums, which leaves registers for eight rows.
+  if constexpr (K == kBF16)
+    for (; row + 8 <= rows; row += 8) product_to<K, 8, N>(m, tile, x, row, sink);
   for (; row + 4 <= rows; row += 4) product_to<K, 4, N>(m, tile, x, row, sink);
   switch (rows - row) {
     case 1: return product_to<K, 1, N>(m, tile, x, row, sink);
@@ -202,6 +251,7 @@ inline void multiply(const Matrix& m, int begin, int end, const Activations& x, 
     case kQ4F: return multiply<kQ4F>(m, begin, end, x, rows, sink);
     case kQ8: return multiply<kQ8>(m, begin, end, x, rows, sink);
     case kQ8F: return multiply<kQ8F>(m, begin, end, x, rows, sink);
+    case kBF16: return multiply<kBF16>(m, begin, end, x, rows, sink);
   }
 }
 

@@ -22,6 +22,7 @@ enum Kind : int {
   kQ4F = 1,   // 4 bits; float32 scale and offset per group of 32 (GGUF Q4_K)
   kQ8 = 2,    // 8 bits; float16 scale per group of 32 (GGUF Q8_0)
   kQ8F = 3,   // 8 bits; float32 scale per half group of 16 (GGUF Q6_K)
+  kBF16 = 4,  // bfloat16; two consecutive inputs per lane and vector
 };
 
 // Bytes of one group of one tile.
@@ -31,6 +32,7 @@ constexpr size_t group_bytes(Kind kind) {
     case kQ4F: return 256 + 2 * kTile * 4;
     case kQ8: return 512 + kTile * 2;
     case kQ8F: return 512 + 2 * kTile * 4;
+    case kBF16: return kGroup * kTile * 2;
   }
   return 0;
 }
@@ -81,6 +83,22 @@ inline void put_group(const Matrix& m, int row, int group, const int8_t* q, cons
     auto* f = reinterpret_cast<float*>(at);
     f[lane] = scale[0], f[kTile + lane] = scale[1];
   }
+}
+
+// Writes one row of a kBF16 matrix.
+inline void put_bf16(const Matrix& m, int row, const uint16_t* values) {
+  const int lane = row % kTile;
+  for (int c = 0; c < m.cols; ++c) {
+    uint8_t* group = m.data + (row / kTile) * m.tile_bytes() + (c / kGroup) * group_bytes(kBF16);
+    reinterpret_cast<uint16_t*>(group)[(c % kGroup / 2) * 2 * kTile + lane * 2 + c % 2] = values[c];
+  }
+}
+
+inline float bf16_to_f32(uint16_t h) {
+  const uint32_t bits = uint32_t(h) << 16;
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
 }
 
 }  // namespace inferloom

@@ -1,0 +1,51 @@
+"""Inferloom itself, as one side of a comparison."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from pathlib import Path
+
+from peers.process import check, process
+from peers.sides import Place, Running, Side, Wants
+from peers.weights import CHAT_MODEL, EMBEDDING_MODEL, weights
+
+_FREE_PORTS = [part for name in ("", "grpc-", "registry-", "worker-") for part in (f"--{name}port", "0")]
+_START_LIMIT_S = 120.0
+_POLL_S = 0.05
+
+
+def inferloom(format_: str) -> Side:
+    """`inferloom up` with the chat model in a format, with the embedding model, or with `echo` as a proxy."""
+
+    @contextmanager
+    def start(place: Place, wants: Wants) -> Iterator[Running]:
+        if wants.task == "proxy":
+            model, spec = "echo", "echo"
+        elif wants.task == "embed":
+            model = spec = EMBEDDING_MODEL
+        else:
+            model = CHAT_MODEL
+            # The file as it comes needs no tools of a peer.
+            spec = model if format_ == "q4_1" else str(weights(format_, place.cache, place.llama))
+        with mesh(place.logs / "inferloom.log", "--model", f"{model}={spec}") as (report, seconds):
+            yield Running(f"http://{report['rest']}/v1", model, seconds)
+
+    return start
+
+
+@contextmanager
+def mesh(log: Path, *flags: str) -> Iterator[tuple[dict[str, object], float]]:
+    """Run a mesh on free ports; yield what its ready file says, and the seconds from start to ready."""
+    with TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready.json"
+        command = [sys.executable, "-m", "inferloom_cli", "up", *_FREE_PORTS, *flags]
+        command += ["--ready-file", str(ready), "--log-dir", str(Path(folder) / "logs")]
+        with process(command, log, {}, cwd=Path(folder)) as child:  # no settings file of a developer's is read
+            began = time.monotonic()
+            while not ready.exists():
+                check(child, log, began + _START_LIMIT_S)
+                time.sleep(_POLL_S)
+            yield json.loads(ready.read_text()), time.monotonic() - began

@@ -1,0 +1,50 @@
+"""Proxies, in front of an upstream that costs nothing."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from peers.process import free_port, server
+from peers.sides import Place, Running, Wants
+from peers.upstream import MODEL
+
+
+@contextmanager
+def upstream(place: Place, wants: Wants) -> Iterator[Running]:
+    """The upstream alone: what there is to lose."""
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(port)]
+    where = f"127.0.0.1:{port}"
+    with server(command, f"{where}/health", place.logs / "upstream.log", 30) as seconds:
+        yield Running(f"http://{where}/v1", MODEL, seconds)
+
+
+@contextmanager
+def litellm(place: Place, wants: Wants) -> Iterator[Running]:
+    """LiteLLM's proxy, one process."""
+    port = place.port or free_port()
+    with upstream(place, wants) as behind:
+        config = place.logs / "litellm.json"  # JSON is YAML
+        target = {"model": f"openai/{MODEL}", "api_base": behind.url, "api_key": "none"}
+        config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": target}]}))
+        program = Path(place.python("litellm")).with_name("litellm")
+        command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        where = f"127.0.0.1:{port}"
+        ready, log = f"{where}/health/liveliness", place.logs / "litellm.log"
+        with server(command, ready, log, 180, LITELLM_LOCAL_MODEL_COST_MAP="True") as seconds:
+            yield Running(f"http://{where}/v1", MODEL, seconds, behind.url)
+
+
+@contextmanager
+def sglang_router(place: Place, wants: Wants) -> Iterator[Running]:
+    """SGLang's router, which is written in Rust."""
+    port = place.port or free_port()
+    with upstream(place, wants) as behind:
+        command = [place.python("router"), "-m", "sglang_router.launch_router"]
+        command += ["--worker-urls", behind.url.removesuffix("/v1"), "--policy", "round_robin"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port())]
+        where = f"127.0.0.1:{port}"
+        with server(command, f"{where}/v1/models", place.logs / "sglang-router.log", 60) as seconds:
+            yield Running(f"http://{where}/v1", MODEL, seconds, behind.url)

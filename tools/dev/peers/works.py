@@ -1,0 +1,111 @@
+"""The works that the sides do, and what is measured of each."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from inferloom_cli.bench import measure
+from inferloom_cli.benchmark.endpoint import Endpoint
+from inferloom_cli.benchmark.load import Load
+from inferloom_cli.benchmark.summary import Summary
+from peers.sides import Running, Wants
+from peers.stall import stall
+
+Figures = dict[str, float]
+"""Values by the name of their column; in those that end in ``ms`` less is better, in all others more."""
+
+
+class FailedRequestsError(Exception):
+    """Requests failed, so there is nothing to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A load, or several in turn."""
+
+    wants: Wants
+    measure: Callable[[Running, int], Awaitable[Figures]]
+    """Puts it on a server. The number says where prompts begin: no two runs send the same."""
+
+
+async def summarise(running: Running, load: Load) -> Summary:
+    """Put a load on a server, where nothing may fail."""
+    load = replace(load, model=running.model)
+    summary = await measure(Endpoint.parse(running.url), load)
+    if summary.failed:
+        raise FailedRequestsError(f"{summary.failed} requests failed: {summary.first_error}")
+    return summary
+
+
+def _ms(value: float | None) -> float:
+    if value is None:
+        raise FailedRequestsError("no text came")
+    return value
+
+
+async def chat(running: Running, first: int) -> Figures:
+    """Short prompts, 128 tokens, 1 to 64 streams."""
+    figures: Figures = {}
+    for streams in (1, 8, 32, 64):
+        # Above 32 one wave is enough: a second would only make the run longer.
+        load = Load("", clients=streams, requests=max(3, min(2 * streams, 64)), ignore_eos=True)
+        summary = await summarise(running, replace(load, first=first + 1000 * streams))
+        figures[f"tok/s at {streams}"] = summary.tokens_per_s
+        figures[f"TTFT p50 at {streams}, ms"] = _ms(summary.ttft_p50_ms)
+        figures[f"ITL p99 at {streams}, ms"] = _ms(summary.itl_p99_ms)
+    return figures
+
+
+async def prefix(running: Running, first: int) -> Figures:
+    """32 streams that share a system prompt of 1,000 tokens, which an earlier request has sent too."""
+    load = Load("", shared_prefix=1000, ignore_eos=True, first=first)
+    await summarise(running, replace(load, requests=1, tokens=2, first=first + 999))
+    summary = await summarise(running, replace(load, clients=32, requests=64))
+    return {
+        "tok/s": summary.tokens_per_s,
+        "TTFT p50, ms": _ms(summary.ttft_p50_ms),
+        "cached share of prompts": summary.cached_tokens / max(summary.prompt_tokens, 1),
+    }
+
+
+async def prefill(running: Running, first: int) -> Figures:
+    """One prompt of 2,000 tokens at a time, one token of answer."""
+    load = Load("", requests=3, tokens=1, prompt_tokens=2000, first=first)
+    summary = await summarise(running, load)
+    fresh = (summary.prompt_tokens - summary.cached_tokens) / summary.requests
+    seconds = _ms(summary.ttft_p50_ms) / 1e3
+    return {"prompt tok/s": fresh / seconds, "prompt tokens": fresh}
+
+
+async def embed(running: Running, first: int) -> Figures:
+    """Texts of 8 to 64 words: one by one, from 32 clients, and in batches."""
+    figures: Figures = {}
+    for clients, batch, requests in ((1, 1, 100), (32, 1, 400), (4, 32, 24)):
+        load = Load("", api="embeddings", clients=clients, batch=batch, requests=requests, first=first)
+        summary = await summarise(running, load)
+        figures[f"inputs/s, {clients} × {batch}"] = summary.inputs_per_s
+    return figures
+
+
+async def proxy(running: Running, first: int) -> Figures:
+    """Requests of 1 and of 128 tokens from 32 clients; the added TTFT is over the upstream's own, if any."""
+    alone = Load("", requests=200, tokens=1, first=first)
+    ttft = _ms((await summarise(running, alone)).ttft_p50_ms)
+    if running.behind is not None:
+        ttft -= _ms((await summarise(replace(running, url=running.behind), alone)).ttft_p50_ms)
+    short = await summarise(running, replace(alone, clients=32, requests=1500))
+    long = await summarise(running, replace(alone, clients=32, requests=128, tokens=128))
+    return {
+        "req/s, 1 token": short.requests_per_s,
+        "tok/s, 128 tokens": long.tokens_per_s,
+        "added TTFT p50 at 1, ms": ttft,
+    }
+
+
+WORKS = {
+    "chat": Work(Wants(streams=64, context=512), chat),
+    "prefix": Work(Wants(streams=32, context=1536), prefix),
+    "prefill": Work(Wants(streams=1, context=4096), prefill),
+    "stall": Work(Wants(streams=17, context=6144), stall),
+    "embed": Work(Wants("embed", streams=32), embed),
+    "proxy": Work(Wants("proxy", streams=32), proxy),
+}

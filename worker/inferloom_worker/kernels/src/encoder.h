@@ -1,0 +1,228 @@
+// A BERT-shaped text encoder over a batch of texts, packed without padding.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "attention.h"
+#include "pool.h"
+#include "product.h"
+
+namespace inferloom {
+
+struct EncoderShape {
+  int32_t layers, hidden, heads, intermediate, vocab, positions;
+  int32_t pooling;  // 0: mean of a text's rows; 1: its first row; 2: its last row
+  float norm_eps;
+};
+
+struct EncoderLayer {
+  Matrix q, k, v, output, up, down;
+  std::vector<float> qkv_bias, output_bias, norm1, norm1_bias, up_bias, down_bias, norm2, norm2_bias;
+
+  std::array<Matrix*, 6> matrices() { return {&q, &k, &v, &output, &up, &down}; }
+  std::array<std::vector<float>*, 8> vectors() {
+    return {&qkv_bias, &output_bias, &norm1, &norm1_bias, &up_bias, &down_bias, &norm2, &norm2_bias};
+  }
+};
+
+// gelu(x) = x / 2 · (1 + erf(x / √2)); erf after Abramowitz and Stegun, 7.1.26, to 1.5e-7.
+inline f32x16 gelu16(f32x16 x) {
+  const f32x16 one = _mm512_set1_ps(1.0f);
+  const f32x16 z = _mm512_mul_ps(x, _mm512_set1_ps(0.70710678f)), a = _mm512_abs_ps(z);
+  const f32x16 t = _mm512_div_ps(one, _mm512_fmadd_ps(a, _mm512_set1_ps(0.3275911f), one));
+  f32x16 p = _mm512_set1_ps(1.061405429f);
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
+  const f32x16 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(a, a)));
+  f32x16 erf = _mm512_fnmadd_ps(_mm512_mul_ps(p, t), e, one);
+  erf = _mm512_mask_sub_ps(erf, _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LT_OQ), _mm512_setzero_ps(), erf);
+  return _mm512_mul_ps(_mm512_mul_ps(x, _mm512_set1_ps(0.5f)), _mm512_add_ps(one, erf));
+}
+
+class Encoder {
+ public:
+  Encoder(const EncoderShape& shape, int threads) : shape(shape), layers(shape.layers), pool_(threads), scores_(pool_.threads()) {}
+
+  ~Encoder() {
+    for (auto& layer : layers)
+      for (Matrix* m : layer.matrices()) m->release();
+  }
+
+  // Writes one row [hidden] per text. tokens holds the texts one after the other; counts their lengths.
+  void forward(int texts, const int32_t* tokens, const int32_t* counts, float* out) {
+    pool_.begin();
+    prepare(texts, tokens, counts);
+    for (auto& layer : layers) run_layer(layer);
+    pool_.rows(texts, [&](int t) { pool_text(t, out + size_t(t) * shape.hidden); });
+    pool_.end();
+  }
+
+  const EncoderShape shape;
+  std::vector<EncoderLayer> layers;
+  // [vocab, hidden], [positions, hidden] with the token type added, and the norm after them
+  std::vector<float> words, places, norm, norm_bias;
+
+ private:
+  struct Text {
+    int start, count, block;
+  };
+  struct Task {
+    int text, head, first, count;
+  };
+
+  void prepare(int texts, const int32_t* tokens, const int32_t* counts) {
+    const int hidden = shape.hidden, dim = hidden / shape.heads;
+    texts_.clear(), tasks_.clear();
+    int rows = 0, blocks = 0, longest = 0;
+    for (int t = 0; t < texts; ++t) {
+      texts_.push_back({rows, counts[t], blocks});
+      rows += counts[t], blocks += (counts[t] + kBlock - 1) / kBlock, longest = std::max(longest, counts[t]);
+      for (int h = 0; h < shape.heads; ++h)
+        for (int first = 0; first < counts[t]; first += kQueries)
+          tasks_.push_back({t, h, first, std::min(kQueries, counts[t] - first)});
+    }
+    rows_ = rows, stride_ = (longest + kBlock - 1) / kBlock * kBlock;
+    const auto grow = [](auto& v, size_t n) {
+      if (v.size() < n) v.resize(n);
+    };
+    grow(x_, size_t(rows) * hidden), grow(mixed_, size_t(rows) * hidden);
+    grow(qkv_, size_t(rows) * 3 * hidden), grow(wide_, size_t(rows) * shape.intermediate);
+    grow(keys_, size_t(blocks) * kBlock * hidden), grow(values_, size_t(blocks) * kBlock * hidden);
+    grow(text_of_, rows), grow(identity_, blocks);
+    for (int b = 0; b < blocks; ++b) identity_[b] = b;
+    for (auto& s : scores_) grow(s, size_t(kQueries) * stride_);
+    for (int t = 0; t < texts; ++t) std::fill_n(text_of_.begin() + texts_[t].start, counts[t], t);
+    hidden_q_.resize(rows, hidden), mixed_q_.resize(rows, hidden), wide_q_.resize(rows, shape.intermediate);
+    scale_ = 1.0f / std::sqrt(float(dim));
+    pool_.rows(rows, [&](int r) {
+      const float* word = &words[size_t(tokens[r]) * hidden];
+      const float* place = &places[size_t(r - texts_[text_of_[r]].start) * hidden];
+      float* x = &x_[size_t(r) * hidden];
+      for (int i = 0; i < hidden; ++i) x[i] = word[i] + place[i];
+      normalize(x, norm, norm_bias);
+    });
+  }
+
+  void run_layer(EncoderLayer& w) {
+    const int hidden = shape.hidden, rows = rows_;
+    pool_.rows(rows, [&](int r) { hidden_q_.put_row(w.q.kind, r, &x_[size_t(r) * hidden]); });
+    const Matrix* parts[] = {&w.q, &w.k, &w.v};
+    const int tiles = w.q.tiles();
+    pool_.chunks(3 * tiles, 4, 6, [&](int begin, int end) {
+      for (int p = 0; p < 3; ++p) {
+        const int from = std::max(begin - p * tiles, 0), to = std::min(end - p * tiles, tiles);
+        if (from < to) multiply(*parts[p], from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
+          const int at = (p * tiles + t) * kTile;
+          const f32x16 y = _mm512_add_ps(out, _mm512_loadu_ps(&w.qkv_bias[at]));
+          _mm512_storeu_ps(&qkv_[size_t(r) * 3 * hidden + at], p == 0 ? _mm512_mul_ps(y, _mm512_set1_ps(scale_)) : y);
+        });
+      }
+    });
+    attend_all();
+    pool_.rows(rows, [&](int r) { mixed_q_.put_row(w.output.kind, r, &mixed_[size_t(r) * hidden]); });
+    residual(w.output, mixed_q_, w.output_bias);
+    pool_.rows(rows, [&](int r) {
+      normalize(&x_[size_t(r) * hidden], w.norm1, w.norm1_bias);
+      hidden_q_.put_row(w.up.kind, r, &x_[size_t(r) * hidden]);
+    });
+    pool_.chunks(w.up.tiles(), 4, 6, [&](int begin, int end) {
+      multiply(w.up, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
+        const f32x16 y = _mm512_add_ps(out, _mm512_loadu_ps(&w.up_bias[t * kTile]));
+        _mm512_storeu_ps(&wide_[size_t(r) * shape.intermediate + t * kTile], gelu16(y));
+      });
+    });
+    pool_.rows(rows, [&](int r) { wide_q_.put_row(w.down.kind, r, &wide_[size_t(r) * shape.intermediate]); });
+    residual(w.down, wide_q_, w.down_bias);
+    pool_.rows(rows, [&](int r) { normalize(&x_[size_t(r) * hidden], w.norm2, w.norm2_bias); });
+  }
+
+  // x += matrix · activations + bias
+  void residual(const Matrix& m, const Activations& a, const std::vector<float>& bias) {
+    pool_.chunks(m.tiles(), 4, 6, [&](int begin, int end) {
+      multiply(m, begin, end, a, rows_, [&](int r, int t, f32x16 out) {
+        float* x = &x_[size_t(r) * shape.hidden + t * kTile];
+        const f32x16 y = _mm512_add_ps(out, _mm512_loadu_ps(&bias[t * kTile]));
+        _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), y));
+      });
+    });
+  }
+
+  // Every row sees its whole text: the decoder's attention over blocks of this batch's own keys and values.
+  void attend_all() {
+    const int hidden = shape.hidden, heads = shape.heads, dim = hidden / heads;
+    pool_.rows(rows_, [&](int r) {
+      const Text& text = texts_[text_of_[r]];
+      const int place = r - text.start, slot = place % kBlock;
+      const size_t block = size_t(text.block + place / kBlock) * heads * dim * kBlock;
+      const float* key = &qkv_[size_t(r) * 3 * hidden + hidden];
+      const float* value = key + hidden;
+      for (int h = 0; h < heads; ++h) {
+        uint16_t* keys = &keys_[block + size_t(h) * dim * kBlock];
+        uint16_t* values = &values_[block + size_t(h) * dim * kBlock + size_t(slot) * dim];
+        for (int d = 0; d < dim; ++d) keys[d * kBlock + slot] = f32_to_f16(key[h * dim + d]);
+        for (int d = 0; d < dim; d += 16) store_f16(values + d, _mm512_loadu_ps(value + h * dim + d));
+      }
+    });
+    const CacheLayer cache{keys_.data(), values_.data()};
+    pool_.loop(int(tasks_.size()), [&](int i, int thread) {
+      const Task& task = tasks_[i];
+      const Text& text = texts_[task.text];
+      Query queries[kQueries];
+      for (int n = 0; n < task.count; ++n) {
+        const size_t row = text.start + task.first + n;
+        queries[n] = {&qkv_[row * 3 * hidden + task.head * dim], &mixed_[row * hidden + task.head * dim], 0, text.count};
+      }
+      attend(task.count, queries, cache, identity_.data() + text.block, task.head, heads, dim, 0.0f,
+             scores_[thread].data(), stride_);
+    });
+  }
+
+  // x = (x - mean) / deviation · weight + bias
+  void normalize(float* x, const std::vector<float>& weight, const std::vector<float>& bias) const {
+    const int n = shape.hidden;
+    f32x16 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
+    for (int i = 0; i < n; i += 16) sum = _mm512_add_ps(sum, _mm512_loadu_ps(x + i));
+    const f32x16 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / n);
+    for (int i = 0; i < n; i += 16) {
+      const f32x16 d = _mm512_sub_ps(_mm512_loadu_ps(x + i), mean);
+      squares = _mm512_fmadd_ps(d, d, squares);
+    }
+    const f32x16 f = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / n + shape.norm_eps));
+    for (int i = 0; i < n; i += 16) {
+      const f32x16 y = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), f);
+      _mm512_storeu_ps(x + i, _mm512_fmadd_ps(y, _mm512_loadu_ps(&weight[i]), _mm512_loadu_ps(&bias[i])));
+    }
+  }
+
+  void pool_text(int t, float* out) const {
+    const Text& text = texts_[t];
+    const int hidden = shape.hidden;
+    if (shape.pooling != 0) {
+      const int row = shape.pooling == 1 ? text.start : text.start + text.count - 1;
+      std::copy_n(&x_[size_t(row) * hidden], hidden, out);
+      return;
+    }
+    std::fill_n(out, hidden, 0.0f);
+    for (int r = text.start; r < text.start + text.count; ++r)
+      for (int i = 0; i < hidden; ++i) out[i] += x_[size_t(r) * hidden + i];
+    for (int i = 0; i < hidden; ++i) out[i] /= float(text.count);
+  }
+
+  Pool pool_;
+  std::vector<std::vector<float>> scores_;
+  std::vector<Text> texts_;
+  std::vector<Task> tasks_;
+  std::vector<int> text_of_;
+  std::vector<int32_t> identity_;
+  std::vector<float> x_, qkv_, mixed_, wide_;
+  std::vector<uint16_t> keys_, values_;
+  Activations hidden_q_, mixed_q_, wide_q_;
+  int rows_ = 0, stride_ = 0;
+  float scale_ = 1.0f;
+};
+
+}  // namespace inferloom
