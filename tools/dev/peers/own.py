@@ -5,8 +5,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import TemporaryDirectory
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from peers.process import check, process
 from peers.sides import Place, Running, Side, Wants
@@ -43,7 +43,9 @@ def mesh(log: Path, *flags: str) -> Iterator[tuple[dict[str, object], float]]:
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "inferloom_cli", "up", *_FREE_PORTS, *flags]
         command += ["--ready-file", str(ready), "--log-dir", str(Path(folder) / "logs")]
-        with process(command, log, {}, cwd=Path(folder)) as child:  # no settings file of a developer's is read
+        with process(
+            command, log, {}, cwd=Path(folder)
+        ) as child:  # no settings file of a developer's is read
             began = time.monotonic()
             while not ready.exists():
                 check(child, log, began + _START_LIMIT_S)

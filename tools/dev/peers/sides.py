@@ -8,6 +8,13 @@ from pathlib import Path
 from peers.process import free_port, server
 from peers.weights import CHAT_MODEL, EMBEDDING_MODEL, embedder, weights
 
+Figures = dict[str, float]
+"""What one run showed: values by the name of their column."""
+
+
+class FailedRequestsError(Exception):
+    """Requests failed, so there is nothing to compare."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wants:
@@ -98,7 +105,16 @@ def vllm(place: Place, wants: Wants) -> Iterator[Running]:
     folder = embedder() if embeds else weights("bf16", place.cache, place.llama)
     model = EMBEDDING_MODEL if embeds else CHAT_MODEL
     command = [place.python("vllm"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
-    command += ["--served-model-name", model, "--dtype", "bfloat16", "--host", "127.0.0.1", "--port", str(port)]
+    command += [
+        "--served-model-name",
+        model,
+        "--dtype",
+        "bfloat16",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     command += ["--max-num-seqs", str(max(wants.streams, 8))]
     command += ["--runner", "pooling"] if embeds else ["--max-model-len", str(max(wants.context, 2048))]
     threads = {"VLLM_CPU_OMP_THREADS_BIND": "0-1", "OMP_NUM_THREADS": "2", "VLLM_CPU_KVCACHE_SPACE": "2"}

@@ -7,15 +7,8 @@ from inferloom_cli.bench import measure
 from inferloom_cli.benchmark.endpoint import Endpoint
 from inferloom_cli.benchmark.load import Load
 from inferloom_cli.benchmark.summary import Summary
-from peers.sides import Running, Wants
+from peers.sides import FailedRequestsError, Figures, Running, Wants
 from peers.stall import stall
-
-Figures = dict[str, float]
-"""Values by the name of their column; in those that end in ``ms`` less is better, in all others more."""
-
-
-class FailedRequestsError(Exception):
-    """Requests failed, so there is nothing to compare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +33,15 @@ def _ms(value: float | None) -> float:
     if value is None:
         raise FailedRequestsError("no text came")
     return value
+
+
+async def warm_up(running: Running, wants: Wants) -> None:
+    """Let the server make whatever it makes at its first requests; no later prompt is like these."""
+    if wants.task == "embed":
+        await summarise(running, Load("", api="embeddings", clients=4, requests=8, first=-1000))
+    else:
+        clients = min(wants.streams, 32)
+        await summarise(running, Load("", clients=clients, requests=clients, tokens=8, first=-1000))
 
 
 async def chat(running: Running, first: int) -> Figures:
@@ -72,7 +74,7 @@ async def prefill(running: Running, first: int) -> Figures:
     load = Load("", requests=3, tokens=1, prompt_tokens=2000, first=first)
     summary = await summarise(running, load)
     fresh = (summary.prompt_tokens - summary.cached_tokens) / summary.requests
-    seconds = _ms(summary.ttft_p50_ms) / 1e3
+    seconds = _ms(summary.latency_p50_ms) / 1e3  # the one token may have no text
     return {"prompt tok/s": fresh / seconds, "prompt tokens": fresh}
 
 
@@ -88,11 +90,11 @@ async def embed(running: Running, first: int) -> Figures:
 
 async def proxy(running: Running, first: int) -> Figures:
     """Requests of 1 and of 128 tokens from 32 clients; the added TTFT is over the upstream's own, if any."""
-    alone = Load("", requests=200, tokens=1, first=first)
+    alone = Load("", requests=200, tokens=2, first=first)  # the first token of `echo` has no text
     ttft = _ms((await summarise(running, alone)).ttft_p50_ms)
     if running.behind is not None:
         ttft -= _ms((await summarise(replace(running, url=running.behind), alone)).ttft_p50_ms)
-    short = await summarise(running, replace(alone, clients=32, requests=1500))
+    short = await summarise(running, replace(alone, clients=32, requests=1500, tokens=1))
     long = await summarise(running, replace(alone, clients=32, requests=128, tokens=128))
     return {
         "req/s, 1 token": short.requests_per_s,
