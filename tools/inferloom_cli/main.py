@@ -160,6 +160,22 @@ def worker(
             help="Name in the mesh, unique. [default: made from the host and the port]",
         ),
     ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            envvar="INFERLOOM_DTYPE",
+            help="Compute in float32, bfloat16 or float16. [default: auto, quantised files as they are]",
+        ),
+    ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            envvar="INFERLOOM_QUANTIZE",
+            help="Round full-precision models to int8 or int4 when they are loaded.",
+        ),
+    ] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
     ready_file: ReadyFile = None,
@@ -182,6 +198,8 @@ def worker(
         models=tuple(model) if model else None,
         worker_listen=listen,
         worker_id=name,
+        dtype=dtype,
+        quantize=quantize,
         registry=registry,
         log_level=log_level,
     )

@@ -12,7 +12,7 @@ from inferloom_mesh.net import Address, AddressField
 from inferloom_mesh.settings import ServiceSettings
 from inferloom_worker.demo import MODELS
 from inferloom_worker.embed.options import EmbedOptions
-from inferloom_worker.engine.options import Dtype, EngineOptions
+from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
 from inferloom_worker.options import LoadOptions
 from inferloom_worker.sources import parse_model_flag
 
@@ -73,7 +73,11 @@ class WorkerSettings(ServiceSettings):
     """Where models are computed."""
 
     dtype: Dtype = "auto"
-    """Type that generating models are computed in."""
+    """Type that models are computed in. ``auto``: quantised files as they are, in the kernels where those
+    compute the model."""
+
+    quantize: Quantize | None = None
+    """Rounds models that come in full precision to int8 or int4 when they are loaded. Not set: they stay."""
 
     max_running: int = Field(default=64, ge=1, le=4096)
     """Sequences in a model's running batch."""
@@ -110,6 +114,7 @@ class WorkerSettings(ServiceSettings):
         return LoadOptions(
             engine=EngineOptions(
                 dtype=self.dtype,
+                quantize=self.quantize,
                 device=self.device,
                 max_running=self.max_running,
                 max_waiting=self.max_waiting,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from peers.process import check, process
 from peers.sides import Place, Running, Side, Wants
@@ -37,7 +38,7 @@ def inferloom(format_: str) -> Side:
 
 
 @contextmanager
-def mesh(log: Path, *flags: str) -> Iterator[tuple[dict[str, object], float]]:
+def mesh(log: Path, *flags: str) -> Iterator[tuple[dict[str, Any], float]]:
     """Run a mesh on free ports; yield what its ready file says, and the seconds from start to ready."""
     with TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"

@@ -28,7 +28,10 @@ def litellm(place: Place, wants: Wants) -> Iterator[Running]:
     with upstream(place, wants) as behind:
         config = place.logs / "litellm.json"  # JSON is YAML
         target = {"model": f"openai/{MODEL}", "api_base": behind.url, "api_key": "none"}
-        config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": target}]}))
+        # No key: it listens on the loopback interface, and checking one would be work that others do not do.
+        general = {"dangerously_permit_weak_or_unset_master_key": True}
+        models = [{"model_name": MODEL, "litellm_params": target}]
+        config.write_text(json.dumps({"model_list": models, "general_settings": general}))
         program = Path(place.python("litellm")).with_name("litellm")
         command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
         where = f"127.0.0.1:{port}"

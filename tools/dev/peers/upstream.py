@@ -42,7 +42,9 @@ def usage(tokens: int) -> dict[str, int]:
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 FIRST = chunk([{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
-PIECE = chunk([{"index": 0, "delta": {"content": " word"}, "finish_reason": None}])
+PIECES = [
+    chunk([{"index": 0, "delta": {"content": f" word{n}"}, "finish_reason": None}]) for n in range(256)
+]  # not all the same, which some proxies take for a model that has lost its way
 LAST = chunk([{"index": 0, "delta": {}, "finish_reason": "length"}])
 DONE = framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
@@ -85,8 +87,8 @@ class Upstream(asyncio.Protocol):
 
     def _stream(self, tokens: int) -> None:
         self._write(HEAD + FIRST)
-        for _ in range(tokens):
-            self._write(PIECE)
+        for n in range(tokens):
+            self._write(PIECES[n % len(PIECES)])
         self._write(LAST + chunk([], usage=usage(tokens)) + DONE)
 
     def _json(self, value: object, status: bytes = b"200 OK") -> None:

@@ -1,0 +1,1 @@
+"""What `soak` is made of: a mixed load, samples of the mesh, and the judgement on them."""
