@@ -71,6 +71,14 @@ async def test_a_connection_carries_one_request_after_another():
     assert server.connections == 1
 
 
+async def test_each_request_can_have_a_connection_of_its_own():
+    """Without keep-alive."""
+    server = Server(ANSWER, ANSWER, ANSWER)
+    async with listening(server) as endpoint:
+        summary = await measure(endpoint, Load("m", requests=3, keep_alive=False))
+    assert (summary.failed, server.connections) == (0, 3)
+
+
 async def test_a_connection_that_the_server_gave_up_is_opened_again():
     """A server may close a connection between requests, also while the next one is on its way."""
     server = Server(ANSWER, None, ANSWER)

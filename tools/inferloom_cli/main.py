@@ -396,6 +396,7 @@ def bench(
         bool,
         typer.Option("--ignore-eos", help="Ask for exactly --tokens tokens; not every server knows how."),
     ] = False,
+    keep_alive: Annotated[bool, typer.Option(help="Keep connections, or open one for each request.")] = True,
     timeout: Annotated[float, typer.Option(min=1, help="Longest that a request may take, in seconds.")] = 600,
     json_file: Annotated[
         Path | None,
@@ -434,6 +435,7 @@ def bench(
         batch=batch,
         temperature=temperature,
         ignore_eos=ignore_eos,
+        keep_alive=keep_alive,
         timeout=timeout,
     )
     levels = measuring.levels_of(concurrency)

@@ -38,8 +38,12 @@ def inferloom(format_: str) -> Side:
 
 
 @contextmanager
-def mesh(log: Path, *flags: str) -> Iterator[tuple[dict[str, Any], float]]:
-    """Run a mesh on free ports; yield what its ready file says, and the seconds from start to ready."""
+def mesh(log: Path, *flags: str, **settings: str) -> Iterator[tuple[dict[str, Any], float]]:
+    """Run a mesh on free ports, with settings as environment variables.
+
+    Yields:
+        What its ready file says, and the seconds from start to ready.
+    """
     with TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "inferloom_cli", "up", *_FREE_PORTS, *flags]

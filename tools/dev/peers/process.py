@@ -47,7 +47,8 @@ def process(
     command: Sequence[str], log: Path, more: Mapping[str, str], cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process, with a process group of its own, inside the block."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("INFERLOOM_")}
+    ours = [name for name in os.environ if name.startswith("INFERLOOM_") and name != "INFERLOOM_CACHE_DIR"]
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     with log.open("wb") as output:
         child = subprocess.Popen(
             command,

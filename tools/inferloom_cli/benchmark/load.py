@@ -35,6 +35,8 @@ class Load:
     temperature: float = 0.0
     ignore_eos: bool = False
     """Whether to ask for exactly ``tokens`` tokens, which not every server understands."""
+    keep_alive: bool = True
+    """Whether a client keeps its connection from request to request, as the OpenAI SDK does."""
     first: int = 0
     """Number of the first prompt; prompts with the same number are the same text."""
     timeout: float = 600.0

@@ -27,7 +27,7 @@ async def run(endpoint: Endpoint, load: Load) -> tuple[list[Answer], float]:
 
 
 async def _client(endpoint: Endpoint, load: Load, requests: Iterator[bytes], answers: list[Answer]) -> None:
-    caller = Caller(endpoint, load.timeout)
+    caller = Caller(endpoint, load.timeout, keep_alive=load.keep_alive)
     try:
         answers += [await caller.ask(request, streamed=load.api != "embeddings") for request in requests]
     finally:
@@ -35,11 +35,12 @@ async def _client(endpoint: Endpoint, load: Load, requests: Iterator[bytes], ans
 
 
 class Caller:
-    """One client: it keeps its connection from request to request, as the OpenAI SDK does."""
+    """One client, which sends one request at a time."""
 
-    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: float, *, keep_alive: bool = True) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
+        self._keep_alive = keep_alive
         self._connection: Connection | None = None
 
     async def ask(self, request: bytes, *, streamed: bool) -> Answer:
@@ -55,6 +56,8 @@ class Caller:
         except (OSError, HttpError, ValueError) as failure:
             answer.failure = str(failure) or type(failure).__name__
         answer.ended = time.perf_counter()
+        if not self._keep_alive:
+            self.close()
         return answer
 
     async def _exchange(self, request: bytes, on_body: OnBody) -> None:

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "vec.h"
 
@@ -28,6 +29,13 @@ struct Query {
   int limit;
 };
 
+// softcap · tanh(x / softcap), with tanh(y) = 1 - 2 / (e^2y + 1).
+inline f32x16 squash(f32x16 x, float softcap) {
+  const f32x16 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f);
+  const f32x16 e = exp16(_mm512_mul_ps(x, _mm512_set1_ps(2.0f / softcap)));
+  return _mm512_mul_ps(_mm512_set1_ps(softcap), _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(e, one))));
+}
+
 // Attends with N queries of one sequence and one key-value head. scores has room for N · stride floats, stride
 // a multiple of 16 that is at least the longest limit.
 template <int N>
@@ -41,31 +49,37 @@ inline void attend(const Query* queries, const CacheLayer& cache, const int32_t*
   f32x16 most[N];
   for (int n = 0; n < N; ++n) most[n] = _mm512_set1_ps(-INFINITY);
   const i32x16 lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int b = first_block; b <= last_block; ++b) {
-    const uint16_t* keys = cache.keys + blocks[b] * block_size + head_at;
-    f32x16 score[N];
-    for (int n = 0; n < N; ++n) score[n] = _mm512_setzero_ps();
+  // One or two blocks at a time: two share the loads of the queries.
+  const auto score_blocks = [&](int b, auto width) {
+    constexpr int W = decltype(width)::value;
+    f32x16 score[N][W];
+    for (int n = 0; n < N; ++n)
+      for (int w = 0; w < W; ++w) score[n][w] = _mm512_setzero_ps();
+    const uint16_t* keys[W];
+    for (int w = 0; w < W; ++w) keys[w] = cache.keys + blocks[b + w] * block_size + head_at;
     for (int d = 0; d < dim; ++d) {
-      const f32x16 key = load_f16(keys + d * kBlock);
-      for (int n = 0; n < N; ++n) score[n] = _mm512_fmadd_ps(_mm512_set1_ps(queries[n].q[d]), key, score[n]);
-    }
-    if (softcap > 0) {
-      // tanh(x) = 1 - 2 / (e^2x + 1)
-      const f32x16 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f);
+      f32x16 key[W];
+      for (int w = 0; w < W; ++w) key[w] = load_f16(keys[w] + d * kBlock);
       for (int n = 0; n < N; ++n) {
-        const f32x16 e = exp16(_mm512_mul_ps(score[n], _mm512_set1_ps(2.0f / softcap)));
-        score[n] = _mm512_mul_ps(_mm512_set1_ps(softcap), _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(e, one))));
+        const f32x16 q = _mm512_set1_ps(queries[n].q[d]);
+        for (int w = 0; w < W; ++w) score[n][w] = _mm512_fmadd_ps(q, key[w], score[n][w]);
       }
     }
-    const i32x16 place = _mm512_add_epi32(lane, _mm512_set1_epi32(b * kBlock));
-    for (int n = 0; n < N; ++n) {
-      const __mmask16 seen = _mm512_cmplt_epi32_mask(place, _mm512_set1_epi32(queries[n].limit)) &
-                             _mm512_cmpge_epi32_mask(place, _mm512_set1_epi32(queries[n].first));
-      score[n] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), seen, score[n]);
-      most[n] = _mm512_max_ps(most[n], score[n]);
-      _mm512_storeu_ps(scores + n * stride + b * kBlock, score[n]);
+    for (int w = 0; w < W; ++w) {
+      const i32x16 place = _mm512_add_epi32(lane, _mm512_set1_epi32((b + w) * kBlock));
+      for (int n = 0; n < N; ++n) {
+        f32x16 s = softcap > 0 ? squash(score[n][w], softcap) : score[n][w];
+        const __mmask16 seen = _mm512_cmplt_epi32_mask(place, _mm512_set1_epi32(queries[n].limit)) &
+                               _mm512_cmpge_epi32_mask(place, _mm512_set1_epi32(queries[n].first));
+        s = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), seen, s);
+        most[n] = _mm512_max_ps(most[n], s);
+        _mm512_storeu_ps(scores + n * stride + (b + w) * kBlock, s);
+      }
     }
-  }
+  };
+  int next = first_block;
+  for (; next + 1 <= last_block; next += 2) score_blocks(next, std::integral_constant<int, 2>{});
+  if (next <= last_block) score_blocks(next, std::integral_constant<int, 1>{});
 
   float inverse[N];
   for (int n = 0; n < N; ++n) {
