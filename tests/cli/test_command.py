@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -107,11 +106,9 @@ def test_the_bare_distribution_says_how_to_get_the_command_line():
 )
 def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...], service: str, closed: str):
     """One line, at once, with status 1."""
-    began = time.monotonic()
     result = inferloom(*args, closed)
     assert result.stderr == f"inferloom: no {service} at {closed} – start one with `inferloom up`\n"
     assert result.returncode == 1
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ LONG = {
     "max_tokens": 1500,
     "temperature": 1,
 }
-FREED_LIMIT_S = 2.0
+FREED_LIMIT_S = 10.0
 """Far more than one engine step, far less than the answer takes."""
 
 

