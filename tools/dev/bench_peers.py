@@ -20,7 +20,7 @@ from pathlib import Path
 
 from peers.compare import comparison
 from peers.own import inferloom
-from peers.process import DidNotStartError
+from peers.process import DidNotStartError, end_well
 from peers.proxies import litellm, sglang_router, upstream
 from peers.sides import FailedRequestsError, Figures, Place, Running, Side, llama_server, vllm
 from peers.weights import FORMATS
@@ -72,6 +72,7 @@ def main() -> None:
         help="what Inferloom serves (default: the file itself)",
     )
     args = parser.parse_args()
+    end_well()
     work = WORKS[args.work]
     for peer in args.peers:
         if work.wants.task not in TASKS.get(peer, {"chat"}):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 from peers.own import mesh
+from peers.process import end_well
 from peers.weights import CHAT_MODEL, EMBEDDING_MODEL
 from rich.console import Console
 from soaking.sample import Sample, services, take
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    end_well()
 
     async def soak(one: Soak) -> tuple[Sample, Sample, Sample]:
         seconds = args.minutes * 60

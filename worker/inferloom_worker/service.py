@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -45,6 +46,9 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
         SourceError: A model cannot be loaded.
         FencedError, RegistrationRefusedError: The registry will not have this worker.
     """
+    # An engine's thread that comes back from a step wants the interpreter's lock from the event loop, which
+    # by default may keep it for 5 ms: as long as a whole step of one stream.
+    sys.setswitchinterval(0.0005)
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     worker = Worker(settings)

@@ -16,6 +16,11 @@ def less_is_better(column: str) -> bool:
     return column.endswith((", ms", ", s", ", times"))
 
 
+def is_rated(column: str) -> bool:
+    """Whether a column is better one way or the other, and no fact beside it, which stands in parentheses."""
+    return not column.startswith("(")
+
+
 def medians(runs: Sequence[Figures]) -> Figures:
     """The median of each column over the runs of one side."""
     columns = runs[0] if runs else ()
@@ -33,11 +38,16 @@ def comparison(runs: Runs) -> Table:
         made.add_column(f"÷ {side}", justify="right", style="bold")
     middle = {side: medians(of_side) for side, of_side in runs.items()}
     for column in middle[own]:
-        row = [f"{column} {'↓' if less_is_better(column) else '↑'}"]
+        row = [f"{column} {_arrow(column)}"]
         row += [_cell([run[column] for run in of_side if column in run]) for of_side in runs.values()]
-        row += [_ratio(middle[own][column], middle[side].get(column)) for side in others]
+        if is_rated(column):
+            row += [_ratio(middle[own][column], middle[side].get(column)) for side in others]
         made.add_row(*row)
     return made
+
+
+def _arrow(column: str) -> str:
+    return "" if not is_rated(column) else "↓" if less_is_better(column) else "↑"
 
 
 def _ratio(own: float, other: float | None) -> str:

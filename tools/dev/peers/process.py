@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -81,6 +82,11 @@ def check(child: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
     what = "took too long" if child.poll() is None else f"ended with status {child.returncode}"
     raise DidNotStartError(f"{child.args!r} {what}:\n{tail}")  # type: ignore[str-bytes-safe] # a list of text
+
+
+def end_well() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that what it started is stopped."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def free_port() -> int:

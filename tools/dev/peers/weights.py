@@ -34,7 +34,7 @@ def weights(name: str, cache: Path, llama: Path) -> Path:
     else:
         quantise = [str(llama / "llama-quantize"), "--allow-requantize", str(original), str(draft), name]
         environment = os.environ | {"LD_LIBRARY_PATH": str(llama)}
-        subprocess.run(quantise, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(quantise, env=environment, check=True, capture_output=True)
     draft.rename(made)  # so that a run that was cut short leaves nothing that looks whole
     return made
 

@@ -65,7 +65,7 @@ async def prefix(running: Running, first: int) -> Figures:
     return {
         "tok/s": summary.tokens_per_s,
         "TTFT p50, ms": _ms(summary.ttft_p50_ms),
-        "cached share of prompts": summary.cached_tokens / max(summary.prompt_tokens, 1),
+        "(cached share of prompts)": summary.cached_tokens / max(summary.prompt_tokens, 1),
     }
 
 
@@ -75,7 +75,7 @@ async def prefill(running: Running, first: int) -> Figures:
     summary = await summarise(running, load)
     fresh = (summary.prompt_tokens - summary.cached_tokens) / summary.requests
     seconds = _ms(summary.latency_p50_ms) / 1e3  # the one token may have no text
-    return {"prompt tok/s": fresh / seconds, "prompt tokens": fresh}
+    return {"prompt tok/s": fresh / seconds, "(prompt tokens)": fresh}
 
 
 async def embed(running: Running, first: int) -> Figures:

@@ -21,7 +21,7 @@ from inferloom_worker.weights.gguf import read_gguf
 from inferloom_worker.weights.groups import quantize_int4, quantize_int8
 from inferloom_worker.weights.quantized import GgufGroups, QuantizedSource, RoundedGroups
 
-_TOKENS_PER_SEQUENCE = 2048
+_TOKENS_PER_SEQUENCE = 1024
 """State that is provided for each running sequence when memory allows."""
 
 log = logging.getLogger(__name__)

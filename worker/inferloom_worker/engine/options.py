@@ -28,7 +28,7 @@ class EngineOptions:
     context_length: int | None = None
     """Most tokens of one sequence. None: the model's own length."""
     kv_cache_bytes: int | None = None
-    """Memory for sequence state. None: 2048 tokens for each running sequence, within a quarter of the
+    """Memory for sequence state. None: 1024 tokens for each running sequence, within a quarter of the
     memory that is free when the model is loaded, and at least one full context."""
     threads: int | None = None
     """Threads of one engine on the CPU. None: one for each core."""

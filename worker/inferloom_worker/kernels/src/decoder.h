@@ -67,16 +67,13 @@ class Decoder {
 
   // Writes logits [samples, vocab].
   void forward(const Step& step, float* logits) {
-    pool_.begin();
     prepare(step);
     for (int i = 0; i < shape.layers; ++i) run_layer(step, i);
     sample(step, logits);
-    pool_.end();
   }
 
   // The place of each row's largest logit; the first of equals.
   void argmax(const float* logits, int rows, int stride, int width, int32_t* places) {
-    pool_.begin();
     pool_.loop(rows, [&](int r, int) {
       const float* row = logits + size_t(r) * stride;
       f32x16 best = _mm512_set1_ps(-INFINITY);
@@ -89,17 +86,14 @@ class Decoder {
       while (at < width - 1 && row[at] != most) ++at;
       places[r] = at;
     });
-    pool_.end();
   }
 
   // Draws a token for each row; see RowSampler.
   void draw(const float* logits, int rows, int stride, int width, const Filter* filters, int32_t* tokens) {
-    pool_.begin();
     samplers_.resize(pool_.threads());
     pool_.loop(rows, [&](int r, int thread) {
       tokens[r] = samplers_[thread].draw(logits + size_t(r) * stride, width, filters[r]);
     });
-    pool_.end();
   }
 
   const Shape shape;

@@ -54,11 +54,9 @@ class Encoder {
 
   // Writes one row [hidden] per text. tokens holds the texts one after the other; counts their lengths.
   void forward(int texts, const int32_t* tokens, const int32_t* counts, float* out) {
-    pool_.begin();
     prepare(texts, tokens, counts);
     for (auto& layer : layers) run_layer(layer);
     pool_.rows(texts, [&](int t) { pool_text(t, out + size_t(t) * shape.hidden); });
-    pool_.end();
   }
 
   const EncoderShape shape;

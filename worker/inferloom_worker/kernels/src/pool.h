@@ -1,19 +1,21 @@
 // A fixed team of threads that run one loop at a time.
 //
 // A decoder step is a few hundred short loops, so joining and waiting must cost far less than a system call:
-// threads spin, then yield, and sleep only between steps. Iterations are handed out one by one, and a loop
-// ends when its iterations have ended, not when every thread has seen it: a thread that the system took off
-// its core delays only the iteration it was in.
+// threads spin for about as long as an iteration takes. Iterations are handed out one by one, and a loop ends
+// when its iterations have ended, not when every thread has seen it: a thread that the system took off its core
+// delays only the iteration it was in. Who has spun in vain sleeps, which frees a core for that very thread;
+// spinning on would keep it away.
 #pragma once
 
 #include <immintrin.h>
-#include <sched.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <climits>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -27,28 +29,13 @@ class Pool {
   }
 
   ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      closing_.store(true);
-      awake_.store(true);
-    }
-    wake_.notify_all();
+    closing_.store(true);
+    signal_.fetch_add(1);
+    wake(signal_);
     for (auto& thread : team_) thread.join();
   }
 
   int threads() const { return threads_; }
-
-  // Between begin and end the team spins for work; outside it sleeps.
-  void begin() {
-    if (threads_ == 1) return;
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      awake_.store(true);
-    }
-    wake_.notify_all();
-  }
-
-  void end() { awake_.store(false); }
 
   // Calls body(index, thread) for every index in [0, count), and returns when all calls have returned.
   template <class Body>
@@ -60,10 +47,24 @@ class Pool {
     // Whoever draws a ticket of this loop holds up its end, so the body outlives every use.
     body_ = [](const void* b, int index, int thread) { (*static_cast<const std::decay_t<Body>*>(b))(index, thread); };
     context_ = &body;
-    done_.store(0, std::memory_order_relaxed);
-    ticket_.store(uint64_t(count) << 32, std::memory_order_release);
+    done_.store(0);
+    ticket_.store(uint64_t(count) << 32);
+    // A sleeper counts itself before it looks at the ticket for the last time: one of the two sees the other.
+    if (sleepers_.load() > 0) {
+      signal_.fetch_add(1);
+      wake(signal_);
+    }
     drain(0);
-    for (unsigned spins = 0; done_.load(std::memory_order_acquire) != count; ++spins) pause(spins);
+    for (int spins = 0; done_.load() != uint32_t(count);) {
+      if (++spins < kSpins) {
+        _mm_pause();
+        continue;
+      }
+      waiting_.store(true);
+      const uint32_t seen = done_.load();
+      if (seen != uint32_t(count)) sleep(done_, seen);
+      waiting_.store(false);
+    }
   }
 
   // Calls body(begin, end) over chunks of [0, count), about `per_thread` for each thread, whole multiples of `unit`.
@@ -83,37 +84,45 @@ class Pool {
   }
 
  private:
-  static void pause(unsigned spins) {
-    if (spins < 2000) {
-      _mm_pause();
-    } else {
-      sched_yield();
-    }
+  static constexpr int kSpins = 3000;  // some tens of microseconds
+
+  static void sleep(std::atomic<uint32_t>& word, uint32_t while_it_is) {
+    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, nullptr, nullptr, 0);
+  }
+
+  static void wake(std::atomic<uint32_t>& word) {
+    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  }
+
+  bool has_work() const {
+    const uint64_t ticket = ticket_.load();
+    return uint32_t(ticket) < ticket >> 32;
   }
 
   // Runs iterations of the present loop until none is left; whether there was any.
   bool drain(int thread) {
-    bool any = false;
-    for (;;) {
-      const uint64_t seen = ticket_.load(std::memory_order_acquire);
-      if (uint32_t(seen) >= seen >> 32) return any;
-      const uint64_t mine = ticket_.fetch_add(1, std::memory_order_acq_rel);
+    for (bool any = false;; any = true) {
+      if (!has_work()) return any;
+      const uint64_t mine = ticket_.fetch_add(1);
       if (uint32_t(mine) >= mine >> 32) return any;
       body_(context_, int(uint32_t(mine)), thread);
-      done_.fetch_add(1, std::memory_order_release);
-      any = true;
+      done_.fetch_add(1);
+      if (waiting_.load()) wake(done_);
     }
   }
 
   void work(int thread) {
-    for (unsigned spins = 0;; ++spins) {
+    for (int spins = 0; !closing_.load(); ++spins) {
       if (drain(thread)) spins = 0;
-      if (closing_.load(std::memory_order_relaxed)) return;
-      if (!awake_.load(std::memory_order_relaxed)) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [this] { return awake_.load(); });
+      if (spins < kSpins) {
+        _mm_pause();
+        continue;
       }
-      pause(spins);
+      sleepers_.fetch_add(1);
+      const uint32_t seen = signal_.load();
+      if (!has_work() && !closing_.load()) sleep(signal_, seen);
+      sleepers_.fetch_sub(1);
+      spins = 0;
     }
   }
 
@@ -122,11 +131,11 @@ class Pool {
   void (*body_)(const void*, int, int) = nullptr;
   const void* context_ = nullptr;
   alignas(64) std::atomic<uint64_t> ticket_{0};  // iterations in the upper half, the next one in the lower
-  alignas(64) std::atomic<int> done_{0};
-  alignas(64) std::atomic<bool> awake_{false};
+  alignas(64) std::atomic<uint32_t> done_{0};
+  std::atomic<bool> waiting_{false};
+  alignas(64) std::atomic<uint32_t> signal_{0};
+  std::atomic<int> sleepers_{0};
   std::atomic<bool> closing_{false};
-  std::mutex mutex_;
-  std::condition_variable wake_;
 };
 
 }  // namespace inferloom
