@@ -55,7 +55,7 @@ class Stream:
             raise verdict.error from failure
         if event is not grpc.aio.EOF:
             self._completed = event.HasField("completed")
-            return event  # type: ignore[no-any-return]
+            return event  # type: ignore[no-any-return] # grpc's stub says Any
         if not self._completed:
             raise worker_lost()
         return None

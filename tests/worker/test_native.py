@@ -166,7 +166,7 @@ def test_a_row_is_the_same_bit_for_bit_however_it_is_batched(tmp_path: Path) -> 
 
 @needs_kernels
 def test_memory_that_was_used_before_does_not_show(tmp_path: Path) -> None:
-    """Blocks full of infinities from an earlier owner do not reach a new sequence."""
+    """An earlier owner's state in the same blocks does not reach a new sequence."""
     native, _ = both(tmp_path, quantize_int8, "llama")
     clean = native.forward(batch(tokens(20), 0, [1, 2]))
     native.forward(batch(tokens(64), 0, [3, 4, 5, 6]))

@@ -13,6 +13,7 @@ from inferloom_worker.engine.blocks import BLOCK_TOKENS
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import EndReason, Phase, ProgressEvent, TokensEvent
 from inferloom_worker.engine.sampler import TorchChooser
+from inferloom_worker.engine.scheduler import Scheduler
 from inferloom_worker.engine.torch_engine import TorchEngine
 from tests.worker.engines import generate, request
 
@@ -199,6 +200,19 @@ async def test_a_failing_step_ends_its_own_requests_only(engine: TorchEngine, mo
     model.fail = False
     model.run_freely()
     assert await generate(engine, request([10], 2)) == [[11, 12]]
+
+
+async def test_sequences_that_can_never_run_fail_instead_of_waiting(
+    engine: TorchEngine, model: CountingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should the scheduler find nothing to do while somebody waits, the caller hears of it."""
+    monkeypatch.setattr(Scheduler, "schedule", lambda *_: [])
+    with pytest.raises(InferloomError) as failure:
+        await anext(engine.submit(request([10], 1)).events())
+    assert failure.value.reason is Reason.SERVER_ERROR
+    monkeypatch.undo()
+    model.run_freely()
+    assert await generate(engine, request([10], 1)) == [[11]]
 
 
 async def test_closing_ends_every_request(model: CountingModel) -> None:

@@ -94,7 +94,6 @@ def library() -> Any | None:
         "il_encoder_vector": (None, (pointer, integer, integer, pointer, c.c_longlong)),
         "il_encoder_matrix": (None, (pointer, integer, integer, integer, integer, pointer)),
         "il_encoder_forward": (None, (pointer, integer, pointer, pointer, pointer)),
-        "il_fill_bf16": (None, (pointer, integer, integer, integer, integer, pointer)),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(loaded, name)

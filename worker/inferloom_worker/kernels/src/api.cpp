@@ -52,12 +52,6 @@ void il_fill_matrix(Decoder* d, int layer, int which, int first, int count, cons
     }
 }
 
-// Writes rows of a kBF16 matrix; values is [count, cols].
-void il_fill_bf16(Decoder* d, int layer, int which, int first, int count, const uint16_t* values) {
-  const Matrix& m = *matrix(d, layer, which);
-  for (int r = 0; r < count; ++r) put_bf16(m, first + r, values + size_t(r) * m.cols);
-}
-
 void il_forward(Decoder* d, const Step* step, float* logits) { d->forward(*step, logits); }
 
 void il_argmax(Decoder* d, const float* logits, int rows, int stride, int width, int32_t* places) {

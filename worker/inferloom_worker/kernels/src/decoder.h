@@ -299,9 +299,7 @@ class Decoder {
       const auto* h = reinterpret_cast<const uint16_t*>(end);
       const auto* f = reinterpret_cast<const float*>(end);
       for (int k = 0; k < kGroup; ++k) {
-        if (m.kind == kBF16) {
-          x[k] = bf16_to_f32(reinterpret_cast<const uint16_t*>(at)[(k / 2) * 2 * kTile + lane * 2 + k % 2]);
-        } else if (narrow) {
+        if (narrow) {
           const uint8_t both = at[(k % 16 / 4) * 64 + lane * 4 + k % 4];
           const float q = k < 16 ? both & 15 : both >> 4;
           x[k] = m.kind == kQ4 ? q * f16_to_f32(h[lane]) + f16_to_f32(h[kTile + lane]) : q * f[lane] + f[kTile + lane];

@@ -94,11 +94,4 @@ inline void put_bf16(const Matrix& m, int row, const uint16_t* values) {
   }
 }
 
-inline float bf16_to_f32(uint16_t h) {
-  const uint32_t bits = uint32_t(h) << 16;
-  float f;
-  std::memcpy(&f, &bits, 4);
-  return f;
-}
-
 }  // namespace inferloom
