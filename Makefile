@@ -6,7 +6,8 @@ READY := .venv/.ready
 
 .PHONY: install up test check protos bench
 install: $(READY)
-$(READY): pyproject.toml constraints.txt
+# The kernels are compiled by the installation, so a change of theirs is one too.
+$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard worker/inferloom_worker/kernels/build.py worker/inferloom_worker/kernels/src/*)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Inferloom needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@echo "Installing pinned dependencies into .venv (once; a minute or two, most of it PyTorch)"
 	$(PYTHON) -m venv .venv

@@ -10,17 +10,18 @@ KERNELS = Path(__file__).parent / "worker/inferloom_worker/kernels"
 
 
 class KernelBuildHook(BuildHookInterface):
-    """Puts the library into wheels, tagged for this platform, and beside the sources of editable installs."""
+    """Puts the libraries into wheels, tagged for this platform, and beside an editable install's sources."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build; without a compiler or the instructions, the distribution is pure Python."""
+        """Build; without a compiler for x86-64, the distribution is pure Python."""
         builder = runpy.run_path(str(KERNELS / "build.py"))
         try:
             builder["build"]()
         except builder["BuildError"] as failure:
-            self.app.display_info(f"no kernel library: {failure}")
+            self.app.display_info(f"no kernel libraries: {failure}")
             return
-        library = builder["LIBRARY"]
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["force_include"][str(library)] = f"inferloom_worker/kernels/{library.name}"
+        for variant in builder["VARIANTS"]:
+            library = builder["library_path"](variant)
+            build_data["force_include"][str(library)] = f"inferloom_worker/kernels/{library.name}"

@@ -18,13 +18,22 @@ from inferloom_worker.models.config import DecoderConfig, from_transformers
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel
 from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint
 from inferloom_worker.weights.gguf import GgufTensor
-from inferloom_worker.weights.groups import Groups, Kind, can_read, quantize_int4, quantize_int8, read_groups
-from inferloom_worker.weights.quantized import RoundedGroups
+from inferloom_worker.weights.groups import (
+    Groups,
+    Kind,
+    can_read,
+    quantize_int4,
+    quantize_int8,
+    quantize_int12,
+    read_groups,
+)
+from inferloom_worker.weights.sources import Matrix, RoundedSource
 
 CPU = torch.device("cpu")
-Rounding = Callable[[NDArray[np.float32]], Groups]
+Rounding = Callable[[NDArray[np.float32]], Matrix]
 
 needs_kernels = pytest.mark.skipif(library() is None, reason="this machine runs on torch alone")
 
@@ -34,18 +43,29 @@ def wide_scales(rounding: Rounding, kind: Kind) -> Rounding:
 
     def run(weights: NDArray[np.float32]) -> Groups:
         groups = rounding(weights)
+        assert isinstance(groups, Groups)
         scales = groups.scales.repeat(2, axis=1) if kind is Kind.Q8F else groups.scales
         return Groups(kind, groups.q, scales, groups.offsets)
 
     return run
 
 
-ROUNDINGS: dict[str, Rounding] = {
+ALL_ROUNDINGS: dict[str, Rounding] = {
     "Q4": quantize_int4,
     "Q4F": wide_scales(quantize_int4, Kind.Q4F),
     "Q8": quantize_int8,
     "Q8F": wide_scales(quantize_int8, Kind.Q8F),
+    "BF16": round_bfloat16,
+    "Q12": quantize_int12,
 }
+
+
+ROUNDINGS = {
+    name: rounding
+    for name, rounding in ALL_ROUNDINGS.items()
+    if library() is None or library().il_holds(Kind[name])
+}
+"""Those that this machine's library computes."""
 
 
 class Rounded:
@@ -107,7 +127,7 @@ def both(
 ) -> tuple[CausalModel, CausalModel]:
     """The same rounded model in the kernels and in eager float32."""
     shape, checkpoint = make(folder, model_type, **fields)
-    native = NativeModel(shape, RoundedGroups(checkpoint, rounding), threads=2)
+    native = NativeModel(shape, RoundedSource(checkpoint, rounding), dtype=torch.int8, threads=2)
     eager = LlamaModel(shape, Rounded(checkpoint, rounding), torch.float32, CPU)
     native.allocate(40)
     eager.allocate(40)
@@ -145,9 +165,10 @@ def test_every_feature_of_the_family(model_type: str, fields: dict[str, object],
 
 
 @needs_kernels
-def test_a_row_is_the_same_bit_for_bit_however_it_is_batched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounding", ROUNDINGS.values(), ids=ROUNDINGS)
+def test_a_row_is_the_same_bit_for_bit_however_it_is_batched(rounding: Rounding, tmp_path: Path) -> None:
     """Whole, in chunks, token by token and beside other sequences, a prompt gives identical logits."""
-    native, _ = both(tmp_path, quantize_int4, "llama")
+    native, _ = both(tmp_path, rounding, "llama")
     prompt = tokens(45)
     whole = native.forward(batch(prompt, 0, [0, 1, 2]))
     for cut in (1, 8, 30):

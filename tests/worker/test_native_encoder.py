@@ -13,11 +13,9 @@ from transformers import BertConfig, BertModel
 from inferloom_worker.embed.model import SentenceModel
 from inferloom_worker.embed.native import NativeEncoder
 from inferloom_worker.embed.options import EmbedOptions
-from inferloom_worker.kernels.library import computes_bfloat16, library
+from inferloom_worker.kernels.library import library
 
-pytestmark = pytest.mark.skipif(
-    library() is None or not computes_bfloat16(), reason="this machine runs encoders on torch alone"
-)
+pytestmark = pytest.mark.skipif(library() is None, reason="this machine runs on torch alone")
 
 POOLING: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": lambda rows: rows.mean(0),
@@ -67,7 +65,7 @@ def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float3
 
 @pytest.mark.parametrize("pooling", POOLING)
 def test_vectors_are_transformers_own(pooling: str, model: BertModel, texts: list[list[int]]) -> None:
-    """Every kind of pooling gives transformers' rows, to bfloat16's rounding."""
+    """Every kind of pooling gives transformers' rows, to the rounding of weights."""
     with torch.inference_mode():
         hidden = [model(torch.tensor([text])).last_hidden_state[0] for text in texts]
     expected = np.stack([POOLING[pooling](rows).numpy() for rows in hidden])
@@ -88,7 +86,8 @@ def test_the_demo_model_is_close_to_float32(minilm_folder: Path) -> None:
     """All-MiniLM-L6-v2 in the kernels is within 0.9999 of sentence-transformers in float32."""
     exact = SentenceModel(minilm_folder, EmbedOptions(dtype="float32"))
     native = SentenceModel(minilm_folder, EmbedOptions())
-    assert (exact.info.dtype, native.info.dtype) == ("float32", "bfloat16")
+    assert exact.info.dtype == "float32"
+    assert native.info.dtype == "bfloat16"
     words = ["a", "The capital of France is Paris.", "naïve café 東京 🙂", "12 + 30 = 42", "word " * 200]
     ids = [exact.tokenize(text) for text in words]
     assert cosines(native.encode(ids), exact.encode(ids)).min() > 0.9999

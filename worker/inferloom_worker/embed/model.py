@@ -61,7 +61,7 @@ class SentenceModel:
             vocab_size=int(getattr(first.config, "vocab_size", self.tokenizer.vocab_size)),
             normalizes=normalizes,
             shortens=_is_matryoshka(path),
-            dtype="float32" if self._native is None else "bfloat16",
+            dtype="float32" if self._native is None else self._native.dtype,
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             batch_size=options.batch_size,
         )

@@ -16,10 +16,11 @@ from inferloom_worker.models.general import GeneralModel
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel, can_compute
 from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import read_gguf
 from inferloom_worker.weights.groups import quantize_int4, quantize_int8
-from inferloom_worker.weights.quantized import GgufGroups, QuantizedSource, RoundedGroups
+from inferloom_worker.weights.sources import GgufSource, KernelSource, RoundedSource
 
 _TOKENS_PER_SEQUENCE = 1024
 """State that is provided for each running sequence when memory allows."""
@@ -43,22 +44,28 @@ def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
 
 
 def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
-    """Load quantised weights into the kernels, if they compute this model on this machine."""
-    if options.dtype != "auto" or pick_device(options.device).type != "cpu":
+    """Load weights into the kernels, if they compute this model on this machine."""
+    if options.dtype not in ("auto", "bfloat16") or pick_device(options.device).type != "cpu":
         return None
-    source: QuantizedSource
+    source: KernelSource
+    dtype = torch.int8
     if path.suffix == ".gguf":
         file = read_gguf(path)
-        shape, source = from_gguf(file), GgufGroups(file)
-        readable = source.readable()
+        shape = from_gguf(file)
+        if options.dtype == "auto" and GgufSource(file).readable():
+            source = GgufSource(file)
+        else:
+            source, dtype = RoundedSource(GgufCheckpoint(file), round_bfloat16), torch.bfloat16
     else:
         shape = from_transformers(AutoConfig.from_pretrained(path, trust_remote_code=False))
-        readable = options.quantize is not None
-        rounding = quantize_int4 if options.quantize == "int4" else quantize_int8
-        source = RoundedGroups(FolderCheckpoint(path), rounding)
-    if shape is None or not readable or not can_compute(shape):
+        checkpoint = FolderCheckpoint(path)
+        if options.quantize is None:
+            source, dtype = RoundedSource(checkpoint, round_bfloat16), torch.bfloat16
+        else:
+            source = RoundedSource(checkpoint, quantize_int4 if options.quantize == "int4" else quantize_int8)
+    if shape is None or not can_compute(shape):
         return None
-    return NativeModel(shape, source, threads(options))
+    return NativeModel(shape, source, dtype=dtype, threads=threads(options))
 
 
 def threads(options: EngineOptions) -> int:

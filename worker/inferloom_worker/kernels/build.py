@@ -1,4 +1,4 @@
-"""Building the kernel library.
+"""Building the kernel libraries, one for each kind of processor that they are written for.
 
 Usage: python -m inferloom_worker.kernels.build
 """
@@ -10,23 +10,35 @@ import sys
 import tempfile
 from pathlib import Path
 
-SOURCES = Path(__file__).parent / "src"
-LIBRARY = Path(__file__).parent / "_kernels.so"
-EXTENSIONS = ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
-"""What the library's instructions need of a processor, by the compiler's names. They are named one by one, so
-that a library that was built elsewhere says exactly what it needs."""
+FOLDER = Path(__file__).parent
+SOURCES = FOLDER / "src"
+
+_AVX2 = ("avx2", "fma", "f16c", "bmi2")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "avx512": (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"),
+    "avx2": _AVX2,
+}
+"""The libraries, the fastest first, and what their instructions need of a processor, by the compiler's names.
+They are named one by one, so that a library that was built elsewhere says exactly what it needs."""
+
 FLAGS = (
-    *("-O3", "-mtune=native", "-std=c++17", "-fPIC", "-shared", "-ffp-contract=off", "-pthread"),
-    *(f"-m{extension}" for extension in EXTENSIONS),
+    *("-O3", "-mtune=native", "-std=c++17", "-fPIC", "-shared", "-pthread"),
+    "-ffp-contract=off",
+    "-fno-tree-reassoc",  # sums put in another order need more registers than there are
 )
 
 
 class BuildError(RuntimeError):
-    """The library cannot be built here; the message says why."""
+    """The libraries cannot be built here; the message says why."""
 
 
-def build(library: Path = LIBRARY) -> None:
-    """Compile the kernels into ``library``, replacing it at once and only on success.
+def library_path(variant: str) -> Path:
+    """Where the library of a variant is, if it was built."""
+    return FOLDER / f"_kernels_{variant}.so"
+
+
+def build() -> None:
+    """Compile the kernels for every variant, replacing each library at once and only on success.
 
     Raises:
         BuildError: There is no C++ compiler, or not one for x86-64, or compiling failed.
@@ -34,14 +46,25 @@ def build(library: Path = LIBRARY) -> None:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise BuildError("there is no C++ compiler")
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        output = Path(folder) / library.name
-        command = [compiler, *FLAGS, "-o", str(output), str(SOURCES / "api.cpp")]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            reason = result.stderr.strip().splitlines()
-            raise BuildError(reason[0] if reason else f"{compiler} failed")
-        output.replace(library)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        commands = {
+            variant: [
+                *(compiler, *FLAGS, *(f"-m{extension}" for extension in extensions)),
+                *("-o", str(Path(folder) / variant), str(SOURCES / "api.cpp")),
+            ]
+            for variant, extensions in VARIANTS.items()
+        }
+        running = {
+            variant: subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            for variant, command in commands.items()
+        }
+        errors = {variant: process.communicate()[1] for variant, process in running.items()}
+        for variant, process in running.items():
+            if process.returncode:
+                reason = errors[variant].strip().splitlines()
+                raise BuildError(reason[0] if reason else f"{compiler} failed")
+        for variant in VARIANTS:
+            (Path(folder) / variant).replace(library_path(variant))
 
 
 def main() -> None:
@@ -49,9 +72,9 @@ def main() -> None:
     try:
         build()
     except BuildError as failure:
-        print(f"no kernel library ({failure}); models will run on torch alone", file=sys.stderr)
+        print(f"no kernel libraries ({failure}); models will run on torch alone", file=sys.stderr)
     else:
-        print(f"built {LIBRARY.name}")
+        print(f"built {', '.join(library_path(variant).name for variant in VARIANTS)}")
 
 
 if __name__ == "__main__":

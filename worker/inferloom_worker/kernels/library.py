@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferloom_worker.kernels.build import EXTENSIONS, LIBRARY
+from inferloom_worker.kernels.build import VARIANTS, library_path
 
 _FLAGS = Path("/proc/cpuinfo")
-_NEEDED = frozenset(name.replace("avx512vnni", "avx512_vnni") for name in EXTENSIONS)
+_LINUX_NAMES = {"avx512vnni": "avx512_vnni"}
+"""What Linux calls an extension, where it is not what compilers call it."""
 
 
 class Shape(c.Structure):
@@ -73,18 +74,27 @@ class Step(c.Structure):
 
 @cache
 def library() -> Any | None:
-    """The loaded library, or None where it was not built or this processor cannot run it."""
-    if not LIBRARY.exists() or not _NEEDED.issubset(_processor()):
-        return None
-    loaded = c.CDLL(str(LIBRARY))
+    """The fastest library that this processor can run, or None where there is none or it was not built."""
+    found = next((variant for variant in VARIANTS if _can_run(variant)), None)
+    return None if found is None else load(library_path(found))
+
+
+def load(path: Path) -> Any:
+    """Load a library and declare its functions."""
+    loaded = c.CDLL(str(path))
     pointer, integer = c.c_void_p, c.c_int
     signatures: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "il_create": (pointer, (c.POINTER(Shape), pointer, integer)),
         "il_destroy": (None, (pointer,)),
         "il_allocate": (integer, (pointer, integer)),
         "il_set_vector": (None, (pointer, integer, integer, pointer, integer)),
-        "il_make_matrix": (None, (pointer, integer, integer, integer, integer, integer)),
-        "il_fill_matrix": (None, (pointer, integer, integer, integer, integer, pointer, pointer, pointer)),
+        "il_decoder_matrix": (pointer, (pointer, integer, integer)),
+        "il_encoder_matrix": (pointer, (pointer, integer, integer)),
+        "il_make_matrix": (None, (pointer, integer, integer, integer)),
+        "il_fill_groups": (None, (pointer, integer, integer, pointer, pointer, pointer)),
+        "il_fill_q12": (None, (pointer, integer, integer, pointer, pointer)),
+        "il_holds": (integer, (integer,)),
+        "il_fill_bf16": (None, (pointer, integer, integer, pointer)),
         "il_forward": (None, (pointer, c.POINTER(Step), pointer)),
         "il_argmax": (None, (pointer, pointer, integer, integer, integer, pointer)),
         "il_draw": (None, (pointer, pointer, integer, integer, integer, pointer, pointer)),
@@ -92,7 +102,6 @@ def library() -> Any | None:
         "il_encoder_create": (pointer, (c.POINTER(EncoderShape), integer)),
         "il_encoder_destroy": (None, (pointer,)),
         "il_encoder_vector": (None, (pointer, integer, integer, pointer, c.c_longlong)),
-        "il_encoder_matrix": (None, (pointer, integer, integer, integer, integer, pointer)),
         "il_encoder_forward": (None, (pointer, integer, pointer, pointer, pointer)),
     }
     for name, (result, arguments) in signatures.items():
@@ -101,9 +110,9 @@ def library() -> Any | None:
     return loaded
 
 
-def computes_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16, which only matrices of that kind need."""
-    return "avx512_bf16" in _processor()
+def _can_run(variant: str) -> bool:
+    needed = {_LINUX_NAMES.get(name, name) for name in VARIANTS[variant]}
+    return library_path(variant).exists() and needed <= _processor()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Llama-shaped decoders with quantised weights, computed by the kernel library."""
+"""Llama-shaped decoders computed by the kernel library."""
 
 import ctypes
 import math
@@ -13,11 +13,11 @@ from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.engine.sampler import Chooser
 from inferloom_worker.kernels.library import FILTER, Shape, Step, address, int32, library
+from inferloom_worker.kernels.matrix import TILE, padded, put_matrix
 from inferloom_worker.models.config import DecoderConfig
-from inferloom_worker.weights.groups import GROUP, Groups
-from inferloom_worker.weights.quantized import QuantizedSource
+from inferloom_worker.weights.groups import GROUP
+from inferloom_worker.weights.sources import KernelSource, Matrix
 
-_TILE = 16
 _MATRICES = ("q", "k", "v", "output", "gate", "up", "down")
 _VECTORS = ("input_norm", "mlp_norm", "qkv_bias", "output_bias", "q_norm", "k_norm")
 
@@ -28,28 +28,36 @@ def can_compute(config: DecoderConfig) -> bool:
     return (
         library() is not None
         and all(width % GROUP == 0 for width in widths)
-        and config.head_dim % _TILE == 0
-        and config.kv_heads * config.head_dim % _TILE == 0
+        and config.head_dim % TILE == 0
+        and config.kv_heads * config.head_dim % TILE == 0
     )
 
 
 class NativeModel:
     """A :class:`~inferloom_worker.models.protocol.CausalModel` in the kernel library.
 
-    Weights keep the file's quantisation; activations are rounded to 8 bits per 32 before each product, as
-    llama.cpp does; everything else is float32, and the cache float16.
+    Weights stay as the source has them. Before a product with quantised ones, activations are rounded to
+    15 bits per 32; everything else is float32, and the cache float16.
+
+    Args:
+        config: The decoder's shape, which :func:`can_compute` allows.
+        source: The weights.
+        dtype: What the weights are, for reports: int8 for quantised ones.
+        threads: Threads of one step.
     """
 
-    dtype = torch.int8
     device = torch.device("cpu")
 
-    def __init__(self, config: DecoderConfig, source: QuantizedSource, threads: int) -> None:
+    def __init__(
+        self, config: DecoderConfig, source: KernelSource, *, dtype: torch.dtype, threads: int
+    ) -> None:
         loaded = library()
         assert loaded is not None
         self.config = config
+        self.dtype = dtype
         self.vocab_size = config.vocab_size
         self.context_length = config.context_length
-        self._padded = -(-config.vocab_size // _TILE) * _TILE
+        self._padded = padded(config.vocab_size)
         self._library = loaded
         shape = Shape(
             layers=config.layers,
@@ -132,7 +140,7 @@ class NativeModel:
         drawn: list[int] = tokens.tolist()
         return drawn
 
-    def _fill(self, source: QuantizedSource) -> None:
+    def _fill(self, source: KernelSource) -> None:
         self._matrix(-1, 0, source.matrix("model.embed_tokens.weight"))
         if source.has("lm_head.weight"):
             self._matrix(-1, 1, source.matrix("lm_head.weight"))
@@ -160,25 +168,8 @@ class NativeModel:
             for name, values in vectors.items():
                 self._vector(layer, _VECTORS.index(name), values)
 
-    def _matrix(self, layer: int, which: int, groups: Groups) -> None:
-        """Hand over a matrix, padded with rows of zeros to whole tiles."""
-        rows, columns = groups.q.shape
-        padded = -(-rows // _TILE) * _TILE
-        self._library.il_make_matrix(self._decoder, layer, which, groups.kind.value, padded, columns)
-        self._rows(layer, which, 0, groups)
-        if padded > rows:
-            nothing = groups.rows(np.zeros(padded - rows, np.int64))
-            for array in (nothing.q, nothing.scales, nothing.offsets):
-                if array is not None:
-                    array[:] = 0
-            self._rows(layer, which, rows, nothing)
-
-    def _rows(self, layer: int, which: int, first: int, part: Groups) -> None:
-        q, scales = np.ascontiguousarray(part.q), np.ascontiguousarray(part.scales)
-        offsets = None if part.offsets is None else np.ascontiguousarray(part.offsets)
-        self._library.il_fill_matrix(
-            self._decoder, layer, which, first, len(q), address(q), address(scales), address(offsets)
-        )
+    def _matrix(self, layer: int, which: int, matrix: Matrix) -> None:
+        put_matrix(self._library, self._library.il_decoder_matrix(self._decoder, layer, which), matrix)
 
     def _vector(self, layer: int, which: int, values: NDArray[np.float32] | None) -> None:
         if values is not None:

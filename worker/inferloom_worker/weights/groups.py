@@ -6,6 +6,7 @@ the file's own numbers. Layouts: the type definitions in ggml (``block_q4_0`` an
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from gguf import GGMLQuantizationType as Type
@@ -27,20 +28,31 @@ class Kind(IntEnum):
     """8 bits, float16 scale per 32."""
     Q8F = 3
     """8 bits, float32 scale per 16."""
+    BF16 = 4
+    """bfloat16; no groups, see :class:`~inferloom_worker.weights.bfloat16.Bfloat16`."""
+    Q12 = 5
+    """12 bits in 16, float32 scale per 32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
     """A matrix of R rows and C columns, C a multiple of 32.
 
-    ``q`` is int8 [R, C], 0 … 15 in the 4-bit kinds. ``scales`` is float32 [R, C / 32], or [R, C / 16] for
-    ``Q8F``. ``offsets`` is float32 [R, C / 32], and None in the 8-bit kinds, whose offset is 0.
+    ``q`` is [R, C], int16 in ``Q12`` and int8 in all others, 0 … 15 in the 4-bit kinds. ``scales`` is
+    float32 [R, C / 32], or [R, C / 16] for ``Q8F``. ``offsets`` is float32 [R, C / 32] in the 4-bit kinds, and
+    None in the others, whose offset is 0.
     """
 
     kind: Kind
-    q: NDArray[np.int8]
+    q: NDArray[np.int8] | NDArray[np.int16]
     scales: NDArray[np.float32]
     offsets: NDArray[np.float32] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """R and C."""
+        rows, columns = self.q.shape
+        return rows, columns
 
     def dequantized(self) -> NDArray[np.float32]:
         """The weights, float32 [R, C]."""
@@ -54,6 +66,15 @@ class Groups:
         """The matrix with its rows in another order."""
         offsets = None if self.offsets is None else self.offsets[order]
         return Groups(self.kind, self.q[order], self.scales[order], offsets)
+
+    def zeros(self, count: int) -> "Groups":
+        """A matrix of the kind with ``count`` rows that are all 0."""
+
+        def blank(array: NDArray[Any]) -> NDArray[Any]:
+            return np.zeros((count, array.shape[1]), array.dtype)
+
+        offsets = None if self.offsets is None else blank(self.offsets)
+        return Groups(self.kind, blank(self.q), blank(self.scales), offsets)
 
 
 def can_read(tensor: GgufTensor) -> bool:
@@ -74,6 +95,15 @@ def quantize_int8(weights: NDArray[np.float32]) -> Groups:
     safe = np.where(scales > 0, scales, 1.0)[..., None]
     q = np.clip(np.rint(grouped / safe), -127, 127).astype(np.int8)
     return Groups(Kind.Q8, q.reshape(weights.shape), scales)
+
+
+def quantize_int12(weights: NDArray[np.float32]) -> Groups:
+    """Round to 12 bits, symmetric per group of 32: finer than bfloat16 for the weights that count."""
+    grouped = weights.reshape(len(weights), -1, GROUP)
+    scales = np.abs(grouped).max(-1) / 2047
+    safe = np.where(scales > 0, scales, 1.0)[..., None]
+    q = np.rint(grouped / safe).astype(np.int16)
+    return Groups(Kind.Q12, q.reshape(weights.shape), scales)
 
 
 def quantize_int4(weights: NDArray[np.float32]) -> Groups:

@@ -34,22 +34,41 @@ void il_set_vector(Decoder* d, int layer, int which, const float* values, int co
   vector(d, layer, which)->assign(values, values + count);
 }
 
-// Makes an empty matrix; il_fill_matrix writes its rows.
-void il_make_matrix(Decoder* d, int layer, int which, int kind, int rows, int cols) {
-  matrix(d, layer, which)->allocate(static_cast<Kind>(kind), rows, cols);
-}
+// Whether the products of this library compute matrices of the kind.
+int il_holds(int kind) { return kind != kQ12 || kHoldsQ12; }
+
+// Layer -1 holds the embedding and the head.
+Matrix* il_decoder_matrix(Decoder* d, int layer, int which) { return matrix(d, layer, which); }
+
+Matrix* il_encoder_matrix(Encoder* e, int layer, int which) { return e->layers[layer].matrices()[which]; }
+
+// Makes an empty matrix; il_fill_groups writes its rows, or il_fill_bf16 or il_fill_q12 for these two kinds.
+void il_make_matrix(Matrix* m, int kind, int rows, int cols) { m->allocate(static_cast<Kind>(kind), rows, cols); }
 
 // Writes rows first … first + count - 1. q is [count, cols]; scales is [count, groups] (kQ8F: [count, 2 ·
 // groups]); offsets is [count, groups], and ignored by the 8-bit kinds.
-void il_fill_matrix(Decoder* d, int layer, int which, int first, int count, const int8_t* q, const float* scales,
-                    const float* offsets) {
-  const Matrix& m = *matrix(d, layer, which);
-  const int groups = m.groups(), scales_per_group = m.kind == kQ8F ? 2 : 1;
+void il_fill_groups(Matrix* m, int first, int count, const int8_t* q, const float* scales, const float* offsets) {
+  const int groups = m->groups(), scales_per_group = m->kind == kQ8F ? 2 : 1;
   for (int r = 0; r < count; ++r)
     for (int g = 0; g < groups; ++g) {
       const size_t at = size_t(r) * groups + g;
-      put_group(m, first + r, g, q + at * kGroup, scales + at * scales_per_group, offsets ? offsets[at] : 0.0f);
+      put_group(*m, first + r, g, q + at * kGroup, scales + at * scales_per_group, offsets ? offsets[at] : 0.0f);
     }
+}
+
+// The same for kQ12; scales is [count, groups].
+void il_fill_q12(Matrix* m, int first, int count, const int16_t* q, const float* scales) {
+  const int groups = m->groups();
+  for (int r = 0; r < count; ++r)
+    for (int g = 0; g < groups; ++g) {
+      const size_t at = size_t(r) * groups + g;
+      put_group(*m, first + r, g, q + at * kGroup, scales + at, 0.0f);
+    }
+}
+
+// The same for bfloat16; values is [count, cols].
+void il_fill_bf16(Matrix* m, int first, int count, const uint16_t* values) {
+  for (int r = 0; r < count; ++r) put_bf16(*m, first + r, values + size_t(r) * m->cols);
 }
 
 void il_forward(Decoder* d, const Step* step, float* logits) { d->forward(*step, logits); }
@@ -79,13 +98,6 @@ void il_encoder_destroy(Encoder* e) { delete e; }
 void il_encoder_vector(Encoder* e, int layer, int which, const float* values, long long count) {
   std::vector<float>* outer[] = {&e->words, &e->places, &e->norm, &e->norm_bias};
   (layer < 0 ? outer[which] : e->layers[layer].vectors()[which])->assign(values, values + count);
-}
-
-// Sets a bfloat16 matrix; values is [rows, cols].
-void il_encoder_matrix(Encoder* e, int layer, int which, int rows, int cols, const uint16_t* values) {
-  Matrix& m = *e->layers[layer].matrices()[which];
-  m.allocate(kBF16, rows, cols);
-  for (int r = 0; r < rows; ++r) put_bf16(m, r, values + size_t(r) * cols);
 }
 
 void il_encoder_forward(Encoder* e, int texts, const int32_t* tokens, const int32_t* counts, float* out) {

@@ -76,13 +76,13 @@ class Decoder {
   void argmax(const float* logits, int rows, int stride, int width, int32_t* places) {
     pool_.loop(rows, [&](int r, int) {
       const float* row = logits + size_t(r) * stride;
-      f32x16 best = _mm512_set1_ps(-INFINITY);
+      f32x16 best = set1(-INFINITY);
       const int whole = width / 16 * 16;
-      for (int i = 0; i < whole; i += 16) best = _mm512_max_ps(best, _mm512_loadu_ps(row + i));
-      float most = _mm512_reduce_max_ps(best);
+      for (int i = 0; i < whole; i += 16) best = max(best, load(row + i));
+      float most = reduce_max(best);
       for (int i = whole; i < width; ++i) most = std::max(most, row[i]);
       int at = 0;
-      while (at + 16 <= width && _mm512_cmp_ps_mask(_mm512_loadu_ps(row + at), _mm512_set1_ps(most), _CMP_EQ_OQ) == 0) at += 16;
+      while (at + 16 <= width && bits(equal(load(row + at), set1(most))) == 0) at += 16;
       while (at < width - 1 && row[at] != most) ++at;
       places[r] = at;
     });
@@ -132,7 +132,7 @@ class Decoder {
     stride_ = (longest_ + kBlock - 1) / kBlock * kBlock;
     for (auto& s : scores_) grow(s, size_t(kQueries) * stride_);
     over_rows(rows, [&](int r) {
-      embed(step.tokens[r], &x_[size_t(r) * shape.hidden]);
+      get_row(embedding, step.tokens[r], &x_[size_t(r) * shape.hidden]);
       for (int i = 0; i < half; ++i) {
         const float angle = float(step.positions[r]) * frequencies_[i];
         cosines_[size_t(r) * half + i] = std::cos(angle) * shape.rope_scale;
@@ -162,8 +162,8 @@ class Decoder {
         const int from = std::max(begin - base, 0), to = std::min(end - base, m->tiles());
         if (from < to) multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
           const int at = (base + t) * kTile;
-          const f32x16 bias = w.qkv_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.qkv_bias[at]);
-          _mm512_storeu_ps(&qkv_[size_t(r) * width_ + at], _mm512_add_ps(out, bias));
+          const f32x16 bias = w.qkv_bias.empty() ? zero() : load(&w.qkv_bias[at]);
+          store(&qkv_[size_t(r) * width_ + at], out + bias);
         });
         base += m->tiles();
       }
@@ -173,29 +173,26 @@ class Decoder {
     over_rows(rows, [&](int r) { mixed_q_.put_row(w.output.kind, r, &mixed_[size_t(r) * shape.heads * shape.head_dim]); });
     over_tiles(w.output.tiles(), [&](int begin, int end) {
       multiply(w.output, begin, end, mixed_q_, rows, [&](int r, int t, f32x16 out) {
-        const f32x16 bias = w.output_bias.empty() ? _mm512_setzero_ps() : _mm512_loadu_ps(&w.output_bias[t * kTile]);
+        const f32x16 bias = w.output_bias.empty() ? zero() : load(&w.output_bias[t * kTile]);
         float* x = &x_[size_t(r) * hidden + t * kTile];
-        _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), _mm512_add_ps(out, bias)));
+        store(x, load(x) + (out + bias));
       });
     });
     normalize_rows(rows, w.mlp_norm, w.gate.kind);
     over_tiles(w.gate.tiles(), [&](int begin, int end) {
       multiply(w.gate, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-        // silu(g) = g / (1 + e^-g)
-        const f32x16 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), out));
-        const f32x16 silu = _mm512_div_ps(out, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
-        _mm512_storeu_ps(&gated_[size_t(r) * shape.intermediate + t * kTile], silu);
+        store(&gated_[size_t(r) * shape.intermediate + t * kTile], silu16(out));
       });
       multiply(w.up, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
         float* g = &gated_[size_t(r) * shape.intermediate + t * kTile];
-        _mm512_storeu_ps(g, _mm512_mul_ps(_mm512_loadu_ps(g), out));
+        store(g, load(g) * out);
       });
     });
     over_rows(rows, [&](int r) { gated_q_.put_row(w.down.kind, r, &gated_[size_t(r) * shape.intermediate]); });
     over_tiles(w.down.tiles(), [&](int begin, int end) {
       multiply(w.down, begin, end, gated_q_, rows, [&](int r, int t, f32x16 out) {
         float* x = &x_[size_t(r) * hidden + t * kTile];
-        _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), out));
+        store(x, load(x) + out);
       });
     });
   }
@@ -210,7 +207,7 @@ class Decoder {
     });
     over_tiles(out.tiles(), [&](int begin, int end) {
       multiply(out, begin, end, hidden_q_, step.samples, [&](int s, int t, f32x16 v) {
-        _mm512_storeu_ps(logits + size_t(s) * shape.vocab + t * kTile, v);
+        store(logits + size_t(s) * shape.vocab + t * kTile, v);
       });
     });
   }
@@ -226,14 +223,13 @@ class Decoder {
 
   // y = x / rms(x) · weight
   void normalize(const float* x, const float* weight, int n, float* y) const {
-    f32x16 squares = _mm512_setzero_ps();
+    f32x16 squares = zero();
     for (int i = 0; i < n; i += 16) {
-      const f32x16 v = _mm512_loadu_ps(x + i);
-      squares = _mm512_fmadd_ps(v, v, squares);
+      const f32x16 v = load(x + i);
+      squares = fma(v, v, squares);
     }
-    const f32x16 f = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / n + shape.norm_eps));
-    for (int i = 0; i < n; i += 16)
-      _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), f), _mm512_loadu_ps(weight + i)));
+    const f32x16 f = set1(1.0f / std::sqrt(reduce_add(squares) / n + shape.norm_eps));
+    for (int i = 0; i < n; i += 16) store(y + i, load(x + i) * f * load(weight + i));
   }
 
   void rotate_and_store(const Step& step, int index, int r) {
@@ -261,7 +257,7 @@ class Decoder {
       uint16_t* keys = cache_layers_[index].keys + at;
       uint16_t* values = cache_layers_[index].values + at + size_t(slot) * dim;
       for (int d = 0; d < dim; ++d) keys[d * kBlock + slot] = f32_to_f16(key[d]);
-      for (int d = 0; d < dim; d += 16) store_f16(values + d, _mm512_loadu_ps(value + d));
+      for (int d = 0; d < dim; d += 16) store_f16(values + d, load(value + d));
     }
   }
 
@@ -286,29 +282,6 @@ class Decoder {
       attend(task.count, queries, cache_layers_[index], step.blocks + step.span_blocks[task.span], task.head,
              shape.kv_heads, dim, 0.0f, scores_[thread].data(), stride_);
     });
-  }
-
-  // x = row `token` of the embedding.
-  void embed(int token, float* x) const {
-    const Matrix& m = embedding;
-    const int lane = token % kTile;
-    const uint8_t* at = m.tile(token / kTile);
-    for (int g = 0; g < m.groups(); ++g, at += group_bytes(m.kind), x += kGroup) {
-      const bool narrow = m.kind == kQ4 || m.kind == kQ4F;
-      const uint8_t* end = at + (narrow ? 256 : 512);
-      const auto* h = reinterpret_cast<const uint16_t*>(end);
-      const auto* f = reinterpret_cast<const float*>(end);
-      for (int k = 0; k < kGroup; ++k) {
-        if (narrow) {
-          const uint8_t both = at[(k % 16 / 4) * 64 + lane * 4 + k % 4];
-          const float q = k < 16 ? both & 15 : both >> 4;
-          x[k] = m.kind == kQ4 ? q * f16_to_f32(h[lane]) + f16_to_f32(h[kTile + lane]) : q * f[lane] + f[kTile + lane];
-        } else {
-          const float q = int(at[(k / 4) * 64 + lane * 4 + k % 4]) - 128;
-          x[k] = q * (m.kind == kQ8 ? f16_to_f32(h[lane]) : f[(k / 16) * kTile + lane]);
-        }
-      }
-    }
   }
 
   static void grow(std::vector<float>& v, size_t size) {

@@ -27,22 +27,6 @@ struct EncoderLayer {
   }
 };
 
-// gelu(x) = x / 2 · (1 + erf(x / √2)); erf after Abramowitz and Stegun, 7.1.26, to 1.5e-7.
-inline f32x16 gelu16(f32x16 x) {
-  const f32x16 one = _mm512_set1_ps(1.0f);
-  const f32x16 z = _mm512_mul_ps(x, _mm512_set1_ps(0.70710678f)), a = _mm512_abs_ps(z);
-  const f32x16 t = _mm512_div_ps(one, _mm512_fmadd_ps(a, _mm512_set1_ps(0.3275911f), one));
-  f32x16 p = _mm512_set1_ps(1.061405429f);
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-  const f32x16 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(a, a)));
-  f32x16 erf = _mm512_fnmadd_ps(_mm512_mul_ps(p, t), e, one);
-  erf = _mm512_mask_sub_ps(erf, _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LT_OQ), _mm512_setzero_ps(), erf);
-  return _mm512_mul_ps(_mm512_mul_ps(x, _mm512_set1_ps(0.5f)), _mm512_add_ps(one, erf));
-}
-
 class Encoder {
  public:
   Encoder(const EncoderShape& shape, int threads) : shape(shape), layers(shape.layers), pool_(threads), scores_(pool_.threads()) {}
@@ -115,8 +99,8 @@ class Encoder {
         const int from = std::max(begin - p * tiles, 0), to = std::min(end - p * tiles, tiles);
         if (from < to) multiply(*parts[p], from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
           const int at = (p * tiles + t) * kTile;
-          const f32x16 y = _mm512_add_ps(out, _mm512_loadu_ps(&w.qkv_bias[at]));
-          _mm512_storeu_ps(&qkv_[size_t(r) * 3 * hidden + at], p == 0 ? _mm512_mul_ps(y, _mm512_set1_ps(scale_)) : y);
+          const f32x16 y = out + load(&w.qkv_bias[at]);
+          store(&qkv_[size_t(r) * 3 * hidden + at], p == 0 ? y * set1(scale_) : y);
         });
       }
     });
@@ -129,8 +113,7 @@ class Encoder {
     });
     pool_.chunks(w.up.tiles(), 4, 6, [&](int begin, int end) {
       multiply(w.up, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-        const f32x16 y = _mm512_add_ps(out, _mm512_loadu_ps(&w.up_bias[t * kTile]));
-        _mm512_storeu_ps(&wide_[size_t(r) * shape.intermediate + t * kTile], gelu16(y));
+        store(&wide_[size_t(r) * shape.intermediate + t * kTile], gelu16(out + load(&w.up_bias[t * kTile])));
       });
     });
     pool_.rows(rows, [&](int r) { wide_q_.put_row(w.down.kind, r, &wide_[size_t(r) * shape.intermediate]); });
@@ -143,8 +126,7 @@ class Encoder {
     pool_.chunks(m.tiles(), 4, 6, [&](int begin, int end) {
       multiply(m, begin, end, a, rows_, [&](int r, int t, f32x16 out) {
         float* x = &x_[size_t(r) * shape.hidden + t * kTile];
-        const f32x16 y = _mm512_add_ps(out, _mm512_loadu_ps(&bias[t * kTile]));
-        _mm512_storeu_ps(x, _mm512_add_ps(_mm512_loadu_ps(x), y));
+        store(x, load(x) + (out + load(&bias[t * kTile])));
       });
     });
   }
@@ -162,7 +144,7 @@ class Encoder {
         uint16_t* keys = &keys_[block + size_t(h) * dim * kBlock];
         uint16_t* values = &values_[block + size_t(h) * dim * kBlock + size_t(slot) * dim];
         for (int d = 0; d < dim; ++d) keys[d * kBlock + slot] = f32_to_f16(key[h * dim + d]);
-        for (int d = 0; d < dim; d += 16) store_f16(values + d, _mm512_loadu_ps(value + h * dim + d));
+        for (int d = 0; d < dim; d += 16) store_f16(values + d, load(value + h * dim + d));
       }
     });
     const CacheLayer cache{keys_.data(), values_.data()};
@@ -182,17 +164,16 @@ class Encoder {
   // x = (x - mean) / deviation · weight + bias
   void normalize(float* x, const std::vector<float>& weight, const std::vector<float>& bias) const {
     const int n = shape.hidden;
-    f32x16 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
-    for (int i = 0; i < n; i += 16) sum = _mm512_add_ps(sum, _mm512_loadu_ps(x + i));
-    const f32x16 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / n);
+    f32x16 sum = zero(), squares = zero();
+    for (int i = 0; i < n; i += 16) sum = sum + load(x + i);
+    const f32x16 mean = set1(reduce_add(sum) / n);
     for (int i = 0; i < n; i += 16) {
-      const f32x16 d = _mm512_sub_ps(_mm512_loadu_ps(x + i), mean);
-      squares = _mm512_fmadd_ps(d, d, squares);
+      const f32x16 d = load(x + i) - mean;
+      squares = fma(d, d, squares);
     }
-    const f32x16 f = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / n + shape.norm_eps));
+    const f32x16 f = set1(1.0f / std::sqrt(reduce_add(squares) / n + shape.norm_eps));
     for (int i = 0; i < n; i += 16) {
-      const f32x16 y = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), f);
-      _mm512_storeu_ps(x + i, _mm512_fmadd_ps(y, _mm512_loadu_ps(&weight[i]), _mm512_loadu_ps(&bias[i])));
+      store(x + i, fma((load(x + i) - mean) * f, load(&weight[i]), load(&bias[i])));
     }
   }
 

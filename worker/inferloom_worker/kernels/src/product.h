@@ -1,247 +1,19 @@
-// Products of quantised weights with 15-bit activations.
+// Products of weight matrices with rows of activations.
 //
-// Activations are rounded to 15 bits in groups of 32 with a float32 scale each, held as two planes of 8 bits,
-// q = 128 · high + low, so that the inner loop is 8-bit dot products. (One plane alone, as llama.cpp has it,
-// is the larger part of a 4-bit model's error.) The order of operations on a row does not depend on how many
-// rows there are: a row's result is the same bit for bit alone and in a batch.
+// For quantised weights, activations are rounded to 15 bits in groups of 32 with a float32 scale each. (Eight bits,
+// as llama.cpp has it, are the larger part of a 4-bit model's error.) The order of operations on a row does not
+// depend on how many rows there are: a row's result is the same bit for bit alone and in a batch.
 #pragma once
-
-#include <algorithm>
-#include <vector>
 
 #include "weights.h"
 
+#ifdef __AVX512F__
+#include "product_vnni.h"
+#else
+#include "product_avx2.h"
+#endif
+
 namespace inferloom {
-
-// Rows of quantised activations.
-struct Activations {
-  int cols = 0;
-  std::vector<int8_t> q;      // [rows, cols / 32, 2, 32]: each group's high plane, then its low one
-  std::vector<float> scale;   // [rows, cols / 32]
-  std::vector<float> total;   // [rows, cols / 32]: scale · sum of q
-  std::vector<uint16_t> wide;  // [rows, cols]: bfloat16, for matrices of that kind
-
-  void resize(int rows, int c) {
-    cols = c;
-    if (q.size() < size_t(rows) * c * 2) {
-      q.resize(size_t(rows) * c * 2);
-      scale.resize(size_t(rows) * (c / kGroup));
-      total.resize(size_t(rows) * (c / kGroup));
-      wide.resize(size_t(rows) * c);
-    }
-  }
-
-  // Rounds a row to what a matrix of the kind is multiplied with.
-  void put_row(Kind kind, int row, const float* x) {
-    if (kind == kBF16) {
-      round(row, x);
-    } else {
-      quantize(row, x);
-    }
-  }
-
-  void quantize(int row, const float* x) {
-    const int groups = cols / kGroup;
-    constexpr float kMost = 127 * 128;
-    for (int g = 0; g < groups; ++g) {
-      const f32x16 a = _mm512_loadu_ps(x + g * kGroup), b = _mm512_loadu_ps(x + g * kGroup + 16);
-      const float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
-      const float step = most / kMost, inverse = most > 0 ? kMost / most : 0.0f;
-      const i32x16 qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, _mm512_set1_ps(inverse)));
-      const i32x16 qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse)));
-      int8_t* out = q.data() + (size_t(row) * groups + g) * 2 * kGroup;
-      put(out, qa), put(out + 16, qb);
-      scale[size_t(row) * groups + g] = step;
-      total[size_t(row) * groups + g] = step * float(_mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb)));
-    }
-  }
-
- private:
-  // To nearest, ties to even, as the processor's own conversion.
-  void round(int row, const float* x) {
-    uint16_t* out = wide.data() + size_t(row) * cols;
-    for (int i = 0; i < cols; i += 16) {
-      const i32x16 bits = _mm512_loadu_si512(x + i);
-      const i32x16 odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-      const i32x16 up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
-    }
-  }
-
-  static void put(int8_t* out, i32x16 v) {
-    const i32x16 high = _mm512_srai_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(64)), 7);
-    const i32x16 low = _mm512_sub_epi32(v, _mm512_slli_epi32(high, 7));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(high));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + kGroup), _mm512_cvtepi32_epi8(low));
-  }
-};
-
-inline i32x16 broadcast4(const int8_t* p) {
-  int32_t four;
-  std::memcpy(&four, p, 4);
-  return _mm512_set1_epi32(four);
-}
-
-// Sums of R rows with N tiles.
-template <int R, int N>
-struct Dots {
-  i32x16 high[R][N], low[R][N];
-
-  void clear() {
-    for (int r = 0; r < R; ++r)
-      for (int n = 0; n < N; ++n) high[r][n] = low[r][n] = _mm512_setzero_si512();
-  }
-
-  // Adds four consecutive inputs per lane. Each input is loaded once for all tiles, each weight once for all rows.
-  void add(const i32x16 (&w)[N], const int8_t* a, size_t row_bytes) {
-    for (int r = 0; r < R; ++r, a += row_bytes) {
-      const i32x16 x_high = broadcast4(a), x_low = broadcast4(a + kGroup);
-      for (int n = 0; n < N; ++n) {
-        high[r][n] = _mm512_dpbusd_epi32(high[r][n], w[n], x_high);
-        low[r][n] = _mm512_dpbusd_epi32(low[r][n], w[n], x_low);
-      }
-    }
-  }
-
-  i32x16 whole(int r, int n) const { return _mm512_add_epi32(_mm512_slli_epi32(high[r][n], 7), low[r][n]); }
-};
-
-// out[r][n] = tile n · activations of row first + r. Tiles are tile_bytes apart.
-template <Kind K, int R, int N>
-inline void product(const uint8_t* tile, size_t tile_bytes, const Activations& x, int first, f32x16 (&out)[R][N]) {
-  const int groups = x.cols / kGroup;
-  const size_t row_bytes = size_t(x.cols) * 2;
-  const int8_t* q = x.q.data() + first * row_bytes;
-  const float* scale = x.scale.data() + size_t(first) * groups;
-  const float* total = x.total.data() + size_t(first) * groups;
-  f32x16 sum[R][N];
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) sum[r][n] = _mm512_setzero_ps();
-  const i32x16 nibble = _mm512_set1_epi8(15);
-  Dots<R, N> dots;
-  for (int g = 0; g < groups; ++g, tile += group_bytes(K), q += 2 * kGroup) {
-    const auto packed = [&](int n, int v) { return _mm512_loadu_si512(tile + n * tile_bytes + 64 * v); };
-    dots.clear();
-    if constexpr (K == kQ8F) {
-      // Two scales in a group: the first half is finished before the second is begun.
-      for (int half = 0; half < 2; ++half, dots.clear()) {
-        for (int v = 4 * half; v < 4 * half + 4; ++v) {
-          i32x16 w[N];
-          for (int n = 0; n < N; ++n) w[n] = packed(n, v);
-          dots.add(w, q + 4 * v, row_bytes);
-        }
-        for (int r = 0; r < R; ++r) {
-          const int8_t* a = q + r * row_bytes + 16 * half;
-          int sum_high = 0, sum_low = 0;
-          for (int k = 0; k < 16; ++k) sum_high += a[k], sum_low += a[kGroup + k];
-          // Weights are stored with 128 added; the activations' own sums take it off again.
-          const i32x16 excess = _mm512_set1_epi32(128 * (128 * sum_high + sum_low));
-          const f32x16 s = _mm512_set1_ps(scale[size_t(r) * groups + g]);
-          for (int n = 0; n < N; ++n) {
-            const f32x16 d = _mm512_loadu_ps(reinterpret_cast<const float*>(tile + n * tile_bytes + 512) + half * kTile);
-            const f32x16 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(dots.whole(r, n), excess));
-            sum[r][n] = _mm512_fmadd_ps(_mm512_mul_ps(dot, d), s, sum[r][n]);
-          }
-        }
-      }
-      continue;
-    }
-    if constexpr (K == kQ8) {
-      for (int v = 0; v < 8; ++v) {
-        i32x16 w[N];
-        for (int n = 0; n < N; ++n) w[n] = packed(n, v);
-        dots.add(w, q + 4 * v, row_bytes);
-      }
-    } else {
-      for (int v = 0; v < 4; ++v) {
-        i32x16 lower[N], upper[N];
-        for (int n = 0; n < N; ++n) {
-          const i32x16 both = packed(n, v);
-          lower[n] = _mm512_and_si512(both, nibble);
-          upper[n] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
-        }
-        dots.add(lower, q + 4 * v, row_bytes);
-        dots.add(upper, q + 16 + 4 * v, row_bytes);
-      }
-    }
-    for (int n = 0; n < N; ++n) {
-      const uint8_t* end = tile + n * tile_bytes + (K == kQ8 ? 512 : 256);
-      f32x16 d, m;
-      if constexpr (K == kQ4F) {
-        d = _mm512_loadu_ps(end), m = _mm512_loadu_ps(end + 4 * kTile);
-      } else {
-        d = load_f16(reinterpret_cast<const uint16_t*>(end));
-        // 8-bit weights are stored with 128 added.
-        m = K == kQ8 ? _mm512_mul_ps(d, _mm512_set1_ps(-128.0f)) : load_f16(reinterpret_cast<const uint16_t*>(end) + kTile);
-      }
-      for (int r = 0; r < R; ++r) {
-        const f32x16 s = _mm512_set1_ps(scale[size_t(r) * groups + g]);
-        const f32x16 t = _mm512_set1_ps(total[size_t(r) * groups + g]);
-        sum[r][n] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dots.whole(r, n)), d), s, sum[r][n]);
-        sum[r][n] = _mm512_fmadd_ps(m, t, sum[r][n]);
-      }
-    }
-  }
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) out[r][n] = sum[r][n];
-}
-
-// The same for bfloat16. Two consecutive inputs are multiplied and added to a lane's sum at a time.
-template <int R, int N>
-__attribute__((target("avx512bf16"))) inline void product_bf16(const uint8_t* tile, size_t tile_bytes,
-                                                               const Activations& x, int first, f32x16 (&out)[R][N]) {
-  const uint16_t* a = x.wide.data() + size_t(first) * x.cols;
-  f32x16 sum[R][N];
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) sum[r][n] = _mm512_setzero_ps();
-  for (int c = 0; c < x.cols; c += 2, tile += 64) {
-    i32x16 w[N];
-    for (int n = 0; n < N; ++n) w[n] = _mm512_loadu_si512(tile + n * tile_bytes);
-    for (int r = 0; r < R; ++r) {
-      const i32x16 pair = broadcast4(reinterpret_cast<const int8_t*>(a + size_t(r) * x.cols + c));
-      for (int n = 0; n < N; ++n) sum[r][n] = _mm512_dpbf16_ps(sum[r][n], (__m512bh)w[n], (__m512bh)pair);
-    }
-  }
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) out[r][n] = sum[r][n];
-}
-
-// Calls sink(row, tile, out) for R rows and tiles first_tile … first_tile + N - 1.
-template <Kind K, int R, int N, class Sink>
-inline void product_to(const Matrix& m, int first_tile, const Activations& x, int first_row, Sink&& sink) {
-  f32x16 out[R][N];
-  if constexpr (K == kBF16) {
-    product_bf16<R, N>(m.tile(first_tile), m.tile_bytes(), x, first_row, out);
-  } else {
-    product<K, R, N>(m.tile(first_tile), m.tile_bytes(), x, first_row, out);
-  }
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) sink(first_row + r, first_tile + n, out[r][n]);
-}
-
-template <Kind K, int N, class Sink>
-inline void all_rows(const Matrix& m, int tile, const Activations& x, int rows, Sink&& sink) {
-  int row = 0;
-  // bfloat16 needs no second plane of sums, which leaves registers for eight rows.
-  if constexpr (K == kBF16)
-    for (; row + 8 <= rows; row += 8) product_to<K, 8, N>(m, tile, x, row, sink);
-  for (; row + 4 <= rows; row += 4) product_to<K, 4, N>(m, tile, x, row, sink);
-  switch (rows - row) {
-    case 1: return product_to<K, 1, N>(m, tile, x, row, sink);
-    case 2: return product_to<K, 2, N>(m, tile, x, row, sink);
-    case 3: return product_to<K, 3, N>(m, tile, x, row, sink);
-  }
-}
-
-template <Kind K, class Sink>
-inline void multiply(const Matrix& m, int begin, int end, const Activations& x, int rows, Sink&& sink) {
-  int tile = begin;
-  // Four tiles side by side hide a single row's latencies; two leave registers for four rows.
-  if (rows == 1)
-    for (; tile + 4 <= end; tile += 4) product_to<K, 1, 4>(m, tile, x, 0, sink);
-  for (; tile + 2 <= end; tile += 2) all_rows<K, 2>(m, tile, x, rows, sink);
-  for (; tile < end; ++tile) all_rows<K, 1>(m, tile, x, rows, sink);
-}
 
 // Calls sink(row, tile, out) with the 16 outputs of every row for tiles begin … end - 1.
 template <class Sink>
@@ -252,6 +24,9 @@ inline void multiply(const Matrix& m, int begin, int end, const Activations& x, 
     case kQ8: return multiply<kQ8>(m, begin, end, x, rows, sink);
     case kQ8F: return multiply<kQ8F>(m, begin, end, x, rows, sink);
     case kBF16: return multiply<kBF16>(m, begin, end, x, rows, sink);
+    case kQ12:
+      if constexpr (kHoldsQ12) multiply<kQ12>(m, begin, end, x, rows, sink);
+      return;
   }
 }
 

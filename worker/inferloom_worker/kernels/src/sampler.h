@@ -41,16 +41,16 @@ class RowSampler {
     weights_.resize(width + 16);
     float most = -INFINITY;
     for (int i = 0; i < width; ++i) most = std::max(most, logits[i]);
-    const f32x16 top = _mm512_set1_ps(most), inverse = _mm512_set1_ps(1.0f / temperature);
+    const f32x16 top = set1(most), inverse = set1(1.0f / temperature);
     total_ = 0;
     for (int i = 0; i < width; i += 16) {
-      const __mmask16 inside = width - i >= 16 ? 0xFFFF : (1u << (width - i)) - 1;
-      const f32x16 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(inside, logits + i), top), inverse);
+      const int count = std::min(16, width - i);
+      const f32x16 x = (load_first(logits + i, count) - top) * inverse;
       // Banned tokens are -inf, which exp16 would make merely small.
-      const __mmask16 alive = inside & _mm512_cmp_ps_mask(x, _mm512_set1_ps(-80.0f), _CMP_GT_OQ);
-      const f32x16 e = _mm512_maskz_mov_ps(alive, exp16(x));
-      _mm512_storeu_ps(weights_.data() + i, e);
-      total_ += _mm512_reduce_add_ps(e);
+      const f32x16 e = select(less(set1(-80.0f), x), exp16(x), zero());
+      const f32x16 inside = select(lanes(0, count), e, zero());
+      store(weights_.data() + i, inside);
+      total_ += reduce_add(inside);
     }
   }
 
@@ -58,7 +58,7 @@ class RowSampler {
     const double target = u * total_;
     double sum = 0;
     for (int i = 0; i < width; i += 16) {
-      const double block = _mm512_reduce_add_ps(_mm512_loadu_ps(weights_.data() + i));
+      const double block = reduce_add(load(weights_.data() + i));
       if (sum + block > target) {
         for (int k = i; k < std::min(i + 16, width); ++k)
           if ((sum += weights_[k]) > target) return k;
@@ -71,10 +71,10 @@ class RowSampler {
 
   // The heaviest tokens first; of equals, the first.
   void sort(int width, float tail) {
-    const f32x16 least = _mm512_set1_ps(tail == INFINITY ? -1.0f : std::exp(-tail));
+    const f32x16 least = set1(tail == INFINITY ? -1.0f : std::exp(-tail));
     order_.clear();
     for (int i = 0; i < width; i += 16) {
-      unsigned heavy = _mm512_cmp_ps_mask(_mm512_loadu_ps(weights_.data() + i), least, _CMP_GT_OQ);
+      unsigned heavy = bits(less(least, load(weights_.data() + i)));
       if (width - i < 16) heavy &= (1u << (width - i)) - 1;
       for (; heavy != 0; heavy &= heavy - 1) order_.push_back(i + __builtin_ctz(heavy));
     }

@@ -1,4 +1,4 @@
-"""Quantised weights by their transformers names."""
+"""Weights for the kernels, by their transformers names."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -6,19 +6,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.weights.bfloat16 import Bfloat16
 from inferloom_worker.weights.checkpoint import Checkpoint, GgufCheckpoint, gguf_name
 from inferloom_worker.weights.gguf import GgufFile
 from inferloom_worker.weights.groups import Groups, can_read, read_groups
 
+Matrix = Groups | Bfloat16
 
-class QuantizedSource(Protocol):
+
+class KernelSource(Protocol):
     """Where a kernel model reads its weights."""
 
     def has(self, name: str) -> bool:
         """Whether there is a tensor ``name``."""
         ...
 
-    def matrix(self, name: str) -> Groups:
+    def matrix(self, name: str) -> Matrix:
         """The matrix ``name``, which exists."""
         ...
 
@@ -27,7 +30,7 @@ class QuantizedSource(Protocol):
         ...
 
 
-class GgufGroups:
+class GgufSource:
     """A GGUF file's own quantisation, unchanged."""
 
     def __init__(self, file: GgufFile) -> None:
@@ -53,10 +56,10 @@ class GgufGroups:
         return _vector(self._checkpoint, name)
 
 
-class RoundedGroups:
+class RoundedSource:
     """Full-precision weights, rounded when they are read."""
 
-    def __init__(self, checkpoint: Checkpoint, rounding: Callable[[NDArray[np.float32]], Groups]) -> None:
+    def __init__(self, checkpoint: Checkpoint, rounding: Callable[[NDArray[np.float32]], Matrix]) -> None:
         self._checkpoint = checkpoint
         self._rounding = rounding
 
@@ -64,7 +67,7 @@ class RoundedGroups:
         """See the protocol."""
         return self._checkpoint.find(name) is not None
 
-    def matrix(self, name: str) -> Groups:
+    def matrix(self, name: str) -> Matrix:
         """See the protocol."""
         found = self._checkpoint.find(name)
         if found is None:

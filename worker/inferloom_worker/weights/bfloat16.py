@@ -1,0 +1,33 @@
+"""Matrices whose weights are bfloat16."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Bfloat16:
+    """A matrix of R rows and C columns; ``values`` holds the bits, uint16 [R, C]."""
+
+    values: NDArray[np.uint16]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """R and C."""
+        rows, columns = self.values.shape
+        return rows, columns
+
+    def dequantized(self) -> NDArray[np.float32]:
+        """The weights, float32 [R, C]."""
+        return (self.values.astype(np.uint32) << 16).view(np.float32)
+
+    def zeros(self, count: int) -> "Bfloat16":
+        """A matrix of ``count`` rows that are all 0."""
+        return Bfloat16(np.zeros((count, self.shape[1]), np.uint16))
+
+
+def round_bfloat16(weights: NDArray[np.float32]) -> Bfloat16:
+    """Round to the nearest bfloat16, ties to even; what is bfloat16 already stays as it is."""
+    return Bfloat16(torch.from_numpy(weights).to(torch.bfloat16).view(torch.uint16).numpy())
