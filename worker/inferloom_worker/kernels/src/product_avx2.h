@@ -166,6 +166,8 @@ struct Rows {
 template <Kind K, int R, class Weights>
 inline void add_group(f32x16 (&sum)[R], const Rows<R>& x, int g, const Scales& scales, Weights&& weights) {
   Dots<R> dots;
+  // The sums are touched once in a group, the dots with every pair: the dots get the registers.
+  for (f32x16& s : sum) asm("" : "+m"(s.a), "+m"(s.b));
   if constexpr (K == kQ8F) {
     // Two scales in a group: the first half is finished before the second is begun.
     for (int h = 0; h < 2; ++h) {
