@@ -193,7 +193,7 @@ inline void add_group(f32x16 (&sum)[R], const Rows<R>& x, int g, const Scales& s
 
 // out[r] = tile · activations of row first + r. Weights are widened as they are read.
 template <Kind K, int R>
-inline void product_of_tile(const uint8_t* tile, const Activations& x, int first, f32x16 (&out)[R]) {
+__attribute__((noinline)) void product_of_tile(const uint8_t* tile, const Activations& x, int first, f32x16 (&out)[R]) {
   const Rows<R> rows(x, first);
   f32x16 sum[R];
   for (int r = 0; r < R; ++r) sum[r] = zero();
@@ -227,7 +227,7 @@ class WideTile {
 
   // The same as product_of_tile, bit for bit.
   template <Kind K, int R>
-  void product(const Activations& x, int first, f32x16 (&out)[R]) const {
+  __attribute__((noinline)) void product(const Activations& x, int first, f32x16 (&out)[R]) const {
     const Rows<R> rows(x, first);
     f32x16 sum[R];
     for (int r = 0; r < R; ++r) sum[r] = zero();
@@ -287,7 +287,7 @@ inline void multiply(const Matrix& m, int begin, int end, const Activations& x, 
   } else {
     thread_local WideTile wide;
     for (int tile = begin; tile < end; ++tile) {
-      const bool widened = rows >= kRowsToWiden;
+      const bool widened = K != kQ12 && rows >= kRowsToWiden;  // kQ12 is as wide as it gets
       if (widened) wide.fill<K>(m.tile(tile), m.groups());
       in_fours(rows, [&](int row, auto count) {
         constexpr int R = decltype(count)::value;
