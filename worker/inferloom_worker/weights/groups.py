@@ -39,7 +39,7 @@ class Groups:
     """A matrix of R rows and C columns, C a multiple of 32.
 
     ``q`` is [R, C], int16 in ``Q12`` and int8 in all others, 0 … 15 in the 4-bit kinds. ``scales`` is
-    float32 [R, C / 32], or [R, C / 16] for ``Q8F``. ``offsets`` is float32 [R, C / 32] in the 4-bit kinds, and
+    float32 [R, C / 32], or [R, C / 16] for ``Q8F``. ``offsets`` is float32 [R, C / 32] in the 4-bit kinds and
     None in the others, whose offset is 0.
     """
 
