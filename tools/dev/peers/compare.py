@@ -1,14 +1,28 @@
-"""The medians of several sides, and their ratios. Pure."""
+"""The figures of several sides over some rounds: their medians and ratios. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-
-from rich.table import Table
+from typing import Self
 
 from peers.sides import Figures
 
-Runs = Mapping[str, Sequence[Figures]]
-"""The runs of each side by its name. The first side is the one that the others are compared with."""
+Rounds = Mapping[str, Sequence[Figures]]
+"""The rounds of each side by its name. The first side is the one that the others are compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A value over rounds."""
+
+    middle: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """The median and the range of at least one value."""
+        return cls(median(values), min(values), max(values))
 
 
 def less_is_better(column: str) -> bool:
@@ -21,46 +35,20 @@ def is_rated(column: str) -> bool:
     return not column.startswith("(")
 
 
-def medians(runs: Sequence[Figures]) -> Figures:
-    """The median of each column over the runs of one side."""
-    columns = runs[0] if runs else ()
-    return {column: median(run[column] for run in runs) for column in columns}
+def figure(rounds: Sequence[Figures], column: str) -> Spread | None:
+    """One side's column; None if it has no such column."""
+    values = [one[column] for one in rounds if column in one]
+    return Spread.of(values) if values else None
 
 
-def comparison(runs: Runs) -> Table:
-    """A row for each column of figures: every side's median and range, and the first side's ratio to each."""
-    own, *others = runs
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    made.add_column("MEDIAN (LEAST–MOST)")
-    for side in runs:
-        made.add_column(side, justify="right")
-    for side in others:
-        made.add_column(f"÷ {side}", justify="right", style="bold")
-    middle = {side: medians(of_side) for side, of_side in runs.items()}
-    for column in middle[own]:
-        row = [f"{column} {_arrow(column)}"]
-        row += [_cell([run[column] for run in of_side if column in run]) for of_side in runs.values()]
-        if is_rated(column):
-            row += [_ratio(middle[own][column], middle[side].get(column)) for side in others]
-        made.add_row(*row)
-    return made
+def ratio(own: Sequence[Figures], other: Sequence[Figures], column: str) -> Spread | None:
+    """One side's median over another's, and the range of the ratios of each round.
 
-
-def _arrow(column: str) -> str:
-    return "" if not is_rated(column) else "↓" if less_is_better(column) else "↑"
-
-
-def _ratio(own: float, other: float | None) -> str:
-    return "–" if not other else f"{own / other:.2f} ×"
-
-
-def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    least, most = min(values), max(values)
-    around = f" ({_number(least)}–{_number(most)})" if len(values) > 1 else ""
-    return _number(median(values)) + around
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    The sides of one round were measured one after the other, so that a drift of the machine is in both.
+    None: there is nothing to divide by.
+    """
+    above, below = figure(own, column), figure(other, column)
+    if above is None or below is None or not all(one.get(column) for one in other):
+        return None
+    each = [mine[column] / theirs[column] for mine, theirs in zip(own, other, strict=True)]
+    return Spread(above.middle / below.middle, min(each), max(each))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.request import urlopen
 
 from peers.process import check, process
 from peers.sides import Place, Running, Side, Wants
@@ -32,9 +33,19 @@ def inferloom(format_: str) -> Side:
             # The file as it comes needs no tools of a peer.
             spec = model if format_ == "q4_1" else str(weights(format_, place.cache, place.llama))
         with mesh(place.logs / "inferloom.log", "--model", f"{model}={spec}") as (report, seconds):
-            yield Running(f"http://{report['rest']}/v1", model, seconds)
+            url = f"http://{report['rest']}/v1"
+            yield Running(url, model, seconds, _weights(url, model))
 
     return start
+
+
+def _weights(url: str, model: str) -> str:
+    """What the mesh says that it computes a model with."""
+    with urlopen(f"{url}/models/{model}", timeout=10) as answer:
+        card = json.load(answer)
+    if not card["dtype"]:
+        return "no model"
+    return f"{card['quantization'] or 'safetensors'} in {card['dtype']}"
 
 
 @contextmanager

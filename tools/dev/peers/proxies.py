@@ -18,7 +18,7 @@ def upstream(place: Place, wants: Wants) -> Iterator[Running]:
     command = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(port)]
     where = f"127.0.0.1:{port}"
     with server(command, f"{where}/health", place.logs / "upstream.log", 30) as seconds:
-        yield Running(f"http://{where}/v1", MODEL, seconds)
+        yield Running(f"http://{where}/v1", MODEL, seconds, "no model")
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def litellm(place: Place, wants: Wants) -> Iterator[Running]:
         where = f"127.0.0.1:{port}"
         ready, log = f"{where}/health/liveliness", place.logs / "litellm.log"
         with server(command, ready, log, 180, LITELLM_LOCAL_MODEL_COST_MAP="True") as seconds:
-            yield Running(f"http://{where}/v1", MODEL, seconds, behind.url)
+            yield Running(f"http://{where}/v1", MODEL, seconds, "no model", behind.url)
 
 
 @contextmanager
@@ -50,4 +50,4 @@ def sglang_router(place: Place, wants: Wants) -> Iterator[Running]:
         command += ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port())]
         where = f"127.0.0.1:{port}"
         with server(command, f"{where}/v1/models", place.logs / "sglang-router.log", 60) as seconds:
-            yield Running(f"http://{where}/v1", MODEL, seconds, behind.url)
+            yield Running(f"http://{where}/v1", MODEL, seconds, "no model", behind.url)

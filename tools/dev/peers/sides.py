@@ -10,7 +10,7 @@ from peers.process import free_port, server
 from peers.weights import CHAT_MODEL, EMBEDDING_MODEL, embedder, weights
 
 Figures = dict[str, float]
-"""What one run showed: values by the name of their column."""
+"""What one round showed: values by the name of their column."""
 
 
 class FailedRequestsError(Exception):
@@ -74,6 +74,8 @@ class Running:
     model: str
     seconds: float
     """From start to ready."""
+    weights: str
+    """What it computes with, in a few words."""
     behind: str | None = None
     """Base URL of the upstream, if this is a proxy."""
 
@@ -95,7 +97,7 @@ def llama_server(format_: str) -> Side:
         log = place.logs / f"llama-{format_}.log"
         where = f"127.0.0.1:{port}"
         with server(command, f"{where}/health", log, 120, LD_LIBRARY_PATH=str(place.llama)) as seconds:
-            yield Running(f"http://{where}/v1", CHAT_MODEL, seconds)
+            yield Running(f"http://{where}/v1", CHAT_MODEL, seconds, f"{format_.upper()} GGUF")
 
     return start
 
@@ -124,4 +126,4 @@ def vllm(place: Place, wants: Wants) -> Iterator[Running]:
     where = f"127.0.0.1:{port}"
     offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with server(command, f"{where}/health", place.logs / "vllm.log", 400, **threads, **offline) as seconds:
-        yield Running(f"http://{where}/v1", model, seconds)
+        yield Running(f"http://{where}/v1", model, seconds, "safetensors in bfloat16")

@@ -17,7 +17,7 @@ class Work:
 
     wants: Wants
     measure: Callable[[Running, int], Awaitable[Figures]]
-    """Puts it on a server. The number says where prompts begin: no two runs send the same."""
+    """Puts it on a server. The number says where prompts begin: no two rounds send the same."""
 
 
 async def summarise(running: Running, load: Load) -> Summary:
@@ -48,8 +48,8 @@ async def chat(running: Running, first: int) -> Figures:
     """Short prompts, 128 tokens, 1 to 64 streams."""
     figures: Figures = {}
     for streams in (1, 8, 32, 64):
-        # Above 32 one wave is enough: a second would only make the run longer.
-        load = Load("", clients=streams, requests=max(3, min(2 * streams, 64)), ignore_eos=True)
+        # A second wave tells more of a few streams; of many it would only make the round longer.
+        load = Load("", clients=streams, requests=max(3, streams, min(2 * streams, 16)), ignore_eos=True)
         summary = await summarise(running, replace(load, first=first + 1000 * streams))
         figures[f"tok/s at {streams}"] = summary.tokens_per_s
         figures[f"TTFT p50 at {streams}, ms"] = _ms(summary.ttft_p50_ms)
