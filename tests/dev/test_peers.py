@@ -36,14 +36,14 @@ def test_there_is_no_ratio_to_what_was_not_measured():
 def test_a_bar_is_judged_against_the_best_of_its_peers_that_was_measured():
     """Twice the slowest peer is no merit, and a peer that did not run does not count."""
     [verdict] = judge([Bar("tok/s", 1.6, ("slow", "fast", "absent"))], ROUNDS)
-    assert ("fast", 1.5, False) == (verdict.against, verdict.value, verdict.met)
+    assert (verdict.against, verdict.value, verdict.met) == ("fast", 1.5, False)
 
 
 def test_a_bar_on_a_time_is_met_from_below():
     """Less is better of times, and a bar without peers is on the figure itself."""
     ahead, itself = judge([Bar("TTFT, ms", 0.7, ("fast",)), Bar("TTFT, ms", 4.9)], ROUNDS)
-    assert (0.5, True) == (ahead.value, ahead.met)
-    assert (5.0, False) == (itself.value, itself.met)
+    assert (ahead.value, ahead.met) == (0.5, True)
+    assert (itself.value, itself.met) == (5.0, False)
 
 
 def test_a_bar_whose_peers_did_not_run_has_no_verdict():

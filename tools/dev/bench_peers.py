@@ -71,7 +71,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=user_cache_path("inferloom") / "peer-models")
     parser.add_argument("--port", type=int, help="where peers listen (default: a free port)")
     parser.add_argument(
-        "--weights", choices=FORMATS, default=FORMATS[0], help="what Inferloom serves (default: the file itself)"
+        "--weights",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="what Inferloom serves (default: the file itself)",
     )
     parser.add_argument("--json", type=Path, help="also write the numbers to a file")
     args = parser.parse_args()

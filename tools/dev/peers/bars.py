@@ -30,9 +30,11 @@ class Verdict:
     met: bool
 
     def __str__(self) -> str:
-        sign, unit = ("≤" if less_is_better(self.bar.column) else "≥"), " ×" if self.against else ""
-        what = f"{self.value:.2f}{unit} {self.against or ''}".rstrip()
-        return f"{'met' if self.met else 'MISSED'}: {self.bar.column}: {what} (bar: {sign} {self.bar.bound:g}{unit})"
+        unit = " ×" if self.against else ""
+        sign = "≤" if less_is_better(self.bar.column) else "≥"
+        reached = f"{self.value:.2f}{unit} {self.against or ''}".rstrip()
+        outcome = "met" if self.met else "MISSED"
+        return f"{outcome}: {self.bar.column}: {reached} (bar: {sign} {self.bar.bound:g}{unit})"
 
 
 BARS: dict[str, tuple[Bar, ...]] = {
