@@ -35,12 +35,22 @@ def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
         GgufError, UnsupportedModelError, FileNotFoundError, ValueError: The model cannot be served; the
             message says why.
     """
+    model = load_causal(path, options)
+    return TorchEngine(model, options, kv_blocks(model, options))
+
+
+def load_causal(path: Path, options: EngineOptions) -> CausalModel:
+    """Load the decoder in a GGUF file or a model folder into what computes it best on this machine.
+
+    Raises:
+        GgufError, UnsupportedModelError, FileNotFoundError, ValueError: As :func:`load_engine`.
+    """
     torch.set_num_threads(threads(options))
     model = _load_native(path, options)
     if model is None:
         device = pick_device(options.device)
         model = load_model(path, pick_dtype(options.dtype, device), device)
-    return TorchEngine(model, options, kv_blocks(model, options))
+    return model
 
 
 def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
