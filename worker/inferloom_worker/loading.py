@@ -1,7 +1,6 @@
 """From a spec to a served model. Blocking, for seconds: it runs on a thread of its own."""
 
 import logging
-import threading
 import time
 
 from inferloom.v1 import inference_pb2 as pb
@@ -11,6 +10,7 @@ from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.engine.echo import EchoEngine
 from inferloom_worker.engine.echo_options import EchoOptions
 from inferloom_worker.engine.protocol import Engine
+from inferloom_worker.imports import large_imports
 from inferloom_worker.options import LoadOptions
 from inferloom_worker.served import Encoder, Generator, ServedModel
 from inferloom_worker.sources import ModelSource, SourceError, SourceKind, resolve
@@ -22,9 +22,6 @@ from inferloom_worker.weights_hash import weights_hash
 
 OWNER = "inferloom"
 """Who provides the models, as their cards say."""
-
-_IMPORTS = threading.Lock()
-"""Large libraries import in circles; two threads that start at different ends can meet halfway."""
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +56,7 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     engine = _start_engine(source, options, tokenizer)
     if tokenizer.chat_template is not None:
         template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
-        with _IMPORTS:
+        with large_imports():
             template.check()
     model = _card(name, source, tokenizer)
     model.tasks.extend([pb.TASK_COMPLETION, *([pb.TASK_CHAT] if template else [])])
@@ -76,7 +73,7 @@ def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenize
     if source.kind is SourceKind.ECHO:
         return EchoEngine(EchoOptions.parse(source.spec), options.engine, tokenizer.vocab_size)
     assert source.path is not None
-    with _IMPORTS:
+    with large_imports():
         # Imported here: it takes seconds, and a worker with only echo or embedding models needs none of it.
         from inferloom_worker.engine.loading import load_engine
     engine: Engine = load_engine(source.path, options.engine)
@@ -85,7 +82,7 @@ def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenize
 
 def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     assert source.path is not None
-    with _IMPORTS:
+    with large_imports():
         # Imported here: as above.
         from inferloom_worker.embed.model import SentenceModel
     encoder = SentenceModel(source.path, options.embed)

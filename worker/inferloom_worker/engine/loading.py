@@ -6,13 +6,13 @@ from pathlib import Path
 
 import psutil
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
+from transformers import AutoConfig, GgufConfig
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, blocks_for
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.imports import large_imports
 from inferloom_worker.models.config import from_gguf, from_transformers
-from inferloom_worker.models.general import GeneralModel
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel, can_compute
 from inferloom_worker.models.protocol import CausalModel
@@ -104,6 +104,11 @@ def load_model(path: Path, dtype: torch.dtype, device: torch.device, *, general:
             return LlamaModel(shape, FolderCheckpoint(path), dtype, device)
         where = {"pretrained_model_name_or_path": path, "use_safetensors": True}
     log.info("%s: taking the general path", path.name)
+    with large_imports():
+        # Imported here: transformers' modelling code takes seconds, and the fast path needs none of it.
+        from transformers import AutoModelForCausalLM
+
+        from inferloom_worker.models.general import GeneralModel
     model = AutoModelForCausalLM.from_pretrained(
         **where, dtype=dtype, trust_remote_code=False, local_files_only=True
     )
