@@ -28,12 +28,13 @@ class Distance:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Logs, Logs]]) -> Self:
-        """Compare pairs of a reference and what stands for it, window by window."""
+        """Compare pairs of a reference and what stands for it in :func:`coarse` form, window by window."""
         divergences, agreements, worst = [], [], 0.0
         for reference, other in pairs:
-            divergences.append((np.exp(reference) * (reference - other)).sum(-1, dtype=np.float64))
+            gap = coarse(reference) - other
+            divergences.append((np.exp(reference) * gap).sum(-1, dtype=np.float64))
             agreements.append(reference.argmax(-1) == other.argmax(-1))
-            worst = max(worst, float(np.abs(coarse(reference) - other).max()))
+            worst = max(worst, float(np.abs(gap).max()))
         every = np.concatenate(divergences)
         return cls(len(every), float(every.mean()), worst, float(np.concatenate(agreements).mean()))
 
@@ -47,7 +48,7 @@ def log_softmax(logits: NDArray[np.float32]) -> Logs:
 def coarse(logs: Logs) -> Logs:
     """What llama-perplexity's file would keep of them: 65,536 steps over the 16 nats below the greatest.
 
-    Every side is compared in this form, so that none gains or loses by it.
+    Everything is compared in this form, so that no side gains or loses by it.
     """
     top = logs.max(-1, keepdims=True)
     low = np.maximum(logs.min(-1, keepdims=True), top - _DEPTH)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.utils.logging import disable_progress_bar
 
 from quality.distance import Logs, log_softmax
 from quality.windows import FIRST, SCORED
@@ -14,6 +15,7 @@ class Reference:
     """A GGUF file or a model folder, expanded to float32."""
 
     def __init__(self, path: Path) -> None:
+        disable_progress_bar()
         where = {"pretrained_model_name_or_path": path}
         how = {}
         if path.suffix == ".gguf":
