@@ -36,7 +36,10 @@ def weights(name: str, cache: Path, llama: Path | None = None) -> Path:
     original = demo.fetch(CHAT_MODEL)
     if name == "q4_1":
         return original
-    made = cache / (f"{CHAT_MODEL}.bf16" if name == "bf16" else f"{CHAT_MODEL}.{name.upper()}.gguf")
+    file = (
+        f"{CHAT_MODEL}.bf16" if name == "bf16" else f"{CHAT_MODEL}.{name.removesuffix('.gguf').upper()}.gguf"
+    )
+    made = cache / file
     if made.exists():
         return made
     cache.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ class Traffic:
                 async with asyncio.timeout(_LIMIT_S):
                     await send()
             except (HttpError, OSError, ValueError) as failure:
-                self.wrong[f"{kind}: {failure or 'no answer in time'}"] += 1
+                self.wrong[f"{kind}: {str(failure) or 'no answer in time'}"] += 1
 
     async def _stream(self) -> None:
         await self._post("chat/completions", self._question() | {"stream": True})
