@@ -6,9 +6,11 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp
 
 import inferloom_mesh
 from inferloom_gateway import errors
+from inferloom_gateway.fast_lane import Endpoint, FastLane
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.parameters import IGNORED_HEADER
 from inferloom_gateway.request_id import HEADER, RequestIdMiddleware
@@ -27,6 +29,12 @@ _BODIES = (
     DetokenizeRequest,
 )
 
+_BUSIEST: dict[str, Endpoint] = {
+    "/v1/chat/completions": chat.create_chat_completion,
+    "/v1/completions": completions.create_completion,
+    "/v1/embeddings": embeddings.create_embeddings,
+}
+
 
 class Facade(FastAPI):
     """FastAPI, with the bodies that the endpoints read by themselves in its documentation."""
@@ -43,20 +51,20 @@ class Facade(FastAPI):
         return self.openapi_schema
 
 
-def create_app(gateway: Gateway) -> FastAPI:
+def create_app(gateway: Gateway) -> ASGIApp:
     """Make the ASGI application that serves ``gateway``."""
-    app = Facade(title="Inferloom", version=inferloom_mesh.__version__)
-    app.state.gateway = gateway
-    errors.install(app)
-    app.add_middleware(RequestIdMiddleware)
+    facade = Facade(title="Inferloom", version=inferloom_mesh.__version__)
+    facade.state.gateway = gateway
+    errors.install(facade)
+    for part in (models, chat, completions, embeddings, tokens, health):
+        facade.include_router(part.router)
+    app: ASGIApp = FastLane(facade, _BUSIEST)
     if gateway.settings.cors:
-        app.add_middleware(
-            CORSMiddleware,
+        app = CORSMiddleware(
+            app,
             allow_origins=["*"],
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=[HEADER, IGNORED_HEADER, "retry-after"],
         )
-    for part in (models, chat, completions, embeddings, tokens, health):
-        app.include_router(part.router)
-    return app
+    return RequestIdMiddleware(app)

@@ -11,7 +11,6 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from inferloom_gateway.disconnect import ClientDisconnectedError
-from inferloom_gateway.request_id import HEADER, request_id_of
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 
 _HTTP = {
@@ -41,6 +40,11 @@ def response(error: InferloomError, headers: Mapping[str, str] | None = None) ->
     return Response(render(error), error.row.http, headers, media_type="application/json")
 
 
+def nobody_waits() -> Response:
+    """The response to a request whose client has left."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
 def from_validation(failure: ValidationError | RequestValidationError) -> InferloomError:
     """The error for the first thing that is wrong with a body."""
     first = failure.errors()[0]
@@ -67,12 +71,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnectedError)
     async def _gone(request: Request, failure: ClientDisconnectedError) -> Response:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
+        return nobody_waits()
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, failure: Exception) -> Response:
-        # The server logs the failure itself. This answer is sent outside the middleware that names responses.
-        return response(server_error(), {HEADER: request_id_of(request.scope)})
+        return response(server_error())  # the server logs the failure itself
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

@@ -15,6 +15,7 @@ from inferloom_gateway.app import create_app
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import SERVICE, InferenceFacade
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 
@@ -36,8 +37,9 @@ async def serve(
         OSError: An address cannot be listened on.
     """
     gateway = Gateway.build(settings)
-    with contextlib.closing(_bind(settings.gateway_listen)) as listener:
-        server = build_server([SERVICE])
+    shared = settings.gateway_shares_ports
+    with contextlib.closing(bind(settings.gateway_listen, shared=shared)) as listener:
+        server = build_server([SERVICE], shared=shared)
         add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
         rest = _RestServer(create_app(gateway), settings.drain_limit_s)
         try:
@@ -73,6 +75,7 @@ class _RestServer(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nobody asks who the client is
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=math.ceil(drain_limit_s),
                 backlog=BACKLOG,
@@ -101,22 +104,3 @@ def _cut_quietly(app: ASGIApp) -> ASGIApp:
             log.warning("cut off %s %s at the end of the drain", scope["method"], scope["path"])
 
     return run
-
-
-def _bind(address: Address) -> socket.socket:
-    """A socket that is bound, so that its port is known and nobody else's."""
-    host = address.host.strip("[]")
-    try:
-        family, kind, protocol, _, target = socket.getaddrinfo(
-            host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(target)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as failure:
-        raise OSError(f"cannot listen on {address}: {failure.strerror or failure}") from failure
-    return listener

@@ -15,6 +15,12 @@ class GatewaySettings(ServiceSettings):
     gateway_grpc_listen: AddressField = Address("127.0.0.1", 9000)
     """Where the gRPC façade listens."""
 
+    gateway_processes: int = Field(1, ge=1, le=64)
+    """Processes that take requests on both addresses, each for itself: limits count for each of them."""
+
+    gateway_shares_ports: bool = False
+    """Whether this is one of several such processes; the one that starts them says so."""
+
     worker_timeout_s: float = Field(
         600.0,
         gt=0,

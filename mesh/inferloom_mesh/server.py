@@ -21,7 +21,6 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
-    ("grpc.so_reuseport", 0),  # a second service on the same port must fail, not share it
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
@@ -62,12 +61,14 @@ class Server:
         await self.grpc.stop(grace)
 
 
-def build_server(services: Sequence[str]) -> Server:
+def build_server(services: Sequence[str], *, shared: bool = False) -> Server:
     """Make a server that will serve ``services`` (full names), not serving until told to.
 
-    The caller adds its servicers to ``.grpc`` before it listens.
+    The caller adds its servicers to ``.grpc`` before it listens. With ``shared`` it may listen where other
+    processes of the same service do; otherwise a second one on the same port fails.
     """
-    server = grpc.aio.server(interceptors=[StatusInterceptor()], options=OPTIONS)
+    options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
+    server = grpc.aio.server(interceptors=[StatusInterceptor()], options=options)
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -28,7 +28,7 @@ def test_a_worker_without_an_address_finds_one():
 
 
 def test_the_gateway_is_told_where_everything_is():
-    """Both of its own addresses and the registry's."""
+    """Both of its own addresses, the registry's, and how many processes it is."""
     command = PLAN.gateway_command(PLAN.rest, PLAN.grpc, PLAN.registry)
     listen = ("--listen", "127.0.0.1:8000", "--grpc-listen", "127.0.0.1:9000")
-    assert (*CLI, "gateway", *listen, *REGISTRY) == command
+    assert (*CLI, "gateway", *listen, *REGISTRY, "--processes", "1") == command

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from inferloom_cli.children import Child, Lifeline
-from inferloom_cli.logs import ServiceLog
+from inferloom_cli.logs import Tail
 from inferloom_cli.readiness import Report
 from inferloom_cli.restart import RestartPolicy
 
@@ -34,7 +34,7 @@ class Keeper:
     command: Callable[[Report | None], Sequence[str]]
     """The command line; it is given what the service said when it was last ready, so that a service which
     comes back can take the address that it had."""
-    log: ServiceLog
+    log: Tail
     on_line: Callable[[str, str, int], None]
     """Is given the name, each line and its level."""
     on_news: Callable[[str], None]

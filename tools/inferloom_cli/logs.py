@@ -31,22 +31,36 @@ def new_run_folder(name: str) -> Path:
     return folder
 
 
-class ServiceLog:
-    """The lines of one service, over all its restarts."""
+class Tail:
+    """The last lines of one service, over all its restarts."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.file = folder / f"{name}.log"
+    def __init__(self) -> None:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._level = logging.INFO
-        self._handler = RotatingFileHandler(self.file, maxBytes=_FILE_BYTES, backupCount=1, encoding="utf-8")
 
     def write(self, line: str) -> int:
         """Keep a line and return its level. A line with no level of its own continues the one before."""
         self.tail.append(line)
-        self._handler.emit(logging.LogRecord("", 0, "", 0, line, None, None))
         if match := _RECORD.match(line):
             self._level = logging.getLevelNamesMapping()[match[1]]
         return self._level
+
+    def close(self) -> None:
+        """Write nothing more."""
+
+
+class ServiceLog(Tail):
+    """All lines of one service, over all its restarts, in a file."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__()
+        self.file = folder / f"{name}.log"
+        self._handler = RotatingFileHandler(self.file, maxBytes=_FILE_BYTES, backupCount=1, encoding="utf-8")
+
+    def write(self, line: str) -> int:
+        """See :meth:`Tail.write`."""
+        self._handler.emit(logging.LogRecord("", 0, "", 0, line, None, None))
+        return super().write(line)
 
     def close(self) -> None:
         """Close the file."""

@@ -74,6 +74,12 @@ def up(
         int | None,
         typer.Option(min=0, max=65535, help="The first worker's port; others follow. [default: 7100]"),
     ] = None,
+    gateway_processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Gateway processes, which share the REST and gRPC ports. [default: 1]"
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every service's log lines.")] = False,
     ready_file: ReadyFile = None,
     log_dir: Annotated[
@@ -105,6 +111,7 @@ def up(
         grpc_port=grpc_port,
         registry_port=registry_port,
         worker_port=worker_port,
+        gateway_processes=gateway_processes,
         verbose=verbose,
         ready_file=ready_file,
         log_dir=log_dir,
@@ -223,6 +230,17 @@ def gateway(
             help="Where gRPC listens. [default: 127.0.0.1:9000]",
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=64,
+            envvar="INFERLOOM_GATEWAY_PROCESSES",
+            help="Processes that share both addresses, for machines with cores to spare. [default: 1]",
+        ),
+    ] = None,
+    shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
     ready_file: ReadyFile = None,
@@ -234,6 +252,8 @@ def gateway(
         ready_file,
         gateway_listen=listen,
         gateway_grpc_listen=grpc_listen,
+        gateway_processes=processes,
+        gateway_shares_ports=shares_ports,
         registry=registry,
         log_level=log_level,
     )

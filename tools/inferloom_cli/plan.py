@@ -20,6 +20,8 @@ class Plan:
     """None where a worker finds a port of its own, from 7100 on."""
     models: Mapping[str, str]
     """What every worker serves: each model's spec by its name."""
+    gateway_processes: int = 1
+    """How many processes the gateway is; they share its addresses."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""
@@ -34,4 +36,4 @@ class Plan:
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""
         where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
-        return (*CLI, "gateway", *where)
+        return (*CLI, "gateway", *where, "--processes", str(self.gateway_processes))

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from inferloom_cli.readiness import announce
+from inferloom_cli.keeper import GaveUpError
+from inferloom_cli.readiness import Report, announce
 from inferloom_cli.refusal import RefusedError, needs
 from inferloom_cli.settings import load
-from inferloom_mesh.runtime import configure_logging, run_service
+from inferloom_mesh.net import Address
+from inferloom_mesh.runtime import configure_logging, run_service, settle
 from inferloom_mesh.settings import ServiceSettings
 
 
@@ -22,7 +24,7 @@ def registry(ready_file: Path | None, **flags: object) -> None:
 
     _run(
         settings,
-        lambda stop: serve(settings, stop, lambda address: announce({"address": str(address)}, ready_file)),
+        lambda stop: serve(settings, stop, lambda address: _ready({"address": str(address)}, ready_file)),
     )
 
 
@@ -38,9 +40,7 @@ def worker(ready_file: Path | None, **flags: object) -> None:
     with needs("worker"):  # an engine's libraries are imported when its first model is loaded
         _run(
             settings,
-            lambda stop: serve(
-                settings, stop, lambda address: announce({"address": str(address)}, ready_file)
-            ),
+            lambda stop: serve(settings, stop, lambda address: _ready({"address": str(address)}, ready_file)),
             SourceError,
             FencedError,
             RegistrationRefusedError,
@@ -48,20 +48,23 @@ def worker(ready_file: Path | None, **flags: object) -> None:
 
 
 def gateway(ready_file: Path | None, **flags: object) -> None:
-    """Run the gateway until it is told to stop."""
+    """Run the gateway, in one process or several, until it is told to stop."""
     with needs("gateway"):
+        from inferloom_cli.siblings import keep
         from inferloom_gateway.service import serve
         from inferloom_gateway.settings import GatewaySettings
     settings = load(GatewaySettings, **flags)
 
-    _run(
-        settings,
-        lambda stop: serve(
-            settings,
-            stop,
-            lambda rest, grpc: announce({"rest": str(rest), "grpc": str(grpc)}, ready_file),
-        ),
-    )
+    def ready(rest: Address, grpc: Address) -> None:
+        _ready({"rest": str(rest), "grpc": str(grpc)}, ready_file)
+
+    run = serve if settings.gateway_processes == 1 else keep
+    _run(settings, lambda stop: run(settings, stop, ready), GaveUpError)
+
+
+def _ready(report: Report, file: Path | None) -> None:
+    settle()
+    announce(report, file)
 
 
 def _run(

@@ -40,6 +40,7 @@ class UpFlags:
     grpc_port: int | None
     registry_port: int | None
     worker_port: int | None
+    gateway_processes: int | None
     verbose: bool
     ready_file: Path | None
     log_dir: Path | None
@@ -96,7 +97,10 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         from inferloom_gateway.settings import GatewaySettings
         from inferloom_registry.settings import RegistrySettings
         from inferloom_worker.settings import WorkerSettings
-    registry, gateway = load(RegistrySettings), load(GatewaySettings)
+    registry, gateway = (
+        load(RegistrySettings),
+        load(GatewaySettings, gateway_processes=flags.gateway_processes),
+    )
     worker = load(WorkerSettings, models=tuple(flags.models) or None)
     plan = Plan(
         registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
@@ -104,6 +108,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         grpc=_moved(gateway.gateway_grpc_listen, flags.host, flags.grpc_port),
         workers=tuple(_worker_addresses(worker.worker_listen, flags)),
         models=dict(worker.models),
+        gateway_processes=gateway.gateway_processes,
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)

@@ -1,0 +1,104 @@
+"""A gateway that is several processes."""
+
+import os
+import signal
+from http.client import HTTPConnection
+
+import grpc
+import psutil
+import pytest
+
+from inferloom.v1.inference_pb2 import ListModelsRequest
+from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
+from inferloom_mesh.net import Address
+from tests.mesh.processes import INFERLOOM, Mesh, run, until
+
+
+@pytest.fixture
+def mesh(up) -> Mesh:
+    """A mesh with two gateway processes."""
+    return up("--model", "echo=echo", "--gateway-processes", "2")
+
+
+def processes(mesh: Mesh) -> list[psutil.Process]:
+    """Those that take requests: the children of the one that `up` started."""
+    return mesh.service("gateway").children()
+
+
+def answered(address: str, times: int) -> int:
+    """How many of so many requests, each on a connection of its own, find a model."""
+    host, port = Address.parse(address)
+    good = 0
+    for _ in range(times):
+        connection = HTTPConnection(host, port, timeout=30)
+        try:
+            connection.request("GET", "/v1/models/echo")
+            good += connection.getresponse().status == 200
+        except OSError:
+            pass
+        finally:
+            connection.close()
+    return good
+
+
+def listens(process: psutil.Process, address: str) -> bool:
+    """Whether a process itself takes connections at an address."""
+    port = Address.parse(address).port
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections())
+
+
+def test_each_process_takes_requests_on_both_ports(mesh: Mesh):
+    """REST and gRPC answer on every connection, whichever process it went to."""
+    first, second = processes(mesh)
+    for process in (first, second):
+        assert listens(process, mesh.made["rest"])
+        assert listens(process, mesh.grpc)
+    assert answered(mesh.made["rest"], 32) == 32
+    for number in range(8):
+        options = [("grpc.use_local_subchannel_pool", 1), ("number", number)]  # no shared connection
+        with grpc.insecure_channel(mesh.grpc, options=options) as channel:
+            listed = InferenceServiceStub(channel).ListModels(ListModelsRequest(), timeout=30)
+        assert [model.id for model in listed.models] == ["echo"]
+
+
+def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh):
+    """Its parent starts it again on the same ports; nothing else is restarted."""
+    parent, (first, second) = mesh.service("gateway"), processes(mesh)
+    first.kill()
+    first.wait()
+    until(lambda: answered(mesh.made["rest"], 4) == 4, 10, "answers from the other")
+    until(lambda: len(processes(mesh)) == 2, 30, "a new process")
+    new = next(p for p in processes(mesh) if p != second)
+    until(lambda: listens(new, mesh.made["rest"]), 30, "its return")
+    until(lambda: answered(mesh.made["rest"], 16) == 16, 10, "answers from both")
+    assert mesh.service("gateway") == parent
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_stops_all_of_them(mesh: Mesh, number: signal.Signals, status: int):
+    """The mesh drains, and no process is left."""
+    members = mesh.family()
+    assert len(members) == 5
+    os.killpg(mesh.process.pid, number)
+    assert mesh.wait() == status
+    assert [m for m in members if m.is_running()] == []
+    assert "Traceback" not in mesh.output
+
+
+def test_they_end_with_their_parent(mesh: Mesh):
+    """A parent that is killed takes them along; `up` starts a new one with two more."""
+    parent, old = mesh.service("gateway"), processes(mesh)
+    parent.kill()
+    psutil.wait_procs(old, timeout=30)
+    assert [p for p in old if p.is_running()] == []
+    until(lambda: "is back after" in mesh.output, 60, "its return")
+    assert len(processes(mesh)) == 2
+
+
+def test_another_gateway_cannot_share_the_ports(mesh: Mesh):
+    """Only processes of one gateway share them; a second gateway says that they are taken."""
+    where = ("--listen", mesh.made["rest"], "--grpc-listen", "127.0.0.1:0")
+    for count in ("1", "2"):
+        done = run(*INFERLOOM, "gateway", *where, "--processes", count, check=False)
+        assert done.returncode == 1
+        assert f"cannot listen on {mesh.made['rest']}" in done.stderr

@@ -1,0 +1,70 @@
+"""Clients that do not read: what they asked for waits at the worker, and nobody else waits for them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import orjson
+
+from inferloom.v1 import inference_pb2 as pb
+from tests.wire.fake_worker import FakeWorker, completed, delta, finished, say_hello, started
+from tests.wire.gateway_mesh import GatewayMesh
+
+READERS = 64
+PIECE = "x" * 2**14
+PIECES = 256
+MOST_HELD = 2**20
+"""Bytes of one stream that may be under way: buffers of two sockets and of the windows of HTTP/2."""
+
+QUICK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
+LONG = {"model": "chat-model", "prompt": "long", "stream": True}
+
+
+async def _open(mesh: GatewayMesh) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask for a long stream, and read no more of it than a small buffer takes by itself."""
+    reader, writer = await asyncio.open_connection(*mesh.rest, limit=2**10)
+    content = orjson.dumps(LONG)
+    writer.write(
+        b"POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content)
+    )
+    return reader, writer
+
+
+async def test_streams_that_nobody_reads_are_held_back_and_then_complete(mesh: GatewayMesh) -> None:
+    """64 of them stop with little on its way, others are answered, and a late reader still gets all."""
+    sent: Counter[str] = Counter()
+
+    async def script(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        if request.WhichOneof("input") == "chat":
+            async for event in say_hello(worker, request):
+                yield event
+            return
+        yield started(request, worker.id)
+        for index in range(PIECES):
+            sent[request.request_id] += len(PIECE)
+            yield delta(PIECE, index=index)
+        yield finished()
+        yield completed(PIECES)
+
+    async def others_are_answered() -> None:
+        for _ in range(4):
+            assert (await mesh.http.post("/v1/chat/completions", json=QUICK)).status_code == 200
+
+    mesh.worker.script = script
+    async with asyncio.timeout(60):
+        connections = [await _open(mesh) for _ in range(READERS)]
+        await mesh.worker.runs(READERS)
+        before = -1
+        while before != sum(sent.values()):
+            before = sum(sent.values())
+            await others_are_answered()
+        assert len(sent) == READERS
+        assert max(sent.values()) < MOST_HELD
+        reader, _ = connections[0]
+        whole = await reader.read()
+        assert whole.count(PIECE.encode()) == PIECES
+        assert b"data: [DONE]" in whole
+        for _, writer in connections:
+            writer.close()
+        await mesh.worker.runs(0)
