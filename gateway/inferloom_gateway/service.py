@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 
+SEND_BUFFER_BYTES = 2**17
+"""What the kernel keeps of a response whose client does not read; by itself it takes several megabytes."""
+
 
 async def serve(
     settings: GatewaySettings, stop: asyncio.Event, on_ready: Callable[[Address, Address], None]
@@ -39,6 +42,7 @@ async def serve(
     gateway = Gateway.build(settings)
     shared = settings.gateway_shares_ports
     with contextlib.closing(bind(settings.gateway_listen, shared=shared)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         server = build_server([SERVICE], shared=shared)
         add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
         rest = _RestServer(create_app(gateway), settings.drain_limit_s)

@@ -3,9 +3,10 @@
 import grpc
 
 from inferloom_mesh.net import Address
-from inferloom_mesh.server import MAX_MESSAGE_BYTES
+from inferloom_mesh.server import FLOW, MAX_MESSAGE_BYTES
 
 OPTIONS: tuple[tuple[str, int], ...] = (
+    *FLOW,
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A peer that vanished without closing its connection is noticed within 15 s even between calls.

@@ -17,7 +17,16 @@ MAX_CONCURRENT_STREAMS = 4096
 """Calls that one connection may have open. Past it a client's calls wait in its own queue, so it is far
 above what a worker runs at once: the worker's bounded queue is where overload is answered."""
 
+FLOW: tuple[tuple[str, int], ...] = (
+    ("grpc.http2.lookahead_bytes", 2**18),
+    # By default the window follows an estimate of the connection, which costs pings between messages and lets
+    # a stream that nobody reads hold megabytes.
+    ("grpc.http2.bdp_probe", 0),
+)
+"""How much of a stream may be under way, the same for both of its ends."""
+
 OPTIONS: tuple[tuple[str, int], ...] = (
+    *FLOW,
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
