@@ -3,19 +3,31 @@
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, Gemma3Config, Gemma3ForConditionalGeneration, SiglipVisionConfig
 
 from inferloom_worker.engine.loading import kv_blocks, load_model
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.models.config_transformers import from_transformers
 from tests.worker.engines import generate, generate_all, logprobs, request
-from tests.worker.models import ARCHITECTURES, FAST, VOCABULARY, greedy, make_model, reference
+from tests.worker.models import ARCHITECTURES, GENERAL_ONLY, VOCABULARY, greedy, make_model, reference
 
 CPU = torch.device("cpu")
 Start = Callable[..., TorchEngine]
+
+VISION: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "image_size": 16,
+    "patch_size": 8,
+}
 
 
 @pytest.fixture
@@ -25,7 +37,7 @@ def start() -> Iterator[Start]:
 
     def run(path: Path, *, general: bool = False, blocks: int | None = None, **limits: int) -> TorchEngine:
         options = EngineOptions(dtype="float32", kv_cache_bytes=0, **limits)
-        model = load_model(path, torch.float32, CPU, general=general)
+        model = load_model(path, torch.float32, CPU, general=general, context_length=options.context_length)
         engines.append(TorchEngine(model, options, blocks or 4 * kv_blocks(model, options)))
         return engines[-1]
 
@@ -34,15 +46,20 @@ def start() -> Iterator[Start]:
         engine.close()
 
 
-def prompts(count: int, longest: int = 60) -> list[list[int]]:
+def prompts(count: int, shortest: int = 1, longest: int = 60) -> list[list[int]]:
     """Random prompts of different lengths."""
     rng = random.Random(3)
-    return [[rng.randrange(VOCABULARY) for _ in range(rng.randint(1, longest))] for _ in range(count)]
+    return [[rng.randrange(VOCABULARY) for _ in range(rng.randint(shortest, longest))] for _ in range(count)]
 
 
 @pytest.mark.parametrize(
     ("architecture", "general"),
-    [*((name, False) for name in FAST), *((name, True) for name in ARCHITECTURES)],
+    [
+        (name, general)
+        for name in ARCHITECTURES
+        for general in (False, True)
+        if general or name not in GENERAL_ONLY
+    ],
 )
 async def test_greedy_tokens_equal_transformers(
     architecture: str, general: bool, tmp_path: Path, start: Start
@@ -51,8 +68,42 @@ async def test_greedy_tokens_equal_transformers(
     folder = make_model(tmp_path, architecture)
     asked = prompts(6)
     expected = [greedy(reference(folder), p, 20) for p in asked]
-    engine = start(folder, general=general, max_step_tokens=32)
+    engine = start(folder, general=general, max_step_tokens=32, context_length=128)
     assert await generate_all(engine, [request(p, 20) for p in asked]) == expected
+
+
+async def test_longrope_takes_its_long_frequencies_for_long_sequences(tmp_path: Path, start: Start) -> None:
+    """Served past the model's original length, long prompts give transformers' own tokens."""
+    folder = make_model(tmp_path, "phi3-longrope")  # its original length is 128
+    asked = [p + p for p in prompts(4, shortest=70, longest=90)]
+    expected = [greedy(reference(folder), p, 20) for p in asked]
+    engine = start(folder, max_step_tokens=64)
+    assert await generate_all(engine, [request(p, 20) for p in asked]) == expected
+
+
+async def test_longrope_on_the_general_path_ends_where_frequencies_would_change(
+    tmp_path: Path, start: Start
+) -> None:
+    """Transformers changes them for a whole step at once; sequences that long are not offered."""
+    engine = start(make_model(tmp_path, "phi3-longrope"), general=True)
+    assert engine.info.context_length == 128
+
+
+async def test_a_model_that_sees_as_well_is_served_for_text(tmp_path: Path, start: Start) -> None:
+    """The decoder of a multimodal Gemma 3 gives transformers' tokens, on the fast path."""
+    folder = make_model(tmp_path / "text", "gemma3")
+    text = reference(folder)
+    seeing: Any = Gemma3ForConditionalGeneration(
+        Gemma3Config(
+            text_config=text.config, vision_config=SiglipVisionConfig(**VISION), mm_tokens_per_image=1
+        )
+    )
+    seeing.model.language_model.load_state_dict(text.base_model.state_dict())
+    seeing.save_pretrained(tmp_path / "both")
+    (prompt,) = prompts(1)
+    assert from_transformers(AutoConfig.from_pretrained(tmp_path / "both")) is not None
+    engine = start(tmp_path / "both")
+    assert await generate(engine, request(prompt, 12)) == [greedy(text, prompt, 12)]
 
 
 async def test_a_sequence_that_was_preempted_continues_exactly(tmp_path: Path, start: Start) -> None:
@@ -65,15 +116,19 @@ async def test_a_sequence_that_was_preempted_continues_exactly(tmp_path: Path, s
     assert engine.load().free_kv_tokens == engine.info.kv_tokens
 
 
-async def test_logprobs_equal_transformers(tmp_path: Path, start: Start) -> None:
+@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma2", "gemma3", "phi3"])
+async def test_logprobs_equal_transformers(
+    architecture: str, general: bool, tmp_path: Path, start: Start
+) -> None:
     """Reported log-probabilities are the model's own to 1e-3, and the chosen token leads its alternatives."""
-    folder = make_model(tmp_path, "qwen3")
+    folder = make_model(tmp_path, architecture)
     (prompt,) = prompts(1)
     model = reference(folder)
     tokens = greedy(model, prompt, 12)
     with torch.inference_mode():
         logits = model(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-    reported = await logprobs(start(folder), request(prompt, 12, top_logprobs=3))
+    reported = await logprobs(start(folder, general=general), request(prompt, 12, top_logprobs=3))
     expected = [float(row[token]) for row, token in zip(logits, tokens, strict=True)]
     assert [r.logprob for r in reported] == pytest.approx(expected, abs=1e-3)
     assert [r.top[0][0] for r in reported] == tokens

@@ -14,13 +14,15 @@ from inferloom_worker.engine.batch import Span, StepBatch
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.kernels.library import library
-from inferloom_worker.models.config import DecoderConfig, from_transformers
+from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.config_gguf import from_gguf
+from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel
 from inferloom_worker.models.protocol import CausalModel
 from inferloom_worker.weights.bfloat16 import round_bfloat16
-from inferloom_worker.weights.checkpoint import FolderCheckpoint
-from inferloom_worker.weights.gguf import GgufTensor
+from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
+from inferloom_worker.weights.gguf import GgufTensor, read_gguf
 from inferloom_worker.weights.groups import (
     Groups,
     Kind,
@@ -30,7 +32,9 @@ from inferloom_worker.weights.groups import (
     quantize_int12,
     read_groups,
 )
-from inferloom_worker.weights.sources import Matrix, RoundedSource
+from inferloom_worker.weights.sources import GgufSource, Matrix, RoundedSource
+from tests.worker.gguf_files import write_gguf
+from tests.worker.models import reference
 
 CPU = torch.device("cpu")
 Rounding = Callable[[NDArray[np.float32]], Matrix]
@@ -145,12 +149,43 @@ def test_logits_are_those_of_the_expanded_weights(rounding: Rounding, tmp_path: 
     assert torch.allclose(actual, expected, atol=0.01)
 
 
-FEATURES = {
+_LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10_000.0,
+    "short_factor": [1.0, 1.1, 1.2, 1.3],
+    "long_factor": [1.5, 2.0, 4.0, 6.0],
+}
+_GEMMA = {"sliding_window": 20, "query_pre_attn_scalar": 24, "tie_word_embeddings": True}
+FEATURES: dict[str, tuple[str, dict[str, object]]] = {
     "tied": ("llama", {"tie_word_embeddings": True}),
     "biased": ("qwen2", {}),
     "qk-norm": ("qwen3", {}),
     "window": ("mistral", {"sliding_window": 20}),
     "one-group": ("llama", {"num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 32}),
+    "mlp-biased": ("llama", {"attention_bias": True, "mlp_bias": True}),
+    "gemma": ("gemma", {}),
+    "gemma2": ("gemma2", {**_GEMMA, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}),
+    "gemma3": (
+        "gemma3_text",
+        {
+            **_GEMMA,
+            "sliding_window_pattern": 2,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "rope_theta": 100_000.0, "factor": 4.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1_000.0},
+            },
+        },
+    ),
+    "phi3": ("phi3", {"sliding_window": 20, "pad_token_id": None}),
+    "longrope": (
+        "phi3",
+        {
+            "pad_token_id": None,
+            "partial_rotary_factor": 0.5,
+            "original_max_position_embeddings": 128,
+            "rope_parameters": _LONG_ROPE,
+        },
+    ),
     "odd-width": ("llama", {"head_dim": 48, "num_attention_heads": 2, "num_key_value_heads": 2}),
 }
 
@@ -158,10 +193,35 @@ FEATURES = {
 @needs_kernels
 @pytest.mark.parametrize(("model_type", "fields"), FEATURES.values(), ids=FEATURES)
 def test_every_feature_of_the_family(model_type: str, fields: dict[str, object], tmp_path: Path) -> None:
-    """Biases, norms of queries and keys, windows and head shapes come out as in eager torch."""
+    """Biases, norms, windows, soft caps, rotary embeddings and head shapes come out as in eager torch."""
     native, eager = both(tmp_path, quantize_int8, model_type, **fields)
     step = batch(tokens(70), 0, list(range(5)))
     assert torch.allclose(native.forward(step), eager.forward(step), atol=0.01)
+
+
+@needs_kernels
+def test_matrices_of_one_file_can_be_of_many_types(tmp_path: Path) -> None:
+    """Quantised matrices beside float ones, in one layer and one projection, come out as in eager torch."""
+    make(tmp_path, "llama")
+    model = reference(tmp_path).to(torch.bfloat16)  # so that what is rounded to bfloat16 stays as it is
+    types = {
+        "attn_q": GGMLQuantizationType.Q4_0,
+        "attn_v": GGMLQuantizationType.BF16,
+        "ffn_gate": GGMLQuantizationType.F32,
+        "ffn_up": GGMLQuantizationType.Q8_0,
+        "token_embd": GGMLQuantizationType.Q5_0,
+    }
+    file = read_gguf(write_gguf(model, tmp_path / "mixed.gguf", types))
+    shape, source = from_gguf(file), GgufSource(file)
+    assert shape is not None
+    assert source.readable()
+    assert source.rounded() == ["F32", "Q5_0"]
+    native = NativeModel(shape, source, dtype=torch.int8, threads=2)
+    eager = LlamaModel(shape, GgufCheckpoint(file), torch.float32, CPU)
+    native.allocate(5)
+    eager.allocate(5)
+    step = batch(tokens(70), 0, list(range(5)))
+    assert torch.allclose(native.forward(step), eager.forward(step), atol=0.02)
 
 
 @needs_kernels

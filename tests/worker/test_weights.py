@@ -92,7 +92,7 @@ def test_rotary_rows_are_put_in_transformers_order(file: Path) -> None:
 )
 def test_names_are_translated(name: str, expected: str) -> None:
     """Transformers' tensor names map to GGUF's."""
-    assert gguf_name(name) == expected
+    assert gguf_name(name, "llama") == expected
 
 
 def test_a_folder_gives_its_safetensors_and_nothing_pickled(tmp_path: Path) -> None:

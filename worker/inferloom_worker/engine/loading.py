@@ -12,10 +12,11 @@ from inferloom_worker.engine.blocks import BLOCK_TOKENS, blocks_for
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.torch_engine import TorchEngine
 from inferloom_worker.imports import large_imports
-from inferloom_worker.models.config import from_gguf, from_transformers
+from inferloom_worker.models.config_gguf import from_gguf
+from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel, can_compute
-from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.models.protocol import CausalModel, UnsupportedModelError
 from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import read_gguf
@@ -49,7 +50,9 @@ def load_causal(path: Path, options: EngineOptions) -> CausalModel:
     model = _load_native(path, options)
     if model is None:
         device = pick_device(options.device)
-        model = load_model(path, pick_dtype(options.dtype, device), device)
+        model = load_model(
+            path, pick_dtype(options.dtype, device), device, context_length=options.context_length
+        )
     return model
 
 
@@ -61,13 +64,17 @@ def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
     dtype = torch.int8
     if path.suffix == ".gguf":
         file = read_gguf(path)
-        shape = from_gguf(file)
-        if options.dtype == "auto" and GgufSource(file).readable():
-            source = GgufSource(file)
+        shape = from_gguf(file, options.context_length)
+        stored = GgufSource(file)
+        if options.dtype == "auto" and stored.readable():
+            source = stored
+            if rounded := stored.rounded():
+                log.info("%s: its matrices in %s are rounded to bfloat16", path.name, ", ".join(rounded))
         else:
             source, dtype = RoundedSource(GgufCheckpoint(file), round_bfloat16), torch.bfloat16
     else:
-        shape = from_transformers(AutoConfig.from_pretrained(path, trust_remote_code=False))
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        shape = from_transformers(config, options.context_length)
         checkpoint = FolderCheckpoint(path)
         if options.quantize is None:
             source, dtype = RoundedSource(checkpoint, round_bfloat16), torch.bfloat16
@@ -83,23 +90,32 @@ def threads(options: EngineOptions) -> int:
     return options.threads or len(os.sched_getaffinity(0))
 
 
-def load_model(path: Path, dtype: torch.dtype, device: torch.device, *, general: bool = False) -> CausalModel:
+def load_model(
+    path: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    general: bool = False,
+    context_length: int | None = None,
+) -> CausalModel:
     """Load weights expanded to ``dtype``: into the fast path where it computes the architecture, otherwise
-    (or if ``general``) into the general path."""
+    (or if ``general``) into the general path. ``context_length`` is the longest sequence to come."""
     if path.suffix == ".gguf":
         file = read_gguf(path)
-        shape = None if general else from_gguf(file)
+        shape = None if general else from_gguf(file, context_length)
         if shape is not None:
             return LlamaModel(shape, GgufCheckpoint(file), dtype, device)
+        if (scaling := file.value("rope.scaling.type", "none")) != "none":
+            # Transformers' reading of GGUF passes over it.
+            raise UnsupportedModelError(f"{path.name} scales its rotary embedding ({scaling})")
         where = {
             "pretrained_model_name_or_path": path.parent,
             "gguf_file": path.name,
             "quantization_config": GgufConfig(dequantize=True),
         }
     else:
-        shape = (
-            None if general else from_transformers(AutoConfig.from_pretrained(path, trust_remote_code=False))
-        )
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        shape = None if general else from_transformers(config, context_length)
         if shape is not None:
             return LlamaModel(shape, FolderCheckpoint(path), dtype, device)
         where = {"pretrained_model_name_or_path": path, "use_safetensors": True}
@@ -109,9 +125,12 @@ def load_model(path: Path, dtype: torch.dtype, device: torch.device, *, general:
         from transformers import AutoModelForCausalLM
 
         from inferloom_worker.models.general import GeneralModel
-    model = AutoModelForCausalLM.from_pretrained(
-        **where, dtype=dtype, trust_remote_code=False, local_files_only=True
+    model, report = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=dtype, trust_remote_code=False, local_files_only=True, output_loading_info=True
     )
+    if missing := sorted(report["missing_keys"]):
+        # Transformers would go on with random numbers.
+        raise UnsupportedModelError(f"{path.name} has no weights for {', '.join(missing[:3])}")
     return GeneralModel(model.to(device))
 
 

@@ -24,9 +24,22 @@ class Shape(c.Structure):
             for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "intermediate")
         ),
         ("vocab", c.c_int32),
-        ("window", c.c_int32),
-        *((name, c.c_float) for name in ("norm_eps", "rope_scale", "attention_scale")),
+        ("activation", c.c_int32),
+        *((name, c.c_float) for name in ("norm_eps", "embedding_scale", "attention_scale")),
+        *((name, c.c_float) for name in ("attention_softcap", "final_softcap")),
     )
+
+
+class Rope(c.Structure):
+    """``Rope`` in decoder.h."""
+
+    _fields_ = (("frequencies", c.c_void_p), ("pairs", c.c_int32), ("scale", c.c_float))
+
+
+class LayerShape(c.Structure):
+    """``LayerShape`` in decoder.h."""
+
+    _fields_ = (("window", c.c_int32), ("rope", c.c_int32))
 
 
 FILTER = np.dtype(
@@ -84,7 +97,7 @@ def load(path: Path) -> Any:
     loaded = c.CDLL(str(path))
     pointer, integer = c.c_void_p, c.c_int
     signatures: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "il_create": (pointer, (c.POINTER(Shape), pointer, integer)),
+        "il_create": (pointer, (c.POINTER(Shape), pointer, pointer, integer, integer)),
         "il_destroy": (None, (pointer,)),
         "il_allocate": (integer, (pointer, integer)),
         "il_set_vector": (None, (pointer, integer, integer, pointer, integer)),

@@ -55,7 +55,7 @@ def _decode(
         hidden |= place < batch.decode_contexts[:, None] - window
     grouped = query.unflatten(1, (keys.shape[1], -1))  # [S, kv_heads, group, head_dim]
     scores = torch.matmul(grouped, keys.transpose(2, 3)).float() * scale
-    scores = _squash(scores, softcap).masked_fill(hidden[:, None, None, :], -torch.inf)
+    scores = squash(scores, softcap).masked_fill(hidden[:, None, None, :], -torch.inf)
     # Blocks past a sequence's end hold whatever was there before; a NaN times zero would still be NaN.
     values = values.masked_fill(hidden[:, None, :, None], 0)
     return torch.matmul(scores.softmax(-1).to(values.dtype), values).flatten(1, 2)
@@ -86,10 +86,11 @@ def _chunk(
         mixed = mixed.unflatten(1, (grouped.shape[1], span.count))
     else:
         scores = torch.matmul(grouped, keys[:, None].transpose(2, 3)).float() * scale
-        scores = _squash(scores, softcap).masked_fill(~visible, -torch.inf)
+        scores = squash(scores, softcap).masked_fill(~visible, -torch.inf)
         mixed = torch.matmul(scores.softmax(-1).to(values.dtype), values[:, None])
     return mixed.flatten(0, 1).transpose(0, 1)
 
 
-def _squash(scores: Tensor, softcap: float | None) -> Tensor:
+def squash(scores: Tensor, softcap: float | None) -> Tensor:
+    """Bound scores by softcap · tanh(score / softcap), as in Gemma 2; None: leave them."""
     return scores if softcap is None else torch.tanh(scores / softcap) * softcap

@@ -9,19 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.models.attention import paged_attention
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
+from inferloom_worker.models.protocol import UnsupportedModelError
 
 ATTENTION = "inferloom_paged"
 """Name under which transformers finds the attention; it makes no mask for names that it does not know."""
-
-
-class UnsupportedModelError(ValueError):
-    """The model cannot be served; the message says why."""
 
 
 class GeneralModel:
@@ -39,11 +36,13 @@ class GeneralModel:
                 f"{config.model_type} models keep state that the paged cache cannot hold, "
                 "or compute attention in a way that cannot be replaced"
             )
+        if getattr(config, "use_bidirectional_attention", False):
+            raise UnsupportedModelError("the model's attention is not causal, so it cannot generate text")
         AttentionInterface.register(ATTENTION, _attend)
         model.set_attn_implementation(ATTENTION)
         self.model = model.eval()
         self.vocab_size = int(config.vocab_size)
-        self.context_length = int(config.max_position_embeddings)
+        self.context_length = _context_length(config)
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self._shapes = _probe(model)
@@ -80,6 +79,18 @@ class GeneralModel:
         )
         logits: Tensor = output.logits[0].float()
         return logits
+
+
+def _context_length(config: PreTrainedConfig) -> int:
+    """The longest sequence whose arithmetic is the same in any company.
+
+    LongRoPE changes its frequencies past a length that transformers compares with the longest sequence of
+    the whole step; up to it there is nothing to choose.
+    """
+    rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, Mapping))]
+    limits = [r["original_max_position_embeddings"] for r in kinds if r.get("rope_type") == "longrope"]
+    return int(min([config.max_position_embeddings, *limits]))
 
 
 @torch.inference_mode()

@@ -1,10 +1,11 @@
-"""The fast path of Llama-shaped decoders: Llama, SmolLM, Mistral, Qwen2 and Qwen3.
+"""The fast path of Llama-shaped decoders: Llama, SmolLM, Mistral, Qwen2, Qwen3, Gemma 1 to 3 and Phi-3.
 
 Same arithmetic as transformers' modelling code, with fused projections and packed steps. It is tested token
 for token against it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,26 +13,17 @@ from torch import Tensor
 
 from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.sampler import TorchChooser
-from inferloom_worker.models.attention import paged_attention
+from inferloom_worker.models.attention import paged_attention, squash
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
-from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.config import Activation, DecoderConfig
+from inferloom_worker.models.layer import Layer, WeightReader, read_layer
+from inferloom_worker.models.rope import Rope
 from inferloom_worker.weights.checkpoint import Checkpoint
 
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One decoder layer's weights; projections are [out, in]."""
-
-    input_norm: Tensor
-    qkv: Tensor
-    qkv_bias: Tensor | None
-    q_norm: Tensor | None
-    k_norm: Tensor | None
-    output: Tensor
-    output_bias: Tensor | None
-    mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+}
 
 
 class LlamaModel:
@@ -45,15 +37,16 @@ class LlamaModel:
         self.device = device
         self.vocab_size = config.vocab_size
         self.context_length = config.context_length
-        self._reader = _Reader(checkpoint, dtype, device)
+        self._reader = WeightReader(config, checkpoint, dtype, device)
         read = self._reader
         self.embedding = read.tensor("model.embed_tokens.weight")
-        self.layers = [_read_layer(read, f"model.layers.{i}") for i in range(config.layers)]
-        self.norm = read.tensor("model.norm.weight")
-        head = read.optional("lm_head.weight")
-        self.head = self.embedding if head is None else head  # tied
-        self._frequencies = config.inverse_frequencies.to(device)
-        self._shapes: list[LayerShape] = [(config.kv_heads, config.head_dim)] * config.layers
+        self.layers = [read_layer(read, f"model.layers.{i}") for i in range(len(config.layers))]
+        self.norm = read.norm("model.norm")
+        self.head = self.embedding if config.tied else read.tensor("lm_head.weight")
+        self._embedding_scale = torch.tensor(config.embedding_scale, dtype=dtype, device=device)
+        self._ropes = [rope.to(device) for rope in config.ropes]
+        self._activate = _ACTIVATIONS[config.activation]
+        self._shapes: list[LayerShape] = [(config.kv_heads, config.head_dim)] * len(config.layers)
         self._cache: PagedCache | None = None
 
     chooser = TorchChooser()
@@ -75,14 +68,16 @@ class LlamaModel:
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
-        eps = self.config.norm_eps
-        x = F.embedding(batch.token_tensor, self.embedding)
-        rotation = self._rotation(batch.position_tensor)
+        x = F.embedding(batch.token_tensor, self.embedding) * self._embedding_scale
+        rotations = [self._rotation(rope, batch.position_tensor) for rope in self._ropes]
         for index, layer in enumerate(self.layers):
-            x = x + self._attend(index, layer, _norm(x, layer.input_norm, eps), rotation, batch)
-            gate, up = F.linear(_norm(x, layer.mlp_norm, eps), layer.gate_up).chunk(2, -1)
-            x = x + F.linear(F.silu(gate) * up, layer.down)
-        return F.linear(_norm(x[batch.sample_tensor], self.norm, eps), self.head).float()
+            rotation = rotations[self.config.layers[index].rope]
+            attended = self._attend(index, layer, self._norm(x, layer.input_norm), rotation, batch)
+            x = x + self._norm(attended, layer.attention_post_norm)
+            fed = self._feed_forward(layer, self._norm(x, layer.mlp_norm))
+            x = x + self._norm(fed, layer.mlp_post_norm)
+        logits = F.linear(self._norm(x[batch.sample_tensor], self.norm), self.head).float()
+        return squash(logits, self.config.final_softcap)
 
     def _attend(
         self, index: int, layer: Layer, x: Tensor, rotation: tuple[Tensor, Tensor], batch: StepBatch
@@ -93,70 +88,41 @@ class LlamaModel:
         q, k, v = (
             t.unflatten(-1, (-1, c.head_dim)) for t in F.linear(x, layer.qkv, layer.qkv_bias).split(split, -1)
         )
-        if layer.q_norm is not None and layer.k_norm is not None:
-            q, k = _norm(q, layer.q_norm, c.norm_eps), _norm(k, layer.k_norm, c.norm_eps)
+        q, k = self._norm(q, layer.q_norm), self._norm(k, layer.k_norm)
         cache.write(index, batch.slots, _rotate(k, rotation), v)
         mixed = paged_attention(
-            _rotate(q, rotation), cache, index, batch, scale=c.head_dim**-0.5, window=c.window
+            _rotate(q, rotation),
+            cache,
+            index,
+            batch,
+            scale=c.attention_scale,
+            window=c.layers[index].window,
+            softcap=c.attention_softcap,
         )
         return F.linear(mixed.flatten(1), layer.output, layer.output_bias)
 
-    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [T, 1, head_dim]."""
-        angles = positions[:, None].float() * self._frequencies
-        angles = torch.cat((angles, angles), -1)[:, None, :]
-        scale = self.config.rope_scale
-        return (angles.cos() * scale).to(self.dtype), (angles.sin() * scale).to(self.dtype)
+    def _feed_forward(self, layer: Layer, x: Tensor) -> Tensor:
+        gate, up = F.linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)
+        return F.linear(self._activate(gate) * up, layer.down, layer.down_bias)
 
+    def _rotation(self, rope: Rope, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [T, 1, rotated]."""
+        cos, sin = rope.tables(positions)
+        return cos[:, None].to(self.dtype), sin[:, None].to(self.dtype)
 
-class _Reader:
-    """Reads tensors in the type and place they are computed in, and counts their bytes."""
-
-    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> None:
-        self.checkpoint, self.dtype, self.device = checkpoint, dtype, device
-        self.bytes_read = 0
-
-    def optional(self, name: str) -> Tensor | None:
-        found = self.checkpoint.find(name)
-        if found is None:
-            return None
-        placed = found.to(self.device, self.dtype).contiguous()
-        self.bytes_read += placed.numel() * placed.element_size()
-        return placed
-
-    def tensor(self, name: str) -> Tensor:
-        found = self.optional(name)
-        if found is None:
-            raise ValueError(f"the weights have no tensor {name}")
-        return found
-
-
-def _read_layer(read: _Reader, prefix: str) -> Layer:
-    attention = f"{prefix}.self_attn"
-    biases = [read.optional(f"{attention}.{p}_proj.bias") for p in "qkv"]
-    return Layer(
-        input_norm=read.tensor(f"{prefix}.input_layernorm.weight"),
-        qkv=torch.cat([read.tensor(f"{attention}.{p}_proj.weight") for p in "qkv"]),
-        qkv_bias=torch.cat([b for b in biases if b is not None]) if biases[0] is not None else None,
-        q_norm=read.optional(f"{attention}.q_norm.weight"),
-        k_norm=read.optional(f"{attention}.k_norm.weight"),
-        output=read.tensor(f"{attention}.o_proj.weight"),
-        output_bias=read.optional(f"{attention}.o_proj.bias"),
-        mlp_norm=read.tensor(f"{prefix}.post_attention_layernorm.weight"),
-        gate_up=torch.cat([read.tensor(f"{prefix}.mlp.{p}_proj.weight") for p in ("gate", "up")]),
-        down=read.tensor(f"{prefix}.mlp.down_proj.weight"),
-    )
-
-
-def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """RMS norm, in float32 as the originals compute it."""
-    wide = x.float()
-    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-    return weight * wide.to(x.dtype)
+    def _norm(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """RMS norm, in float32 as the originals compute it; ``x`` itself if the model has no such norm."""
+        if weight is None:
+            return x
+        wide = x.float()
+        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.config.norm_eps)
+        return (weight * wide.to(weight.dtype)).to(x.dtype)
 
 
 def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding of [T, heads, head_dim], halves against halves."""
+    """Rotary embedding of [T, heads, head_dim], halves against halves, of the dimensions that are rotated."""
     cos, sin = rotation
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat((-second, first), -1) * sin
+    turned, kept = x.tensor_split([cos.shape[-1]], -1)
+    first, second = turned.chunk(2, -1)
+    turned = turned * cos + torch.cat((-second, first), -1) * sin
+    return torch.cat((turned, kept), -1) if kept.shape[-1] else turned

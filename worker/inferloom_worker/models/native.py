@@ -1,7 +1,6 @@
 """Llama-shaped decoders computed by the kernel library."""
 
 import ctypes
-import math
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,15 @@ from torch import Tensor
 from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.engine.sampler import Chooser
-from inferloom_worker.kernels.library import FILTER, Shape, Step, address, int32, library
+from inferloom_worker.kernels.library import FILTER, LayerShape, Rope, Shape, Step, address, int32, library
 from inferloom_worker.kernels.matrix import TILE, padded, put_matrix
 from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.native_weights import MATRICES, VECTORS, layer_matrices, layer_vectors, norm
 from inferloom_worker.weights.groups import GROUP
 from inferloom_worker.weights.sources import KernelSource, Matrix
 
-_MATRICES = ("q", "k", "v", "output", "gate", "up", "down")
-_VECTORS = ("input_norm", "mlp_norm", "qkv_bias", "output_bias", "q_norm", "k_norm")
+_ACTIVATIONS = ("silu", "gelu_tanh")
+"""In the order of ``Activation`` in decoder.h."""
 
 
 def can_compute(config: DecoderConfig) -> bool:
@@ -60,20 +60,27 @@ class NativeModel:
         self._padded = padded(config.vocab_size)
         self._library = loaded
         shape = Shape(
-            layers=config.layers,
+            layers=len(config.layers),
             hidden=config.hidden,
             heads=config.heads,
             kv_heads=config.kv_heads,
             head_dim=config.head_dim,
             intermediate=config.intermediate,
             vocab=self._padded,
-            window=config.window or 0,
+            activation=_ACTIVATIONS.index(config.activation),
             norm_eps=config.norm_eps,
-            rope_scale=config.rope_scale,
-            attention_scale=1 / math.sqrt(config.head_dim),
+            embedding_scale=config.embedding_scale,
+            attention_scale=config.attention_scale,
+            attention_softcap=config.attention_softcap or 0,
+            final_softcap=config.final_softcap or 0,
         )
-        frequencies = config.inverse_frequencies.numpy()
-        self._decoder: Any = loaded.il_create(ctypes.byref(shape), address(frequencies), threads)
+        layers = (LayerShape * len(config.layers))(
+            *(LayerShape(layer.window or 0, layer.rope) for layer in config.layers)
+        )
+        ropes = (Rope * len(config.ropes))(
+            *(Rope(address(r.frequencies.numpy()), len(r.frequencies), r.scale) for r in config.ropes)
+        )
+        self._decoder: Any = loaded.il_create(ctypes.byref(shape), layers, ropes, len(ropes), threads)
         self._fill(source)
 
     def __del__(self) -> None:
@@ -93,7 +100,7 @@ class NativeModel:
     @property
     def kv_bytes_per_token(self) -> int:
         """See the protocol."""
-        return 2 * 2 * self.config.layers * self.config.kv_heads * self.config.head_dim
+        return 2 * 2 * len(self.config.layers) * self.config.kv_heads * self.config.head_dim
 
     def allocate(self, blocks: int) -> None:
         """See the protocol."""
@@ -142,31 +149,15 @@ class NativeModel:
 
     def _fill(self, source: KernelSource) -> None:
         self._matrix(-1, 0, source.matrix("model.embed_tokens.weight"))
-        if source.has("lm_head.weight"):
+        if not self.config.tied:
             self._matrix(-1, 1, source.matrix("lm_head.weight"))
-        self._vector(-1, 0, source.vector("model.norm.weight"))
-        for layer in range(self.config.layers):
+        self._vector(-1, 0, norm(source, "model.norm", self.config))
+        for layer in range(len(self.config.layers)):
             prefix = f"model.layers.{layer}"
-            attention = f"{prefix}.self_attn"
-            names = {
-                **{part: f"{attention}.{part}_proj.weight" for part in "qkv"},
-                "output": f"{attention}.o_proj.weight",
-                **{part: f"{prefix}.mlp.{part}_proj.weight" for part in ("gate", "up", "down")},
-            }
-            for part, name in names.items():
-                self._matrix(layer, _MATRICES.index(part), source.matrix(name))
-            vectors = {
-                "input_norm": source.vector(f"{prefix}.input_layernorm.weight"),
-                "mlp_norm": source.vector(f"{prefix}.post_attention_layernorm.weight"),
-                "output_bias": source.vector(f"{attention}.o_proj.bias"),
-                "q_norm": source.vector(f"{attention}.q_norm.weight"),
-                "k_norm": source.vector(f"{attention}.k_norm.weight"),
-            }
-            biases = [source.vector(f"{attention}.{p}_proj.bias") for p in "qkv"]
-            if biases[0] is not None:
-                vectors["qkv_bias"] = np.concatenate([b for b in biases if b is not None])
-            for name, values in vectors.items():
-                self._vector(layer, _VECTORS.index(name), values)
+            for name, matrix in layer_matrices(source, self.config, prefix).items():
+                self._matrix(layer, MATRICES.index(name), matrix)
+            for name, values in layer_vectors(source, self.config, prefix).items():
+                self._vector(layer, VECTORS.index(name), values)
 
     def _matrix(self, layer: int, which: int, matrix: Matrix) -> None:
         put_matrix(self._library, self._library.il_decoder_matrix(self._decoder, layer, which), matrix)

@@ -9,6 +9,10 @@ from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.sampler import Chooser
 
 
+class UnsupportedModelError(ValueError):
+    """The model cannot be served; the message says why."""
+
+
 class CausalModel(Protocol):
     """A decoder whose sequence state lives in a paged cache that the engine owns the blocks of."""
 

@@ -23,6 +23,10 @@ class Bfloat16:
         """The weights, float32 [R, C]."""
         return (self.values.astype(np.uint32) << 16).view(np.float32)
 
+    def rows(self, order: NDArray[np.int64]) -> "Bfloat16":
+        """The matrix with its rows in another order."""
+        return Bfloat16(self.values[order])
+
     def zeros(self, count: int) -> "Bfloat16":
         """A matrix of ``count`` rows that are all 0."""
         return Bfloat16(np.zeros((count, self.shape[1]), np.uint16))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 
-from inferloom_worker.weights.gguf import GgufFile
+from inferloom_worker.weights.gguf import GgufFile, GgufTensor
 
 _GGUF_NAMES = {
     "model.embed_tokens": "token_embd",
@@ -28,7 +28,17 @@ _GGUF_NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+_GEMMA_NAMES = _GGUF_NAMES | {
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
+_PHI_NAMES = _GGUF_NAMES | {"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up"}
+del _PHI_NAMES["mlp.up_proj"]  # there is none: ``ffn_up`` holds the gate too
+_NAMES_OF = {"gemma2": _GEMMA_NAMES, "gemma3": _GEMMA_NAMES, "phi3": _PHI_NAMES}
 
+_OFFSET_NORMS = frozenset({"gemma", "gemma2", "gemma3"})
+"""Architectures in whose files norms have the 1 added that transformers adds when it computes."""
 _INTERLEAVED = {".q_proj.": "attention.head_count", ".k_proj.": "attention.head_count_kv"}
 
 
@@ -41,7 +51,7 @@ class Checkpoint(Protocol):
 
 
 class FolderCheckpoint:
-    """The safetensors files of a model folder.
+    """The safetensors files of a model folder; of a model that sees as well, its decoder's.
 
     Raises:
         FileNotFoundError: The folder has none. Pickled weights are not read: loading one runs its code.
@@ -62,11 +72,14 @@ class FolderCheckpoint:
 
     def find(self, name: str) -> Tensor | None:
         """See the protocol."""
-        path = self._files.get(name)
-        if path is None:
+        inner = name.removeprefix("model.")
+        # The second is how the hub's files of models that see are written, the third how transformers 5 does.
+        places = (name, f"language_model.{name}", f"model.language_model.{inner}")
+        stored = next((place for place in places if place in self._files), None)
+        if stored is None:
             return None
-        with safe_open(path, "pt") as opened:
-            tensor: Tensor = opened.get_tensor(name)
+        with safe_open(self._files[stored], "pt") as opened:
+            tensor: Tensor = opened.get_tensor(stored)
         return tensor
 
 
@@ -78,12 +91,18 @@ class GgufCheckpoint:
 
     def find(self, name: str) -> Tensor | None:
         """See the protocol."""
-        tensor = self.file.tensors.get(gguf_name(name))
+        tensor = self.tensor(name)
         if tensor is None:
             return None
         values = torch.from_numpy(np.require(tensor.dequantized(), requirements="W"))
+        if name.endswith("norm.weight") and self.file.architecture in _OFFSET_NORMS:
+            values -= 1
         order = self.row_order(name, len(values))
         return values if order is None else values[torch.from_numpy(order)]
+
+    def tensor(self, name: str) -> GgufTensor | None:
+        """The file's tensor for a transformers name, as it is stored."""
+        return self.file.tensors.get(gguf_name(name, self.file.architecture))
 
     def row_order(self, name: str, rows: int) -> NDArray[np.int64] | None:
         """The order that puts a tensor's rows as transformers computes them; None if they are so already.
@@ -98,11 +117,12 @@ class GgufCheckpoint:
         return np.arange(rows).reshape(heads, -1, 2).swapaxes(1, 2).reshape(rows)
 
 
-def gguf_name(name: str) -> str:
+def gguf_name(name: str, architecture: str) -> str:
     """The GGUF name of a transformers tensor name: ``model.layers.3.mlp.up_proj.weight`` is
-    ``blk.3.ffn_up.weight``."""
+    ``blk.3.ffn_up.weight``. Some mean other things from architecture to architecture."""
+    names = _NAMES_OF.get(architecture, _GGUF_NAMES)
     stem, suffix = name.rsplit(".", 1)
     if stem.startswith("model.layers."):
         _, _, layer, part = stem.split(".", 3)
-        return f"blk.{layer}.{_GGUF_NAMES.get(part, part)}.{suffix}"
-    return f"{_GGUF_NAMES.get(stem, stem)}.{suffix}"
+        return f"blk.{layer}.{names.get(part, part)}.{suffix}"
+    return f"{names.get(stem, stem)}.{suffix}"

@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inferloom_worker.weights.bfloat16 import Bfloat16
-from inferloom_worker.weights.checkpoint import Checkpoint, GgufCheckpoint, gguf_name
+from inferloom_worker.weights.bfloat16 import Bfloat16, round_bfloat16
+from inferloom_worker.weights.checkpoint import Checkpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import GgufFile
 from inferloom_worker.weights.groups import Groups, can_read, read_groups
 
@@ -31,23 +31,32 @@ class KernelSource(Protocol):
 
 
 class GgufSource:
-    """A GGUF file's own quantisation, unchanged."""
+    """A GGUF file's own quantisation, unchanged where the kernels compute it and in bfloat16 elsewhere."""
 
     def __init__(self, file: GgufFile) -> None:
         self.file = file
         self._checkpoint = GgufCheckpoint(file)
+        self._rest = RoundedSource(self._checkpoint, round_bfloat16)
 
     def readable(self) -> bool:
-        """Whether every matrix of the file has a type that the kernels compute."""
-        return all(can_read(t) for t in self.file.tensors.values() if len(t.shape) > 1)
+        """Whether the file has a matrix in a quantisation that the kernels compute."""
+        return any(can_read(tensor) for tensor in self.file.tensors.values())
+
+    def rounded(self) -> list[str]:
+        """Types of the file's matrices that are rounded to bfloat16."""
+        matrices = (tensor for tensor in self.file.tensors.values() if len(tensor.shape) > 1)
+        return sorted({tensor.type.name for tensor in matrices if not can_read(tensor)} - {"BF16"})
 
     def has(self, name: str) -> bool:
         """See the protocol."""
-        return gguf_name(name) in self.file.tensors
+        return self._checkpoint.tensor(name) is not None
 
-    def matrix(self, name: str) -> Groups:
+    def matrix(self, name: str) -> Matrix:
         """See the protocol."""
-        groups = read_groups(self.file.tensors[gguf_name(name)])
+        tensor = self._checkpoint.tensor(name)
+        if tensor is None or not can_read(tensor):
+            return self._rest.matrix(name)
+        groups = read_groups(tensor)
         order = self._checkpoint.row_order(name, len(groups.q))
         return groups if order is None else groups.rows(order)
 

@@ -13,17 +13,16 @@ Matrix* matrix(Decoder* d, int layer, int which) {
 
 std::vector<float>* vector(Decoder* d, int layer, int which) {
   if (layer < 0) return &d->norm;
-  LayerWeights& w = d->layers[layer];
-  std::vector<float>* all[] = {&w.input_norm, &w.mlp_norm, &w.qkv_bias, &w.output_bias, &w.q_norm, &w.k_norm};
-  return all[which];
+  return d->layers[layer].vectors()[which];
 }
 
 }  // namespace
 
 extern "C" {
 
-Decoder* il_create(const Shape* shape, const float* frequencies, int threads) {
-  return new Decoder(*shape, frequencies, threads);
+// layers is [shape->layers].
+Decoder* il_create(const Shape* shape, const LayerShape* layers, const Rope* ropes, int rope_count, int threads) {
+  return new Decoder(*shape, layers, ropes, rope_count, threads);
 }
 
 void il_destroy(Decoder* d) { delete d; }

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
@@ -14,10 +15,27 @@
 
 namespace inferloom {
 
+// What the gate of a feed-forward network goes through.
+enum Activation : int { kSilu = 0, kGeluTanh = 1 };
+
 struct Shape {
   int32_t layers, hidden, heads, kv_heads, head_dim, intermediate, vocab;  // vocab is padded to whole tiles
-  int32_t window;      // tokens that a row sees; 0: all
-  float norm_eps, rope_scale, attention_scale;
+  int32_t activation;
+  float norm_eps, embedding_scale, attention_scale;
+  float attention_softcap, final_softcap;  // bounds of scores and logits; 0: none
+};
+
+// One rotary embedding. It turns the first 2 · pairs dimensions of a head.
+struct Rope {
+  const float* frequencies;  // [pairs]
+  int32_t pairs;
+  float scale;  // of cosines and sines
+};
+
+// What can differ from layer to layer.
+struct LayerShape {
+  int32_t window;  // tokens that a row sees; 0: all
+  int32_t rope;    // place in the decoder's rotary embeddings
 };
 
 struct LayerWeights {
@@ -25,7 +43,14 @@ struct LayerWeights {
 
   std::array<Matrix*, 7> matrices() { return {&q, &k, &v, &output, &gate, &up, &down}; }
 
-  std::vector<float> input_norm, mlp_norm, qkv_bias, output_bias, q_norm, k_norm;
+  std::array<std::vector<float>*, 11> vectors() {
+    return {&input_norm, &attention_post_norm, &mlp_norm, &mlp_post_norm, &q_norm, &k_norm,
+            &qkv_bias,   &output_bias,         &gate_bias, &up_bias,      &down_bias};
+  }
+
+  // Those that the model has not are empty.
+  std::vector<float> input_norm, attention_post_norm, mlp_norm, mlp_post_norm, q_norm, k_norm;
+  std::vector<float> qkv_bias, output_bias, gate_bias, up_bias, down_bias;
 };
 
 // The rows of a step: as StepBatch, in plain arrays.
@@ -42,9 +67,14 @@ struct Step {
 
 class Decoder {
  public:
-  Decoder(const Shape& shape, const float* frequencies, int threads)
+  Decoder(const Shape& shape, const LayerShape* layer_shapes, const Rope* ropes, int rope_count, int threads)
       : shape(shape), layers(shape.layers), pool_(threads),
-        frequencies_(frequencies, frequencies + shape.head_dim / 2), scores_(pool_.threads()) {}
+        layer_shapes_(layer_shapes, layer_shapes + shape.layers), scores_(pool_.threads()) {
+    for (int i = 0; i < rope_count; ++i) {
+      const Rope& rope = ropes[i];
+      rotations_.push_back({{rope.frequencies, rope.frequencies + rope.pairs}, rope.scale, {}, {}});
+    }
+  }
 
   ~Decoder() {
     for (auto& layer : layers)
@@ -113,14 +143,13 @@ class Decoder {
   }
 
   void prepare(const Step& step) {
-    const int rows = step.rows, half = shape.head_dim / 2;
+    const int rows = step.rows;
     width_ = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
     grow(x_, size_t(rows) * shape.hidden);
     grow(qkv_, size_t(rows) * width_);
     grow(mixed_, size_t(rows) * shape.heads * shape.head_dim);
     grow(gated_, size_t(rows) * shape.intermediate);
-    grow(cosines_, size_t(rows) * half);
-    grow(sines_, size_t(rows) * half);
+    for (Rotation& rotation : rotations_) rotation.grow_to(rows);
     hidden_q_.resize(rows, shape.hidden);
     mixed_q_.resize(rows, shape.heads * shape.head_dim);
     gated_q_.resize(rows, shape.intermediate);
@@ -132,12 +161,10 @@ class Decoder {
     stride_ = (longest_ + kBlock - 1) / kBlock * kBlock;
     for (auto& s : scores_) grow(s, size_t(kQueries) * stride_);
     over_rows(rows, [&](int r) {
-      get_row(embedding, step.tokens[r], &x_[size_t(r) * shape.hidden]);
-      for (int i = 0; i < half; ++i) {
-        const float angle = float(step.positions[r]) * frequencies_[i];
-        cosines_[size_t(r) * half + i] = std::cos(angle) * shape.rope_scale;
-        sines_[size_t(r) * half + i] = std::sin(angle) * shape.rope_scale;
-      }
+      float* x = &x_[size_t(r) * shape.hidden];
+      get_row(embedding, step.tokens[r], x);
+      for (int i = 0; i < shape.hidden; ++i) x[i] *= shape.embedding_scale;
+      for (Rotation& rotation : rotations_) rotation.turn_to(r, step.positions[r]);
     });
     // The queries of a step, grouped by what they can share: a sequence and a key-value head.
     tasks_.clear();
@@ -153,17 +180,16 @@ class Decoder {
 
   void run_layer(const Step& step, int index) {
     const LayerWeights& w = layers[index];
-    const int rows = step.rows, hidden = shape.hidden;
-    normalize_rows(rows, w.input_norm, w.q.kind);
+    const int rows = step.rows;
     const Matrix* parts[] = {&w.q, &w.k, &w.v};
+    normalize_rows(rows, w.input_norm, parts);
     over_tiles(w.q.tiles() + w.k.tiles() + w.v.tiles(), [&](int begin, int end) {
       int base = 0;
       for (const Matrix* m : parts) {
         const int from = std::max(begin - base, 0), to = std::min(end - base, m->tiles());
         if (from < to) multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
           const int at = (base + t) * kTile;
-          const f32x16 bias = w.qkv_bias.empty() ? zero() : load(&w.qkv_bias[at]);
-          store(&qkv_[size_t(r) * width_ + at], out + bias);
+          store(&qkv_[size_t(r) * width_ + at], biased(out, w.qkv_bias, at));
         });
         base += m->tiles();
       }
@@ -171,30 +197,49 @@ class Decoder {
     over_rows(rows, [&](int r) { rotate_and_store(step, index, r); });
     attend_all(step, index);
     over_rows(rows, [&](int r) { mixed_q_.put_row(w.output.kind, r, &mixed_[size_t(r) * shape.heads * shape.head_dim]); });
-    over_tiles(w.output.tiles(), [&](int begin, int end) {
-      multiply(w.output, begin, end, mixed_q_, rows, [&](int r, int t, f32x16 out) {
-        const f32x16 bias = w.output_bias.empty() ? zero() : load(&w.output_bias[t * kTile]);
-        float* x = &x_[size_t(r) * hidden + t * kTile];
-        store(x, load(x) + (out + bias));
-      });
-    });
-    normalize_rows(rows, w.mlp_norm, w.gate.kind);
+    add_product(rows, w.output, mixed_q_, w.output_bias, w.attention_post_norm);
+    const Matrix* gated[] = {&w.gate, &w.up};
+    normalize_rows(rows, w.mlp_norm, gated);
     over_tiles(w.gate.tiles(), [&](int begin, int end) {
       multiply(w.gate, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-        store(&gated_[size_t(r) * shape.intermediate + t * kTile], silu16(out));
+        const f32x16 gate = biased(out, w.gate_bias, t * kTile);
+        store(&gated_[size_t(r) * shape.intermediate + t * kTile],
+              shape.activation == kGeluTanh ? gelu_tanh16(gate) : silu16(gate));
       });
       multiply(w.up, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
         float* g = &gated_[size_t(r) * shape.intermediate + t * kTile];
-        store(g, load(g) * out);
+        store(g, load(g) * biased(out, w.up_bias, t * kTile));
       });
     });
     over_rows(rows, [&](int r) { gated_q_.put_row(w.down.kind, r, &gated_[size_t(r) * shape.intermediate]); });
-    over_tiles(w.down.tiles(), [&](int begin, int end) {
-      multiply(w.down, begin, end, gated_q_, rows, [&](int r, int t, f32x16 out) {
-        float* x = &x_[size_t(r) * hidden + t * kTile];
-        store(x, load(x) + out);
+    add_product(rows, w.down, gated_q_, w.down_bias, w.mlp_post_norm);
+  }
+
+  // x += norm(m · in + bias), or without the norm where there is none.
+  void add_product(int rows, const Matrix& m, const Activations& in, const std::vector<float>& bias,
+                   const std::vector<float>& post_norm) {
+    const int hidden = shape.hidden;
+    const bool direct = post_norm.empty();
+    if (!direct) grow(branch_, size_t(rows) * hidden);
+    over_tiles(m.tiles(), [&](int begin, int end) {
+      multiply(m, begin, end, in, rows, [&](int r, int t, f32x16 out) {
+        const size_t at = size_t(r) * hidden + t * kTile;
+        out = biased(out, bias, t * kTile);
+        if (direct) store(&x_[at], load(&x_[at]) + out);
+        else store(&branch_[at], out);
       });
     });
+    if (direct) return;
+    over_rows(rows, [&](int r) {
+      float* x = &x_[size_t(r) * hidden];
+      float* y = &branch_[size_t(r) * hidden];
+      normalize(y, post_norm.data(), hidden, y);
+      for (int i = 0; i < hidden; i += kTile) store(x + i, load(x + i) + load(y + i));
+    });
+  }
+
+  static f32x16 biased(f32x16 out, const std::vector<float>& bias, int at) {
+    return bias.empty() ? out : out + load(&bias[at]);
   }
 
   void sample(const Step& step, float* logits) {
@@ -207,17 +252,23 @@ class Decoder {
     });
     over_tiles(out.tiles(), [&](int begin, int end) {
       multiply(out, begin, end, hidden_q_, step.samples, [&](int s, int t, f32x16 v) {
-        store(logits + size_t(s) * shape.vocab + t * kTile, v);
+        store(logits + size_t(s) * shape.vocab + t * kTile,
+              shape.final_softcap > 0 ? squash(v, shape.final_softcap) : v);
       });
     });
   }
 
-  void normalize_rows(int rows, const std::vector<float>& weight, Kind kind) {
+  // Prepares all rows for products with matrices that may be of different kinds.
+  template <int N>
+  void normalize_rows(int rows, const std::vector<float>& weight, const Matrix* const (&readers)[N]) {
     over_rows(rows, [&](int r) {
       thread_local std::vector<float> y;
       y.resize(shape.hidden);
       normalize(&x_[size_t(r) * shape.hidden], weight.data(), shape.hidden, y.data());
-      hidden_q_.put_row(kind, r, y.data());
+      const auto plain = [](const Matrix* m) { return m->kind == kBF16; };
+      if (std::any_of(readers, readers + N, plain)) hidden_q_.put_row(kBF16, r, y.data());
+      const Matrix* const* rounded = std::find_if_not(readers, readers + N, plain);
+      if (rounded != readers + N) hidden_q_.put_row((*rounded)->kind, r, y.data());
     });
   }
 
@@ -234,17 +285,19 @@ class Decoder {
 
   void rotate_and_store(const Step& step, int index, int r) {
     const LayerWeights& w = layers[index];
-    const int dim = shape.head_dim, half = dim / 2;
-    const float* cos = &cosines_[size_t(r) * half];
-    const float* sin = &sines_[size_t(r) * half];
+    const Rotation& rotation = rotations_[layer_shapes_[index].rope];
+    const int dim = shape.head_dim, pairs = rotation.pairs();
+    const float* cos = &rotation.cosines[size_t(r) * pairs];
+    const float* sin = &rotation.sines[size_t(r) * pairs];
     float* row = &qkv_[size_t(r) * width_];
     const auto turn = [&](float* v, const std::vector<float>& head_norm, float scale) {
       if (!head_norm.empty()) normalize(v, head_norm.data(), dim, v);
-      for (int i = 0; i < half; ++i) {
-        const float a = v[i], b = v[i + half];
+      for (int i = 0; i < pairs; ++i) {
+        const float a = v[i], b = v[i + pairs];
         v[i] = (a * cos[i] - b * sin[i]) * scale;
-        v[i + half] = (b * cos[i] + a * sin[i]) * scale;
+        v[i + pairs] = (b * cos[i] + a * sin[i]) * scale;
       }
+      for (int i = 2 * pairs; i < dim; ++i) v[i] *= scale;
     };
     for (int h = 0; h < shape.heads; ++h) turn(row + h * dim, w.q_norm, shape.attention_scale);
     const int place = step.positions[r];
@@ -267,6 +320,7 @@ class Decoder {
 
   void attend_all(const Step& step, int index) {
     const int dim = shape.head_dim, group = shape.heads / shape.kv_heads;
+    const int window = layer_shapes_[index].window;
     pool_.loop(int(tasks_.size()), [&](int i, int thread) {
       const Task& task = tasks_[i];
       Query queries[kQueries];
@@ -277,10 +331,10 @@ class Decoder {
         const int limit = step.positions[row] + 1;
         queries[n] = {&qkv_[size_t(row) * width_ + head * dim],
                       &mixed_[(size_t(row) * shape.heads + head) * dim],
-                      shape.window > 0 ? std::max(0, limit - shape.window) : 0, limit};
+                      window > 0 ? std::max(0, limit - window) : 0, limit};
       }
       attend(task.count, queries, cache_layers_[index], step.blocks + step.span_blocks[task.span], task.head,
-             shape.kv_heads, dim, 0.0f, scores_[thread].data(), stride_);
+             shape.kv_heads, dim, shape.attention_softcap, scores_[thread].data(), stride_);
     });
   }
 
@@ -288,13 +342,34 @@ class Decoder {
     if (v.size() < size) v.resize(size);
   }
 
+  // A rotary embedding and its cosines and sines for the rows of a step, [rows, pairs].
+  struct Rotation {
+    std::vector<float> frequencies;
+    float scale;
+    std::vector<float> cosines, sines;
+
+    int pairs() const { return int(frequencies.size()); }
+    void grow_to(int rows) {
+      grow(cosines, size_t(rows) * pairs());
+      grow(sines, size_t(rows) * pairs());
+    }
+    void turn_to(int row, int position) {
+      for (int i = 0; i < pairs(); ++i) {
+        const float angle = float(position) * frequencies[i];
+        cosines[size_t(row) * pairs() + i] = std::cos(angle) * scale;
+        sines[size_t(row) * pairs() + i] = std::sin(angle) * scale;
+      }
+    }
+  };
+
   Pool pool_;
-  std::vector<float> frequencies_;
+  std::vector<LayerShape> layer_shapes_;
+  std::vector<Rotation> rotations_;
   std::vector<std::vector<float>> scores_;
   std::vector<CacheLayer> cache_layers_;
   void* cache_ = MAP_FAILED;
   size_t cache_bytes_ = 0;
-  std::vector<float> x_, qkv_, mixed_, gated_, cosines_, sines_;
+  std::vector<float> x_, branch_, qkv_, mixed_, gated_;
   Activations hidden_q_, mixed_q_, gated_q_;
   std::vector<int> span_of_;
   std::vector<Task> tasks_;

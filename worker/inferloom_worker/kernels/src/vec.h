@@ -45,6 +45,12 @@ inline f32x16 gelu16(f32x16 x) {
   return x * set1(0.5f) * (one + select(less(z, zero()), zero() - erf, erf));
 }
 
+// gelu(x) ≈ x / 2 · (1 + tanh(y)), y = √(2/π) · (x + 0.044715 x³); the whole is x / (1 + e^-2y).
+inline f32x16 gelu_tanh16(f32x16 x) {
+  const f32x16 y = x * fma(x * x, set1(0.044715f * 0.79788456f), set1(0.79788456f));
+  return x / (set1(1.0f) + exp16(set1(-2.0f) * y));
+}
+
 // silu(x) = x / (1 + e^-x)
 inline f32x16 silu16(f32x16 x) { return x / (set1(1.0f) + exp16(zero() - x)); }
 

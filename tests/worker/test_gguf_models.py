@@ -1,0 +1,100 @@
+"""GGUF files of each architecture, against the transformers model that they were written from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from gguf import GGUFWriter
+
+from inferloom_worker.engine.batch import Span, StepBatch
+from inferloom_worker.engine.loading import load_model
+from inferloom_worker.models.config_gguf import MODEL_TYPES, from_gguf
+from inferloom_worker.models.protocol import UnsupportedModelError
+from inferloom_worker.weights.checkpoint import gguf_name
+from inferloom_worker.weights.gguf import read_gguf
+from tests.worker.gguf_files import write_gguf
+from tests.worker.models import VOCABULARY, make_model, reference
+
+CPU = torch.device("cpu")
+TOKENS = torch.randint(0, VOCABULARY, (100,), generator=torch.Generator().manual_seed(1)).tolist()
+
+# Files of Gemma say nothing about the scale of scores, nor about the order of windows.
+GEMMA: dict[str, object] = {"query_pre_attn_scalar": 8, "num_hidden_layers": 7, "sliding_window_pattern": 6}
+FILES: dict[str, dict[str, object]] = {
+    "llama": {},
+    "llama-tied": {},
+    "llama-biased": {},
+    "llama-scaled": {},
+    "llama-yarn": {},
+    "llama-linear": {},
+    "qwen2": {},
+    "qwen3": {},
+    "gemma": {},
+    "gemma2": GEMMA,
+    "gemma3": GEMMA,
+    "phi3": {},
+    "phi3-partial": {},
+    "phi3-longrope": {},
+}
+
+
+@pytest.mark.parametrize(("architecture", "fields"), FILES.items(), ids=FILES)
+def test_logits_are_those_of_the_model_it_was_written_from(
+    architecture: str, fields: dict[str, object], tmp_path: Path
+) -> None:
+    """Metadata, names and changed weights are read as llama.cpp's converter writes them."""
+    expected = reference(make_model(tmp_path / "folder", architecture, **fields))
+    file = write_gguf(expected, tmp_path / "model.gguf")
+    model = load_model(file, torch.float32, CPU, context_length=128)
+    model.allocate(8)
+    rows = list(range(len(TOKENS)))
+    actual = model.forward(StepBatch(TOKENS, rows, [Span(0, len(rows), len(rows), list(range(7)))], rows))
+    with torch.inference_mode():
+        wanted = expected(torch.tensor([TOKENS])).logits[0]
+    assert torch.allclose(actual.log_softmax(-1), wanted.log_softmax(-1), atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", MODEL_TYPES)
+def test_tensor_names_are_those_of_the_gguf_package(architecture: str) -> None:
+    """Each name that a model of the architecture may have is what llama.cpp's converter would write."""
+    from gguf import get_tensor_name_map
+    from gguf.constants import MODEL_ARCH_NAMES
+
+    arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == architecture)
+    names = get_tensor_name_map(arch, 3)
+    fused = architecture == "phi3"
+    parts = ["input_layernorm", "post_attention_layernorm", "self_attn.o_proj", "mlp.down_proj"]
+    parts += ["self_attn.qkv_proj", "mlp.gate_up_proj"] if fused else ["self_attn.q_proj", "mlp.up_proj"]
+    if architecture in ("gemma2", "gemma3"):
+        parts += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
+    for name in (*(f"model.layers.2.{part}" for part in parts), "model.embed_tokens", "model.norm"):
+        assert gguf_name(f"{name}.weight", architecture) == f"{names.get_name(name)}.weight"
+
+
+REFUSED = {
+    "experts": (("llama.expert_count", 4), "has experts"),
+    "rope": (("llama.rope.scaling.type", "spiral"), "rotary embedding of a kind that is not known"),
+    "layers": (("llama.feed_forward_length", [96, 48, 96]), "a feed_forward_length for each layer"),
+}
+
+
+@pytest.mark.parametrize(("field", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_computed_is_refused(field: tuple[str, object], words: str, tmp_path: Path) -> None:
+    """A file with something that neither path would compute right is refused in words."""
+    file = write_gguf(reference(make_model(tmp_path / "folder", "llama")), tmp_path / "model.gguf")
+    raw = read_gguf(file)
+    key, value = field
+    changed = type(raw)(raw.path, {**raw.metadata, key: value}, raw.tensors)
+    with pytest.raises(UnsupportedModelError, match=words):
+        from_gguf(changed)
+
+
+def test_scaled_rotary_embeddings_of_other_architectures_are_refused(tmp_path: Path) -> None:
+    """The general path would read such a file without its scaling."""
+    writer = GGUFWriter(tmp_path / "model.gguf", "falcon")
+    writer.add_string("falcon.rope.scaling.type", "yarn")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(UnsupportedModelError, match="scales its rotary embedding"):
+        load_model(tmp_path / "model.gguf", torch.float32, CPU)

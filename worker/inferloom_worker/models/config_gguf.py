@@ -1,0 +1,157 @@
+"""Reading a decoder's shape from GGUF metadata.
+
+The metadata is put in the words of a transformers config, so that one place knows what they mean. Keys:
+``Keys`` in the ``gguf`` package. What llama.cpp assumes where a file is silent is assumed here too.
+"""
+
+import math
+from typing import Any
+
+from transformers import AutoConfig
+
+from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.config_transformers import from_transformers
+from inferloom_worker.models.protocol import UnsupportedModelError
+from inferloom_worker.weights.gguf import GgufFile, GgufTensor
+
+MODEL_TYPES = {
+    "llama": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "phi3": "phi3",
+    "gemma": "gemma",
+    "gemma2": "gemma2",
+    "gemma3": "gemma3_text",
+}
+"""GGUF architectures that the fast path computes, and what transformers calls them."""
+
+_FIELDS = {
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "max_position_embeddings": "context_length",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
+}
+_WINDOW_PERIODS = {"gemma2": 2, "gemma3": 6}
+"""One layer in so many, the last, sees everything."""
+_LARGEST = {"gemma2": 46, "gemma3": 62}
+"""Layers of the 27B models, whose scores are scaled by hidden / heads and not by the width of a head."""
+
+
+def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfig | None:
+    """Read GGUF metadata; None if the architecture is not one of the fast path's.
+
+    Args:
+        file: The model.
+        context_length: The longest sequence that will be computed. None: the model's own length.
+
+    Raises:
+        UnsupportedModelError: The architecture is, but the file has something that is not computed.
+            Transformers' reading of GGUF would pass over it, so there is no other path.
+    """
+    if file.architecture not in MODEL_TYPES:
+        return None
+    if file.value("expert_count"):
+        raise UnsupportedModelError(f"{file.path.name} has experts, which are not computed from GGUF files")
+    values = {name: file.value(key) for name, key in _FIELDS.items()}
+    if uneven := [_FIELDS[name] for name, value in values.items() if isinstance(value, list)]:
+        raise UnsupportedModelError(f"{file.path.name} has a {uneven[0]} for each layer")
+    config = AutoConfig.for_model(
+        _model_type(file),
+        vocab_size=file.tensors["token_embd.weight"].shape[0],
+        tie_word_embeddings="output.weight" not in file.tensors,
+        **{name: value for name, value in values.items() if value is not None},
+        **_attention(file),
+        **_ropes(file),
+    )
+    shape = from_transformers(config, context_length)
+    if shape is None:
+        raise UnsupportedModelError(f"{file.path.name} has a rotary embedding of a kind that is not known")
+    return shape
+
+
+def _model_type(file: GgufFile) -> str:
+    """Files of Mistral models say ``llama``; the first ones have windows."""
+    if file.architecture == "llama" and file.value("attention.sliding_window"):
+        return "mistral"
+    return MODEL_TYPES[file.architecture]
+
+
+def _attention(file: GgufFile) -> dict[str, Any]:
+    """Sliding windows and the scale of scores."""
+    fields: dict[str, Any] = {}
+    if (window := file.value("attention.sliding_window")) is not None:
+        fields["sliding_window"] = window or None
+    if (usual := _WINDOW_PERIODS.get(file.architecture)) is not None:
+        count = file.value("block_count")
+        period = file.value("attention.sliding_window_pattern", usual)
+        windowed = period if isinstance(period, list) else [(i + 1) % period > 0 for i in range(count)]
+        fields["layer_types"] = ["sliding_attention" if w else "full_attention" for w in windowed]
+        fields["query_pre_attn_scalar"] = _head_width(file)
+        if count == _LARGEST[file.architecture]:
+            fields["query_pre_attn_scalar"] = file.value("embedding_length") // file.value(
+                "attention.head_count"
+            )
+    return fields
+
+
+def _ropes(file: GgufFile) -> dict[str, Any]:
+    """The rotary embedding, or for Gemma 3 the two of them."""
+    theta = 1_000_000.0 if file.architecture == "gemma3" else 10_000.0
+    rope = {"rope_theta": file.value("rope.freq_base", theta), **_scaling(file)}
+    width = _head_width(file)
+    if (rotated := file.value("rope.dimension_count", width)) != width:
+        rope["partial_rotary_factor"] = rotated / width
+    if file.architecture == "gemma3":
+        local = {"rope_type": "default", "rope_theta": file.value("rope.freq_base_swa", 10_000.0)}
+        return {"rope_parameters": {"full_attention": rope, "sliding_attention": local}}
+    fields = {"rope_parameters": rope}
+    if (original := rope.get("original_max_position_embeddings")) is not None:
+        fields["original_max_position_embeddings"] = original  # where Phi-3's config keeps it
+    return fields
+
+
+def _scaling(file: GgufFile) -> dict[str, Any]:
+    """What is done to the rotary frequencies for long contexts."""
+    kind, factor = file.value("rope.scaling.type", "none"), file.value("rope.scaling.factor", 1.0)
+    scale = file.value("rope.scaling.attn_factor")
+    original = file.value("rope.scaling.original_context_length", file.value("context_length"))
+    if "rope_factors_long.weight" in file.tensors:
+        short, long = (file.tensors[f"rope_factors_{name}.weight"] for name in ("short", "long"))
+        return _divided(short, long, scale, original)
+    if worked_out := file.tensors.get("rope_freqs.weight"):  # Llama 3's scaling
+        return _divided(worked_out, worked_out, 1.0, original)
+    if kind == "linear":
+        return {"rope_type": "linear", "factor": factor}
+    if kind == "yarn" and file.value("rope.scaling.yarn_log_multiplier") is None:
+        return {
+            "rope_type": "yarn",
+            "factor": factor,
+            "original_max_position_embeddings": original,
+            "attention_factor": (1.0 if scale is None else scale) * (1.0 + 0.1 * math.log(factor)),
+            "beta_fast": file.value("rope.scaling.yarn_beta_fast", 32.0),
+            "beta_slow": file.value("rope.scaling.yarn_beta_slow", 1.0),
+        }
+    return {"rope_type": "default" if kind == "none" else kind}
+
+
+def _divided(short: GgufTensor, long: GgufTensor, scale: float | None, original: int) -> dict[str, Any]:
+    """A divisor for each frequency, in sequences up to the ``original`` length and in longer ones."""
+    return {
+        "rope_type": "longrope",
+        "short_factor": short.dequantized().tolist(),
+        "long_factor": long.dequantized().tolist(),
+        "attention_factor": scale,
+        "original_max_position_embeddings": original,
+    }
+
+
+def _head_width(file: GgufFile) -> int:
+    heads: int = file.value("embedding_length") // file.value("attention.head_count")
+    width: int = file.value("attention.key_length", heads)
+    return width
