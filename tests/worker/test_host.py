@@ -104,7 +104,7 @@ async def test_a_model_is_asked_only_for_what_it_does() -> None:
     host = ModelHost(Loader())
     await host.start([("a", "echo")])
     with pytest.raises(InferloomError) as caught:
-        host.encoder("a")
+        host.embedder("a")
 
     assert caught.value.reason is Reason.UNSUPPORTED_TASK
 

@@ -75,7 +75,7 @@ class Completion:
         for event in batch:
             if isinstance(event, ProgressEvent):
                 progress = event
-            elif not (choice := self._choices[event.choice]).ended:
+            elif isinstance(event, TokensEvent) and not (choice := self._choices[event.choice]).ended:
                 if event.choice not in news:
                     news[event.choice] = _News(choice.tokens)
                 self._add(event, choice, news[event.choice])

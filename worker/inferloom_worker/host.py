@@ -8,7 +8,8 @@ from functools import partial
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.calls import RunningCalls
-from inferloom_worker.served import Encoder, Generator, ServedModel
+from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.served import Generator, ServedModel
 from inferloom_worker.threads import in_background
 
 log = logging.getLogger(__name__)
@@ -124,12 +125,13 @@ class ModelHost:
             raise unsupported_task(name, "generate text")
         return served
 
-    def encoder(self, name: str) -> Encoder:
-        """As :meth:`served`; UNSUPPORTED_TASK for a model that gives no vectors."""
-        served = self.served(name)
-        if not isinstance(served, Encoder):
+    def embedder(self, name: str) -> TextEmbedder:
+        """What embeds for the model of that name; errors as :meth:`served`, and UNSUPPORTED_TASK for a model
+        that gives no vectors."""
+        embedder = self.served(name).embedder
+        if embedder is None:
             raise unsupported_task(name, "give embeddings")
-        return served
+        return embedder
 
     def _find(self, name: str) -> ServedModel:
         if name in self._models:

@@ -6,7 +6,9 @@ import time
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker import card
 from inferloom_worker.demo import cache_folder
+from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
+from inferloom_worker.embed.options import EmbedderInfo
 from inferloom_worker.engine.echo import EchoEngine
 from inferloom_worker.engine.echo_options import EchoOptions
 from inferloom_worker.engine.protocol import Engine
@@ -66,7 +68,11 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     model.supported_parameters.extend((*parameters.GENERATE, *(parameters.CHAT if template else ())))
     if template is not None:
         model.chat_template_hash = short_hash(template.source)
-    return Generator(model, tokenizer, template, engine)
+    if engine.info.embedding_dimensions is None:
+        return Generator(model, tokenizer, template, engine)
+    embedder = CausalEmbedder(engine, tokenizer, options.embed)
+    _offer_embeddings(model, embedder.info)
+    return Generator(model, tokenizer, template, engine, embedder)
 
 
 def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenizer) -> Engine:
@@ -87,16 +93,20 @@ def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> Serve
         from inferloom_worker.embed.model import SentenceModel
     encoder = SentenceModel(source.path, options.embed)
     embedder = Embedder(encoder, options.embed)
-    model = _card(name, source, embedder.tokenizer)
-    model.tasks.append(pb.TASK_EMBED)
+    model = _card(name, source, encoder.reader.tokenizer)
+    _offer_embeddings(model, embedder.info)
     model.context_length = embedder.info.max_tokens
     model.vocabulary_size = embedder.info.vocab_size
-    model.embedding_dimensions = embedder.info.dimensions
     model.dtype = embedder.info.dtype
-    model.supported_parameters.extend(parameters.EMBED)
-    if embedder.info.shortens:
-        model.supported_parameters.append("dimensions")
     return Encoder(model, embedder)
+
+
+def _offer_embeddings(model: pb.Model, info: EmbedderInfo) -> None:
+    model.tasks.append(pb.TASK_EMBED)
+    model.embedding_dimensions = info.dimensions
+    model.supported_parameters.extend(parameters.EMBED)
+    if info.shortens:
+        model.supported_parameters.append("dimensions")
 
 
 def _card(name: str, source: ModelSource, tokenizer: Tokenizer) -> pb.Model:

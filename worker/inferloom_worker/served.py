@@ -7,6 +7,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.embedder import Embedder
+from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.engine.protocol import Engine
 from inferloom_worker.text.messages import template_messages, template_tools, template_variables
 from inferloom_worker.text.template import ChatTemplate
@@ -28,6 +29,11 @@ class ServedModel(Protocol):
     card: pb.Model
     tokenizer: Tokenizer
 
+    @property
+    def embedder(self) -> TextEmbedder | None:
+        """What computes its vectors. None: it gives none."""
+        ...
+
     def status(self) -> worker_pb2.ModelStatus:
         """How busy it is. Cheap."""
         ...
@@ -48,14 +54,20 @@ class ServedModel(Protocol):
 
 
 class Generator:
-    """A model that generates."""
+    """A model that generates. Where its engine shows its states, it gives vectors too."""
 
     def __init__(
-        self, card: pb.Model, tokenizer: Tokenizer, template: ChatTemplate | None, engine: Engine
+        self,
+        card: pb.Model,
+        tokenizer: Tokenizer,
+        template: ChatTemplate | None,
+        engine: Engine,
+        embedder: TextEmbedder | None = None,
     ) -> None:
         self.card = card
         self.tokenizer = tokenizer
         self.engine = engine
+        self.embedder = embedder
         self._template = template
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
@@ -141,7 +153,7 @@ class Encoder:
 
     def __init__(self, card: pb.Model, embedder: Embedder) -> None:
         self.card = card
-        self.tokenizer = embedder.tokenizer
+        self.tokenizer = embedder.reader.tokenizer
         self.embedder = embedder
 
     def status(self) -> worker_pb2.ModelStatus:

@@ -79,8 +79,8 @@ class InferenceServicer(InferenceServiceServicer):
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
         """See the contract."""
-        model = self._host.encoder(request.model)
-        info = model.embedder.info
+        card, embedder = self._host.served(request.model).card, self._host.embedder(request.model)
+        info = embedder.info
         asked = read_embed(
             request,
             vocab_size=info.vocab_size,
@@ -91,14 +91,14 @@ class InferenceServicer(InferenceServiceServicer):
 
         def tokenize() -> list[list[int]]:
             return [
-                model.embedder.tokenize(f"inputs[{i}]", item, truncate=asked.truncate)
+                embedder.reader.read(f"inputs[{i}]", item, truncate=asked.truncate)
                 for i, item in enumerate(asked.inputs)
             ]
 
         with self._host.calls.run(request.model) as call:
             texts = await self._texts.run("inputs", tokenize)
             call.check()
-            pending = asyncio.ensure_future(model.embedder.embed(texts))
+            pending = asyncio.ensure_future(embedder.embed(texts))
             call.end = pending.cancel
             try:
                 embedded = await pending
@@ -107,7 +107,7 @@ class InferenceServicer(InferenceServiceServicer):
                 raise
         vectors = finish(embedded.vectors, dimensions=asked.dimensions, normalize=asked.normalize)
         return pb.EmbedResponse(
-            model=model.card.id,
+            model=card.id,
             embeddings=[
                 pb.Embedding(vector=pack(row), prompt_tokens=len(text))
                 for row, text in zip(vectors, texts, strict=True)
@@ -116,7 +116,7 @@ class InferenceServicer(InferenceServiceServicer):
             timings=pb.Timings(
                 queue=duration(embedded.queue_s), prefill=duration(embedded.compute_s), decode=duration(0)
             ),
-            model_revision=model.card.weights_hash,
+            model_revision=card.weights_hash,
         )
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:

@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
 from inferloom_worker.embed.batches import cut
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
-from inferloom_worker.text.tokenizer import Tokenizer
-
-Vectors = NDArray[np.float32]
+from inferloom_worker.embed.protocol import Embedded, Vectors
+from inferloom_worker.embed.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -26,28 +24,11 @@ class EncoderModel(Protocol):
     """What computes vectors; see :class:`~inferloom_worker.embed.model.SentenceModel`."""
 
     info: EmbedderInfo
-    tokenizer: Tokenizer
+    reader: Reader
 
     def encode(self, texts: list[list[int]]) -> Vectors:
         """One row per text."""
         ...
-
-    def tokenize(self, text: str) -> list[int]:
-        """The tokens that the model reads for a text."""
-        ...
-
-    def shorten(self, ids: list[int], *, special: bool) -> list[int]:
-        """Cut to the most tokens that the model reads."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """What one request got: a row per text, and where its time went in seconds."""
-
-    vectors: Vectors
-    queue_s: float
-    compute_s: float
 
 
 @dataclass(slots=True, eq=False)
@@ -76,11 +57,11 @@ class _Text:
 
 
 class Embedder:
-    """Embeds tokenised texts."""
+    """A :class:`~inferloom_worker.embed.protocol.TextEmbedder` around an encoder."""
 
     def __init__(self, model: EncoderModel, options: EmbedOptions) -> None:
         self.info = model.info
-        self.tokenizer = model.tokenizer
+        self.reader = model.reader
         self._model = model
         self._options = options
         self._inbox: deque[_Text] = deque()
@@ -96,31 +77,8 @@ class Embedder:
         """Texts that wait."""
         return len(self._inbox)
 
-    def tokenize(self, param: str, text: str | list[int], *, truncate: bool) -> list[int]:
-        """The tokens that the model will read for an input. Blocking.
-
-        Raises:
-            InferloomError: CONTEXT_LENGTH_EXCEEDED at ``param``: the input is too long, and not to be cut.
-        """
-        ids = text if isinstance(text, list) else self._model.tokenize(text)
-        most = self.info.max_tokens
-        if len(ids) <= most:
-            return ids
-        if truncate:
-            return self._model.shorten(ids, special=not isinstance(text, list))
-        raise InferloomError(
-            Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"The model reads at most {most} tokens, and {param} has {len(ids)}.",
-            param=param,
-        )
-
     async def embed(self, texts: Sequence[list[int]]) -> Embedded:
-        """Vectors for tokenised texts, in order; not normalised. Cancelling takes back what waits.
-
-        Raises:
-            InferloomError: SERVER_OVERLOADED when the queue is full, WORKER_LOST when closed, SERVER_ERROR
-                when the computation failed.
-        """
+        """See the protocol."""
         loop = asyncio.get_running_loop()
         request = _Request(
             loop.create_future(), loop, [None] * len(texts), len(texts), submitted=time.monotonic()

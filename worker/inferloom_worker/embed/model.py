@@ -12,18 +12,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
 from inferloom_worker.embed.native import NativeEncoder, can_compute
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
+from inferloom_worker.embed.reader import Reader
 from inferloom_worker.text.tokenizer import Tokenizer
 
 
-class SentenceModel:
-    """An encoder and its tokenizer. Vectors are float32 and not yet normalised.
+_DTYPES = {
+    "auto": torch.float32,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
-    Only :meth:`encode` touches the model, so one thread at a time may call it.
+
+class SentenceModel:
+    """An encoder and what reads for it. Vectors are float32 and not yet normalised.
+
+    A folder's module files (``modules.json`` and what it names) say what follows the transformer: pooling by
+    the last token, the mean or the first, projections, normalisation, and the prompt before every text.
+    Without them vectors are means. Only :meth:`encode` touches the model, so one thread at a time may call it.
+
+    Raises:
+        ValueError: The folder's modules do not start with a transformer that reads text.
     """
 
     def __init__(self, path: Path, options: EmbedOptions) -> None:
@@ -36,7 +50,7 @@ class SentenceModel:
             device=device,
             local_files_only=True,
             trust_remote_code=False,
-            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+            model_kwargs={"dtype": _DTYPES[options.dtype], "use_safetensors": True},
         ).eval()
         first = model[0]
         backend = getattr(getattr(first, "tokenizer", None), "backend_tokenizer", None)
@@ -50,32 +64,22 @@ class SentenceModel:
         if options.dtype == "auto" and model.device.type == "cpu" and can_compute(self._modules):
             self._native = NativeEncoder(self._modules, options.threads or len(os.sched_getaffinity(0)))
         self._pad = first.tokenizer.pad_token_id or 0
-        self.prompt: str = model.prompts.get(model.default_prompt_name) or ""
-        """Text that the model wants before every input."""
-        self.tokenizer = Tokenizer(backend)
-        self._suffix = self._special_suffix()
+        prompt = model.prompts.get(model.default_prompt_name) or ""
+        most = int(model.max_seq_length or first.config.max_position_embeddings)
+        self.reader = Reader(Tokenizer(backend), most, prompt)
+        self._left_out = self._prompt_tokens() if any(map(_leaves_out_prompt, modules)) else 0
         dimensions = int(model.get_embedding_dimension())
         self.info = EmbedderInfo(
             dimensions=dimensions,
-            max_tokens=int(model.max_seq_length or first.config.max_position_embeddings),
-            vocab_size=int(getattr(first.config, "vocab_size", self.tokenizer.vocab_size)),
+            max_tokens=most,
+            vocab_size=int(getattr(first.config, "vocab_size", self.reader.tokenizer.vocab_size)),
             normalizes=normalizes,
             shortens=_is_matryoshka(path),
-            dtype="float32" if self._native is None else self._native.dtype,
+            dtype=str(model.dtype).removeprefix("torch.") if self._native is None else self._native.dtype,
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             batch_size=options.batch_size,
         )
         self.architecture = type(first.auto_model).__name__
-
-    def tokenize(self, text: str) -> list[int]:
-        """The tokens that the model reads for ``text``, special tokens included."""
-        return self.tokenizer.encode(self.prompt + text, add_special_tokens=True)
-
-    def shorten(self, ids: list[int], *, special: bool) -> list[int]:
-        """Cut to the most tokens that the model reads; with ``special``, the closing special tokens stay."""
-        keep = len(self._suffix) if special else 0
-        most = self.info.max_tokens
-        return ids[: most - keep] + ids[len(ids) - keep :] if len(ids) > most else ids
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
         """One row per text; each has at least one token and fits the model."""
@@ -91,6 +95,8 @@ class SentenceModel:
             "input_ids": ids.to(self._device),
             "attention_mask": mask.to(self._device),
         }
+        if self._left_out:
+            features["prompt_length"] = self._left_out
         with torch.inference_mode():
             for module in self._modules:
                 features = module(features)
@@ -98,12 +104,14 @@ class SentenceModel:
         rows: NDArray[np.float32] = vectors.float().cpu().numpy()
         return rows
 
-    def _special_suffix(self) -> list[int]:
-        ids = self.tokenizer.encode("a", add_special_tokens=True)
-        count = 0
-        while count < len(ids) and ids[-1 - count] in self.tokenizer.special_ids:
-            count += 1
-        return ids[len(ids) - count :]
+    def _prompt_tokens(self) -> int:
+        """Tokens of the prompt, the special tokens before it included, as sentence-transformers counts them."""
+        ids = self.reader.shorten(self.reader.tokens(""), special=False)
+        return len(ids) - (bool(ids) and ids[-1] in self.reader.tokenizer.special_ids)
+
+
+def _leaves_out_prompt(module: torch.nn.Module) -> bool:
+    return isinstance(module, Pooling) and not module.include_prompt
 
 
 def _is_matryoshka(path: Path) -> bool:

@@ -14,7 +14,8 @@ class EmbedOptions:
     max_waiting: int = 8192
     """Texts that wait; past it a request is refused with SERVER_OVERLOADED."""
     dtype: str = "auto"
-    """``auto``: bfloat16 where the kernels compute the model, otherwise float32."""
+    """``auto``: the kernels' own type where they compute the model, otherwise float32. Any other: the model's
+    own modules in that type."""
     threads: int | None = None
     """Threads of one pass on the CPU. None: one for each core."""
     device: str = "auto"

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from inferloom_mesh.errors import InferloomError
-from inferloom_worker.engine.protocol import Event, GenerationRequest, GenerationStats, TokensEvent
+from inferloom_worker.engine.protocol import Event, GenerationRequest, GenerationStats, TokensEvent, VectorEvent
 
 Abort = Callable[["Mailbox", int | None], None]
 
@@ -47,7 +47,7 @@ class Mailbox:
                 await self._wake
                 continue
             batch, self._pending = self._pending, []
-            self._open.difference_update(e.choice for e in batch if isinstance(e, TokensEvent) and e.end)
+            self._open.difference_update(choice for e in batch if (choice := _ended(e)) is not None)
             yield batch
 
     def abort(self, choice: int | None = None) -> None:
@@ -60,6 +60,13 @@ class Mailbox:
         self._abort(self, choice)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _ended(event: Event) -> int | None:
+    """The choice that an event ends."""
+    if isinstance(event, VectorEvent):
+        return 0
+    return event.choice if isinstance(event, TokensEvent) and event.end is not None else None
 
 
 def hand_over(batch: Iterable[tuple[Mailbox, Event | InferloomError]]) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -42,7 +45,7 @@ class GenerationRequest:
     ``prompt`` has at least one token and ``len(prompt) + max_tokens`` fits the engine's context.
     ``stop_token_ids`` holds every token that ends a choice, the model's own end tokens included.
     ``deadline`` is a reading of ``time.monotonic``; ``top_logprobs`` is None where no log-probabilities
-    are wanted.
+    are wanted. With ``embeds`` the prompt's vector is wanted and no token: ``max_tokens`` and ``n`` are 1.
     """
 
     request_id: str
@@ -56,6 +59,7 @@ class GenerationRequest:
     deadline: float | None = None
     priority: int = 0
     cache_salt: str = ""
+    embeds: bool = False
 
 
 class EndReason(Enum):
@@ -92,6 +96,14 @@ class TokensEvent:
     end: EndReason | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorEvent:
+    """The vector of a prompt, float32 [embedding_dimensions]: the state of its last token after the last
+    layer's norm. Ends the request."""
+
+    vector: NDArray[np.float32]
+
+
 class Phase(Enum):
     """What a request without new tokens is waiting for."""
 
@@ -108,7 +120,7 @@ class ProgressEvent:
     prefilled_tokens: int
 
 
-Event = TokensEvent | ProgressEvent
+Event = TokensEvent | VectorEvent | ProgressEvent
 
 
 @dataclass(slots=True)
@@ -161,6 +173,8 @@ class EngineInfo:
     """Tokens of state that fit in all."""
     weights_bytes: int
     kv_bytes: int
+    embedding_dimensions: int | None = None
+    """Length of the vectors that it gives for prompts. None: it gives none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,11 +27,12 @@ from inferloom_worker.engine.protocol import (
     Phase,
     ProgressEvent,
     TokensEvent,
+    VectorEvent,
 )
 from inferloom_worker.engine.sampler import sample
 from inferloom_worker.engine.scheduler import Scheduler, Work
 from inferloom_worker.engine.sequence import Sequence
-from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 
 HEARTBEAT_S = 1.0
 """How often a request without new tokens is told that the engine moves."""
@@ -73,6 +74,7 @@ class TorchEngine:
             kv_tokens=kv_blocks * BLOCK_TOKENS,
             weights_bytes=model.weights_bytes,
             kv_bytes=model.kv_bytes_per_token * kv_blocks * BLOCK_TOKENS,
+            embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
         )
         self._pacing = Pacing()
         self._arrivals = 0
@@ -127,7 +129,10 @@ class TorchEngine:
             while self._receive():
                 hand_over(self._expire() + self._beat())
                 if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
-                    hand_over(self._step(work))
+                    if generating := [item for item in work if not item.sequence.request.embeds]:
+                        hand_over(self._step(generating))
+                    if embedding := [item for item in work if item.sequence.request.embeds]:
+                        hand_over(self._embed(embedding))
                 elif stuck := list(self._scheduler.sequences()):
                     # The scheduler promises never to do this; if it did, callers would wait for ever.
                     log.error("%d sequences wait and none can run", len(stuck))
@@ -184,13 +189,7 @@ class TorchEngine:
     def _step(self, work: list[Work]) -> list[Post]:
         """Compute one step and return what it produced."""
         now = self._clock()
-        for item in work:
-            if item.sequence.started_at is None:
-                item.sequence.started_at = now
-                stats = item.sequence.mailbox.stats
-                stats.queue_s = max(stats.queue_s, now - item.sequence.submitted_at)
-                if item.sequence.choice == 0:
-                    stats.cached_prompt_tokens = item.sequence.reused
+        _start(work, now)
         sampling = [item.sequence for item in work if item.samples]
         try:
             logits = self._model.forward(StepBatch.pack(work, self._model.device))
@@ -215,6 +214,28 @@ class TorchEngine:
         self._generated += len(sampling)
         return posts
 
+    def _embed(self, work: list[Work]) -> list[Post]:
+        """Read a step's share of texts to embed and return the vectors of those that are read to their ends."""
+        assert isinstance(self._model, EmbeddingModel)
+        started = self._clock()
+        _start(work, started)
+        try:
+            vectors = self._model.hidden(StepBatch.pack(work, self._model.device)).cpu().numpy()
+        except Exception:
+            # As above.
+            log.exception("a step of %d texts failed", len(work))
+            return self._fail([item.sequence for item in work])
+        self._scheduler.advance(work)
+        now = self._clock()
+        self._pacing.observe(sum(item.count for item in work), now - started)
+        posts: list[Post] = []
+        read = [item.sequence for item in work if item.samples]
+        for sequence, vector in zip(read, vectors, strict=True):
+            self._time(sequence, now)
+            self._scheduler.remove(sequence)
+            posts.append((sequence.mailbox, VectorEvent(vector)))
+        return posts
+
     def _fail(self, sequences: list[Sequence]) -> list[Post]:
         doomed = {s.mailbox for s in sequences}
         for sequence in self._scheduler.sequences():
@@ -228,6 +249,16 @@ class TorchEngine:
             sequence.first_token_at = now
             stats.prefill_s = max(stats.prefill_s, now - (sequence.started_at or now))
         stats.decode_s = max(stats.decode_s, now - sequence.first_token_at)
+
+
+def _start(work: list[Work], now: float) -> None:
+    """Note the sequences whose first step this is."""
+    for sequence in (item.sequence for item in work if item.sequence.started_at is None):
+        sequence.started_at = now
+        stats = sequence.mailbox.stats
+        stats.queue_s = max(stats.queue_s, now - sequence.submitted_at)
+        if sequence.choice == 0:
+            stats.cached_prompt_tokens = sequence.reused
 
 
 def _phase(sequence: Sequence) -> Phase:

@@ -109,6 +109,7 @@ def load(path: Path) -> Any:
         "il_holds": (integer, (integer,)),
         "il_fill_bf16": (None, (pointer, integer, integer, pointer)),
         "il_forward": (None, (pointer, c.POINTER(Step), pointer)),
+        "il_hidden": (None, (pointer, c.POINTER(Step), pointer)),
         "il_argmax": (None, (pointer, pointer, integer, integer, integer, pointer)),
         "il_draw": (None, (pointer, pointer, integer, integer, integer, pointer, pointer)),
         "il_weight_bytes": (c.c_longlong, (pointer,)),

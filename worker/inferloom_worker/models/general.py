@@ -43,6 +43,7 @@ class GeneralModel:
         self.model = model.eval()
         self.vocab_size = int(config.vocab_size)
         self.context_length = _context_length(config)
+        self.hidden_size = int(config.hidden_size)
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self._shapes = _probe(model)
@@ -69,16 +70,25 @@ class GeneralModel:
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
-        output = self.model(
-            input_ids=batch.token_tensor[None],
-            position_ids=batch.position_tensor[None],
-            use_cache=False,
-            logits_to_keep=batch.sample_tensor,
-            paged_batch=batch,
-            paged_cache=self._cache,
-        )
+        output = self.model(**self._inputs(batch), logits_to_keep=batch.sample_tensor)
         logits: Tensor = output.logits[0].float()
         return logits
+
+    @torch.inference_mode()
+    def hidden(self, batch: StepBatch) -> Tensor:
+        """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
+        output = self.model.base_model(**self._inputs(batch))
+        states: Tensor = output.last_hidden_state[0, batch.sample_tensor].float()
+        return states
+
+    def _inputs(self, batch: StepBatch) -> dict[str, Any]:
+        return {
+            "input_ids": batch.token_tensor[None],
+            "position_ids": batch.position_tensor[None],
+            "use_cache": False,
+            "paged_batch": batch,
+            "paged_cache": self._cache,
+        }
 
 
 def _context_length(config: PreTrainedConfig) -> int:

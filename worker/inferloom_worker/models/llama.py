@@ -37,6 +37,7 @@ class LlamaModel:
         self.device = device
         self.vocab_size = config.vocab_size
         self.context_length = config.context_length
+        self.hidden_size = config.hidden
         self._reader = WeightReader(config, checkpoint, dtype, device)
         read = self._reader
         self.embedding = read.tensor("model.embed_tokens.weight")
@@ -68,6 +69,16 @@ class LlamaModel:
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
+        logits = F.linear(self._states(batch), self.head).float()
+        return squash(logits, self.config.final_softcap)
+
+    @torch.inference_mode()
+    def hidden(self, batch: StepBatch) -> Tensor:
+        """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
+        return self._states(batch).float()
+
+    def _states(self, batch: StepBatch) -> Tensor:
+        """The states of the rows whose logits are wanted, after the last norm [R, hidden]."""
         x = F.embedding(batch.token_tensor, self.embedding) * self._embedding_scale
         rotations = [self._rotation(rope, batch.position_tensor) for rope in self._ropes]
         for index, layer in enumerate(self.layers):
@@ -76,8 +87,7 @@ class LlamaModel:
             x = x + self._norm(attended, layer.attention_post_norm)
             fed = self._feed_forward(layer, self._norm(x, layer.mlp_norm))
             x = x + self._norm(fed, layer.mlp_post_norm)
-        logits = F.linear(self._norm(x[batch.sample_tensor], self.norm), self.head).float()
-        return squash(logits, self.config.final_softcap)
+        return self._norm(x[batch.sample_tensor], self.norm)
 
     def _attend(
         self, index: int, layer: Layer, x: Tensor, rotation: tuple[Tensor, Tensor], batch: StepBatch

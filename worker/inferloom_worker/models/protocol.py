@@ -1,6 +1,6 @@
 """What the engine asks of a model."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -44,4 +44,17 @@ class CausalModel(Protocol):
     def forward(self, batch: StepBatch) -> Tensor:
         """Compute a step: write the state of its tokens, return float32 logits [R, vocab_size] of
         ``batch.sample_rows``."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingModel(Protocol):
+    """A :class:`CausalModel` that shows its states."""
+
+    hidden_size: int
+    """Width of a state."""
+
+    def hidden(self, batch: StepBatch) -> Tensor:
+        """Compute a step as forward does; return the states [R, hidden_size] of ``batch.sample_rows`` after the
+        last layer's norm, in float32."""
         ...

@@ -72,6 +72,8 @@ void il_fill_bf16(Matrix* m, int first, int count, const uint16_t* values) {
 
 void il_forward(Decoder* d, const Step* step, float* logits) { d->forward(*step, logits); }
 
+void il_hidden(Decoder* d, const Step* step, float* states) { d->hidden(*step, states); }
+
 void il_argmax(Decoder* d, const float* logits, int rows, int stride, int width, int32_t* places) {
   d->argmax(logits, rows, stride, width, places);
 }

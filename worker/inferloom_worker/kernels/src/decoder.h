@@ -97,9 +97,17 @@ class Decoder {
 
   // Writes logits [samples, vocab].
   void forward(const Step& step, float* logits) {
-    prepare(step);
-    for (int i = 0; i < shape.layers; ++i) run_layer(step, i);
+    run(step);
     sample(step, logits);
+  }
+
+  // Writes the states of the sampled rows after the last norm [samples, hidden].
+  void hidden(const Step& step, float* states) {
+    run(step);
+    over_rows(step.samples, [&](int s) {
+      const size_t row = step.sample_rows[s];
+      normalize(&x_[row * shape.hidden], norm.data(), shape.hidden, states + size_t(s) * shape.hidden);
+    });
   }
 
   // The place of each row's largest logit; the first of equals.
@@ -140,6 +148,11 @@ class Decoder {
   template <class Body>
   void over_rows(int rows, Body&& body) {
     pool_.rows(rows, body);
+  }
+
+  void run(const Step& step) {
+    prepare(step);
+    for (int i = 0; i < shape.layers; ++i) run_layer(step, i);
   }
 
   void prepare(const Step& step) {
