@@ -116,9 +116,12 @@ def test_an_error_is_its_message_or_its_beginning(body: bytes, text: str):
 
 
 @pytest.mark.parametrize(("api", "model"), [("chat", "talker"), ("embeddings", "embedder")])
-def test_the_first_model_that_can_is_chosen(api: Api, model: str):
+def test_the_model_that_is_made_for_it_is_chosen(api: Api, model: str):
     """As far as the server says what its models can do; where it does not, the first will do."""
-    listed = [{"id": "embedder", "capabilities": ["embedding"]}, {"id": "talker", "capabilities": ["chat"]}]
+    listed = [
+        {"id": "talker", "capabilities": ["chat", "embedding"]},
+        {"id": "embedder", "capabilities": ["embedding"]},
+    ]
     assert model == choose_model(orjson.dumps({"data": listed}), api)
     assert choose_model(b'{"data": [{"id": "any"}]}', api) == "any"
     assert choose_model(b'{"data": []}', api) is None

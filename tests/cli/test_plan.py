@@ -1,6 +1,10 @@
 """The command lines that a plan makes."""
 
-from inferloom_cli.plan import CLI, Plan
+from dataclasses import replace
+
+import pytest
+
+from inferloom_cli.plan import CLI, Plan, threads_of_each
 from inferloom_mesh.net import Address
 
 PLAN = Plan(
@@ -25,6 +29,18 @@ def test_a_worker_without_an_address_finds_one():
     """It is not told where to listen."""
     command = PLAN.worker_command("worker-2", PLAN.workers[1], PLAN.registry)
     assert (*CLI, "worker", "--id", "worker-2", *REGISTRY, *MODELS) == command
+
+
+@pytest.mark.parametrize(("cores", "workers", "each"), [(8, 1, None), (8, 2, 4), (8, 3, 2), (2, 4, 1)])
+def test_workers_share_the_machines_cores(cores: int, workers: int, each: int | None):
+    """Several together have no more threads than there are cores, and at least one each."""
+    assert threads_of_each(cores, workers) == each
+
+
+def test_a_worker_is_told_its_share_of_threads():
+    """As a flag, where there is one."""
+    command = replace(PLAN, threads=2).worker_command("worker-1", None, PLAN.registry)
+    assert (*CLI, "worker", "--id", "worker-1", *REGISTRY, "--threads", "2", *MODELS) == command
 
 
 def test_the_gateway_is_told_where_everything_is():

@@ -54,7 +54,7 @@ def bert_dense(folder: Path) -> Path:
 
 def qwen3_embedding(folder: Path) -> Path:
     """Qwen3-Embedding's form: a decoder, the last token's state, unit length, and an instruction."""
-    made = _modules(
+    return _modules(
         decoder(folder / "base"),
         folder,
         Pooling(HIDDEN, "lasttoken"),
@@ -62,7 +62,6 @@ def qwen3_embedding(folder: Path) -> Path:
         prompts={"query": "Instruct: find\nQuery:", "document": ""},
         default_prompt_name="query",
     )
-    return made
 
 
 def instructor(folder: Path) -> Path:

@@ -26,11 +26,13 @@ from tests.worker.test_embedding_models import WORDS, cosines
 
 @asynccontextmanager
 async def serving(
-    folder: Path, dtype: Any = "float32", embed: EmbedOptions = EmbedOptions(), **options: Any
+    folder: Path, dtype: Any = "float32", max_texts: int = 100, **options: Any
 ) -> AsyncIterator[Generator]:
     """A model that generates, from its folder."""
     engine = EngineOptions(dtype=dtype, device="cpu", **options)
-    served = load_model("m", str(folder), LoadOptions(engine=engine, embed=embed))
+    served = load_model(
+        "m", str(folder), LoadOptions(engine=engine, embed=EmbedOptions(max_waiting=max_texts))
+    )
     assert isinstance(served, Generator)
     yield served
     await asyncio.to_thread(served.close)
@@ -99,7 +101,7 @@ async def test_who_leaves_takes_its_texts_back(tmp_path: Path) -> None:
 
 async def test_texts_wait_in_a_bounded_queue(tmp_path: Path) -> None:
     """What does not fit is refused; a single request that is larger than the queue is not."""
-    async with serving(decoder(tmp_path), embed=EmbedOptions(max_waiting=4), max_running=1) as served:
+    async with serving(decoder(tmp_path), max_texts=4, max_running=1) as served:
         assert served.embedder is not None
         running = asyncio.create_task(served.embedder.embed([[1, 2]] * 5))
         await asyncio.sleep(0)

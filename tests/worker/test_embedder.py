@@ -15,6 +15,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.batches import cut
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
+from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vectors import finish, pack
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 
@@ -36,20 +37,12 @@ class Model:
     )
 
     def __init__(self) -> None:
-        self.tokenizer = bytes_tokenizer()
+        self.reader = Reader(bytes_tokenizer(), 8)
         self.batches: list[list[int]] = []
         self.going = threading.Event()
         self.release = threading.Event()
         self.release.set()
         self.failing = False
-
-    def tokenize(self, text: str) -> list[int]:
-        """One token per byte."""
-        return self.tokenizer.encode(text, add_special_tokens=True)
-
-    def shorten(self, ids: list[int], *, special: bool) -> list[int]:
-        """The first eight."""
-        return ids[:8]
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
         """Wait until released, then answer or fail."""

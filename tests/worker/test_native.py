@@ -19,7 +19,6 @@ from inferloom_worker.models.config_gguf import from_gguf
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel
-from inferloom_worker.models.protocol import CausalModel
 from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import GgufTensor, read_gguf
@@ -128,7 +127,7 @@ def tokens(count: int) -> list[int]:
 
 def both(
     folder: Path, rounding: Rounding, model_type: str, **fields: object
-) -> tuple[CausalModel, CausalModel]:
+) -> tuple[NativeModel, LlamaModel]:
     """The same rounded model in the kernels and in eager float32."""
     shape, checkpoint = make(folder, model_type, **fields)
     native = NativeModel(shape, RoundedSource(checkpoint, rounding), dtype=torch.int8, threads=2)
@@ -146,6 +145,16 @@ def test_logits_are_those_of_the_expanded_weights(rounding: Rounding, tmp_path: 
     step = batch(tokens(100), 0, [7, 3, 9, 1, 0, 20, 21])
     expected, actual = eager.forward(step), native.forward(step)
     assert actual.shape == expected.shape
+    assert torch.allclose(actual, expected, atol=0.01)
+
+
+@needs_kernels
+def test_states_are_those_of_the_expanded_weights(tmp_path: Path) -> None:
+    """The rows that are wanted, after the last norm."""
+    native, eager = both(tmp_path, quantize_int8, "qwen3")
+    step = batch(tokens(70), 0, list(range(5)), samples=[3, 69])
+    expected, actual = eager.hidden(step), native.hidden(step)
+    assert actual.shape == expected.shape == (2, 96)
     assert torch.allclose(actual, expected, atol=0.01)
 
 

@@ -89,5 +89,5 @@ def test_the_demo_model_is_close_to_float32(minilm_folder: Path) -> None:
     assert exact.info.dtype == "float32"
     assert native.info.dtype == "bfloat16"
     words = ["a", "The capital of France is Paris.", "naïve café 東京 🙂", "12 + 30 = 42", "word " * 200]
-    ids = [exact.tokenize(text) for text in words]
+    ids = [exact.reader.tokens(text) for text in words]
     assert cosines(native.encode(ids), exact.encode(ids)).min() > 0.9999

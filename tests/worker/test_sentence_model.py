@@ -21,7 +21,7 @@ def model(minilm_folder: Path) -> SentenceModel:
 def test_vectors_equal_those_of_sentence_transformers(model: SentenceModel, minilm_folder: Path) -> None:
     """In one padded batch, in float32: cosine of at least 0.9999 for every text."""
     reference = SentenceTransformer(str(minilm_folder), device="cpu").encode(list(TEXTS))
-    ids = [model.shorten(model.tokenize(text), special=True) for text in TEXTS]
+    ids = [model.reader.shorten(model.reader.tokens(text), special=True) for text in TEXTS]
     vectors = finish(model.encode(ids), dimensions=384, normalize=True)
 
     assert np.all(np.sum(reference * vectors, axis=1) >= 0.9999)
@@ -29,10 +29,10 @@ def test_vectors_equal_those_of_sentence_transformers(model: SentenceModel, mini
 
 def test_a_text_that_is_cut_keeps_its_closing_token(model: SentenceModel) -> None:
     """The model reads [CLS], as much as fits, and [SEP], as sentence-transformers gives it."""
-    ids = model.shorten(model.tokenize("word " * 500), special=True)
+    ids = model.reader.shorten(model.reader.tokens("word " * 500), special=True)
 
     assert (len(ids), ids[0], ids[-1]) == (256, 101, 102)
-    assert model.shorten([5] * 300, special=False) == [5] * 256
+    assert model.reader.shorten([5] * 300, special=False) == [5] * 256
 
 
 def test_the_model_tells_its_shape(model: SentenceModel) -> None:

@@ -183,6 +183,14 @@ def worker(
             help="Round full-precision models to int8 or int4 when they are loaded.",
         ),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            envvar="INFERLOOM_THREADS",
+            help="Threads that compute on the CPU. [default: one for each core]",
+        ),
+    ] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
     ready_file: ReadyFile = None,
@@ -207,6 +215,7 @@ def worker(
         worker_id=name,
         dtype=dtype,
         quantize=quantize,
+        threads=threads,
         registry=registry,
         log_level=log_level,
     )

@@ -40,14 +40,15 @@ async def list_models(channel: grpc.aio.Channel) -> list[Model]:
 
 
 async def choose(channel: grpc.aio.Channel, task: Task.ValueType) -> str:
-    """The first model that can be asked for ``task``.
+    """The model that is most clearly made for ``task``: of those that can do it the one that does the fewest
+    others, since models that generate give vectors too. The first of equals.
 
     Raises:
         RefusedError: There is none.
     """
-    for model in await list_models(channel):
-        if task in model.tasks:
-            return model.id
+    able = [model for model in await list_models(channel) if task in model.tasks]
+    if able:
+        return min(able, key=lambda model: len(model.tasks)).id
     raise RefusedError(f"no model for {words.task(task)} is served – see `inferloom models`")
 
 

@@ -22,6 +22,8 @@ class Plan:
     """What every worker serves: each model's spec by its name."""
     gateway_processes: int = 1
     """How many processes the gateway is; they share its addresses."""
+    threads: int | None = None
+    """Threads that each worker computes on. None: as its settings say."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""
@@ -31,9 +33,18 @@ class Plan:
         """One worker."""
         where = () if listen is None else ("--listen", str(listen))
         models = [part for name, spec in self.models.items() for part in ("--model", f"{name}={spec}")]
-        return (*CLI, "worker", "--id", name, *where, "--registry", str(registry), *models)
+        share = () if self.threads is None else ("--threads", str(self.threads))
+        return (*CLI, "worker", "--id", name, *where, "--registry", str(registry), *share, *models)
 
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""
         where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
         return (*CLI, "gateway", *where, "--processes", str(self.gateway_processes))
+
+
+def threads_of_each(cores: int, workers: int) -> int | None:
+    """Threads for each of several workers of one machine, so that together they have no more than its cores.
+
+    None for a single worker, which has them all.
+    """
+    return None if workers == 1 else max(1, cores // workers)

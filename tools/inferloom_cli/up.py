@@ -13,7 +13,7 @@ from inferloom_cli.display import Display
 from inferloom_cli.keeper import GaveUpError
 from inferloom_cli.logs import new_run_folder
 from inferloom_cli.mesh_report import MeshReport
-from inferloom_cli.plan import Plan
+from inferloom_cli.plan import Plan, threads_of_each
 from inferloom_cli.ports import require_free
 from inferloom_cli.pull import fetch
 from inferloom_cli.readiness import write_atomically
@@ -109,6 +109,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         workers=tuple(_worker_addresses(worker.worker_listen, flags)),
         models=dict(worker.models),
         gateway_processes=gateway.gateway_processes,
+        threads=worker.threads or threads_of_each(len(os.sched_getaffinity(0)), flags.workers),
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)

@@ -29,7 +29,8 @@ async def get(endpoint: Endpoint, path: str, timeout: float = 10.0) -> bytes:
 
 
 def choose_model(listing: bytes, api: Api) -> str | None:
-    """The first model of ``GET /models`` that can do ``api``, as far as it says; None if there is none.
+    """The model of ``GET /models`` that is most clearly made for ``api``: of those that can do it, as far as
+    they say, the one that does the fewest other things, and the first of equals. None if there is none.
 
     Raises:
         ValueError: This is no list of models.
@@ -37,10 +38,11 @@ def choose_model(listing: bytes, api: Api) -> str | None:
     wanted = {"chat": "chat", "completions": "completion", "embeddings": "embedding"}[api]
     try:
         models: Sequence[dict[str, object]] = orjson.loads(listing)["data"]
+        able: list[tuple[int, str]] = []
         for model in models:
             abilities = model.get("capabilities")
             if not isinstance(abilities, list) or wanted in abilities:
-                return str(model["id"])
+                able.append((len(abilities) if isinstance(abilities, list) else 0, str(model["id"])))
     except (KeyError, TypeError, AttributeError) as wrong:
         raise ValueError("the list of models has another form") from wrong
-    return None
+    return min(able, key=lambda found: found[0])[1] if able else None

@@ -20,7 +20,6 @@ from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.text.tokenizer import Tokenizer
 
-
 _DTYPES = {
     "auto": torch.float32,
     "float32": torch.float32,
@@ -34,7 +33,9 @@ class SentenceModel:
 
     A folder's module files (``modules.json`` and what it names) say what follows the transformer: pooling by
     the last token, the mean or the first, projections, normalisation, and the prompt before every text.
-    Without them vectors are means. Only :meth:`encode` touches the model, so one thread at a time may call it.
+    Without them vectors are means.
+
+    Only :meth:`encode` touches the model, so one thread at a time may call it.
 
     Raises:
         ValueError: The folder's modules do not start with a transformer that reads text.
@@ -42,6 +43,8 @@ class SentenceModel:
 
     def __init__(self, path: Path, options: EmbedOptions) -> None:
         transformers_logging.disable_progress_bar()
+        threads = options.threads or len(os.sched_getaffinity(0))
+        torch.set_num_threads(threads)
         device = options.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -62,7 +65,7 @@ class SentenceModel:
         self._device = model.device
         self._native: NativeEncoder | None = None
         if options.dtype == "auto" and model.device.type == "cpu" and can_compute(self._modules):
-            self._native = NativeEncoder(self._modules, options.threads or len(os.sched_getaffinity(0)))
+            self._native = NativeEncoder(self._modules, threads)
         self._pad = first.tokenizer.pad_token_id or 0
         prompt = model.prompts.get(model.default_prompt_name) or ""
         most = int(model.max_seq_length or first.config.max_position_embeddings)
@@ -105,8 +108,8 @@ class SentenceModel:
         return rows
 
     def _prompt_tokens(self) -> int:
-        """Tokens of the prompt, the special tokens before it included, as sentence-transformers counts them."""
-        ids = self.reader.shorten(self.reader.tokens(""), special=False)
+        """Tokens of the prompt with the special tokens before it, as sentence-transformers counts them."""
+        ids = self.reader.tokens("")
         return len(ids) - (bool(ids) and ids[-1] in self.reader.tokenizer.special_ids)
 
 

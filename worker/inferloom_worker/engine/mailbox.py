@@ -8,7 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from inferloom_mesh.errors import InferloomError
-from inferloom_worker.engine.protocol import Event, GenerationRequest, GenerationStats, TokensEvent, VectorEvent
+from inferloom_worker.engine.protocol import (
+    Event,
+    GenerationRequest,
+    GenerationStats,
+    TokensEvent,
+    VectorEvent,
+)
 
 Abort = Callable[["Mailbox", int | None], None]
 

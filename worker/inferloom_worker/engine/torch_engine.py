@@ -215,7 +215,7 @@ class TorchEngine:
         return posts
 
     def _embed(self, work: list[Work]) -> list[Post]:
-        """Read a step's share of texts to embed and return the vectors of those that are read to their ends."""
+        """Read a step's share of the texts to embed; return the vectors of those that are read to the end."""
         assert isinstance(self._model, EmbeddingModel)
         started = self._clock()
         _start(work, started)

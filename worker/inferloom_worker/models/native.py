@@ -57,6 +57,7 @@ class NativeModel:
         self.dtype = dtype
         self.vocab_size = config.vocab_size
         self.context_length = config.context_length
+        self.hidden_size = config.hidden
         self._padded = padded(config.vocab_size)
         self._library = loaded
         shape = Shape(
@@ -109,6 +110,15 @@ class NativeModel:
 
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
+        return self._run(batch, self._library.il_forward, self._padded)[:, : self.vocab_size]
+
+    def hidden(self, batch: StepBatch) -> Tensor:
+        """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
+        return self._run(batch, self._library.il_hidden, self.hidden_size)
+
+    def _run(self, batch: StepBatch, compute: Any, width: int) -> Tensor:
+        """Compute a step with one of the library's functions, which writes ``width`` numbers for each of the
+        rows that are wanted."""
         table: list[int] = []
         starts: list[int] = []
         for span in batch.spans:
@@ -125,9 +135,9 @@ class NativeModel:
         }
         rows, spans, samples = len(batch.tokens), len(batch.spans), len(batch.sample_rows)
         step = Step(rows, spans, samples, *(address(field) for field in fields.values()))
-        logits = torch.empty(samples, self._padded)
-        self._library.il_forward(self._decoder, ctypes.byref(step), logits.data_ptr())
-        return logits[:, : self.vocab_size]
+        output = torch.empty(samples, width)
+        compute(self._decoder, ctypes.byref(step), output.data_ptr())
+        return output
 
     def argmax(self, logits: Tensor) -> list[int]:
         """See :class:`~inferloom_worker.engine.sampler.Chooser`."""

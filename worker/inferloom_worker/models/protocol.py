@@ -55,6 +55,6 @@ class EmbeddingModel(Protocol):
     """Width of a state."""
 
     def hidden(self, batch: StepBatch) -> Tensor:
-        """Compute a step as forward does; return the states [R, hidden_size] of ``batch.sample_rows`` after the
-        last layer's norm, in float32."""
+        """Compute a step as forward does, and return float32 states [R, hidden_size] of ``batch.sample_rows``
+        after the last layer's norm."""
         ...
