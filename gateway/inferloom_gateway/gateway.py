@@ -12,6 +12,7 @@ from inferloom_gateway.fleet import Fleet
 from inferloom_gateway.ledger import Ledger
 from inferloom_gateway.membership import Membership
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh.lateness import LoopMonitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Gateway:
     connections: Connections
     membership: Membership
     dispatcher: Dispatcher
+    monitor: LoopMonitor
     clock: Callable[[], float]
 
     @classmethod
@@ -37,6 +39,7 @@ class Gateway:
             connections,
             Membership(settings.registry, fleet, connections, clock),
             Dispatcher(fleet, connections, ledger, clock),
+            LoopMonitor(),
             clock,
         )
 

@@ -54,6 +54,7 @@ async def serve(
                 await rest.listening.wait()
                 await gateway.settled()
                 await server.set_serving(True)
+                gateway.monitor.start()
                 on_ready(Address(settings.gateway_listen.host, listener.getsockname()[1]), grpc)
                 await stop.wait()
                 log.info("draining for at most %g s", settings.drain_limit_s)
@@ -62,6 +63,7 @@ async def serve(
                 await serving
                 following.cancel()
         finally:
+            gateway.monitor.stop()
             await server.stop(0)
             await gateway.connections.close()
 

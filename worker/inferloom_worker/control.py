@@ -11,6 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from inferloom.v1 import worker_pb2 as pb
 from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_mesh.lateness import Lateness
+from inferloom_worker.completion import duration
 from inferloom_worker.host import HostState, ModelHost
 from inferloom_worker.registration import Registration
 from inferloom_worker.sources import SourceError, check_name
@@ -27,12 +29,16 @@ class ControlServicer(WorkerServiceServicer):
         host: The models.
         registration: Describes the worker.
         drain_limit_s: Seconds that running requests may take where a caller says nothing.
+        lateness: How late the event loop runs what is due.
     """
 
-    def __init__(self, host: ModelHost, registration: Registration, drain_limit_s: float) -> None:
+    def __init__(
+        self, host: ModelHost, registration: Registration, drain_limit_s: float, lateness: Lateness
+    ) -> None:
         self._host = host
         self._registration = registration
         self._drain_limit = drain_limit_s
+        self._lateness = lateness
         self._started_at = Timestamp()
         self._started_at.GetCurrentTime()
 
@@ -45,6 +51,7 @@ class ControlServicer(WorkerServiceServicer):
             started_at=self._started_at,
             pid=os.getpid(),
             resident_bytes=psutil.Process().memory_info().rss,
+            event_loop=_event_loop(self._lateness),
         )
 
     async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:
@@ -95,3 +102,11 @@ class ControlServicer(WorkerServiceServicer):
 
 def _no_adapters() -> InferloomError:
     return InferloomError(Reason.UNIMPLEMENTED, "Adapters are not supported.")
+
+
+def _event_loop(lateness: Lateness) -> pb.EventLoop:
+    buckets = [
+        pb.DelayBucket(upper=None if bound is None else duration(bound / 1e3), count=count)
+        for bound, count in lateness.buckets()
+    ]
+    return pb.EventLoop(ticks=lateness.ticks, worst=duration(lateness.worst_s), buckets=buckets)

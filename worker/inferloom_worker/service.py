@@ -9,6 +9,7 @@ from functools import partial
 
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
 from inferloom_worker import control, servicer
@@ -89,12 +90,14 @@ class Worker:
         self.host = ModelHost(partial(load_model, options=settings.load_options()), self._on_change)
         self.registration = Registration(self.host, capacity=settings.max_running)
         self._texts = TextPool()
+        self._monitor = LoopMonitor()
         self._server: Server = build_server([servicer.SERVICE, control.SERVICE])
         add_InferenceServiceServicer_to_server(
             InferenceServicer(self.host, self._texts, self.registration), self._server.grpc
         )
         add_WorkerServiceServicer_to_server(
-            ControlServicer(self.host, self.registration, settings.drain_limit_s), self._server.grpc
+            ControlServicer(self.host, self.registration, settings.drain_limit_s, self._monitor.lateness),
+            self._server.grpc,
         )
         self._keeper: LeaseKeeper | None = None
         self._health: asyncio.Task[None] | None = None
@@ -123,6 +126,7 @@ class Worker:
             SourceError: A model cannot be loaded.
         """
         await self.host.start(self._settings.models)
+        self._monitor.start()  # only now: the first import of a library stops everything for a while
         if self._health is not None:
             await self._health
 
@@ -154,6 +158,7 @@ class Worker:
         await self._server.stop(GRACE_S)
         await self.host.close()
         self._texts.close()
+        self._monitor.stop()
         if self._health is not None:
             await self._health
 

@@ -9,9 +9,15 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/health/live")
-async def live() -> Response:
-    """Whether the process runs; it does if this answers."""
-    return json_response({"status": "live"})
+async def live(request: Request) -> Response:
+    """Whether the process runs, which it does if this answers, and how late it runs what is due."""
+    lateness = gateway_of(request).monitor.lateness
+    event_loop = {
+        "ticks": lateness.ticks,
+        "worst_ms": round(lateness.worst_s * 1e3, 1),
+        "buckets": [{"upper_ms": bound, "count": count} for bound, count in lateness.buckets()],
+    }
+    return json_response({"status": "live", "event_loop": event_loop})
 
 
 @router.get("/health/ready")

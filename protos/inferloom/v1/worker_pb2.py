@@ -28,7 +28,7 @@ from inferloom.v1 import inference_pb2 as inferloom_dot_v1_dot_inference__pb2
 from inferloom.v1 import registry_pb2 as inferloom_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19inferloom/v1/worker.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cinferloom/v1/inference.proto\x1a\x1binferloom/v1/registry.proto\"\x12\n\x10GetStatusRequest\"\xdb\x01\n\x11GetStatusResponse\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12 \n\x04load\x18\x02 \x01(\x0b\x32\x12.inferloom.v1.Load\x12)\n\x06models\x18\x03 \x03(\x0b\x32\x19.inferloom.v1.ModelStatus\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03pid\x18\x05 \x01(\r\x12\x16\n\x0eresident_bytes\x18\x06 \x01(\x04\"8\n\x0c\x44rainRequest\x12(\n\x05limit\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\'\n\rDrainResponse\x12\x16\n\x0e\x65nded_requests\x18\x01 \x01(\r\"/\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04spec\x18\x02 \x01(\t\"7\n\x11LoadModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferloom.v1.Model\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"B\n\x12LoadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x0c\n\x04spec\x18\x03 \x01(\t\"9\n\x13LoadAdapterResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferloom.v1.Model\"6\n\x14UnloadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\"\x17\n\x15UnloadAdapterResponse\"\xa1\x01\n\x0bModelStatus\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferloom.v1.Model\x12 \n\x04load\x18\x02 \x01(\x0b\x32\x12.inferloom.v1.Load\x12\x14\n\x0cslots_in_use\x18\x03 \x01(\r\x12\r\n\x05slots\x18\x04 \x01(\r\x12\x15\n\rweights_bytes\x18\x05 \x01(\x04\x12\x10\n\x08kv_bytes\x18\x06 \x01(\x04\x32\xef\x03\n\rWorkerService\x12L\n\tGetStatus\x12\x1e.inferloom.v1.GetStatusRequest\x1a\x1f.inferloom.v1.GetStatusResponse\x12@\n\x05\x44rain\x12\x1a.inferloom.v1.DrainRequest\x1a\x1b.inferloom.v1.DrainResponse\x12L\n\tLoadModel\x12\x1e.inferloom.v1.LoadModelRequest\x1a\x1f.inferloom.v1.LoadModelResponse\x12R\n\x0bUnloadModel\x12 .inferloom.v1.UnloadModelRequest\x1a!.inferloom.v1.UnloadModelResponse\x12R\n\x0bLoadAdapter\x12 .inferloom.v1.LoadAdapterRequest\x1a!.inferloom.v1.LoadAdapterResponse\x12X\n\rUnloadAdapter\x12\".inferloom.v1.UnloadAdapterRequest\x1a#.inferloom.v1.UnloadAdapterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19inferloom/v1/worker.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cinferloom/v1/inference.proto\x1a\x1binferloom/v1/registry.proto\"\x12\n\x10GetStatusRequest\"\x88\x02\n\x11GetStatusResponse\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12 \n\x04load\x18\x02 \x01(\x0b\x32\x12.inferloom.v1.Load\x12)\n\x06models\x18\x03 \x03(\x0b\x32\x19.inferloom.v1.ModelStatus\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03pid\x18\x05 \x01(\r\x12\x16\n\x0eresident_bytes\x18\x06 \x01(\x04\x12+\n\nevent_loop\x18\x07 \x01(\x0b\x32\x17.inferloom.v1.EventLoop\"8\n\x0c\x44rainRequest\x12(\n\x05limit\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\'\n\rDrainResponse\x12\x16\n\x0e\x65nded_requests\x18\x01 \x01(\r\"/\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04spec\x18\x02 \x01(\t\"7\n\x11LoadModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferloom.v1.Model\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"B\n\x12LoadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x0c\n\x04spec\x18\x03 \x01(\t\"9\n\x13LoadAdapterResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferloom.v1.Model\"6\n\x14UnloadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\"\x17\n\x15UnloadAdapterResponse\"\xa1\x01\n\x0bModelStatus\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.inferloom.v1.Model\x12 \n\x04load\x18\x02 \x01(\x0b\x32\x12.inferloom.v1.Load\x12\x14\n\x0cslots_in_use\x18\x03 \x01(\r\x12\r\n\x05slots\x18\x04 \x01(\r\x12\x15\n\rweights_bytes\x18\x05 \x01(\x04\x12\x10\n\x08kv_bytes\x18\x06 \x01(\x04\"p\n\tEventLoop\x12\r\n\x05ticks\x18\x01 \x01(\x04\x12(\n\x05worst\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07\x62uckets\x18\x03 \x03(\x0b\x32\x19.inferloom.v1.DelayBucket\"F\n\x0b\x44\x65layBucket\x12(\n\x05upper\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x32\xef\x03\n\rWorkerService\x12L\n\tGetStatus\x12\x1e.inferloom.v1.GetStatusRequest\x1a\x1f.inferloom.v1.GetStatusResponse\x12@\n\x05\x44rain\x12\x1a.inferloom.v1.DrainRequest\x1a\x1b.inferloom.v1.DrainResponse\x12L\n\tLoadModel\x12\x1e.inferloom.v1.LoadModelRequest\x1a\x1f.inferloom.v1.LoadModelResponse\x12R\n\x0bUnloadModel\x12 .inferloom.v1.UnloadModelRequest\x1a!.inferloom.v1.UnloadModelResponse\x12R\n\x0bLoadAdapter\x12 .inferloom.v1.LoadAdapterRequest\x1a!.inferloom.v1.LoadAdapterResponse\x12X\n\rUnloadAdapter\x12\".inferloom.v1.UnloadAdapterRequest\x1a#.inferloom.v1.UnloadAdapterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,29 +38,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=167
   _globals['_GETSTATUSREQUEST']._serialized_end=185
   _globals['_GETSTATUSRESPONSE']._serialized_start=188
-  _globals['_GETSTATUSRESPONSE']._serialized_end=407
-  _globals['_DRAINREQUEST']._serialized_start=409
-  _globals['_DRAINREQUEST']._serialized_end=465
-  _globals['_DRAINRESPONSE']._serialized_start=467
-  _globals['_DRAINRESPONSE']._serialized_end=506
-  _globals['_LOADMODELREQUEST']._serialized_start=508
-  _globals['_LOADMODELREQUEST']._serialized_end=555
-  _globals['_LOADMODELRESPONSE']._serialized_start=557
-  _globals['_LOADMODELRESPONSE']._serialized_end=612
-  _globals['_UNLOADMODELREQUEST']._serialized_start=614
-  _globals['_UNLOADMODELREQUEST']._serialized_end=649
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=651
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=672
-  _globals['_LOADADAPTERREQUEST']._serialized_start=674
-  _globals['_LOADADAPTERREQUEST']._serialized_end=740
-  _globals['_LOADADAPTERRESPONSE']._serialized_start=742
-  _globals['_LOADADAPTERRESPONSE']._serialized_end=799
-  _globals['_UNLOADADAPTERREQUEST']._serialized_start=801
-  _globals['_UNLOADADAPTERREQUEST']._serialized_end=855
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=857
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=880
-  _globals['_MODELSTATUS']._serialized_start=883
-  _globals['_MODELSTATUS']._serialized_end=1044
-  _globals['_WORKERSERVICE']._serialized_start=1047
-  _globals['_WORKERSERVICE']._serialized_end=1542
+  _globals['_GETSTATUSRESPONSE']._serialized_end=452
+  _globals['_DRAINREQUEST']._serialized_start=454
+  _globals['_DRAINREQUEST']._serialized_end=510
+  _globals['_DRAINRESPONSE']._serialized_start=512
+  _globals['_DRAINRESPONSE']._serialized_end=551
+  _globals['_LOADMODELREQUEST']._serialized_start=553
+  _globals['_LOADMODELREQUEST']._serialized_end=600
+  _globals['_LOADMODELRESPONSE']._serialized_start=602
+  _globals['_LOADMODELRESPONSE']._serialized_end=657
+  _globals['_UNLOADMODELREQUEST']._serialized_start=659
+  _globals['_UNLOADMODELREQUEST']._serialized_end=694
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=696
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=717
+  _globals['_LOADADAPTERREQUEST']._serialized_start=719
+  _globals['_LOADADAPTERREQUEST']._serialized_end=785
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=787
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=844
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=846
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=900
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=902
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=925
+  _globals['_MODELSTATUS']._serialized_start=928
+  _globals['_MODELSTATUS']._serialized_end=1089
+  _globals['_EVENTLOOP']._serialized_start=1091
+  _globals['_EVENTLOOP']._serialized_end=1203
+  _globals['_DELAYBUCKET']._serialized_start=1205
+  _globals['_DELAYBUCKET']._serialized_end=1275
+  _globals['_WORKERSERVICE']._serialized_start=1278
+  _globals['_WORKERSERVICE']._serialized_end=1773
 # @@protoc_insertion_point(module_scope)

@@ -51,6 +51,7 @@ class GetStatusResponse(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
     RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
+    EVENT_LOOP_FIELD_NUMBER: _builtins.int
     pid: _builtins.int
     """Operating system process id."""
     resident_bytes: _builtins.int
@@ -71,6 +72,10 @@ class GetStatusResponse(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When the process started."""
 
+    @_builtins.property
+    def event_loop(self) -> Global___EventLoop:
+        """How late its event loop runs what is due."""
+
     def __init__(
         self,
         *,
@@ -80,10 +85,11 @@ class GetStatusResponse(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         pid: _builtins.int = ...,
         resident_bytes: _builtins.int = ...,
+        event_loop: Global___EventLoop | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load", "started_at", b"started_at", "worker", b"worker"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_loop", b"event_loop", "load", b"load", "started_at", b"started_at", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["load", b"load", "models", b"models", "pid", b"pid", "resident_bytes", b"resident_bytes", "started_at", b"started_at", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop", b"event_loop", "load", b"load", "models", b"models", "pid", b"pid", "resident_bytes", b"resident_bytes", "started_at", b"started_at", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,3 +376,69 @@ class ModelStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelStatus: _TypeAlias = ModelStatus  # noqa: Y015
+
+@_typing.final
+class EventLoop(_message.Message):
+    """Says how late an event loop runs what is due: what every request on it waits
+    for. Measured every 5 ms since the worker's first models were loaded.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKS_FIELD_NUMBER: _builtins.int
+    WORST_FIELD_NUMBER: _builtins.int
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    ticks: _builtins.int
+    """Times that it was measured."""
+    @_builtins.property
+    def worst(self) -> _duration_pb2.Duration:
+        """The longest delay."""
+
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___DelayBucket]:
+        """How the delays spread, shortest first."""
+
+    def __init__(
+        self,
+        *,
+        ticks: _builtins.int = ...,
+        worst: _duration_pb2.Duration | None = ...,
+        buckets: _abc.Iterable[Global___DelayBucket] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worst", b"worst"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "ticks", b"ticks", "worst", b"worst"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventLoop: _TypeAlias = EventLoop  # noqa: Y015
+
+@_typing.final
+class DelayBucket(_message.Message):
+    """Counts delays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPPER_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Delays in it."""
+    @_builtins.property
+    def upper(self) -> _duration_pb2.Duration:
+        """The longest delay that it counts; shorter ones are counted in the buckets
+        before it. Absent: any longer one.
+        """
+
+    def __init__(
+        self,
+        *,
+        upper: _duration_pb2.Duration | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["upper", b"upper"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DelayBucket: _TypeAlias = DelayBucket  # noqa: Y015

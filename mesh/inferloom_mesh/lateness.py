@@ -1,0 +1,97 @@
+"""How late an event loop runs what is due: what every request on it waits for, whatever else it waits for."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+TICK_S = 0.005
+"""Time between two measurements. Work that holds the loop for B seconds shows as at least B − TICK_S."""
+
+BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Upper bounds of the histogram's buckets but the last, which has none."""
+
+WARN_S = 0.2
+"""A delay that is worth a line in the log."""
+
+_QUIET_S = 10.0
+"""Shortest time between two such lines."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Lateness:
+    """Delays, as a histogram. Pure."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
+    """Delays in each bucket."""
+    worst_s: float = 0.0
+
+    def add(self, delay_s: float) -> None:
+        """Count a delay."""
+        place = next((i for i, bound in enumerate(BOUNDS_MS) if delay_s * 1e3 <= bound), len(BOUNDS_MS))
+        self.counts[place] += 1
+        self.worst_s = max(self.worst_s, delay_s)
+
+    @property
+    def ticks(self) -> int:
+        """Delays in all."""
+        return sum(self.counts)
+
+    def buckets(self) -> Iterator[tuple[int | None, int]]:
+        """The bound in milliseconds, None where there is none, and the count of each bucket."""
+        yield from zip((*BOUNDS_MS, None), self.counts, strict=True)
+
+    def quantile_ms(self, share: float) -> float:
+        """A bound in milliseconds that at least ``share`` of the delays, in (0, 1], keep."""
+        left = share * self.ticks
+        for bound, count in self.buckets():
+            left -= count
+            if left <= 0 and bound is not None:
+                return min(float(bound), self.worst_s * 1e3)
+        return self.worst_s * 1e3
+
+
+class LoopMonitor:
+    """Measures the running loop from :meth:`start` to :meth:`stop`.
+
+    Args:
+        clock: Monotonic seconds. Not the loop's own, which stands still while the loop does.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lateness = Lateness()
+        self._clock = clock
+        self._due = 0.0
+        self._warned = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Measure from now on."""
+        self._due = self._clock() + TICK_S
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def stop(self) -> None:
+        """Measure no more, and log what was measured. Stopping twice does nothing."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        lateness = self.lateness
+        log.info(
+            "event loop: of %d ticks 99%% were at most %.1f ms late, the worst %.1f ms",
+            lateness.ticks,
+            lateness.quantile_ms(0.99),
+            lateness.worst_s * 1e3,
+        )
+
+    def _tick(self) -> None:
+        now = self._clock()
+        delay = max(0.0, now - self._due)
+        self.lateness.add(delay)
+        if delay >= WARN_S and now - self._warned >= _QUIET_S:
+            self._warned = now
+            log.warning("the event loop stood still for %.0f ms", delay * 1e3)
+        self.start()
