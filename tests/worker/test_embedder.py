@@ -204,6 +204,7 @@ def test_vectors_are_cut_then_scaled() -> None:
     np.testing.assert_array_equal(finish(rows, dimensions=3, normalize=False), rows)
 
 
-def test_a_vector_is_packed_as_little_endian_floats() -> None:
+def test_vectors_are_packed_as_little_endian_floats() -> None:
     """Four bytes per number."""
-    assert pack(np.array([1.0, -2.0], dtype=np.float32)) == b"\x00\x00\x80?\x00\x00\x00\xc0"
+    rows = np.array([[1.0, -2.0], [0.5, 0.0]], dtype=np.float32)
+    assert pack(rows) == [b"\x00\x00\x80?\x00\x00\x00\xc0", b"\x00\x00\x00?\x00\x00\x00\x00"]

@@ -12,6 +12,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
 from inferloom_mesh.errors import invalid
 from inferloom_worker.completion import Completion, duration
+from inferloom_worker.embed.protocol import Embedded
 from inferloom_worker.embed.vectors import finish, pack
 from inferloom_worker.engine.protocol import GenerationRequest
 from inferloom_worker.host import ModelHost, unsupported_task
@@ -20,10 +21,23 @@ from inferloom_worker.served import Generator, TokenizedPrompt
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
-from inferloom_worker.validate.embed import read_embed
-from inferloom_worker.validate.generate import CompletionRequest, fit_max_tokens, read_generate
+from inferloom_worker.validate.embed import EmbeddingRequest, read_embed
+from inferloom_worker.validate.generate import (
+    CompletionRequest,
+    Prompt,
+    TextPrompt,
+    TokenPrompt,
+    fit_max_tokens,
+    read_generate,
+)
 
 SERVICE = "inferloom.v1.InferenceService"
+
+_QUICK_CHARACTERS = 1024
+"""Text that is tokenised on the event loop."""
+
+_QUICK_BYTES = 64 * 1024
+"""Vectors that are scaled and packed on the event loop."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -44,7 +58,9 @@ class InferenceServicer(InferenceServiceServicer):
         deadline = _engine_deadline(context)
         asked = read_generate(request, model.card.vocabulary_size)
         with self._host.calls.run(request.model) as call:
-            prompt = await self._texts.run(asked.prompt.param, partial(model.tokenize, asked.prompt))
+            prompt = await self._texts.run(
+                asked.prompt.param, partial(model.tokenize, asked.prompt), quick=_is_quick(asked.prompt)
+            )
             call.check()
             generation = model.engine.submit(_engine_request(asked, model, prompt, deadline))
             call.end = generation.abort
@@ -96,7 +112,8 @@ class InferenceServicer(InferenceServiceServicer):
             ]
 
         with self._host.calls.run(request.model) as call:
-            texts = await self._texts.run("inputs", tokenize)
+            quick = sum(len(item) for item in asked.inputs if isinstance(item, str)) <= _QUICK_CHARACTERS
+            texts = await self._texts.run("inputs", tokenize, quick=quick)
             call.check()
             pending = asyncio.ensure_future(embedder.embed(texts))
             call.end = pending.cancel
@@ -105,19 +122,11 @@ class InferenceServicer(InferenceServiceServicer):
             except asyncio.CancelledError:
                 call.check()
                 raise
-        vectors = finish(embedded.vectors, dimensions=asked.dimensions, normalize=asked.normalize)
-        return pb.EmbedResponse(
-            model=card.id,
-            embeddings=[
-                pb.Embedding(vector=pack(row), prompt_tokens=len(text))
-                for row, text in zip(vectors, texts, strict=True)
-            ],
-            usage=pb.Usage(prompt_tokens=sum(map(len, texts))),
-            timings=pb.Timings(
-                queue=duration(embedded.queue_s), prefill=duration(embedded.compute_s), decode=duration(0)
-            ),
-            model_revision=card.weights_hash,
-        )
+
+        def respond() -> pb.EmbedResponse:
+            return _embed_response(asked, card, texts, embedded)
+
+        return await self._texts.run("inputs", respond, quick=embedded.vectors.nbytes <= _QUICK_BYTES)
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Refused: no model here ranks."""
@@ -136,15 +145,15 @@ class InferenceServicer(InferenceServiceServicer):
                 raise unsupported_task(request.model, "read conversations")
             check_chat(request.chat)
 
-        def tokenize() -> tuple[list[int], list[str]]:
+        def tokenize() -> pb.TokenizeResponse:
             if kind == "chat" and isinstance(model, Generator):
                 ids = model.tokenizer.encode(model.render(request.chat), add_special_tokens=False)
             else:
                 ids = model.tokenizer.encode(request.text, add_special_tokens=special)
-            return ids, [model.tokenizer.token_text(token) for token in ids]
+            tokens = [model.tokenizer.token_text(token) for token in ids]
+            return pb.TokenizeResponse(token_ids=ids, tokens=tokens, context_length=model.card.context_length)
 
-        ids, tokens = await self._texts.run("chat.messages" if kind == "chat" else "text", tokenize)
-        return pb.TokenizeResponse(token_ids=ids, tokens=tokens, context_length=model.card.context_length)
+        return await self._texts.run("chat.messages" if kind == "chat" else "text", tokenize)
 
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> pb.DetokenizeResponse:
         """See the contract."""
@@ -158,6 +167,13 @@ class InferenceServicer(InferenceServiceServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """See the contract."""
         return pb.ListModelsResponse(models=[model.card for model in self._host.models])
+
+
+def _is_quick(prompt: Prompt) -> bool:
+    """Whether it surely takes no time to tokenise; a template may take any."""
+    if isinstance(prompt, TextPrompt):
+        return len(prompt.text) <= _QUICK_CHARACTERS
+    return isinstance(prompt, TokenPrompt)
 
 
 def _engine_request(
@@ -177,6 +193,24 @@ def _engine_request(
         deadline=deadline,
         priority=asked.priority,
         cache_salt=asked.cache_salt,
+    )
+
+
+def _embed_response(
+    asked: EmbeddingRequest, card: pb.Model, texts: list[list[int]], embedded: Embedded
+) -> pb.EmbedResponse:
+    vectors = finish(embedded.vectors, dimensions=asked.dimensions, normalize=asked.normalize)
+    return pb.EmbedResponse(
+        model=card.id,
+        embeddings=[
+            pb.Embedding(vector=vector, prompt_tokens=len(text))
+            for vector, text in zip(pack(vectors), texts, strict=True)
+        ],
+        usage=pb.Usage(prompt_tokens=sum(map(len, texts))),
+        timings=pb.Timings(
+            queue=duration(embedded.queue_s), prefill=duration(embedded.compute_s), decode=duration(0)
+        ),
+        model_revision=card.weights_hash,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse
+from inferloom.v1.inference_pb2 import EmbedRequest
 from inferloom_gateway.disconnect import AbortOnDisconnect
 from inferloom_gateway.request_id import request_id_of
 from inferloom_gateway.routes.shared import body_of, documents, gateway_of
@@ -43,13 +43,20 @@ async def _embed(request: Request, body: EmbeddingRequest, headers: dict[str, st
     deadline = gateway.deadline()
     size = gateway.settings.embedding_batch_size
 
-    async def embed(number: int, batch: EmbedRequest) -> EmbedResponse:
+    base64 = body.encoding_format == "base64"
+
+    async def embed(number: int, batch: EmbedRequest) -> tuple[bytes, int]:
+        """Embed one batch; its entries in the body, made as they come so that many do not come at once."""
+        first = number * size
         try:
-            return await gateway.dispatcher.embed(batch, deadline)
+            response = await gateway.dispatcher.embed(batch, deadline)
         except InferloomError as failure:
-            raise fields.restate(failure, fields.of_embedding(number * size)) from failure
+            raise fields.restate(failure, fields.of_embedding(first)) from failure
+        return embeddings.entries(response, first, base64=base64), response.usage.prompt_tokens
 
     batches = embeddings.batches(body, request_id_of(request.scope), size)
     async with AbortOnDisconnect(request.receive):
-        answers = await together([embed(*numbered) for numbered in enumerate(batches)], _MOST_AT_ONCE)
-    return Response(embeddings.answer(body, answers), headers=headers, media_type="application/json")
+        done = await together([embed(*numbered) for numbered in enumerate(batches)], _MOST_AT_ONCE)
+    parts, tokens = zip(*done, strict=True)
+    answer = embeddings.answer(body.model, parts, sum(tokens))
+    return Response(answer, headers=headers, media_type="application/json")

@@ -1,9 +1,9 @@
 """POST /v1/embeddings: the body to batches, and their vectors to one body."""
 
-import struct
 from base64 import b64encode
 from collections.abc import Sequence
 
+import numpy as np
 import orjson
 
 from inferloom.v1 import inference_pb2 as pb
@@ -25,33 +25,31 @@ def batches(body: EmbeddingRequest, request_id: str, size: int) -> list[pb.Embed
     ]
 
 
-def answer(body: EmbeddingRequest, responses: Sequence[pb.EmbedResponse]) -> bytes:
-    """The response body."""
-    base64 = body.encoding_format == "base64"
-    vectors = [item.vector for response in responses for item in response.embeddings]
-    tokens = sum(response.usage.prompt_tokens for response in responses)
-    return orjson.dumps(
+def entries(response: pb.EmbedResponse, first: int, *, base64: bool) -> bytes:
+    """The entries of ``data`` for one batch, whose first input has the index ``first``: JSON, with a comma
+    between each two.
+
+    Numbers have the fewest digits that give the same float32 again.
+    """
+    data = [
         {
-            "object": "list",
-            "data": [
-                {
-                    "object": "embedding",
-                    "index": index,
-                    "embedding": b64encode(vector).decode() if base64 else _floats(vector),
-                }
-                for index, vector in enumerate(vectors)
-            ],
-            "model": body.model,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            "object": "embedding",
+            "index": first + offset,
+            "embedding": b64encode(item.vector).decode() if base64 else np.frombuffer(item.vector, "<f4"),
         }
-    )
+        for offset, item in enumerate(response.embeddings)
+    ]
+    return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
+def answer(model: str, parts: Sequence[bytes], tokens: int) -> bytes:
+    """The response body, made of the entries of its batches."""
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    rest = orjson.dumps({"model": model, "usage": usage})
+    return b'{"object":"list","data":[' + b",".join(parts) + b"]," + rest[1:]
 
 
 def _input(item: Prompt) -> pb.EmbedInput:
     if isinstance(item, str):
         return pb.EmbedInput(text=item)
     return pb.EmbedInput(token_ids=pb.TokenIds(ids=item))
-
-
-def _floats(vector: bytes) -> tuple[float, ...]:
-    return struct.unpack(f"<{len(vector) // 4}f", vector)

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -103,8 +103,7 @@ class Embedder:
         while texts := self._receive():
             for batch in cut(texts, size=self._options.batch_size, tokens=self._options.batch_tokens):
                 self._compute([text for text in batch if not text.request.future.done()])
-        for text in self._inbox:
-            _resolve(text.request, _lost())
+        _resolve({text.request: _lost() for text in self._inbox})
 
     def _receive(self) -> list[_Text]:
         """Wait for texts and take some, oldest first; none when closed."""
@@ -129,16 +128,17 @@ class Embedder:
         except Exception:
             # The boundary of the embedder's thread: a batch that fails ends its own requests, no more.
             log.exception("a batch of %d texts failed", len(batch))
-            for request in {text.request for text in batch}:
-                _resolve(request, server_error())
+            _resolve({text.request: server_error() for text in batch})
             return
         finally:
             self.running = 0
+        complete: dict[_Request, Embedded | InferloomError] = {}
         for text, row in zip(batch, rows, strict=True):
             text.request.rows[text.index] = row
             text.request.left -= 1
             if text.request.left == 0:
-                _resolve(text.request, _embedded(text.request))
+                complete[text.request] = _embedded(text.request)
+        _resolve(complete)
 
 
 def _embedded(request: _Request) -> Embedded:
@@ -148,17 +148,24 @@ def _embedded(request: _Request) -> Embedded:
     return Embedded(vectors, queued, time.monotonic() - request.started)
 
 
-def _resolve(request: _Request, result: Embedded | InferloomError) -> None:
-    def deliver() -> None:
+def _resolve(results: Mapping[_Request, Embedded | InferloomError]) -> None:
+    """Give requests what they wait for, waking each of their loops once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Embedded | InferloomError]]] = {}
+    for item in results.items():
+        by_loop.setdefault(item[0].loop, []).append(item)
+    for loop, items in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_deliver, items)
+
+
+def _deliver(items: list[tuple[_Request, Embedded | InferloomError]]) -> None:
+    for request, result in items:
         if request.future.done():
-            return
+            continue
         if isinstance(result, InferloomError):
             request.future.set_exception(result)
         else:
             request.future.set_result(result)
-
-    if not request.loop.is_closed():
-        request.loop.call_soon_threadsafe(deliver)
 
 
 def _lost() -> InferloomError:

@@ -14,6 +14,8 @@ def finish(vectors: NDArray[np.float32], *, dimensions: int, normalize: bool) ->
     return unit
 
 
-def pack(row: NDArray[np.float32]) -> bytes:
-    """A row as packed little-endian float32 numbers."""
-    return row.astype("<f4").tobytes()
+def pack(rows: NDArray[np.float32]) -> list[bytes]:
+    """Each row as packed little-endian float32 numbers."""
+    packed = rows.astype("<f4").tobytes()
+    size = 4 * rows.shape[1]
+    return [packed[start : start + size] for start in range(0, len(packed), size)]

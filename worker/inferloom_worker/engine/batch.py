@@ -1,8 +1,9 @@
 """One engine step: which tokens at which places of which sequences."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +21,50 @@ class Span:
     count: int
     context: int
     blocks: list[int]
+
+
+class StepTensors(Protocol):
+    """What models in torch read of a step; see :class:`StepBatch`."""
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """The step's parts; decoding ones may be left out."""
+        ...
+
+    @property
+    def decodes(self) -> int:
+        """How many spans have one row."""
+        ...
+
+    @property
+    def token_tensor(self) -> Tensor:
+        """Token ids, int64 [T]."""
+        ...
+
+    @property
+    def position_tensor(self) -> Tensor:
+        """Places in their sequences, int64 [T]."""
+        ...
+
+    @property
+    def sample_tensor(self) -> Tensor:
+        """Rows whose logits are wanted, int64 [R]."""
+        ...
+
+    @property
+    def slots(self) -> Tensor:
+        """Where each token's state goes, int64 [T]."""
+        ...
+
+    @property
+    def decode_blocks(self) -> Tensor:
+        """Block table of the decoding spans, int64 [decodes, most blocks]."""
+        ...
+
+    @property
+    def decode_contexts(self) -> Tensor:
+        """Context length of each decoding span, int64 [decodes]."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from inferloom_worker.engine.blocks import BLOCK_TOKENS, blocks_for
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.torch_engine import TorchEngine
 from inferloom_worker.imports import large_imports
+from inferloom_worker.models.captured import CapturedModel
 from inferloom_worker.models.config_gguf import from_gguf
 from inferloom_worker.models.config_transformers import from_transformers
+from inferloom_worker.models.cuda_graph import CudaGraphs
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel, can_compute
 from inferloom_worker.models.protocol import CausalModel, UnsupportedModelError
@@ -53,6 +55,7 @@ def load_causal(path: Path, options: EngineOptions) -> CausalModel:
         model = load_model(
             path, pick_dtype(options.dtype, device), device, context_length=options.context_length
         )
+        model = _captured(model, options)
     return model
 
 
@@ -83,6 +86,18 @@ def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
     if shape is None or not can_compute(shape):
         return None
     return NativeModel(shape, source, dtype=dtype, threads=threads(options))
+
+
+def _captured(model: CausalModel, options: EngineOptions) -> CausalModel:
+    """The model with its decoding steps as graphs, where it runs on CUDA and its steps can be recorded."""
+    if model.device.type != "cuda" or not isinstance(model, LlamaModel):
+        return model
+    return CapturedModel(
+        model,
+        max_rows=options.max_running,
+        max_context=min(model.context_length, options.context_length or model.context_length),
+        new_graph=CudaGraphs().new,
+    )
 
 
 def threads(options: EngineOptions) -> int:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inferloom_worker.engine.batch import Span, StepBatch
+from inferloom_worker.engine.batch import Span, StepTensors
 from inferloom_worker.models.cache import PagedCache
 
 
@@ -12,7 +12,7 @@ def paged_attention(
     query: Tensor,
     cache: PagedCache,
     layer: int,
-    batch: StepBatch,
+    batch: StepTensors,
     *,
     scale: float,
     window: int | None = None,
@@ -42,7 +42,7 @@ def _decode(
     query: Tensor,
     cache: PagedCache,
     layer: int,
-    batch: StepBatch,
+    batch: StepTensors,
     scale: float,
     window: int | None,
     softcap: float | None,

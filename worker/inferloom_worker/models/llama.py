@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inferloom_worker.engine.batch import StepBatch
+from inferloom_worker.engine.batch import StepTensors
 from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.models.attention import paged_attention, squash
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
@@ -67,17 +67,17 @@ class LlamaModel:
         self._cache = PagedCache(self._shapes, blocks, self.dtype, self.device)
 
     @torch.inference_mode()
-    def forward(self, batch: StepBatch) -> Tensor:
+    def forward(self, batch: StepTensors) -> Tensor:
         """See the protocol."""
         logits = F.linear(self._states(batch), self.head).float()
         return squash(logits, self.config.final_softcap)
 
     @torch.inference_mode()
-    def hidden(self, batch: StepBatch) -> Tensor:
+    def hidden(self, batch: StepTensors) -> Tensor:
         """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
         return self._states(batch).float()
 
-    def _states(self, batch: StepBatch) -> Tensor:
+    def _states(self, batch: StepTensors) -> Tensor:
         """The states of the rows whose logits are wanted, after the last norm [R, hidden]."""
         x = F.embedding(batch.token_tensor, self.embedding) * self._embedding_scale
         rotations = [self._rotation(rope, batch.position_tensor) for rope in self._ropes]
@@ -90,7 +90,7 @@ class LlamaModel:
         return self._norm(x[batch.sample_tensor], self.norm)
 
     def _attend(
-        self, index: int, layer: Layer, x: Tensor, rotation: tuple[Tensor, Tensor], batch: StepBatch
+        self, index: int, layer: Layer, x: Tensor, rotation: tuple[Tensor, Tensor], batch: StepTensors
     ) -> Tensor:
         c, cache = self.config, self._cache
         assert cache is not None
