@@ -76,3 +76,10 @@ async def test_errors_of_the_work_come_through(short_pool: TextPool) -> None:
     """What the work raises is what the caller gets."""
     with pytest.raises(ZeroDivisionError):
         await short_pool.run("text", lambda: 1 / 0)
+
+
+async def test_quick_work_runs_at_once(short_pool: TextPool) -> None:
+    """On the caller's own thread; its errors are the caller's."""
+    assert await short_pool.run("text", threading.get_ident, quick=True) == threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        await short_pool.run("text", lambda: 1 // 0, quick=True)
