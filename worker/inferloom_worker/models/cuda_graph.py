@@ -1,6 +1,7 @@
 """Graphs of CUDA: the seam between captured steps and the device."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class CudaGraphs:
 class CudaGraph:
     """A :class:`~inferloom_worker.models.captured.Graph` on the current CUDA device."""
 
-    def __init__(self, pool: tuple[int, int]) -> None:
+    def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._graph = torch.cuda.CUDAGraph()
 

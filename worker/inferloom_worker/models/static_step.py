@@ -44,17 +44,12 @@ class StaticStep:
         self, tokens: list[int], positions: list[int], slots: list[int], spans: Sequence[Span]
     ) -> None:
         spare = self.decodes - len(spans)
-        nowhere = [self._scratch] * self._blocks
-        values = [
-            *(*tokens, *[0] * spare),
-            *(*positions, *[0] * spare),
-            *(*slots, *[self._scratch * BLOCK_TOKENS] * spare),
-            *(*(span.context for span in spans), *[1] * spare),
-        ]
+        values = [*tokens, *[0] * spare, *positions, *[0] * spare]
+        values += [*slots, *[self._scratch * BLOCK_TOKENS] * spare]
+        values += [*(span.context for span in spans), *[1] * spare]
         for span in spans:
-            values += span.blocks
-            values += nowhere[len(span.blocks) :]
-        values += nowhere * spare
+            values += [*span.blocks, *[self._scratch] * (self._blocks - len(span.blocks))]
+        values += [self._scratch] * (self._blocks * spare)
         # The last copy out of it is over: its step's tokens have been read since.
         self._host.copy_(torch.tensor(values, dtype=torch.int64))
         self._all.copy_(self._host, non_blocking=True)
