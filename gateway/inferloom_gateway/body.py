@@ -1,5 +1,6 @@
 """Reads a request's body: its type, its size, its JSON and its schema, each refused with its own error."""
 
+import asyncio
 from typing import TypeVar
 
 import orjson
@@ -13,6 +14,9 @@ from inferloom_mesh.errors import InferloomError, Reason
 
 B = TypeVar("B", bound=Body)
 
+LARGE_BYTES = 256 * 2**10
+"""Bodies from this size on are validated on a thread: a million token ids would hold up everybody else."""
+
 
 async def read_body(request: Request, schema: type[B], limit: int) -> B:
     """Read and validate a JSON body of at most ``limit`` bytes.
@@ -23,6 +27,12 @@ async def read_body(request: Request, schema: type[B], limit: int) -> B:
     """
     _check_type(request.headers.get("content-type"))
     raw = await _read(request, limit)
+    if len(raw) < LARGE_BYTES:
+        return _validate(raw, schema)
+    return await asyncio.to_thread(_validate, raw, schema)
+
+
+def _validate(raw: bytes, schema: type[B]) -> B:
     try:
         return schema.model_validate(_parse(raw))
     except ValidationError as failure:
