@@ -43,7 +43,7 @@ class GeneralModel:
         self.model = model.eval()
         self.vocab_size = int(config.vocab_size)
         self.context_length = _context_length(config)
-        self.hidden_size = int(config.hidden_size)
+        self.hidden_size = int(model.get_output_embeddings().weight.shape[-1])
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self._shapes = _probe(model)
