@@ -106,6 +106,19 @@ def test_a_stop_string_waits_for_the_least_number_of_tokens(
     assert finished.finished.completion_tokens == 3
 
 
+def test_usage_counts_the_drafts_whose_tokens_were_sent(
+    byte_tokenizer: Tokenizer, generation: Recorded
+) -> None:
+    """Foreseen tokens after a stop string in the middle of a run are as lost as wrong ones."""
+    completion = Completion(generation, byte_tokenizer, stopping(strings=("END",)), 3, n=2)
+    list(completion.take([tokens("abcd", accepted=3, rejected=2)]))
+    list(completion.take([tokens("xEND and more", choice=1, accepted=12)]))
+    usage = completion.completed().completed.usage
+
+    assert (usage.completion_tokens, generation.aborted) == (8, [1])
+    assert (usage.accepted_draft_tokens, usage.rejected_draft_tokens) == (3 + 4, 2 + 8)
+
+
 @pytest.mark.parametrize(("include", "text"), [(False, "a"), (True, "a.")])
 def test_a_stop_token_is_sent_and_has_text_only_if_asked(
     include: bool, text: str, byte_tokenizer: Tokenizer, generation: Recorded

@@ -14,7 +14,7 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.engine.torch_engine import TorchEngine
 from inferloom_worker.models.config_transformers import from_transformers
-from tests.worker.engines import generate, generate_all, logprobs, request
+from tests.worker.engines import collect, collect_all, generate, generate_all, logprobs, request
 from tests.worker.models import ARCHITECTURES, GENERAL_ONLY, VOCABULARY, greedy, make_model, reference
 
 CPU = torch.device("cpu")
@@ -148,6 +148,24 @@ async def test_a_seed_alone_decides_a_sampled_stream(tmp_path: Path, start: Star
     assert together == alone
     other = request(crowd[0].prompt, 40, sampling=Sampling(temperature=0.9, seed=99))
     assert (await generate(first, other))[0] != alone[0]
+
+
+@pytest.mark.parametrize("general", [False, True])
+async def test_no_batch_size_changes_an_answer(general: bool, tmp_path: Path, start: Start) -> None:
+    """One to nine at once, greedy, sampled and with log-probabilities: each comes out as it does alone."""
+    engine = start(make_model(tmp_path, "qwen3"), general=general, max_step_tokens=48)
+    asked = [
+        request(p, 12, sampling=Sampling(temperature=(0.0, 0.8, 1.2)[i % 3], seed=i), top_logprobs=2)
+        for i, p in enumerate(prompts(9, longest=40))
+    ]
+    alone = [await collect(engine, each) for each in asked]
+    for size in range(2, len(asked) + 1):
+        together = await collect_all(engine, asked[-size:])
+        for (actual,), (expected,) in zip(together, alone[-size:], strict=True):
+            assert actual.tokens == expected.tokens
+            assert [a.logprob for a in actual.logprobs] == pytest.approx(
+                [e.logprob for e in expected.logprobs], abs=1e-4
+            )
 
 
 async def test_choices_of_one_request_are_different_draws(tmp_path: Path, start: Start) -> None:

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.engine.sampler import TorchChooser, sample
+from inferloom_worker.engine.sampler import Row, TorchChooser, sample
 from inferloom_worker.engine.sequence import Sequence
 from tests.worker.engines import request
 
@@ -22,11 +22,16 @@ VOCABULARY = 1000
 CHOOSER = TorchChooser()
 
 
-def row(generated: list[int] | None = None, **fields: object) -> Sequence:
-    """A sequence with a short prompt that has generated something."""
+def row(generated: list[int] | None = None, draft: tuple[int, ...] = (), **fields: object) -> Row:
+    """The next place of a sequence with a short prompt that has generated something."""
     sequence = Sequence(request([1, 2, 3], 50, **fields), mailbox=None, choice=0, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
     sequence.tokens += generated or []
-    return sequence
+    return Row(sequence, draft)
+
+
+def tokens_of(logits: torch.Tensor, rows: list[Row]) -> list[int]:
+    """The tokens that are chosen."""
+    return [sampled.token for sampled in sample(logits, rows, CHOOSER)]
 
 
 def spiky(seed: int = 0) -> torch.Tensor:
@@ -57,7 +62,7 @@ def test_filters_keep_what_transformers_keeps(sampling: Sampling) -> None:
     probabilities = warpers(torch.tensor([[1]]), spiky()).softmax(-1)[0]
     draws = 3000
     rows = [row([0] * position, sampling=sampling) for position in range(draws)]
-    tokens = sample(spiky().repeat(draws, 1), rows, CHOOSER).tokens
+    tokens = tokens_of(spiky().repeat(draws, 1), rows)
     seen = Counter(tokens)
     assert all(probabilities[token] > 0 for token in seen)
     expected = probabilities * draws
@@ -69,7 +74,7 @@ def test_greedy_takes_the_likeliest() -> None:
     """Temperature 0 and top-k 1 both take the largest logit."""
     logits = spiky()
     rows = [row(sampling=Sampling(temperature=0.0)), row(sampling=Sampling(temperature=1.0, top_k=1))]
-    assert sample(logits.repeat(2, 1), rows, CHOOSER).tokens == [int(logits.argmax())] * 2
+    assert tokens_of(logits.repeat(2, 1), rows) == [int(logits.argmax())] * 2
 
 
 def test_the_repetition_penalty_is_transformers_own() -> None:
@@ -77,7 +82,7 @@ def test_the_repetition_penalty_is_transformers_own() -> None:
     said = row([5, 9, 9], sampling=Sampling(temperature=0.0, repetition_penalty=1.8))
     logits = torch.zeros(1, VOCABULARY)
     logits[0, 9], logits[0, 3], logits[0, 8] = 2.0, -1.0, 1.2
-    expected = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([said.tokens]), logits.clone())
+    expected = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([said.prior]), logits.clone())
     sample(logits, [said], CHOOSER)
     assert torch.equal(logits, expected)
 
@@ -95,9 +100,7 @@ def test_presence_and_frequency_count_only_the_completion() -> None:
 
 def test_bias_can_force_a_token() -> None:
     """A bias is added to its token's logit."""
-    assert sample(
-        spiky(), [row(sampling=Sampling(temperature=0.0, logit_bias={77: 100.0}))], CHOOSER
-    ).tokens == [77]
+    assert tokens_of(spiky(), [row(sampling=Sampling(temperature=0.0, logit_bias={77: 100.0}))]) == [77]
 
 
 def test_stop_tokens_are_banned_before_min_tokens() -> None:
@@ -106,7 +109,7 @@ def test_stop_tokens_are_banned_before_min_tokens() -> None:
     best = int(logits.argmax())
     early = row(min_tokens=2, stop_token_ids=frozenset({best}))
     late = row([4, 4], min_tokens=2, stop_token_ids=frozenset({best}))
-    tokens = sample(logits.repeat(2, 1), [early, late], CHOOSER).tokens
+    tokens = tokens_of(logits.repeat(2, 1), [early, late])
     assert tokens[0] != best
     assert tokens[1] == best
 
@@ -116,8 +119,23 @@ def test_reported_logprobs_ignore_temperature_and_penalties() -> None:
     logits = spiky()
     expected = logits.log_softmax(-1)[0]
     told = row([5], top_logprobs=2, sampling=Sampling(temperature=0.3, presence_penalty=2.0, seed=4))
-    sampled = sample(logits.clone(), [told], CHOOSER)
-    (report,) = sampled.logprobs
+    (sampled,) = sample(logits.clone(), [told], CHOOSER)
+    report = sampled.logprobs
     assert report is not None
-    assert report.logprob == pytest.approx(float(expected[sampled.tokens[0]]))
+    assert report.logprob == pytest.approx(float(expected[sampled.token]))
     assert [t for t, _ in report.top] == expected.topk(2).indices.tolist()
+
+
+def test_a_place_after_a_draft_is_chosen_as_if_the_draft_were_certain() -> None:
+    """Penalties, the ban on early ends and the draw are those of the tokens so far with the draft's."""
+    sampling = Sampling(temperature=0.8, repetition_penalty=1.3, frequency_penalty=0.7, seed=6)
+    best = int(spiky().argmax())
+    drafted, certain = (
+        row(said, draft, sampling=sampling, min_tokens=4, stop_token_ids=frozenset({best}))
+        for said, draft in (([5, best], (5, 9)), ([5, best, 5, 9], ()))
+    )
+    logits = spiky().repeat(2, 1)
+    first, second = tokens_of(logits, [drafted, certain])
+    assert first == second
+    assert torch.equal(logits[0], logits[1])
+    assert logits[0, best] > -torch.inf

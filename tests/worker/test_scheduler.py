@@ -4,14 +4,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool, blocks_for
+from inferloom_worker.engine.options import SpeculationSetting
+from inferloom_worker.engine.pacing import Pacing
 from inferloom_worker.engine.scheduler import Scheduler, Work
 from inferloom_worker.engine.sequence import Sequence
+from inferloom_worker.engine.speculation import Speculation
 from tests.worker.engines import request
 
 
-def scheduler(blocks: int = 64, running: int = 8, budget: int = 32) -> Scheduler:
+def scheduler(
+    blocks: int = 64, running: int = 8, budget: int = 32, drafts: SpeculationSetting = "off"
+) -> Scheduler:
     """A scheduler over a pool of ``blocks``."""
-    return Scheduler(BlockPool(blocks), max_running=running, max_step_tokens=budget)
+    return Scheduler(
+        BlockPool(blocks), Speculation(drafts, Pacing()), max_running=running, max_step_tokens=budget
+    )
 
 
 def arrive(target: Scheduler, *lengths: int) -> list[Sequence]:
@@ -34,10 +41,7 @@ def arrive(target: Scheduler, *lengths: int) -> list[Sequence]:
 
 def run(target: Scheduler, step: list[Work]) -> None:
     """Do what a step would: compute, and append a token where one is sampled."""
-    target.advance(step)
-    for work in step:
-        if work.samples:
-            work.sequence.tokens.append(0)
+    target.advance(step, [[0] if work.samples else [] for work in step])
 
 
 def counts(step: list[Work]) -> dict[int, int]:

@@ -121,6 +121,58 @@ async def test_an_abort_frees_the_slot_after_the_current_step(
     assert [batch async for batch in doomed.events()] == []
 
 
+@pytest.fixture
+def drafting(model: CountingModel, clock: Clock) -> Iterator[TorchEngine]:
+    """An engine that drafts up to four tokens."""
+    running = TorchEngine(model, EngineOptions(max_running=2, speculation=4), 32, clock)
+    yield running
+    model.run_freely()
+    running.close()
+
+
+COUNTED = [11, 12, 13, 14, 15, 16, 70, 11, 12]
+"""A prompt whose beginning foresees 13, 14, 15, 16, and wrongly 70."""
+
+
+async def test_a_step_that_accepts_drafts_is_one_event(drafting: TorchEngine, model: CountingModel) -> None:
+    """All tokens that a step makes certain come together, and say what the draft was worth."""
+    model.run_freely()
+    events = [e async for batch in drafting.submit(request(COUNTED, 6)).events() for e in batch]
+    assert events == [
+        TokensEvent(0, 0, (13,)),
+        TokensEvent(0, 1, (14, 15, 16, 17), accepted=3, rejected=1),
+        TokensEvent(0, 5, (18,), end=EndReason.LENGTH),
+    ]
+
+
+async def test_a_stop_token_in_the_middle_of_a_draft_is_the_last(
+    drafting: TorchEngine, model: CountingModel
+) -> None:
+    """What the draft foresaw after it is not told."""
+    model.run_freely()
+    asked = request(COUNTED, 50, stop_token_ids=frozenset({15}))
+    events = [e async for batch in drafting.submit(asked).events() for e in batch]
+    assert events[-1] == TokensEvent(0, 1, (14, 15), end=EndReason.STOP_TOKEN, accepted=2, rejected=2)
+    assert drafting.load().free_kv_tokens == 32 * BLOCK_TOKENS
+
+
+async def test_an_abort_while_a_draft_is_checked_frees_everything(
+    drafting: TorchEngine, model: CountingModel
+) -> None:
+    """Blocks that were taken for a draft go too, and a stream beside it gets every token."""
+    doomed = drafting.submit(request(COUNTED, 200))
+    other = asyncio.create_task(generate(drafting, request(COUNTED, 40)))
+    for _ in range(2):  # inside the second step, which checks the drafts
+        await entered(model)
+        model.permits.release()
+    await entered(model)
+    doomed.abort()
+    model.run_freely()
+    assert await other == [list(range(13, 53))]
+    assert drafting.load().free_kv_tokens == 32 * BLOCK_TOKENS
+    assert [batch async for batch in doomed.events()] == []
+
+
 async def test_one_choice_can_be_aborted_alone(engine: TorchEngine, model: CountingModel) -> None:
     """The other choices of the request go on to their ends."""
     generation = engine.submit(request([10], 4, n=2))

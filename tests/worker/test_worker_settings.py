@@ -63,9 +63,19 @@ def test_engine_settings_reach_the_engine() -> None:
     assert options.engine.dtype == "float32"
 
 
+@pytest.mark.parametrize(("text", "value"), [("auto", "auto"), ("off", "off"), ("8", 8)])
+def test_speculation_is_a_word_or_a_number(text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As text in the environment, too."""
+    monkeypatch.setenv("INFERLOOM_SPECULATION", text)
+
+    assert WorkerSettings().load_options().engine.speculation == value
+
+
 @pytest.mark.parametrize(
     "fields",
     [
+        {"speculation": "on"},
+        {"speculation": 0},
         {"worker_id": "Über"},
         {"worker_id": "x" * 64},
         {"models": ["=x"]},

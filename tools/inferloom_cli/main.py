@@ -191,6 +191,15 @@ def worker(
             help="Threads that compute on the CPU. [default: one for each core]",
         ),
     ] = None,
+    speculation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|off|N",
+            envvar="INFERLOOM_SPECULATION",
+            help="Guess up to N tokens of an answer from its own text and check them in one step. "
+            "[default: auto, as many as make it faster]",
+        ),
+    ] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
     ready_file: ReadyFile = None,
@@ -216,6 +225,7 @@ def worker(
         dtype=dtype,
         quantize=quantize,
         threads=threads,
+        speculation=speculation,
         registry=registry,
         log_level=log_level,
     )

@@ -67,6 +67,7 @@ class Completion:
             _Choice(text_stream(tokenizer), StopMatcher(stopping.strings, include=stopping.include_stop))
             for _ in range(n)
         ]
+        self._accepted = self._rejected = 0
 
     def take(self, batch: Sequence[Event]) -> Iterator[pb.GenerateResponse]:
         """The responses for one batch of events."""
@@ -78,7 +79,12 @@ class Completion:
             elif isinstance(event, TokensEvent) and not (choice := self._choices[event.choice]).ended:
                 if event.choice not in news:
                     news[event.choice] = _News(choice.tokens)
+                before = choice.tokens
                 self._add(event, choice, news[event.choice])
+                # A stop string in the middle of a draft makes the rest of it worthless.
+                accepted = min(event.accepted, choice.tokens - before)
+                self._accepted += accepted
+                self._rejected += event.accepted + event.rejected - accepted
         if progress is not None and not news:
             yield _heartbeat(progress)
         for index, item in news.items():
@@ -103,8 +109,8 @@ class Completion:
             prompt_tokens=self._prompt_tokens,
             cached_prompt_tokens=stats.cached_prompt_tokens,
             completion_tokens=sum(choice.tokens for choice in self._choices),
-            accepted_draft_tokens=stats.accepted_draft_tokens,
-            rejected_draft_tokens=stats.rejected_draft_tokens,
+            accepted_draft_tokens=self._accepted,
+            rejected_draft_tokens=self._rejected,
         )
         timings = pb.Timings(
             queue=duration(stats.queue_s),

@@ -3,7 +3,7 @@
 import re
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -88,6 +88,10 @@ class WorkerSettings(ServiceSettings):
     max_step_tokens: int = Field(default=512, ge=16, le=65536)
     """Tokens in one step of a model, decoded and prefilled together."""
 
+    speculation: Literal["auto", "off"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    """Tokens of a sequence that are guessed from its own past and checked in one step at most. ``auto``: as
+    many as make generating faster, by the time that steps take."""
+
     context_length: int | None = Field(default=None, ge=16)
     """Most tokens of one sequence. Not set: the model's own length."""
 
@@ -119,6 +123,7 @@ class WorkerSettings(ServiceSettings):
                 max_running=self.max_running,
                 max_waiting=self.max_waiting,
                 max_step_tokens=self.max_step_tokens,
+                speculation=self.speculation,
                 context_length=self.context_length,
                 kv_cache_bytes=None if self.kv_cache_mib is None else self.kv_cache_mib * 2**20,
                 threads=self.threads,

@@ -93,12 +93,13 @@ class StepBatch:
         sample_rows: list[int] = []
         for work in step:
             sequence, start = work.sequence, work.sequence.computed
-            places = range(start, start + work.count)
-            spans.append(Span(len(tokens), work.count, places.stop, sequence.blocks))
-            tokens.extend(sequence.tokens[start : places.stop])
+            places = range(start, start + work.rows)
+            spans.append(Span(len(tokens), work.rows, places.stop, sequence.blocks))
+            tokens.extend(sequence.tokens[start : start + work.count])
+            tokens.extend(work.draft)
             positions.extend(places)
             if work.samples:
-                sample_rows.append(len(tokens) - 1)
+                sample_rows.extend(range(len(tokens) - 1 - len(work.draft), len(tokens)))
         return cls(tokens, positions, spans, sample_rows, device)
 
     @cached_property
@@ -151,4 +152,4 @@ class StepBatch:
 
 def decoding_first(step: list[Work]) -> list[Work]:
     """The step with its one-token works in front, otherwise in order."""
-    return sorted(step, key=lambda work: work.count > 1)
+    return sorted(step, key=lambda work: work.rows > 1)

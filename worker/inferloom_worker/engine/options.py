@@ -7,6 +7,8 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 Quantize = Literal["int8", "int4"]
 
+SpeculationSetting = Literal["auto", "off"] | int
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
@@ -25,6 +27,10 @@ class EngineOptions:
     """Requests that wait; past it a request is refused with SERVER_OVERLOADED."""
     max_step_tokens: int = 512
     """Tokens in one engine step, decoded and prefilled together."""
+    speculation: SpeculationSetting = "auto"
+    """Tokens that are guessed from a sequence's own past and checked together. ``auto``: as many as make
+    steps yield more than they cost, by the time that steps were measured to take. A number: so many wherever
+    there is a guess, at any cost. The output is the same with each."""
     context_length: int | None = None
     """Most tokens of one sequence. None: the model's own length."""
     kv_cache_bytes: int | None = None

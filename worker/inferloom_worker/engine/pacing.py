@@ -1,8 +1,10 @@
-"""How much of a prompt a step may read beside decoding, so that running streams keep their pace. Pure.
+"""How long a step takes, and so how much it may carry. Pure.
 
 A step's time is close to ``base + slope · rows``, decoding and prompt rows alike: ``base`` is reading the
 weights, which large machines feel most, and ``slope`` is arithmetic, which small ones do. The two are fitted
-to the steps that were run, recent ones weighing more, so that nothing needs to be known of the machine.
+to the steps that were run, recent ones weighing more, so that nothing needs to be known of the machine. They
+say how much of a prompt may be read beside decoding, so that running streams keep their pace, and how much of
+a step is there to be shared by more rows.
 """
 
 DECAY = 0.99
@@ -13,7 +15,7 @@ LEAST_ROWS = 16
 
 
 class Pacing:
-    """Fits step times, and says how many prompt rows keep a step within ``stretch`` times its decode time."""
+    """Fits step times; prompt rows keep a step within ``stretch`` times its decode time."""
 
     def __init__(self, stretch: float = 1.6) -> None:
         self.stretch = stretch
@@ -29,13 +31,18 @@ class Pacing:
 
     def prompt_rows(self, decoding: int) -> int:
         """Most prompt rows beside ``decoding`` rows; at least ``LEAST_ROWS``."""
+        overhead = self.overhead
+        if overhead is None:
+            return LEAST_ROWS
+        return max(LEAST_ROWS, int((self.stretch - 1) * (overhead + decoding)))
+
+    @property
+    def overhead(self) -> float | None:
+        """How many rows cost as much as ``base``; None where the steps so far do not tell."""
         spread = self._weight * self._xx - self._x**2
         # Steps of one size tell nothing of the slope; one prompt's own steps soon do.
         if spread < 1e-9 * max(self._xx, 1.0):
-            return LEAST_ROWS
+            return None
         slope = (self._weight * self._xy - self._x * self._y) / spread
         base = (self._y - slope * self._x) / self._weight
-        if slope <= 0:
-            return LEAST_ROWS
-        allowed = (self.stretch - 1) * (max(base, 0.0) / slope + decoding)
-        return max(LEAST_ROWS, int(allowed))
+        return max(base, 0.0) / slope if slope > 0 else None

@@ -86,7 +86,8 @@ class TokensEvent:
     """More tokens of one choice; ``end`` is set with the choice's last.
 
     ``index`` is the place of the first token in the choice, from 0. A stop token is the last of
-    ``token_ids``. A choice that ends without a further token (a deadline) has no ``token_ids``.
+    ``token_ids``. A choice that ends without a further token (a deadline) has no ``token_ids``. A draft
+    foresaw the first ``accepted`` tokens; ``rejected`` tokens of it did not come.
     """
 
     choice: int
@@ -94,6 +95,8 @@ class TokensEvent:
     token_ids: tuple[int, ...]
     logprobs: tuple[TokenLogprobs, ...] | None = None
     end: EndReason | None = None
+    accepted: int = 0
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +131,6 @@ class GenerationStats:
     """What a request cost; complete when its last event was read. Times in seconds."""
 
     cached_prompt_tokens: int = 0
-    accepted_draft_tokens: int = 0
-    rejected_draft_tokens: int = 0
     queue_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0

@@ -22,11 +22,29 @@ _CANDIDATES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
-    """The chosen tokens, one per row, and the log-probabilities of the rows that want them."""
+class Row:
+    """A place whose token is chosen: after a sequence's tokens and, as if it were certain, ``draft``."""
 
-    tokens: list[int]
-    logprobs: list[TokenLogprobs | None]
+    sequence: Sequence
+    draft: tuple[int, ...] = ()
+
+    @property
+    def generated(self) -> int:
+        """The place in the choice, from 0."""
+        return self.sequence.generated + len(self.draft)
+
+    @property
+    def prior(self) -> list[int]:
+        """Every token before it, the prompt's first."""
+        return [*self.sequence.tokens, *self.draft]
+
+
+@dataclass(frozen=True, slots=True)
+class SampledToken:
+    """A chosen token, and log-probabilities where its request wants them."""
+
+    token: int
+    logprobs: TokenLogprobs | None
 
 
 class Chooser(Protocol):
@@ -41,49 +59,52 @@ class Chooser(Protocol):
         ...
 
 
-def sample(logits: Tensor, rows: list[Sequence], chooser: Chooser) -> Sampled:
+def sample(logits: Tensor, rows: list[Row], chooser: Chooser) -> list[SampledToken]:
     """Choose a token for each row.
 
     Args:
         logits: float32 [R, vocab_size]; changed in place.
-        rows: The sequences that the rows belong to, in order.
+        rows: The places that the logits are of.
         chooser: What chooses; a model may have a faster one than torch.
     """
-    wanted = [i for i, row in enumerate(rows) if row.request.top_logprobs is not None]
+    requests = [row.sequence.request for row in rows]
+    wanted = [i for i, request in enumerate(requests) if request.top_logprobs is not None]
     plain = logits[wanted].log_softmax(-1) if wanted else None
     for index, row in enumerate(rows):
         _adjust(logits[index], row)
-    drawn = [i for i, row in enumerate(rows) if not row.request.sampling.greedy]
+    drawn = [i for i, request in enumerate(requests) if not request.sampling.greedy]
     chosen = chooser.argmax(logits) if len(drawn) < len(rows) else [0] * len(rows)
     if drawn:
-        drawing = [rows[i] for i in drawn]
+        settings = [requests[i].sampling for i in drawn]
         numbers = uniforms(
-            [row.request.sampling.seed for row in drawing],
-            [row.choice for row in drawing],
-            [row.generated for row in drawing],
+            [setting.seed for setting in settings],
+            [rows[i].sequence.choice for i in drawn],
+            [rows[i].generated for i in drawn],
         )
         some = logits if len(drawn) == len(rows) else logits[drawn]
-        tokens = chooser.draw(some, [row.request.sampling for row in drawing], numbers)
+        tokens = chooser.draw(some, settings, numbers)
         for index, token in zip(drawn, tokens, strict=True):
             chosen[index] = token
     logprobs: list[TokenLogprobs | None] = [None] * len(rows)
     if plain is not None:
         for place, index in enumerate(wanted):
-            logprobs[index] = _report(plain[place], chosen[index], rows[index].request.top_logprobs or 0)
-    return Sampled(chosen, logprobs)
+            logprobs[index] = _report(plain[place], chosen[index], requests[index].top_logprobs or 0)
+    return [SampledToken(*pair) for pair in zip(chosen, logprobs, strict=True)]
 
 
-def _adjust(logits: Tensor, row: Sequence) -> None:
+def _adjust(logits: Tensor, row: Row) -> None:
     """Apply penalties, bias and the ban on early ends to one row's logits [vocab_size], in place."""
-    request, sampling = row.request, row.request.sampling
+    request = row.sequence.request
+    sampling = request.sampling
     if sampling.penalised:
+        prior = row.prior
         if sampling.repetition_penalty != 1.0:
-            seen = torch.tensor(sorted(set(row.tokens)), device=logits.device)
+            seen = torch.tensor(sorted(set(prior)), device=logits.device)
             values = logits[seen]
             factor = sampling.repetition_penalty
             logits[seen] = torch.where(values > 0, values / factor, values * factor)
         if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
-            said = torch.tensor(row.tokens[-row.generated :], device=logits.device)
+            said = torch.tensor(prior[-row.generated :], device=logits.device)
             token, count = said.unique(return_counts=True)
             logits[token] -= sampling.presence_penalty + sampling.frequency_penalty * count
     if sampling.logit_bias:

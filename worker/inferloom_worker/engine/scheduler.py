@@ -4,26 +4,34 @@ Continuous batching after Orca (Yu et al., 2022): sequences join and leave the b
 are read in chunks that share a step with everyone's decoding, after Sarathi-Serve (Agrawal et al., 2024), so
 that a long prompt never stalls running streams. State lives in blocks, after vLLM (Kwon et al., 2023); when
 they run out the least urgent sequence gives its own back and computes them again later. Sequences that begin
-alike share blocks.
+alike share blocks. A decoding sequence may bring a draft of what comes next, to be checked in the same step.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.engine.fairness import Fairness
 from inferloom_worker.engine.prefix import Match, PrefixCache
 from inferloom_worker.engine.sequence import Sequence
+from inferloom_worker.engine.speculation import Speculation
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """Compute ``count`` tokens of a sequence from its first uncomputed one; ``samples`` when that is all of
-    them, so that the step yields its next token."""
+    them, so that the step yields its next token. The tokens of a ``draft`` are computed after them, and yield
+    one more for each that turns out right."""
 
     sequence: Sequence
     count: int
     samples: bool
+    draft: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Tokens that are computed, the draft's included."""
+        return self.count + len(self.draft)
 
 
 class Scheduler:
@@ -34,8 +42,11 @@ class Scheduler:
     sequence can always run.
     """
 
-    def __init__(self, pool: BlockPool, *, max_running: int, max_step_tokens: int) -> None:
+    def __init__(
+        self, pool: BlockPool, speculation: Speculation, *, max_running: int, max_step_tokens: int
+    ) -> None:
         self.pool = pool
+        self.speculation = speculation
         self.prefixes = PrefixCache(pool)
         self.max_running = max_running
         self.max_step_tokens = max_step_tokens
@@ -59,12 +70,17 @@ class Scheduler:
         """Every sequence, running ones first."""
         return (*self.running, *self.waiting)
 
-    def advance(self, step: list[Work]) -> None:
-        """Take in that a step was computed."""
-        for work in step:
-            work.sequence.computed += work.count
-            self.fairness.charge(work.sequence, work.count)
-            self.prefixes.commit(work.sequence)
+    def advance(self, step: list[Work], yielded: list[list[int]]) -> None:
+        """Take in that a step was computed, and append the tokens that each work yielded, one or more where
+        it samples. All but the last of them stood in its draft, so that their state is computed; the state
+        of the rest of the draft is forgotten, and overwritten by what comes next."""
+        for work, tokens in zip(step, yielded, strict=True):
+            sequence = work.sequence
+            count = work.count + max(len(tokens) - 1, 0)
+            self.fairness.charge(sequence, count)
+            sequence.tokens.extend(tokens)
+            sequence.computed += count
+            self.prefixes.commit(sequence)
 
     def schedule(self, prompt_rows: Callable[[int], int] | None = None) -> list[Work]:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
@@ -101,6 +117,22 @@ class Scheduler:
             )
             step.append(_work(sequence, count))
             budget -= count
+        return self._draft(step)
+
+    def _draft(self, step: list[Work]) -> list[Work]:
+        """Add the drafts that are worth it. Nobody gives way to a guess: it takes the room that is left."""
+        rows = sum(work.count for work in step)
+        decoding = [work.sequence for work in step if work.count == 1 and work.samples]
+        drafts = self.speculation.plan(decoding, rows, self.max_step_tokens - rows)
+        # Everyone who runs may need a block of its own in the next step.
+        spare = self.pool.free - len(self.running)
+        for place, work in enumerate(step):
+            sequence, draft = work.sequence, drafts.get(work.sequence, ())
+            need = blocks_for(len(sequence.tokens) + len(draft)) - len(sequence.blocks)
+            if draft and need <= spare:
+                sequence.blocks.extend(self.pool.allocate(max(need, 0)))
+                spare -= max(need, 0)
+                step[place] = replace(work, draft=draft)
         return step
 
     def _admit(self, sequence: Sequence, match: Match) -> bool:

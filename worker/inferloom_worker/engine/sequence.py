@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from inferloom_worker.engine.drafting import Drafter
 from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.protocol import GenerationRequest
 
@@ -31,9 +32,11 @@ class Sequence:
     started_at: float | None = None
     """When its first prefill step was scheduled."""
     first_token_at: float | None = None
+    drafter: Drafter = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)
+        self.drafter = Drafter(self.tokens, len(self.tokens))
 
     @property
     def generated(self) -> int:

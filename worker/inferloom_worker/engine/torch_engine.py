@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 
@@ -17,6 +18,7 @@ from inferloom_worker.engine.batch import StepBatch, decoding_first
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.outcome import Outcome, verify
 from inferloom_worker.engine.pacing import Pacing
 from inferloom_worker.engine.protocol import (
     EndReason,
@@ -29,9 +31,10 @@ from inferloom_worker.engine.protocol import (
     TokensEvent,
     VectorEvent,
 )
-from inferloom_worker.engine.sampler import sample
+from inferloom_worker.engine.sampler import Row, SampledToken, sample
 from inferloom_worker.engine.scheduler import Scheduler, Work
 from inferloom_worker.engine.sequence import Sequence
+from inferloom_worker.engine.speculation import Speculation
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 
 HEARTBEAT_S = 1.0
@@ -63,8 +66,12 @@ class TorchEngine:
         self._options = options
         self._clock = clock
         self._pool = BlockPool(kv_blocks)
+        self._pacing = Pacing()
         self._scheduler = Scheduler(
-            self._pool, max_running=options.max_running, max_step_tokens=options.max_step_tokens
+            self._pool,
+            Speculation(options.speculation, self._pacing),
+            max_running=options.max_running,
+            max_step_tokens=options.max_step_tokens,
         )
         self.info = EngineInfo(
             vocab_size=model.vocab_size,
@@ -76,7 +83,6 @@ class TorchEngine:
             kv_bytes=model.kv_bytes_per_token * kv_blocks * BLOCK_TOKENS,
             embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
         )
-        self._pacing = Pacing()
         self._arrivals = 0
         self._generated = 0
         self._beat_at = 0.0
@@ -190,29 +196,38 @@ class TorchEngine:
         """Compute one step and return what it produced."""
         now = self._clock()
         _start(work, now)
-        sampling = [item.sequence for item in work if item.samples]
         try:
-            logits = self._model.forward(StepBatch.pack(work, self._model.device))
-            sampled = sample(logits, sampling, self._model.chooser)
+            choices = self._compute(work)
         except Exception:
             # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
             log.exception("a step of %d sequences failed", len(work))
             return self._fail([item.sequence for item in work])
-        self._scheduler.advance(work)
+        outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
+        self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
-        self._pacing.observe(sum(item.count for item in work), now - started)
+        self._pacing.observe(sum(item.rows for item in work), now - started)
         posts: list[Post] = []
-        for sequence, token, logprobs in zip(sampling, sampled.tokens, sampled.logprobs, strict=True):
-            index = sequence.generated
-            sequence.tokens.append(token)
-            self._time(sequence, now)
-            end = _end(sequence, token)
-            if end is not None:
-                self._scheduler.remove(sequence)
-            reported = None if logprobs is None else (logprobs,)
-            posts.append((sequence.mailbox, TokensEvent(sequence.choice, index, (token,), reported, end)))
-        self._generated += len(sampling)
+        for item, outcome in zip(work, outcomes, strict=True):
+            if not outcome.tokens:
+                continue  # a part of a prompt
+            self._generated += len(outcome.tokens)
+            self._time(item.sequence, now)
+            if outcome.end is not None:
+                self._scheduler.remove(item.sequence)
+            posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
         return posts
+
+    def _compute(self, work: list[Work]) -> list[list[SampledToken]]:
+        """Run the model and choose tokens: for a work that samples, one more than it drafts."""
+        logits = self._model.forward(StepBatch.pack(work, self._model.device))
+        counts = [len(item.draft) + 1 if item.samples else 0 for item in work]
+        rows = [
+            Row(item.sequence, item.draft[:ahead])
+            for item, count in zip(work, counts, strict=True)
+            for ahead in range(count)
+        ]
+        chosen = iter(sample(logits, rows, self._model.chooser))
+        return [list(islice(chosen, count)) for count in counts]
 
     def _embed(self, work: list[Work]) -> list[Post]:
         """Read a step's share of the texts to embed; return the vectors of those that are read to the end."""
@@ -225,7 +240,7 @@ class TorchEngine:
             # As above.
             log.exception("a step of %d texts failed", len(work))
             return self._fail([item.sequence for item in work])
-        self._scheduler.advance(work)
+        self._scheduler.advance(work, [[] for _ in work])
         now = self._clock()
         self._pacing.observe(sum(item.count for item in work), now - started)
         posts: list[Post] = []
@@ -267,7 +282,14 @@ def _phase(sequence: Sequence) -> Phase:
     return Phase.PREEMPTED if sequence.preempted else Phase.QUEUED
 
 
-def _end(sequence: Sequence, token: int) -> EndReason | None:
-    if token in sequence.request.stop_token_ids:
-        return EndReason.STOP_TOKEN
-    return EndReason.LENGTH if sequence.generated >= sequence.request.max_tokens else None
+def _tell(sequence: Sequence, outcome: Outcome) -> TokensEvent:
+    """The event for what was just appended to a sequence."""
+    return TokensEvent(
+        sequence.choice,
+        sequence.generated - len(outcome.tokens),
+        tuple(outcome.tokens),
+        tuple(outcome.logprobs) or None,
+        outcome.end,
+        outcome.accepted,
+        outcome.rejected,
+    )
