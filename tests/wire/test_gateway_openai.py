@@ -280,6 +280,30 @@ async def test_an_array_of_prompts_numbers_its_choices_through(mesh: GatewayMesh
             assert (usage.prompt_tokens, usage.completion_tokens) == (14, 4)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_usage_tells_what_drafts_were_worth(mesh: GatewayMesh, stream: bool) -> None:
+    """Chat and text completions have OpenAI's counts of accepted and rejected prediction tokens."""
+
+    async def drafted(worker: object, request: pb.GenerateRequest):
+        yield started(request)
+        yield finished()
+        usage = pb.Usage(
+            prompt_tokens=7, completion_tokens=9, accepted_draft_tokens=5, rejected_draft_tokens=2
+        )
+        yield pb.GenerateResponse(completed=pb.Completed(usage=usage))
+
+    mesh.worker.script = drafted
+    options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    async with mesh.openai() as client:
+        for answer in (
+            await client.chat.completions.create(model="chat-model", messages=HELLO, **options),
+            await client.completions.create(model="chat-model", prompt="Once", **options),
+        ):
+            usage = [chunk async for chunk in answer][-1].usage if stream else answer.usage
+            details = usage.completion_tokens_details
+            assert (details.accepted_prediction_tokens, details.rejected_prediction_tokens) == (5, 2)
+
+
 async def test_a_prompt_may_be_token_ids(mesh: GatewayMesh) -> None:
     """A flat array of numbers is one prompt of tokens."""
     async with mesh.openai() as client:

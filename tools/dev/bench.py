@@ -8,6 +8,7 @@ Without --gateway it starts a mesh of its own with the demo models, and stops it
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -37,12 +38,12 @@ class Result:
 
 
 @contextmanager
-def mesh() -> Iterator[str]:
-    """Run a mesh; yield its gateway's gRPC address."""
+def mesh(**environment: str) -> Iterator[str]:
+    """Run a mesh, with these variables set; yield its gateway's gRPC address."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "inferloom_cli", "up", *FREE_PORTS, "--ready-file", str(ready)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | environment)
         try:
             while not ready.exists():
                 if process.poll() is not None:
