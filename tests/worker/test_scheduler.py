@@ -40,8 +40,18 @@ def arrive(target: Scheduler, *lengths: int) -> list[Sequence]:
 
 
 def run(target: Scheduler, step: list[Work]) -> None:
-    """Do what a step would: compute, and append a token where one is sampled."""
-    target.advance(step, [[0] if work.samples else [] for work in step])
+    """Do what a step would: compute, and append the tokens that are certain."""
+    target.advance(step, [said(work) for work in step])
+
+
+def said(work: Work) -> list[int]:
+    """What a work yields from a model that says 0 0 0 0 0 1 1 1 1 1 2 2 2 2 2 and begins again."""
+    tokens: list[int] = []
+    for foreseen in (*work.draft, None)[: work.samples * 99]:
+        tokens.append((work.sequence.generated + len(tokens)) // 5 % 3)
+        if tokens[-1] != foreseen:
+            break
+    return tokens
 
 
 def counts(step: list[Work]) -> dict[int, int]:
@@ -241,24 +251,65 @@ def test_a_tenant_that_asks_little_is_not_behind_one_that_asks_much() -> None:
     assert modest.generated == 1
 
 
+def test_a_draft_is_computed_behind_its_sequences_last_token() -> None:
+    """What it foresees is right, then wrong; the sequence goes on from the last token that is certain."""
+    target = scheduler(drafts=4)
+    (sequence,) = share(target, [[5, 0, 0, 0, 7, 8, 5, 0]])
+    run(target, target.schedule())
+    (work,) = target.schedule()
+    assert (work.count, work.draft, work.rows) == (1, (0, 7, 8, 5), 5)
+    run(target, [work])
+    assert sequence.tokens[-3:] == [0, 0, 0]
+    assert sequence.remaining == 1
+
+
+def test_blocks_with_wrong_guesses_are_not_shared() -> None:
+    """The state of what was not said is no beginning of anything."""
+    target = scheduler(budget=64, drafts=8)
+    prompt = [5, 0, *range(100, 100 + BLOCK_TOKENS - 5), 5]  # two places are left in its block
+    (first,) = share(target, [prompt])
+    run(target, target.schedule())
+    (work,) = target.schedule()
+    assert work.draft[1:] == tuple(range(101, 108))
+    run(target, [work])
+    target.remove(first)
+    (second,) = share(target, [[*prompt, 0, *work.draft, 9]])
+    target.schedule()
+    assert second.reused == 0
+
+
+def test_nobody_gives_way_to_a_guess() -> None:
+    """A draft that needs a block which another may need is left out."""
+    target = scheduler(blocks=3, budget=64, drafts=8)
+    (first,) = share(target, [[5, 0, *range(100, 100 + BLOCK_TOKENS - 5), 5]])
+    (second,) = share(target, [[6] * 3])
+    run(target, target.schedule())
+    step = target.schedule()
+    assert [(work.sequence, work.draft) for work in step] == [(first, ()), (second, ())]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 150), min_size=1, max_size=12),
     blocks=st.integers(16, 40),
     budget=st.integers(4, 64),
+    drafts=st.sampled_from(["off", 1, 8]),
 )
-def test_everyone_finishes_whatever_the_sizes(lengths: list[int], blocks: int, budget: int) -> None:
+def test_everyone_finishes_whatever_the_sizes(
+    lengths: list[int], blocks: int, budget: int, drafts: SpeculationSetting
+) -> None:
     """Every sequence gets its tokens, no step exceeds its budget, no block has two owners."""
-    target = scheduler(blocks=blocks, running=5, budget=budget)
+    target = scheduler(blocks=blocks, running=5, budget=budget, drafts=drafts)
     unfinished = set(arrive(target, *lengths))
     for _ in range(20_000):
         step = target.schedule()
-        assert sum(work.count for work in step) <= budget
+        assert sum(work.rows for work in step) <= budget
         owned = [b for s in target.running for b in s.blocks]
         assert len(set(owned)) == target.pool.count - target.pool.free
-        assert all(len(w.sequence.blocks) >= blocks_for(w.sequence.computed + w.count) for w in step)
+        assert all(len(w.sequence.blocks) >= blocks_for(w.sequence.computed + w.rows) for w in step)
         run(target, step)
         for sequence in [s for s in unfinished if s.generated >= 20]:
+            assert sequence.tokens[-sequence.generated :][:20] == [i // 5 % 3 for i in range(20)]
             target.remove(sequence)
             unfinished.discard(sequence)
         if not unfinished:

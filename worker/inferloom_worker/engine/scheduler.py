@@ -128,10 +128,10 @@ class Scheduler:
         spare = self.pool.free - len(self.running)
         for place, work in enumerate(step):
             sequence, draft = work.sequence, drafts.get(work.sequence, ())
-            need = blocks_for(len(sequence.tokens) + len(draft)) - len(sequence.blocks)
-            if draft and need <= spare:
-                sequence.blocks.extend(self.pool.allocate(max(need, 0)))
-                spare -= max(need, 0)
+            need = max(blocks_for(len(sequence.tokens) + len(draft)) - len(sequence.blocks), 0)
+            if draft and (not need or need <= spare):
+                sequence.blocks.extend(self.pool.allocate(need))
+                spare -= need
                 step[place] = replace(work, draft=draft)
         return step
 
