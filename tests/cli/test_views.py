@@ -6,6 +6,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from inferloom.v1 import registry_pb2 as pb
+from inferloom.v1.inference_pb2 import TASK_CHAT, Model
 from inferloom_cli import embed, models, ps
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.words import count
@@ -81,6 +82,16 @@ async def test_models_are_shown_with_the_number_of_their_workers(
         "embedder embed 256 float32 float32 1",
         "talker chat, completion 2,048 float32 Q4_1 1",
     ]
+
+
+async def test_adapters_are_shown_with_their_base(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """In a column that is there only when it is needed."""
+    mesh.gateway.models = [Model(id="support", parent="talker", tasks=[TASK_CHAT], dtype="float32"), CHAT]
+    await models.show(mesh.address, NOWHERE, as_json=False)
+    header, adapter, base = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
+    assert header.startswith("MODEL ADAPTER OF TASKS")
+    assert adapter.startswith("support talker chat")
+    assert base.startswith("talker chat, completion")
 
 
 async def test_models_are_shown_while_the_registry_is_away(

@@ -89,14 +89,6 @@ async def test_a_damaged_model_is_the_callers_error_and_nothing_else_breaks(tmp_
         assert (await worker.generate(text_request("a", **limited(1)))).text() == "a"
 
 
-async def test_adapters_are_not_served() -> None:
-    """UNIMPLEMENTED, not silence."""
-    async with running_worker("echo") as worker:
-        load, unload = worker_pb2.LoadAdapterRequest(), worker_pb2.UnloadAdapterRequest()
-        assert (await refused(worker.control.LoadAdapter(load))).reason is Reason.UNIMPLEMENTED
-        assert (await refused(worker.control.UnloadAdapter(unload))).reason is Reason.UNIMPLEMENTED
-
-
 async def test_a_draining_worker_finishes_what_runs_and_takes_nothing_new() -> None:
     """New calls are UNAVAILABLE, health says so, and a running stream is complete."""
     async with running_worker("echo=echo:delay_ms=10", drain_limit_s=PATIENCE) as worker:

@@ -38,6 +38,14 @@ def test_models_come_from_the_environment_with_commas(monkeypatch: pytest.Monkey
     )
 
 
+def test_adapters_come_with_their_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name, base and what to load, which may hold further signs of equality."""
+    monkeypatch.setenv("INFERLOOM_MODELS", "a=x/y")
+    monkeypatch.setenv("INFERLOOM_ADAPTERS", "one=a=./one, two=a=/m/r=8")
+
+    assert WorkerSettings().adapters == (("one", "a", "./one"), ("two", "a", "/m/r=8"))
+
+
 def test_a_worker_can_do_without_a_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """``none`` says so."""
     monkeypatch.setenv("INFERLOOM_REGISTRY", "none")
@@ -57,10 +65,12 @@ def test_the_batch_size_has_fastchats_name_too(name: str, monkeypatch: pytest.Mo
 
 def test_engine_settings_reach_the_engine() -> None:
     """Memory in MiB becomes bytes."""
-    options = WorkerSettings(kv_cache_mib=2, max_running=3, dtype="float32").load_options()
+    options = WorkerSettings(
+        kv_cache_mib=2, max_running=3, dtype="float32", max_adapter_rank=8
+    ).load_options()
 
     assert (options.engine.kv_cache_bytes, options.engine.max_running) == (2 * 2**20, 3)
-    assert options.engine.dtype == "float32"
+    assert (options.engine.dtype, options.engine.max_adapter_rank) == ("float32", 8)
 
 
 @pytest.mark.parametrize(("text", "value"), [("auto", "auto"), ("off", "off"), ("8", 8)])
@@ -79,6 +89,11 @@ def test_speculation_is_a_word_or_a_number(text: str, value: object, monkeypatch
         {"worker_id": "Über"},
         {"worker_id": "x" * 64},
         {"models": ["=x"]},
+        {"adapters": ["one=./one"]},
+        {"adapters": ["one=no-model=./one"]},
+        {"adapters": ["one=all-minilm-l6-v2=./a", "one=all-minilm-l6-v2=./b"]},
+        {"adapters": ["all-minilm-l6-v2=all-minilm-l6-v2=./a"]},
+        {"max_adapter_rank": 0},
         {"max_running": 0},
         {"drain_limit_s": -1},
         {"dtype": "int3"},

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.options import AsJson, BenchApi, Gateway, LogLevel, ModelArgument, ReadyFile, Registry
+from inferloom_cli.options import (
+    AdapterFlags,
+    AsJson,
+    BenchApi,
+    Gateway,
+    LogLevel,
+    ModelArgument,
+    ReadyFile,
+    Registry,
+)
 from inferloom_cli.refusal import MISUSED, RefusedError
 
 began = time.monotonic()
@@ -57,6 +66,7 @@ def up(
             "safetensors, a hub id, or `echo`. [default: both demo models]",
         ),
     ] = None,
+    adapter: AdapterFlags = None,
     workers: Annotated[int, typer.Option("--workers", "-n", min=1, max=64, help="Worker processes.")] = 1,
     host: Annotated[
         str | None, typer.Option(help="Address that every service listens on. [default: 127.0.0.1]")
@@ -98,6 +108,7 @@ def up(
     inferloom up
     inferloom up --model qwen=Qwen/Qwen3-0.6B --workers 2
     inferloom up --model tiny=./tiny.gguf --model embed=all-minilm-l6-v2 --port 8080
+    inferloom up --model base=./llama --adapter support=base=./support-lora
     ```
     """
     from inferloom_cli.up import UpFlags
@@ -105,6 +116,7 @@ def up(
 
     flags = UpFlags(
         models=model or (),
+        adapters=adapter or (),
         workers=workers,
         host=host,
         port=port,
@@ -150,6 +162,7 @@ def worker(
             "safetensors, a hub id, or `echo`.",
         ),
     ] = None,
+    adapter: AdapterFlags = None,
     listen: Annotated[
         str | None,
         typer.Option(
@@ -220,6 +233,7 @@ def worker(
     services.worker(
         ready_file,
         models=tuple(model) if model else None,
+        adapters=tuple(adapter) if adapter else None,
         worker_listen=listen,
         worker_id=name,
         dtype=dtype,

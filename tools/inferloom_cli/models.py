@@ -55,13 +55,15 @@ async def choose(channel: grpc.aio.Channel, task: Task.ValueType) -> str:
 def table(models: list[Model], workers: Counter[str] | None) -> Table:
     """The models as a table; ``workers`` counts the workers of each, None where nobody knows."""
     made = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("MODEL", "TASKS"):
+    adapted = any(model.parent for model in models)
+    for column in ("MODEL", *(["ADAPTER OF"] if adapted else []), "TASKS"):
         made.add_column(column, overflow="fold")
     for column in ("CONTEXT", "DTYPE", "WEIGHTS", "WORKERS"):
         made.add_column(column, justify="right" if column in {"CONTEXT", "WORKERS"} else "left")
     for model in models:
         made.add_row(
             model.id,
+            *([model.parent] if adapted else []),
             ", ".join(words.task(task) for task in model.tasks),
             f"{model.context_length:,}",
             model.dtype,

@@ -23,6 +23,16 @@ Gateway = Annotated[
         help="Where the gateway's gRPC port is. [default: 127.0.0.1:9000]",
     ),
 ]
+AdapterFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        "-a",
+        metavar="NAME=BASE=SPEC",
+        help="A LoRA adapter to serve as NAME, on the model BASE; repeat it for more. SPEC is a folder as "
+        "peft saves it, or a hub id.",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

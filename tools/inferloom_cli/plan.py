@@ -20,6 +20,8 @@ class Plan:
     """None where a worker finds a port of its own, from 7100 on."""
     models: Mapping[str, str]
     """What every worker serves: each model's spec by its name."""
+    adapters: Sequence[tuple[str, str, str]] = ()
+    """Their adapters: name, base and spec."""
     gateway_processes: int = 1
     """How many processes the gateway is; they share its addresses."""
     threads: int | None = None
@@ -34,7 +36,9 @@ class Plan:
         where = () if listen is None else ("--listen", str(listen))
         models = [part for name, spec in self.models.items() for part in ("--model", f"{name}={spec}")]
         share = () if self.threads is None else ("--threads", str(self.threads))
-        return (*CLI, "worker", "--id", name, *where, "--registry", str(registry), *share, *models)
+        adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
+        shared = ("--registry", str(registry), *share)
+        return (*CLI, "worker", "--id", name, *where, *shared, *models, *adapters)
 
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""

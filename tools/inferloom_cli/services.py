@@ -10,6 +10,7 @@ from inferloom_cli.keeper import GaveUpError
 from inferloom_cli.readiness import Report, announce
 from inferloom_cli.refusal import RefusedError, needs
 from inferloom_cli.settings import load
+from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.net import Address
 from inferloom_mesh.runtime import configure_logging, run_service, settle
 from inferloom_mesh.settings import ServiceSettings
@@ -41,6 +42,7 @@ def worker(ready_file: Path | None, **flags: object) -> None:
         _run(
             settings,
             lambda stop: serve(settings, stop, lambda address: _ready({"address": str(address)}, ready_file)),
+            InferloomError,
             SourceError,
             FencedError,
             RegistrationRefusedError,

@@ -34,6 +34,7 @@ class UpFlags:
     """What was typed; None where it was not."""
 
     models: Sequence[str]
+    adapters: Sequence[str]
     workers: int
     host: str | None
     port: int | None
@@ -101,13 +102,14 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         load(RegistrySettings),
         load(GatewaySettings, gateway_processes=flags.gateway_processes),
     )
-    worker = load(WorkerSettings, models=tuple(flags.models) or None)
+    worker = load(WorkerSettings, models=tuple(flags.models) or None, adapters=tuple(flags.adapters) or None)
     plan = Plan(
         registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
         rest=_moved(gateway.gateway_listen, flags.host, flags.port),
         grpc=_moved(gateway.gateway_grpc_listen, flags.host, flags.grpc_port),
         workers=tuple(_worker_addresses(worker.worker_listen, flags)),
         models=dict(worker.models),
+        adapters=worker.adapters,
         gateway_processes=gateway.gateway_processes,
         threads=worker.threads or threads_of_each(len(os.sched_getaffinity(0)), flags.workers),
     )

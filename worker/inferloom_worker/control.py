@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from inferloom_mesh.lateness import Lateness
 from inferloom_worker.completion import duration
 from inferloom_worker.host import HostState, ModelHost
 from inferloom_worker.registration import Registration
+from inferloom_worker.served import ServedModel
 from inferloom_worker.sources import SourceError, check_name
 
 SERVICE = "inferloom.v1.WorkerService"
@@ -67,21 +69,10 @@ class ControlServicer(WorkerServiceServicer):
 
     async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:
         """See the contract."""
-        if self._host.state is HostState.DRAINING:
-            raise InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)
-        for field in ("model", "spec"):
-            if not getattr(request, field):
-                raise invalid(field, f"{field} is required.")
-        try:
-            name = check_name(request.model)
-        except SourceError as refusal:
-            raise invalid("model", f"{refusal}.") from refusal
-        # Goes on if the caller hangs up: a load cannot be stopped halfway.
-        loading = asyncio.ensure_future(self._host.load(name, request.spec))
-        try:
-            served = await asyncio.shield(loading)
-        except SourceError as refusal:
-            raise invalid("spec", f"{refusal}.") from refusal
+        self._refuse_while_draining()
+        _require(request, "model", "spec")
+        name = _name("model", request.model)
+        served = await _finish_loading(self._host.load(name, request.spec))
         return pb.LoadModelResponse(model=served.card)
 
     async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
@@ -90,18 +81,25 @@ class ControlServicer(WorkerServiceServicer):
         return pb.UnloadModelResponse()
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
-        """Refused: adapters are not served."""
-        raise _no_adapters()
+        """See the contract."""
+        self._refuse_while_draining()
+        _require(request, "model", "adapter", "spec")
+        name = _name("adapter", request.adapter)
+        base = await _finish_loading(self._host.load_adapter(name, request.model, request.spec))
+        return pb.LoadAdapterResponse(model=base.card)
 
     async def UnloadAdapter(
         self, request: pb.UnloadAdapterRequest, context: Context
     ) -> pb.UnloadAdapterResponse:
-        """Refused: adapters are not served."""
-        raise _no_adapters()
+        """See the contract."""
+        _require(request, "model", "adapter")
+        unloading = self._host.unload_adapter(request.adapter, request.model, self._drain_limit)
+        await asyncio.shield(asyncio.ensure_future(unloading))
+        return pb.UnloadAdapterResponse()
 
-
-def _no_adapters() -> InferloomError:
-    return InferloomError(Reason.UNIMPLEMENTED, "Adapters are not supported.")
+    def _refuse_while_draining(self) -> None:
+        if self._host.state is HostState.DRAINING:
+            raise InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)
 
 
 def _event_loop(lateness: Lateness) -> pb.EventLoop:
@@ -110,3 +108,26 @@ def _event_loop(lateness: Lateness) -> pb.EventLoop:
         for bound, count in lateness.buckets()
     ]
     return pb.EventLoop(ticks=lateness.ticks, worst=duration(lateness.worst_s), buckets=buckets)
+
+
+def _require(
+    request: pb.LoadModelRequest | pb.LoadAdapterRequest | pb.UnloadAdapterRequest, *fields: str
+) -> None:
+    for field in fields:
+        if not getattr(request, field):
+            raise invalid(field, f"{field} is required.")
+
+
+def _name(field: str, value: str) -> str:
+    try:
+        return check_name(value)
+    except SourceError as refusal:
+        raise invalid(field, f"{refusal}.") from refusal
+
+
+async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedModel:
+    # Goes on if the caller hangs up: a load cannot be stopped halfway.
+    try:
+        return await asyncio.shield(asyncio.ensure_future(loading))
+    except SourceError as refusal:
+        raise invalid("spec", f"{refusal}.") from refusal

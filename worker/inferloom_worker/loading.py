@@ -2,6 +2,9 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker import card
@@ -14,13 +17,13 @@ from inferloom_worker.engine.echo_options import EchoOptions
 from inferloom_worker.engine.protocol import Engine
 from inferloom_worker.imports import large_imports
 from inferloom_worker.options import LoadOptions
-from inferloom_worker.served import Encoder, Generator, ServedModel
-from inferloom_worker.sources import ModelSource, SourceError, SourceKind, resolve
+from inferloom_worker.served import AdaptedGenerator, Encoder, Generator, ServedModel
+from inferloom_worker.sources import ModelSource, SourceError, SourceKind, resolve, resolve_adapter
 from inferloom_worker.text.loading import load_tokenizer
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
 from inferloom_worker.validate import parameters
-from inferloom_worker.weights_hash import weights_hash
+from inferloom_worker.weights_hash import adapter_hash, weights_hash
 
 OWNER = "inferloom"
 """Who provides the models, as their cards say."""
@@ -34,11 +37,40 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     Raises:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
-    started = time.monotonic()
     source = resolve(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
-    try:
+    with _loading(name, spec):
         load = _load_generator if card.generates(source) else _load_encoder
         served = load(name, source, options)
+    served.card.created.GetCurrentTime()
+    return served
+
+
+def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
+    """Load the LoRA adapter that ``spec`` names onto ``base``, to be served as ``name``.
+
+    Raises:
+        SourceError: It cannot be found, is of a kind that is not supported, or does not fit the base.
+    """
+    folder = resolve_adapter(spec, lambda words: log.info("%s: %s", name, words))
+    with _loading(name, spec):
+        adapter = base.engine.load_adapter(folder)
+        model = pb.Model()
+        model.CopyFrom(base.card)
+        model.ClearField("adapters")
+        _withdraw_embeddings(model)
+        model.id, model.parent = name, base.card.id
+        model.root = folder.name if folder == Path(spec).expanduser() else spec
+        model.weights_hash = adapter_hash(base.card.weights_hash, folder)
+        model.created.GetCurrentTime()
+    return AdaptedGenerator(model, base, adapter)
+
+
+@contextmanager
+def _loading(name: str, spec: str) -> Iterator[None]:
+    """Say how long it took, or why it failed."""
+    started = time.monotonic()
+    try:
+        yield
     except SourceError:
         raise
     except (ValueError, OSError) as failure:
@@ -47,9 +79,7 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         # The boundary of the loading thread: for a damaged file, the libraries raise whatever they like.
         log.exception("%s cannot be loaded", spec)
         raise SourceError(f"{spec} cannot be loaded; the worker's log says why") from failure
-    served.card.created.GetCurrentTime()
     log.info("%s: loaded %s in %.1f s", name, spec, time.monotonic() - started)
-    return served
 
 
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
@@ -99,6 +129,16 @@ def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> Serve
     model.vocabulary_size = embedder.info.vocab_size
     model.dtype = embedder.info.dtype
     return Encoder(model, embedder)
+
+
+def _withdraw_embeddings(model: pb.Model) -> None:
+    """An adapter changes completions; the base's vectors are asked of the base."""
+    kept = [task for task in model.tasks if task != pb.TASK_EMBED]
+    if len(kept) < len(model.tasks):
+        model.tasks[:] = kept
+        model.embedding_dimensions = 0
+        of_embeddings = {"dimensions", *parameters.EMBED} - {*parameters.GENERATE, *parameters.CHAT}
+        model.supported_parameters[:] = [p for p in model.supported_parameters if p not in of_embeddings]
 
 
 def _offer_embeddings(model: pb.Model, info: EmbedderInfo) -> None:

@@ -46,7 +46,7 @@ class Registration:
         return pb.Worker(
             id=self.worker_id,
             address=self._address,
-            models=[model.card for model in models],
+            models=self._host.cards,
             state=_STATES[self._host.state],
             capacity=sum(model.slots for model in models) or self._capacity,
             version=__version__,

@@ -8,7 +8,7 @@ from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
-from inferloom_worker.engine.protocol import Engine
+from inferloom_worker.engine.protocol import Adapter, Engine
 from inferloom_worker.text.messages import template_messages, template_tools, template_variables
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer
@@ -56,6 +56,9 @@ class ServedModel(Protocol):
 class Generator:
     """A model that generates. Where its engine shows its states, it gives vectors too."""
 
+    adapter: Adapter | None = None
+    """What its requests ask the engine for."""
+
     def __init__(
         self,
         card: pb.Model,
@@ -66,9 +69,9 @@ class Generator:
     ) -> None:
         self.card = card
         self.tokenizer = tokenizer
+        self.template = template
         self.engine = engine
         self.embedder = embedder
-        self._template = template
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Render and tokenise. Blocking.
@@ -89,15 +92,15 @@ class Generator:
         Raises:
             InferloomError: The template refuses the messages, or there is none.
         """
-        if self._template is None:
+        if self.template is None:
             raise InferloomError(
                 Reason.UNSUPPORTED_TASK,
                 f"The model '{self.card.id}' has no chat template; send text or token ids.",
                 param="chat",
             )
         options = chat.template
-        return self._template.render(
-            template_messages(chat, knows_developer=self._template.knows_developer),
+        return self.template.render(
+            template_messages(chat, knows_developer=self.template.knows_developer),
             tools=template_tools(chat),
             variables=template_variables(chat),
             add_generation_prompt=(
@@ -127,7 +130,7 @@ class Generator:
             ),
             slots_in_use=load.running,
             slots=info.slots,
-            weights_bytes=info.weights_bytes,
+            weights_bytes=info.weights_bytes + load.adapter_bytes,
             kv_bytes=info.kv_bytes,
         )
 
@@ -144,6 +147,18 @@ class Generator:
     def close(self) -> None:
         """See :meth:`ServedModel.close`."""
         self.engine.close()
+
+
+class AdaptedGenerator(Generator):
+    """A generator's engine, computing with an adapter."""
+
+    def __init__(self, card: pb.Model, base: Generator, adapter: Adapter) -> None:
+        super().__init__(card, base.tokenizer, base.template, base.engine)
+        self.base = base
+        self.adapter = adapter
+
+    def close(self) -> None:
+        """Does nothing: the engine is the base's, and the adapter's memory goes with its last request."""
 
 
 class Encoder:

@@ -17,7 +17,7 @@ from inferloom_worker.addresses import advertised, listen
 from inferloom_worker.control import ControlServicer
 from inferloom_worker.host import HostState, ModelHost
 from inferloom_worker.lease import FencedError, LeaseKeeper, RegistrationRefusedError
-from inferloom_worker.loading import load_model
+from inferloom_worker.loading import load_adapter, load_model
 from inferloom_worker.registration import Registration
 from inferloom_worker.servicer import InferenceServicer
 from inferloom_worker.settings import DEFAULT_ADDRESS, WorkerSettings, default_worker_id
@@ -44,7 +44,7 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
 
     Raises:
         OSError: The address cannot be bound.
-        SourceError: A model cannot be loaded.
+        SourceError, InferloomError: A model or an adapter cannot be loaded.
         FencedError, RegistrationRefusedError: The registry will not have this worker.
     """
     # An engine's thread that comes back from a step wants the interpreter's lock from the event loop, which
@@ -87,7 +87,8 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self.host = ModelHost(partial(load_model, options=settings.load_options()), self._on_change)
+        load = partial(load_model, options=settings.load_options())
+        self.host = ModelHost(load, load_adapter, self._on_change, max_adapters=settings.max_adapters)
         self.registration = Registration(self.host, capacity=settings.max_running)
         self._texts = TextPool()
         self._monitor = LoopMonitor()
@@ -120,12 +121,12 @@ class Worker:
         return bound
 
     async def load(self) -> None:
-        """Load every model; then health says SERVING.
+        """Load every model and adapter; then health says SERVING.
 
         Raises:
-            SourceError: A model cannot be loaded.
+            SourceError, InferloomError: One of them cannot be loaded.
         """
-        await self.host.start(self._settings.models)
+        await self.host.start(self._settings.models, self._settings.adapters)
         self._monitor.start()  # only now: the first import of a library stops everything for a while
         if self._health is not None:
             await self._health

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from inferloom_mesh.errors import invalid
 from inferloom_worker.completion import Completion, duration
 from inferloom_worker.embed.protocol import Embedded
 from inferloom_worker.embed.vectors import finish, pack
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.protocol import Generation, GenerationRequest
 from inferloom_worker.host import ModelHost, unsupported_task
 from inferloom_worker.registration import Registration
 from inferloom_worker.served import Generator, TokenizedPrompt
@@ -64,8 +65,10 @@ class InferenceServicer(InferenceServiceServicer):
             call.check()
             generation = model.engine.submit(_engine_request(asked, model, prompt, deadline))
             call.end = generation.abort
-            # A handler that is cancelled while a message is being sent is never resumed.
-            context.add_done_callback(lambda _: generation.abort())  # type: ignore[arg-type] # the stub wants a class
+            # A handler that is cancelled while a message is being sent is never resumed. A context refers to
+            # itself: what its callbacks hold, such as an adapter, stays until the garbage collector comes.
+            abort: Any = partial(_abort, weakref.ref(generation))  # Any: the stub wants a class
+            context.add_done_callback(abort)
             try:
                 yield self._started(asked, model, prompt)
                 for message in _echo(asked, model, prompt):
@@ -166,7 +169,12 @@ class InferenceServicer(InferenceServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """See the contract."""
-        return pb.ListModelsResponse(models=[model.card for model in self._host.models])
+        return pb.ListModelsResponse(models=self._host.cards)
+
+
+def _abort(generation: weakref.ref[Generation], context: Context) -> None:
+    if (running := generation()) is not None:
+        running.abort()
 
 
 def _is_quick(prompt: Prompt) -> bool:
@@ -193,6 +201,7 @@ def _engine_request(
         deadline=deadline,
         priority=asked.priority,
         cache_salt=asked.cache_salt,
+        adapter=model.adapter,
     )
 
 

@@ -3,9 +3,9 @@
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
@@ -14,7 +14,7 @@ from inferloom_worker.demo import MODELS
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
 from inferloom_worker.options import LoadOptions
-from inferloom_worker.sources import parse_model_flag
+from inferloom_worker.sources import parse_adapter_flag, parse_model_flag
 
 DEFAULT_ADDRESS = Address("127.0.0.1", 7100)
 """Where the first worker of a machine listens; the next ones take the ports after it."""
@@ -37,12 +37,23 @@ def _named(value: object) -> object:
     return [parse_model_flag(item) if isinstance(item, str) else item for item in value]
 
 
+def _adapted(value: object) -> object:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        return value
+    return [parse_adapter_flag(item) if isinstance(item, str) else item for item in value]
+
+
 def _or_none(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
 
 
 Models = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_named), BeforeValidator(_split)]
 """Pairs of name and spec, read from a list, or text with commas, of ``NAME=SPEC``."""
+
+Adapters = Annotated[tuple[tuple[str, str, str], ...], NoDecode, BeforeValidator(_adapted)]
+"""Triples of name, base and spec, read from a list, or text with commas, of ``NAME=BASE=SPEC``."""
 
 
 class WorkerSettings(ServiceSettings):
@@ -62,6 +73,15 @@ class WorkerSettings(ServiceSettings):
 
     models: Models = tuple((name, name) for name in MODELS)
     """What it serves. Not set: the demo models."""
+
+    adapters: Adapters = ()
+    """LoRA adapters that it serves under names of their own, each on one of the models."""
+
+    max_adapters: int = Field(default=32, ge=0, le=128)
+    """Adapters that a model takes at most."""
+
+    max_adapter_rank: int = Field(default=256, ge=1, le=4096)
+    """Highest rank of an adapter; with ``max_adapters``, it bounds the memory that adapters take."""
 
     drain_limit_s: float = Field(default=30.0, ge=0)
     """How long running requests may go on when the worker stops, in seconds."""
@@ -113,6 +133,17 @@ class WorkerSettings(ServiceSettings):
     )
     """Texts that are embedded in one pass at most."""
 
+    @model_validator(mode="after")
+    def _check_adapters(self) -> Self:
+        names = [name for name, *_ in (*self.models, *self.adapters)]
+        bases = {name for name, _ in self.models}
+        for name, base, _ in self.adapters:
+            if base not in bases:
+                raise ValueError(f"the adapter {name} is for {base}, which is not among the models")
+            if names.count(name) > 1:
+                raise ValueError(f"the adapter {name} has the name of another adapter or model")
+        return self
+
     def load_options(self) -> LoadOptions:
         """What model loading needs of these settings."""
         return LoadOptions(
@@ -126,6 +157,7 @@ class WorkerSettings(ServiceSettings):
                 speculation=self.speculation,
                 context_length=self.context_length,
                 kv_cache_bytes=None if self.kv_cache_mib is None else self.kv_cache_mib * 2**20,
+                max_adapter_rank=self.max_adapter_rank,
                 threads=self.threads,
             ),
             embed=EmbedOptions(

@@ -62,6 +62,19 @@ def parse_model_flag(flag: str) -> tuple[str, str]:
     return check_name(name), spec
 
 
+def parse_adapter_flag(flag: str) -> tuple[str, str, str]:
+    """Split ``NAME=BASE=SPEC``.
+
+    Raises:
+        SourceError: A part is missing, or a name holds other than letters, digits and ``. _ : / -``.
+    """
+    name, _, rest = flag.partition("=")
+    base, _, spec = rest.partition("=")
+    if not spec.strip():
+        raise SourceError(f"{flag!r} names no adapter: expected NAME=BASE=SPEC")
+    return check_name(name), check_name(base), spec
+
+
 def check_name(name: str) -> str:
     """Return a model's name.
 
@@ -115,6 +128,25 @@ def resolve(
         )
     on_progress(f"fetching {spec} from the model hub")
     return _local(spec, _from_hub(spec))
+
+
+def resolve_adapter(spec: str, on_progress: Callable[[str], None] = lambda _: None) -> Path:
+    """Find the folder of the adapter that ``spec`` names: a folder or a hub id. Blocking.
+
+    Raises:
+        SourceError: There is no such adapter.
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise SourceError(f"{path.name} is a file; an adapter is given as its folder")
+    if spec.startswith((".", "/", "~")):
+        raise SourceError(f"{spec} does not exist")
+    if not _HUB_ID.fullmatch(spec):
+        raise SourceError(f"{spec!r} is no folder and no hub id")
+    on_progress(f"fetching {spec} from the model hub")
+    return _from_hub(spec)
 
 
 def _local(spec: str, path: Path) -> ModelSource:

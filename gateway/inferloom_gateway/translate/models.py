@@ -26,7 +26,7 @@ def model(item: pb.Model) -> dict[str, object]:
         "created": created,
         "owned_by": item.owned_by or "inferloom",
         "root": item.root or item.id,
-        "parent": None,
+        "parent": item.parent or None,
         "permission": [_permission(item.id, created)],
         "context_length": item.context_length,
         "max_model_len": item.context_length,

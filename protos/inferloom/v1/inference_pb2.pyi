@@ -1853,6 +1853,7 @@ class Model(_message.Message):
     VOCABULARY_SIZE_FIELD_NUMBER: _builtins.int
     ROOT_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name that requests use."""
     owned_by: _builtins.str
@@ -1877,6 +1878,8 @@ class Model(_message.Message):
     """Model that this one is made from: a path, a hub id or a file name."""
     architecture: _builtins.str
     """Architecture name, such as "LlamaForCausalLM"."""
+    parent: _builtins.str
+    """Id of the model that this one is an adapter of. Empty: it is no adapter."""
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
         """When its weights were loaded."""
@@ -1912,10 +1915,11 @@ class Model(_message.Message):
         vocabulary_size: _builtins.int = ...,
         root: _builtins.str = ...,
         architecture: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "context_length", b"context_length", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "id", b"id", "owned_by", b"owned_by", "quantization", b"quantization", "root", b"root", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "context_length", b"context_length", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "id", b"id", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "root", b"root", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -248,7 +248,7 @@ class LoadAdapterRequest(_message.Message):
     adapter: _builtins.str
     """Name to serve it under. Required."""
     spec: _builtins.str
-    """What to load: a folder or a hub id. Required."""
+    """What to load: a folder as peft saves it, or a hub id. Required."""
     def __init__(
         self,
         *,
@@ -348,7 +348,7 @@ class ModelStatus(_message.Message):
     slots: _builtins.int
     """Sequences that can hold state at once."""
     weights_bytes: _builtins.int
-    """Bytes of weights."""
+    """Bytes of weights, those of its adapters included."""
     kv_bytes: _builtins.int
     """Bytes of sequence state at most."""
     @_builtins.property

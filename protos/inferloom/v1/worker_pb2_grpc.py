@@ -93,21 +93,22 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """Stops serving a model, waits for its running requests and frees it.
+        """Stops serving a model and its adapters, waits for their running requests
+        and frees them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LoadAdapter(self, request, context):
-        """Loads an adapter onto a model and serves it under its own name.
+        """Loads a LoRA adapter onto a model and serves it under its own name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadAdapter(self, request, context):
-        """Stops serving an adapter and frees it.
+        """Stops serving an adapter, waits for its running requests and frees it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

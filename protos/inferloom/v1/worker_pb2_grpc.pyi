@@ -40,11 +40,13 @@ class WorkerServiceStub:
     LoadModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]
     """Loads a model and serves it."""
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_worker_pb2.UnloadModelRequest, _worker_pb2.UnloadModelResponse]
-    """Stops serving a model, waits for its running requests and frees it."""
+    """Stops serving a model and its adapters, waits for their running requests
+    and frees them.
+    """
     LoadAdapter: _grpc.UnaryUnaryMultiCallable[_worker_pb2.LoadAdapterRequest, _worker_pb2.LoadAdapterResponse]
-    """Loads an adapter onto a model and serves it under its own name."""
+    """Loads a LoRA adapter onto a model and serves it under its own name."""
     UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_worker_pb2.UnloadAdapterRequest, _worker_pb2.UnloadAdapterResponse]
-    """Stops serving an adapter and frees it."""
+    """Stops serving an adapter, waits for its running requests and frees it."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -58,11 +60,13 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     LoadModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.LoadModelRequest, _worker_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Loads a model and serves it."""
     UnloadModel: _aio.UnaryUnaryMultiCallable[_worker_pb2.UnloadModelRequest, _worker_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """Stops serving a model, waits for its running requests and frees it."""
+    """Stops serving a model and its adapters, waits for their running requests
+    and frees them.
+    """
     LoadAdapter: _aio.UnaryUnaryMultiCallable[_worker_pb2.LoadAdapterRequest, _worker_pb2.LoadAdapterResponse]  # type: ignore[assignment]
-    """Loads an adapter onto a model and serves it under its own name."""
+    """Loads a LoRA adapter onto a model and serves it under its own name."""
     UnloadAdapter: _aio.UnaryUnaryMultiCallable[_worker_pb2.UnloadAdapterRequest, _worker_pb2.UnloadAdapterResponse]  # type: ignore[assignment]
-    """Stops serving an adapter and frees it."""
+    """Stops serving an adapter, waits for its running requests and frees it."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Controls one worker."""
@@ -97,7 +101,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.UnloadModelResponse, _abc.Awaitable[_worker_pb2.UnloadModelResponse]]:
-        """Stops serving a model, waits for its running requests and frees it."""
+        """Stops serving a model and its adapters, waits for their running requests
+        and frees them.
+        """
 
     @_abc_1.abstractmethod
     def LoadAdapter(
@@ -105,7 +111,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.LoadAdapterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.LoadAdapterResponse, _abc.Awaitable[_worker_pb2.LoadAdapterResponse]]:
-        """Loads an adapter onto a model and serves it under its own name."""
+        """Loads a LoRA adapter onto a model and serves it under its own name."""
 
     @_abc_1.abstractmethod
     def UnloadAdapter(
@@ -113,6 +119,6 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_pb2.UnloadAdapterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.UnloadAdapterResponse, _abc.Awaitable[_worker_pb2.UnloadAdapterResponse]]:
-        """Stops serving an adapter and frees it."""
+        """Stops serving an adapter, waits for its running requests and frees it."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS
+from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.engine.scheduler import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """Rows ``start … start + count - 1`` of a step belong to one sequence, whose state reaches ``context``
-    tokens once the step is done and lives in ``blocks``."""
+    tokens once the step is done and lives in ``blocks``. ``adapter`` changes what is computed for them."""
 
     start: int
     count: int
     context: int
     blocks: list[int]
+    adapter: Adapter | None = None
 
 
 class StepTensors(Protocol):
@@ -29,6 +31,11 @@ class StepTensors(Protocol):
     @property
     def spans(self) -> Sequence[Span]:
         """The step's parts; decoding ones may be left out."""
+        ...
+
+    @property
+    def adapted(self) -> Sequence[tuple[Adapter, Tensor]]:
+        """The step's adapters, each with its rows, int64."""
         ...
 
     @property
@@ -94,7 +101,7 @@ class StepBatch:
         for work in step:
             sequence, start = work.sequence, work.sequence.computed
             places = range(start, start + work.rows)
-            spans.append(Span(len(tokens), work.rows, places.stop, sequence.blocks))
+            spans.append(Span(len(tokens), work.rows, places.stop, sequence.blocks, sequence.request.adapter))
             tokens.extend(sequence.tokens[start : start + work.count])
             tokens.extend(work.draft)
             positions.extend(places)
@@ -121,6 +128,17 @@ class StepBatch:
     def sample_tensor(self) -> Tensor:
         """``sample_rows``, int64 [R]."""
         return self._ints(self.sample_rows)
+
+    @cached_property
+    def adapted(self) -> Sequence[tuple[Adapter, Tensor]]:
+        """The step's adapters, each with its rows, int64."""
+        rows: dict[int, list[int]] = {}
+        adapters: dict[int, Adapter] = {}
+        for span in self.spans:
+            if span.adapter is not None:
+                adapters[span.adapter.id] = span.adapter
+                rows.setdefault(span.adapter.id, []).extend(range(span.start, span.start + span.count))
+        return [(adapters[number], self._ints(places)) for number, places in rows.items()]
 
     @cached_property
     def slots(self) -> Tensor:

@@ -5,11 +5,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_worker.engine.echo_options import EchoOptions
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
+    Adapter,
     EndReason,
     EngineInfo,
     EngineLoad,
@@ -21,6 +23,7 @@ from inferloom_worker.engine.protocol import (
     TokenLogprobs,
     TokensEvent,
 )
+from inferloom_worker.lora.config import AdapterError
 
 HEARTBEAT_S = 1.0
 """How often a waiting request is told so."""
@@ -82,6 +85,10 @@ class EchoEngine:
             free_kv_tokens=max(0, self.info.slots - self._running) * self.info.context_length,
             generated_tokens=self.generated,
         )
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        """See :meth:`~inferloom_worker.engine.protocol.Engine.load_adapter`."""
+        raise AdapterError("the echo engine has no weights to adapt")
 
     def close(self) -> None:
         """See :meth:`~inferloom_worker.engine.protocol.Engine.close`."""

@@ -22,7 +22,17 @@ Abort = Callable[["Mailbox", int | None], None]
 class Mailbox:
     """A :class:`~inferloom_worker.engine.protocol.Generation` that an engine on another thread fills."""
 
-    __slots__ = ("_abort", "_failure", "_open", "_pending", "_wake", "loop", "request", "stats")
+    __slots__ = (
+        "__weakref__",
+        "_abort",
+        "_failure",
+        "_open",
+        "_pending",
+        "_wake",
+        "loop",
+        "request",
+        "stats",
+    )
 
     def __init__(self, request: GenerationRequest, abort: Abort) -> None:
         self.request = request

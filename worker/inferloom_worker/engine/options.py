@@ -36,5 +36,7 @@ class EngineOptions:
     kv_cache_bytes: int | None = None
     """Memory for sequence state. None: 1024 tokens for each running sequence, within a quarter of the
     memory that is free when the model is loaded, and at least one full context."""
+    max_adapter_rank: int = 256
+    """Highest rank of an adapter's changes."""
     threads: int | None = None
     """Threads of one engine on the CPU. None: one for each core."""

@@ -95,8 +95,9 @@ class PrefixCache:
 
 
 def _root(sequence: Sequence) -> object:
-    """Sequences of different tenants share nothing."""
-    return sequence.request.cache_salt
+    """Sequences of different tenants share nothing, and those of different adapters have other state."""
+    adapter = sequence.request.adapter
+    return sequence.request.cache_salt, None if adapter is None else adapter.id
 
 
 def _parent(sequence: Sequence) -> object:

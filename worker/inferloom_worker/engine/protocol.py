@@ -7,6 +7,7 @@ submits a validated :class:`GenerationRequest` and reads a :class:`Generation`.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +39,24 @@ class Sampling:
         return bool(self.presence_penalty or self.frequency_penalty) or self.repetition_penalty != 1.0
 
 
+class Adapter(Protocol):
+    """Weights that change what a model computes for the requests that ask for it.
+
+    The engine that loaded it is the only one to use it. Its memory is freed when nobody holds it any more:
+    neither who serves it nor a request.
+    """
+
+    @property
+    def id(self) -> int:
+        """Tells it from every other adapter of the process, earlier ones included."""
+        ...
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of its weights in memory."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """A validated request for ``n`` completions of one prompt.
@@ -60,6 +79,8 @@ class GenerationRequest:
     priority: int = 0
     cache_salt: str = ""
     embeds: bool = False
+    adapter: Adapter | None = None
+    """None: the model as it is."""
 
 
 class EndReason(Enum):
@@ -186,6 +207,8 @@ class EngineLoad:
     waiting: int
     free_kv_tokens: int
     generated_tokens: int
+    adapter_bytes: int = 0
+    """Memory of the adapters that somebody holds."""
 
 
 class Engine(Protocol):
@@ -203,6 +226,15 @@ class Engine(Protocol):
 
     def load(self) -> EngineLoad:
         """How busy it is. Cheap, and callable from any thread."""
+        ...
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        """Read a LoRA adapter that peft saved, for requests to this engine. Blocking; callable from any
+        thread.
+
+        Raises:
+            AdapterError: It cannot be served on this model; the message says why.
+        """
         ...
 
     def close(self) -> None:

@@ -7,9 +7,11 @@ into its inbox; it only hands events over, once per step.
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import torch
 
@@ -21,6 +23,7 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.outcome import Outcome, verify
 from inferloom_worker.engine.pacing import Pacing
 from inferloom_worker.engine.protocol import (
+    Adapter,
     EndReason,
     EngineInfo,
     EngineLoad,
@@ -35,6 +38,7 @@ from inferloom_worker.engine.sampler import Row, SampledToken, sample
 from inferloom_worker.engine.scheduler import Scheduler, Work
 from inferloom_worker.engine.sequence import Sequence
 from inferloom_worker.engine.speculation import Speculation
+from inferloom_worker.lora.weights import read_lora
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 
 HEARTBEAT_S = 1.0
@@ -88,6 +92,7 @@ class TorchEngine:
         self._beat_at = 0.0
         self._inbox: deque[Sequence] = deque()
         self._aborts: deque[tuple[Mailbox, int | None]] = deque()
+        self._adapters: list[weakref.ref[Adapter]] = []
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -116,7 +121,15 @@ class TorchEngine:
             waiting=len(self._inbox) + len(self._scheduler.waiting),
             free_kv_tokens=self._pool.free * BLOCK_TOKENS,
             generated_tokens=self._generated,
+            adapter_bytes=sum(held.weights_bytes for held in (ref() for ref in self._adapters) if held),
         )
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        """See :meth:`~inferloom_worker.engine.protocol.Engine.load_adapter`."""
+        adapter = self._model.adapter(read_lora(folder, self._options.max_adapter_rank))
+        with self._changed:
+            self._adapters = [*(ref for ref in self._adapters if ref()), weakref.ref(adapter)]
+        return adapter
 
     def close(self) -> None:
         """See :meth:`~inferloom_worker.engine.protocol.Engine.close`."""
@@ -133,21 +146,25 @@ class TorchEngine:
     def _run(self) -> None:
         with torch.inference_mode():
             while self._receive():
-                hand_over(self._expire() + self._beat())
-                if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
-                    if generating := [item for item in work if not item.sequence.request.embeds]:
-                        hand_over(self._step(generating))
-                    if embedding := [item for item in work if item.sequence.request.embeds]:
-                        hand_over(self._embed(embedding))
-                elif stuck := list(self._scheduler.sequences()):
-                    # The scheduler promises never to do this; if it did, callers would wait for ever.
-                    log.error("%d sequences wait and none can run", len(stuck))
-                    hand_over(self._fail(stuck))
+                self._turn()
         lost = InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)
         mailboxes = {s.mailbox for s in (*self._scheduler.sequences(), *self._inbox)}
         hand_over((mailbox, lost) for mailbox in mailboxes)
         for sequence in self._scheduler.sequences():
             self._scheduler.remove(sequence)
+
+    def _turn(self) -> None:
+        """One turn of the loop. While it waits for the next, the thread holds nothing of a request's."""
+        hand_over(self._expire() + self._beat())
+        if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
+            if generating := [item for item in work if not item.sequence.request.embeds]:
+                hand_over(self._step(generating))
+            if embedding := [item for item in work if item.sequence.request.embeds]:
+                hand_over(self._embed(embedding))
+        elif stuck := list(self._scheduler.sequences()):
+            # The scheduler promises never to do this; if it did, callers would wait for ever.
+            log.error("%d sequences wait and none can run", len(stuck))
+            hand_over(self._fail(stuck))
 
     def _receive(self) -> bool:
         """Take in what arrived, waiting while there is nothing to do; False when closed."""

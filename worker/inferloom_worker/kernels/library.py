@@ -80,6 +80,7 @@ class Step(c.Structure):
                 "span_blocks",
                 "blocks",
                 "sample_rows",
+                "span_adapters",
             )
         ),
     )
@@ -108,6 +109,10 @@ def load(path: Path) -> Any:
         "il_fill_q12": (None, (pointer, integer, integer, pointer, pointer)),
         "il_holds": (integer, (integer,)),
         "il_fill_bf16": (None, (pointer, integer, integer, pointer)),
+        "il_adapter_create": (pointer, (pointer,)),
+        "il_adapter_destroy": (None, (pointer,)),
+        "il_adapter_change": (None, (pointer, integer, integer, integer, integer, pointer)),
+        "il_adapter_part": (None, (pointer, *[integer] * 6, pointer)),
         "il_forward": (None, (pointer, c.POINTER(Step), pointer)),
         "il_hidden": (None, (pointer, c.POINTER(Step), pointer)),
         "il_argmax": (None, (pointer, pointer, integer, integer, integer, pointer)),

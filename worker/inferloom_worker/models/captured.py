@@ -15,7 +15,9 @@ from torch import Tensor
 
 from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.blocks import blocks_for
+from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.engine.sampler import Chooser
+from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.static_step import StaticStep
 
@@ -79,6 +81,10 @@ class CapturedModel:
         self._model.allocate(blocks + 1)
         self._scratch = blocks
 
+    def adapter(self, weights: LoraWeights) -> Adapter:
+        """See the protocol. Steps with adapters are computed as they are."""
+        return self._model.adapter(weights)
+
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
@@ -97,7 +103,7 @@ class CapturedModel:
     def _size(self, batch: StepBatch) -> tuple[int, int] | None:
         """The rows and blocks of the graph that computes a step. None: there is none for it."""
         rows = len(batch.spans)
-        if batch.decodes < rows or rows > self._rows[-1]:
+        if batch.decodes < rows or rows > self._rows[-1] or batch.adapted:
             return None
         blocks = max(len(span.blocks) for span in batch.spans)
         if blocks > self._blocks[-1]:

@@ -4,15 +4,22 @@ The model keeps its arithmetic; only attention is replaced, by one that reads an
 cache. So a step packs the tokens of many sequences into one row without padding, whatever the architecture.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.sampler import TorchChooser
+from inferloom_worker.lora.placement import Target, place
+from inferloom_worker.lora.weights import LoraWeights
+from inferloom_worker.models.adapter import TorchAdapter, adapt
 from inferloom_worker.models.attention import paged_attention
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
 from inferloom_worker.models.protocol import UnsupportedModelError
@@ -46,10 +53,13 @@ class GeneralModel:
         self.hidden_size = int(model.get_output_embeddings().weight.shape[-1])
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
-        self._shapes = _probe(model)
+        self._shapes, self._targets = _probe(model)
         if len(self._shapes) != config.num_hidden_layers:
             raise UnsupportedModelError(f"not every layer of {config.model_type} models is attention")
         self._cache: PagedCache | None = None
+        self._adapted: set[str] = set()
+        self._adapting = threading.Lock()
+        self._batch: StepBatch | None = None
 
     chooser = TorchChooser()
 
@@ -67,28 +77,50 @@ class GeneralModel:
         """See the protocol."""
         self._cache = PagedCache(self._shapes, blocks, self.dtype, self.device)
 
+    def adapter(self, weights: LoraWeights) -> TorchAdapter:
+        """See the protocol."""
+        adapter = TorchAdapter(place(weights, self._targets), self.dtype, self.device)
+        with self._adapting:
+            # Hooks cost a little in every step, so only modules that an adapter changes get one.
+            for name in weights.keys() - self._adapted:
+                self.model.get_submodule(name).register_forward_hook(partial(self._adapt, name))
+                self._adapted.add(name)
+        return adapter
+
+    def _adapt(self, name: str, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert self._batch is not None
+        adapt(output[0], inputs[0][0], name, self._batch)
+
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
-        output = self.model(**self._inputs(batch), logits_to_keep=batch.sample_tensor)
+        with self._step(batch) as inputs:
+            output = self.model(**inputs, logits_to_keep=batch.sample_tensor)
         logits: Tensor = output.logits[0].float()
         return logits
 
     @torch.inference_mode()
     def hidden(self, batch: StepBatch) -> Tensor:
         """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
-        output = self.model.base_model(**self._inputs(batch))
+        with self._step(batch) as inputs:
+            output = self.model.base_model(**inputs)
         states: Tensor = output.last_hidden_state[0, batch.sample_tensor].float()
         return states
 
-    def _inputs(self, batch: StepBatch) -> dict[str, Any]:
-        return {
-            "input_ids": batch.token_tensor[None],
-            "position_ids": batch.position_tensor[None],
-            "use_cache": False,
-            "paged_batch": batch,
-            "paged_cache": self._cache,
-        }
+    @contextmanager
+    def _step(self, batch: StepBatch) -> Iterator[dict[str, Any]]:
+        """What transformers' code is called with inside the block, where hooks know the step."""
+        self._batch = batch
+        try:
+            yield {
+                "input_ids": batch.token_tensor[None],
+                "position_ids": batch.position_tensor[None],
+                "use_cache": False,
+                "paged_batch": batch,
+                "paged_cache": self._cache,
+            }
+        finally:
+            self._batch = None  # an adapter is held by its requests alone
 
 
 def _context_length(config: PreTrainedConfig) -> int:
@@ -104,12 +136,27 @@ def _context_length(config: PreTrainedConfig) -> int:
 
 
 @torch.inference_mode()
-def _probe(model: PreTrainedModel) -> list[LayerShape]:
-    """Learn each layer's key-value shape by computing one token; configs name these numbers in many ways."""
+def _probe(model: PreTrainedModel) -> tuple[list[LayerShape], dict[str, Target[str]]]:
+    """Learn, by computing two tokens, each layer's key-value shape, and by name the linear modules that see
+    every token of a step; configs name these in many ways."""
     shapes: dict[int, LayerShape] = {}
-    token = torch.zeros(1, 1, dtype=torch.int64, device=model.device)
-    model(input_ids=token, position_ids=token, use_cache=False, paged_shapes=shapes)
-    return [shapes[layer] for layer in sorted(shapes)]
+    targets: dict[str, Target[str]] = {}
+
+    def note(name: str, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if inputs and inputs[0].shape[:2] == tokens.shape:
+            targets[name] = Target(name, 0, output.shape[-1], inputs[0].shape[-1])
+
+    hooks = [
+        module.register_forward_hook(partial(note, name))
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not model.get_output_embeddings()
+    ]
+    tokens = torch.zeros(1, 2, dtype=torch.int64, device=model.device)
+    places = torch.arange(2, device=model.device)[None]
+    model(input_ids=tokens, position_ids=places, use_cache=False, paged_shapes=shapes)
+    for hook in hooks:
+        hook.remove()
+    return [shapes[layer] for layer in sorted(shapes)], targets
 
 
 def _attend(

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from inferloom_worker.engine.batch import StepTensors
 from inferloom_worker.engine.sampler import TorchChooser
+from inferloom_worker.lora.placement import DecoderPlace, decoder_targets, place
+from inferloom_worker.lora.weights import LoraWeights
+from inferloom_worker.models.adapter import TorchAdapter, adapt
 from inferloom_worker.models.attention import paged_attention, squash
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
 from inferloom_worker.models.config import Activation, DecoderConfig
@@ -66,6 +69,10 @@ class LlamaModel:
         """See the protocol."""
         self._cache = PagedCache(self._shapes, blocks, self.dtype, self.device)
 
+    def adapter(self, weights: LoraWeights) -> TorchAdapter:
+        """See the protocol."""
+        return TorchAdapter(place(weights, decoder_targets(self.config)), self.dtype, self.device)
+
     @torch.inference_mode()
     def forward(self, batch: StepTensors) -> Tensor:
         """See the protocol."""
@@ -85,7 +92,7 @@ class LlamaModel:
             rotation = rotations[self.config.layers[index].rope]
             attended = self._attend(index, layer, self._norm(x, layer.input_norm), rotation, batch)
             x = x + self._norm(attended, layer.attention_post_norm)
-            fed = self._feed_forward(layer, self._norm(x, layer.mlp_norm))
+            fed = self._feed_forward(index, layer, self._norm(x, layer.mlp_norm), batch)
             x = x + self._norm(fed, layer.mlp_post_norm)
         return self._norm(x[batch.sample_tensor], self.norm)
 
@@ -95,9 +102,8 @@ class LlamaModel:
         c, cache = self.config, self._cache
         assert cache is not None
         split = (c.heads * c.head_dim, c.kv_heads * c.head_dim, c.kv_heads * c.head_dim)
-        q, k, v = (
-            t.unflatten(-1, (-1, c.head_dim)) for t in F.linear(x, layer.qkv, layer.qkv_bias).split(split, -1)
-        )
+        qkv = _project(x, layer.qkv, layer.qkv_bias, (index, "qkv"), batch)
+        q, k, v = (t.unflatten(-1, (-1, c.head_dim)) for t in qkv.split(split, -1))
         q, k = self._norm(q, layer.q_norm), self._norm(k, layer.k_norm)
         cache.write(index, batch.slots, _rotate(k, rotation), v)
         mixed = paged_attention(
@@ -109,11 +115,11 @@ class LlamaModel:
             window=c.layers[index].window,
             softcap=c.attention_softcap,
         )
-        return F.linear(mixed.flatten(1), layer.output, layer.output_bias)
+        return _project(mixed.flatten(1), layer.output, layer.output_bias, (index, "output"), batch)
 
-    def _feed_forward(self, layer: Layer, x: Tensor) -> Tensor:
-        gate, up = F.linear(x, layer.gate_up, layer.gate_up_bias).chunk(2, -1)
-        return F.linear(self._activate(gate) * up, layer.down, layer.down_bias)
+    def _feed_forward(self, index: int, layer: Layer, x: Tensor, batch: StepTensors) -> Tensor:
+        gate, up = _project(x, layer.gate_up, layer.gate_up_bias, (index, "gate_up"), batch).chunk(2, -1)
+        return _project(self._activate(gate) * up, layer.down, layer.down_bias, (index, "down"), batch)
 
     def _rotation(self, rope: Rope, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [T, 1, rotated]."""
@@ -127,6 +133,11 @@ class LlamaModel:
         wide = x.float()
         wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.config.norm_eps)
         return (weight * wide.to(weight.dtype)).to(x.dtype)
+
+
+def _project(x: Tensor, weight: Tensor, bias: Tensor | None, at: DecoderPlace, batch: StepTensors) -> Tensor:
+    """A linear module with the changes of the rows' adapters."""
+    return adapt(F.linear(x, weight, bias), x, at, batch)
 
 
 def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:

@@ -13,7 +13,10 @@ from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.engine.sampler import Chooser
 from inferloom_worker.kernels.library import FILTER, LayerShape, Rope, Shape, Step, address, int32, library
 from inferloom_worker.kernels.matrix import TILE, padded, put_matrix
+from inferloom_worker.lora.placement import decoder_targets, place
+from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.native_adapter import NativeAdapter
 from inferloom_worker.models.native_weights import MATRICES, VECTORS, layer_matrices, layer_vectors, norm
 from inferloom_worker.weights.groups import GROUP
 from inferloom_worker.weights.sources import KernelSource, Matrix
@@ -108,6 +111,10 @@ class NativeModel:
         if not self._library.il_allocate(self._decoder, blocks):
             raise MemoryError(f"no memory for {blocks} cache blocks")
 
+    def adapter(self, weights: LoraWeights) -> NativeAdapter:
+        """See the protocol."""
+        return NativeAdapter(self._library, self._decoder, place(weights, decoder_targets(self.config)))
+
     def forward(self, batch: StepBatch) -> Tensor:
         """See the protocol."""
         return self._run(batch, self._library.il_forward, self._padded)[:, : self.vocab_size]
@@ -124,7 +131,7 @@ class NativeModel:
         for span in batch.spans:
             starts.append(len(table))
             table.extend(span.blocks)
-        fields = {
+        fields: dict[str, NDArray[Any]] = {
             "tokens": int32(batch.tokens),
             "positions": int32(batch.positions),
             "span_start": int32([span.start for span in batch.spans]),
@@ -132,6 +139,7 @@ class NativeModel:
             "span_blocks": int32(starts),
             "blocks": int32(table),
             "sample_rows": int32(batch.sample_rows),
+            "span_adapters": _handles(batch),
         }
         rows, spans, samples = len(batch.tokens), len(batch.spans), len(batch.sample_rows)
         step = Step(rows, spans, samples, *(address(field) for field in fields.values()))
@@ -175,6 +183,16 @@ class NativeModel:
     def _vector(self, layer: int, which: int, values: NDArray[np.float32] | None) -> None:
         if values is not None:
             self._library.il_set_vector(self._decoder, layer, which, address(values), len(values))
+
+
+def _handles(batch: StepBatch) -> NDArray[np.uintp]:
+    """Each span's adapter in the library; 0 where there is none."""
+    handles = np.zeros(len(batch.spans), np.uintp)
+    for index, span in enumerate(batch.spans):
+        if span.adapter is not None:
+            assert isinstance(span.adapter, NativeAdapter)
+            handles[index] = span.adapter.handle
+    return handles
 
 
 def _rows_of(logits: Tensor) -> tuple[int, int, int, int]:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from inferloom_worker.engine.batch import StepBatch
+from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.engine.sampler import Chooser
+from inferloom_worker.lora.weights import LoraWeights
 
 
 class UnsupportedModelError(ValueError):
@@ -41,9 +43,17 @@ class CausalModel(Protocol):
         """Make the paged cache, ``blocks`` blocks of ``BLOCK_TOKENS`` tokens. Called once, before forward."""
         ...
 
+    def adapter(self, weights: LoraWeights) -> Adapter:
+        """Make an adapter of this model; steps may ask for it from then on. Callable from any thread.
+
+        Raises:
+            AdapterError: The model has no such modules.
+        """
+        ...
+
     def forward(self, batch: StepBatch) -> Tensor:
-        """Compute a step: write the state of its tokens, return float32 logits [R, vocab_size] of
-        ``batch.sample_rows``."""
+        """Compute a step, each span with its adapter: write the state of its tokens, return float32 logits
+        [R, vocab_size] of ``batch.sample_rows``."""
         ...
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from inferloom_worker.engine.batch import Span, StepBatch
 from inferloom_worker.engine.blocks import BLOCK_TOKENS
+from inferloom_worker.engine.protocol import Adapter
 
 
 class StaticStep:
@@ -18,6 +19,7 @@ class StaticStep:
     """
 
     spans: Sequence[Span] = ()
+    adapted: Sequence[tuple[Adapter, Tensor]] = ()
 
     def __init__(self, rows: int, blocks: int, *, scratch: int, device: torch.device) -> None:
         self.decodes = rows

@@ -70,6 +70,25 @@ void il_fill_bf16(Matrix* m, int first, int count, const uint16_t* values) {
   for (int r = 0; r < count; ++r) put_bf16(*m, first + r, values + size_t(r) * m->cols);
 }
 
+// An adapter without changes.
+Adapter* il_adapter_create(Decoder* d) { return new Adapter(d->shape.layers); }
+
+void il_adapter_destroy(Adapter* a) { delete a; }
+
+// Sets the first matrix of a change, values [rank, inputs].
+void il_adapter_change(Adapter* a, int layer, int projection, int rank, int inputs, const float* values) {
+  Change& change = a->layers[layer][projection];
+  change.rank = rank, change.inputs = inputs;
+  change.a.assign(values, values + size_t(rank) * inputs);
+}
+
+// Adds a part to it, values [outputs / 16, rank, 16].
+void il_adapter_part(Adapter* a, int layer, int projection, int first, int outputs, int low, int rank,
+                     const float* values) {
+  a->layers[layer][projection].parts.push_back(
+      {first, outputs, low, rank, std::vector<float>(values, values + size_t(outputs) * rank)});
+}
+
 void il_forward(Decoder* d, const Step* step, float* logits) { d->forward(*step, logits); }
 
 void il_hidden(Decoder* d, const Step* step, float* states) { d->hidden(*step, states); }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 
+#include "adapter.h"
 #include "attention.h"
 #include "pool.h"
 #include "product.h"
@@ -63,6 +64,7 @@ struct Step {
   const int32_t* span_blocks;  // [spans]: where the span's table begins in blocks
   const int32_t* blocks;       // all tables, one after the other
   const int32_t* sample_rows;  // [samples]
+  const Adapter* const* span_adapters;  // [spans]: null where there is none
 };
 
 class Decoder {
@@ -167,6 +169,10 @@ class Decoder {
     mixed_q_.resize(rows, shape.heads * shape.head_dim);
     gated_q_.resize(rows, shape.intermediate);
     span_of_.resize(rows);
+    low_rank_ = 0;
+    for (int s = 0; s < step.spans; ++s)
+      if (step.span_adapters[s] != nullptr) low_rank_ = std::max(low_rank_, step.span_adapters[s]->rank());
+    grow(low_, size_t(rows) * low_rank_);
     for (int s = 0; s < step.spans; ++s)
       for (int r = 0; r < step.span_count[s]; ++r) span_of_[step.span_start[s] + r] = s;
     longest_ = 0;
@@ -195,49 +201,59 @@ class Decoder {
     const LayerWeights& w = layers[index];
     const int rows = step.rows;
     const Matrix* parts[] = {&w.q, &w.k, &w.v};
-    normalize_rows(rows, w.input_norm, parts);
+    normalize_rows(step, w.input_norm, parts, index, kQkv);
     over_tiles(w.q.tiles() + w.k.tiles() + w.v.tiles(), [&](int begin, int end) {
       int base = 0;
       for (const Matrix* m : parts) {
         const int from = std::max(begin - base, 0), to = std::min(end - base, m->tiles());
         if (from < to) multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
           const int at = (base + t) * kTile;
-          store(&qkv_[size_t(r) * width_ + at], biased(out, w.qkv_bias, at));
+          out = expand(step, index, kQkv, r, at, biased(out, w.qkv_bias, at));
+          store(&qkv_[size_t(r) * width_ + at], out);
         });
         base += m->tiles();
       }
     });
     over_rows(rows, [&](int r) { rotate_and_store(step, index, r); });
     attend_all(step, index);
-    over_rows(rows, [&](int r) { mixed_q_.put_row(w.output.kind, r, &mixed_[size_t(r) * shape.heads * shape.head_dim]); });
-    add_product(rows, w.output, mixed_q_, w.output_bias, w.attention_post_norm);
+    over_rows(rows, [&](int r) {
+      const float* mixed = &mixed_[size_t(r) * shape.heads * shape.head_dim];
+      mixed_q_.put_row(w.output.kind, r, mixed);
+      reduce(step, index, kOutput, r, mixed);
+    });
+    add_product(step, w.output, mixed_q_, w.output_bias, w.attention_post_norm, index, kOutput);
     const Matrix* gated[] = {&w.gate, &w.up};
-    normalize_rows(rows, w.mlp_norm, gated);
+    normalize_rows(step, w.mlp_norm, gated, index, kGateUp);
     over_tiles(w.gate.tiles(), [&](int begin, int end) {
       multiply(w.gate, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-        const f32x16 gate = biased(out, w.gate_bias, t * kTile);
+        const f32x16 gate = expand(step, index, kGateUp, r, t * kTile, biased(out, w.gate_bias, t * kTile));
         store(&gated_[size_t(r) * shape.intermediate + t * kTile],
               shape.activation == kGeluTanh ? gelu_tanh16(gate) : silu16(gate));
       });
       multiply(w.up, begin, end, hidden_q_, rows, [&](int r, int t, f32x16 out) {
         float* g = &gated_[size_t(r) * shape.intermediate + t * kTile];
-        store(g, load(g) * biased(out, w.up_bias, t * kTile));
+        out = biased(out, w.up_bias, t * kTile);
+        store(g, load(g) * expand(step, index, kGateUp, r, shape.intermediate + t * kTile, out));
       });
     });
-    over_rows(rows, [&](int r) { gated_q_.put_row(w.down.kind, r, &gated_[size_t(r) * shape.intermediate]); });
-    add_product(rows, w.down, gated_q_, w.down_bias, w.mlp_post_norm);
+    over_rows(rows, [&](int r) {
+      const float* gated = &gated_[size_t(r) * shape.intermediate];
+      gated_q_.put_row(w.down.kind, r, gated);
+      reduce(step, index, kDown, r, gated);
+    });
+    add_product(step, w.down, gated_q_, w.down_bias, w.mlp_post_norm, index, kDown);
   }
 
   // x += norm(m · in + bias), or without the norm where there is none.
-  void add_product(int rows, const Matrix& m, const Activations& in, const std::vector<float>& bias,
-                   const std::vector<float>& post_norm) {
-    const int hidden = shape.hidden;
+  void add_product(const Step& step, const Matrix& m, const Activations& in, const std::vector<float>& bias,
+                   const std::vector<float>& post_norm, int index, Projection projection) {
+    const int rows = step.rows, hidden = shape.hidden;
     const bool direct = post_norm.empty();
     if (!direct) grow(branch_, size_t(rows) * hidden);
     over_tiles(m.tiles(), [&](int begin, int end) {
       multiply(m, begin, end, in, rows, [&](int r, int t, f32x16 out) {
         const size_t at = size_t(r) * hidden + t * kTile;
-        out = biased(out, bias, t * kTile);
+        out = expand(step, index, projection, r, t * kTile, biased(out, bias, t * kTile));
         if (direct) store(&x_[at], load(&x_[at]) + out);
         else store(&branch_[at], out);
       });
@@ -271,10 +287,24 @@ class Decoder {
     });
   }
 
+  // Computes the low-rank values of a row for a projection whose inputs are x, if an adapter changes it.
+  void reduce(const Step& step, int index, Projection projection, int r, const float* x) {
+    const Adapter* adapter = step.span_adapters[span_of_[r]];
+    if (adapter != nullptr) adapter->layers[index][projection].reduce(x, &low_[size_t(r) * low_rank_]);
+  }
+
+  // 16 outputs of a projection with what the row's adapter adds.
+  f32x16 expand(const Step& step, int index, Projection projection, int r, int at, f32x16 out) const {
+    const Adapter* adapter = step.span_adapters[span_of_[r]];
+    return adapter == nullptr ? out
+                              : adapter->layers[index][projection].expand(&low_[size_t(r) * low_rank_], at, out);
+  }
+
   // Prepares all rows for products with matrices that may be of different kinds.
   template <int N>
-  void normalize_rows(int rows, const std::vector<float>& weight, const Matrix* const (&readers)[N]) {
-    over_rows(rows, [&](int r) {
+  void normalize_rows(const Step& step, const std::vector<float>& weight, const Matrix* const (&readers)[N],
+                      int index, Projection projection) {
+    over_rows(step.rows, [&](int r) {
       thread_local std::vector<float> y;
       y.resize(shape.hidden);
       normalize(&x_[size_t(r) * shape.hidden], weight.data(), shape.hidden, y.data());
@@ -282,6 +312,7 @@ class Decoder {
       if (std::any_of(readers, readers + N, plain)) hidden_q_.put_row(kBF16, r, y.data());
       const Matrix* const* rounded = std::find_if_not(readers, readers + N, plain);
       if (rounded != readers + N) hidden_q_.put_row((*rounded)->kind, r, y.data());
+      reduce(step, index, projection, r, y.data());
     });
   }
 
@@ -388,6 +419,8 @@ class Decoder {
   std::vector<Task> tasks_;
   std::vector<RowSampler> samplers_;
   int width_ = 0, longest_ = 0, stride_ = 0;
+  std::vector<float> low_;  // [rows, low_rank_]
+  int low_rank_ = 0;
 };
 
 }  // namespace inferloom
