@@ -118,7 +118,6 @@ async def test_vectors_have_unit_length_unless_told_otherwise(worker: RunningWor
             Reason.INVALID_ARGUMENT,
             "inputs[0].token_ids.ids[0]",
         ),
-        ({"model": CHAT}, Reason.UNSUPPORTED_TASK, "model"),
     ],
 )
 async def test_bad_embed_input_is_answered_and_the_next_is_fine(
