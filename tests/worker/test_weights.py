@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint, gguf_name
 from inferloom_worker.weights.gguf import GgufError, read_gguf
+from inferloom_worker.weights.groups import quantize_int4, quantize_int8
+from inferloom_worker.weights.sources import RoundedSource
 
 TYPES = [
     GGMLQuantizationType.F32,
@@ -106,3 +108,14 @@ def test_a_folder_gives_its_safetensors_and_nothing_pickled(tmp_path: Path) -> N
     assert found is not None
     assert found.tolist() == [0.0, 1.0, 2.0]
     assert checkpoint.find("b") is None
+
+
+def test_the_vocabulary_can_be_rounded_otherwise(tmp_path: Path) -> None:
+    """The embedding and the head are rounded by their own rule, every other matrix by the common one."""
+    vocabulary = ("model.embed_tokens.weight", "lm_head.weight")
+    matrices = {name: torch.randn(4, 32) for name in (*vocabulary, "model.layers.0.mlp.up_proj.weight")}
+    save_file(matrices, tmp_path / "model.safetensors")
+    source = RoundedSource(FolderCheckpoint(tmp_path), quantize_int4, of_vocabulary=quantize_int8)
+    for name, weights in matrices.items():
+        rounding = quantize_int8 if name in vocabulary else quantize_int4
+        assert np.array_equal(source.matrix(name).dequantized(), rounding(weights.numpy()).dequantized())

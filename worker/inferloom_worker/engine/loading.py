@@ -81,8 +81,11 @@ def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
         checkpoint = FolderCheckpoint(path)
         if options.quantize is None:
             source, dtype = RoundedSource(checkpoint, round_bfloat16), torch.bfloat16
+        elif options.quantize == "int8":
+            source = RoundedSource(checkpoint, quantize_int8)
         else:
-            source = RoundedSource(checkpoint, quantize_int4 if options.quantize == "int4" else quantize_int8)
+            # A head of 4 bits costs more than 4 bits everywhere else; llama.cpp's files have 8 there, too.
+            source = RoundedSource(checkpoint, quantize_int4, of_vocabulary=quantize_int8)
     if shape is None or not can_compute(shape):
         return None
     return NativeModel(shape, source, dtype=dtype, threads=threads(options))

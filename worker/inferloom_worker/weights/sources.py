@@ -13,6 +13,11 @@ from inferloom_worker.weights.groups import Groups, can_read, read_groups
 
 Matrix = Groups | Bfloat16
 
+Rounding = Callable[[NDArray[np.float32]], Matrix]
+"""Rounds a matrix [R, C]."""
+
+_OF_VOCABULARY = ("model.embed_tokens.weight", "lm_head.weight")
+
 
 class KernelSource(Protocol):
     """Where a kernel model reads its weights."""
@@ -66,11 +71,20 @@ class GgufSource:
 
 
 class RoundedSource:
-    """Full-precision weights, rounded when they are read."""
+    """Full-precision weights, rounded when they are read.
 
-    def __init__(self, checkpoint: Checkpoint, rounding: Callable[[NDArray[np.float32]], Matrix]) -> None:
+    Args:
+        checkpoint: The weights.
+        rounding: Rounds a matrix.
+        of_vocabulary: Rounds the embedding and the head. None: as the others.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, rounding: Rounding, of_vocabulary: Rounding | None = None
+    ) -> None:
         self._checkpoint = checkpoint
         self._rounding = rounding
+        self._of_vocabulary = of_vocabulary or rounding
 
     def has(self, name: str) -> bool:
         """See the protocol."""
@@ -81,7 +95,8 @@ class RoundedSource:
         found = self._checkpoint.find(name)
         if found is None:
             raise ValueError(f"the weights have no tensor {name}")
-        return self._rounding(found.float().numpy())
+        rounding = self._of_vocabulary if name in _OF_VOCABULARY else self._rounding
+        return rounding(found.float().numpy())
 
     def vector(self, name: str) -> NDArray[np.float32] | None:
         """See the protocol."""
