@@ -10,14 +10,16 @@ a step is there to be shared by more rows.
 DECAY = 0.99
 """Weight of a step relative to the one after it."""
 
-LEAST_ROWS = 16
+LEAST_ROWS = 8
 """Prompt rows that a step may always read: a prompt must get on, whatever the fit says."""
 
 
 class Pacing:
     """Fits step times; prompt rows keep a step within ``stretch`` times its decode time."""
 
-    def __init__(self, stretch: float = 1.6) -> None:
+    # Rows deep in a long prompt cost up to twice what the fit says, because they attend to more; so 1.45 keeps
+    # steps within twice their time.
+    def __init__(self, stretch: float = 1.45) -> None:
         self.stretch = stretch
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
 
