@@ -17,8 +17,8 @@ LEAST_ROWS = 8
 class Pacing:
     """Fits step times; prompt rows keep a step within ``stretch`` times its decode time."""
 
-    # Rows deep in a long prompt cost up to twice what the fit says, because they attend to more; so 1.45 keeps
-    # steps within twice their time.
+    # Rows deep in a long prompt cost up to twice what the fit says, because they attend to more; so 1.45
+    # keeps steps within twice their time.
     def __init__(self, stretch: float = 1.45) -> None:
         self.stretch = stretch
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
