@@ -77,7 +77,7 @@ class Connections:
 
     async def _probe(self, member: Member) -> None:
         """Ask for the worker's health until it gives any answer."""
-        check = health_pb2_grpc.HealthStub(self._channels[member]).Check  # type: ignore[attr-defined]
+        check = health_pb2_grpc.HealthStub(self._channels[member]).Check  # type: ignore[attr-defined] # set at run time
         for wait in backoff():
             try:
                 await check(health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S, wait_for_ready=True)

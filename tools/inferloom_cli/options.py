@@ -23,6 +23,16 @@ Gateway = Annotated[
         help="Where the gateway's gRPC port is. [default: 127.0.0.1:9000]",
     ),
 ]
+ModelFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME=SPEC",
+        help="A model to serve; repeat it for more. SPEC is a demo model id, a GGUF file, a folder with "
+        "safetensors, a hub id, or `echo`.",
+    ),
+]
 AdapterFlags = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,7 +18,7 @@ class EmbeddingRequest(Body):
 class EngineEmbeddingRequest(EmbeddingRequest):
     """The same where the path names the model, and the body need not."""
 
-    model: ModelId | None = None  # type: ignore[assignment]
+    model: ModelId | None = None  # type: ignore[assignment] # wider on purpose
 
     def of(self, model: str) -> EmbeddingRequest:
         """The request with the path's model, unless the body names one."""

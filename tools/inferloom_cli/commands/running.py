@@ -1,0 +1,228 @@
+"""The commands that run services."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inferloom_cli.options import AdapterFlags, LogLevel, ModelFlags, ReadyFile, Registry
+
+began = time.monotonic()
+"""When the command was started, as far as it can tell."""
+
+
+def up(
+    model: ModelFlags = None,
+    adapter: AdapterFlags = None,
+    workers: Annotated[int, typer.Option("--workers", "-n", min=1, max=64, help="Worker processes.")] = 1,
+    host: Annotated[
+        str | None, typer.Option(help="Address that every service listens on. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="REST port; 0 takes a free one. [default: 8000]")
+    ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The gateway's gRPC port. [default: 9000]")
+    ] = None,
+    registry_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The registry's port. [default: 7000]")
+    ] = None,
+    worker_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="The first worker's port; others follow. [default: 7100]"),
+    ] = None,
+    gateway_processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Gateway processes, which share the REST and gRPC ports. [default: 1]"
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every service's log lines.")] = False,
+    ready_file: ReadyFile = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for log files. [default: one per run, in the user's own]"),
+    ] = None,
+) -> None:
+    """Start a registry, workers and a gateway on this machine, and keep them running.
+
+    With no flags it serves a small chat model and an embedding model, which it fetches the first time.
+    Ctrl-C lets running requests finish and stops everything; a second Ctrl-C ends it at once.
+
+    Examples:
+
+    ```
+    inferloom up
+    inferloom up --model qwen=Qwen/Qwen3-0.6B --workers 2
+    inferloom up --model tiny=./tiny.gguf --model embed=all-minilm-l6-v2 --port 8080
+    inferloom up --model base=./llama --adapter support=base=./support-lora
+    ```
+    """
+    from inferloom_cli.up import UpFlags
+    from inferloom_cli.up import up as run
+
+    flags = UpFlags(
+        models=model or (),
+        adapters=adapter or (),
+        workers=workers,
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        registry_port=registry_port,
+        worker_port=worker_port,
+        gateway_processes=gateway_processes,
+        verbose=verbose,
+        ready_file=ready_file,
+        log_dir=log_dir,
+    )
+    run(flags, began)
+
+
+def registry(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="INFERLOOM_REGISTRY_LISTEN",
+            help="Where to listen. [default: 127.0.0.1:7000]",
+        ),
+    ] = None,
+    log_level: LogLevel = None,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Run the registry, which knows which workers are alive."""
+    from inferloom_cli import services
+
+    services.registry(ready_file, registry_listen=listen, log_level=log_level)
+
+
+def worker(
+    model: ModelFlags = None,
+    adapter: AdapterFlags = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="INFERLOOM_WORKER_LISTEN",
+            help="Where to listen; port 0 takes a free one. [default: 127.0.0.1:7100]",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="NAME",
+            envvar="INFERLOOM_WORKER_ID",
+            help="Name in the mesh, unique. [default: made from the host and the port]",
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            envvar="INFERLOOM_DTYPE",
+            help="Compute in float32, bfloat16 or float16. [default: auto, quantised files as they are]",
+        ),
+    ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            envvar="INFERLOOM_QUANTIZE",
+            help="Round full-precision models to int8 or int4 when they are loaded.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            envvar="INFERLOOM_THREADS",
+            help="Threads that compute on the CPU. [default: one for each core]",
+        ),
+    ] = None,
+    speculation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|off|N",
+            envvar="INFERLOOM_SPECULATION",
+            help="Guess up to N tokens of an answer from its own text and check them in one step. "
+            "[default: auto, as many as make it faster]",
+        ),
+    ] = None,
+    registry: Registry = None,
+    log_level: LogLevel = None,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Run a worker, which holds models and answers for them.
+
+    It joins the mesh of its registry, and keeps serving whoever calls it while the registry is away.
+
+    Examples:
+
+    ```
+    inferloom worker --model all-minilm-l6-v2 --listen 127.0.0.1:7101
+    inferloom worker --model chat=./chat.gguf --model embed=./embedder --registry 10.0.0.5:7000
+    ```
+    """
+    from inferloom_cli import services
+
+    services.worker(
+        ready_file,
+        models=tuple(model) if model else None,
+        adapters=tuple(adapter) if adapter else None,
+        worker_listen=listen,
+        worker_id=name,
+        dtype=dtype,
+        quantize=quantize,
+        threads=threads,
+        speculation=speculation,
+        registry=registry,
+        log_level=log_level,
+    )
+
+
+def gateway(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="INFERLOOM_GATEWAY_LISTEN",
+            help="Where REST listens. [default: 127.0.0.1:8000]",
+        ),
+    ] = None,
+    grpc_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="INFERLOOM_GATEWAY_GRPC_LISTEN",
+            help="Where gRPC listens. [default: 127.0.0.1:9000]",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=64,
+            envvar="INFERLOOM_GATEWAY_PROCESSES",
+            help="Processes that share both addresses, for machines with cores to spare. [default: 1]",
+        ),
+    ] = None,
+    shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
+    registry: Registry = None,
+    log_level: LogLevel = None,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Run the gateway, which takes OpenAI and gRPC requests and routes them to workers."""
+    from inferloom_cli import services
+
+    services.gateway(
+        ready_file,
+        gateway_listen=listen,
+        gateway_grpc_listen=grpc_listen,
+        gateway_processes=processes,
+        gateway_shares_ports=shares_ports,
+        registry=registry,
+        log_level=log_level,
+    )

@@ -1,0 +1,186 @@
+"""The commands that use models, or fetch them."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inferloom_cli.options import AsJson, BenchApi, Gateway, ModelArgument
+from inferloom_cli.refusal import MISUSED, RefusedError
+
+
+def chat(
+    model: ModelArgument = None,
+    message: Annotated[
+        str | None,
+        typer.Option(
+            "--message", "-m", metavar="TEXT", help="Ask this and leave, instead of a conversation."
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", metavar="TEXT", help="Standing instructions.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", "-t", help="0 to 2; 0 takes the likeliest token.")
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this share.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, max=2**32 - 1, help="Most tokens in an answer.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**64 - 1, help="Draw the same answer again.")
+    ] = None,
+    gateway: Gateway = None,
+) -> None:
+    """Talk to a model, streamed over gRPC.
+
+    Examples:
+
+    ```
+    inferloom chat
+    inferloom chat -m "What is the capital of France?" --temperature 0
+    cat notes.txt | inferloom chat --system "Summarise this."
+    ```
+    """
+    from inferloom.v1.inference_pb2 import SamplingOptions, StoppingOptions
+    from inferloom_cli import chat as talk
+    from inferloom_cli.conversation import Manner
+    from inferloom_cli.settings import ClientSettings, load
+
+    address = load(ClientSettings, gateway=gateway).gateway
+    manner = Manner(
+        system,
+        SamplingOptions(temperature=temperature, top_p=top_p, seed=seed),
+        StoppingOptions(max_tokens=max_tokens),
+    )
+    if message is None and not sys.stdin.isatty():
+        message = sys.stdin.read()
+    if message is not None and not message.strip():
+        raise RefusedError("the message is empty", MISUSED)
+    if message is None:
+        talk.converse(address, model, manner)
+    else:
+        talk.say(address, model, message, manner)
+
+
+def embed(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT…", help="What to embed.")],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="Model id. [default: the first that can embed]"),
+    ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, max=2**32 - 1, help="Length of the vectors.")
+    ] = None,
+    as_json: AsJson = False,
+    gateway: Gateway = None,
+) -> None:
+    """Turn texts into vectors: a preview on a terminal, JSON into a pipe.
+
+    Examples:
+
+    ```
+    inferloom embed "a cat" "a kitten"
+    inferloom embed "a cat" --json > vectors.json
+    ```
+    """
+    from inferloom_cli import embed as vectors
+    from inferloom_cli.settings import ClientSettings, load
+
+    address = load(ClientSettings, gateway=gateway).gateway
+    whole = as_json or not sys.stdout.isatty()
+    asyncio.run(vectors.embed(address, model, texts, dimensions=dimensions, as_json=whole))
+
+
+def pull(
+    specs: Annotated[
+        list[str], typer.Argument(metavar="SPEC…", help="Demo model ids or hub ids.", show_default=False)
+    ],
+) -> None:
+    """Fetch models to this machine, so that a worker which serves them starts at once.
+
+    Demo models: smollm2-135m-instruct, all-minilm-l6-v2.
+    """
+    from inferloom_cli.pull import pull as fetch
+
+    fetch(specs)
+
+
+def bench(
+    url: Annotated[
+        str, typer.Argument(metavar="[URL]", help="Base URL of any OpenAI-compatible API.")
+    ] = "http://127.0.0.1:8000/v1",
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="Model id. [default: the first that fits]"),
+    ] = None,
+    api: Annotated[
+        BenchApi, typer.Option(help="What to ask for; `embeddings` counts texts instead of tokens.")
+    ] = "chat",
+    concurrency: Annotated[
+        str, typer.Option("--concurrency", "-c", metavar="N,…", help="Clients at once, one run each.")
+    ] = "1,8,32",
+    requests: Annotated[
+        int | None, typer.Option(min=1, help="Requests in a run. [default: two for each client]")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Most output tokens of a request.")] = 128,
+    prompt_tokens: Annotated[
+        int | None, typer.Option(min=1, help="About how long each prompt is. [default: about 40]")
+    ] = None,
+    shared_prefix: Annotated[
+        int, typer.Option(min=0, metavar="TOKENS", help="About how long a system prompt all requests share.")
+    ] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Texts in an embedding request.")] = 1,
+    temperature: Annotated[
+        float, typer.Option("--temperature", "-t", help="0 to 2; 0 takes the likeliest token.")
+    ] = 0.0,
+    ignore_eos: Annotated[
+        bool,
+        typer.Option("--ignore-eos", help="Ask for exactly --tokens tokens; not every server knows how."),
+    ] = False,
+    keep_alive: Annotated[bool, typer.Option(help="Keep connections, or open one for each request.")] = True,
+    timeout: Annotated[float, typer.Option(min=1, help="Longest that a request may take, in seconds.")] = 600,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the numbers as JSON; `-`: print them."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", dir_okay=False, help="Draw the numbers.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", envvar="INFERLOOM_API_KEY", help="API key to send.")
+    ] = None,
+) -> None:
+    """Measure how fast a server answers, under a closed loop of streaming clients.
+
+    Shown are tokens and requests per second, the time to the first token (TTFT) and between tokens (ITL).
+
+    Examples:
+
+    ```
+    inferloom bench
+    inferloom bench http://127.0.0.1:8080/v1 --concurrency 1,8,32,64 --plot speed.svg
+    inferloom bench --shared-prefix 1000 -c 32
+    inferloom bench --api embeddings -c 4 --batch 32
+    ```
+    """
+    from inferloom_cli import bench as measuring
+    from inferloom_cli.benchmark.load import Load
+
+    load = Load(
+        model=model or "",
+        api=api,
+        requests=requests,
+        tokens=tokens,
+        prompt_tokens=prompt_tokens,
+        shared_prefix=shared_prefix,
+        batch=batch,
+        temperature=temperature,
+        ignore_eos=ignore_eos,
+        keep_alive=keep_alive,
+        timeout=timeout,
+    )
+    levels = measuring.levels_of(concurrency)
+    measuring.bench(url, key, model, load, levels, measuring.Output(json_file, plot))
