@@ -4,9 +4,10 @@ import os
 import pty
 import re
 import select
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.mesh.processes import INFERLOOM, environment
@@ -37,6 +38,16 @@ class Terminal:
         text, self._seen = self._seen[: found.end()], self._seen[found.end() :]
         return text
 
+    def insist(self, keys: str, pattern: str, tries: int = 30) -> str:
+        """Press keys until ``pattern`` appears, again each second. Python's line editor misses a Ctrl-C that
+        comes between its prompt and its first look at the keyboard; a person presses it again."""
+        for _ in range(tries - 1):
+            self.type(keys)
+            with suppress(AssertionError):
+                return self.expect(pattern, limit=1)
+        self.type(keys)
+        return self.expect(pattern, limit=1)
+
     def status(self) -> int:
         """Wait for the end; return the exit status."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -47,6 +58,9 @@ def terminal(home: Path, *args: str) -> Iterator[Terminal]:
     """Run a command on a terminal of its own, with ``home`` for what it remembers."""
     pid, descriptor = pty.fork()
     if pid == 0:
+        # A suite that was started in the background ignores these, and its children would, too.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         place = {"XDG_STATE_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
         os.execve(INFERLOOM[0], [*INFERLOOM, *args], environment() | place)  # no shell is wanted
     try:
