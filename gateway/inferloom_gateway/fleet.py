@@ -49,7 +49,8 @@ class Fleet:
     """The set of workers and the models they hold.
 
     Args:
-        memory_s: How long a model is remembered after its last worker went.
+        memory_s: How long a model is remembered after its last worker went. One that was unloaded from a
+            worker that goes on is forgotten at once.
     """
 
     def __init__(self, memory_s: float = 600.0) -> None:
@@ -57,6 +58,7 @@ class Fleet:
         self._members: dict[str, Member] = {}
         self._by_model: dict[str, tuple[Member, ...]] = {}
         self._gone: dict[str, float] = {}
+        self._unloaded: set[str] = set()
 
     def apply(self, change: registry_pb2.WatchResponse, now: float) -> list[Member]:
         """Fold one change in; return the members that left the set.
@@ -125,10 +127,13 @@ class Fleet:
             left = [member] if member else []
             member = Member(worker.id, worker.address, hash=_hash(worker.id))
             self._members[worker.id] = member
+        models = {model.id: model for model in worker.models}
+        if member.epoch == entry.epoch and worker.state == READY:
+            self._unloaded |= member.models.keys() - models.keys()
         member.epoch = entry.epoch
         member.capacity = max(1, worker.capacity)
         member.ready = worker.state == READY
-        member.models = {model.id: model for model in worker.models}
+        member.models = models
         suspect = entry.lease_state == registry_pb2.LEASE_STATE_SUSPECT
         if not suspect:
             member.suspect_since = None
@@ -154,8 +159,9 @@ class Fleet:
         for member in self._members.values():
             for name in member.models:
                 by_model.setdefault(name, []).append(member)
-        for name in self._by_model.keys() - by_model.keys():
+        for name in self._by_model.keys() - by_model.keys() - self._unloaded:
             self._gone[name] = now
+        self._unloaded.clear()
         self._gone = {
             name: gone
             for name, gone in self._gone.items()

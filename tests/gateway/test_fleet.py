@@ -122,6 +122,26 @@ def test_a_model_is_remembered_for_a_while() -> None:
     assert not fleet.knows("other", 100)
 
 
+def test_a_model_that_was_unloaded_is_forgotten() -> None:
+    """A worker that goes on without a model, such as an adapter, says that it is not to come back."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a", models=(CHAT, EMBED))), 0)
+    fleet.apply(change(put=entry("b", models=(CHAT,))), 0)
+    fleet.apply(change(put=entry("a", models=())), 1)
+    assert not fleet.knows("embed", 1)
+    assert fleet.knows("chat", 1)
+    fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="b", epoch=1)), 2)
+    assert fleet.knows("chat", 2)
+
+
+def test_a_model_that_a_new_registration_lacks_is_remembered() -> None:
+    """A worker that starts again may not have loaded it yet."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a", models=(CHAT, EMBED))), 0)
+    fleet.apply(change(put=entry("a", models=(CHAT,), epoch=2)), 1)
+    assert fleet.knows("embed", 1)
+
+
 def test_models_are_the_union_over_usable_workers_in_order() -> None:
     """Each model is listed once, by id; a worker that cannot be used adds none."""
     fleet = Fleet()

@@ -92,7 +92,7 @@ async def test_adapters_come_and_go_while_others_stream(
         rest = [event async for event in running]
         await unloading
 
-        assert caught.value.code == "no_worker"
+        assert (caught.value.status_code, caught.value.code) == (404, "model_not_found")
         assert rest[-1].completed.usage.completion_tokens == 200
         assert await complete(mesh, "base") == expected["base"]
         assert held > empty

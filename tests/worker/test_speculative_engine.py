@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from inferloom_worker.engine.loading import kv_blocks, load_model
 from inferloom_worker.engine.options import EngineOptions, SpeculationSetting
 from inferloom_worker.engine.protocol import GenerationRequest, Sampling, TokensEvent
 from inferloom_worker.engine.torch_engine import TorchEngine
+from tests.worker.adapters import make_adapter
 from tests.worker.engines import Generated, collect, collect_all, request
 from tests.worker.models import VOCABULARY, make_model
 
@@ -108,6 +110,26 @@ async def test_output_is_the_same(case: str, plain: TorchEngine, drafting: Torch
     expected = await collect(plain, CASES[case])
     assert same(await collect(drafting, CASES[case]), expected)
     assert all(choice.accepted == choice.rejected == 0 for choice in expected)
+
+
+async def test_output_is_the_same_with_adapters(
+    folder: Path, plain: TorchEngine, drafting: TorchEngine, tmp_path: Path
+) -> None:
+    """Drafts are judged with the request's own adapter, beside requests with others and none."""
+    lora = [make_adapter(tmp_path / f"a{i}", folder, seed=i) for i in (1, 2)]
+    outcomes: dict[str, list[list[Generated]]] = {}
+    for name, engine in (("plain", plain), ("drafting", drafting)):
+        adapters = (None, *(engine.load_adapter(each) for each in lora))
+        asked = [
+            replace(CASES[case], adapter=adapter)
+            for case in ("sampled", "greedy, confined")
+            for adapter in adapters
+        ]
+        outcomes[name] = await collect_all(engine, asked)
+    assert all(same(a, e) for a, e in zip(outcomes["drafting"], outcomes["plain"], strict=True))
+    assert all(choice.accepted and choice.rejected for [choice] in outcomes["drafting"])
+    sampled_tokens = [tuple(choice.tokens) for [choice] in outcomes["plain"][:3]]
+    assert len(set(sampled_tokens)) == 3
 
 
 async def test_output_is_the_same_in_a_crowd(plain: TorchEngine, drafting: TorchEngine) -> None:
