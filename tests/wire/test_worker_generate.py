@@ -37,7 +37,7 @@ async def worker() -> AsyncIterator[RunningWorker]:
 
 async def test_a_stream_follows_the_grammar(worker: RunningWorker) -> None:
     """Started, deltas with rising indices, Finished for each choice after its last, Completed."""
-    request = text_request("hey", sampling=pb.SamplingOptions(n=2, seed=7), request_id="mine", **limited(5))
+    request = text_request("hey", sampling=pb.SamplingOptions(n=2, seed=7), request_id="mine", **limited(150))
     answer = await worker.generate(request)
     kinds = [event.WhichOneof("event") for event in answer.events]
     (started,), (completed,) = answer.all("started"), answer.all("completed")
@@ -47,13 +47,13 @@ async def test_a_stream_follows_the_grammar(worker: RunningWorker) -> None:
     assert started.worker_id == (await worker.status()).worker.id
     for choice in range(2):
         deltas = [delta for delta in answer.all("delta") if delta.choice == choice]
-        assert [delta.token_index for delta in deltas] == list(range(5))
-        assert answer.text(choice) == "heyhe"
+        assert [delta.token_index for delta in deltas] == [0, 64, 128]
+        assert answer.text(choice) == "hey" * 50
     assert [(f.choice, f.reason, f.completion_tokens) for f in answer.all("finished")] == [
-        (0, pb.FINISH_REASON_LENGTH, 5),
-        (1, pb.FINISH_REASON_LENGTH, 5),
+        (0, pb.FINISH_REASON_LENGTH, 150),
+        (1, pb.FINISH_REASON_LENGTH, 150),
     ]
-    assert completed.usage == pb.Usage(prompt_tokens=3, completion_tokens=10)
+    assert completed.usage == pb.Usage(prompt_tokens=3, completion_tokens=300)
 
 
 async def test_a_chat_is_rendered_and_ends_at_the_models_end_token(worker: RunningWorker) -> None:

@@ -37,10 +37,18 @@ async def test_the_prompt_comes_back_over_and_over() -> None:
     assert await generate(echo(), request([1, 2, 3], 7, n=2)) == [[1, 2, 3, 1, 2, 3, 1]] * 2
 
 
-@pytest.mark.parametrize(("chunk", "expected"), [(1, [1] * 5), (2, [2, 2, 1]), (99, [5])])
-async def test_tokens_are_handed_over_in_chunks(chunk: int, expected: list[int]) -> None:
-    """One token at a time, unless told otherwise."""
-    generation = echo(f"echo:chunk={chunk}").submit(request([1], 5))
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("echo", [64, 6]),
+        ("echo:delay_ms=0.01", [1] * 70),
+        ("echo:chunk=30", [30, 30, 10]),
+        ("echo:chunk=99,delay_ms=0.01", [70]),
+    ],
+)
+async def test_tokens_are_handed_over_together(spec: str, expected: list[int]) -> None:
+    """As many as are told; else one after each delay, and what is ready where there is none."""
+    generation = echo(spec).submit(request([1], 70))
 
     assert expected == [len(batch[0].token_ids) async for batch in generation.events()]  # type: ignore[union-attr]
 
@@ -105,7 +113,7 @@ async def test_a_full_queue_refuses() -> None:
 async def test_a_deadline_keeps_what_there_is() -> None:
     """Past it an open choice ends with its reason; before the first token it is an error."""
     now = 0.0
-    engine = echo(clock=lambda: now)
+    engine = echo("echo:chunk=1", clock=lambda: now)
     generation = engine.submit(request([1], 9, deadline=5.0))
     events = aiter(generation.events())
     await anext(events)

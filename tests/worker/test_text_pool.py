@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.text.job import QUICK_S, Trial
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
 
@@ -83,3 +85,38 @@ async def test_quick_work_runs_at_once(short_pool: TextPool) -> None:
     assert await short_pool.run("text", threading.get_ident, quick=True) == threading.get_ident()
     with pytest.raises(ZeroDivisionError):
         await short_pool.run("text", lambda: 1 // 0, quick=True)
+
+
+def busy(seconds: float) -> int:
+    """Compute for a while; return the thread that did."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return threading.get_ident()
+
+
+async def test_work_that_passed_its_trial_runs_on_the_loop(short_pool: TextPool) -> None:
+    """After sixteen quick ones, until one is slow; each kind of work has its own record."""
+    trial, here = Trial(), threading.get_ident()
+    threads = [await short_pool.run("text", threading.get_ident, trial=trial) for _ in range(17)]
+    assert [thread == here for thread in threads] == [False] * 16 + [True]
+    assert await short_pool.run("text", threading.get_ident, trial=Trial()) != here
+
+    assert await short_pool.run("text", lambda: busy(2 * QUICK_S), trial=trial) == here
+    assert await short_pool.run("text", threading.get_ident, trial=trial) != here
+
+
+async def test_a_template_that_becomes_endless_on_the_loop_is_ended() -> None:
+    """The loop goes on, and that template runs on threads again."""
+    pool = TextPool(loop_limit_s=0.05)
+    trial = Trial()
+    for _ in range(16):
+        trial.note(0.0)
+    ChatTemplate("", {}).check()
+    template = ChatTemplate(ENDLESS, {})
+    with pytest.raises(InferloomError) as caught:
+        await pool.run("chat.messages", lambda: template.render([]), trial=trial)
+    assert (caught.value.reason, caught.value.param) == (Reason.INVALID_ARGUMENT, "chat.messages")
+    assert not trial.passed
+    assert await pool.run("text", threading.get_ident, trial=trial) != threading.get_ident()
+    pool.close()

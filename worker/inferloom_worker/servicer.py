@@ -24,6 +24,7 @@ from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
 from inferloom_worker.validate.embed import EmbeddingRequest, read_embed
 from inferloom_worker.validate.generate import (
+    ChatPrompt,
     CompletionRequest,
     Prompt,
     TextPrompt,
@@ -60,7 +61,10 @@ class InferenceServicer(InferenceServiceServicer):
         asked = read_generate(request, model.card.vocabulary_size)
         with self._host.calls.run(request.model) as call:
             prompt = await self._texts.run(
-                asked.prompt.param, partial(model.tokenize, asked.prompt), quick=_is_quick(asked.prompt)
+                asked.prompt.param,
+                partial(model.tokenize, asked.prompt),
+                quick=_is_quick(asked.prompt),
+                trial=model.trial if _is_short(asked.prompt) else None,
             )
             call.check()
             generation = model.engine.submit(_engine_request(asked, model, prompt, deadline))
@@ -182,6 +186,15 @@ def _is_quick(prompt: Prompt) -> bool:
     if isinstance(prompt, TextPrompt):
         return len(prompt.text) <= _QUICK_CHARACTERS
     return isinstance(prompt, TokenPrompt)
+
+
+def _is_short(prompt: Prompt) -> bool:
+    """Whether it is a conversation that most templates render in no time."""
+    return (
+        isinstance(prompt, ChatPrompt)
+        and prompt.chat.ByteSize() <= _QUICK_CHARACTERS
+        and not prompt.chat.template.ByteSize()
+    )
 
 
 def _engine_request(

@@ -32,9 +32,14 @@ def inferloom(format_: str) -> Side:
             model = CHAT_MODEL
             # The file as it comes needs no tools of a peer.
             spec = model if format_ == "q4_1" else str(weights(format_, place.cache, place.llama))
-        with mesh(place.logs / "inferloom.log", "--model", f"{model}={spec}") as (report, seconds):
+        flags = ["--model", f"{model}={spec}"]
+        by_one = None
+        if wants.task == "proxy":
+            by_one = "echo-by-one"
+            flags += ["--model", f"{by_one}=echo:chunk=1"]
+        with mesh(place.logs / "inferloom.log", *flags) as (report, seconds):
             url = f"http://{report['rest']}/v1"
-            yield Running(url, model, seconds, _weights(url, model))
+            yield Running(url, model, seconds, _weights(url, model), by_one=by_one)
 
     return start
 
@@ -43,7 +48,7 @@ def _weights(url: str, model: str) -> str:
     """What the mesh says that it computes a model with."""
     with urlopen(f"{url}/models/{model}", timeout=10) as answer:
         card = json.load(answer)
-    if not card["dtype"]:
+    if card["dtype"] == "none":
         return "no model"
     return f"{card['quantization'] or 'safetensors'} in {card['dtype']}"
 

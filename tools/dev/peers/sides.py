@@ -78,6 +78,8 @@ class Running:
     """What it computes with, in a few words."""
     behind: str | None = None
     """Base URL of the upstream, if this is a proxy."""
+    by_one: str | None = None
+    """A model that hands over one token at a time, if ``model`` does not."""
 
 
 Side = Callable[[Place, Wants], AbstractContextManager[Running]]

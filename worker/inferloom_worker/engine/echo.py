@@ -28,9 +28,6 @@ from inferloom_worker.lora.config import AdapterError
 HEARTBEAT_S = 1.0
 """How often a waiting request is told so."""
 
-_FREE_RUN = 64
-"""Hand-overs without a delay between two turns of the event loop."""
-
 
 class EchoEngine:
     """An :class:`~inferloom_worker.engine.protocol.Engine` that repeats the prompt, over and over.
@@ -189,15 +186,14 @@ class EchoGeneration:
 
     async def _tokens(self) -> AsyncIterator[Sequence[Event]]:
         engine, request = self._engine, self._request
-        prompt, chunk, delay = request.prompt, engine.echo.chunk, engine.echo.delay_ms / 1e3
+        prompt, chunk, delay = request.prompt, engine.echo.tokens_at_once, engine.echo.delay_ms / 1e3
         limit = min(request.max_tokens, engine.echo.tokens or request.max_tokens)
-        index = turns = 0
+        index = 0
         while self._open:
             if delay:
                 await self._pause(delay)
-            elif turns % _FREE_RUN == _FREE_RUN - 1:
-                await asyncio.sleep(0)
-            turns += 1
+            elif index:
+                await asyncio.sleep(0)  # nothing keeps others from their turn
             if engine.closed:
                 raise _lost()
             if not self._open:

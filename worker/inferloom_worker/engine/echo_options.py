@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
+READY_TOKENS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class EchoOptions:
@@ -12,10 +14,16 @@ class EchoOptions:
     """Time between hand-overs of tokens, in milliseconds."""
     tokens: int | None = None
     """Most tokens of a completion, as if an end token followed. None: as many as asked for."""
-    chunk: int = 1
-    """Tokens per hand-over."""
+    chunk: int | None = None
+    """Tokens per hand-over. None: 1 where there is a delay. Where there is none, an engine is always ahead of
+    its reader, who then gets what is ready together: 64."""
     context: int = 8192
     """Context length in tokens."""
+
+    @property
+    def tokens_at_once(self) -> int:
+        """Tokens per hand-over, as they come to be."""
+        return self.chunk or (1 if self.delay_ms else READY_TOKENS)
 
     @classmethod
     def parse(cls, spec: str) -> Self:

@@ -1,13 +1,14 @@
-"""A few threads for text work, so that templates and tokenizers never hold up the event loop."""
+"""Text work: on a few threads, so that templates and tokenizers never hold up the event loop, or on the loop
+itself where that is sure to be quicker."""
 
 import asyncio
-import ctypes
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
-from inferloom_mesh.errors import invalid, overloaded
+from inferloom_mesh.errors import InferloomError, invalid, overloaded
+from inferloom_worker.text.job import Job, NeverStartedError, TimeUp, Trial
 
 T = TypeVar("T")
 
@@ -19,17 +20,33 @@ class TextPool:
         threads: Pieces of work that run at once.
         max_waiting: Pieces that wait; past it the answer is SERVER_OVERLOADED.
         limit_s: Seconds that one piece may take. A chat template that never ends is ended.
+        loop_limit_s: The same on the event loop, in which it is ended after twice that at most.
     """
 
-    def __init__(self, *, threads: int = 2, max_waiting: int = 1024, limit_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 2,
+        max_waiting: int = 1024,
+        limit_s: float = 10.0,
+        loop_limit_s: float = 0.5,
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="text")
         self._places = threads + max_waiting
         self._taken = 0
         self._limit = limit_s
+        self._loop_limit = loop_limit_s
+        self._on_loop: Job[Any] | None = None
+        self._guard: threading.Thread | None = None
+        self._closed = threading.Event()
 
-    async def run(self, param: str, work: Callable[[], T], *, quick: bool = False) -> T:
-        """Run ``work`` and return what it returns; ``param`` names the field that it works on. What is surely
-        ``quick``, a fraction of a millisecond, runs at once: the way to a thread and back would take longer.
+    async def run(
+        self, param: str, work: Callable[[], T], *, quick: bool = False, trial: Trial | None = None
+    ) -> T:
+        """Run ``work`` and return what it returns; ``param`` names the field that it works on.
+
+        What is ``quick``, or has passed its ``trial``, runs at once: the way to a thread and back would take
+        longer. Only what surely ends may be called quick.
 
         Raises:
             InferloomError: SERVER_OVERLOADED when it could not start in time, INVALID_ARGUMENT when it did
@@ -37,65 +54,54 @@ class TextPool:
         """
         if quick:
             return work()
+        if trial is not None and trial.passed:
+            return self._run_here(param, work, trial)
         if self._taken >= self._places:
             raise overloaded(f"{self._taken} requests are being tokenised already.")
         loop = asyncio.get_running_loop()
-        job = _Job(work)
+        job = Job(work)
         alarm = loop.call_later(self._limit, job.end)
         self._taken += 1
         try:
             return await loop.run_in_executor(self._threads, job.run)
-        except _NeverStartedError:
+        except NeverStartedError:
             raise overloaded("The worker is busy tokenising other requests.") from None
-        except _TimeUp:
-            raise invalid(param, f"{param} was not ready for the model after {self._limit:g} s.") from None
+        except TimeUp:
+            raise _not_ready(param, self._limit) from None
         finally:
             alarm.cancel()
             self._taken -= 1
+            if trial is not None:
+                trial.note(job.seconds)
+
+    def _run_here(self, param: str, work: Callable[[], T], trial: Trial) -> T:
+        """Run work on the event loop, where a guard sees to it that it ends."""
+        if self._guard is None:
+            self._guard = threading.Thread(target=self._watch, name="text guard", daemon=True)
+            self._guard.start()
+        job = Job(work)
+        self._on_loop = job
+        try:
+            return job.run()
+        except TimeUp:
+            raise _not_ready(param, self._loop_limit) from None
+        finally:
+            self._on_loop = None
+            trial.note(job.seconds)
+
+    def _watch(self) -> None:
+        seen: Job[Any] | None = None
+        while not self._closed.wait(self._loop_limit):
+            job = self._on_loop
+            if job is not None and job is seen:
+                job.end()
+            seen = job
 
     def close(self) -> None:
         """Let the threads end when their work is done."""
+        self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _TimeUp(BaseException):  # it is no error, and no template may catch it
-    """Raised inside a piece of work whose time is over."""
-
-
-class _NeverStartedError(Exception):
-    """The time was over before a thread was free."""
-
-
-class _Job(Generic[T]):
-    """One piece of work that can be ended from another thread, where it runs Python code."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._lock = threading.Lock()
-        self._thread: int | None = None
-        self._late = False
-
-    def run(self) -> T:
-        with self._lock:
-            if self._late:
-                raise _NeverStartedError
-            self._thread = threading.get_ident()
-        try:
-            return self._work()
-        finally:
-            with self._lock:
-                # Takes back an exception that was set and has not been raised yet.
-                _raise_in(self._thread, None)
-                self._thread = None
-
-    def end(self) -> None:
-        with self._lock:
-            self._late = True
-            if self._thread is not None:
-                _raise_in(self._thread, _TimeUp)
-
-
-def _raise_in(thread: int | None, exception: type[BaseException] | None) -> None:
-    """Raise ``exception`` at the next instruction of a thread; None takes back one that is pending."""
-    value = None if exception is None else ctypes.py_object(exception)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread or 0), value)
+def _not_ready(param: str, limit: float) -> InferloomError:
+    return invalid(param, f"{param} was not ready for the model after {limit:g} s.")

@@ -31,18 +31,25 @@ class ByteStream:
     A completion goes on from its prompt, so a space at its start is kept.
     """
 
-    __slots__ = ("_bytes", "_skipped", "_tokenizer")
+    __slots__ = ("_bytes", "_inside", "_skipped", "_tokenizer")
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._skipped = tokenizer.special_ids
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
+        self._inside = False
+        """Whether the tokens so far end inside a character."""
 
     def push(self, token_id: int) -> str:
         """See :meth:`TextStream.push`."""
         if token_id in self._skipped:
             return ""
-        return self._bytes.decode(self._tokenizer.token_bytes(token_id))
+        data = self._tokenizer.token_bytes(token_id)
+        if not self._inside and data.isascii():
+            return data.decode()
+        text = self._bytes.decode(data)
+        self._inside = bool(self._bytes.getstate()[0])
+        return text
 
     def flush(self) -> str:
         """See :meth:`TextStream.flush`."""

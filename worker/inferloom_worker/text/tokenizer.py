@@ -56,6 +56,7 @@ class Tokenizer:
         self._byte_fallback = "ByteFallback" in decoder
         self._sentencepiece = "Metaspace" in decoder or SPACE in decoder
         self._bos_fix = self._plan_bos(add_bos)
+        self._spelled: dict[int, bytes] = {}
 
     def _plan_bos(self, add_bos: bool | None) -> tuple[int, bool] | None:
         """The begin token and whether to put it before (or take it from) what the backend gives."""
@@ -86,6 +87,14 @@ class Tokenizer:
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token adds to a text; none for an unknown id."""
+        spelled = self._spelled.get(token_id)
+        if spelled is None:
+            spelled = self._spell(token_id)
+            if spelled:  # ids without a token have no end
+                self._spelled[token_id] = spelled
+        return spelled
+
+    def _spell(self, token_id: int) -> bytes:
         token = self.token(token_id)
         if token is None:
             return b""

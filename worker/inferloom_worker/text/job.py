@@ -1,0 +1,80 @@
+"""A piece of text work: how long it took, how it is ended, and the record of its kind."""
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+QUICK_S = 0.5e-3
+"""Processor time that the way to a thread and back takes as well."""
+
+_RUNS = 16
+
+
+class Trial:
+    """The record of small pieces of work of one kind, such as short conversations for one template.
+
+    It is passed by sixteen quick ones in a row, and has to be passed again after one that was not.
+    """
+
+    def __init__(self) -> None:
+        self._quick = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the next one is expected to be quick."""
+        return self._quick >= _RUNS
+
+    def note(self, seconds: float) -> None:
+        """Add one that took ``seconds`` of processor time."""
+        self._quick = self._quick + 1 if seconds <= QUICK_S else 0
+
+
+class TimeUp(BaseException):  # it is no error, and no template may catch it
+    """Raised inside a piece of work whose time is over."""
+
+
+class NeverStartedError(Exception):
+    """The time was over before a thread was free."""
+
+
+class Job(Generic[T]):
+    """One piece of work that can be ended from another thread, where it runs Python code."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._late = False
+        self.seconds = 0.0
+        """Processor time that it took."""
+
+    def run(self) -> T:
+        with self._lock:
+            if self._late:
+                raise NeverStartedError
+            self._thread = threading.get_ident()
+        began = time.thread_time()
+        try:
+            return self._work()
+        finally:
+            self.seconds = time.thread_time() - began
+            with self._lock:
+                # Takes back an exception that was set and has not been raised yet.
+                _raise_in(self._thread, None)
+                self._thread = None
+
+    def end(self) -> None:
+        with self._lock:
+            self._late = True
+            if self._thread is not None:
+                _raise_in(self._thread, TimeUp)
+
+
+def _raise_in(thread: int | None, exception: type[BaseException] | None) -> None:
+    """Raise ``exception`` at the next instruction of a thread; None takes back one that is pending."""
+    value = None if exception is None else ctypes.py_object(exception)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread or 0), value)
