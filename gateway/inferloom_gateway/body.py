@@ -1,6 +1,9 @@
-"""Reads a request's body: its type, its size, its JSON and its schema, each refused with its own error."""
+"""Reads a request's body: its type, its size, its JSON, its schema and its sense, each refused with its own
+error."""
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import orjson
@@ -13,23 +16,30 @@ from inferloom_gateway.schema.base import Body
 from inferloom_mesh.errors import InferloomError, Reason
 
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
 
-LARGE_BYTES = 256 * 2**10
-"""Bodies from this size on are validated on a thread: a million token ids would hold up everybody else."""
+LARGE_BYTES = 16 * 2**10
+"""Bodies from this size on are taken in on a thread: a conversation of a thousand turns, or a million token
+ids, would hold up everybody else."""
+
+_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
+"""One: the event loop waits for its turn behind every thread that computes."""
 
 
-async def read_body(request: Request, schema: type[B], limit: int) -> B:
-    """Read and validate a JSON body of at most ``limit`` bytes.
+async def read_body(request: Request, schema: type[B], limit: int, translate: Callable[[B], T]) -> T:
+    """Read and validate a JSON body of at most ``limit`` bytes; return what ``translate`` makes of it.
 
     Raises:
-        InferloomError: It is too large, of another media type, not JSON, or not what the schema says.
+        InferloomError: It is too large, of another media type, not JSON, or not what the schema says; and
+            what ``translate`` raises.
         ClientDisconnectedError: The client left before it had sent all of it.
     """
     _check_type(request.headers.get("content-type"))
     raw = await _read(request, limit)
     if len(raw) < LARGE_BYTES:
-        return _validate(raw, schema)
-    return await asyncio.to_thread(_validate, raw, schema)
+        return translate(_validate(raw, schema))
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_thread, lambda: translate(_validate(raw, schema)))
 
 
 def _validate(raw: bytes, schema: type[B]) -> B:

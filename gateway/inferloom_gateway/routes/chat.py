@@ -24,6 +24,8 @@ _HELLO = {
 )
 async def create_chat_completion(request: Request) -> Response:
     """Continue a conversation, as one body or, with ``stream``, as server-sent events."""
-    body, headers = await body_of(request, ChatCompletionRequest)
-    plan = chat.plan(body, request_id_of(request.scope), int(time.time()))
+    request_id, created = request_id_of(request.scope), int(time.time())
+    plan, headers = await body_of(
+        request, ChatCompletionRequest, lambda body: chat.plan(body, request_id, created)
+    )
     return await answer(request, gateway_of(request), plan, headers)

@@ -18,6 +18,8 @@ _ONCE = {"model": "smollm2-135m-instruct", "prompt": "Once upon a time", "max_to
 @router.post("/v1/completions", openapi_extra=documents(CompletionRequest, simple=_ONCE))
 async def create_completion(request: Request) -> Response:
     """Continue one or several texts, as one body or, with ``stream``, as server-sent events."""
-    body, headers = await body_of(request, CompletionRequest)
-    plan = completions.plan(body, request_id_of(request.scope), int(time.time()))
+    request_id, created = request_id_of(request.scope), int(time.time())
+    plan, headers = await body_of(
+        request, CompletionRequest, lambda body: completions.plan(body, request_id, created)
+    )
     return await answer(request, gateway_of(request), plan, headers)

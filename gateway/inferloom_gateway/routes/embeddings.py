@@ -1,17 +1,22 @@
 """POST /v1/embeddings, and the older path that names the model."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
 from inferloom.v1.inference_pb2 import EmbedRequest
 from inferloom_gateway.disconnect import AbortOnDisconnect
+from inferloom_gateway.parted import PartedResponse
 from inferloom_gateway.request_id import request_id_of
 from inferloom_gateway.routes.shared import body_of, documents, gateway_of
+from inferloom_gateway.schema.base import Body
 from inferloom_gateway.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.together import together
 from inferloom_gateway.translate import embeddings, fields
 from inferloom_mesh.errors import InferloomError
+
+B = TypeVar("B", bound=Body)
 
 router = APIRouter(tags=["embeddings"])
 
@@ -25,8 +30,7 @@ _MOST_AT_ONCE = 32
 )
 async def create_embeddings(request: Request) -> Response:
     """Embed one or several inputs."""
-    body, headers = await body_of(request, EmbeddingRequest)
-    return await _embed(request, body, headers)
+    return await _embed(request, EmbeddingRequest, lambda body: body)
 
 
 @router.post(
@@ -34,15 +38,20 @@ async def create_embeddings(request: Request) -> Response:
 )
 async def create_engine_embeddings(request: Request, model: str) -> Response:
     """Embed one or several inputs with the model that the path names."""
-    body, headers = await body_of(request, EngineEmbeddingRequest)
-    return await _embed(request, body.of(model), headers)
+    return await _embed(request, EngineEmbeddingRequest, lambda body: body.of(model))
 
 
-async def _embed(request: Request, body: EmbeddingRequest, headers: dict[str, str]) -> Response:
+async def _embed(request: Request, schema: type[B], complete: Callable[[B], EmbeddingRequest]) -> Response:
     gateway = gateway_of(request)
-    deadline = gateway.deadline()
     size = gateway.settings.embedding_batch_size
+    request_id = request_id_of(request.scope)
 
+    def translate(body: B) -> tuple[EmbeddingRequest, list[EmbedRequest]]:
+        completed = complete(body)
+        return completed, embeddings.batches(completed, request_id, size)
+
+    (body, batches), headers = await body_of(request, schema, translate)
+    deadline = gateway.deadline()
     base64 = body.encoding_format == "base64"
 
     async def embed(number: int, batch: EmbedRequest) -> tuple[bytes, int]:
@@ -54,9 +63,8 @@ async def _embed(request: Request, body: EmbeddingRequest, headers: dict[str, st
             raise fields.restate(failure, fields.of_embedding(first)) from failure
         return embeddings.entries(response, first, base64=base64), response.usage.prompt_tokens
 
-    batches = embeddings.batches(body, request_id_of(request.scope), size)
     async with AbortOnDisconnect(request.receive):
         done = await together([embed(*numbered) for numbered in enumerate(batches)], _MOST_AT_ONCE)
-    parts, tokens = zip(*done, strict=True)
-    answer = embeddings.answer(body.model, parts, sum(tokens))
-    return Response(answer, headers=headers, media_type="application/json")
+    entries, tokens = zip(*done, strict=True)
+    parts = embeddings.answer(body.model, entries, sum(tokens))
+    return PartedResponse(parts, headers=headers, media_type="application/json")

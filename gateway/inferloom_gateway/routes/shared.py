@@ -1,5 +1,6 @@
 """What the endpoints share."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import orjson
@@ -11,6 +12,7 @@ from inferloom_gateway.parameters import ignored_header, judge
 from inferloom_gateway.schema.base import Body
 
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -19,10 +21,15 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-async def body_of(request: Request, schema: type[B]) -> tuple[B, dict[str, str]]:
-    """The validated body, and the headers that tell what of it was ignored. Raises InferloomError."""
-    body = await read_body(request, schema, gateway_of(request).settings.max_body_bytes)
-    return body, ignored_header(judge(body.model_extra))
+async def body_of(request: Request, schema: type[B], translate: Callable[[B], T]) -> tuple[T, dict[str, str]]:
+    """What ``translate`` makes of the validated body, perhaps on another thread, and the headers that tell
+    what of the body was ignored. Raises InferloomError."""
+
+    def read(body: B) -> tuple[T, dict[str, str]]:
+        ignored = ignored_header(judge(body.model_extra))
+        return translate(body), ignored
+
+    return await read_body(request, schema, gateway_of(request).settings.max_body_bytes, read)
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -16,10 +16,12 @@ _TOKENS = {"model": "smollm2-135m-instruct", "tokens": [6403, 2280, 253, 655]}
 @router.post("/tokenize", openapi_extra=documents(TokenizeRequest, simple=_TEXT))
 async def tokenize(request: Request) -> Response:
     """Return the token ids of a text or a conversation."""
-    body, headers = await body_of(request, TokenizeRequest)
+    (body, wanted), headers = await body_of(
+        request, TokenizeRequest, lambda body: (body, tokens.tokenize_request(body))
+    )
     gateway = gateway_of(request)
     try:
-        response = await gateway.dispatcher.tokenize(tokens.tokenize_request(body), gateway.deadline())
+        response = await gateway.dispatcher.tokenize(wanted, gateway.deadline())
     except InferloomError as failure:
         raise fields.restate(failure, fields.of_tokenize) from failure
     return json_response(tokens.tokenize_answer(body, response), headers=headers)
@@ -28,10 +30,10 @@ async def tokenize(request: Request) -> Response:
 @router.post("/detokenize", openapi_extra=documents(DetokenizeRequest, simple=_TOKENS))
 async def detokenize(request: Request) -> Response:
     """Return the text of token ids."""
-    body, headers = await body_of(request, DetokenizeRequest)
+    wanted, headers = await body_of(request, DetokenizeRequest, tokens.detokenize_request)
     gateway = gateway_of(request)
     try:
-        response = await gateway.dispatcher.detokenize(tokens.detokenize_request(body), gateway.deadline())
+        response = await gateway.dispatcher.detokenize(wanted, gateway.deadline())
     except InferloomError as failure:
         raise fields.restate(failure, fields.of_detokenize) from failure
     return json_response(tokens.detokenize_answer(response), headers=headers)

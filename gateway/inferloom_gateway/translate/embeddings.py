@@ -42,11 +42,13 @@ def entries(response: pb.EmbedResponse, first: int, *, base64: bool) -> bytes:
     return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
 
 
-def answer(model: str, parts: Sequence[bytes], tokens: int) -> bytes:
-    """The response body, made of the entries of its batches."""
+def answer(model: str, entries: Sequence[bytes], tokens: int) -> list[bytes]:
+    """The parts of the response body, one for each batch's entries: together they may be megabytes."""
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    rest = orjson.dumps({"model": model, "usage": usage})
-    return b'{"object":"list","data":[' + b",".join(parts) + b"]," + rest[1:]
+    parts = [b"," + part for part in entries]
+    parts[0] = b'{"object":"list","data":[' + entries[0]
+    parts[-1] += b"]," + orjson.dumps({"model": model, "usage": usage})[1:]
+    return parts
 
 
 def _input(item: Prompt) -> pb.EmbedInput:
