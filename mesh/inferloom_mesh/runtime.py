@@ -16,8 +16,11 @@ LIFELINE_VARIABLE = "INFERLOOM_LIFELINE_FD"
 
 When the supervisor ends, however it ends, the pipe closes and the service stops as if by SIGTERM."""
 
-log = logging.getLogger(__name__)
+SWITCH_S = 1e-3
+"""How long one thread may run Python while another waits to. The event loop waits for a thread that renders a
+template or takes in a body, and an engine's thread for the loop."""
 
+log = logging.getLogger(__name__)
 
 ORPHAN_LIMIT_S = 60.0
 """How long a service may drain once its supervisor is gone, before it ends however busy it is."""
@@ -33,6 +36,7 @@ def run_service(serve: Callable[[asyncio.Event], Awaitable[None]]) -> signal.Sig
         The signal that stopped it; None if ``serve`` returned by itself.
     """
     _watch_lifeline()
+    sys.setswitchinterval(SWITCH_S)
     received: list[signal.Signals] = []
 
     async def main() -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 from peers.own import mesh
@@ -143,9 +144,9 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tokens", type=int, default=64, help="output tokens of each stream")
-    parser.add_argument("--log", type=Path, default=Path("bench_loop.log"), help="what the mesh says")
+    parser.add_argument("--log", type=Path, help="where to keep what the mesh says")
     flags = parser.parse_args()
-    with mesh(flags.log) as (report, _):
+    with TemporaryDirectory() as folder, mesh(flags.log or Path(folder) / "mesh.log") as (report, _):
         run_fast(lambda: run(report["rest"], report["workers"][0]["address"], flags.tokens))
 
 

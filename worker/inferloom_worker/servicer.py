@@ -38,7 +38,10 @@ SERVICE = "inferloom.v1.InferenceService"
 _QUICK_CHARACTERS = 1024
 """Text that is tokenised on the event loop."""
 
-_QUICK_BYTES = 64 * 1024
+_QUICK_REQUEST_BYTES = 16 * 1024
+"""A request that is checked on the event loop."""
+
+_QUICK_VECTORS_BYTES = 64 * 1024
 """Vectors that are scaled and packed on the event loop."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -58,7 +61,11 @@ class InferenceServicer(InferenceServiceServicer):
         """See the contract. Leaving, for whatever reason, frees the generation."""
         model = self._host.generator(request.model)
         deadline = _engine_deadline(context)
-        asked = read_generate(request, model.card.vocabulary_size)
+        asked = await self._texts.run(
+            "input",
+            partial(read_generate, request, model.card.vocabulary_size),
+            quick=request.ByteSize() <= _QUICK_REQUEST_BYTES,
+        )
         with self._host.calls.run(request.model) as call:
             prompt = await self._texts.run(
                 asked.prompt.param,
@@ -133,7 +140,7 @@ class InferenceServicer(InferenceServiceServicer):
         def respond() -> pb.EmbedResponse:
             return _embed_response(asked, card, texts, embedded)
 
-        return await self._texts.run("inputs", respond, quick=embedded.vectors.nbytes <= _QUICK_BYTES)
+        return await self._texts.run("inputs", respond, quick=embedded.vectors.nbytes <= _QUICK_VECTORS_BYTES)
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Refused: no model here ranks."""
