@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from transformers import AutoConfig, GgufConfig
+from transformers.configuration_utils import PreTrainedConfig
 
 from inferloom_worker.engine.blocks import BLOCK_TOKENS, blocks_for
 from inferloom_worker.engine.options import EngineOptions
@@ -76,8 +76,7 @@ def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
         else:
             source, dtype = RoundedSource(GgufCheckpoint(file), round_bfloat16), torch.bfloat16
     else:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        shape = from_transformers(config, options.context_length)
+        shape = from_transformers(_read_config(path), options.context_length)
         checkpoint = FolderCheckpoint(path)
         if options.quantize is None:
             source, dtype = RoundedSource(checkpoint, round_bfloat16), torch.bfloat16
@@ -89,6 +88,14 @@ def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
     if shape is None or not can_compute(shape):
         return None
     return NativeModel(shape, source, dtype=dtype, threads=threads(options))
+
+
+def _read_config(folder: Path) -> PreTrainedConfig:
+    # Imported here: it takes half a second, and its architecture's class two more. GGUF files need neither.
+    from transformers import AutoConfig
+
+    config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return config
 
 
 def _captured(model: CausalModel, options: EngineOptions) -> CausalModel:
@@ -126,14 +133,15 @@ def load_model(
         if (scaling := file.value("rope.scaling.type", "none")) != "none":
             # Transformers' reading of GGUF passes over it.
             raise UnsupportedModelError(f"{path.name} scales its rotary embedding ({scaling})")
+        from transformers import GgufConfig
+
         where = {
             "pretrained_model_name_or_path": path.parent,
             "gguf_file": path.name,
             "quantization_config": GgufConfig(dequantize=True),
         }
     else:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        shape = None if general else from_transformers(config, context_length)
+        shape = None if general else from_transformers(_read_config(path), context_length)
         if shape is not None:
             return LlamaModel(shape, FolderCheckpoint(path), dtype, device)
         where = {"pretrained_model_name_or_path": path, "use_safetensors": True}

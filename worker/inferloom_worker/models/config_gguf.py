@@ -7,7 +7,7 @@ The metadata is put in the words of a transformers config, so that one place kno
 import math
 from typing import Any
 
-from transformers import AutoConfig
+from transformers.configuration_utils import PreTrainedConfig
 
 from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.models.config_transformers import from_transformers
@@ -30,13 +30,22 @@ _FIELDS = {
     "intermediate_size": "feed_forward_length",
     "num_hidden_layers": "block_count",
     "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv",
-    "head_dim": "attention.key_length",
     "max_position_embeddings": "context_length",
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+}
+_OPTIONAL_FIELDS = {
+    "num_key_value_heads": "attention.head_count_kv",
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
 }
+_GEMMA = {"hidden_act": "gelu_pytorch_tanh"}
+_ASSUMED: dict[str, dict[str, Any]] = {
+    "gemma": _GEMMA,
+    "gemma2": _GEMMA
+    | {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "sliding_window": 4096},
+    "gemma3": _GEMMA | {"sliding_window": 4096},
+}
+"""What an architecture has where its files are silent."""
 _WINDOW_PERIODS = {"gemma2": 2, "gemma3": 6}
 """One layer in so many, the last, sees everything."""
 _LARGEST = {"gemma2": 46, "gemma3": 62}
@@ -58,21 +67,33 @@ def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfi
         return None
     if file.value("expert_count"):
         raise UnsupportedModelError(f"{file.path.name} has experts, which are not computed from GGUF files")
-    values = {name: file.value(key) for name, key in _FIELDS.items()}
-    if uneven := [_FIELDS[name] for name, value in values.items() if isinstance(value, list)]:
-        raise UnsupportedModelError(f"{file.path.name} has a {uneven[0]} for each layer")
-    config = AutoConfig.for_model(
-        _model_type(file),
-        vocab_size=file.tensors["token_embd.weight"].shape[0],
-        tie_word_embeddings="output.weight" not in file.tensors,
-        **{name: value for name, value in values.items() if value is not None},
-        **_attention(file),
-        **_ropes(file),
-    )
-    shape = from_transformers(config, context_length)
+    sizes = _sizes(file)
+    fields = {
+        "model_type": _model_type(file),
+        "hidden_act": "silu",
+        "head_dim": _head_width(file),
+        "vocab_size": file.tensors["token_embd.weight"].shape[0],
+        "tie_word_embeddings": "output.weight" not in file.tensors,
+    }
+    fields |= _ASSUMED.get(file.architecture, {}) | sizes | _attention(file) | _ropes(file)
+    # The common class: to import an architecture's own takes two seconds.
+    shape = from_transformers(PreTrainedConfig(**fields), context_length)
     if shape is None:
         raise UnsupportedModelError(f"{file.path.name} has a rotary embedding of a kind that is not known")
     return shape
+
+
+def _sizes(file: GgufFile) -> dict[str, Any]:
+    values = {name: file.value(key) for name, key in (_FIELDS | _OPTIONAL_FIELDS).items()}
+    for name, value in values.items():
+        if isinstance(value, list):
+            key = (_FIELDS | _OPTIONAL_FIELDS)[name]
+            raise UnsupportedModelError(f"{file.path.name} has a {key} for each layer")
+        if value is None and name in _FIELDS:
+            raise UnsupportedModelError(f"{file.path.name} has no {_FIELDS[name]}")
+    if values["num_key_value_heads"] is None:
+        values["num_key_value_heads"] = values["num_attention_heads"]
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _model_type(file: GgufFile) -> str:
@@ -84,7 +105,7 @@ def _model_type(file: GgufFile) -> str:
 
 def _attention(file: GgufFile) -> dict[str, Any]:
     """Sliding windows and the scale of scores."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"layer_types": ["full_attention"] * file.value("block_count")}
     if (window := file.value("attention.sliding_window")) is not None:
         fields["sliding_window"] = window or None
     if (usual := _WINDOW_PERIODS.get(file.architecture)) is not None:

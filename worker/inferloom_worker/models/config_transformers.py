@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transformers import PreTrainedConfig
+from transformers.configuration_utils import PreTrainedConfig
 
 from inferloom_worker.models.config import Activation, DecoderConfig, LayerConfig
 from inferloom_worker.models.rope import Rope, head_width, read_rope
