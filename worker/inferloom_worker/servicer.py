@@ -1,7 +1,6 @@
 """The inference contract on a worker: validate, tokenise, submit, and pass events on."""
 
 import asyncio
-import time
 import weakref
 from collections.abc import AsyncIterator
 from functools import partial
@@ -12,31 +11,27 @@ import grpc
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
 from inferloom_mesh.errors import invalid
-from inferloom_worker.completion import Completion, duration
-from inferloom_worker.embed.protocol import Embedded
-from inferloom_worker.embed.vectors import finish, pack
-from inferloom_worker.engine.protocol import Generation, GenerationRequest
+from inferloom_worker.completion import Completion
+from inferloom_worker.embed.response import embed_response
+from inferloom_worker.engine.protocol import Generation
+from inferloom_worker.engine_request import (
+    QUICK_CHARACTERS,
+    echo,
+    engine_deadline,
+    engine_request,
+    is_quick,
+    is_short,
+)
 from inferloom_worker.host import ModelHost, unsupported_task
 from inferloom_worker.registration import Registration
 from inferloom_worker.served import Generator, TokenizedPrompt
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
-from inferloom_worker.validate.embed import EmbeddingRequest, read_embed
-from inferloom_worker.validate.generate import (
-    ChatPrompt,
-    CompletionRequest,
-    Prompt,
-    TextPrompt,
-    TokenPrompt,
-    fit_max_tokens,
-    read_generate,
-)
+from inferloom_worker.validate.embed import read_embed
+from inferloom_worker.validate.generate import CompletionRequest, read_generate
 
 SERVICE = "inferloom.v1.InferenceService"
-
-_QUICK_CHARACTERS = 1024
-"""Text that is tokenised on the event loop."""
 
 _QUICK_REQUEST_BYTES = 16 * 1024
 """A request that is checked on the event loop."""
@@ -60,7 +55,7 @@ class InferenceServicer(InferenceServiceServicer):
     ) -> AsyncIterator[pb.GenerateResponse]:
         """See the contract. Leaving, for whatever reason, frees the generation."""
         model = self._host.generator(request.model)
-        deadline = _engine_deadline(context)
+        deadline = engine_deadline(context)
         asked = await self._texts.run(
             "input",
             partial(read_generate, request, model.card.vocabulary_size),
@@ -70,11 +65,11 @@ class InferenceServicer(InferenceServiceServicer):
             prompt = await self._texts.run(
                 asked.prompt.param,
                 partial(model.tokenize, asked.prompt),
-                quick=_is_quick(asked.prompt),
-                trial=model.trial if _is_short(asked.prompt) else None,
+                quick=is_quick(asked.prompt),
+                trial=model.trial if is_short(asked.prompt) else None,
             )
             call.check()
-            generation = model.engine.submit(_engine_request(asked, model, prompt, deadline))
+            generation = model.engine.submit(engine_request(asked, model, prompt, deadline))
             call.end = generation.abort
             # A handler that is cancelled while a message is being sent is never resumed. A context refers to
             # itself: what its callbacks hold, such as an adapter, stays until the garbage collector comes.
@@ -82,7 +77,7 @@ class InferenceServicer(InferenceServiceServicer):
             context.add_done_callback(abort)
             try:
                 yield self._started(asked, model, prompt)
-                for message in _echo(asked, model, prompt):
+                for message in echo(asked, model, prompt):
                     yield message
                 completion = Completion(generation, model.tokenizer, asked.stopping, len(prompt.ids), asked.n)
                 async for batch in generation.events():
@@ -126,7 +121,7 @@ class InferenceServicer(InferenceServiceServicer):
             ]
 
         with self._host.calls.run(request.model) as call:
-            quick = sum(len(item) for item in asked.inputs if isinstance(item, str)) <= _QUICK_CHARACTERS
+            quick = sum(len(item) for item in asked.inputs if isinstance(item, str)) <= QUICK_CHARACTERS
             texts = await self._texts.run("inputs", tokenize, quick=quick)
             call.check()
             pending = asyncio.ensure_future(embedder.embed(texts))
@@ -138,7 +133,7 @@ class InferenceServicer(InferenceServiceServicer):
                 raise
 
         def respond() -> pb.EmbedResponse:
-            return _embed_response(asked, card, texts, embedded)
+            return embed_response(asked, card, texts, embedded)
 
         return await self._texts.run("inputs", respond, quick=embedded.vectors.nbytes <= _QUICK_VECTORS_BYTES)
 
@@ -186,76 +181,3 @@ class InferenceServicer(InferenceServiceServicer):
 def _abort(generation: weakref.ref[Generation], context: Context) -> None:
     if (running := generation()) is not None:
         running.abort()
-
-
-def _is_quick(prompt: Prompt) -> bool:
-    """Whether it surely takes no time to tokenise; a template may take any."""
-    if isinstance(prompt, TextPrompt):
-        return len(prompt.text) <= _QUICK_CHARACTERS
-    return isinstance(prompt, TokenPrompt)
-
-
-def _is_short(prompt: Prompt) -> bool:
-    """Whether it is a conversation that most templates render in no time."""
-    return (
-        isinstance(prompt, ChatPrompt)
-        and prompt.chat.ByteSize() <= _QUICK_CHARACTERS
-        and not prompt.chat.template.ByteSize()
-    )
-
-
-def _engine_request(
-    asked: CompletionRequest, model: Generator, prompt: TokenizedPrompt, deadline: float | None
-) -> GenerationRequest:
-    ends = frozenset() if asked.stopping.ignore_eos else model.tokenizer.eos_ids
-    max_tokens = fit_max_tokens(asked, len(prompt.ids), model.card.context_length)
-    return GenerationRequest(
-        request_id=asked.request_id,
-        prompt=prompt.ids,
-        max_tokens=max_tokens,
-        sampling=asked.sampling,
-        n=asked.n,
-        min_tokens=asked.stopping.min_tokens,
-        stop_token_ids=asked.stopping.token_ids | ends,
-        top_logprobs=asked.top_logprobs,
-        deadline=deadline,
-        priority=asked.priority,
-        cache_salt=asked.cache_salt,
-        adapter=model.adapter,
-    )
-
-
-def _embed_response(
-    asked: EmbeddingRequest, card: pb.Model, texts: list[list[int]], embedded: Embedded
-) -> pb.EmbedResponse:
-    vectors = finish(embedded.vectors, dimensions=asked.dimensions, normalize=asked.normalize)
-    return pb.EmbedResponse(
-        model=card.id,
-        embeddings=[
-            pb.Embedding(vector=vector, prompt_tokens=len(text))
-            for vector, text in zip(pack(vectors), texts, strict=True)
-        ],
-        usage=pb.Usage(prompt_tokens=sum(map(len, texts))),
-        timings=pb.Timings(
-            queue=duration(embedded.queue_s), prefill=duration(embedded.compute_s), decode=duration(0)
-        ),
-        model_revision=card.weights_hash,
-    )
-
-
-def _echo(asked: CompletionRequest, model: Generator, prompt: TokenizedPrompt) -> list[pb.GenerateResponse]:
-    """The prompt's text as each choice's first Delta, where it was asked for."""
-    if not asked.echo:
-        return []
-    text = prompt.text
-    if text is None:
-        text = model.tokenizer.decode(prompt.ids, skip_special_tokens=False)
-    return [pb.GenerateResponse(delta=pb.Delta(choice=i, text=text)) for i in range(asked.n)]
-
-
-def _engine_deadline(context: Context) -> float | None:
-    """When the engine is to end, so that what it has still reaches the caller in time."""
-    left = context.time_remaining()
-    if left is None:
-        return None
-    return time.monotonic() + left - min(0.25, left * 0.05)
