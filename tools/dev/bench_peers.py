@@ -30,7 +30,7 @@ from peers.proxies import bare, litellm, sglang_router, upstream
 from peers.show import numbers, table
 from peers.sides import FailedRequestsError, Figures, Place, Running, Side, llama_server, vllm
 from peers.weights import FORMATS
-from peers.works import WORKS, Work, warm_up
+from peers.works import WORKS, Work, first_text, warm_up
 from platformdirs import user_cache_path
 from rich.console import Console
 
@@ -60,12 +60,14 @@ def measure(side: Side, work: Work, place: Place, number: int) -> tuple[str, Fig
     """Start a side, put the work of a round on it, stop it; return its weights and its figures."""
 
     async def all_of(running: Running) -> Figures:
+        start = {"start to ready, s": running.seconds}
+        if work.wants.task == "chat":
+            start["start to first text, s"] = running.seconds + await first_text(running)
         await warm_up(running, work.wants)
-        return await work.measure(running, number * _PROMPTS_PER_ROUND)
+        return await work.measure(running, number * _PROMPTS_PER_ROUND) | start
 
     with side(place, work.wants) as running:
-        figures = run_fast(lambda: all_of(running))
-    return running.weights, figures | {"start to ready, s": running.seconds}
+        return running.weights, run_fast(lambda: all_of(running))
 
 
 def main() -> None:

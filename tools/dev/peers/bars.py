@@ -46,6 +46,7 @@ BARS: dict[str, tuple[Bar, ...]] = {
         Bar("tok/s at 8", 1.2, _BATCHES),
         Bar("tok/s at 32", 1.3, _BATCHES),
         Bar("tok/s at 64", 1.3, _BATCHES),
+        Bar("start to first text, s", 10.0),
     ),
     "prefix": (Bar("tok/s", 1.3, _CHAT), Bar("TTFT p50, ms", 0.7, _CHAT)),
     "prefill": (Bar("prompt tok/s", 1.0, _CHAT),),

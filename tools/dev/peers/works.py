@@ -35,6 +35,11 @@ def _ms(value: float | None) -> float:
     return value
 
 
+async def first_text(running: Running) -> float:
+    """Seconds from the first request of all to its first text."""
+    return _ms((await summarise(running, Load("", requests=1, tokens=8, first=-2000))).ttft_p50_ms) / 1e3
+
+
 async def warm_up(running: Running, wants: Wants) -> None:
     """Let the server make whatever it makes at its first requests; no later prompt is like these."""
     if wants.task == "embed":
