@@ -7,6 +7,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import invalid
 from inferloom_worker.text.template import RESERVED
 
+_ROLES = frozenset(pb.Role.values()) - {pb.ROLE_UNSPECIFIED}
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -26,7 +27,7 @@ def check_chat(chat: pb.ChatInput) -> None:
 
 
 def _check_message(param: str, message: pb.ChatMessage) -> None:
-    if message.role not in pb.Role.values() or message.role == pb.ROLE_UNSPECIFIED:
+    if message.role not in _ROLES:
         raise invalid(f"{param}.role", f"{param}.role must be one of the roles.")
     if not message.parts and message.role != pb.ROLE_ASSISTANT:
         raise invalid(f"{param}.parts", f"{param}.parts must hold at least one part.")
