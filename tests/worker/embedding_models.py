@@ -13,14 +13,14 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrained
 
 from inferloom_worker.text.bytes_tokenizer import END, bytes_tokenizer
 
-HIDDEN = 48
+HIDDEN = 64
 
 _SHAPE: dict[str, Any] = {
     "vocab_size": 258,
     "hidden_size": HIDDEN,
     "intermediate_size": 96,
     "num_hidden_layers": 2,
-    "num_attention_heads": 6,
+    "num_attention_heads": 4,
     "max_position_embeddings": 256,
 }
 _QWEN3 = {"model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 8}

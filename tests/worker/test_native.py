@@ -31,7 +31,8 @@ from inferloom_worker.weights.groups import (
     quantize_int12,
     read_groups,
 )
-from inferloom_worker.weights.sources import GgufSource, Matrix, RoundedSource
+from inferloom_worker.weights.matrix import Matrix
+from inferloom_worker.weights.sources import GgufSource, RoundedSource
 from tests.worker.gguf_files import write_gguf
 from tests.worker.models import reference
 

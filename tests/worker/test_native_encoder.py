@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import BertConfig, BertModel
 
+from inferloom_worker.embed.bert import BertShape
+from inferloom_worker.embed.loading import KernelModel
 from inferloom_worker.embed.model import SentenceModel
 from inferloom_worker.embed.native import NativeEncoder
 from inferloom_worker.embed.options import EmbedOptions
@@ -50,11 +51,33 @@ def texts() -> list[list[int]]:
     return [rng.integers(0, 200, length).tolist() for length in (1, 64, 16, 17, 3, 40)]
 
 
+class ModelWeights:
+    """The tensors of a model in memory."""
+
+    def __init__(self, model: BertModel) -> None:
+        self.tensors = model.state_dict()
+
+    def find(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """See the protocol."""
+        values: NDArray[np.float32] = self.tensors[name].numpy()
+        assert values.shape == shape
+        return values
+
+
 def encoder(model: BertModel, pooling: str) -> NativeEncoder:
     """The kernels' encoder of a model."""
-    return NativeEncoder(
-        [SimpleNamespace(auto_model=model), SimpleNamespace(pooling_mode=pooling)], threads=2
+    config = model.config
+    shape = BertShape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        intermediate=config.intermediate_size,
+        vocab=config.vocab_size,
+        positions=config.max_position_embeddings,
+        token_types=config.type_vocab_size,
+        norm_eps=config.layer_norm_eps,
     )
+    return NativeEncoder(shape, pooling, ModelWeights(model), threads=2)
 
 
 def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -82,10 +105,22 @@ def test_a_text_is_the_same_bit_for_bit_alone_and_among_others(
     assert np.array_equal(together, alone)
 
 
+def test_the_weights_are_as_large_as_what_was_handed_over(model: BertModel) -> None:
+    """Two bytes and a group's scale for a weight of a matrix, four for any other."""
+    matrices = sum(p.numel() for name, p in model.named_parameters() if name.endswith("dense.weight"))
+    matrices += sum(p.numel() for name, p in model.named_parameters() if ".self." in name and p.ndim == 2)
+    matrices -= model.pooler.dense.weight.numel()
+    types = model.embeddings.token_type_embeddings.weight.numel()  # these are in the positions
+    others = sum(p.numel() for p in model.parameters()) - matrices - types
+    others -= sum(p.numel() for p in model.pooler.parameters())
+    least = 2 * matrices + 4 * others
+    assert least <= encoder(model, "mean").weights_bytes <= least + 4 * matrices // 32
+
+
 def test_the_demo_model_is_close_to_float32(minilm_folder: Path) -> None:
     """All-MiniLM-L6-v2 in the kernels is within 0.9999 of sentence-transformers in float32."""
     exact = SentenceModel(minilm_folder, EmbedOptions(dtype="float32"))
-    native = SentenceModel(minilm_folder, EmbedOptions())
+    native = KernelModel(minilm_folder, EmbedOptions())
     assert exact.info.dtype == "float32"
     assert native.info.dtype == "bfloat16"
     words = ["a", "The capital of France is Paris.", "naïve café 東京 🙂", "12 + 30 = 42", "word " * 200]

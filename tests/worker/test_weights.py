@@ -9,6 +9,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from gguf.quants import dequantize, quantize
 from safetensors.torch import save_file
 
+from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint, gguf_name
 from inferloom_worker.weights.gguf import GgufError, read_gguf
 from inferloom_worker.weights.groups import quantize_int4, quantize_int8
@@ -119,3 +120,15 @@ def test_the_vocabulary_can_be_rounded_otherwise(tmp_path: Path) -> None:
     for name, weights in matrices.items():
         rounding = quantize_int8 if name in vocabulary else quantize_int4
         assert np.array_equal(source.matrix(name).dequantized(), rounding(weights.numpy()).dequantized())
+
+
+@pytest.mark.parametrize("shape", [(1, 32), (7, 33), (3, 70000)])
+def test_bfloat16_is_rounded_as_torch_rounds_it(shape: tuple[int, int]) -> None:
+    """Numbers of every size, ties, and what is too large."""
+    rng = np.random.default_rng(3)
+    values = rng.integers(0, 2**32, shape, np.uint32)
+    values[:, ::3] = values[:, ::3] >> 15 << 15  # halfway, or bfloat16 already
+    weights = values.view(np.float32)
+    weights = np.where(np.isnan(weights), np.float32(1), weights)
+    expected = torch.from_numpy(weights).to(torch.bfloat16).view(torch.uint16).numpy()
+    assert np.array_equal(round_bfloat16(weights).values, expected)

@@ -11,6 +11,7 @@ from inferloom_worker import card
 from inferloom_worker.demo import cache_folder
 from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
+from inferloom_worker.embed.loading import load_encoder
 from inferloom_worker.embed.options import EmbedderInfo
 from inferloom_worker.engine.echo import EchoEngine
 from inferloom_worker.engine.echo_options import EchoOptions
@@ -118,10 +119,7 @@ def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenize
 
 def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     assert source.path is not None
-    with large_imports():
-        # Imported here: as above.
-        from inferloom_worker.embed.model import SentenceModel
-    encoder = SentenceModel(source.path, options.embed)
+    encoder = load_encoder(source.path, options.embed)
     embedder = Embedder(encoder, options.embed)
     model = _card(name, source, encoder.reader.tokenizer)
     _offer_embeddings(model, embedder.info)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class EncoderModel(Protocol):
-    """What computes vectors; see :class:`~inferloom_worker.embed.model.SentenceModel`."""
+    """What computes vectors; see :func:`~inferloom_worker.embed.loading.load_encoder`."""
 
     info: EmbedderInfo
     reader: Reader

@@ -1,9 +1,8 @@
 """An encoder in sentence-transformers' own modules.
 
-Importing this takes seconds, so it is imported when the first embedding model is loaded.
+Importing this takes seconds, so it is imported for the first model that the kernels do not compute.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
-from inferloom_worker.embed.native import NativeEncoder, can_compute
+from inferloom_worker.embed.files import is_matryoshka
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.text.tokenizer import Tokenizer
@@ -43,8 +42,7 @@ class SentenceModel:
 
     def __init__(self, path: Path, options: EmbedOptions) -> None:
         transformers_logging.disable_progress_bar()
-        threads = options.threads or len(os.sched_getaffinity(0))
-        torch.set_num_threads(threads)
+        torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
         device = options.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -63,9 +61,6 @@ class SentenceModel:
         normalizes = isinstance(modules[-1], Normalize)
         self._modules = modules[:-1] if normalizes else modules
         self._device = model.device
-        self._native: NativeEncoder | None = None
-        if options.dtype == "auto" and model.device.type == "cpu" and can_compute(self._modules):
-            self._native = NativeEncoder(self._modules, threads)
         self._pad = first.tokenizer.pad_token_id or 0
         prompt = model.prompts.get(model.default_prompt_name) or ""
         most = int(model.max_seq_length or first.config.max_position_embeddings)
@@ -77,17 +72,14 @@ class SentenceModel:
             max_tokens=most,
             vocab_size=int(getattr(first.config, "vocab_size", self.reader.tokenizer.vocab_size)),
             normalizes=normalizes,
-            shortens=_is_matryoshka(path),
-            dtype=str(model.dtype).removeprefix("torch.") if self._native is None else self._native.dtype,
+            shortens=is_matryoshka(path),
+            dtype=str(model.dtype).removeprefix("torch."),
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             batch_size=options.batch_size,
         )
-        self.architecture = type(first.auto_model).__name__
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
         """One row per text; each has at least one token and fits the model."""
-        if self._native is not None:
-            return self._native.encode(texts)
         longest = max(map(len, texts))
         ids = torch.full((len(texts), longest), self._pad, dtype=torch.long)
         mask = torch.zeros((len(texts), longest), dtype=torch.long)
@@ -115,13 +107,3 @@ class SentenceModel:
 
 def _leaves_out_prompt(module: torch.nn.Module) -> bool:
     return isinstance(module, Pooling) and not module.include_prompt
-
-
-def _is_matryoshka(path: Path) -> bool:
-    """Whether the model says that its vectors may be cut: by a list of lengths, or by cutting them itself."""
-    for name in ("config_sentence_transformers.json", "config.json"):
-        file = path / name
-        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        if config.get("truncate_dim") or config.get("matryoshka_dimensions") or config.get("is_matryoshka"):
-            return True
-    return False

@@ -7,7 +7,7 @@ import numpy as np
 from inferloom_worker.kernels.library import address
 from inferloom_worker.weights.bfloat16 import Bfloat16
 from inferloom_worker.weights.groups import Kind
-from inferloom_worker.weights.sources import Matrix
+from inferloom_worker.weights.matrix import Matrix
 
 TILE = 16
 """Outputs that the kernels compute side by side; matrices are padded to whole tiles."""

@@ -19,7 +19,8 @@ from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.models.native_adapter import NativeAdapter
 from inferloom_worker.models.native_weights import MATRICES, VECTORS, layer_matrices, layer_vectors, norm
 from inferloom_worker.weights.groups import GROUP
-from inferloom_worker.weights.sources import KernelSource, Matrix
+from inferloom_worker.weights.matrix import Matrix
+from inferloom_worker.weights.sources import KernelSource
 
 _ACTIVATIONS = ("silu", "gelu_tanh")
 """In the order of ``Activation`` in decoder.h."""

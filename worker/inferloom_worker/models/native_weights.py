@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_worker.models.config import DecoderConfig
-from inferloom_worker.weights.sources import KernelSource, Matrix
+from inferloom_worker.weights.matrix import Matrix
+from inferloom_worker.weights.sources import KernelSource
 
 MATRICES = ("q", "k", "v", "output", "gate", "up", "down")
 """In the order of ``LayerWeights::matrices`` in decoder.h."""

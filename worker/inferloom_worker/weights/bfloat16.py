@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 
@@ -19,6 +18,11 @@ class Bfloat16:
         rows, columns = self.values.shape
         return rows, columns
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights."""
+        return self.values.nbytes
+
     def dequantized(self) -> NDArray[np.float32]:
         """The weights, float32 [R, C]."""
         return (self.values.astype(np.uint32) << 16).view(np.float32)
@@ -33,5 +37,12 @@ class Bfloat16:
 
 
 def round_bfloat16(weights: NDArray[np.float32]) -> Bfloat16:
-    """Round to the nearest bfloat16, ties to even; what is bfloat16 already stays as it is."""
-    return Bfloat16(torch.from_numpy(weights).to(torch.bfloat16).view(torch.uint16).numpy())
+    """Round finite numbers to the nearest bfloat16, ties to even; what is bfloat16 already stays as it is."""
+    bits = weights.view(np.uint32)
+    values = np.empty(weights.shape, np.uint16)
+    # Some rows at a time, which the processor's cache holds from one step to the next.
+    step = max(1, (1 << 15) // weights.shape[1])
+    for start in range(0, len(weights), step):
+        rows = bits[start : start + step]
+        values[start : start + step] = (rows + (((rows >> 16) & 1) + 0x7FFF)) >> 16
+    return Bfloat16(values)

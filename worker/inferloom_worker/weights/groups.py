@@ -54,6 +54,12 @@ class Groups:
         rows, columns = self.q.shape
         return rows, columns
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all integers, scales and offsets."""
+        offsets = 0 if self.offsets is None else self.offsets.nbytes
+        return self.q.nbytes + self.scales.nbytes + offsets
+
     def dequantized(self) -> NDArray[np.float32]:
         """The weights, float32 [R, C]."""
         width = GROUP // 2 if self.kind is Kind.Q8F else GROUP

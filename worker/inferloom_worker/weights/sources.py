@@ -1,20 +1,15 @@
 """Weights for the kernels, by their transformers names."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferloom_worker.weights.bfloat16 import Bfloat16, round_bfloat16
+from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import Checkpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import GgufFile
-from inferloom_worker.weights.groups import Groups, can_read, read_groups
-
-Matrix = Groups | Bfloat16
-
-Rounding = Callable[[NDArray[np.float32]], Matrix]
-"""Rounds a matrix [R, C]."""
+from inferloom_worker.weights.groups import can_read, read_groups
+from inferloom_worker.weights.matrix import Matrix, Rounding
 
 _OF_VOCABULARY = ("model.embed_tokens.weight", "lm_head.weight")
 
