@@ -16,20 +16,27 @@ def fitted(base: float, slope: float, rows: tuple[int, ...] = (1, 4, 16, 64, 300
 @pytest.mark.parametrize(("base", "slope", "decoding"), [(10.0, 0.01, 16), (3.0, 0.05, 32), (20.0, 0.1, 1)])
 def test_a_step_stays_within_the_stretch(base: float, slope: float, decoding: int) -> None:
     """The rows that are allowed make the step as much longer as was agreed, and no longer."""
-    rows = fitted(base, slope).prompt_rows(decoding)
+    rows = fitted(base, slope).prompt_rows(decoding, 1)
     alone, beside = base + slope * decoding, base + slope * (decoding + rows)
     assert beside / alone == pytest.approx(1.5, abs=0.02)
 
 
+@pytest.mark.parametrize(("reading", "times"), [(1, 1), (16, 1), (48, 3), (160, 10)])
+def test_a_crowd_that_waits_gets_more(reading: int, times: int) -> None:
+    """As many times more as there are sequences that wait for each that decodes."""
+    pacing = fitted(10.0, 0.1)
+    assert pacing.prompt_rows(16, reading) == pytest.approx(times * 58, abs=times)
+
+
 def test_a_prompt_always_gets_on() -> None:
     """Where arithmetic is all the cost, a few rows are read nevertheless."""
-    assert fitted(0.0, 1.0).prompt_rows(2) == LEAST_ROWS
+    assert fitted(0.0, 1.0).prompt_rows(2, 1) == LEAST_ROWS
 
 
 @pytest.mark.parametrize("rows", [(), (5,)])
 def test_without_a_fit_little_is_read(rows: tuple[int, ...]) -> None:
     """Nothing seen, or steps of one size only, allow the least."""
-    assert fitted(1.0, 0.001, rows).prompt_rows(4) == LEAST_ROWS
+    assert fitted(1.0, 0.001, rows).prompt_rows(4, 1) == LEAST_ROWS
 
 
 def test_a_machine_that_becomes_slower_is_noticed() -> None:
@@ -37,4 +44,4 @@ def test_a_machine_that_becomes_slower_is_noticed() -> None:
     pacing = fitted(10.0, 0.01)
     for count in (1, 4, 16, 64, 300) * 100:
         pacing.observe(count, 1.0 + 0.1 * count)
-    assert pacing.prompt_rows(50) == pytest.approx(30, abs=2)
+    assert pacing.prompt_rows(50, 1) == pytest.approx(30, abs=2)

@@ -15,7 +15,11 @@ LEAST_ROWS = 8
 
 
 class Pacing:
-    """Fits step times; prompt rows keep a step within ``stretch`` times its decode time."""
+    """Fits step times; prompt rows keep a step within ``stretch`` times its decode time.
+
+    Where more sequences wait for their prompts than are decoding, prompts get as many times more: what a step
+    is longer costs every decoding sequence once, and what it reads is gained by everyone who waits.
+    """
 
     # Rows deep in a long prompt cost up to twice what the fit says, because they attend to more; so 1.45
     # keeps steps within twice their time.
@@ -31,12 +35,14 @@ class Pacing:
         self._xx = DECAY * self._xx + rows * rows
         self._xy = DECAY * self._xy + rows * seconds
 
-    def prompt_rows(self, decoding: int) -> int:
-        """Most prompt rows beside ``decoding`` rows; at least ``LEAST_ROWS``."""
+    def prompt_rows(self, decoding: int, reading: int) -> int:
+        """Most prompt rows beside ``decoding`` rows, one or more, while ``reading`` sequences want some; at
+        least ``LEAST_ROWS``."""
         overhead = self.overhead
         if overhead is None:
             return LEAST_ROWS
-        return max(LEAST_ROWS, int((self.stretch - 1) * (overhead + decoding)))
+        crowd = max(1.0, reading / decoding)
+        return max(LEAST_ROWS, int((self.stretch - 1) * (overhead + decoding) * crowd))
 
     @property
     def overhead(self) -> float | None:

@@ -82,17 +82,19 @@ class Scheduler:
             sequence.computed += count
             self.prefixes.commit(sequence)
 
-    def schedule(self, prompt_rows: Callable[[int], int] | None = None) -> list[Work]:
+    def schedule(self, prompt_rows: Callable[[int, int], int] | None = None) -> list[Work]:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
 
         Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
         that have begun before those that wait, in the order of :meth:`Fairness.turn`. Beside decoding,
-        ``prompt_rows`` of the number of decoding sequences bounds what is read.
+        ``prompt_rows`` of the numbers of sequences that decode and that have prompts to read bounds what is
+        read.
         """
         budget = self.max_step_tokens
         decoding = sum(sequence.remaining == 1 for sequence in self.running)
         if decoding and prompt_rows is not None:
-            budget = min(budget, decoding + prompt_rows(decoding))
+            reading = len(self.running) + len(self.waiting) - decoding
+            budget = min(budget, decoding + prompt_rows(decoding, reading))
         step: list[Work] = []
         for sequence in sorted(self.running, key=_decoding_first):
             if sequence not in self.running:
