@@ -38,7 +38,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         for kind in ("unary_stream", "stream_stream"):
             if behaviour := getattr(handler, kind):
                 changes[kind] = _stream(behaviour, name)
-        return handler._replace(**changes)  # type: ignore[no-any-return]
+        return handler._replace(**changes)  # type: ignore[no-any-return] # Any, as said above
 
 
 def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

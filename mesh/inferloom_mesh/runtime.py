@@ -84,7 +84,7 @@ def _watch_lifeline() -> None:
         with suppress(OSError):
             os.read(int(descriptor), 1)  # returns at end of file: nobody writes
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(ORPHAN_LIMIT_S)
+        time.sleep(ORPHAN_LIMIT_S)  # this thread has nothing else to do, and dies with the process
         os._exit(1)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()

@@ -115,7 +115,7 @@ def test_a_workers_own_refusals_are_judged_by_reason(reason: Reason, elsewhere: 
 )
 def test_fields_have_rest_names(rename: object, path: str, name: str) -> None:
     """A field path of the contract becomes the name that a REST caller sent."""
-    assert rename(path) == name  # type: ignore[operator]
+    assert rename(path) == name  # type: ignore[operator] # parametrised with functions
 
 
 def test_messages_are_restated_too() -> None:

@@ -63,4 +63,4 @@ def test_settings_cannot_be_changed_or_out_of_range() -> None:
     with pytest.raises(ValidationError):
         GatewaySettings(worker_timeout_s=0)
     with pytest.raises(ValidationError):
-        GatewaySettings().cors = True  # type: ignore[misc]
+        GatewaySettings().cors = True  # type: ignore[misc] # what is tested

@@ -22,7 +22,7 @@ def workers(*ids: str, capacity: int = 8) -> list[Member]:
 def chat(*turns: tuple[int, str]) -> pb.GenerateRequest:
     """A conversation."""
     messages = [
-        pb.ChatMessage(role=role, parts=[pb.ContentPart(text=text)])  # type: ignore[arg-type]
+        pb.ChatMessage(role=role, parts=[pb.ContentPart(text=text)])  # type: ignore[arg-type] # an enum is an int
         for role, text in turns
     ]
     return pb.GenerateRequest(model="chat", chat=pb.ChatInput(messages=messages))

@@ -30,7 +30,7 @@ def until(condition: Callable[[], T], limit: float, what: str) -> T:
     deadline = time.monotonic() + limit
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen within {limit} s"
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # a process tells nobody what it has come to
     return found
 
 

@@ -18,7 +18,7 @@ async def running_registry(
 ) -> AsyncIterator[Address]:
     """Serve a registry, on real time or on ``clock``; gives the address that it listens on."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    told = RegistrySettings(registry_listen=listen, **settings)  # type: ignore[arg-type]
+    told = RegistrySettings(registry_listen=listen, **settings)  # type: ignore[arg-type] # of many types
     on_ready: Callable[[Address], None] = ready.set_result
     serving = asyncio.create_task(
         serve(told, stop, on_ready, clock=clock, sleep=clock.sleep) if clock else serve(told, stop, on_ready)

@@ -37,7 +37,7 @@ def join(
 
 def renew(table: LeaseTable, held: Registration, **told: object) -> Registration:
     """Renew a lease of a table, as the registry does it."""
-    renewed = table.renewal(held.lease_id, held.epoch, **told)  # type: ignore[arg-type]
+    renewed = table.renewal(held.lease_id, held.epoch, **told)  # type: ignore[arg-type] # of many types
     table.put(renewed)
     return renewed
 

@@ -53,8 +53,8 @@ def test_bad_fields_are_refused(changes: dict[str, object], param: str) -> None:
     described = worker()
     described.ClearField("state")
     fields: dict[str, object] = {"state": pb.WORKER_STATE_READY, "capacity": 8} | changes
-    described.MergeFrom(pb.Worker(**{**fields, "capacity": 0}))  # type: ignore[arg-type]
-    described.capacity = fields["capacity"]  # type: ignore[assignment]
+    described.MergeFrom(pb.Worker(**{**fields, "capacity": 0}))  # type: ignore[arg-type] # of many types
+    described.capacity = fields["capacity"]  # type: ignore[assignment] # some are wrong
     assert refused(lambda: check_worker(described)) == param
 
 

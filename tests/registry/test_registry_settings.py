@@ -27,4 +27,4 @@ def test_networks_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     """A default TTL outside its own limits, a network that is none, and the like."""
     with pytest.raises(ValidationError):
-        RegistrySettings(**wrong)  # type: ignore[arg-type]
+        RegistrySettings(**wrong)  # type: ignore[arg-type] # wrong on purpose

@@ -289,7 +289,7 @@ class FakeRegistry(RegistryServiceServicer):
             self._watchers.discard(queue)
 
     async def Register(self, request: Any, context: Context) -> Any:
-        """Not part of any script."""
+        """Not part of any script: who calls it has a test that is wrong."""
         raise NotImplementedError
 
     KeepAlive = Deregister = ListWorkers = Register

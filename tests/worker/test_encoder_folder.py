@@ -1,17 +1,12 @@
 """Encoders that are read without sentence-transformers, against sentence-transformers."""
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from inferloom_worker.embed import loading
@@ -23,92 +18,21 @@ from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.embed.vectors import finish
 from inferloom_worker.kernels.library import library
 from tests.worker import embedding_models as forms
+from tests.worker.folder_changes import (
+    Change,
+    edit,
+    edit_tokenizer,
+    halve,
+    modules,
+    old_names,
+    remove,
+    rename_weights,
+    whole_numbers,
+    write,
+)
 from tests.worker.texts import TEXTS
 
 KERNELS = pytest.mark.skipif(library() is None, reason="this machine runs on torch alone")
-
-Change = Callable[[Path], None]
-
-
-def edit(name: str, **fields: Any) -> Change:
-    """Set fields of a JSON file, which may be new; a field that becomes ``...`` is taken out."""
-
-    def change(folder: Path) -> None:
-        file = folder / name
-        config = json.loads(file.read_text()) if file.exists() else {}
-        config = {key: value for key, value in (config | fields).items() if value is not ...}
-        file.write_text(json.dumps(config))
-
-    return change
-
-
-def edit_tokenizer(**parts: dict[str, Any]) -> Change:
-    """Change fields within parts of ``tokenizer.json``."""
-
-    def change(folder: Path) -> None:
-        file = folder / "tokenizer.json"
-        spec = json.loads(file.read_text())
-        for part, fields in parts.items():
-            spec[part] = (spec[part] or {}) | fields
-        file.write_text(json.dumps(spec))
-
-    return change
-
-
-def rename_weights(rename: Callable[[str], str]) -> Change:
-    """Give the tensors other names."""
-
-    def change(folder: Path) -> None:
-        file = folder / "model.safetensors"
-        save_file({rename(name): tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
-
-    return change
-
-
-def old_names(name: str) -> str:
-    """As the first files called norms."""
-    return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
-
-
-def halve(folder: Path) -> None:
-    """Store weights in bfloat16."""
-    file = folder / "model.safetensors"
-    save_file({name: tensor.bfloat16() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
-
-
-def whole_numbers(folder: Path) -> None:
-    """Store weights as whole numbers."""
-    file = folder / "model.safetensors"
-    save_file({name: tensor.short() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
-
-
-def write(name: str, text: str = "{}") -> Change:
-    """Write a file."""
-
-    def change(folder: Path) -> None:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
-
-    return change
-
-
-def remove(name: str) -> Change:
-    """Take a file away."""
-    return lambda folder: (folder / name).unlink()
-
-
-def modules(*types: str) -> Change:
-    """Name other modules."""
-
-    def change(folder: Path) -> None:
-        listed = [
-            {"idx": i, "name": str(i), "path": f"{i}_{kind.rsplit('.', 1)[-1]}" if i else "", "type": kind}
-            for i, kind in enumerate(types)
-        ]
-        (folder / "modules.json").write_text(json.dumps(listed))
-
-    return change
-
 
 SENTENCE, VECTORS = "sentence_bert_config.json", "config_sentence_transformers.json"
 TOKENS, POOLING = "tokenizer_config.json", "1_Pooling/config.json"
@@ -294,21 +218,3 @@ def test_torch_is_asked_for_a_gpu_only_where_there_may_be_one(monkeypatch: pytes
     assert [loading.is_cpu(device) for device in ("auto", "cpu", "cuda")] == [False, True, False]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert loading.is_cpu("auto")
-
-
-@KERNELS
-def test_the_demo_model_needs_no_large_library(minilm_folder: Path) -> None:
-    """A worker that serves it imports neither transformers nor what stands on it, and no torch."""
-    script = """
-import sys
-from inferloom_worker.loading import load_model
-from inferloom_worker.options import LoadOptions
-from inferloom_worker.embed.options import EmbedOptions
-
-load_model("m", sys.argv[1], LoadOptions(embed=EmbedOptions(device="cpu")))
-print({"sentence_transformers", "transformers", "torch"} & sys.modules.keys())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(minilm_folder)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"

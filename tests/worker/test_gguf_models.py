@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from gguf import GGUFWriter
+from transformers import AutoConfig
 
 from inferloom_worker.engine.batch import Span, StepBatch
 from inferloom_worker.engine.loading import load_model
@@ -75,6 +76,8 @@ REFUSED = {
     "experts": (("llama.expert_count", 4), "has experts"),
     "rope": (("llama.rope.scaling.type", "spiral"), "rotary embedding of a kind that is not known"),
     "layers": (("llama.feed_forward_length", [96, 48, 96]), "a feed_forward_length for each layer"),
+    "heads": (("llama.attention.key_length", [16, 8, 16]), "a attention.key_length for each layer"),
+    "nothing": (("llama.feed_forward_length", None), "no feed_forward_length"),
 }
 
 
@@ -87,6 +90,24 @@ def test_what_is_not_computed_is_refused(field: tuple[str, object], words: str, 
     changed = type(raw)(raw.path, {**raw.metadata, key: value}, raw.tensors)
     with pytest.raises(UnsupportedModelError, match=words):
         from_gguf(changed)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma", "gemma2", "gemma3"])
+def test_what_a_file_is_silent_about_is_what_the_architecture_has(model_type: str, tmp_path: Path) -> None:
+    """Soft caps, windows and activations as in transformers' config class, heads as in llama.cpp."""
+    file = read_gguf(write_gguf(reference(make_model(tmp_path / "folder", model_type)), tmp_path / "m.gguf"))
+    silent = ("softcapping", "sliding_window", "head_count_kv", "key_length", "value_length")
+    metadata = {key: value for key, value in file.metadata.items() if not key.endswith(silent)}
+    shape = from_gguf(type(file)(file.path, metadata, file.tensors))
+    assert shape is not None
+    usual = AutoConfig.for_model(MODEL_TYPES[model_type])
+    assert shape.activation == ("silu" if model_type == "llama" else "gelu_tanh")
+    assert shape.attention_softcap == getattr(usual, "attn_logit_softcapping", None)
+    assert shape.final_softcap == getattr(usual, "final_logit_softcapping", None)
+    windows = {layer.window for layer in shape.layers}
+    assert windows <= {None, getattr(usual, "sliding_window", None)}
+    assert (len(windows) > 1 or windows != {None}) == (model_type in ("gemma2", "gemma3"))
+    assert (shape.kv_heads, shape.head_dim) == (shape.heads, shape.hidden // shape.heads)
 
 
 def test_scaled_rotary_embeddings_of_other_architectures_are_refused(tmp_path: Path) -> None:

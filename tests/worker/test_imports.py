@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from inferloom_worker.kernels.library import library
 
 SCRIPT = """
 import sys
@@ -17,3 +22,21 @@ def test_a_gguf_file_needs_no_modelling_code() -> None:
     """Neither an architecture's code in transformers nor torch's compiler."""
     run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+@pytest.mark.skipif(library() is None, reason="this machine runs on torch alone")
+def test_the_demo_encoder_needs_no_large_library(minilm_folder: Path) -> None:
+    """A worker that serves it imports neither transformers nor what stands on it, and no torch."""
+    script = """
+import sys
+from inferloom_worker.loading import load_model
+from inferloom_worker.options import LoadOptions
+from inferloom_worker.embed.options import EmbedOptions
+
+load_model("m", sys.argv[1], LoadOptions(embed=EmbedOptions(device="cpu")))
+print({"sentence_transformers", "transformers", "torch"} & sys.modules.keys())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(minilm_folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"

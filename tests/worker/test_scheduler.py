@@ -316,3 +316,22 @@ def test_everyone_finishes_whatever_the_sizes(
             break
         assert step, "somebody waits and nobody runs"
     assert not unfinished
+
+
+def test_prompts_are_paced_by_who_decodes_and_who_waits() -> None:
+    """Beside decoding, a step reads what pacing allows for the sequences that decode and those that read."""
+    target = scheduler(running=2)
+    arrive(target, 1)
+    run(target, target.schedule())
+    arrive(target, 40, 40, 40)
+    asked: list[tuple[int, int]] = []
+
+    def prompt_rows(decoding: int, reading: int) -> int:
+        asked.append((decoding, reading))
+        return 5
+
+    steps = [target.schedule(prompt_rows)]
+    run(target, steps[0])
+    steps.append(target.schedule(prompt_rows))
+    assert asked == [(1, 3), (1, 3)]
+    assert [[work.count for work in step] for step in steps] == [[1, 5], [1, 5]]

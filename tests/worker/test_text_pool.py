@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -87,23 +86,46 @@ async def test_quick_work_runs_at_once(short_pool: TextPool) -> None:
         await short_pool.run("text", lambda: 1 // 0, quick=True)
 
 
-def busy(seconds: float) -> int:
-    """Compute for a while; return the thread that did."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
-    return threading.get_ident()
-
-
-async def test_work_that_passed_its_trial_runs_on_the_loop(short_pool: TextPool) -> None:
+async def test_work_that_passed_its_trial_runs_on_the_loop() -> None:
     """After sixteen quick ones, until one is slow; each kind of work has its own record."""
-    trial, here = Trial(), threading.get_ident()
-    threads = [await short_pool.run("text", threading.get_ident, trial=trial) for _ in range(17)]
-    assert [thread == here for thread in threads] == [False] * 16 + [True]
-    assert await short_pool.run("text", threading.get_ident, trial=Trial()) != here
+    now = 0.0
 
-    assert await short_pool.run("text", lambda: busy(2 * QUICK_S), trial=trial) == here
-    assert await short_pool.run("text", threading.get_ident, trial=trial) != here
+    def take(seconds: float) -> int:
+        nonlocal now
+        now += seconds
+        return threading.get_ident()
+
+    pool = TextPool(threads=1, clock=lambda: now)
+    trial, here = Trial(), threading.get_ident()
+    threads = [await pool.run("text", lambda: take(QUICK_S / 2), trial=trial) for _ in range(17)]
+    assert [thread == here for thread in threads] == [False] * 16 + [True]
+    assert await pool.run("text", threading.get_ident, trial=Trial()) != here
+
+    assert await pool.run("text", lambda: take(2 * QUICK_S), trial=trial) == here
+    assert await pool.run("text", threading.get_ident, trial=trial) != here
+    pool.close()
+
+
+async def test_work_that_nobody_waits_for_is_ended() -> None:
+    """A caller that leaves an endless template frees the thread, and its template has not passed."""
+    pool, trial = TextPool(threads=1), Trial()
+    ChatTemplate("", {}).check()
+    template, going = ChatTemplate(ENDLESS, {}), threading.Event()
+
+    def work() -> str:
+        going.set()
+        return template.render([])
+
+    for _ in range(17):
+        going.clear()
+        abandoned = asyncio.create_task(pool.run("chat.messages", work, trial=trial))
+        await asyncio.to_thread(going.wait, 5)
+        abandoned.cancel()
+        await asyncio.gather(abandoned, return_exceptions=True)
+    async with asyncio.timeout(5):
+        assert await pool.run("text", lambda: "next") == "next"
+    assert not trial.passed
+    pool.close()
 
 
 async def test_a_template_that_becomes_endless_on_the_loop_is_ended() -> None:

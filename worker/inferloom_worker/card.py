@@ -1,10 +1,10 @@
 """What a model's card says, read from its files."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from inferloom_worker.json_files import read_object
 from inferloom_worker.sources import ModelSource, SourceKind
 from inferloom_worker.weights.gguf import GgufFile, read_gguf
 
@@ -63,6 +63,4 @@ def _gguf_type(file: GgufFile) -> str:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    value = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return value if isinstance(value, dict) else {}
+    return read_object(folder / "config.json")

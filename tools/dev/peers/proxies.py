@@ -3,23 +3,32 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from peers import bare as bare_proxy
 from peers.process import free_port, server
 from peers.sides import Place, Running, Wants
 from peers.upstream import MODEL
 
 
 @contextmanager
-def upstream(place: Place, wants: Wants) -> Iterator[Running]:
-    """The upstream alone: what there is to lose."""
+def _script(name: str, place: Place) -> Iterator[Running]:
+    """One of the servers beside this file."""
     port = free_port()
-    command = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(port)]
+    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), str(port)]
     where = f"127.0.0.1:{port}"
-    with server(command, f"{where}/health", place.logs / "upstream.log", 30) as seconds:
+    with server(command, f"{where}/health", place.logs / f"{name}.log", 30) as seconds:
         yield Running(f"http://{where}/v1", MODEL, seconds, "no model")
+
+
+def upstream(place: Place, wants: Wants) -> AbstractContextManager[Running]:
+    """The upstream alone: what there is to lose."""
+    return _script("upstream", place)
+
+
+def bare(place: Place, wants: Wants) -> AbstractContextManager[Running]:
+    """uvicorn and grpc.aio with nothing of Inferloom between them: the most that it could reach."""
+    return _script("bare", place)
 
 
 @contextmanager
@@ -52,13 +61,3 @@ def sglang_router(place: Place, wants: Wants) -> Iterator[Running]:
         where = f"127.0.0.1:{port}"
         with server(command, f"{where}/v1/models", place.logs / "sglang-router.log", 60) as seconds:
             yield Running(f"http://{where}/v1", MODEL, seconds, "no model", behind.url)
-
-
-@contextmanager
-def bare(place: Place, wants: Wants) -> Iterator[Running]:
-    """uvicorn and grpc.aio with nothing of Inferloom between them: the most that it could reach."""
-    port = free_port()
-    command = [sys.executable, str(Path(__file__).with_name("bare.py")), str(port)]
-    where = f"127.0.0.1:{port}"
-    with server(command, f"{where}/health", place.logs / "bare.log", 30) as seconds:
-        yield Running(f"http://{where}/v1", bare_proxy.MODEL, seconds, "no model")

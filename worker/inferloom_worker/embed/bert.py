@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from inferloom_worker.embed.files import UnknownFormError, read, settle, whole
+from inferloom_worker.embed.files import UnknownFormError, settle, whole
+from inferloom_worker.json_files import read_object
 
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
@@ -53,7 +54,7 @@ def read_shape(folder: Path) -> BertShape:
         UnknownFormError: It is not a plain BERT encoder.
     """
     file = "config.json"
-    config = read(folder / file)
+    config = read_object(folder / file)
     settle(file, config, free=_FREE, fixed=_FIXED)
     if missing := {"model_type", "hidden_act", "layer_norm_eps"} - config.keys():
         raise UnknownFormError(f"{file} lacks {', '.join(sorted(missing))}")

@@ -10,7 +10,8 @@ from typing import Any
 import tokenizers
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
-from inferloom_worker.embed.files import UnknownFormError, read, settle
+from inferloom_worker.embed.files import UnknownFormError, settle
+from inferloom_worker.json_files import read_object
 from inferloom_worker.text.tokenizer import Tokenizer
 
 _FILE = "tokenizer_config.json"
@@ -51,11 +52,11 @@ def load_bert_tokenizer(folder: Path, *, lowers: bool) -> tuple[Tokenizer, int |
     Raises:
         UnknownFormError: transformers may make something else of the folder's files.
     """
-    config, named_tokens = read(folder / _FILE), read(folder / "special_tokens_map.json")
+    config, named_tokens = read_object(folder / _FILE), read_object(folder / "special_tokens_map.json")
     settle(_FILE, config, free=_FREE, fixed=_FIXED)
     settle("special_tokens_map.json", named_tokens, free=_NAMED, fixed=_FIXED)
     file = folder / "tokenizer.json"
-    spec = read(file)
+    spec = read_object(file)
     if not spec:
         raise UnknownFormError("there is no tokenizer.json")
     kind = str(config.get("tokenizer_class") or "BertTokenizer").removesuffix("Fast")

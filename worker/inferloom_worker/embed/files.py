@@ -1,30 +1,14 @@
 """The JSON files of an encoder's folder, read only as far as they are understood."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from inferloom_worker.json_files import read_object
+
 
 class UnknownFormError(ValueError):
     """A folder is in a form that only sentence-transformers' own modules read; the message says how."""
-
-
-def read(file: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if there is no such file.
-
-    Raises:
-        UnknownFormError: It holds something else.
-    """
-    if not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as failure:
-        raise UnknownFormError(f"{file.name} is not JSON") from failure
-    if not isinstance(value, dict):
-        raise UnknownFormError(f"{file.name} holds no object")
-    return value
 
 
 def settle(
@@ -60,7 +44,11 @@ def whole(file: str, config: Mapping[str, Any], key: str) -> int:
 
 
 def is_matryoshka(folder: Path) -> bool:
-    """Whether the model says that its vectors may be cut: by a list of lengths, or by cutting them itself."""
-    configs = (read(folder / name) for name in ("config_sentence_transformers.json", "config.json"))
+    """Whether the model says that its vectors may be cut: by a list of lengths, or by cutting them itself.
+
+    Raises:
+        ValueError: A file holds no JSON object.
+    """
+    configs = (read_object(folder / name) for name in ("config_sentence_transformers.json", "config.json"))
     keys = ("truncate_dim", "matryoshka_dimensions", "is_matryoshka")
     return any(config.get(key) for config in configs for key in keys)

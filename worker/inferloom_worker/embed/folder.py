@@ -10,8 +10,9 @@ from typing import Any
 
 from inferloom_worker.embed.bert import BertShape, read_shape
 from inferloom_worker.embed.bert_tokenizer import load_bert_tokenizer
-from inferloom_worker.embed.files import UnknownFormError, is_matryoshka, read, settle, whole
+from inferloom_worker.embed.files import UnknownFormError, is_matryoshka, settle, whole
 from inferloom_worker.embed.modules import Modules, read_modules
+from inferloom_worker.json_files import read_object
 from inferloom_worker.text.tokenizer import Tokenizer
 
 _SENTENCE, _VECTORS = "sentence_bert_config.json", "config_sentence_transformers.json"
@@ -62,7 +63,7 @@ def _read(folder: Path) -> EncoderFolder:
     modules, sentence, vectors = Modules(), {}, {}
     if (folder / "modules.json").is_file():
         modules = read_modules(folder, shape.hidden)
-        sentence, vectors = read(folder / _SENTENCE), read(folder / _VECTORS)
+        sentence, vectors = read_object(folder / _SENTENCE), read_object(folder / _VECTORS)
     tokenizer, most = load_bert_tokenizer(folder, lowers=_lowers(sentence))
     if tokenizer.vocab_size > shape.vocab:
         raise UnknownFormError("there are tokens that have no embedding")

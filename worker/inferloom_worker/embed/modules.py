@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inferloom_worker.embed.files import UnknownFormError, read, settle
+from inferloom_worker.embed.files import UnknownFormError, settle
+from inferloom_worker.json_files import read_object
 
 POOLING = ("mean", "cls", "lasttoken")
 """The ways from a text's hidden states to its vector, in the order of ``EncoderShape`` in encoder.h."""
@@ -55,8 +56,8 @@ def read_modules(folder: Path, hidden: int) -> Modules:
     for path in paths[2:]:
         names: tuple[Any, ...] = (None, "sentence_embedding")
         fixed = {"module_input_name": names[1:], "module_output_name": names}
-        settle(f"{path}/config.json", read(folder / path / "config.json"), free=(), fixed=fixed)
-    pooling = _pooling(f"{paths[1]}/config.json", read(folder / paths[1] / "config.json"), hidden)
+        settle(f"{path}/config.json", read_object(folder / path / "config.json"), free=(), fixed=fixed)
+    pooling = _pooling(f"{paths[1]}/config.json", read_object(folder / paths[1] / "config.json"), hidden)
     return Modules(pooling, normalizes=len(paths) > 2)
 
 

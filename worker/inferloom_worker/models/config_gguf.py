@@ -35,6 +35,7 @@ _FIELDS = {
 }
 _OPTIONAL_FIELDS = {
     "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
 }
@@ -84,16 +85,17 @@ def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfi
 
 
 def _sizes(file: GgufFile) -> dict[str, Any]:
-    values = {name: file.value(key) for name, key in (_FIELDS | _OPTIONAL_FIELDS).items()}
-    for name, value in values.items():
+    """The numbers that the file has one of for all layers."""
+    values: dict[str, Any] = {}
+    for name, key in (_FIELDS | _OPTIONAL_FIELDS).items():
+        value = file.value(key)
         if isinstance(value, list):
-            key = (_FIELDS | _OPTIONAL_FIELDS)[name]
             raise UnsupportedModelError(f"{file.path.name} has a {key} for each layer")
-        if value is None and name in _FIELDS:
-            raise UnsupportedModelError(f"{file.path.name} has no {_FIELDS[name]}")
-    if values["num_key_value_heads"] is None:
-        values["num_key_value_heads"] = values["num_attention_heads"]
-    return {name: value for name, value in values.items() if value is not None}
+        if value is not None:
+            values[name] = value
+        elif name in _FIELDS:
+            raise UnsupportedModelError(f"{file.path.name} has no {key}")
+    return {"num_key_value_heads": values["num_attention_heads"], **values}
 
 
 def _model_type(file: GgufFile) -> str:

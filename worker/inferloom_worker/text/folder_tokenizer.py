@@ -1,11 +1,11 @@
 """The tokenizer of a model folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
+from inferloom_worker.json_files import read_object
 from inferloom_worker.text.tokenizer import Tokenizer
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
@@ -17,13 +17,13 @@ def load_folder_tokenizer(folder: Path) -> Tokenizer:
     Raises:
         ValueError, OSError: The folder has no tokenizer that can be read.
     """
-    config = _read(folder / "tokenizer_config.json")
-    special = {**_read(folder / "special_tokens_map.json"), **config}
+    config = read_object(folder / "tokenizer_config.json")
+    special = {**read_object(folder / "special_tokens_map.json"), **config}
     names = {name: _content(special[name]) for name in _NAMED if special.get(name)}
     backend = _backend(folder)
     eos = {backend.token_to_id(names["eos_token"])} if "eos_token" in names else set()
     for file in ("generation_config.json", "config.json"):
-        given = _read(folder / file).get("eos_token_id")
+        given = read_object(folder / file).get("eos_token_id")
         eos.update(given if isinstance(given, list) else [given])
     add_bos = config.get("add_bos_token")
     return Tokenizer(
@@ -56,7 +56,7 @@ def _template(folder: Path, config: dict[str, Any]) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8")
-    given = config.get("chat_template") or _read(folder / "chat_template.json").get("chat_template")
+    given = config.get("chat_template") or read_object(folder / "chat_template.json").get("chat_template")
     if isinstance(given, list):  # several named templates
         given = next((t.get("template") for t in given if t.get("name") == "default"), None)
     return given if isinstance(given, str) else None
@@ -64,13 +64,3 @@ def _template(folder: Path, config: dict[str, Any]) -> str | None:
 
 def _content(token: Any) -> str:
     return str(token["content"]) if isinstance(token, dict) else str(token)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as failure:
-        raise ValueError(f"{file.parent.name}/{file.name} is not JSON: {failure}") from failure
-    return value if isinstance(value, dict) else {}

@@ -2,7 +2,6 @@
 
 import ctypes
 import threading
-import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -42,32 +41,41 @@ class NeverStartedError(Exception):
 
 
 class Job(Generic[T]):
-    """One piece of work that can be ended from another thread, where it runs Python code."""
+    """One piece of work that can be ended from another thread, where it runs Python code.
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    Args:
+        work: What to do.
+        trial: The record that it goes on if it runs, however it ends.
+        clock: Processor time of the calling thread, in seconds.
+    """
+
+    def __init__(self, work: Callable[[], T], trial: Trial | None, clock: Callable[[], float]) -> None:
         self._work = work
+        self._trial = trial
+        self._clock = clock
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._late = False
-        self.seconds = 0.0
-        """Processor time that it took."""
 
     def run(self) -> T:
+        """Do it. Raises TimeUp when it was ended, NeverStartedError when that was before it began."""
         with self._lock:
             if self._late:
                 raise NeverStartedError
             self._thread = threading.get_ident()
-        began = time.thread_time()
+        began = self._clock()
         try:
             return self._work()
         finally:
-            self.seconds = time.thread_time() - began
             with self._lock:
                 # Takes back an exception that was set and has not been raised yet.
                 _raise_in(self._thread, None)
                 self._thread = None
+            if self._trial is not None:
+                self._trial.note(self._clock() - began)
 
     def end(self) -> None:
+        """End it, wherever it is. Callable from any thread."""
         with self._lock:
             self._late = True
             if self._thread is not None:

@@ -3,6 +3,7 @@ itself where that is sure to be quicker."""
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ class TextPool:
         max_waiting: Pieces that wait; past it the answer is SERVER_OVERLOADED.
         limit_s: Seconds that one piece may take. A chat template that never ends is ended.
         loop_limit_s: The same on the event loop, in which it is ended after twice that at most.
+        clock: Processor time of the calling thread, in seconds.
     """
 
     def __init__(
@@ -30,12 +32,14 @@ class TextPool:
         max_waiting: int = 1024,
         limit_s: float = 10.0,
         loop_limit_s: float = 0.5,
+        clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="text")
         self._places = threads + max_waiting
         self._taken = 0
         self._limit = limit_s
         self._loop_limit = loop_limit_s
+        self._clock = clock
         self._on_loop: Job[Any] | None = None
         self._guard: threading.Thread | None = None
         self._closed = threading.Event()
@@ -54,12 +58,12 @@ class TextPool:
         """
         if quick:
             return work()
+        job = Job(work, trial, self._clock)
         if trial is not None and trial.passed:
-            return self._run_here(param, work, trial)
+            return self._run_here(param, job)
         if self._taken >= self._places:
             raise overloaded(f"{self._taken} requests are being tokenised already.")
         loop = asyncio.get_running_loop()
-        job = Job(work)
         alarm = loop.call_later(self._limit, job.end)
         self._taken += 1
         try:
@@ -68,18 +72,18 @@ class TextPool:
             raise overloaded("The worker is busy tokenising other requests.") from None
         except TimeUp:
             raise _not_ready(param, self._limit) from None
+        except asyncio.CancelledError:
+            job.end()  # nobody waits for it, and it may never end by itself
+            raise
         finally:
             alarm.cancel()
             self._taken -= 1
-            if trial is not None:
-                trial.note(job.seconds)
 
-    def _run_here(self, param: str, work: Callable[[], T], trial: Trial) -> T:
+    def _run_here(self, param: str, job: Job[T]) -> T:
         """Run work on the event loop, where a guard sees to it that it ends."""
         if self._guard is None:
             self._guard = threading.Thread(target=self._watch, name="text guard", daemon=True)
             self._guard.start()
-        job = Job(work)
         self._on_loop = job
         try:
             return job.run()
@@ -87,7 +91,6 @@ class TextPool:
             raise _not_ready(param, self._loop_limit) from None
         finally:
             self._on_loop = None
-            trial.note(job.seconds)
 
     def _watch(self) -> None:
         seen: Job[Any] | None = None
