@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inferloom_worker import demo
+from inferloom_worker.sourcing import demo
 
 
 @pytest.fixture(scope="session")

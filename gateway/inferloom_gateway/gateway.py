@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from inferloom_gateway.connections import Connections
-from inferloom_gateway.dispatch import Dispatcher
-from inferloom_gateway.fleet import Fleet
-from inferloom_gateway.ledger import Ledger
-from inferloom_gateway.membership import Membership
+from inferloom_gateway.calls.dispatch import Dispatcher
+from inferloom_gateway.calls.in_flight import Ledger
+from inferloom_gateway.fleet.connections import Connections
+from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.membership import Membership
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.lateness import LoopMonitor
 

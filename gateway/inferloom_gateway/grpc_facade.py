@@ -8,7 +8,7 @@ import grpc
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
 from inferloom_gateway.gateway import Gateway
-from inferloom_gateway.request_id import new_request_id
+from inferloom_mesh.request_id import new_request_id
 
 SERVICE = "inferloom.v1.InferenceService"
 

@@ -11,9 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
-from inferloom_gateway.app import create_app
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import SERVICE, InferenceFacade
+from inferloom_gateway.http.app import create_app
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address

@@ -9,7 +9,7 @@ from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, overloaded
 from inferloom_registry.lease_table import LeaseTable
 from inferloom_registry.registration import Registration
-from inferloom_registry.store import Store
+from inferloom_registry.stores.protocol import Store
 from inferloom_registry.watch import WatchHub
 
 log = logging.getLogger(__name__)
@@ -109,12 +109,12 @@ class Registry:
                 log.warning("cannot remove %s: %s", registration.worker_id, failure.message)
 
     def stored(self, registration: Registration) -> None:
-        """See :class:`~inferloom_registry.store.Follower`."""
+        """See :class:`~inferloom_registry.stores.protocol.Follower`."""
         self.table.put(registration)
         self.hub.announce()
 
     def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
-        """See :class:`~inferloom_registry.store.Follower`."""
+        """See :class:`~inferloom_registry.stores.protocol.Follower`."""
         log.info(
             "%s gone, epoch %d: %s", registration.worker_id, registration.epoch, pb.LeaseLoss.Name(reason)
         )

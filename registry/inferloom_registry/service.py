@@ -11,10 +11,10 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from inferloom_registry.addresses import AddressPolicy
 from inferloom_registry.lease_table import LeaseTable
-from inferloom_registry.memory import MemoryStore
 from inferloom_registry.registry import Registry
 from inferloom_registry.servicer import RegistryServicer
 from inferloom_registry.settings import RegistrySettings
+from inferloom_registry.stores.memory import MemoryStore
 from inferloom_registry.watch import WatchHub
 
 log = logging.getLogger(__name__)

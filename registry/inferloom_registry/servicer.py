@@ -8,6 +8,7 @@ import grpc
 
 from inferloom.v1 import registry_pb2 as pb
 from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer
+from inferloom_mesh.durations import duration, seconds
 from inferloom_registry.addresses import AddressPolicy
 from inferloom_registry.admission import (
     check_epoch,
@@ -21,7 +22,7 @@ from inferloom_registry.admission import (
 from inferloom_registry.lease import LeaseLostError
 from inferloom_registry.registry import Registry
 from inferloom_registry.settings import RegistrySettings
-from inferloom_registry.wire import duration, registered_worker, seconds
+from inferloom_registry.wire import registered_worker
 
 log = logging.getLogger(__name__)
 

@@ -1,22 +1,10 @@
 """Leases and times in the contract's messages."""
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferloom.v1 import registry_pb2 as pb
+from inferloom_mesh.durations import duration
 from inferloom_registry.lease import Lease
-
-
-def duration(seconds: float) -> Duration:
-    """Seconds as a message."""
-    message = Duration()
-    message.FromNanoseconds(round(seconds * 1e9))
-    return message
-
-
-def seconds(message: Duration) -> float:
-    """A message as seconds. It need not be a valid duration."""
-    return message.seconds + message.nanos / 1e9
 
 
 def registered_worker(lease: Lease, now: float) -> pb.RegisteredWorker:

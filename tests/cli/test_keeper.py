@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inferloom_cli.children import Lifeline
-from inferloom_cli.keeper import GaveUpError, Keeper, ending
-from inferloom_cli.logs import ServiceLog
-from inferloom_cli.readiness import Report
+from inferloom_cli.runmesh.children import Lifeline
+from inferloom_cli.runmesh.keeper import GaveUpError, Keeper, ending
+from inferloom_cli.runmesh.logs import ServiceLog
+from inferloom_cli.runmesh.readiness import Report
 
 PRELUDE = (
     "import os, signal, sys, time\n"
-    "from inferloom_cli.readiness import announce\n"
+    "from inferloom_cli.runmesh.readiness import announce\n"
     "def ready(**report): announce({'address': 'a:1', **report}, None)\n"
 )
 SERVE = "ready(); signal.pause()"

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from inferloom_cli.logs import ServiceLog
+from inferloom_cli.runmesh.logs import ServiceLog
 
 
 def test_every_line_goes_to_the_file(tmp_path: Path):

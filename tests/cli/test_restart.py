@@ -2,7 +2,7 @@
 
 import pytest
 
-from inferloom_cli.restart import MOST_FAILED_STARTS, WINDOW_S, RestartPolicy
+from inferloom_cli.runmesh.restart import MOST_FAILED_STARTS, WINDOW_S, RestartPolicy
 
 
 def fail_to_start(policy: RestartPolicy, at: float) -> float | None:

@@ -5,9 +5,9 @@ import orjson
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from inferloom_gateway.attempt import judge
-from inferloom_gateway.errors import render, response
-from inferloom_gateway.translate import fields
+from inferloom_gateway.calls.attempt import judge
+from inferloom_gateway.http.errors import render, response
+from inferloom_gateway.http.translate import fields
 from inferloom_mesh.errors import TABLE, InferloomError, Reason, invalid
 from inferloom_mesh.status import to_status
 

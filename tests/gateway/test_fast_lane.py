@@ -6,9 +6,9 @@ import pytest
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from inferloom_gateway.disconnect import ClientDisconnectedError
-from inferloom_gateway.errors import CLIENT_CLOSED_REQUEST
-from inferloom_gateway.fast_lane import FastLane
+from inferloom_gateway.http.disconnect import ClientDisconnectedError
+from inferloom_gateway.http.errors import CLIENT_CLOSED_REQUEST
+from inferloom_gateway.http.fast_lane import FastLane
 from inferloom_mesh.errors import invalid
 
 

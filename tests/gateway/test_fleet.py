@@ -1,7 +1,7 @@
 """The fold of the registry's changes into the set of workers."""
 
 from inferloom.v1 import registry_pb2 as rpb
-from inferloom_gateway.fleet import Fleet, Member
+from inferloom_gateway.fleet.members import Fleet, Member
 from tests.gateway.samples import CHAT, EMBED, change, entry, snapshot
 
 

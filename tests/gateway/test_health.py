@@ -1,7 +1,7 @@
 """What calls say about a worker, and how often requests are tried again."""
 
-from inferloom_gateway.budget import RetryBudget
-from inferloom_gateway.health import Health
+from inferloom_gateway.calls.retry_budget import RetryBudget
+from inferloom_gateway.fleet.worker_health import Health
 
 
 def test_five_failures_in_a_row_are_too_many() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
-from inferloom_gateway.fleet import Fleet, Member
-from inferloom_gateway.router import BOUND, candidates, choose, prompt_key
+from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.fleet.router import BOUND, candidates, choose, prompt_key
 from tests.gateway.samples import EMBED, entry, snapshot
 
 

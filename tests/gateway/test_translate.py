@@ -7,12 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.parameters import ignored_header, judge
-from inferloom_gateway.schema.chat import ChatCompletionRequest
-from inferloom_gateway.schema.completions import CompletionRequest
-from inferloom_gateway.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
-from inferloom_gateway.translate import chat, completions, embeddings
-from inferloom_gateway.translate.outcome import Outcome
+from inferloom_gateway.http.parameters import ignored_header, judge
+from inferloom_gateway.http.schema.chat import ChatCompletionRequest
+from inferloom_gateway.http.schema.completions import CompletionRequest
+from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
+from inferloom_gateway.http.translate import chat, completions, embeddings
+from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_mesh.errors import InferloomError, Reason
 
 USER = {"role": "user", "content": "Hi"}

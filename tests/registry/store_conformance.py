@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_registry.registration import Registration
-from inferloom_registry.store import Store
+from inferloom_registry.stores.protocol import Store
 from tests.registry.samples import registration, worker
 
 OpenStore = Callable[["Recorder"], Awaitable[Store]]

@@ -1,7 +1,7 @@
 import pytest
 
-from inferloom_registry.memory import MemoryStore, Shelf
-from inferloom_registry.store import Store
+from inferloom_registry.stores.memory import MemoryStore, Shelf
+from inferloom_registry.stores.protocol import Store
 from tests.registry.store_conformance import OpenStore, Recorder, StoreConformance
 
 

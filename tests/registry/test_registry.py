@@ -6,9 +6,9 @@ from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_registry.lease import LeaseLostError
 from inferloom_registry.lease_table import LeaseTable
-from inferloom_registry.memory import MemoryStore, Shelf
 from inferloom_registry.registration import Registration
 from inferloom_registry.registry import Registry
+from inferloom_registry.stores.memory import MemoryStore, Shelf
 from inferloom_registry.watch import WatchHub
 from tests.registry.clock import FakeClock
 from tests.registry.samples import TTL, worker

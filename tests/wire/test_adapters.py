@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
-from inferloom_worker.sources import SourceError
+from inferloom_worker.sourcing.sources import SourceError
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from tests.wire.adapted_mesh import AdaptedMesh, adapted_mesh, make_base
 from tests.wire.running_worker import PATIENCE, limited, refused, running_worker, text_request

@@ -16,7 +16,7 @@ from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
 from inferloom_registry.service import serve as serve_registry
 from inferloom_registry.settings import RegistrySettings
-from inferloom_worker.sources import SourceError
+from inferloom_worker.sourcing.sources import SourceError
 from tests.wire.running_worker import (
     PATIENCE,
     RunningWorker,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inferloom_worker.demo import cache_folder
+from inferloom_worker.sourcing.demo import cache_folder
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from inferloom_worker.text.folder_tokenizer import load_folder_tokenizer
 from inferloom_worker.text.gguf_tokenizer import load_gguf_tokenizer

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from inferloom_worker.engine.batch import Span, StepBatch
-from inferloom_worker.engine.loading import kv_blocks, load_model
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.engines.torch.torch_loading import kv_blocks, load_model
 from inferloom_worker.lora.weights import read_lora
 from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.stepping.batch import Span, StepBatch
 from tests.worker.adapters import adapted_reference, make_adapter
 from tests.worker.engines import generate, generate_all, request
 from tests.worker.models import greedy, make_model, reference

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.calls import RunningCalls
+from inferloom_worker.hosting.running_calls import RunningCalls
 
 
 async def test_finishing_waits_for_what_runs() -> None:

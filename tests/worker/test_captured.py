@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from inferloom_worker.engine.batch import Span, StepBatch
-from inferloom_worker.engine.loading import load_model
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.engines.torch.torch_loading import load_model
 from inferloom_worker.models.captured import CapturedModel, block_sizes, row_sizes
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.protocol import EmbeddingModel
+from inferloom_worker.stepping.batch import Span, StepBatch
 from tests.worker.engines import generate_all, request
 from tests.worker.models import make_model
 

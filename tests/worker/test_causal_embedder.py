@@ -16,9 +16,9 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.loading import load_model
-from inferloom_worker.options import LoadOptions
-from inferloom_worker.served import Generator
+from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.model_loading import load_model
+from inferloom_worker.hosting.served import Generator
 from tests.worker.embedding_models import HIDDEN, decoder, general_decoder
 from tests.worker.engines import generate, request
 from tests.worker.test_embedding_models import WORDS, cosines

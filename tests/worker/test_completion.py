@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.completion import Completion
 from inferloom_worker.engine.protocol import (
     EndReason,
     Event,
@@ -16,6 +15,7 @@ from inferloom_worker.engine.protocol import (
     TokenLogprobs,
     TokensEvent,
 )
+from inferloom_worker.output.completion import Completion
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import Stopping
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from inferloom_worker import demo
-from inferloom_worker.demo import DemoModel, FetchError
+from inferloom_worker.sourcing import demo
+from inferloom_worker.sourcing.demo import DemoModel, FetchError
 
 FILES = {
     "pkg/__init__.py": b"raise SystemExit",

@@ -1,6 +1,6 @@
 """Guesses from a sequence's own past."""
 
-from inferloom_worker.engine.drafting import NEXT_TRUST, Drafter
+from inferloom_worker.stepping.drafting import NEXT_TRUST, Drafter
 
 
 def reading(tokens: list[int], prompt: int | None = None) -> Drafter:

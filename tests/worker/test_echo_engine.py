@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engine.echo import EchoEngine
-from inferloom_worker.engine.echo_options import EchoOptions
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import EndReason, Event, Generation, ProgressEvent, TokensEvent
+from inferloom_worker.engines.echo import EchoEngine
+from inferloom_worker.sourcing.echo_options import EchoOptions
 from tests.worker.engines import generate, request
 
 
@@ -128,7 +128,7 @@ async def test_a_deadline_keeps_what_there_is() -> None:
 
 async def test_a_waiting_request_shows_that_it_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """It beats while there is no slot."""
-    monkeypatch.setattr("inferloom_worker.engine.echo.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("inferloom_worker.engines.echo.HEARTBEAT_S", 0.01)
     engine = echo("echo:delay_ms=60000", running=1)
     engine.submit(request([1], 9))
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from inferloom_worker.embed import loading
+from inferloom_worker.embed import encoder_loading as loading
+from inferloom_worker.embed.encoder_loading import KernelModel, load_encoder
 from inferloom_worker.embed.files import UnknownFormError
 from inferloom_worker.embed.folder import read_folder
-from inferloom_worker.embed.loading import KernelModel, load_encoder
 from inferloom_worker.embed.model import SentenceModel
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.embed.vectors import finish

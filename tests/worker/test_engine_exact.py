@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoConfig, Gemma3Config, Gemma3ForConditionalGeneration, SiglipVisionConfig
 
-from inferloom_worker.engine.loading import kv_blocks, load_model
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.engines.torch.torch_loading import kv_blocks, load_model
 from inferloom_worker.models.config_transformers import from_transformers
 from tests.worker.engines import collect, collect_all, generate, generate_all, logprobs, request
 from tests.worker.models import ARCHITECTURES, GENERAL_ONLY, VOCABULARY, greedy, make_model, reference

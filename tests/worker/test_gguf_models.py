@@ -7,10 +7,10 @@ import torch
 from gguf import GGUFWriter
 from transformers import AutoConfig
 
-from inferloom_worker.engine.batch import Span, StepBatch
-from inferloom_worker.engine.loading import load_model
+from inferloom_worker.engines.torch.torch_loading import load_model
 from inferloom_worker.models.config_gguf import MODEL_TYPES, from_gguf
 from inferloom_worker.models.protocol import UnsupportedModelError
+from inferloom_worker.stepping.batch import Span, StepBatch
 from inferloom_worker.weights.checkpoint import gguf_name
 from inferloom_worker.weights.gguf import read_gguf
 from tests.worker.gguf_files import write_gguf

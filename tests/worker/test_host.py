@@ -8,12 +8,12 @@ import pytest
 
 from inferloom.v1 import inference_pb2, registry_pb2
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.host import HostState, ModelHost
-from inferloom_worker.loading import load_model
-from inferloom_worker.options import LoadOptions
-from inferloom_worker.registration import Registration
-from inferloom_worker.served import AdaptedGenerator, Generator, ServedModel
-from inferloom_worker.sources import SourceError
+from inferloom_worker.hosting.host import HostState, ModelHost
+from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.model_loading import load_model
+from inferloom_worker.hosting.served import AdaptedGenerator, Generator, ServedModel
+from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.sourcing.sources import SourceError
 
 
 class Loader:

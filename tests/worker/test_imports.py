@@ -10,8 +10,8 @@ from inferloom_worker.kernels.library import library
 
 SCRIPT = """
 import sys
-from inferloom_worker.demo import fetch
-from inferloom_worker.engine.loading import load_engine
+from inferloom_worker.sourcing.demo import fetch
+from inferloom_worker.engines.torch.torch_loading import load_engine
 from inferloom_worker.engine.options import EngineOptions
 load_engine(fetch("smollm2-135m-instruct"), EngineOptions()).close()
 print(*(name for name in ("transformers.activations", "torch._dynamo", "sympy") if name in sys.modules))
@@ -29,8 +29,8 @@ def test_the_demo_encoder_needs_no_large_library(minilm_folder: Path) -> None:
     """A worker that serves it imports neither transformers nor what stands on it, and no torch."""
     script = """
 import sys
-from inferloom_worker.loading import load_model
-from inferloom_worker.options import LoadOptions
+from inferloom_worker.hosting.model_loading import load_model
+from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.embed.options import EmbedOptions
 
 load_model("m", sys.argv[1], LoadOptions(embed=EmbedOptions(device="cpu")))

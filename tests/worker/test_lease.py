@@ -19,7 +19,7 @@ from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from inferloom_registry.service import TICK
-from inferloom_worker.lease import FencedError, LeaseKeeper, RegistrationRefusedError
+from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
 from tests.registry.clock import FakeClock
 from tests.registry.running import ANY_PORT, running_registry
 from tests.registry.samples import worker
@@ -200,7 +200,7 @@ async def test_a_registry_that_is_down_is_waited_for(caplog: pytest.LogCaptureFi
         return worker()
 
     keeper = LeaseKeeper(registry, describe, pb.Load, answer_timeout=0.05)
-    with caplog.at_level(logging.INFO, "inferloom_worker.lease"):
+    with caplog.at_level(logging.INFO, "inferloom_worker.joining.lease"):
         task = asyncio.create_task(keeper.run())
         async with asyncio.timeout(5):
             await third.wait()

@@ -10,15 +10,15 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from inferloom_worker.engine.batch import Span, StepBatch
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.kernels.library import library
 from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.models.config_gguf import from_gguf
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel
+from inferloom_worker.stepping.batch import Span, StepBatch
+from inferloom_worker.stepping.sampler import TorchChooser
 from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import GgufTensor, read_gguf

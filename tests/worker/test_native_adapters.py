@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from inferloom_worker.engine.batch import Span, StepBatch
 from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.lora.weights import LoraWeights, read_lora
 from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.stepping.batch import Span, StepBatch
 from inferloom_worker.weights.groups import quantize_int4, quantize_int8
 from tests.worker.adapters import make_adapter
 from tests.worker.test_native import both, needs_kernels, tokens

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import BertConfig, BertModel
 
 from inferloom_worker.embed.bert import BertShape
-from inferloom_worker.embed.loading import KernelModel
+from inferloom_worker.embed.encoder_loading import KernelModel
 from inferloom_worker.embed.model import SentenceModel
 from inferloom_worker.embed.native import NativeEncoder
 from inferloom_worker.embed.options import EmbedOptions

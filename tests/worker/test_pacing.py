@@ -2,7 +2,7 @@
 
 import pytest
 
-from inferloom_worker.engine.pacing import LEAST_ROWS, Pacing
+from inferloom_worker.stepping.pacing import LEAST_ROWS, Pacing
 
 
 def fitted(base: float, slope: float, rows: tuple[int, ...] = (1, 4, 16, 64, 300)) -> Pacing:

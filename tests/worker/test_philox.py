@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inferloom_worker.engine.philox import philox4x32, uniforms
+from inferloom_worker.stepping.philox import philox4x32, uniforms
 
 # Known answers published with the generator: counter, key, result.
 KNOWN = [

@@ -14,8 +14,8 @@ from transformers import (
 )
 
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.engine.sampler import Row, TorchChooser, sample
-from inferloom_worker.engine.sequence import Sequence
+from inferloom_worker.stepping.sampler import Row, TorchChooser, sample
+from inferloom_worker.stepping.sequence import Sequence
 from tests.worker.engines import request
 
 VOCABULARY = 1000

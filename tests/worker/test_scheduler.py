@@ -3,12 +3,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferloom_worker.engine.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.engine.options import SpeculationSetting
-from inferloom_worker.engine.pacing import Pacing
-from inferloom_worker.engine.scheduler import Scheduler, Work
-from inferloom_worker.engine.sequence import Sequence
-from inferloom_worker.engine.speculation import Speculation
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
+from inferloom_worker.stepping.pacing import Pacing
+from inferloom_worker.stepping.scheduler import Scheduler, Work
+from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.speculation import Speculation
 from tests.worker.engines import request
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from inferloom_worker import demo
-from inferloom_worker import weights_hash as hashing
-from inferloom_worker.card import architecture, generates, quantization
-from inferloom_worker.sources import ModelSource, SourceError, SourceKind, parse_model_flag, resolve
-from inferloom_worker.weights_hash import weights_hash
+from inferloom_worker.hosting import weights_hash as hashing
+from inferloom_worker.hosting.card import architecture, generates, quantization
+from inferloom_worker.hosting.weights_hash import weights_hash
+from inferloom_worker.sourcing import demo
+from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, parse_model_flag, resolve
 
 
 @pytest.mark.parametrize(

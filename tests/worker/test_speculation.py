@@ -1,9 +1,9 @@
 """How much is drafted: by chance, cost, and what a sequence may still say."""
 
 from inferloom_worker.engine.options import SpeculationSetting
-from inferloom_worker.engine.pacing import Pacing
-from inferloom_worker.engine.sequence import Sequence
-from inferloom_worker.engine.speculation import MOST_DRAFT_TOKENS, Speculation
+from inferloom_worker.stepping.pacing import Pacing
+from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.speculation import MOST_DRAFT_TOKENS, Speculation
 from tests.worker.engines import request
 
 TEXT = list(range(100))

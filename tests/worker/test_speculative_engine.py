@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from inferloom_worker.engine.loading import kv_blocks, load_model
 from inferloom_worker.engine.options import EngineOptions, SpeculationSetting
 from inferloom_worker.engine.protocol import GenerationRequest, Sampling, TokensEvent
-from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.engines.torch.torch_loading import kv_blocks, load_model
 from tests.worker.adapters import make_adapter
 from tests.worker.engines import Generated, collect, collect_all, request
 from tests.worker.models import VOCABULARY, make_model

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inferloom_worker.output.detokenizer import ByteStream, WindowStream, text_stream
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
-from inferloom_worker.text.stream import ByteStream, WindowStream, text_stream
 from inferloom_worker.text.tokenizer import Tokenizer
 from tests.worker.texts import TEXTS
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from inferloom_worker.threads import in_background
+from inferloom_worker.sourcing.threads import in_background
 
 
 async def test_a_result_and_an_error_come_back() -> None:

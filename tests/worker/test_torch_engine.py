@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engine.batch import StepBatch
-from inferloom_worker.engine.blocks import BLOCK_TOKENS
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import EndReason, Phase, ProgressEvent, TokensEvent
-from inferloom_worker.engine.sampler import TorchChooser
-from inferloom_worker.engine.scheduler import Scheduler
-from inferloom_worker.engine.torch_engine import TorchEngine
+from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.stepping.batch import StepBatch
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS
+from inferloom_worker.stepping.sampler import TorchChooser
+from inferloom_worker.stepping.scheduler import Scheduler
 from tests.worker.engines import generate, request
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
-from inferloom_worker.addresses import advertised, listen
+from inferloom_worker.joining.addresses import advertised, listen
 from inferloom_worker.settings import WorkerSettings, default_worker_id
 
 

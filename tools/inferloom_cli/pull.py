@@ -27,7 +27,7 @@ def fetch(spec: str, cache_dir: Path | None = None) -> str:
         RefusedError: It cannot be fetched.
     """
     with needs("worker"):
-        from inferloom_worker.sources import SourceError, resolve
+        from inferloom_worker.sourcing.sources import SourceError, resolve
     try:
         source = resolve(spec, cache_dir, on_progress=lambda text: print(text, file=sys.stderr, flush=True))
     except SourceError as failure:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from inferloom_cli.keeper import GaveUpError
-from inferloom_cli.readiness import Report, announce
 from inferloom_cli.refusal import RefusedError, needs
+from inferloom_cli.runmesh.keeper import GaveUpError
+from inferloom_cli.runmesh.readiness import Report, announce
 from inferloom_cli.settings import load
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.net import Address
@@ -32,10 +32,10 @@ def registry(ready_file: Path | None, **flags: object) -> None:
 def worker(ready_file: Path | None, **flags: object) -> None:
     """Run a worker until it is told to stop."""
     with needs("worker"):
-        from inferloom_worker.lease import FencedError, RegistrationRefusedError
+        from inferloom_worker.joining.lease import FencedError, RegistrationRefusedError
         from inferloom_worker.service import serve
         from inferloom_worker.settings import WorkerSettings
-        from inferloom_worker.sources import SourceError
+        from inferloom_worker.sourcing.sources import SourceError
     settings = load(WorkerSettings, **flags)
 
     with needs("worker"):  # an engine's libraries are imported when its first model is loaded
@@ -52,7 +52,7 @@ def worker(ready_file: Path | None, **flags: object) -> None:
 def gateway(ready_file: Path | None, **flags: object) -> None:
     """Run the gateway, in one process or several, until it is told to stop."""
     with needs("gateway"):
-        from inferloom_cli.siblings import keep
+        from inferloom_cli.runmesh.siblings import keep
         from inferloom_gateway.service import serve
         from inferloom_gateway.settings import GatewaySettings
     settings = load(GatewaySettings, **flags)

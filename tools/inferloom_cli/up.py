@@ -10,17 +10,17 @@ from datetime import datetime
 from pathlib import Path
 
 from inferloom_cli.display import Display
-from inferloom_cli.keeper import GaveUpError
-from inferloom_cli.logs import new_run_folder
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.plan import Plan, threads_of_each
 from inferloom_cli.ports import require_free
 from inferloom_cli.pull import fetch
-from inferloom_cli.readiness import write_atomically
 from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs
+from inferloom_cli.runmesh.keeper import GaveUpError
+from inferloom_cli.runmesh.logs import new_run_folder
+from inferloom_cli.runmesh.readiness import write_atomically
+from inferloom_cli.runmesh.supervisor import Supervisor
 from inferloom_cli.settings import load
 from inferloom_cli.signals import StopSignals
-from inferloom_cli.supervisor import Supervisor
 from inferloom_mesh.net import Address
 
 _FIRST_WORKER_PORT = 7100

@@ -12,14 +12,14 @@ from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
 from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
-from inferloom_worker import control, servicer
-from inferloom_worker.addresses import advertised, listen
-from inferloom_worker.control import ControlServicer
-from inferloom_worker.host import HostState, ModelHost
-from inferloom_worker.lease import FencedError, LeaseKeeper, RegistrationRefusedError
-from inferloom_worker.loading import load_adapter, load_model
-from inferloom_worker.registration import Registration
-from inferloom_worker.servicer import InferenceServicer
+from inferloom_worker.hosting.host import HostState, ModelHost
+from inferloom_worker.hosting.model_loading import load_adapter, load_model
+from inferloom_worker.joining.addresses import advertised, listen
+from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
+from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.rpc import control, servicer
+from inferloom_worker.rpc.control import ControlServicer
+from inferloom_worker.rpc.servicer import InferenceServicer
 from inferloom_worker.settings import DEFAULT_ADDRESS, WorkerSettings, default_worker_id
 from inferloom_worker.text.pool import TextPool
 

@@ -10,11 +10,11 @@ from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
 from inferloom_mesh.settings import ServiceSettings
-from inferloom_worker.demo import MODELS
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
-from inferloom_worker.options import LoadOptions
-from inferloom_worker.sources import parse_adapter_flag, parse_model_flag
+from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.sourcing.demo import MODELS
+from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_model_flag
 
 DEFAULT_ADDRESS = Address("127.0.0.1", 7100)
 """Where the first worker of a machine listens; the next ones take the ports after it."""

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from inferloom_worker import demo
+from inferloom_worker.sourcing import demo
 
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"

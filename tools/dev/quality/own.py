@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from inferloom_worker.engine.batch import Span, StepBatch
-from inferloom_worker.engine.blocks import BLOCK_TOKENS, blocks_for
-from inferloom_worker.engine.loading import load_causal
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engines.torch.torch_loading import load_causal
 from inferloom_worker.models.protocol import CausalModel
+from inferloom_worker.stepping.batch import Span, StepBatch
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS, blocks_for
 from quality.distance import Logs, coarse, log_softmax
 from quality.windows import FIRST, SCORED, WINDOW
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from inferloom_worker.embed.files import UnknownFormError, settle, whole
-from inferloom_worker.json_files import read_object
+from inferloom_worker.sourcing.json_files import read_object
 
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),

@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
 from inferloom_worker.embed.files import UnknownFormError, settle
-from inferloom_worker.json_files import read_object
+from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.text.tokenizer import Tokenizer
 
 _FILE = "tokenizer_config.json"

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class EncoderModel(Protocol):
-    """What computes vectors; see :func:`~inferloom_worker.embed.loading.load_encoder`."""
+    """What computes vectors; see :func:`~inferloom_worker.embed.encoder_loading.load_encoder`."""
 
     info: EmbedderInfo
     reader: Reader

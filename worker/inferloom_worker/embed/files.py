@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from inferloom_worker.json_files import read_object
+from inferloom_worker.sourcing.json_files import read_object
 
 
 class UnknownFormError(ValueError):

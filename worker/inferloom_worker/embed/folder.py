@@ -12,7 +12,7 @@ from inferloom_worker.embed.bert import BertShape, read_shape
 from inferloom_worker.embed.bert_tokenizer import load_bert_tokenizer
 from inferloom_worker.embed.files import UnknownFormError, is_matryoshka, settle, whole
 from inferloom_worker.embed.modules import Modules, read_modules
-from inferloom_worker.json_files import read_object
+from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.text.tokenizer import Tokenizer
 
 _SENTENCE, _VECTORS = "sentence_bert_config.json", "config_sentence_transformers.json"

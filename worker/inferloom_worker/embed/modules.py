@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inferloom_worker.embed.files import UnknownFormError, settle
-from inferloom_worker.json_files import read_object
+from inferloom_worker.sourcing.json_files import read_object
 
 POOLING = ("mean", "cls", "lasttoken")
 """The ways from a text's hidden states to its vector, in the order of ``EncoderShape`` in encoder.h."""

@@ -1,7 +1,7 @@
 """Vectors as the contract's response."""
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.completion import duration
+from inferloom_mesh.durations import duration
 from inferloom_worker.embed.protocol import Embedded
 from inferloom_worker.embed.vectors import finish, pack
 from inferloom_worker.validate.embed import EmbeddingRequest

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inferloom_worker.engine.batch import StepTensors
 from inferloom_worker.lora.placement import Change, P, Part
+from inferloom_worker.stepping.batch import StepTensors
 
 adapter_ids = count(1)
 """Numbers for adapters, never given twice: state that one computed is never taken for another's."""

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inferloom_worker.engine.batch import Span, StepTensors
 from inferloom_worker.models.cache import PagedCache
+from inferloom_worker.stepping.batch import Span, StepTensors
 
 
 def paged_attention(

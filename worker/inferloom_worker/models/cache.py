@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from inferloom_worker.engine.blocks import BLOCK_TOKENS
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 
 LayerShape = tuple[int, int]
 """One layer's key-value heads and their width."""

@@ -13,13 +13,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from inferloom_worker.engine.batch import StepBatch
-from inferloom_worker.engine.blocks import blocks_for
 from inferloom_worker.engine.protocol import Adapter
-from inferloom_worker.engine.sampler import Chooser
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.static_step import StaticStep
+from inferloom_worker.stepping.batch import StepBatch
+from inferloom_worker.stepping.blocks import blocks_for
+from inferloom_worker.stepping.sampler import Chooser
 
 LEAST_BLOCKS = 8
 """Blocks of context in the smallest graphs; each next size has twice as many."""

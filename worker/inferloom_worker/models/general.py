@@ -15,14 +15,14 @@ from torch import Tensor
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from inferloom_worker.engine.batch import StepBatch
-from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.lora.placement import Target, place
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.adapter import TorchAdapter, adapt
 from inferloom_worker.models.attention import paged_attention
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
 from inferloom_worker.models.protocol import UnsupportedModelError
+from inferloom_worker.stepping.batch import StepBatch
+from inferloom_worker.stepping.sampler import TorchChooser
 
 ATTENTION = "inferloom_paged"
 """Name under which transformers finds the attention; it makes no mask for names that it does not know."""

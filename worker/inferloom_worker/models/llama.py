@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inferloom_worker.engine.batch import StepTensors
-from inferloom_worker.engine.sampler import TorchChooser
 from inferloom_worker.lora.placement import DecoderPlace, decoder_targets, place
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.adapter import TorchAdapter, adapt
@@ -21,6 +19,8 @@ from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_toke
 from inferloom_worker.models.config import Activation, DecoderConfig
 from inferloom_worker.models.layer import Layer, WeightReader, read_layer
 from inferloom_worker.models.rope import Rope
+from inferloom_worker.stepping.batch import StepTensors
+from inferloom_worker.stepping.sampler import TorchChooser
 from inferloom_worker.weights.checkpoint import Checkpoint
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {

@@ -8,9 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inferloom_worker.engine.batch import StepBatch
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.engine.sampler import Chooser
 from inferloom_worker.kernels.library import FILTER, LayerShape, Rope, Shape, Step, address, int32, library
 from inferloom_worker.kernels.matrix import TILE, padded, put_matrix
 from inferloom_worker.lora.placement import decoder_targets, place
@@ -18,6 +16,8 @@ from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.models.native_adapter import NativeAdapter
 from inferloom_worker.models.native_weights import MATRICES, VECTORS, layer_matrices, layer_vectors, norm
+from inferloom_worker.stepping.batch import StepBatch
+from inferloom_worker.stepping.sampler import Chooser
 from inferloom_worker.weights.groups import GROUP
 from inferloom_worker.weights.matrix import Matrix
 from inferloom_worker.weights.sources import KernelSource
@@ -149,14 +149,14 @@ class NativeModel:
         return output
 
     def argmax(self, logits: Tensor) -> list[int]:
-        """See :class:`~inferloom_worker.engine.sampler.Chooser`."""
+        """See :class:`~inferloom_worker.stepping.sampler.Chooser`."""
         places = np.empty(len(logits), np.int32)
         self._library.il_argmax(self._decoder, *_rows_of(logits), address(places))
         found: list[int] = places.tolist()
         return found
 
     def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
-        """See :class:`~inferloom_worker.engine.sampler.Chooser`."""
+        """See :class:`~inferloom_worker.stepping.sampler.Chooser`."""
         filters = np.empty(len(settings), FILTER)
         for name in ("temperature", "top_p", "min_p", "top_k"):
             filters[name] = [getattr(s, name) for s in settings]

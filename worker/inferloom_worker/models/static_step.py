@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inferloom_worker.engine.batch import Span, StepBatch
-from inferloom_worker.engine.blocks import BLOCK_TOKENS
 from inferloom_worker.engine.protocol import Adapter
+from inferloom_worker.stepping.batch import Span, StepBatch
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 
 
 class StaticStep:
-    """A :class:`~inferloom_worker.engine.batch.StepTensors` of ``rows`` decoding rows with ``blocks`` blocks
-    of context each. It is filled with steps that have no more of either.
+    """A :class:`~inferloom_worker.stepping.batch.StepTensors` of ``rows`` decoding rows with ``blocks``
+    blocks of context each. It is filled with steps that have no more of either.
 
     All of it is one tensor on the device, so that a step takes one copy. Rows that a step does not fill are
     padding: they compute a first token whose state goes to the block ``scratch``, which nobody reads.

@@ -5,7 +5,7 @@ from typing import Any
 
 import tokenizers
 
-from inferloom_worker.json_files import read_object
+from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.text.tokenizer import Tokenizer
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")

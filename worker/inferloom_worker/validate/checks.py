@@ -1,12 +1,10 @@
 """Checks of single fields. ``param`` is the field's path in the request, such as ``sampling.top_p``."""
 
-import re
 import uuid
 from collections.abc import Sequence
 
 from inferloom_mesh.errors import InferloomError, invalid
-
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+from inferloom_mesh.request_id import is_request_id
 
 
 def between(param: str, value: float, least: float, most: float) -> None:
@@ -46,6 +44,6 @@ def request_id(given: str) -> str:
     """The request's name, made where none was given."""
     if not given:
         return f"req-{uuid.uuid4().hex}"
-    if not _REQUEST_ID.fullmatch(given):
+    if not is_request_id(given):
         raise invalid("request_id", "request_id must be 1 to 128 visible ASCII characters.")
     return given

@@ -1,0 +1,1 @@
+"""Who is there: the workers, their health, and which of them takes a request."""

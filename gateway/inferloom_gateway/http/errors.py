@@ -1,0 +1,93 @@
+"""Errors as OpenAI error objects."""
+
+import math
+from collections.abc import Mapping
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+
+from inferloom_gateway.http.disconnect import ClientDisconnectedError
+from inferloom_mesh.errors import InferloomError, Reason, server_error
+
+_HTTP = {
+    404: Reason.NOT_FOUND,
+    405: Reason.METHOD_NOT_ALLOWED,
+    413: Reason.REQUEST_TOO_LARGE,
+    415: Reason.UNSUPPORTED_MEDIA_TYPE,
+}
+
+CLIENT_CLOSED_REQUEST = 499
+"""Status of a response that nobody waits for any more; it only shows in logs."""
+
+
+def render(error: InferloomError) -> bytes:
+    """The JSON body that tells an OpenAI client about an error."""
+    row = error.row
+    return orjson.dumps(
+        {"error": {"message": error.message, "type": row.type, "param": error.param, "code": row.code}}
+    )
+
+
+def response(error: InferloomError, headers: Mapping[str, str] | None = None) -> Response:
+    """The response to a request that failed before its first byte."""
+    headers = dict(headers or {})
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    return Response(render(error), error.row.http, headers, media_type="application/json")
+
+
+def nobody_waits() -> Response:
+    """The response to a request whose client has left."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def from_validation(failure: ValidationError | RequestValidationError) -> InferloomError:
+    """The error for the first thing that is wrong with a body."""
+    first = failure.errors()[0]
+    param = _path(first["loc"])
+    return InferloomError(Reason.INVALID_ARGUMENT, _sentence(first, param), param=param or None)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of ``app`` leave as an OpenAI error object."""
+
+    @app.exception_handler(InferloomError)
+    async def _ours(request: Request, failure: InferloomError) -> Response:
+        return response(failure)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, failure: RequestValidationError) -> Response:
+        return response(from_validation(failure))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, failure: HTTPException) -> Response:
+        reason = _HTTP.get(failure.status_code, Reason.INVALID_ARGUMENT)
+        message = f"{failure.detail}: {request.method} {request.url.path}"
+        return response(InferloomError(reason, message), failure.headers)
+
+    @app.exception_handler(ClientDisconnectedError)
+    async def _gone(request: Request, failure: ClientDisconnectedError) -> Response:
+        return nobody_waits()
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, failure: Exception) -> Response:
+        return response(server_error())  # the server logs the failure itself
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    path = ""
+    for step in loc:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    return path
+
+
+def _sentence(error: ErrorDetails, param: str) -> str:
+    if error["type"] == "missing":
+        return f"Missing required parameter: '{param}'."
+    if not param:
+        return f"{error['msg']}."
+    return f"Invalid '{param}': {error['msg'][:1].lower()}{error['msg'][1:]}."

@@ -1,0 +1,31 @@
+"""POST /v1/chat/completions."""
+
+import time
+
+from fastapi import APIRouter, Request, Response
+
+from inferloom_gateway.http.answer import answer
+from inferloom_gateway.http.request_id import request_id_of
+from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of
+from inferloom_gateway.http.schema.chat import ChatCompletionRequest
+from inferloom_gateway.http.translate import chat
+
+router = APIRouter(tags=["chat"])
+
+_HELLO = {
+    "model": "smollm2-135m-instruct",
+    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+}
+
+
+@router.post(
+    "/v1/chat/completions",
+    openapi_extra=documents(ChatCompletionRequest, simple=_HELLO, streamed={**_HELLO, "stream": True}),
+)
+async def create_chat_completion(request: Request) -> Response:
+    """Continue a conversation, as one body or, with ``stream``, as server-sent events."""
+    request_id, created = request_id_of(request.scope), int(time.time())
+    plan, headers = await body_of(
+        request, ChatCompletionRequest, lambda body: chat.plan(body, request_id, created)
+    )
+    return await answer(request, gateway_of(request), plan, headers)

@@ -1,0 +1,25 @@
+"""POST /v1/completions."""
+
+import time
+
+from fastapi import APIRouter, Request, Response
+
+from inferloom_gateway.http.answer import answer
+from inferloom_gateway.http.request_id import request_id_of
+from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of
+from inferloom_gateway.http.schema.completions import CompletionRequest
+from inferloom_gateway.http.translate import completions
+
+router = APIRouter(tags=["completions"])
+
+_ONCE = {"model": "smollm2-135m-instruct", "prompt": "Once upon a time", "max_tokens": 41}
+
+
+@router.post("/v1/completions", openapi_extra=documents(CompletionRequest, simple=_ONCE))
+async def create_completion(request: Request) -> Response:
+    """Continue one or several texts, as one body or, with ``stream``, as server-sent events."""
+    request_id, created = request_id_of(request.scope), int(time.time())
+    plan, headers = await body_of(
+        request, CompletionRequest, lambda body: completions.plan(body, request_id, created)
+    )
+    return await answer(request, gateway_of(request), plan, headers)

@@ -1,0 +1,34 @@
+"""Health and version."""
+
+from fastapi import APIRouter, Request, Response
+
+import inferloom_mesh
+from inferloom_gateway.http.routes.shared import gateway_of, json_response
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live")
+async def live(request: Request) -> Response:
+    """Whether the process runs, which it does if this answers, and how late it runs what is due."""
+    lateness = gateway_of(request).monitor.lateness
+    event_loop = {
+        "ticks": lateness.ticks,
+        "worst_ms": round(lateness.worst_s * 1e3, 1),
+        "buckets": [{"upper_ms": bound, "count": count} for bound, count in lateness.buckets()],
+    }
+    return json_response({"status": "live", "event_loop": event_loop})
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> Response:
+    """Whether requests can be answered: the registry was heard, and a worker holds a model."""
+    if gateway_of(request).ready():
+        return json_response({"status": "ready"})
+    return json_response({"status": "not ready"}, 503, {"retry-after": "1"})
+
+
+@router.get("/version")
+async def version() -> Response:
+    """The software's version."""
+    return json_response({"version": inferloom_mesh.__version__})

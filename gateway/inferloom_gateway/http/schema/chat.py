@@ -1,0 +1,114 @@
+"""The body of POST /v1/chat/completions."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from inferloom_gateway.http.schema.base import Part, Positive
+from inferloom_gateway.http.schema.sampling import CompletionParameters
+
+
+class ContentPart(Part):
+    """One part of a message; which fields it has depends on its type."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+def _parts(value: Any) -> Any:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+Content = Annotated[
+    list[ContentPart], BeforeValidator(_parts, json_schema_input_type=str | list[ContentPart])
+]
+
+
+class CalledFunction(Part):
+    """A function that the assistant called."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Part):
+    """One call that the assistant made."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class Message(Part):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Content | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class Function(Part):
+    """A function that the model may call."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Part):
+    """A tool that the model may call."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class NamedFunction(Part):
+    """The name of a function."""
+
+    name: str
+
+
+class ToolChoice(Part):
+    """Whether, or which function, the model must call; a general rule may stand as a string alone."""
+
+    type: Literal["auto", "none", "required", "function"]
+    function: NamedFunction | None = None
+
+
+def _choice(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+class JsonSchema(Part):
+    """A JSON Schema that the answer must conform to."""
+
+    name: str | None = None
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+
+
+class ResponseFormat(Part):
+    """What the answer must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class ChatCompletionRequest(CompletionParameters):
+    """A conversation to continue."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: Positive | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Annotated[ToolChoice, BeforeValidator(_choice)] | None = None
+    response_format: ResponseFormat | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None

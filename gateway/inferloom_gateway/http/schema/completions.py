@@ -1,0 +1,16 @@
+"""The body of POST /v1/completions."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from inferloom_gateway.http.schema.prompts import CompletionPrompts
+from inferloom_gateway.http.schema.sampling import CompletionParameters
+
+
+class CompletionRequest(CompletionParameters):
+    """Texts, or token sequences, to continue."""
+
+    prompt: CompletionPrompts
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

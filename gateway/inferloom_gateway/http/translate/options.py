@@ -1,0 +1,105 @@
+"""The parameters that chat and text completions share, as the contract's groups."""
+
+from typing import Any
+
+import orjson
+from google.protobuf.struct_pb2 import Struct
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.schema.base import UINT32_MAX
+from inferloom_gateway.http.schema.sampling import CompletionParameters
+from inferloom_mesh.errors import invalid
+
+MAX_DEPTH = 32
+"""Deepest nesting of variables and schemas: each level of a Struct takes three of protobuf's hundred."""
+
+
+def sampling(body: CompletionParameters) -> pb.SamplingOptions:
+    """How tokens are drawn."""
+    return pb.SamplingOptions(
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=0 if body.top_k == -1 else body.top_k,
+        min_p=body.min_p,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        repetition_penalty=body.repetition_penalty,
+        logit_bias=_logit_bias(body.logit_bias) if body.logit_bias else None,
+        seed=None if body.seed is None else body.seed & (2**64 - 1),
+        n=body.n,
+    )
+
+
+def stopping(body: CompletionParameters, max_tokens: int | None) -> pb.StoppingOptions:
+    """When a completion ends."""
+    return pb.StoppingOptions(
+        max_tokens=max_tokens,
+        min_tokens=body.min_tokens,
+        stop=body.stop,
+        stop_token_ids=body.stop_token_ids,
+        ignore_eos=body.ignore_eos,
+        include_stop=body.include_stop_str_in_output,
+    )
+
+
+def include_usage(body: CompletionParameters) -> bool:
+    """Whether a stream ends with a chunk of usage.
+
+    Raises:
+        InferloomError: There are stream options, and no stream.
+    """
+    if body.stream_options is None:
+        return False
+    if not body.stream:
+        raise invalid("stream_options", "stream_options is only allowed when stream is true.")
+    return bool(body.stream_options.include_usage)
+
+
+def struct(param: str, value: dict[str, Any] | None) -> Struct | None:
+    """A JSON object as a Struct.
+
+    Raises:
+        InferloomError: It is nested too deeply.
+    """
+    if not value:
+        return None
+    _check_depth(param, value)
+    result = Struct()
+    result.update(value)
+    return result
+
+
+def json_text(param: str, value: dict[str, Any] | None) -> str:
+    """A JSON object as its text; the empty text for none.
+
+    Raises:
+        InferloomError: It is nested too deeply.
+    """
+    if value is None:
+        return ""
+    _check_depth(param, value)
+    return orjson.dumps(value).decode()
+
+
+def _logit_bias(given: dict[str, float]) -> dict[int, float]:
+    bias: dict[int, float] = {}
+    for key, value in given.items():
+        if not (key.isascii() and key.isdigit() and len(key) <= 10 and int(key) <= UINT32_MAX):
+            raise invalid("logit_bias", f"Invalid 'logit_bias': {key[:40]!r} is not a token id.")
+        bias[int(key)] = value
+    return bias
+
+
+def _check_depth(param: str, value: Any) -> None:
+    """Count the levels of nesting, without recursion."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise invalid(param, f"Invalid '{param}': it is nested more than {MAX_DEPTH} levels deep.")
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]

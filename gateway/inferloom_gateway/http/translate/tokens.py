@@ -1,0 +1,47 @@
+"""POST /tokenize and POST /detokenize."""
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
+from inferloom_gateway.http.translate.conversation import conversation
+from inferloom_mesh.errors import invalid
+
+
+def tokenize_request(body: TokenizeRequest) -> pb.TokenizeRequest:
+    """The contract's request. Raises InferloomError unless there is exactly one input."""
+    if (body.prompt is None) == (body.messages is None):
+        raise invalid("prompt", "Exactly one of 'prompt' and 'messages' is required.")
+    request = pb.TokenizeRequest(model=body.model, add_special_tokens=body.add_special_tokens)
+    if body.messages is None:
+        request.text = body.prompt or ""
+        return request
+    chat = conversation(
+        body.messages,
+        body.tools,
+        add_generation_prompt=body.add_generation_prompt,
+        continue_final_message=body.continue_final_message,
+        chat_template_kwargs=body.chat_template_kwargs,
+    )
+    request.chat.CopyFrom(chat)
+    return request
+
+
+def tokenize_answer(body: TokenizeRequest, response: pb.TokenizeResponse) -> dict[str, object]:
+    """The response body."""
+    return {
+        "count": len(response.token_ids),
+        "max_model_len": response.context_length,
+        "tokens": list(response.token_ids),
+        "token_strs": list(response.tokens) if body.return_token_strs else None,
+    }
+
+
+def detokenize_request(body: DetokenizeRequest) -> pb.DetokenizeRequest:
+    """The contract's request."""
+    return pb.DetokenizeRequest(
+        model=body.model, token_ids=body.tokens, skip_special_tokens=body.skip_special_tokens
+    )
+
+
+def detokenize_answer(response: pb.DetokenizeResponse) -> dict[str, object]:
+    """The response body."""
+    return {"prompt": response.text}

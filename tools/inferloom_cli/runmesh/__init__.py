@@ -1,0 +1,1 @@
+"""Running the services of a mesh as child processes."""

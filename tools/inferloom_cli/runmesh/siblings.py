@@ -1,0 +1,91 @@
+"""One gateway as several processes that share its ports, under one parent that takes no requests itself."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from inferloom_cli.plan import CLI
+from inferloom_cli.runmesh.children import Lifeline
+from inferloom_cli.runmesh.keeper import Keeper
+from inferloom_cli.runmesh.logs import Tail
+from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh.listening import reserve
+from inferloom_mesh.net import Address
+
+log = logging.getLogger(__name__)
+
+_MARGIN_S = 3.0
+"""How much longer than their own drain limit the processes get; ``inferloom up`` allows more."""
+
+
+async def keep(
+    settings: GatewaySettings, stop: asyncio.Event, on_ready: Callable[[Address, Address], None]
+) -> None:
+    """Keep the gateway's processes running until ``stop`` is set, then drain them all.
+
+    Each follows the registry by itself, and the system deals new connections out among them. One that ends
+    unasked is started again; meanwhile the others answer.
+
+    Args:
+        settings: The gateway's settings.
+        stop: Ends it.
+        on_ready: Told where REST and gRPC listen, once every process is ready.
+
+    Raises:
+        OSError: An address cannot be listened on.
+        GaveUpError: A process cannot be kept running; the others have been stopped.
+    """
+    with (
+        closing(reserve(settings.gateway_listen)) as rest,
+        closing(reserve(settings.gateway_grpc_listen)) as grpc,
+    ):
+        at = (
+            Address(settings.gateway_listen.host, rest.getsockname()[1]),
+            Address(settings.gateway_grpc_listen.host, grpc.getsockname()[1]),
+        )
+        keepers = [
+            Keeper(f"gateway-{n}", lambda _: _command(settings, *at), Tail(), _pass_on, log.warning, _nothing)
+            for n in range(1, settings.gateway_processes + 1)
+        ]
+        lifeline = Lifeline()
+        running: list[asyncio.Task[object]] = [keeper.start(lifeline) for keeper in keepers]
+        stopped: asyncio.Task[object] = asyncio.create_task(stop.wait())
+        ready: asyncio.Task[object] = asyncio.create_task(_all_ready(keepers))
+        try:
+            await _first_of(stopped, ready, failing=running)
+            if ready.done():
+                on_ready(*at)
+                await _first_of(stopped, failing=running)
+        finally:
+            stopped.cancel()
+            ready.cancel()
+            await asyncio.gather(*(keeper.stop(settings.drain_limit_s + _MARGIN_S) for keeper in keepers))
+            lifeline.close()
+
+
+def _command(settings: GatewaySettings, rest: Address, grpc: Address) -> Sequence[str]:
+    """One process; what is not said here it reads where its parent did."""
+    where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
+    return (*CLI, "gateway", *where, "--log-level", settings.log_level, "--processes", "1", "--shares-ports")
+
+
+async def _all_ready(keepers: Sequence[Keeper]) -> None:
+    for keeper in keepers:
+        await keeper.was_ready.wait()
+
+
+async def _first_of(*waits: "asyncio.Task[object]", failing: "Sequence[asyncio.Task[object]]") -> None:
+    """Wait until one of ``waits`` is done; raise what one of ``failing`` raises meanwhile."""
+    done, _ = await asyncio.wait({*waits, *failing}, return_when=asyncio.FIRST_COMPLETED)
+    for task in done.intersection(failing):
+        task.result()
+
+
+def _pass_on(name: str, line: str, level: int) -> None:
+    print(line, file=sys.stderr)
+
+
+def _nothing() -> None:
+    """Readiness is awaited, and a return is told as news."""

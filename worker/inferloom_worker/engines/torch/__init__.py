@@ -1,0 +1,1 @@
+"""The engine around a model in torch or in the kernels."""

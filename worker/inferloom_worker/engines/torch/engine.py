@@ -1,0 +1,312 @@
+"""The torch engine: one thread that owns a model and runs its steps.
+
+Everything that touches the model, the scheduler or a sequence happens on that thread. Other threads only put
+into its inbox; it only hands events over, once per step.
+"""
+
+import logging
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
+from inferloom_worker.engine.mailbox import Mailbox, hand_over
+from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.protocol import (
+    Adapter,
+    EndReason,
+    EngineInfo,
+    EngineLoad,
+    Event,
+    GenerationRequest,
+    Phase,
+    ProgressEvent,
+    TokensEvent,
+    VectorEvent,
+)
+from inferloom_worker.lora.weights import read_lora
+from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
+from inferloom_worker.stepping.batch import StepBatch, decoding_first
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool
+from inferloom_worker.stepping.outcome import Outcome, verify
+from inferloom_worker.stepping.pacing import Pacing
+from inferloom_worker.stepping.sampler import Row, SampledToken, sample
+from inferloom_worker.stepping.scheduler import Scheduler, Work
+from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.speculation import Speculation
+
+HEARTBEAT_S = 1.0
+"""How often a request without new tokens is told that the engine moves."""
+
+log = logging.getLogger(__name__)
+Post = tuple[Mailbox, Event | InferloomError]
+
+
+class TorchEngine:
+    """An :class:`~inferloom_worker.engine.protocol.Engine` around a model.
+
+    Args:
+        model: The model; its cache is allocated here.
+        options: Limits. ``context_length`` can only shorten the model's own.
+        kv_blocks: Blocks of the cache.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        model: CausalModel,
+        options: EngineOptions,
+        kv_blocks: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        model.allocate(kv_blocks)
+        self._model = model
+        self._options = options
+        self._clock = clock
+        self._pool = BlockPool(kv_blocks)
+        self._pacing = Pacing()
+        self._scheduler = Scheduler(
+            self._pool,
+            Speculation(options.speculation, self._pacing),
+            max_running=options.max_running,
+            max_step_tokens=options.max_step_tokens,
+        )
+        self.info = EngineInfo(
+            vocab_size=model.vocab_size,
+            context_length=min(model.context_length, options.context_length or model.context_length),
+            dtype=str(model.dtype).removeprefix("torch."),
+            slots=options.max_running,
+            kv_tokens=kv_blocks * BLOCK_TOKENS,
+            weights_bytes=model.weights_bytes,
+            kv_bytes=model.kv_bytes_per_token * kv_blocks * BLOCK_TOKENS,
+            embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
+        )
+        self._arrivals = 0
+        self._generated = 0
+        self._beat_at = 0.0
+        self._inbox: deque[Sequence] = deque()
+        self._aborts: deque[tuple[Mailbox, int | None]] = deque()
+        self._adapters: list[weakref.ref[Adapter]] = []
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: GenerationRequest) -> Mailbox:
+        """See :meth:`~inferloom_worker.engine.protocol.Engine.submit`."""
+        mailbox = Mailbox(request, self._abort)
+        now = self._clock()
+        with self._changed:
+            if self._closed:
+                raise InferloomError(Reason.WORKER_LOST, "The model is being unloaded.", retry_after=1.0)
+            waiting = len(self._inbox) + len(self._scheduler.waiting)
+            if waiting + request.n > self._options.max_waiting:
+                raise overloaded(f"{waiting} requests are waiting already.")
+            for choice in range(request.n):
+                self._arrivals += 1
+                self._inbox.append(Sequence(request, mailbox, choice, self._arrivals, now))
+            self._changed.notify()
+        return mailbox
+
+    def load(self) -> EngineLoad:
+        """See :meth:`~inferloom_worker.engine.protocol.Engine.load`."""
+        return EngineLoad(
+            running=len(self._scheduler.running),
+            waiting=len(self._inbox) + len(self._scheduler.waiting),
+            free_kv_tokens=self._pool.free * BLOCK_TOKENS,
+            generated_tokens=self._generated,
+            adapter_bytes=sum(held.weights_bytes for held in (ref() for ref in self._adapters) if held),
+        )
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        """See :meth:`~inferloom_worker.engine.protocol.Engine.load_adapter`."""
+        adapter = self._model.adapter(read_lora(folder, self._options.max_adapter_rank))
+        with self._changed:
+            self._adapters = [*(ref for ref in self._adapters if ref()), weakref.ref(adapter)]
+        return adapter
+
+    def close(self) -> None:
+        """See :meth:`~inferloom_worker.engine.protocol.Engine.close`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _abort(self, mailbox: Mailbox, choice: int | None) -> None:
+        with self._changed:
+            self._aborts.append((mailbox, choice))
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with torch.inference_mode():
+            while self._receive():
+                self._turn()
+        lost = InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)
+        mailboxes = {s.mailbox for s in (*self._scheduler.sequences(), *self._inbox)}
+        hand_over((mailbox, lost) for mailbox in mailboxes)
+        for sequence in self._scheduler.sequences():
+            self._scheduler.remove(sequence)
+
+    def _turn(self) -> None:
+        """One turn of the loop. While it waits for the next, the thread holds nothing of a request's."""
+        hand_over(self._expire() + self._beat())
+        if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
+            if generating := [item for item in work if not item.sequence.request.embeds]:
+                hand_over(self._step(generating))
+            if embedding := [item for item in work if item.sequence.request.embeds]:
+                hand_over(self._embed(embedding))
+        elif stuck := list(self._scheduler.sequences()):
+            # The scheduler promises never to do this; if it did, callers would wait for ever.
+            log.error("%d sequences wait and none can run", len(stuck))
+            hand_over(self._fail(stuck))
+
+    def _receive(self) -> bool:
+        """Take in what arrived, waiting while there is nothing to do; False when closed."""
+        with self._changed:
+            while not (self._closed or self._inbox or self._aborts or any(self._scheduler.sequences())):
+                self._changed.wait()
+            while self._inbox:
+                self._scheduler.add(self._inbox.popleft())
+            doomed = set(self._aborts)
+            self._aborts.clear()
+            closed = self._closed
+        for sequence in self._scheduler.sequences() if doomed else ():
+            if (sequence.mailbox, None) in doomed or (sequence.mailbox, sequence.choice) in doomed:
+                self._scheduler.remove(sequence)
+        return not closed
+
+    def _expire(self) -> list[Post]:
+        """End the sequences whose deadline has passed."""
+        now = self._clock()
+        posts: list[Post] = []
+        for sequence in self._scheduler.sequences():
+            if sequence.request.deadline is None or now < sequence.request.deadline:
+                continue
+            self._scheduler.remove(sequence)
+            if sequence.generated:
+                end = TokensEvent(sequence.choice, sequence.generated, (), None, EndReason.DEADLINE)
+                posts.append((sequence.mailbox, end))
+            else:
+                late = InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
+                posts.append((sequence.mailbox, late))
+        return posts
+
+    def _beat(self) -> list[Post]:
+        """Tell requests without tokens, about once a second, that the engine moves."""
+        now = self._clock()
+        if now - self._beat_at < HEARTBEAT_S:
+            return []
+        self._beat_at = now
+        return [
+            (s.mailbox, ProgressEvent(_phase(s), min(s.computed, len(s.request.prompt))))
+            for s in self._scheduler.sequences()
+            if s.remaining > 1
+        ]
+
+    def _step(self, work: list[Work]) -> list[Post]:
+        """Compute one step and return what it produced."""
+        now = self._clock()
+        _start(work, now)
+        try:
+            choices = self._compute(work)
+        except Exception:
+            # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
+            log.exception("a step of %d sequences failed", len(work))
+            return self._fail([item.sequence for item in work])
+        outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
+        self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
+        started, now = now, self._clock()
+        self._pacing.observe(sum(item.rows for item in work), now - started)
+        posts: list[Post] = []
+        for item, outcome in zip(work, outcomes, strict=True):
+            if not outcome.tokens:
+                continue  # a part of a prompt
+            self._generated += len(outcome.tokens)
+            self._time(item.sequence, now)
+            if outcome.end is not None:
+                self._scheduler.remove(item.sequence)
+            posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
+        return posts
+
+    def _compute(self, work: list[Work]) -> list[list[SampledToken]]:
+        """Run the model and choose tokens: for a work that samples, one more than it drafts."""
+        logits = self._model.forward(StepBatch.pack(work, self._model.device))
+        counts = [len(item.draft) + 1 if item.samples else 0 for item in work]
+        rows = [
+            Row(item.sequence, item.draft[:ahead])
+            for item, count in zip(work, counts, strict=True)
+            for ahead in range(count)
+        ]
+        chosen = iter(sample(logits, rows, self._model.chooser))
+        return [list(islice(chosen, count)) for count in counts]
+
+    def _embed(self, work: list[Work]) -> list[Post]:
+        """Read a step's share of the texts to embed; return the vectors of those that are read to the end."""
+        assert isinstance(self._model, EmbeddingModel)
+        started = self._clock()
+        _start(work, started)
+        try:
+            vectors = self._model.hidden(StepBatch.pack(work, self._model.device)).cpu().numpy()
+        except Exception:
+            # As above.
+            log.exception("a step of %d texts failed", len(work))
+            return self._fail([item.sequence for item in work])
+        self._scheduler.advance(work, [[] for _ in work])
+        now = self._clock()
+        self._pacing.observe(sum(item.count for item in work), now - started)
+        posts: list[Post] = []
+        read = [item.sequence for item in work if item.samples]
+        for sequence, vector in zip(read, vectors, strict=True):
+            self._time(sequence, now)
+            self._scheduler.remove(sequence)
+            posts.append((sequence.mailbox, VectorEvent(vector)))
+        return posts
+
+    def _fail(self, sequences: list[Sequence]) -> list[Post]:
+        doomed = {s.mailbox for s in sequences}
+        for sequence in self._scheduler.sequences():
+            if sequence.mailbox in doomed:
+                self._scheduler.remove(sequence)
+        return [(mailbox, server_error()) for mailbox in doomed]
+
+    def _time(self, sequence: Sequence, now: float) -> None:
+        stats = sequence.mailbox.stats
+        if sequence.first_token_at is None:
+            sequence.first_token_at = now
+            stats.prefill_s = max(stats.prefill_s, now - (sequence.started_at or now))
+        stats.decode_s = max(stats.decode_s, now - sequence.first_token_at)
+
+
+def _start(work: list[Work], now: float) -> None:
+    """Note the sequences whose first step this is."""
+    for sequence in (item.sequence for item in work if item.sequence.started_at is None):
+        sequence.started_at = now
+        stats = sequence.mailbox.stats
+        stats.queue_s = max(stats.queue_s, now - sequence.submitted_at)
+        if sequence.choice == 0:
+            stats.cached_prompt_tokens = sequence.reused
+
+
+def _phase(sequence: Sequence) -> Phase:
+    if sequence.blocks:
+        return Phase.PREFILL
+    return Phase.PREEMPTED if sequence.preempted else Phase.QUEUED
+
+
+def _tell(sequence: Sequence, outcome: Outcome) -> TokensEvent:
+    """The event for what was just appended to a sequence."""
+    return TokensEvent(
+        sequence.choice,
+        sequence.generated - len(outcome.tokens),
+        tuple(outcome.tokens),
+        tuple(outcome.logprobs) or None,
+        outcome.end,
+        outcome.accepted,
+        outcome.rejected,
+    )

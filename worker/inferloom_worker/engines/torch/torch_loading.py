@@ -1,0 +1,192 @@
+"""From a model source to a running engine."""
+
+import logging
+import os
+from pathlib import Path
+
+import psutil
+import torch
+from transformers.configuration_utils import PreTrainedConfig
+
+from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.models.captured import CapturedModel
+from inferloom_worker.models.config_gguf import from_gguf
+from inferloom_worker.models.config_transformers import from_transformers
+from inferloom_worker.models.cuda_graph import CudaGraphs
+from inferloom_worker.models.llama import LlamaModel
+from inferloom_worker.models.native import NativeModel, can_compute
+from inferloom_worker.models.protocol import CausalModel, UnsupportedModelError
+from inferloom_worker.sourcing.imports import large_imports
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS, blocks_for
+from inferloom_worker.weights.bfloat16 import round_bfloat16
+from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
+from inferloom_worker.weights.gguf import read_gguf
+from inferloom_worker.weights.groups import quantize_int4, quantize_int8
+from inferloom_worker.weights.sources import GgufSource, KernelSource, RoundedSource
+
+_TOKENS_PER_SEQUENCE = 1024
+"""State that is provided for each running sequence when memory allows."""
+
+log = logging.getLogger(__name__)
+
+
+def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
+    """Load the decoder in a GGUF file or a model folder and start its engine. Blocking, for seconds.
+
+    Raises:
+        GgufError, UnsupportedModelError, FileNotFoundError, ValueError: The model cannot be served; the
+            message says why.
+    """
+    model = load_causal(path, options)
+    return TorchEngine(model, options, kv_blocks(model, options))
+
+
+def load_causal(path: Path, options: EngineOptions) -> CausalModel:
+    """Load the decoder in a GGUF file or a model folder into what computes it best on this machine.
+
+    Raises:
+        GgufError, UnsupportedModelError, FileNotFoundError, ValueError: As :func:`load_engine`.
+    """
+    torch.set_num_threads(threads(options))
+    model = _load_native(path, options)
+    if model is None:
+        device = pick_device(options.device)
+        model = load_model(
+            path, pick_dtype(options.dtype, device), device, context_length=options.context_length
+        )
+        model = _captured(model, options)
+    return model
+
+
+def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
+    """Load weights into the kernels, if they compute this model on this machine."""
+    if options.dtype not in ("auto", "bfloat16") or pick_device(options.device).type != "cpu":
+        return None
+    source: KernelSource
+    dtype = torch.int8
+    if path.suffix == ".gguf":
+        file = read_gguf(path)
+        shape = from_gguf(file, options.context_length)
+        stored = GgufSource(file)
+        if options.dtype == "auto" and stored.readable():
+            source = stored
+            if rounded := stored.rounded():
+                log.info("%s: its matrices in %s are rounded to bfloat16", path.name, ", ".join(rounded))
+        else:
+            source, dtype = RoundedSource(GgufCheckpoint(file), round_bfloat16), torch.bfloat16
+    else:
+        shape = from_transformers(_read_config(path), options.context_length)
+        checkpoint = FolderCheckpoint(path)
+        if options.quantize is None:
+            source, dtype = RoundedSource(checkpoint, round_bfloat16), torch.bfloat16
+        elif options.quantize == "int8":
+            source = RoundedSource(checkpoint, quantize_int8)
+        else:
+            # A head of 4 bits costs more than 4 bits everywhere else; llama.cpp's files have 8 there, too.
+            source = RoundedSource(checkpoint, quantize_int4, of_vocabulary=quantize_int8)
+    if shape is None or not can_compute(shape):
+        return None
+    return NativeModel(shape, source, dtype=dtype, threads=threads(options))
+
+
+def _read_config(folder: Path) -> PreTrainedConfig:
+    # Imported here: it takes half a second, and its architecture's class two more. GGUF files need neither.
+    from transformers import AutoConfig
+
+    config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return config
+
+
+def _captured(model: CausalModel, options: EngineOptions) -> CausalModel:
+    """The model with its decoding steps as graphs, where it runs on CUDA and its steps can be recorded."""
+    if model.device.type != "cuda" or not isinstance(model, LlamaModel):
+        return model
+    return CapturedModel(
+        model,
+        max_rows=options.max_running,
+        max_context=min(model.context_length, options.context_length or model.context_length),
+        new_graph=CudaGraphs().new,
+    )
+
+
+def threads(options: EngineOptions) -> int:
+    """Threads that one step computes on."""
+    return options.threads or len(os.sched_getaffinity(0))
+
+
+def load_model(
+    path: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    general: bool = False,
+    context_length: int | None = None,
+) -> CausalModel:
+    """Load weights expanded to ``dtype``: into the fast path where it computes the architecture, otherwise
+    (or if ``general``) into the general path. ``context_length`` is the longest sequence to come."""
+    if path.suffix == ".gguf":
+        file = read_gguf(path)
+        shape = None if general else from_gguf(file, context_length)
+        if shape is not None:
+            return LlamaModel(shape, GgufCheckpoint(file), dtype, device)
+        if (scaling := file.value("rope.scaling.type", "none")) != "none":
+            # Transformers' reading of GGUF passes over it.
+            raise UnsupportedModelError(f"{path.name} scales its rotary embedding ({scaling})")
+        from transformers import GgufConfig
+
+        where = {
+            "pretrained_model_name_or_path": path.parent,
+            "gguf_file": path.name,
+            "quantization_config": GgufConfig(dequantize=True),
+        }
+    else:
+        shape = None if general else from_transformers(_read_config(path), context_length)
+        if shape is not None:
+            return LlamaModel(shape, FolderCheckpoint(path), dtype, device)
+        where = {"pretrained_model_name_or_path": path, "use_safetensors": True}
+    log.info("%s: taking the general path", path.name)
+    with large_imports():
+        # Imported here: transformers' modelling code takes seconds, and the fast path needs none of it.
+        from transformers import AutoModelForCausalLM
+
+        from inferloom_worker.models.general import GeneralModel
+    model, report = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=dtype, trust_remote_code=False, local_files_only=True, output_loading_info=True
+    )
+    if missing := sorted(report["missing_keys"]):
+        # Transformers would go on with random numbers.
+        raise UnsupportedModelError(f"{path.name} has no weights for {', '.join(missing[:3])}")
+    return GeneralModel(model.to(device))
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device to compute on."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The type to compute in."""
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32  # bfloat16 would be emulated, at a tenth of the speed
+    return torch.bfloat16
+
+
+def kv_blocks(model: CausalModel, options: EngineOptions) -> int:
+    """How many cache blocks the options and the free memory allow; at least one full context."""
+    context = min(model.context_length, options.context_length or model.context_length)
+    block_bytes = model.kv_bytes_per_token * BLOCK_TOKENS
+    if options.kv_cache_bytes is not None:
+        wanted = options.kv_cache_bytes // block_bytes
+    else:
+        free = (
+            torch.cuda.mem_get_info(model.device)[0]
+            if model.device.type == "cuda"
+            else psutil.virtual_memory().available
+        )
+        wanted = min(blocks_for(options.max_running * _TOKENS_PER_SEQUENCE), free // 4 // block_bytes)
+    return max(wanted, blocks_for(context) + 1)

@@ -1,0 +1,133 @@
+"""The control contract of one worker."""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+import grpc
+import psutil
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from inferloom.v1 import worker_pb2 as pb
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
+from inferloom_mesh.durations import duration
+from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_mesh.lateness import Lateness
+from inferloom_worker.hosting.host import HostState, ModelHost
+from inferloom_worker.hosting.served import ServedModel
+from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.sourcing.sources import SourceError, check_name
+
+SERVICE = "inferloom.v1.WorkerService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ControlServicer(WorkerServiceServicer):
+    """Controls one host.
+
+    Args:
+        host: The models.
+        registration: Describes the worker.
+        drain_limit_s: Seconds that running requests may take where a caller says nothing.
+        lateness: How late the event loop runs what is due.
+    """
+
+    def __init__(
+        self, host: ModelHost, registration: Registration, drain_limit_s: float, lateness: Lateness
+    ) -> None:
+        self._host = host
+        self._registration = registration
+        self._drain_limit = drain_limit_s
+        self._lateness = lateness
+        self._started_at = Timestamp()
+        self._started_at.GetCurrentTime()
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        """See the contract."""
+        return pb.GetStatusResponse(
+            worker=self._registration.worker(),
+            load=self._registration.load(),
+            models=[model.status() for model in self._host.models],
+            started_at=self._started_at,
+            pid=os.getpid(),
+            resident_bytes=psutil.Process().memory_info().rss,
+            event_loop=_event_loop(self._lateness),
+        )
+
+    async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:
+        """See the contract. The process stays: whoever runs it stops it."""
+        limit = self._drain_limit
+        if request.HasField("limit"):
+            limit = request.limit.ToNanoseconds() / 1e9
+            if limit < 0:
+                raise invalid("limit", "limit must not be negative.")
+        # Goes on if the caller hangs up: a worker that drains does not come back.
+        ended = await asyncio.shield(asyncio.ensure_future(self._host.drain(limit)))
+        return pb.DrainResponse(ended_requests=ended)
+
+    async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:
+        """See the contract."""
+        self._refuse_while_draining()
+        _require(request, "model", "spec")
+        name = _name("model", request.model)
+        served = await _finish_loading(self._host.load(name, request.spec))
+        return pb.LoadModelResponse(model=served.card)
+
+    async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
+        """See the contract."""
+        await asyncio.shield(asyncio.ensure_future(self._host.unload(request.model, self._drain_limit)))
+        return pb.UnloadModelResponse()
+
+    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
+        """See the contract."""
+        self._refuse_while_draining()
+        _require(request, "model", "adapter", "spec")
+        name = _name("adapter", request.adapter)
+        base = await _finish_loading(self._host.load_adapter(name, request.model, request.spec))
+        return pb.LoadAdapterResponse(model=base.card)
+
+    async def UnloadAdapter(
+        self, request: pb.UnloadAdapterRequest, context: Context
+    ) -> pb.UnloadAdapterResponse:
+        """See the contract."""
+        _require(request, "model", "adapter")
+        unloading = self._host.unload_adapter(request.adapter, request.model, self._drain_limit)
+        await asyncio.shield(asyncio.ensure_future(unloading))
+        return pb.UnloadAdapterResponse()
+
+    def _refuse_while_draining(self) -> None:
+        if self._host.state is HostState.DRAINING:
+            raise InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)
+
+
+def _event_loop(lateness: Lateness) -> pb.EventLoop:
+    buckets = [
+        pb.DelayBucket(upper=None if bound is None else duration(bound / 1e3), count=count)
+        for bound, count in lateness.buckets()
+    ]
+    return pb.EventLoop(ticks=lateness.ticks, worst=duration(lateness.worst_s), buckets=buckets)
+
+
+def _require(
+    request: pb.LoadModelRequest | pb.LoadAdapterRequest | pb.UnloadAdapterRequest, *fields: str
+) -> None:
+    for field in fields:
+        if not getattr(request, field):
+            raise invalid(field, f"{field} is required.")
+
+
+def _name(field: str, value: str) -> str:
+    try:
+        return check_name(value)
+    except SourceError as refusal:
+        raise invalid(field, f"{refusal}.") from refusal
+
+
+async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedModel:
+    # Goes on if the caller hangs up: a load cannot be stopped halfway.
+    try:
+        return await asyncio.shield(asyncio.ensure_future(loading))
+    except SourceError as refusal:
+        raise invalid("spec", f"{refusal}.") from refusal

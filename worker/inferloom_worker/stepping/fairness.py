@@ -1,0 +1,45 @@
+"""Whose turn it is when several tenants wait.
+
+Virtual token counters after Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024): each
+tenant is charged for the tokens that it was served, and the least charged goes first. A tenant that comes
+back from idleness starts level with the others, so that nobody saves up a right to block them.
+"""
+
+from collections.abc import Iterable
+
+from inferloom_worker.stepping.sequence import Sequence
+
+PROMPT_COST, GENERATED_COST = 1, 2
+"""What a token is charged: generating takes a step, reading shares one."""
+
+
+class Fairness:
+    """The tenants' counters. A tenant is a cache salt."""
+
+    def __init__(self) -> None:
+        self._charged: dict[str, int] = {}
+
+    def arrive(self, sequence: Sequence, present: Iterable[Sequence]) -> None:
+        """Note a new sequence; ``present`` are those that wait or run already."""
+        tenant = _tenant(sequence)
+        active = {_tenant(other) for other in present}
+        self._charged = {
+            name: charged for name, charged in self._charged.items() if name in active | {tenant}
+        }
+        if tenant not in active:
+            floor = min((self._charged[name] for name in active), default=0)
+            self._charged[tenant] = max(self._charged.get(tenant, 0), floor)
+
+    def charge(self, sequence: Sequence, count: int) -> None:
+        """Note that ``count`` tokens were computed for a sequence."""
+        cost = GENERATED_COST if sequence.generated else PROMPT_COST
+        tenant = _tenant(sequence)
+        self._charged[tenant] = self._charged.get(tenant, 0) + cost * count
+
+    def turn(self, sequence: Sequence) -> tuple[int, int, int]:
+        """Sorts waiting sequences: higher priority, then the least charged tenant, then the first to come."""
+        return -sequence.request.priority, self._charged.get(_tenant(sequence), 0), sequence.arrival
+
+
+def _tenant(sequence: Sequence) -> str:
+    return sequence.request.cache_salt

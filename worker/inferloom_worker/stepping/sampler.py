@@ -1,0 +1,199 @@
+"""Choosing the next token of every sampling row at once.
+
+Order of operations, as in transformers' generate: penalties and bias on the logits; temperature; top-k;
+top-p; min-p; then one draw by inverse transform. A row's result depends on its own logits and settings only,
+never on what else is in the batch.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inferloom_worker.engine.protocol import Sampling, TokenLogprobs
+from inferloom_worker.stepping.philox import uniforms
+from inferloom_worker.stepping.sequence import Sequence
+
+_CANDIDATES = 256
+"""Tokens that are sorted before it is known whether a nucleus needs more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A place whose token is chosen: after a sequence's tokens and, as if it were certain, ``draft``."""
+
+    sequence: Sequence
+    draft: tuple[int, ...] = ()
+
+    @property
+    def generated(self) -> int:
+        """The place in the choice, from 0."""
+        return self.sequence.generated + len(self.draft)
+
+    @property
+    def prior(self) -> list[int]:
+        """Every token before it, the prompt's first."""
+        return [*self.sequence.tokens, *self.draft]
+
+
+@dataclass(frozen=True, slots=True)
+class SampledToken:
+    """A chosen token, and log-probabilities where its request wants them."""
+
+    token: int
+    logprobs: TokenLogprobs | None
+
+
+class Chooser(Protocol):
+    """The two ways of choosing a token, over all rows at once."""
+
+    def argmax(self, logits: Tensor) -> list[int]:
+        """The first place of each row's largest value, for logits [R, vocab_size]."""
+        ...
+
+    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+        """Filter each row of logits [R, vocab_size] by its settings, and draw with its number in [0, 1)."""
+        ...
+
+
+def sample(logits: Tensor, rows: list[Row], chooser: Chooser) -> list[SampledToken]:
+    """Choose a token for each row.
+
+    Args:
+        logits: float32 [R, vocab_size]; changed in place.
+        rows: The places that the logits are of.
+        chooser: What chooses; a model may have a faster one than torch.
+    """
+    requests = [row.sequence.request for row in rows]
+    wanted = [i for i, request in enumerate(requests) if request.top_logprobs is not None]
+    plain = logits[wanted].log_softmax(-1) if wanted else None
+    for index, row in enumerate(rows):
+        _adjust(logits[index], row)
+    drawn = [i for i, request in enumerate(requests) if not request.sampling.greedy]
+    chosen = chooser.argmax(logits) if len(drawn) < len(rows) else [0] * len(rows)
+    if drawn:
+        settings = [requests[i].sampling for i in drawn]
+        numbers = uniforms(
+            [setting.seed for setting in settings],
+            [rows[i].sequence.choice for i in drawn],
+            [rows[i].generated for i in drawn],
+        )
+        some = logits if len(drawn) == len(rows) else logits[drawn]
+        tokens = chooser.draw(some, settings, numbers)
+        for index, token in zip(drawn, tokens, strict=True):
+            chosen[index] = token
+    logprobs: list[TokenLogprobs | None] = [None] * len(rows)
+    if plain is not None:
+        for place, index in enumerate(wanted):
+            logprobs[index] = _report(plain[place], chosen[index], requests[index].top_logprobs or 0)
+    return [SampledToken(*pair) for pair in zip(chosen, logprobs, strict=True)]
+
+
+def _adjust(logits: Tensor, row: Row) -> None:
+    """Apply penalties, bias and the ban on early ends to one row's logits [vocab_size], in place."""
+    request = row.sequence.request
+    sampling = request.sampling
+    if sampling.penalised:
+        prior = row.prior
+        if sampling.repetition_penalty != 1.0:
+            seen = torch.tensor(sorted(set(prior)), device=logits.device)
+            values = logits[seen]
+            factor = sampling.repetition_penalty
+            logits[seen] = torch.where(values > 0, values / factor, values * factor)
+        if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
+            said = torch.tensor(prior[-row.generated :], device=logits.device)
+            token, count = said.unique(return_counts=True)
+            logits[token] -= sampling.presence_penalty + sampling.frequency_penalty * count
+    if sampling.logit_bias:
+        tokens = torch.tensor(list(sampling.logit_bias), device=logits.device)
+        logits[tokens] += torch.tensor(list(sampling.logit_bias.values()), device=logits.device)
+    if row.generated < request.min_tokens and request.stop_token_ids:
+        logits[torch.tensor(list(request.stop_token_ids), device=logits.device)] = -torch.inf
+
+
+class TorchChooser:
+    """The :class:`Chooser` in torch, on any device."""
+
+    def argmax(self, logits: Tensor) -> list[int]:
+        """See :class:`Chooser`."""
+        places: list[int] = logits.argmax(-1).tolist()
+        return places
+
+    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+        """See :class:`Chooser`."""
+        device = logits.device
+
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+
+        logits = logits / column([s.temperature for s in settings])
+        u = torch.from_numpy(uniforms).to(device)[:, None]
+        tokens = torch.empty(len(settings), dtype=torch.int64, device=device)
+        filtered = [s.top_p < 1.0 or s.top_k > 0 or s.min_p > 0.0 for s in settings]
+        free = [i for i, is_filtered in enumerate(filtered) if not is_filtered]
+        if free:
+            tokens[free] = _invert(logits[free].softmax(-1), u[free])
+        bound = [i for i, is_filtered in enumerate(filtered) if is_filtered]
+        if bound:
+            top_k = [settings[i].top_k or logits.shape[-1] for i in bound]
+            tokens[bound] = _draw_filtered(
+                logits[bound],
+                u[bound],
+                top_k=torch.tensor(top_k, device=device)[:, None],
+                top_p=column([settings[i].top_p for i in bound]),
+                min_p=column([settings[i].min_p for i in bound]),
+            )
+        drawn: list[int] = tokens.tolist()
+        return drawn
+
+
+def _draw_filtered(logits: Tensor, u: Tensor, *, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+    """Draw from the tokens that pass each row's filters; settings are columns [R, 1]."""
+    vocab = logits.shape[-1]
+    count = min(vocab, _CANDIDATES)
+    values, order = logits.topk(count)
+    kept = _kept(values, logits, top_k, top_p, min_p)
+    # If even the last candidate passes, others might; and a k beyond the candidates needs its whole total.
+    # Such rows are rare, and are sorted in full.
+    short = (top_k[:, 0] > count) & (kept[:, -1] | (top_k[:, 0] < vocab))
+    picked = _invert(values.softmax(-1) * kept, u)
+    tokens = order.gather(1, picked[:, None])[:, 0]
+    if bool(short.any()):
+        values, order = logits[short].sort(descending=True)
+        kept = _kept(values, logits[short], top_k[short], top_p[short], min_p[short])
+        picked = _invert(values.softmax(-1) * kept, u[short])
+        tokens[short] = order.gather(1, picked[:, None])[:, 0]
+    return tokens
+
+
+def _kept(values: Tensor, logits: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
+    """Which of the sorted candidates ``values`` [R, C] pass the filters; the first always does."""
+    rank = torch.arange(values.shape[1], device=values.device)
+    within_k = rank < top_k
+    # Probabilities after top-k: the total is over the k best, or over everything where k is no limit.
+    total = torch.where(
+        top_k < logits.shape[-1],
+        values.masked_fill(~within_k, -torch.inf).logsumexp(-1, keepdim=True),
+        logits.logsumexp(-1, keepdim=True),
+    )
+    probabilities = (values - total).exp()
+    before = probabilities.cumsum(-1) - probabilities
+    likely = probabilities >= min_p * probabilities[:, :1]
+    kept = within_k & (before < top_p) & likely
+    kept[:, 0] = True
+    return kept
+
+
+def _invert(weights: Tensor, u: Tensor) -> Tensor:
+    """Inverse transform: the first places [R] where cumulated weights [R, C] exceed u [R, 1] of their sum."""
+    cumulated = weights.double().cumsum(-1)
+    target = u * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, target, right=True)[:, 0].clamp_(max=weights.shape[-1] - 1)
+
+
+def _report(logprobs: Tensor, token: int, count: int) -> TokenLogprobs:
+    values, tokens = logprobs.topk(count)
+    return TokenLogprobs(float(logprobs[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))

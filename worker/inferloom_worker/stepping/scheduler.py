@@ -1,0 +1,191 @@
+"""Which tokens are computed in the next step. Pure policy: no tensors, no threads, no clock.
+
+Continuous batching after Orca (Yu et al., 2022): sequences join and leave the batch between steps. Prompts
+are read in chunks that share a step with everyone's decoding, after Sarathi-Serve (Agrawal et al., 2024), so
+that a long prompt never stalls running streams. State lives in blocks, after vLLM (Kwon et al., 2023); when
+they run out the least urgent sequence gives its own back and computes them again later. Sequences that begin
+alike share blocks. A decoding sequence may bring a draft of what comes next, to be checked in the same step.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
+from inferloom_worker.stepping.fairness import Fairness
+from inferloom_worker.stepping.prefix import Match, PrefixCache
+from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.speculation import Speculation
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Compute ``count`` tokens of a sequence from its first uncomputed one; ``samples`` when that is all of
+    them, so that the step yields its next token. The tokens of a ``draft`` are computed after them, and yield
+    one more for each that turns out right."""
+
+    sequence: Sequence
+    count: int
+    samples: bool
+    draft: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Tokens that are computed, the draft's included."""
+        return self.count + len(self.draft)
+
+
+class Scheduler:
+    """Holds the waiting queue and the running batch.
+
+    Invariants: a running sequence owns the blocks of its computed tokens; a waiting one owns none; a block
+    has several owners only where they begin alike. The pool holds at least one full context, so the oldest
+    sequence can always run.
+    """
+
+    def __init__(
+        self, pool: BlockPool, speculation: Speculation, *, max_running: int, max_step_tokens: int
+    ) -> None:
+        self.pool = pool
+        self.speculation = speculation
+        self.prefixes = PrefixCache(pool)
+        self.max_running = max_running
+        self.max_step_tokens = max_step_tokens
+        self.fairness = Fairness()
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
+        self.fairness.arrive(sequence, self.sequences())
+        self.waiting.append(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take a sequence out, finished or not, and free its blocks. Removing twice does nothing."""
+        if sequence in self.running:
+            self._stop(sequence)
+        elif sequence in self.waiting:
+            self.waiting.remove(sequence)
+
+    def sequences(self) -> Iterable[Sequence]:
+        """Every sequence, running ones first."""
+        return (*self.running, *self.waiting)
+
+    def advance(self, step: list[Work], yielded: list[list[int]]) -> None:
+        """Take in that a step was computed, and append the tokens that each work yielded, one or more where
+        it samples. All but the last of them stood in its draft, so that their state is computed; the state
+        of the rest of the draft is forgotten, and overwritten by what comes next."""
+        for work, tokens in zip(step, yielded, strict=True):
+            sequence = work.sequence
+            count = work.count + max(len(tokens) - 1, 0)
+            self.fairness.charge(sequence, count)
+            sequence.tokens.extend(tokens)
+            sequence.computed += count
+            self.prefixes.commit(sequence)
+
+    def schedule(self, prompt_rows: Callable[[int, int], int] | None = None) -> list[Work]:
+        """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
+
+        Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
+        that have begun before those that wait, in the order of :meth:`Fairness.turn`. Beside decoding,
+        ``prompt_rows`` of the numbers of sequences that decode and that have prompts to read bounds what is
+        read.
+        """
+        budget = self.max_step_tokens
+        decoding = sum(sequence.remaining == 1 for sequence in self.running)
+        if decoding and prompt_rows is not None:
+            reading = len(self.running) + len(self.waiting) - decoding
+            budget = min(budget, decoding + prompt_rows(decoding, reading))
+        step: list[Work] = []
+        for sequence in sorted(self.running, key=_decoding_first):
+            if sequence not in self.running:
+                continue  # preempted by an earlier one in this very step
+            count = min(sequence.remaining, budget)
+            if count and self._make_room(sequence, count):
+                step.append(_work(sequence, count))
+                budget -= count
+        # A sequence that was preempted after it was planned is not computed after all.
+        step = [work for work in step if work.sequence in self.running]
+        for sequence in sorted(self.waiting, key=self.fairness.turn):
+            if not budget or len(self.running) >= self.max_running:
+                break
+            match = self.prefixes.match(sequence)
+            if match.pending:
+                continue  # its beginning is being computed for another: waiting is cheaper than doing it too
+            if not self._admit(sequence, match):
+                break
+            count = min(sequence.remaining, budget)
+            sequence.blocks.extend(
+                self.pool.allocate(blocks_for(sequence.computed + count) - len(sequence.blocks))
+            )
+            step.append(_work(sequence, count))
+            budget -= count
+        return self._draft(step)
+
+    def _draft(self, step: list[Work]) -> list[Work]:
+        """Add the drafts that are worth it. Nobody gives way to a guess: it takes the room that is left."""
+        rows = sum(work.count for work in step)
+        decoding = [work.sequence for work in step if work.count == 1 and work.samples]
+        drafts = self.speculation.plan(decoding, rows, self.max_step_tokens - rows)
+        # Everyone who runs may need a block of its own in the next step.
+        spare = self.pool.free - len(self.running)
+        for place, work in enumerate(step):
+            sequence, draft = work.sequence, drafts.get(work.sequence, ())
+            need = max(blocks_for(len(sequence.tokens) + len(draft)) - len(sequence.blocks), 0)
+            if draft and (not need or need <= spare):
+                sequence.blocks.extend(self.pool.allocate(need))
+                spare -= need
+                step[place] = replace(work, draft=draft)
+        return step
+
+    def _admit(self, sequence: Sequence, match: Match) -> bool:
+        """Let a waiting sequence run, with the blocks that it shares; False if memory does not allow it."""
+        self.pool.share(match.blocks)
+        sequence.blocks.extend(match.blocks)
+        # All of the prompt must fit now, or the sequence would soon be preempted for its own prefill.
+        if not self.pool.can_allocate(blocks_for(len(sequence.tokens) + 1) - len(match.blocks)):
+            self.pool.release(sequence.blocks)
+            return False
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        sequence.nodes = match.nodes
+        sequence.computed = len(match.blocks) * BLOCK_TOKENS
+        if not sequence.preempted:
+            sequence.reused = sequence.computed
+        self.prefixes.announce(sequence)
+        return True
+
+    def _make_room(self, sequence: Sequence, count: int) -> bool:
+        """Give ``sequence`` blocks for ``count`` more tokens, at the cost of others' if need be."""
+        need = blocks_for(sequence.computed + count) - len(sequence.blocks)
+        while not self.pool.can_allocate(need):
+            victim = max(self.running, key=_dispensable)
+            self._preempt(victim)
+            if victim is sequence:
+                return False
+        sequence.blocks.extend(self.pool.allocate(need))
+        return True
+
+    def _stop(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self.prefixes.retract(sequence)
+        self.pool.release(sequence.blocks)
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._stop(sequence)
+        sequence.computed = 0
+        sequence.nodes = []
+        sequence.preempted = True
+        self.waiting.append(sequence)
+
+
+def _dispensable(sequence: Sequence) -> tuple[int, int]:
+    """The greatest gives way: the least priority, then the latest arrival."""
+    return -sequence.request.priority, sequence.arrival
+
+
+def _decoding_first(sequence: Sequence) -> tuple[bool, int]:
+    return sequence.remaining > 1, sequence.arrival
+
+
+def _work(sequence: Sequence, count: int) -> Work:
+    return Work(sequence, count, samples=count == sequence.remaining)

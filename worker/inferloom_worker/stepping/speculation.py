@@ -1,0 +1,75 @@
+"""How many draft tokens a step computes, and whose. Pure.
+
+A step checks a draft by computing it: one row more for each token, and every token that sampling chooses
+anyway is one that needs no step of its own (Leviathan et al., "Fast Inference from Transformers via
+Speculative Decoding", 2023). A row is worth it if it adds more to the tokens that the step is expected to
+yield than to its time. Where reading the weights is most of a step, rows are nearly free and even poor
+guesses are tried; in a crowd, where each row costs arithmetic, only near certainties are.
+"""
+
+import math
+from collections.abc import Iterable
+from heapq import heapify, heappop, heapreplace
+
+from inferloom_worker.engine.options import SpeculationSetting
+from inferloom_worker.stepping.pacing import Pacing
+from inferloom_worker.stepping.sequence import Sequence
+
+MOST_DRAFT_TOKENS = 16
+"""Draft tokens of one sequence in one step at most, where the setting is ``auto``."""
+
+
+class Speculation:
+    """Plans drafts.
+
+    Args:
+        setting: As in :class:`~inferloom_worker.engine.options.EngineOptions`.
+        pacing: Knows what a step and a row cost. Only ``auto`` asks it.
+    """
+
+    def __init__(self, setting: SpeculationSetting, pacing: Pacing) -> None:
+        self._pacing = pacing if setting == "auto" else None
+        if setting == "auto":
+            self._most = MOST_DRAFT_TOKENS
+        else:
+            self._most = 0 if setting == "off" else setting
+
+    def plan(self, sequences: Iterable[Sequence], rows: int, room: int) -> dict[Sequence, tuple[int, ...]]:
+        """The drafts that are worth computing.
+
+        Args:
+            sequences: Those that decode in this step.
+            rows: Rows that the step computes anyway.
+            room: Most draft tokens in all.
+        """
+        if not self._most:
+            return {}
+        queue = []
+        for order, sequence in enumerate(sequences):
+            sequence.drafter.update()
+            if self._limit(sequence):
+                queue.append((-sequence.drafter.chance(1), order, sequence))
+        tokens, cost = float(rows), rows + self._overhead()
+        depths: dict[Sequence, int] = {}
+        heapify(queue)
+        while queue and room:
+            chance, order, sequence = -queue[0][0], *queue[0][1:]
+            if not chance or chance * cost <= tokens:
+                break  # the likeliest of the next guesses slows the step more than it helps
+            tokens, cost, room = tokens + chance, cost + 1, room - 1
+            depth = depths[sequence] = depths.get(sequence, 0) + 1
+            if depth < self._limit(sequence):
+                heapreplace(queue, (-sequence.drafter.chance(depth + 1), order, sequence))
+            else:
+                heappop(queue)
+        return {sequence: sequence.drafter.draft(depth) for sequence, depth in depths.items()}
+
+    def _overhead(self) -> float:
+        """The step's fixed cost in rows."""
+        if self._pacing is None:
+            return math.inf  # drafts at any price: as if rows cost nothing
+        return self._pacing.overhead or 0.0
+
+    def _limit(self, sequence: Sequence) -> int:
+        """Most draft tokens of a sequence: a step yields one token more than it accepts."""
+        return min(self._most, sequence.request.max_tokens - sequence.generated - 1)

@@ -1,0 +1,24 @@
+"""The tokenizer that belongs to a model source."""
+
+from pathlib import Path
+
+from inferloom_worker.sourcing.sources import ModelSource, SourceKind
+from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
+from inferloom_worker.text.folder_tokenizer import load_folder_tokenizer
+from inferloom_worker.text.gguf_tokenizer import load_gguf_tokenizer
+from inferloom_worker.text.tokenizer import Tokenizer
+from inferloom_worker.weights.gguf import read_gguf
+
+
+def load_tokenizer(source: ModelSource, cache: Path) -> Tokenizer:
+    """Load the tokenizer of ``source``; ``cache`` is the cache folder. Blocking.
+
+    Raises:
+        ValueError, OSError: There is none, or it cannot be read.
+    """
+    if source.kind is SourceKind.ECHO:
+        return bytes_tokenizer()
+    assert source.path is not None
+    if source.kind is SourceKind.GGUF:
+        return load_gguf_tokenizer(read_gguf(source.path), cache)
+    return load_folder_tokenizer(source.path)
