@@ -119,7 +119,7 @@ def test_the_prebuilt_frame_equals_a_chunk_built_in_full() -> None:
     """A text chunk has every field that the other chunks have."""
     for usage in (None, {"include_usage": True}):
         (encoder,) = chat_plan(stream=True, stream_options=usage, n=2).encoders
-        encoder.started(pb.Started(model_revision="abc"))
+        encoder.started(pb.Started(compute_hash="abc"))
         (text,) = frames(encoder.delta(pb.Delta(choice=1, text="a")))
         (end,) = frames(encoder.finished(pb.Finished(choice=1, reason=pb.FINISH_REASON_LENGTH)))
         assert text.keys() == end.keys()
@@ -149,7 +149,7 @@ def test_an_outcome_folds_events_of_interleaved_choices() -> None:
     """Text, finish reasons and usage end up with their choice."""
     outcome = Outcome(2)
     for event in (
-        pb.GenerateResponse(started=pb.Started(model_revision="r")),
+        pb.GenerateResponse(started=pb.Started(compute_hash="r")),
         pb.GenerateResponse(delta=pb.Delta(choice=1, text="b")),
         pb.GenerateResponse(delta=pb.Delta(choice=0, text="a")),
         pb.GenerateResponse(heartbeat=pb.Heartbeat()),

@@ -50,7 +50,7 @@ def started(request: pb.GenerateRequest, worker: str = "w") -> pb.GenerateRespon
             model=request.model,
             prompt_tokens=7,
             seed=1,
-            model_revision="0123456789abcdef",
+            compute_hash="0123456789abcdef",
             worker_id=worker,
         )
     )

@@ -401,11 +401,11 @@ class EmbedResponse(_message.Message):
     EMBEDDINGS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
-    MODEL_REVISION_FIELD_NUMBER: _builtins.int
+    COMPUTE_HASH_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model id that answered."""
-    model_revision: _builtins.str
-    """Hash of the weights that answered."""
+    compute_hash: _builtins.str
+    """Compute hash of the model that answered; as in Model."""
     @_builtins.property
     def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]:
         """One embedding per input, in input order."""
@@ -425,11 +425,11 @@ class EmbedResponse(_message.Message):
         embeddings: _abc.Iterable[Global___Embedding] | None = ...,
         usage: Global___Usage | None = ...,
         timings: Global___Timings | None = ...,
-        model_revision: _builtins.str = ...,
+        compute_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "model", b"model", "model_revision", b"model_revision", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "embeddings", b"embeddings", "model", b"model", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1025,16 +1025,20 @@ class SamplingOptions(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     N_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """Divides the logits, 0 to 2; 0 takes the likeliest token. Default 1."""
+    """Divides the logits, 0 to 2; 0 takes the likeliest token. Default: the
+    card's, else 1.
+    """
     top_p: _builtins.float
     """Keeps the likeliest tokens that together reach this probability, above 0
-    to 1. Default 1: all.
+    to 1. Default: the card's, else 1: all.
     """
     top_k: _builtins.int
-    """Keeps this many of the likeliest tokens; 0: all. Default 0."""
+    """Keeps this many of the likeliest tokens; 0: all. Default: the card's, else
+    0.
+    """
     min_p: _builtins.float
     """Keeps tokens at least this likely relative to the likeliest, 0 to 1.
-    Default 0: all.
+    Default: the card's, else 0: all.
     """
     presence_penalty: _builtins.float
     """Subtracted once from the logit of each token already generated, -2 to 2.
@@ -1046,7 +1050,7 @@ class SamplingOptions(_message.Message):
     """
     repetition_penalty: _builtins.float
     """Divides the positive and multiplies the negative logits of tokens in the
-    prompt or generated, above 0 to 10. Default 1.
+    prompt or generated, 0.01 to 10. Default: the card's, else 1.
     """
     seed: _builtins.int
     """Names the random stream: the same seed, request and weights draw the same
@@ -1379,8 +1383,9 @@ class Started(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
-    MODEL_REVISION_FIELD_NUMBER: _builtins.int
+    COMPUTE_HASH_FIELD_NUMBER: _builtins.int
     WORKER_ID_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Name of the request, as sent or as made."""
     model: _builtins.str
@@ -1389,10 +1394,16 @@ class Started(_message.Message):
     """Tokens in the prompt."""
     seed: _builtins.int
     """The random stream's seed, as sent or as chosen."""
-    model_revision: _builtins.str
-    """Hash of the weights that answer."""
+    compute_hash: _builtins.str
+    """Compute hash of the model that answers; as in Model."""
     worker_id: _builtins.str
     """Worker that answers."""
+    @_builtins.property
+    def sampling(self) -> Global___SamplingOptions:
+        """The values that tokens are drawn with, where the request was silent those
+        of the model's card. Every field is set but logit_bias, seed and n.
+        """
+
     def __init__(
         self,
         *,
@@ -1400,12 +1411,13 @@ class Started(_message.Message):
         model: _builtins.str = ...,
         prompt_tokens: _builtins.int = ...,
         seed: _builtins.int = ...,
-        model_revision: _builtins.str = ...,
+        compute_hash: _builtins.str = ...,
         worker_id: _builtins.str = ...,
+        sampling: Global___SamplingOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "model_revision", b"model_revision", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "sampling", b"sampling", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1854,6 +1866,12 @@ class Model(_message.Message):
     ROOT_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
+    COMPUTE_HASH_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_SET_FIELD_NUMBER: _builtins.int
+    SAMPLING_DEFAULTS_FIELD_NUMBER: _builtins.int
+    LONGEST_STEP_FIELD_NUMBER: _builtins.int
+    ALIAS_OF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name that requests use."""
     owned_by: _builtins.str
@@ -1861,7 +1879,7 @@ class Model(_message.Message):
     context_length: _builtins.int
     """Most tokens in prompt and completion together."""
     weights_hash: _builtins.str
-    """Hash of the weights; equal hashes compute the same."""
+    """Hash of the weights' content, whatever their files are called."""
     tokenizer_hash: _builtins.str
     """Hash of the tokenizer; equal hashes give the same token ids."""
     chat_template_hash: _builtins.str
@@ -1880,6 +1898,22 @@ class Model(_message.Message):
     """Architecture name, such as "LlamaForCausalLM"."""
     parent: _builtins.str
     """Id of the model that this one is an adapter of. Empty: it is no adapter."""
+    compute_hash: _builtins.str
+    """Hash of all that decides what the model computes: content of weights,
+    configuration, adapter, dtype, quantisation, engine, sampling defaults and
+    chat template. Only models with equal hashes answer parts of one request.
+    """
+    engine: _builtins.str
+    """What runs the model, such as "torch" or "kernels"."""
+    instruction_set: _builtins.str
+    """Instruction set that it is computed with, such as "avx512"; exact
+    continuation on another worker is promised within one. Empty: not told
+    apart.
+    """
+    alias_of: _builtins.str
+    """Id of the model that this name is another one of. Empty: the name is the
+    model's own.
+    """
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
         """When its weights were loaded."""
@@ -1895,6 +1929,19 @@ class Model(_message.Message):
     @_builtins.property
     def adapters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Adapters that can be asked for by name."""
+
+    @_builtins.property
+    def sampling_defaults(self) -> Global___SamplingOptions:
+        """Values of temperature, top_p, top_k, min_p and repetition_penalty for
+        requests that are silent about them. A field that is absent: the default
+        in SamplingOptions.
+        """
+
+    @_builtins.property
+    def longest_step(self) -> _duration_pb2.Duration:
+        """The longest that one step of its engine takes, as measured. Absent: not
+        measured yet.
+        """
 
     def __init__(
         self,
@@ -1916,10 +1963,16 @@ class Model(_message.Message):
         root: _builtins.str = ...,
         architecture: _builtins.str = ...,
         parent: _builtins.str = ...,
+        compute_hash: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        instruction_set: _builtins.str = ...,
+        sampling_defaults: Global___SamplingOptions | None = ...,
+        longest_step: _duration_pb2.Duration | None = ...,
+        alias_of: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "longest_step", b"longest_step", "sampling_defaults", b"sampling_defaults"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "context_length", b"context_length", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "id", b"id", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "root", b"root", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "context_length", b"context_length", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "root", b"root", "sampling_defaults", b"sampling_defaults", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -197,12 +197,15 @@ class KeepAliveRequest(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     """Identifier of the lease. Required."""
     epoch: _builtins.int
     """Epoch of the registration. Required."""
     state: Global___WorkerState.ValueType
     """What the worker accepts. Unspecified: unchanged."""
+    capacity: _builtins.int
+    """Most requests it now runs at once. 0: unchanged."""
     @_builtins.property
     def load(self) -> Global___Load:
         """How busy the worker is. Absent: unchanged."""
@@ -219,10 +222,11 @@ class KeepAliveRequest(_message.Message):
         load: Global___Load | None = ...,
         state: Global___WorkerState.ValueType = ...,
         models: Global___ModelSet | None = ...,
+        capacity: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load", "models", b"models"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "lease_id", b"lease_id", "load", b"load", "models", b"models", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "epoch", b"epoch", "lease_id", b"lease_id", "load", b"load", "models", b"models", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -472,6 +476,7 @@ class Worker(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    LOADING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name of the worker, unique in the mesh: 1 to 63 lower-case letters,
     digits, dots and dashes.
@@ -492,6 +497,10 @@ class Worker(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels, such as "zone"; at most 32."""
 
+    @_builtins.property
+    def loading(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the models that it is loading; at most 256."""
+
     def __init__(
         self,
         *,
@@ -502,10 +511,11 @@ class Worker(_message.Message):
         capacity: _builtins.int = ...,
         version: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        loading: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "capacity", b"capacity", "id", b"id", "labels", b"labels", "models", b"models", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "capacity", b"capacity", "id", b"id", "labels", b"labels", "loading", b"loading", "models", b"models", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -518,18 +528,24 @@ class ModelSet(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    LOADING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_inference_pb2.Model]:
         """The models; at most 256."""
+
+    @_builtins.property
+    def loading(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the models that it is loading; at most 256."""
 
     def __init__(
         self,
         *,
         models: _abc.Iterable[_inference_pb2.Model] | None = ...,
+        loading: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loading", b"loading", "models", b"models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,5 +22,5 @@ def embed_response(
         timings=pb.Timings(
             queue=duration(embedded.queue_s), prefill=duration(embedded.compute_s), decode=duration(0)
         ),
-        model_revision=card.weights_hash,
+        compute_hash=card.compute_hash,
     )

@@ -62,6 +62,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
         model.id, model.parent = name, base.card.id
         model.root = folder.name if folder == Path(spec).expanduser() else spec
         model.weights_hash = adapter_hash(base.card.weights_hash, folder)
+        model.compute_hash = model.weights_hash
         model.created.GetCurrentTime()
     return AdaptedGenerator(model, base, adapter)
 
@@ -148,10 +149,12 @@ def _offer_embeddings(model: pb.Model, info: EmbedderInfo) -> None:
 
 
 def _card(name: str, source: ModelSource, tokenizer: Tokenizer) -> pb.Model:
+    hashed = weights_hash(source)
     return pb.Model(
         id=name,
         owned_by=OWNER,
-        weights_hash=weights_hash(source),
+        weights_hash=hashed,
+        compute_hash=hashed,
         tokenizer_hash=tokenizer.hash,
         quantization=card.quantization(source),
         root=source.root,

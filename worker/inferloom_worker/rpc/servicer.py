@@ -97,7 +97,7 @@ class InferenceServicer(InferenceServiceServicer):
                 model=model.card.id,
                 prompt_tokens=len(prompt.ids),
                 seed=asked.sampling.seed,
-                model_revision=model.card.weights_hash,
+                compute_hash=model.card.compute_hash,
                 worker_id=self._registration.worker_id,
             )
         )

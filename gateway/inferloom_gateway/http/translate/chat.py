@@ -110,7 +110,7 @@ def _choice(index: int, choice: Choice) -> dict[str, object]:
 
 def fingerprint(started: pb.Started) -> str | None:
     """OpenAI's name for what answered: the beginning of the weights' hash."""
-    return f"fp_{started.model_revision[:12]}" if started.model_revision else None
+    return f"fp_{started.compute_hash[:12]}" if started.compute_hash else None
 
 
 class ChatChunks:
