@@ -33,10 +33,13 @@ class InferenceFacade(InferenceServiceServicer):
             while (event := await stream.read()) is not None:
                 yield event
 
-    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
-        """Embed on one worker."""
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
+        """Pass a worker's events on, as in Generate."""
         _name(request)
-        return await self._dispatch.embed(request, self._deadline(context))
+        with await self._dispatch.embed(request, self._deadline(context)) as stream:
+            context.add_done_callback(lambda _: stream.close())  # type: ignore[arg-type] # as above
+            while (event := await stream.read()) is not None:
+                yield event
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Rerank on one worker."""

@@ -51,12 +51,17 @@ class FakeGateway(inference_pb2_grpc.InferenceServiceServicer):
         yield pb.GenerateResponse(finished=pb.Finished(reason=pb.FINISH_REASON_STOP))
         yield pb.GenerateResponse(completed=pb.Completed())
 
-    async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
+    async def Embed(self, request: pb.EmbedRequest, context: Any) -> AsyncIterator[pb.EmbedResponse]:
         self.requests.append(request)
         if self.failure:
             raise self.failure
         vector = b"\x00\x00\x80\x3f\x00\x00\x00\xbf"  # 1.0 and -0.5, little-endian
-        return pb.EmbedResponse(embeddings=[pb.Embedding(vector=vector) for _ in request.inputs])
+        yield pb.EmbedResponse(started=pb.EmbedStarted(request_id="r"))
+        for index in range(len(request.inputs)):
+            yield pb.EmbedResponse(
+                part=pb.EmbedPart(first_input=index, embeddings=[pb.Embedding(vector=vector)])
+            )
+        yield pb.EmbedResponse(completed=pb.EmbedCompleted())
 
 
 @dataclass

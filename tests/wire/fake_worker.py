@@ -21,6 +21,7 @@ ANYWHERE = Address("127.0.0.1", 0)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Script = Callable[["FakeWorker", pb.GenerateRequest], AsyncIterator[pb.GenerateResponse]]
+EmbedScript = Callable[["FakeWorker", pb.EmbedRequest], AsyncIterator[pb.EmbedResponse]]
 
 CHAT = pb.Model(
     id="chat-model",
@@ -117,6 +118,15 @@ def embed(texts: Iterable[pb.EmbedInput]) -> list[pb.Embedding]:
     return vectors
 
 
+async def by_length(worker: "FakeWorker", request: pb.EmbedRequest) -> AsyncIterator[pb.EmbedResponse]:
+    """Vectors that tell the inputs' lengths, an input at a time."""
+    yield pb.EmbedResponse(started=pb.EmbedStarted(model=request.model, worker_id=worker.id))
+    for index, embedding in enumerate(embed(request.inputs)):
+        yield pb.EmbedResponse(part=pb.EmbedPart(first_input=index, embeddings=[embedding]))
+    usage = pb.Usage(prompt_tokens=2 * len(request.inputs))
+    yield pb.EmbedResponse(completed=pb.EmbedCompleted(usage=usage))
+
+
 def _floats(*numbers: float) -> bytes:
     return struct.pack(f"<{len(numbers)}f", *numbers)
 
@@ -128,6 +138,8 @@ class FakeWorker(InferenceServiceServicer):
     id: str = "worker-1"
     models: tuple[pb.Model, ...] = (CHAT, EMBEDDER)
     script: Script = say_hello
+    embed_script: "EmbedScript | None" = None
+    """Answers Embed. None: a vector that tells each input's length, an input at a time."""
     on_unary: Callable[[Any], Awaitable[None]] | None = None
     requests: list[Any] = field(default_factory=list)
     running: int = 0
@@ -189,14 +201,11 @@ class FakeWorker(InferenceServiceServicer):
             self.running -= 1
             self._changed.set()
 
-    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
-        """Embed by length."""
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
+        """Follow the script."""
         await self._unary(request)
-        return pb.EmbedResponse(
-            model=request.model,
-            embeddings=embed(request.inputs),
-            usage=pb.Usage(prompt_tokens=2 * len(request.inputs)),
-        )
+        async for event in (self.embed_script or by_length)(self, request):
+            yield event
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Rank by position."""

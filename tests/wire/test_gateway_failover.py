@@ -1,15 +1,18 @@
 """Workers that come, go, fail and fill up, as the gateway's callers see it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import httpx
 import orjson
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
-from inferloom_mesh.errors import Reason, overloaded
+from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
+from inferloom_mesh.errors import Reason, overloaded, server_error
 from inferloom_mesh.status import from_rpc_error
 from tests.wire.fake_worker import CHAT as CHAT_MODEL
 from tests.wire.fake_worker import FakeWorker, delta, hang, refuse, say_hello, started
@@ -222,3 +225,42 @@ async def test_more_calls_than_the_gateway_takes_are_refused() -> None:
         response = await mesh.http.post("/v1/chat/completions", json=CHAT)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "server_overloaded")
         first.cancel()
+
+
+async def test_vectors_that_do_not_fit_a_default_client_reach_it() -> None:
+    """A gRPC client with the default limit of 4 MiB and a REST client both get 9 MiB of vectors."""
+    numbers = 2**18
+    vector = bytes(4 * numbers)
+
+    async def script(worker: FakeWorker, request: pb.EmbedRequest) -> AsyncIterator[pb.EmbedResponse]:
+        yield pb.EmbedResponse(started=pb.EmbedStarted(model=request.model))
+        for index in range(len(request.inputs)):
+            part = pb.EmbedPart(first_input=index, embeddings=[pb.Embedding(vector=vector)])
+            yield pb.EmbedResponse(part=part)
+        yield pb.EmbedResponse(completed=pb.EmbedCompleted())
+
+    async with gateway_mesh(FakeWorker(embed_script=script)) as mesh:
+        inputs = [pb.EmbedInput(text="a")] * 9
+        async with grpc.aio.insecure_channel(str(mesh.grpc)) as channel:
+            stub: Any = InferenceServiceStub(channel)
+            call = stub.Embed(pb.EmbedRequest(model="org/embedder", inputs=inputs))
+            received = [event.part.embeddings[0].vector async for event in call if event.HasField("part")]
+        body = {"model": "org/embedder", "input": ["a"] * 9, "encoding_format": "base64"}
+        response = await mesh.http.post("/v1/embeddings", json=body)
+    assert [len(each) for each in received] == [len(vector)] * 9
+    assert [item["index"] for item in response.json()["data"]] == list(range(9))
+
+
+async def test_a_body_that_breaks_off_is_no_whole_answer() -> None:
+    """A worker that fails after vectors were sent ends the connection; the next request is answered."""
+
+    async def script(worker: FakeWorker, request: pb.EmbedRequest) -> AsyncIterator[pb.EmbedResponse]:
+        yield pb.EmbedResponse(started=pb.EmbedStarted(model=request.model))
+        embedding = pb.Embedding(vector=bytes(4 * 2**16))
+        yield pb.EmbedResponse(part=pb.EmbedPart(first_input=0, embeddings=[embedding]))
+        raise server_error()
+
+    async with gateway_mesh(FakeWorker(embed_script=script)) as mesh:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await mesh.http.post("/v1/embeddings", json={"model": "org/embedder", "input": ["a", "b"]})
+        assert (await mesh.http.post("/v1/chat/completions", json=CHAT)).status_code == 200

@@ -39,8 +39,13 @@ async def worker(smollm_file: Path, minilm_folder: Path) -> AsyncIterator[Runnin
 async def embed(worker: RunningWorker, *texts: str, **fields: Any) -> NDArray[np.float32]:
     """Vectors for texts."""
     inputs = [pb.EmbedInput(text=text) for text in texts]
-    answer = await worker.stub.Embed(pb.EmbedRequest(model=EMBEDDER, inputs=inputs, **fields))
-    return np.stack([np.frombuffer(item.vector, "<f4") for item in answer.embeddings])
+    _, *parts, _ = [
+        event async for event in worker.stub.Embed(pb.EmbedRequest(model=EMBEDDER, inputs=inputs, **fields))
+    ]
+    assert [part.part.first_input for part in parts] == np.cumsum(
+        [0, *(len(part.part.embeddings) for part in parts[:-1])]
+    ).tolist()
+    return np.stack([np.frombuffer(item.vector, "<f4") for event in parts for item in event.part.embeddings])
 
 
 async def test_the_capital_of_france_is_paris(worker: RunningWorker) -> None:
@@ -92,11 +97,14 @@ async def test_tokens_are_embedded_as_they_are(worker: RunningWorker) -> None:
     """The tokens of a text give the text's vector."""
     tokenized = await worker.stub.Tokenize(pb.TokenizeRequest(model=EMBEDDER, text="Hello"))
     item = pb.EmbedInput(token_ids=pb.TokenIds(ids=tokenized.token_ids))
-    answer = await worker.stub.Embed(pb.EmbedRequest(model=EMBEDDER, inputs=[item]))
+    started, part, completed = [
+        event.WhichOneof("event") and getattr(event, event.WhichOneof("event") or "")
+        async for event in worker.stub.Embed(pb.EmbedRequest(model=EMBEDDER, inputs=[item]))
+    ]
 
-    vector = np.frombuffer(answer.embeddings[0].vector, "<f4")
+    vector = np.frombuffer(part.embeddings[0].vector, "<f4")
     np.testing.assert_allclose(vector, (await embed(worker, "Hello"))[0], atol=1e-5)
-    assert answer.usage.prompt_tokens == len(tokenized.token_ids) == 3
+    assert started.prompt_tokens == completed.usage.prompt_tokens == len(tokenized.token_ids) == 3
 
 
 async def test_vectors_have_unit_length_unless_told_otherwise(worker: RunningWorker) -> None:

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.text.bytes_tokenizer import END, bytes_tokenizer
 
 HIDDEN = 64
@@ -109,3 +112,12 @@ def _modules(base: Path, folder: Path, *modules: torch.nn.Module, **settings: An
         str(folder), create_model_card=False
     )
     return folder
+
+
+async def whole(embedder: TextEmbedder, texts: list[list[int]]) -> NDArray[np.float32]:
+    """All vectors of a request, once they are there; leaving closes the stream."""
+    stream = embedder.embed(texts)
+    try:
+        return np.concatenate([rows async for _, rows in stream])
+    finally:
+        stream.close()

@@ -19,7 +19,7 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
 from inferloom_worker.hosting.served import Generator
-from tests.worker.embedding_models import HIDDEN, decoder, general_decoder
+from tests.worker.embedding_models import HIDDEN, decoder, general_decoder, whole
 from tests.worker.engines import generate, request
 from tests.worker.test_embedding_models import WORDS, cosines
 
@@ -42,7 +42,7 @@ async def embed(served: Generator, texts: list[str]) -> NDArray[np.float32]:
     """Vectors, as the engine computes them."""
     assert served.embedder is not None
     ids = [served.embedder.reader.read("input", text, truncate=False) for text in texts]
-    return (await served.embedder.embed(ids)).vectors
+    return await whole(served.embedder, ids)
 
 
 def last_states(folder: Path, served: Generator, texts: list[str]) -> NDArray[np.float32]:
@@ -88,7 +88,7 @@ async def test_who_leaves_takes_its_texts_back(tmp_path: Path) -> None:
     """Cancelled texts leave the engine; then others are served."""
     async with serving(decoder(tmp_path), max_running=2) as served:
         assert served.embedder is not None
-        gone = asyncio.create_task(served.embedder.embed([[1] * 200] * 20))
+        gone = asyncio.create_task(whole(served.embedder, [[1] * 200] * 20))
         await asyncio.sleep(0)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -102,13 +102,13 @@ async def test_texts_wait_in_a_bounded_queue(tmp_path: Path) -> None:
     """What does not fit is refused; a single request that is larger than the queue is not."""
     async with serving(decoder(tmp_path), max_texts=4, max_running=1) as served:
         assert served.embedder is not None
-        running = asyncio.create_task(served.embedder.embed([[1, 2]] * 5))
+        running = asyncio.create_task(whole(served.embedder, [[1, 2]] * 5))
         await asyncio.sleep(0)
         with pytest.raises(InferloomError) as caught:
-            await served.embedder.embed([[1]])
+            await whole(served.embedder, [[1]])
 
         assert caught.value.reason is Reason.SERVER_OVERLOADED
-        assert len((await running).vectors) == 5
+        assert len(await running) == 5
 
 
 async def test_an_engine_that_closes_ends_the_request(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vectors import finish, pack
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
+from tests.worker.embedding_models import whole
 
 WAIT = 5.0
 
@@ -48,10 +49,11 @@ class Model:
         """Wait until released, then answer or fail."""
         self.going.set()
         assert self.release.wait(WAIT)
-        if self.failing:
+        if self.failing or [6] in texts:
             raise RuntimeError("broken")
         self.batches.append([len(text) for text in texts])
-        return np.array([[len(text), len(texts)] for text in texts], dtype=np.float32)
+        rows = [[len(text), np.nan if text == [7] else len(texts)] for text in texts]
+        return np.array(rows, dtype=np.float32)
 
 
 @pytest.fixture
@@ -81,9 +83,9 @@ Make = Callable[..., Embedder]
 async def test_rows_come_back_in_input_order(model: Model, make: Make) -> None:
     """However texts are sorted and cut, each gets its own row."""
     texts = [[1] * length for length in (3, 1, 7, 2, 5, 1)]
-    embedded = await make().embed(texts)
+    embedded = await whole(make(), texts)
 
-    assert list(embedded.vectors[:, 0]) == [3, 1, 7, 2, 5, 1]
+    assert list(embedded[:, 0]) == [3, 1, 7, 2, 5, 1]
     assert all(len(batch) <= 4 and max(batch) * len(batch) <= 16 for batch in model.batches)
 
 
@@ -91,9 +93,9 @@ async def test_callers_share_a_batch(model: Model, make: Make) -> None:
     """What arrives while a batch runs goes together into the next."""
     embedder = make()
     model.release.clear()
-    calls = [asyncio.create_task(embedder.embed([[1]]))]
+    calls = [asyncio.create_task(whole(embedder, [[1]]))]
     await asyncio.to_thread(model.going.wait, WAIT)
-    calls += [asyncio.create_task(embedder.embed([[1] * 2])) for _ in range(3)]
+    calls += [asyncio.create_task(whole(embedder, [[1] * 2])) for _ in range(3)]
     await asyncio.sleep(0)
     assert (embedder.running, embedder.waiting) == (1, 3)
     model.release.set()
@@ -106,31 +108,31 @@ async def test_a_full_queue_refuses_and_the_next_is_fine(model: Model, make: Mak
     """Past the bound the answer is SERVER_OVERLOADED; what was accepted is answered."""
     embedder = make(max_waiting=2)
     model.release.clear()
-    running = asyncio.create_task(embedder.embed([[1]]))
+    running = asyncio.create_task(whole(embedder, [[1]]))
     await asyncio.to_thread(model.going.wait, WAIT)
-    waiting = asyncio.create_task(embedder.embed([[1], [1]]))
+    waiting = asyncio.create_task(whole(embedder, [[1], [1]]))
     await asyncio.sleep(0)
     with pytest.raises(InferloomError) as caught:
-        await embedder.embed([[1]])
+        await whole(embedder, [[1]])
     model.release.set()
 
     assert caught.value.reason is Reason.SERVER_OVERLOADED
-    assert [len((await call).vectors) for call in (running, waiting)] == [1, 2]
+    assert [len(await call) for call in (running, waiting)] == [1, 2]
 
 
 async def test_a_cancelled_caller_is_not_computed(model: Model, make: Make) -> None:
     """Who hung up while waiting costs nothing."""
     embedder = make()
     model.release.clear()
-    running = asyncio.create_task(embedder.embed([[1]]))
+    running = asyncio.create_task(whole(embedder, [[1]]))
     await asyncio.to_thread(model.going.wait, WAIT)
-    gone = asyncio.create_task(embedder.embed([[1] * 5]))
+    gone = asyncio.create_task(whole(embedder, [[1] * 5]))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     model.release.set()
     await running
-    await embedder.embed([[1] * 2])
+    await whole(embedder, [[1] * 2])
 
     assert model.batches == [[1], [2]]
 
@@ -140,28 +142,56 @@ async def test_a_batch_that_fails_ends_only_its_own_requests(model: Model, make:
     embedder = make()
     model.failing = True
     with pytest.raises(InferloomError) as caught:
-        await embedder.embed([[1]])
+        await whole(embedder, [[1]])
     model.failing = False
 
     assert caught.value.reason is Reason.SERVER_ERROR
-    assert len((await embedder.embed([[1]])).vectors) == 1
+    assert len(await whole(embedder, [[1]])) == 1
+
+
+@pytest.mark.parametrize("poison", [[6], [7]], ids=["an exception", "no finite numbers"])
+async def test_a_text_that_fails_fails_alone(poison: list[int], model: Model, make: Make) -> None:
+    """Callers that share its batch get their vectors; its own caller is told which input it was."""
+    embedder = make()
+    model.release.clear()
+    first = asyncio.create_task(whole(embedder, [[1]]))
+    await asyncio.to_thread(model.going.wait, WAIT)
+    good = [asyncio.create_task(whole(embedder, [[1], [1, 1]])) for _ in range(2)]
+    bad = asyncio.create_task(whole(embedder, [[1], poison]))
+    await asyncio.sleep(0)
+    model.release.set()
+
+    assert [len(await call) for call in (first, *good)] == [1, 2, 2]
+    with pytest.raises(InferloomError) as caught:
+        await bad
+    assert (caught.value.reason, caught.value.param) == (Reason.SERVER_ERROR, "inputs[1]")
+
+
+async def test_vectors_come_as_they_are_computed(model: Model, make: Make) -> None:
+    """The first batch's rows are there while the second is still computed."""
+    embedder = make()
+    stream = embedder.embed([[1]] * 6)
+    assert await anext(stream) == (0, pytest.approx(np.array([[1, 4]] * 4)))
+    assert (await anext(stream))[0] == 4
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
 
 
 async def test_closing_fails_what_waits(model: Model, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits, and what comes after, is WORKER_LOST."""
     embedder = make()
     model.release.clear()
-    running = asyncio.create_task(embedder.embed([[1]]))
+    running = asyncio.create_task(whole(embedder, [[1]]))
     await asyncio.to_thread(model.going.wait, WAIT)
-    waiting = asyncio.create_task(embedder.embed([[1]]))
+    waiting = asyncio.create_task(whole(embedder, [[1]]))
     await asyncio.sleep(0)
     join = embedder._thread.join
     # It is closed when it waits for its thread; only then may the running batch go on.
     monkeypatch.setattr(embedder._thread, "join", lambda: (model.release.set(), join()))
     await asyncio.to_thread(embedder.close)
 
-    assert len((await running).vectors) == 1
-    for lost in (waiting, embedder.embed([[1]])):
+    assert len(await running) == 1
+    for lost in (waiting, whole(embedder, [[1]])):
         with pytest.raises(InferloomError) as caught:
             await lost
         assert caught.value.reason is Reason.WORKER_LOST

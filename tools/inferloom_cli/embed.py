@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from inferloom.v1.inference_pb2 import TASK_EMBED, EmbedInput, EmbedRequest, EmbedResponse
+from inferloom.v1.inference_pb2 import TASK_EMBED, Embedding, EmbedInput, EmbedRequest
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_cli.calls import calling
 from inferloom_cli.models import choose
@@ -29,30 +29,31 @@ async def embed(
             inputs=[EmbedInput(text=text) for text in texts],
             dimensions=dimensions,
         )
-        answer = await stub.Embed(request, timeout=_DEADLINE_S)
+        vectors = [
+            _unpack(embedding)
+            async for event in stub.Embed(request, timeout=_DEADLINE_S)
+            for embedding in event.part.embeddings
+        ]
     if as_json:
-        print(json.dumps([vector.tolist() for vector in vectors(answer)]))
+        print(json.dumps([vector.tolist() for vector in vectors]))
     else:
-        Console().print(_preview(texts, answer))
+        Console().print(_preview(texts, vectors))
 
 
-def vectors(answer: EmbedResponse) -> list["array[float]"]:
-    """Unpack the little-endian float32 vectors, in input order."""
-    unpacked = []
-    for embedding in answer.embeddings:
-        vector = array("f", embedding.vector)
-        if sys.byteorder == "big":
-            vector.byteswap()
-        unpacked.append(vector)
-    return unpacked
+def _unpack(embedding: Embedding) -> "array[float]":
+    """A vector's little-endian float32 numbers."""
+    vector = array("f", embedding.vector)
+    if sys.byteorder == "big":
+        vector.byteswap()
+    return vector
 
 
-def _preview(texts: Sequence[str], answer: EmbedResponse) -> Table:
+def _preview(texts: Sequence[str], vectors: Sequence["array[float]"]) -> Table:
     made = Table(box=None, header_style="bold", pad_edge=False)
     made.add_column("TEXT", overflow="ellipsis", no_wrap=True, max_width=40)
     made.add_column("LENGTH", justify="right")
     made.add_column("VECTOR", no_wrap=True)
-    for text, vector in zip(texts, vectors(answer), strict=True):
+    for text, vector in zip(texts, vectors, strict=True):
         start = " ".join(f"{number:+.3f}" for number in vector[:_PREVIEW])
         made.add_row(text, str(len(vector)), f"{start} …")
     return made

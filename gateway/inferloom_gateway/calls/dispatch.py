@@ -9,7 +9,7 @@ from inferloom.v1 import inference_pb2
 from inferloom_gateway.calls.attempt import judge
 from inferloom_gateway.calls.in_flight import Ledger
 from inferloom_gateway.calls.retry_budget import RetryBudget
-from inferloom_gateway.calls.stream import Stream
+from inferloom_gateway.calls.stream import Event, Stream
 from inferloom_gateway.fleet import router
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Req = TypeVar(
     "Req",
-    inference_pb2.EmbedRequest,
     inference_pb2.RerankRequest,
     inference_pb2.TokenizeRequest,
     inference_pb2.DetokenizeRequest,
@@ -57,22 +56,18 @@ class Dispatcher:
         self._ledger = ledger
         self._budget = RetryBudget()
 
-    async def generate(self, request: inference_pb2.GenerateRequest, deadline: float) -> Stream:
+    async def generate(
+        self, request: inference_pb2.GenerateRequest, deadline: float
+    ) -> Stream[inference_pb2.GenerateResponse]:
         """Start a generation; return its stream, which the caller closes, once a worker has accepted it.
 
         Raises:
             InferloomError: No worker accepted it; the reason says why.
         """
 
-        async def start(member: Member, timeout: float) -> Stream:
+        async def start(member: Member, timeout: float) -> Stream[inference_pb2.GenerateResponse]:
             call = self._connections.stub(member).Generate(request, timeout=timeout)
-            stream = Stream(call, member, self._ledger)
-            try:
-                await stream.accepted()
-            except BaseException:
-                stream.close()
-                raise
-            return stream
+            return await accepted(Stream(call, member, self._ledger))
 
         task = _TASK.get(request.WhichOneof("input") or "")
         return await self._attempt(
@@ -81,9 +76,14 @@ class Dispatcher:
 
     async def embed(
         self, request: inference_pb2.EmbedRequest, deadline: float
-    ) -> inference_pb2.EmbedResponse:
-        """Embed on one worker. Raises InferloomError."""
-        return await self._unary(request, inference_pb2.TASK_EMBED, deadline, lambda stub: stub.Embed)
+    ) -> Stream[inference_pb2.EmbedResponse]:
+        """Start an embedding; as :meth:`generate`."""
+
+        async def start(member: Member, timeout: float) -> Stream[inference_pb2.EmbedResponse]:
+            call = self._connections.stub(member).Embed(request, timeout=timeout)
+            return await accepted(Stream(call, member, self._ledger))
+
+        return await self._attempt(request.model, inference_pb2.TASK_EMBED, deadline, start)
 
     async def rerank(
         self, request: inference_pb2.RerankRequest, deadline: float
@@ -168,6 +168,16 @@ class Dispatcher:
             message = f"The model '{model}' does not serve {_TASK_NAME[task]}."
             raise InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
         return found
+
+
+async def accepted(stream: Stream[Event]) -> Stream[Event]:
+    """Wait until a worker has accepted the call; close it if none does."""
+    try:
+        await stream.accepted()
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def model_not_found(model: str) -> InferloomError:

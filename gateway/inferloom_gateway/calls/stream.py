@@ -1,30 +1,30 @@
-"""A generation that runs on a worker, event by event."""
+"""A call that streams from a worker, event by event."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from inferloom.v1.inference_pb2 import GenerateResponse
+from inferloom.v1.inference_pb2 import EmbedResponse, GenerateResponse
 from inferloom_gateway.calls.attempt import judge, worker_lost
 from inferloom_gateway.calls.in_flight import Ledger
 from inferloom_gateway.fleet.members import Member
 
+Event = TypeVar("Event", GenerateResponse, EmbedResponse)
 
-class Stream:
-    """One Generate call, entered in the ledger by its maker and left there by its close.
 
-    Closing it aborts the generation; closing it again, or after its end, does nothing. Use it as a context
+class Stream(Generic[Event]):
+    """One Generate or Embed call, entered in the ledger by its maker and left there by its close.
+
+    Closing it aborts the call; closing it again, or after its end, does nothing. Use it as a context
     manager, so that every way out of the block closes it.
     """
 
-    def __init__(
-        self, call: "grpc.aio.UnaryStreamCall[Any, GenerateResponse]", member: Member, ledger: Ledger
-    ) -> None:
-        self._call = call
+    def __init__(self, call: "grpc.aio.UnaryStreamCall[Any, Event]", member: Member, ledger: Ledger) -> None:
+        self._call: grpc.aio.UnaryStreamCall[Any, Event] = call
         self._member = member
         self._ledger = ledger
-        self._ahead: GenerateResponse | None = None
+        self._ahead: Event | None = None
         self._completed = False
         self._open = True
 
@@ -38,11 +38,11 @@ class Stream:
         if event is not grpc.aio.EOF:
             self._ahead = event
 
-    async def read(self) -> GenerateResponse | None:
+    async def read(self) -> Event | None:
         """Return the next event; None after the last.
 
         Raises:
-            InferloomError: The generation failed, or its worker was lost, before it completed.
+            InferloomError: The call failed, or its worker was lost, before it completed.
         """
         if self._ahead is not None:
             ahead, self._ahead = self._ahead, None

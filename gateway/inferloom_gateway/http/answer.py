@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from fastapi import Request, Response
 
-from inferloom.v1.inference_pb2 import GenerateRequest
+from inferloom.v1.inference_pb2 import GenerateRequest, GenerateResponse
 from inferloom_gateway.calls.stream import Stream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.bounded_gather import together
@@ -45,7 +45,7 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
         return Response(plan.body(outcomes), headers=dict(headers), media_type="application/json")
 
     async def open_all(stack: ExitStack) -> AsyncGenerator[bytes, None]:
-        async def start(generation: GenerateRequest, rename: Rename) -> Stream:
+        async def start(generation: GenerateRequest, rename: Rename) -> Stream[GenerateResponse]:
             with _in_rest_words(rename):
                 return stack.enter_context(await gateway.dispatcher.generate(generation, deadline))
 

@@ -10,12 +10,14 @@ from inferloom_gateway.http.translate.plan import Encoder
 from inferloom_gateway.http.translate.usage import total
 
 
-def pieces(streams: Sequence[Stream], encoders: Sequence[Encoder]) -> AsyncGenerator[bytes, None]:
+def pieces(
+    streams: Sequence[Stream[GenerateResponse]], encoders: Sequence[Encoder]
+) -> AsyncGenerator[bytes, None]:
     """The pieces of an answer, as its generations make them; one that fails fails all."""
     return _of_one(streams[0], encoders[0]) if len(streams) == 1 else _of_several(streams, encoders)
 
 
-async def _of_one(stream: Stream, encoder: Encoder) -> AsyncGenerator[bytes, None]:
+async def _of_one(stream: Stream[GenerateResponse], encoder: Encoder) -> AsyncGenerator[bytes, None]:
     usage = Usage()
     while (event := await stream.read()) is not None:
         if event.HasField("completed"):
@@ -25,7 +27,9 @@ async def _of_one(stream: Stream, encoder: Encoder) -> AsyncGenerator[bytes, Non
     yield encoder.end(usage)
 
 
-async def _of_several(streams: Sequence[Stream], encoders: Sequence[Encoder]) -> AsyncGenerator[bytes, None]:
+async def _of_several(
+    streams: Sequence[Stream[GenerateResponse]], encoders: Sequence[Encoder]
+) -> AsyncGenerator[bytes, None]:
     usages: list[Usage] = []
     reads = {
         asyncio.create_task(stream.read()): (stream, encoder)

@@ -393,26 +393,119 @@ Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
 @_typing.final
 class EmbedResponse(_message.Message):
-    """Returns vectors, in input order."""
+    """Carries one event of an Embed stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MODEL_FIELD_NUMBER: _builtins.int
-    EMBEDDINGS_FIELD_NUMBER: _builtins.int
-    USAGE_FIELD_NUMBER: _builtins.int
-    TIMINGS_FIELD_NUMBER: _builtins.int
-    COMPUTE_HASH_FIELD_NUMBER: _builtins.int
-    model: _builtins.str
-    """Model id that answered."""
-    compute_hash: _builtins.str
-    """Compute hash of the model that answered; as in Model."""
+    STARTED_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]:
-        """One embedding per input, in input order."""
+    def started(self) -> Global___EmbedStarted:
+        """The request was accepted: validated, tokenised and queued."""
 
     @_builtins.property
+    def part(self) -> Global___EmbedPart:
+        """Vectors of consecutive inputs."""
+
+    @_builtins.property
+    def completed(self) -> Global___EmbedCompleted:
+        """The request ended."""
+
+    def __init__(
+        self,
+        *,
+        started: Global___EmbedStarted | None = ...,
+        part: Global___EmbedPart | None = ...,
+        completed: Global___EmbedCompleted | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "part", b"part", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "part", b"part", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "part", "completed"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
+
+@_typing.final
+class EmbedStarted(_message.Message):
+    """Says that a request for vectors was accepted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPUTE_HASH_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Name of the request, as sent or as made."""
+    model: _builtins.str
+    """Model id that answers."""
+    prompt_tokens: _builtins.int
+    """Tokens over all inputs."""
+    compute_hash: _builtins.str
+    """Compute hash of the model that answers; as in Model."""
+    worker_id: _builtins.str
+    """Worker that answers."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        prompt_tokens: _builtins.int = ...,
+        compute_hash: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedStarted: _TypeAlias = EmbedStarted  # noqa: Y015
+
+@_typing.final
+class EmbedPart(_message.Message):
+    """Carries vectors of consecutive inputs: at most 1 MiB, or one vector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_INPUT_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    first_input: _builtins.int
+    """Index of the input that the first vector belongs to, from 0."""
+    @_builtins.property
+    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]:
+        """The vectors, in input order. At least one."""
+
+    def __init__(
+        self,
+        *,
+        first_input: _builtins.int = ...,
+        embeddings: _abc.Iterable[Global___Embedding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "first_input", b"first_input"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedPart: _TypeAlias = EmbedPart  # noqa: Y015
+
+@_typing.final
+class EmbedCompleted(_message.Message):
+    """Says that all vectors were sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USAGE_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
     def usage(self) -> Global___Usage:
-        """Tokens read."""
+        """Tokens read, over all inputs."""
 
     @_builtins.property
     def timings(self) -> Global___Timings:
@@ -421,19 +514,16 @@ class EmbedResponse(_message.Message):
     def __init__(
         self,
         *,
-        model: _builtins.str = ...,
-        embeddings: _abc.Iterable[Global___Embedding] | None = ...,
         usage: Global___Usage | None = ...,
         timings: Global___Timings | None = ...,
-        compute_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "embeddings", b"embeddings", "model", b"model", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
+Global___EmbedCompleted: _TypeAlias = EmbedCompleted  # noqa: Y015
 
 @_typing.final
 class RerankRequest(_message.Message):

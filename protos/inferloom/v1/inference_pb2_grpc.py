@@ -40,7 +40,7 @@ class InferenceServiceStub:
                 request_serializer=inferloom_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=inferloom_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
                 _registered_method=True)
-        self.Embed = channel.unary_unary(
+        self.Embed = channel.unary_stream(
                 '/inferloom.v1.InferenceService/Embed',
                 request_serializer=inferloom_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=inferloom_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
@@ -88,7 +88,14 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """Returns one vector per input.
+        """Streams one vector per input.
+
+        The event grammar is: Started once, when every input was checked and
+        tokenised; then any number of Part, whose vectors follow the order of the
+        inputs without a gap and are sent as they are computed; then one Completed,
+        after which the stream ends with status OK. A call that fails says in its
+        status which input was at fault, where one was. Cancelling the call stops
+        what is not computed yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +137,7 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     request_deserializer=inferloom_dot_v1_dot_inference__pb2.GenerateRequest.FromString,
                     response_serializer=inferloom_dot_v1_dot_inference__pb2.GenerateResponse.SerializeToString,
             ),
-            'Embed': grpc.unary_unary_rpc_method_handler(
+            'Embed': grpc.unary_stream_rpc_method_handler(
                     servicer.Embed,
                     request_deserializer=inferloom_dot_v1_dot_inference__pb2.EmbedRequest.FromString,
                     response_serializer=inferloom_dot_v1_dot_inference__pb2.EmbedResponse.SerializeToString,
@@ -205,7 +212,7 @@ class InferenceService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/inferloom.v1.InferenceService/Embed',

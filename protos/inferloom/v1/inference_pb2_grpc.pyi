@@ -52,8 +52,16 @@ class InferenceServiceStub:
     after that keeps what it has: shortly before the deadline every open
     choice ends with FINISH_REASON_DEADLINE.
     """
-    Embed: _grpc.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
-    """Returns one vector per input."""
+    Embed: _grpc.UnaryStreamMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
+    """Streams one vector per input.
+
+    The event grammar is: Started once, when every input was checked and
+    tokenised; then any number of Part, whose vectors follow the order of the
+    inputs without a gap and are sent as they are computed; then one Completed,
+    after which the stream ends with status OK. A call that fails says in its
+    status which input was at fault, where one was. Cancelling the call stops
+    what is not computed yet.
+    """
     Rerank: _grpc.UnaryUnaryMultiCallable[_inference_pb2.RerankRequest, _inference_pb2.RerankResponse]
     """Scores documents against a query, best first."""
     Tokenize: _grpc.UnaryUnaryMultiCallable[_inference_pb2.TokenizeRequest, _inference_pb2.TokenizeResponse]
@@ -80,8 +88,16 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     after that keeps what it has: shortly before the deadline every open
     choice ends with FINISH_REASON_DEADLINE.
     """
-    Embed: _aio.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
-    """Returns one vector per input."""
+    Embed: _aio.UnaryStreamMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Streams one vector per input.
+
+    The event grammar is: Started once, when every input was checked and
+    tokenised; then any number of Part, whose vectors follow the order of the
+    inputs without a gap and are sent as they are computed; then one Completed,
+    after which the stream ends with status OK. A call that fails says in its
+    status which input was at fault, where one was. Cancelling the call stops
+    what is not computed yet.
+    """
     Rerank: _aio.UnaryUnaryMultiCallable[_inference_pb2.RerankRequest, _inference_pb2.RerankResponse]  # type: ignore[assignment]
     """Scores documents against a query, best first."""
     Tokenize: _aio.UnaryUnaryMultiCallable[_inference_pb2.TokenizeRequest, _inference_pb2.TokenizeResponse]  # type: ignore[assignment]
@@ -117,8 +133,16 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _inference_pb2.EmbedRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_inference_pb2.EmbedResponse, _abc.Awaitable[_inference_pb2.EmbedResponse]]:
-        """Returns one vector per input."""
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.EmbedResponse], _abc.AsyncIterator[_inference_pb2.EmbedResponse]]:
+        """Streams one vector per input.
+
+        The event grammar is: Started once, when every input was checked and
+        tokenised; then any number of Part, whose vectors follow the order of the
+        inputs without a gap and are sent as they are computed; then one Completed,
+        after which the stream ends with status OK. A call that fails says in its
+        status which input was at fault, where one was. Cancelling the call stops
+        what is not computed yet.
+        """
 
     @_abc_1.abstractmethod
     def Rerank(

@@ -7,16 +7,20 @@ read in chunks beside whatever it generates.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from inferloom_mesh.errors import overloaded
+from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
-from inferloom_worker.embed.protocol import Embedded, Vectors
 from inferloom_worker.embed.reader import Reader
-from inferloom_worker.engine.protocol import Engine, GenerationRequest, GenerationStats, VectorEvent
+from inferloom_worker.embed.vector_stream import VectorStream
+from inferloom_worker.engine.protocol import Engine, GenerationRequest, VectorEvent
 from inferloom_worker.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 class CausalEmbedder:
@@ -44,33 +48,47 @@ class CausalEmbedder:
         self._most_waiting = options.max_waiting
         self._unfinished = 0
 
-    async def embed(self, texts: Sequence[list[int]]) -> Embedded:
+    def embed(self, texts: Sequence[list[int]]) -> VectorStream:
         """See the protocol."""
         if self._unfinished and self._unfinished + len(texts) > self._most_waiting:
             raise overloaded(f"{self._unfinished} texts are waiting already.")
         self._unfinished += len(texts)
+        stream = VectorStream(len(texts), on_close=lambda: reading.cancel())
+        reading = asyncio.create_task(self._read(stream, texts))
+        return stream
+
+    async def _read(self, stream: VectorStream, texts: Sequence[list[int]]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._embed(ids)) for ids in texts]
+                for index, ids in enumerate(texts):
+                    group.create_task(self._embed(stream, index, ids))
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            first = failures.exceptions[0]
+            if not isinstance(first, InferloomError):
+                log.error("texts could not be embedded", exc_info=first)
+                first = server_error()
+            stream.fail(first)
         finally:
             self._unfinished -= len(texts)
-        rows, stats = zip(*(task.result() for task in tasks), strict=True)
-        return Embedded(np.stack(rows), max(s.queue_s for s in stats), max(s.prefill_s for s in stats))
 
-    async def _embed(self, ids: list[int]) -> tuple[Vectors, GenerationStats]:
+    async def _embed(self, stream: VectorStream, index: int, ids: list[int]) -> None:
         async with self._places:
             reading = self._engine.submit(
                 GenerationRequest(request_id="", prompt=ids, max_tokens=1, embeds=True)
             )
             try:
-                vectors = [
-                    event.vector
-                    async for batch in reading.events()
-                    for event in batch
-                    if isinstance(event, VectorEvent)
-                ]
+                async for batch in reading.events():
+                    for event in batch:
+                        if isinstance(event, VectorEvent):
+                            self._take(stream, index, event.vector)
             finally:
                 reading.abort()
-        return vectors[0], reading.stats
+            stream.queue_s = max(stream.queue_s, reading.stats.queue_s)
+            stream.compute_s = max(stream.compute_s, reading.stats.prefill_s)
+
+    @staticmethod
+    def _take(stream: VectorStream, index: int, vector: NDArray[np.float32]) -> None:
+        if not np.isfinite(vector).all():
+            where = f"inputs[{index}]"
+            raise InferloomError(Reason.SERVER_ERROR, f"{where} could not be embedded.", param=where)
+        stream.put(index, vector)

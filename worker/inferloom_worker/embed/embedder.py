@@ -5,19 +5,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
+from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_worker.embed.batches import cut
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
-from inferloom_worker.embed.protocol import Embedded, Vectors
 from inferloom_worker.embed.reader import Reader
+from inferloom_worker.embed.vector_stream import Vectors, VectorStream
 
 log = logging.getLogger(__name__)
+
+Row = NDArray[np.float32]
 
 
 class EncoderModel(Protocol):
@@ -32,28 +35,27 @@ class EncoderModel(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class _Request:
-    """A caller that waits for its texts' rows."""
-
-    future: "asyncio.Future[Embedded]"
-    loop: asyncio.AbstractEventLoop
-    rows: list[Vectors | None]
-    left: int
-    submitted: float
-    started: float | None = None
-
-
-@dataclass(slots=True, eq=False)
 class _Text:
     """One text of a request."""
 
-    request: _Request
+    stream: VectorStream
     index: int
     ids: list[int]
+    submitted: float
     length: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.length = len(self.ids)
+
+
+@dataclass(slots=True)
+class _Result:
+    """What became of one text: its row, or why there is none."""
+
+    text: _Text
+    row: Row | InferloomError
+    started: float = 0.0
+    ended: float = 0.0
 
 
 class Embedder:
@@ -77,20 +79,18 @@ class Embedder:
         """Texts that wait."""
         return len(self._inbox)
 
-    async def embed(self, texts: Sequence[list[int]]) -> Embedded:
+    def embed(self, texts: Sequence[list[int]]) -> VectorStream:
         """See the protocol."""
-        loop = asyncio.get_running_loop()
-        request = _Request(
-            loop.create_future(), loop, [None] * len(texts), len(texts), submitted=time.monotonic()
-        )
+        stream = VectorStream(len(texts))
+        now = time.monotonic()
         with self._changed:
             if self._closed:
                 raise _lost()
             if self._inbox and len(self._inbox) + len(texts) > self._options.max_waiting:
                 raise overloaded(f"{len(self._inbox)} texts are waiting already.")
-            self._inbox.extend(_Text(request, i, ids) for i, ids in enumerate(texts))
+            self._inbox.extend(_Text(stream, i, ids, now) for i, ids in enumerate(texts))
             self._changed.notify()
-        return await request.future
+        return stream
 
     def close(self) -> None:
         """Fail what waits with WORKER_LOST and stop the thread."""
@@ -102,8 +102,8 @@ class Embedder:
     def _run(self) -> None:
         while texts := self._receive():
             for batch in cut(texts, size=self._options.batch_size, tokens=self._options.batch_tokens):
-                self._compute([text for text in batch if not text.request.future.done()])
-        _resolve({text.request: _lost() for text in self._inbox})
+                _hand_over(self._compute([text for text in batch if not text.stream.closed]))
+        _hand_over([_Result(text, _lost()) for text in self._inbox])
 
     def _receive(self) -> list[_Text]:
         """Wait for texts and take some, oldest first; none when closed."""
@@ -116,56 +116,56 @@ class Embedder:
             most = min(len(self._inbox), 8 * self._options.batch_size)
             return [self._inbox.popleft() for _ in range(most)]
 
-    def _compute(self, batch: list[_Text]) -> None:
+    def _compute(self, batch: list[_Text]) -> list[_Result]:
         if not batch:
-            return
+            return []
         self.running = len(batch)
-        now = time.monotonic()
-        for text in batch:
-            text.request.started = text.request.started or now
+        started = time.monotonic()
         try:
             rows = self._model.encode([text.ids for text in batch])
         except Exception:
-            # The boundary of the embedder's thread: a batch that fails ends its own requests, no more.
+            # A text that cannot be computed ends its own request, not those of its neighbours in the batch.
             log.exception("a batch of %d texts failed", len(batch))
-            _resolve({text.request: server_error() for text in batch})
-            return
+            if len(batch) > 1:
+                return [result for text in batch for result in self._compute([text])]
+            return [_Result(batch[0], _failed(batch[0]))]
         finally:
             self.running = 0
-        complete: dict[_Request, Embedded | InferloomError] = {}
-        for text, row in zip(batch, rows, strict=True):
-            text.request.rows[text.index] = row
-            text.request.left -= 1
-            if text.request.left == 0:
-                complete[text.request] = _embedded(text.request)
-        _resolve(complete)
+        ended = time.monotonic()
+        finite = [bool(np.isfinite(row).all()) for row in rows]
+        return [
+            _Result(text, row if good else _failed(text), started, ended)
+            for text, row, good in zip(batch, rows, finite, strict=True)
+        ]
 
 
-def _embedded(request: _Request) -> Embedded:
-    assert request.started is not None
-    vectors = np.stack([row for row in request.rows if row is not None])
-    queued = request.started - request.submitted
-    return Embedded(vectors, queued, time.monotonic() - request.started)
-
-
-def _resolve(results: Mapping[_Request, Embedded | InferloomError]) -> None:
-    """Give requests what they wait for, waking each of their loops once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Embedded | InferloomError]]] = {}
-    for item in results.items():
-        by_loop.setdefault(item[0].loop, []).append(item)
+def _hand_over(results: Sequence[_Result]) -> None:
+    """Give rows to their streams, waking each loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
+    for result in results:
+        by_loop.setdefault(result.text.stream.loop, []).append(result)
     for loop, items in by_loop.items():
         if not loop.is_closed():
             loop.call_soon_threadsafe(_deliver, items)
 
 
-def _deliver(items: list[tuple[_Request, Embedded | InferloomError]]) -> None:
-    for request, result in items:
-        if request.future.done():
+def _deliver(results: list[_Result]) -> None:
+    for result in results:
+        text, stream = result.text, result.text.stream
+        if stream.closed:
             continue
-        if isinstance(result, InferloomError):
-            request.future.set_exception(result)
-        else:
-            request.future.set_result(result)
+        if isinstance(result.row, InferloomError):
+            stream.fail(result.row)
+            continue
+        if not stream.compute_s:
+            stream.queue_s = result.started - text.submitted
+        stream.compute_s = result.ended - text.submitted - stream.queue_s
+        stream.put(text.index, result.row)
+
+
+def _failed(text: _Text) -> InferloomError:
+    where = f"inputs[{text.index}]"
+    return InferloomError(Reason.SERVER_ERROR, f"{where} could not be embedded.", param=where)
 
 
 def _lost() -> InferloomError:

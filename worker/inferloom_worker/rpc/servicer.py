@@ -1,6 +1,5 @@
 """The inference contract on a worker: validate, tokenise, submit, and pass events on."""
 
-import asyncio
 import weakref
 from collections.abc import AsyncIterator
 from functools import partial
@@ -10,8 +9,10 @@ import grpc
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
+from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import invalid
-from inferloom_worker.embed.response import embed_response
+from inferloom_worker.embed.response import embed_part, parts
+from inferloom_worker.embed.vector_stream import VectorStream
 from inferloom_worker.engine.protocol import Generation
 from inferloom_worker.hosting.host import ModelHost, unsupported_task
 from inferloom_worker.hosting.served import Generator, TokenizedPrompt
@@ -102,8 +103,8 @@ class InferenceServicer(InferenceServiceServicer):
             )
         )
 
-    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
-        """See the contract."""
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
+        """See the contract. Leaving, for whatever reason, takes back what is not computed."""
         card, embedder = self._host.served(request.model).card, self._host.embedder(request.model)
         info = embedder.info
         asked = read_embed(
@@ -124,18 +125,32 @@ class InferenceServicer(InferenceServiceServicer):
             quick = sum(len(item) for item in asked.inputs if isinstance(item, str)) <= QUICK_CHARACTERS
             texts = await self._texts.run("inputs", tokenize, quick=quick)
             call.check()
-            pending = asyncio.ensure_future(embedder.embed(texts))
-            call.end = pending.cancel
+            stream = embedder.embed(texts)
+            call.end = stream.close
+            context.add_done_callback(lambda _: stream.close())  # type: ignore[arg-type] # the stub wants a class
+            tokens = sum(map(len, texts))
             try:
-                embedded = await pending
-            except asyncio.CancelledError:
+                yield self._embed_started(asked.request_id, card, tokens)
+                async for first, vectors in stream:
+                    for run in parts(vectors, asked):
+                        work = partial(embed_part, asked, texts, first + run.start, vectors[run])
+                        quick = vectors[run].nbytes <= _QUICK_VECTORS_BYTES
+                        yield await self._texts.run("inputs", work, quick=quick)
                 call.check()
-                raise
+                yield _embed_completed(tokens, stream)
+            finally:
+                stream.close()
 
-        def respond() -> pb.EmbedResponse:
-            return embed_response(asked, card, texts, embedded)
-
-        return await self._texts.run("inputs", respond, quick=embedded.vectors.nbytes <= _QUICK_VECTORS_BYTES)
+    def _embed_started(self, request_id: str, card: pb.Model, tokens: int) -> pb.EmbedResponse:
+        return pb.EmbedResponse(
+            started=pb.EmbedStarted(
+                request_id=request_id,
+                model=card.id,
+                prompt_tokens=tokens,
+                compute_hash=card.compute_hash,
+                worker_id=self._registration.worker_id,
+            )
+        )
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Refused: no model here ranks."""
@@ -181,3 +196,8 @@ class InferenceServicer(InferenceServiceServicer):
 def _abort(generation: weakref.ref[Generation], context: Context) -> None:
     if (running := generation()) is not None:
         running.abort()
+
+
+def _embed_completed(tokens: int, stream: VectorStream) -> pb.EmbedResponse:
+    times = pb.Timings(queue=duration(stream.queue_s), prefill=duration(stream.compute_s), decode=duration(0))
+    return pb.EmbedResponse(completed=pb.EmbedCompleted(usage=pb.Usage(prompt_tokens=tokens), timings=times))

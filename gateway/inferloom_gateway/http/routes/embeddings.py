@@ -6,22 +6,18 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 
 from inferloom.v1.inference_pb2 import EmbedRequest
-from inferloom_gateway.http.bounded_gather import together
-from inferloom_gateway.http.chunked_response import PartedResponse
-from inferloom_gateway.http.disconnect import AbortOnDisconnect
+from inferloom_gateway.http.embedding_answer import embedding_answer
 from inferloom_gateway.http.request_id import request_id_of
 from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of
 from inferloom_gateway.http.schema.base import Body
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
-from inferloom_gateway.http.translate import embeddings, fields
-from inferloom_mesh.errors import InferloomError
+from inferloom_gateway.http.translate import embeddings
 
 B = TypeVar("B", bound=Body)
 
 router = APIRouter(tags=["embeddings"])
 
 _HELLO: dict[str, Any] = {"input": "Hello world!"}
-_MOST_AT_ONCE = 32
 
 
 @router.post(
@@ -51,20 +47,5 @@ async def _embed(request: Request, schema: type[B], complete: Callable[[B], Embe
         return completed, embeddings.batches(completed, request_id, size)
 
     (body, batches), headers = await body_of(request, schema, translate)
-    deadline = gateway.deadline()
     base64 = body.encoding_format == "base64"
-
-    async def embed(number: int, batch: EmbedRequest) -> tuple[bytes, int]:
-        """Embed one batch; its entries in the body, made as they come so that many do not come at once."""
-        first = number * size
-        try:
-            response = await gateway.dispatcher.embed(batch, deadline)
-        except InferloomError as failure:
-            raise fields.restate(failure, fields.of_embedding(first)) from failure
-        return embeddings.entries(response, first, base64=base64), response.usage.prompt_tokens
-
-    async with AbortOnDisconnect(request.receive):
-        done = await together([embed(*numbered) for numbered in enumerate(batches)], _MOST_AT_ONCE)
-    entries, tokens = zip(*done, strict=True)
-    parts = embeddings.answer(body.model, entries, sum(tokens))
-    return PartedResponse(parts, headers=headers, media_type="application/json")
+    return embedding_answer(gateway, body.model, batches, headers, batch_size=size, base64=base64)

@@ -1,7 +1,7 @@
 """POST /v1/embeddings: the body to batches, and their vectors to one body."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import orjson
@@ -9,6 +9,12 @@ import orjson
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest
 from inferloom_gateway.http.schema.prompts import Prompt
+
+HEAD = b'{"object":"list","data":['
+"""The body up to the first entry."""
+
+_PIECE_BYTES = 64 * 2**10
+"""Vectors that become JSON at once."""
 
 
 def batches(body: EmbeddingRequest, request_id: str, size: int) -> list[pb.EmbedRequest]:
@@ -25,30 +31,30 @@ def batches(body: EmbeddingRequest, request_id: str, size: int) -> list[pb.Embed
     ]
 
 
-def entries(response: pb.EmbedResponse, first: int, *, base64: bool) -> bytes:
-    """The entries of ``data`` for one batch, whose first input has the index ``first``: JSON, with a comma
-    between each two.
+def entries(embeddings: Sequence[pb.Embedding], first: int, *, base64: bool) -> Iterator[bytes]:
+    """The entries of ``data`` for inputs from the index ``first`` on, a comma before each but the very first.
 
-    Numbers have the fewest digits that give the same float32 again.
+    They come in pieces that take a millisecond or two to make. Numbers have the fewest digits that give the
+    same float32 again.
     """
-    data = [
-        {
-            "object": "embedding",
-            "index": first + offset,
-            "embedding": b64encode(item.vector).decode() if base64 else np.frombuffer(item.vector, "<f4"),
-        }
-        for offset, item in enumerate(response.embeddings)
-    ]
-    return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    rows = max(1, _PIECE_BYTES // max(1, len(embeddings[0].vector)))
+    for start in range(0, len(embeddings), rows):
+        data = [
+            {
+                "object": "embedding",
+                "index": first + start + offset,
+                "embedding": b64encode(item.vector).decode() if base64 else np.frombuffer(item.vector, "<f4"),
+            }
+            for offset, item in enumerate(embeddings[start : start + rows])
+        ]
+        made = orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        yield b"," + made if first + start else made
 
 
-def answer(model: str, entries: Sequence[bytes], tokens: int) -> list[bytes]:
-    """The parts of the response body, one for each batch's entries: together they may be megabytes."""
+def tail(model: str, tokens: int) -> bytes:
+    """The body after the last entry."""
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    parts = [b"," + part for part in entries]
-    parts[0] = b'{"object":"list","data":[' + entries[0]
-    parts[-1] += b"]," + orjson.dumps({"model": model, "usage": usage})[1:]
-    return parts
+    return b"]," + orjson.dumps({"model": model, "usage": usage})[1:]
 
 
 def _input(item: Prompt) -> pb.EmbedInput:
