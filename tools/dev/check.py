@@ -17,6 +17,7 @@ CHECKS: dict[str, list[str]] = {
     "imports": [f"{BIN}/lint-imports"],
     "protos": [f"{BIN}/buf", "lint"],
     "stubs": [sys.executable, "tools/dev/protos.py", "--check"],
+    "contract": [sys.executable, "tools/dev/contract.py"],
 }
 
 
