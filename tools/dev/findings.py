@@ -7,7 +7,7 @@ Checks out the commit that was looked at, puts today's tests beside its sources,
 proves nothing and is reported; so is one that could not be run at all. Today's code is not run:
 `make test-all` does that.
 
-The modules have moved since. The moves are read from the history, and today's imports are put in the old words.
+The modules have moved since: the moves are read from the history, and today's imports put in the old words.
 """
 
 import argparse
