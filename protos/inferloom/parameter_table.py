@@ -37,6 +37,8 @@ class Range:
 
 
 def _number(value: float) -> str:
+    if 2.0**53 <= abs(value) < math.inf:  # only powers of two are that large
+        return f"{'-' if value < 0 else ''}2^{round(math.log2(abs(value)))}"
     return str(int(value)) if math.isfinite(value) and value == int(value) else f"{value:g}"
 
 
