@@ -117,9 +117,9 @@ class InferloomError(Exception):
         return TABLE[self.reason]
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = MOST_QUOTED) -> str:
     """A caller's text as an error repeats it: its beginning, if it is long."""
-    return text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _bounded(message: str) -> str:

@@ -479,7 +479,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="sampling.seed",
                 shape="integer",
-                range=Range(least=-9223372036854775808, most=18446744073709551616),
+                range=Range(least=-9223372036854775808, most=18446744073709551615),
             ),
             "n": RestParameter(
                 name="n",
@@ -863,7 +863,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="sampling.seed",
                 shape="integer",
-                range=Range(least=-9223372036854775808, most=18446744073709551616),
+                range=Range(least=-9223372036854775808, most=18446744073709551615),
             ),
             "n": RestParameter(
                 name="n",

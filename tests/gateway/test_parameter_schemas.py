@@ -98,7 +98,7 @@ def bounds(ways: list[Described], row: RestParameter) -> Range | None:
         ):
             if {least, above, most} & inner.keys():
                 start = inner.get(least, inner.get(above, floor))
-                return Range(float(start), float(inner.get(most, math.inf)), above in inner)
+                return Range(start, inner.get(most, math.inf), above in inner)
     return None
 
 

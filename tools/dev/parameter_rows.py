@@ -168,6 +168,11 @@ def _parameters(endpoint: Any, table: Any, fields: list[ContractField]) -> dict[
     return rows
 
 
+def _exact(most: float) -> float:
+    """The largest uint64 where it was meant: no double is that number."""
+    return 2**64 - 1 if most == 2.0**64 else most
+
+
 def _parameter(
     row: Any, name: str, alias_of: str, known: dict[str, ContractField], endpoint: str
 ) -> RestParameter:
@@ -198,7 +203,7 @@ def _parameter(
         base = given or Range()
         given = Range(
             row.min if row.HasField("min") else base.least,
-            row.max if row.HasField("max") else base.most,
+            _exact(row.max) if row.HasField("max") else base.most,
             row.above_min,
         )
     return RestParameter(
