@@ -148,7 +148,6 @@ async def test_models_list_what_rest_takes_in_its_words() -> None:
         id="chat-model",
         tasks=[pb.TASK_CHAT, pb.TASK_COMPLETION],
         supported_parameters=generating,
-        sampling_defaults=pb.SamplingOptions(temperature=0.6, top_k=20),
     )
     embedder = pb.Model(
         id="org/embedder",
@@ -171,7 +170,16 @@ async def test_models_list_what_rest_takes_in_its_words() -> None:
         "truncate_prompt_tokens",
         "dimensions",
     }
-    assert listed["chat-model"]["sampling_defaults"] == {"temperature": 0.6, "top_k": 20}
+
+
+async def test_models_show_their_own_sampling_values() -> None:
+    """As short numbers, not as what float32 makes of them; none where the model says nothing."""
+    own = pb.SamplingOptions(temperature=0.6, top_k=20)
+    card = pb.Model(id="own", tasks=[pb.TASK_CHAT], sampling_defaults=own)
+    async with gateway_mesh(FakeWorker(models=(card, pb.Model(id="usual", tasks=[pb.TASK_CHAT])))) as mesh:
+        listed = {item["id"]: item for item in (await mesh.http.get("/v1/models")).json()["data"]}
+    assert listed["own"]["sampling_defaults"] == {"temperature": 0.6, "top_k": 20}
+    assert listed["usual"]["sampling_defaults"] == {}
 
 
 LONG = "7" * 3_000_000

@@ -39,6 +39,9 @@ def sampling_defaults(source: ModelSource, wanted: GenerationConfig = "auto") ->
 
     As in vLLM, how tokens are drawn is taken from it and how many (``max_new_tokens``) is not;
     ``do_sample: false`` is greedy. A value that a request could not have is passed over, with a log line.
+
+    Raises:
+        ValueError: The file holds no JSON object.
     """
     defaults = pb.SamplingOptions()
     if wanted == "openai" or source.path is None:
@@ -46,20 +49,11 @@ def sampling_defaults(source: ModelSource, wanted: GenerationConfig = "auto") ->
     if source.kind is SourceKind.GGUF:
         values, keys = read_gguf(source.path).metadata, _GGUF_KEYS
     else:
-        values, keys = _generation_config(source), _FOLDER_KEYS
+        values, keys = read_object(source.path / "generation_config.json"), _FOLDER_KEYS
     _take(values, keys, defaults, source.root)
     if source.kind is SourceKind.FOLDER and values.get("do_sample") is False:
         defaults.temperature = 0.0
     return defaults
-
-
-def _generation_config(source: ModelSource) -> Mapping[str, Any]:
-    assert source.path is not None
-    try:
-        return read_object(source.path / "generation_config.json")
-    except (ValueError, OSError) as failure:
-        log.warning("%s: its sampling defaults are passed over: %s", source.root, failure)
-        return {}
 
 
 def _take(
