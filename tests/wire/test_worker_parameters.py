@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest_asyncio
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import Reason
-from tests.wire.adapted_mesh import make_base
+from tests.wire.adapted_mesh import adapted_mesh, make_base
 from tests.wire.running_worker import RunningWorker, limited, refused, running_worker, text_request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -174,3 +175,23 @@ async def test_text_without_tokens_is_refused_where_nothing_begins_a_document(wo
     error = await refused(worker.stub.Generate(text_request("")))
     assert (error.reason, error.param) == (Reason.INVALID_ARGUMENT, "text")
     assert error.message == "text has no tokens, and the model has none that begins a document."
+
+
+async def test_an_openai_client_can_ask_for_the_prompt_alone(folder: Path) -> None:
+    """Through the gateway: ``max_tokens: 0`` with echo, as one body and as a stream; and an empty prompt."""
+    async with adapted_mesh(folder) as mesh:
+        await mesh.until_listed("base")
+        ask: Any = partial(mesh.openai.completions.create, model="base", prompt=["ab", "c"], max_tokens=0)
+        whole = await ask(echo=True)
+        chunks = [chunk async for chunk in await ask(echo=True, stream=True)]
+        empty = await mesh.openai.completions.create(model="base", prompt="", max_tokens=2)
+
+    assert [(choice.text, choice.finish_reason) for choice in whole.choices] == [
+        ("ab", "length"),
+        ("c", "length"),
+    ]
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (3, 0)
+    said = [(choice.index, choice.text) for chunk in chunks for choice in chunk.choices if choice.text]
+    assert sorted(said) == [(0, "ab"), (1, "c")]
+    assert empty.usage is not None
+    assert (empty.usage.prompt_tokens, empty.usage.completion_tokens) == (1, 2)

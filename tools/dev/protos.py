@@ -25,12 +25,17 @@ def generate(out: Path) -> None:
     _protoc(*(f"--{kind}={out}" for kind in ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out")))
 
 
+def descriptors() -> bytes:
+    """The contract and all that it imports, as a FileDescriptorSet."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "descriptors"
+        _protoc(f"--descriptor_set_out={out}", "--include_imports")
+        return out.read_bytes()
+
+
 def tabulate(table: Path, page: Path) -> None:
     """Write the parameter table and its page."""
-    with tempfile.TemporaryDirectory() as folder:
-        descriptors = Path(folder) / "descriptors"
-        _protoc(f"--descriptor_set_out={descriptors}", "--include_imports")
-        source = Source(descriptors.read_bytes())
+    source = Source(descriptors())
     rest = source.table(REST.read_text(encoding="utf-8"))
     requests = dict.fromkeys(each.request for each in rest.endpoints)
     fields = [field for request in requests for field in source.fields(request)]

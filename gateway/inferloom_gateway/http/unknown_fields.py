@@ -33,6 +33,8 @@ class _Node:
 
     row: RestParameter | None = None
     below: dict[str, "_Node"] = field(default_factory=dict)
+    plain: bool = True
+    """Whether there is nothing to judge: it is not refused, and has no fields."""
 
     def names(self) -> list[str]:
         """What can be said here."""
@@ -45,8 +47,10 @@ def _tree(endpoint: RestEndpoint) -> _Node:
     for row in endpoint.parameters.values():
         node = root
         for name in row.name.replace("[]", "").split("."):
+            node.plain = False
             node = node.below.setdefault(name, _Node())
         node.row = row
+        node.plain = node.plain and row.meaning is not Meaning.REFUSED
     return root
 
 
@@ -75,30 +79,42 @@ def judge(endpoint: str, body: Mapping[str, Any]) -> list[Unknown]:
         InferloomError: A field is known and not supported.
     """
     found: dict[tuple[int, str], Unknown] = {}
-    _walk(body, _TREES[endpoint], "", found)
+    _walk(body, _TREES[endpoint], None, found)
     return list(found.values())
 
 
-def _walk(body: Mapping[str, Any], node: _Node, prefix: str, found: dict[tuple[int, str], Unknown]) -> None:
+_Place = tuple["_Place | None", str, int | None]
+"""An object within a body: where it stands, its name there, and its index in a list of that name."""
+
+
+def _walk(
+    body: Mapping[str, Any], node: _Node, place: _Place | None, found: dict[tuple[int, str], Unknown]
+) -> None:
     for name, value in body.items():
-        if value is None:
-            continue
         at = node.below.get(name)
+        if value is None or (at is not None and at.plain):
+            continue
         if at is None:
-            place = (id(node), name)
-            if place not in found and len(found) < _MOST_NAMED:
-                found[place] = Unknown(prefix + name, nearest(name, node.names()))
-            continue
-        if at.row is not None and at.row.meaning is Meaning.REFUSED and not _asks_nothing(value, at.row):
-            raise unsupported(prefix + name)
-        if not at.below:
-            continue
-        if isinstance(value, dict):
-            _walk(value, at, f"{prefix}{name}.", found)
+            key = (id(node), name)
+            if key not in found and len(found) < _MOST_NAMED:
+                found[key] = Unknown(_path(place) + name, nearest(name, node.names()))
+        elif at.row is not None and at.row.meaning is Meaning.REFUSED:
+            if not _asks_nothing(value, at.row):
+                raise unsupported(_path(place) + name)
+        elif isinstance(value, dict):
+            _walk(value, at, (place, name, None), found)
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 if isinstance(item, dict):
-                    _walk(item, at, f"{prefix}{name}[{index}].", found)
+                    _walk(item, at, (place, name, index), found)
+
+
+def _path(place: _Place | None) -> str:
+    """Such as ``messages[0].``; empty for the body itself."""
+    if place is None:
+        return ""
+    around, name, index = place
+    return f"{_path(around)}{name}." if index is None else f"{_path(around)}{name}[{index}]."
 
 
 def _asks_nothing(value: Any, row: RestParameter) -> bool:

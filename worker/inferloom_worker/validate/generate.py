@@ -167,11 +167,9 @@ _USUAL = {
 
 def _sampling(options: pb.SamplingOptions, vocab_size: int, defaults: pb.SamplingOptions) -> Sampling:
     """What the request says, else the model's card, else the contract."""
-    sources: tuple[Any, ...] = (options, defaults)  # Any: the stubs want literal names
-    values: dict[str, Any] = {
-        name: next((getattr(said, name) for said in sources if said.HasField(name)), _USUAL[name])
-        for name in DRAWN
-    }
+    values: dict[str, Any] = dict(_USUAL)
+    for said in (defaults, options):
+        values.update((at.name, value) for at, value in said.ListFields() if at.name in _USUAL)
     for token in options.logit_bias:
         if token >= vocab_size:
             raise checks.outside(f"sampling.logit_bias[{token}]", token, vocab_size)

@@ -1,5 +1,6 @@
 """Checks a request against its rows of the parameter table."""
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,11 +23,15 @@ _NOTHING: dict[str, Any] = {"chat.tool_choice": pb.ToolChoice(mode=pb.TOOL_CHOIC
 class _Node:
     """A field on the way to rows, or with a row of its own."""
 
-    name: str = ""
-    presence: bool = False
     repeated: bool = False
     row: ContractField | None = None
+    numeric: bool = False
+    """Whether the row is one number's; it is in range between these two:"""
+    least: float = 0.0
+    most: float = 0.0
     below: dict[str, "_Node"] = field(default_factory=dict)
+    needed: list[str] = field(default_factory=list)
+    """Lists below that must not be empty."""
 
 
 def _tree(request: Descriptor) -> _Node:
@@ -36,13 +41,20 @@ def _tree(request: Descriptor) -> _Node:
         checked = row.range or row.min_items or row.max_items or row.honoured_by is Honour.NONE
         if row.request != request.name or not checked:
             continue
-        node = root
+        node = above = root
         message: Any = request  # Any: of what is no message, nothing is asked
         for name in row.path.replace("[]", "").split("."):
             at = message.fields_by_name[name]
-            node = node.below.setdefault(name, _Node(name, at.has_presence, at.is_repeated))
+            above, node = node, node.below.setdefault(name, _Node(at.is_repeated))
             message = at.message_type
-        node.row = _stored(row)
+        node.row = row = _stored(row)
+        number = row.type in ("float", "uint32", "sint32") and row.honoured_by is not Honour.NONE
+        if row.range is not None and number:
+            above_least = math.nextafter(row.range.least, math.inf)
+            node.numeric, node.most = True, row.range.most
+            node.least = above_least if row.range.above else row.range.least
+        if row.min_items:
+            above.needed.append(name)
     return root
 
 
@@ -67,10 +79,14 @@ def check_fields(request: pb.GenerateRequest | pb.EmbedRequest) -> None:
 
 
 def _check(message: Message, node: _Node, prefix: str) -> None:
-    for at in node.below.values():
-        if at.presence and not message.HasField(at.name):
+    for name in node.needed:
+        if not getattr(message, name):
+            raise invalid(prefix + name, f"{prefix}{name} must hold at least one entry.")
+    for descriptor, value in message.ListFields():  # those that are set
+        at = node.below.get(descriptor.name)
+        if at is None or (at.numeric and at.least <= value <= at.most):
             continue
-        value, path = getattr(message, at.name), prefix + at.name
+        path = prefix + descriptor.name
         if at.row is not None:
             _check_value(at.row, path, value)
         if not at.below:
@@ -84,14 +100,12 @@ def _check(message: Message, node: _Node, prefix: str) -> None:
 
 def _check_value(row: ContractField, path: str, value: Any) -> None:
     if row.honoured_by is Honour.NONE:
-        if (row.type.startswith("repeated ") and not value) or value == _NOTHING.get(path):
+        if value == _NOTHING.get(path):
             return
         raise unsupported(path)
     many = row.type.startswith(("repeated ", "map<"))
     if many and row.max_items is not None:
         checks.at_most(path, len(value), row.max_items)
-    if many and row.min_items and len(value) < row.min_items:
-        raise invalid(path, f"{path} must hold at least one entry.")
     if row.range is None:
         return
     for where, item in _items(path, value) if many else ((path, value),):
