@@ -52,5 +52,9 @@ class GatewaySettings(ServiceSettings):
     model_memory_s: float = Field(600.0, ge=0)
     """How long a model whose last worker went is answered with no_worker instead of model_not_found."""
 
+    strict: bool = False
+    """Whether request fields that nobody knows are refused. By default they are ignored and named in the
+    response header x-inferloom-ignored."""
+
     cors: bool = False
     """Whether pages from any origin may call the REST façade from a browser."""

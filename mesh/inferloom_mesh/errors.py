@@ -4,10 +4,20 @@ A component raises :class:`InferloomError` with a :class:`Reason`; ``status`` tu
 and back, and the gateway renders it as an OpenAI error object. Nothing else decides a status code.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 import grpc
+
+MOST_QUOTED = 100
+"""Characters of a caller's input that a message or a param repeats at most."""
+
+_MOST_BYTES = 600
+"""Most of a message: it also travels in trailing metadata, of which gRPC allows 8 KiB in all."""
+
+_QUOTED = re.compile(r"""(?<![^\s(\[])(['"])(.{101,}?)\1(?=[\s.,:;?!)\]]|$)""", re.DOTALL)
+"""A quotation that is longer."""
 
 
 class Reason(StrEnum):
@@ -16,6 +26,7 @@ class Reason(StrEnum):
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     CONTEXT_LENGTH_EXCEEDED = "CONTEXT_LENGTH_EXCEEDED"
     UNSUPPORTED_PARAMETER = "UNSUPPORTED_PARAMETER"
+    UNKNOWN_PARAMETER = "UNKNOWN_PARAMETER"
     UNSUPPORTED_TASK = "UNSUPPORTED_TASK"
     REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
@@ -55,6 +66,7 @@ TABLE: dict[Reason, Row] = {
     Reason.INVALID_ARGUMENT: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, None),
     Reason.CONTEXT_LENGTH_EXCEEDED: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, "context_length_exceeded"),
     Reason.UNSUPPORTED_PARAMETER: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, "unsupported_parameter"),
+    Reason.UNKNOWN_PARAMETER: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, "unknown_parameter"),
     Reason.UNSUPPORTED_TASK: Row(_Code.INVALID_ARGUMENT, 400, _CALLER, "unsupported_task"),
     Reason.REQUEST_TOO_LARGE: Row(_Code.INVALID_ARGUMENT, 413, _CALLER, "request_too_large"),
     Reason.UNSUPPORTED_MEDIA_TYPE: Row(_Code.INVALID_ARGUMENT, 415, _CALLER, "unsupported_media_type"),
@@ -77,6 +89,9 @@ TABLE: dict[Reason, Row] = {
 class InferloomError(Exception):
     """A request failed for a reason its caller should be told.
 
+    Whatever of the caller's input the message and the param repeat is cut here: at most 200 characters in
+    all come back.
+
     Args:
         reason: The row of the error table.
         message: One sentence for the caller; it names values, never internals.
@@ -87,6 +102,9 @@ class InferloomError(Exception):
     def __init__(
         self, reason: Reason, message: str, *, param: str | None = None, retry_after: float | None = None
     ) -> None:
+        if param is not None and len(param) > MOST_QUOTED:
+            message, param = message.replace(param, shown(param)), shown(param)
+        message = _bounded(message)
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -97,6 +115,22 @@ class InferloomError(Exception):
     def row(self) -> Row:
         """This error's row of the table."""
         return TABLE[self.reason]
+
+
+def shown(text: str, most: int = MOST_QUOTED) -> str:
+    """A caller's text as an error repeats it: its beginning, if it is long."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _bounded(message: str) -> str:
+    """The message with its long quotations cut, and its middle left out if it is still long."""
+    if len(message) > MOST_QUOTED:
+        message = _QUOTED.sub(lambda found: f"{found[1]}{shown(found[2])}{found[1]}", message)
+    most = _MOST_BYTES
+    while len(message.encode(errors="replace")) > _MOST_BYTES:
+        most = min(most, len(message)) * 3 // 4
+        message = f"{message[: most * 2 // 3]} … {message[len(message) - most // 3 :]}"
+    return message
 
 
 def invalid(param: str, message: str) -> InferloomError:

@@ -44,6 +44,23 @@ def test_a_worker_is_told_its_share_of_threads():
     assert (*CLI, "worker", "--id", "worker-1", *REGISTRY, "--threads", "2", *MODELS) == command
 
 
+def test_what_up_was_told_is_passed_on():
+    """How strict the gateway is, and where sampling values come from."""
+    plan = replace(PLAN, strict=True, generation_config="openai")
+    assert plan.gateway_command(PLAN.rest, PLAN.grpc, PLAN.registry)[-1] == "--strict"
+    command = plan.worker_command("worker-1", None, PLAN.registry)
+    assert (
+        *CLI,
+        "worker",
+        "--id",
+        "worker-1",
+        *REGISTRY,
+        "--generation-config",
+        "openai",
+        *MODELS,
+    ) == command
+
+
 def test_the_gateway_is_told_where_everything_is():
     """Both of its own addresses, the registry's, and how many processes it is."""
     command = PLAN.gateway_command(PLAN.rest, PLAN.grpc, PLAN.registry)

@@ -6,6 +6,7 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from inferloom_gateway.calls.attempt import judge
+from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_gateway.http.errors import render, response
 from inferloom_gateway.http.translate import fields
 from inferloom_mesh.errors import TABLE, InferloomError, Reason, invalid
@@ -89,25 +90,34 @@ def test_a_workers_own_refusals_are_judged_by_reason(reason: Reason, elsewhere: 
 @pytest.mark.parametrize(
     ("rename", "path", "name"),
     [
-        (fields.of_chat, "sampling.top_p", "top_p"),
-        (fields.of_chat, "stopping.max_tokens", "max_tokens"),
-        (fields.of_chat, "stopping.include_stop", "include_stop_str_in_output"),
-        (fields.of_chat, "output.top_logprobs", "top_logprobs"),
-        (fields.of_chat, "constraint.json_schema", "response_format"),
-        (fields.of_chat, "chat", "messages"),
-        (fields.of_chat, "chat.messages", "messages"),
-        (fields.of_chat, "chat.messages[2].role", "messages[2].role"),
-        (fields.of_chat, "chat.messages[2].parts[0].text", "messages[2].content"),
-        (fields.of_chat, "chat.tools", "tools"),
-        (fields.of_chat, "chat.template.variables", "chat_template_kwargs"),
-        (fields.of_chat, "model", "model"),
+        (fields.of("chat"), "sampling.top_p", "top_p"),
+        (fields.of("chat"), "stopping.max_tokens", "max_completion_tokens"),
+        (fields.of_completion("prompt"), "stopping.max_tokens", "max_tokens"),
+        (fields.of_completion("prompt"), "output.top_logprobs", "logprobs"),
+        (fields.of("chat"), "sampling.logit_bias[7]", "logit_bias[7]"),
+        (fields.of("chat"), "stopping.include_stop", "include_stop_str_in_output"),
+        (fields.of("chat"), "output.top_logprobs", "top_logprobs"),
+        (fields.of("chat"), "constraint", "response_format"),
+        (fields.of("chat"), "constraint.json_schema", "response_format.json_schema"),
+        (fields.of("chat"), "chat", "messages"),
+        (fields.of("chat"), "chat.messages", "messages"),
+        (fields.of("chat"), "chat.messages[2].role", "messages[2].role"),
+        (fields.of("chat"), "chat.messages[2].parts[0].text", "messages[2].content"),
+        (fields.of("chat"), "chat.messages[2].parts[1]", "messages[2].content"),
+        (fields.of("chat"), "chat.messages[2].parts[1].tool_result", "messages[2].tool_call_id"),
+        (fields.of("chat"), "chat.messages[2].parts[1].tool_call.id", "messages[2].tool_calls[1].id"),
+        (fields.of("chat"), "chat.tools", "tools"),
+        (fields.of("chat"), "input", "messages"),
+        (fields.of("tokenize"), "input", "prompt"),
+        (fields.of("chat"), "chat.template.variables", "chat_template_kwargs"),
+        (fields.of("chat"), "model", "model"),
         (fields.of_completion("prompt"), "text", "prompt"),
         (fields.of_completion("prompt"), "token_ids", "prompt"),
         (fields.of_completion("prompt"), "token_ids.ids[3]", "prompt[3]"),
         (fields.of_completion("prompt[1]"), "token_ids[3]", "prompt[1][3]"),
         (fields.of_completion("prompt"), "sampling.n", "n"),
-        (fields.of_tokenize, "text", "prompt"),
-        (fields.of_detokenize, "token_ids[3]", "tokens[3]"),
+        (fields.of("tokenize"), "text", "prompt"),
+        (fields.of("detokenize"), "token_ids[3]", "tokens[3]"),
         (fields.of_embedding(4), "inputs", "input"),
         (fields.of_embedding(4), "inputs[3].text", "input[7]"),
         (fields.of_embedding(4), "dimensions", "dimensions"),
@@ -120,5 +130,41 @@ def test_fields_have_rest_names(rename: object, path: str, name: str) -> None:
 
 def test_messages_are_restated_too() -> None:
     """The message of an error names the field like its param does."""
-    error = fields.restate(invalid("sampling.top_p", "sampling.top_p must be above 0."), fields.of_chat)
+    error = fields.restate(invalid("sampling.top_p", "sampling.top_p must be above 0."), fields.of("chat"))
     assert (error.param, error.message) == ("top_p", "top_p must be above 0.")
+
+
+@pytest.mark.parametrize(
+    ("rename", "param", "said", "restated"),
+    [
+        (
+            fields.of_completion("prompt"),
+            "text",
+            "The model's context length is 8 tokens, and text has 9.",
+            "The model's context length is 8 tokens, and prompt has 9.",
+        ),
+        (
+            fields.of("chat"),
+            "output.top_logprobs",
+            "output.top_logprobs needs output.logprobs.",
+            "top_logprobs needs logprobs.",
+        ),
+        (
+            fields.of("chat"),
+            "sampling.n",
+            "sampling.n, inn.sampling.note and e.g. sampling.n[1]: n.",
+            "n, inn.sampling.note and e.g. n[1]: n.",
+        ),
+    ],
+)
+def test_only_whole_names_are_restated(rename: fields.Rename, param: str, said: str, restated: str) -> None:
+    """A field's name inside another word is that word's; every field that is named is restated."""
+    assert fields.restate(invalid(param, said), rename).message == restated
+
+
+def test_a_missing_model_is_told_where_all_are_listed() -> None:
+    """In REST's words; the gRPC door has a method for it."""
+    error = fields.restate(model_not_found("chatt", ["chat", "other"]), fields.of("chat"))
+    assert error.message == (
+        "The model 'chatt' does not exist. Did you mean 'chat'? GET /v1/models lists all."
+    )

@@ -7,13 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.http.parameters import ignored_header, judge
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.translate import chat, completions, embeddings
 from inferloom_gateway.http.translate.outcome import Outcome
-from inferloom_mesh.errors import InferloomError, Reason
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -188,27 +186,43 @@ def test_prompts_of_all_four_forms_are_read(prompt: Any) -> None:
     assert CompletionRequest.model_validate({"model": "m", "prompt": prompt}).prompt
 
 
+@pytest.mark.parametrize("body", [{}, {"prompt": None}, {"prompt": ""}])
+def test_no_prompt_is_an_empty_one(body: dict[str, Any]) -> None:
+    """OpenAI begins a new document, and so does a worker."""
+    (request,) = completions.plan(CompletionRequest.model_validate({"model": "m", **body}), "id", 1).requests
+    assert request.WhichOneof("input") == "text"
+    assert request.text == ""
+
+
+@pytest.mark.parametrize("top_p", [0, 0.0, 1e-50])
+def test_a_top_p_of_nothing_takes_the_likeliest_token(top_p: float) -> None:
+    """OpenAI's range begins at 0, the contract's above it; 1e-50 is 0 in its type."""
+    (request,) = chat_plan(top_p=top_p, top_k=50).requests
+    assert not request.sampling.HasField("top_p")
+    assert request.sampling.top_k == 1
+
+
 @pytest.mark.parametrize(
-    "prompt", [None, [], {}, 1, [[]], [[], [1]], ["a", [1]], [1, "a"], [True], [1.0], [-1]]
+    ("fields", "truncate"),
+    [
+        ({}, None),
+        ({"truncate": True}, True),
+        ({"truncate": False}, False),
+        ({"truncate_prompt_tokens": -1}, True),
+    ],
 )
+def test_an_embedding_is_cut_and_scaled_as_asked(fields: dict[str, Any], truncate: bool | None) -> None:
+    """``truncate_prompt_tokens: -1`` is vLLM's spelling of ``truncate``."""
+    body = EmbeddingRequest.model_validate({"model": "m", "input": "a", "normalize": False, **fields})
+    (batch,) = embeddings.batches(body, "id", 8)
+    assert batch.HasField("truncate") == (truncate is not None)
+    assert batch.truncate is bool(truncate)
+    assert (batch.HasField("normalize"), batch.normalize) == (True, False)
+
+
+@pytest.mark.parametrize("prompt", [[], {}, 1, [[]], [[], [1]], ["a", [1]], [1, "a"], [True], [1.0], [-1]])
 def test_anything_else_is_no_prompt(prompt: Any) -> None:
     """Mixed, empty and misshapen prompts are refused at the field."""
     with pytest.raises(ValidationError) as caught:
         CompletionRequest.model_validate({"model": "m", "prompt": prompt})
     assert caught.value.errors()[0]["loc"] == ("prompt",)
-
-
-def test_unknown_names_are_listed_and_known_ones_judged() -> None:
-    """Hints pass, no-op values pass, other values of known parameters are refused."""
-    assert judge(None) == []
-    assert judge({"user": "u", "store": False, "best_of": None, "zzz": 1}) == ["zzz"]
-    with pytest.raises(InferloomError) as caught:
-        judge({"store": True})
-    assert (caught.value.reason, caught.value.param) == (Reason.UNSUPPORTED_PARAMETER, "store")
-
-
-def test_the_ignored_header_is_bounded() -> None:
-    """However many and long the unknown names are, the header stays small."""
-    header = ignored_header([f"{number}{'x' * 1000}" for number in range(1000)])["x-inferloom-ignored"]
-    assert len(header) < 4096
-    assert ignored_header([]) == {}

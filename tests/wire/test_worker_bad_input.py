@@ -68,7 +68,6 @@ GENERATE: dict[str, tuple[pb.GenerateRequest, Reason, str]] = {
     "a million choices": (sampling(n=10**6), INVALID, "sampling.n"),
     "no choice": (sampling(n=0), INVALID, "sampling.n"),
     "empty stop": (text_request(stopping=pb.StoppingOptions(stop=[""])), INVALID, "stopping.stop[0]"),
-    "no tokens wanted": (text_request(**limited(0)), INVALID, "stopping.max_tokens"),
     "prompt over context": (text_request("x" * 8192), Reason.CONTEXT_LENGTH_EXCEEDED, "text"),
     "ten megabytes": (text_request("x " * 5 * 2**20), Reason.CONTEXT_LENGTH_EXCEEDED, "text"),
     "chat over context": (chat_request("x" * 9000), Reason.CONTEXT_LENGTH_EXCEEDED, "chat.messages"),

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.hosting.capabilities import honoured_by
 from inferloom_worker.validate.embed import read_embed
 from inferloom_worker.validate.generate import (
     ChatPrompt,
@@ -16,7 +18,6 @@ from inferloom_worker.validate.generate import (
     fit_max_tokens,
     read_generate,
 )
-from inferloom_worker.validate.parameters import GENERATE
 
 VOCABULARY = 100
 NAN, INF = math.nan, math.inf
@@ -94,7 +95,6 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
     (f"sampling.logit_bias[{VOCABULARY}]", sampling(logit_bias={VOCABULARY: 1.0})),
     ("sampling.logit_bias[5]", sampling(logit_bias={5: NAN})),
     ("sampling.logit_bias[5]", sampling(logit_bias={5: 101.0})),
-    ("stopping.max_tokens", stopping(max_tokens=0)),
     ("stopping.stop", stopping(stop=["x"] * 17)),
     ("stopping.stop[1]", stopping(stop=["x", ""])),
     ("stopping.stop[0]", stopping(stop=["x" * 1025])),
@@ -191,6 +191,22 @@ def test_present_fields_are_passed_on() -> None:
     assert request.stopping.ignore_eos
 
 
+def test_what_a_request_does_not_say_is_taken_from_the_models_card() -> None:
+    """The request first, then the card, then the contract; a zero in the request is said."""
+    defaults = pb.SamplingOptions(temperature=0.6, top_k=20, repetition_penalty=1.5)
+    request = generate(sampling=pb.SamplingOptions(temperature=0, presence_penalty=1))
+    drawn = read_generate(request, VOCABULARY, defaults).sampling
+
+    assert (drawn.temperature, drawn.top_k, drawn.repetition_penalty) == (0.0, 20, 1.5)
+    assert (drawn.top_p, drawn.min_p, drawn.presence_penalty) == (1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [0.01, 10.0])
+def test_a_bound_is_what_the_fields_type_makes_of_it(value: float) -> None:
+    """0.01 is no float32, and is accepted as the nearest one that the wire carries."""
+    assert read(**sampling(repetition_penalty=value)).sampling.repetition_penalty == pytest.approx(value)
+
+
 def test_inputs_are_told_apart() -> None:
     """Each member of the oneof has its type."""
     assert isinstance(read(**chat(message())).prompt, ChatPrompt)
@@ -203,11 +219,17 @@ def test_without_a_limit_the_rest_of_the_context_is_taken() -> None:
     """The default of max_tokens is the room that is left."""
     assert fit_max_tokens(read(), 60, 100) == 40
     assert fit_max_tokens(read(**stopping(max_tokens=40)), 60, 100) == 40
+    assert fit_max_tokens(read(**stopping(max_tokens=0)), 100, 100) == 0
 
 
 @pytest.mark.parametrize(
     ("fields", "prompt", "param"),
-    [({}, 100, "text"), ({}, 5000, "text"), (stopping(max_tokens=41), 60, "stopping.max_tokens")],
+    [
+        ({}, 100, "text"),
+        ({}, 5000, "text"),
+        (stopping(max_tokens=0), 101, "text"),
+        (stopping(max_tokens=41), 60, "stopping.max_tokens"),
+    ],
 )
 def test_what_does_not_fit_the_context_is_refused_with_the_numbers(
     fields: dict[str, Any], prompt: int, param: str
@@ -242,7 +264,7 @@ def test_every_parameter_that_a_card_lists_is_a_field_of_the_contract() -> None:
     }
 
     request = {field.name for field in pb.GenerateRequest.DESCRIPTOR.fields} & {"priority", "cache_salt"}
-    assert fields - {"prompt_logprobs"} | request == set(GENERATE)
+    assert set(honoured_by(Honour.GENERATING)) == fields - {"prompt_logprobs"} | request
 
 
 def embed(*inputs: pb.EmbedInput, **fields: Any) -> pb.EmbedRequest:

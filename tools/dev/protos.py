@@ -1,4 +1,5 @@
-"""Generate the Python stubs beside the .proto files, or check that they are up to date.
+"""Generate what is made of the .proto files, or check that it is up to date: the Python stubs beside them,
+the parameter table and its page.
 
 Usage: python tools/dev/protos.py [--check]
 """
@@ -10,15 +11,45 @@ from importlib.resources import files
 from pathlib import Path
 
 from grpc_tools import protoc
+from parameter_files import markdown, python
+from parameter_rows import Source, TableError, endpoints
 
-ROOT = Path(__file__).parents[2] / "protos"
+PROJECT = Path(__file__).parents[2]
+ROOT = PROJECT / "protos"
+REST = ROOT / "inferloom/v1/rest.textproto"
+TABLE, PAGE = Path("inferloom/parameters.py"), Path("docs/parameters.md")
 
 
 def generate(out: Path) -> None:
     """Write the message, service and type stubs of every proto under ``out``."""
+    _protoc(*(f"--{kind}={out}" for kind in ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out")))
+
+
+def descriptors() -> bytes:
+    """The contract and all that it imports, as a FileDescriptorSet."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "descriptors"
+        _protoc(f"--descriptor_set_out={out}", "--include_imports")
+        return out.read_bytes()
+
+
+def tabulate(table: Path, page: Path) -> None:
+    """Write the parameter table and its page."""
+    source = Source(descriptors())
+    rest = source.table(REST.read_text(encoding="utf-8"))
+    requests = dict.fromkeys(each.request for each in rest.endpoints)
+    fields = [field for request in requests for field in source.fields(request)]
+    try:
+        served = endpoints(rest, fields)
+    except TableError as failure:
+        sys.exit(str(failure))
+    table.write_text(python(fields, served), encoding="utf-8")
+    page.write_text(markdown(fields, served), encoding="utf-8")
+
+
+def _protoc(*args: str) -> None:
     protos = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.proto"))
     well_known = str(files("grpc_tools") / "_proto")
-    args = [f"--{kind}={out}" for kind in ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out")]
     # The plugins live beside this interpreter, which need not be on PATH.
     plugins = [
         f"--plugin={p}={Path(sys.executable).parent / p}" for p in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
@@ -33,17 +64,21 @@ def stale(fresh: Path) -> list[str]:
     made = {p.relative_to(fresh) for p in fresh.rglob("*_pb2*.py*")}
     kept = {p.relative_to(ROOT) for p in ROOT.rglob("*_pb2*.py*") if "__pycache__" not in p.parts}
     differ = {p for p in made & kept if not filecmp.cmp(fresh / p, ROOT / p, shallow=False)}
+    tables = ((fresh / TABLE.name, ROOT / TABLE), (fresh / PAGE.name, PROJECT / PAGE))
+    differ |= {kept for new, kept in tables if not kept.exists() or not filecmp.cmp(new, kept, shallow=False)}
     return sorted(map(str, (made ^ kept) | differ))
 
 
 def main() -> None:
     if "--check" not in sys.argv:
         generate(ROOT)
+        tabulate(ROOT / TABLE, PROJECT / PAGE)
         return
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
+        tabulate(Path(folder) / TABLE.name, Path(folder) / PAGE.name)
         if names := stale(Path(folder)):
-            sys.exit("generated stubs are stale, run `make protos`: " + ", ".join(names))
+            sys.exit("generated files are stale, run `make protos`: " + ", ".join(names))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,23 @@ AdapterFlags = Annotated[
         "peft saves it, or a hub id.",
     ),
 ]
+Strict = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict",
+        help="Refuse request fields that nobody knows. [default: ignore them, and name them in a header]",
+    ),
+]
+GenerationConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--generation-config",
+        metavar="auto|openai",
+        envvar="INFERLOOM_GENERATION_CONFIG",
+        help="Where temperature, top_p, top_k, min_p and repetition_penalty come from when a request is "
+        "silent: the model's own files, or OpenAI's defaults. [default: auto, the model's]",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

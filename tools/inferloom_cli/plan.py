@@ -24,6 +24,10 @@ class Plan:
     """Their adapters: name, base and spec."""
     gateway_processes: int = 1
     """How many processes the gateway is; they share its addresses."""
+    strict: bool = False
+    """Whether the gateway refuses request fields that nobody knows."""
+    generation_config: str | None = None
+    """Where workers take sampling values from when a request is silent. None: as their settings say."""
     threads: int | None = None
     """Threads that each worker computes on. None: as its settings say."""
 
@@ -37,13 +41,15 @@ class Plan:
         models = [part for name, spec in self.models.items() for part in ("--model", f"{name}={spec}")]
         share = () if self.threads is None else ("--threads", str(self.threads))
         adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
-        shared = ("--registry", str(registry), *share)
+        own = () if self.generation_config is None else ("--generation-config", self.generation_config)
+        shared = ("--registry", str(registry), *share, *own)
         return (*CLI, "worker", "--id", name, *where, *shared, *models, *adapters)
 
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""
         where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
-        return (*CLI, "gateway", *where, "--processes", str(self.gateway_processes))
+        strict = ("--strict",) if self.strict else ()
+        return (*CLI, "gateway", *where, "--processes", str(self.gateway_processes), *strict)
 
 
 def threads_of_each(cores: int, workers: int) -> int | None:

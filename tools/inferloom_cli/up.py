@@ -42,6 +42,8 @@ class UpFlags:
     registry_port: int | None
     worker_port: int | None
     gateway_processes: int | None
+    strict: bool | None
+    generation_config: str | None
     verbose: bool
     ready_file: Path | None
     log_dir: Path | None
@@ -100,9 +102,14 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         from inferloom_worker.settings import WorkerSettings
     registry, gateway = (
         load(RegistrySettings),
-        load(GatewaySettings, gateway_processes=flags.gateway_processes),
+        load(GatewaySettings, gateway_processes=flags.gateway_processes, strict=flags.strict),
     )
-    worker = load(WorkerSettings, models=tuple(flags.models) or None, adapters=tuple(flags.adapters) or None)
+    worker = load(
+        WorkerSettings,
+        models=tuple(flags.models) or None,
+        adapters=tuple(flags.adapters) or None,
+        generation_config=flags.generation_config,
+    )
     plan = Plan(
         registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
         rest=_moved(gateway.gateway_listen, flags.host, flags.port),
@@ -111,6 +118,8 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         models=dict(worker.models),
         adapters=worker.adapters,
         gateway_processes=gateway.gateway_processes,
+        strict=gateway.strict,
+        generation_config=worker.generation_config,
         threads=worker.threads or threads_of_each(len(os.sched_getaffinity(0)), flags.workers),
     )
     if len(plan.models) < len(worker.models):

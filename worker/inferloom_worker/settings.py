@@ -13,6 +13,7 @@ from inferloom_mesh.settings import ServiceSettings
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
 from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.sampling_defaults import GenerationConfig
 from inferloom_worker.sourcing.demo import MODELS
 from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_model_flag
 
@@ -115,6 +116,10 @@ class WorkerSettings(ServiceSettings):
     context_length: int | None = Field(default=None, ge=16)
     """Most tokens of one sequence. Not set: the model's own length."""
 
+    generation_config: GenerationConfig = "auto"
+    """Where temperature, top_p, top_k, min_p and repetition_penalty come from when a request is silent.
+    ``auto``: from the model's ``generation_config.json``, or its GGUF file; ``openai``: OpenAI's defaults."""
+
     kv_cache_mib: int | None = Field(default=None, ge=1)
     """Memory for sequence state per model, in MiB. Not set: by the memory that is free."""
 
@@ -167,6 +172,7 @@ class WorkerSettings(ServiceSettings):
                 device=self.device,
             ),
             cache_dir=self.cache_dir,
+            generation_config=self.generation_config,
         )
 
 

@@ -13,6 +13,7 @@ from inferloom_gateway.calls.stream import Event, Stream
 from inferloom_gateway.fleet import router
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_mesh.errors import InferloomError, Reason
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Dispatcher:
         if found or tried:
             return found
         if not self._fleet.knows(model, now):
-            raise model_not_found(model)
+            raise model_not_found(model, (each.id for each in self._fleet.models()))
         if task is not None and members and not any(task in m.models[model].tasks for m in members):
             message = f"The model '{model}' does not serve {_TASK_NAME[task]}."
             raise InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
@@ -178,14 +179,6 @@ async def accepted(stream: Stream[Event]) -> Stream[Event]:
         stream.close()
         raise
     return stream
-
-
-def model_not_found(model: str) -> InferloomError:
-    """The error for a model that nobody serves, nor did lately."""
-    if not model:
-        return InferloomError(Reason.INVALID_ARGUMENT, "A model must be named.", param="model")
-    shown = model if len(model) <= 200 else model[:200] + "…"
-    return InferloomError(Reason.MODEL_NOT_FOUND, f"The model '{shown}' does not exist.", param="model")
 
 
 def no_worker(model: str) -> InferloomError:

@@ -12,15 +12,15 @@ import inferloom_mesh
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http import errors
 from inferloom_gateway.http.fast_lane import Endpoint, FastLane
-from inferloom_gateway.http.parameters import IGNORED_HEADER
 from inferloom_gateway.http.request_id import HEADER, RequestIdMiddleware
 from inferloom_gateway.http.routes import chat, completions, embeddings, health, models, tokens
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
+from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
 
-_BODIES = (
+BODIES = (
     ChatCompletionRequest,
     CompletionRequest,
     EmbeddingRequest,
@@ -44,7 +44,7 @@ class Facade(FastAPI):
         if self.openapi_schema is None:
             document = get_openapi(title=self.title, version=self.version, routes=self.routes)
             _, schemas = models_json_schema(
-                [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
+                [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
             )
             document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             self.openapi_schema = document
@@ -55,6 +55,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     """Make the ASGI application that serves ``gateway``."""
     facade = Facade(title="Inferloom", version=inferloom_mesh.__version__)
     facade.state.gateway = gateway
+    facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     errors.install(facade)
     for part in (models, chat, completions, embeddings, tokens, health):
         facade.include_router(part.router)

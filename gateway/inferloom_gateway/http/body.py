@@ -2,9 +2,9 @@
 error."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
 from inferloom_gateway.http.errors import from_validation
 from inferloom_gateway.http.schema.base import Body
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, shown
 
 B = TypeVar("B", bound=Body)
 T = TypeVar("T")
@@ -26,8 +26,11 @@ _thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
 """One: the event loop waits for its turn behind every thread that computes."""
 
 
-async def read_body(request: Request, schema: type[B], limit: int, translate: Callable[[B], T]) -> T:
-    """Read and validate a JSON body of at most ``limit`` bytes; return what ``translate`` makes of it.
+async def read_body(
+    request: Request, schema: type[B], limit: int, translate: Callable[[B, Mapping[str, Any]], T]
+) -> T:
+    """Read and validate a JSON body of at most ``limit`` bytes; return what ``translate`` makes of it, and of
+    the JSON object that it was.
 
     Raises:
         InferloomError: It is too large, of another media type, not JSON, or not what the schema says; and
@@ -37,14 +40,15 @@ async def read_body(request: Request, schema: type[B], limit: int, translate: Ca
     _check_type(request.headers.get("content-type"))
     raw = await _read(request, limit)
     if len(raw) < LARGE_BYTES:
-        return translate(_validate(raw, schema))
+        return translate(*_validate(raw, schema))
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_thread, lambda: translate(_validate(raw, schema)))
+    return await loop.run_in_executor(_thread, lambda: translate(*_validate(raw, schema)))
 
 
-def _validate(raw: bytes, schema: type[B]) -> B:
+def _validate(raw: bytes, schema: type[B]) -> tuple[B, Mapping[str, Any]]:
+    document = _parse(raw)
     try:
-        return schema.model_validate(_parse(raw))
+        return schema.model_validate(document), document
     except ValidationError as failure:
         raise from_validation(failure) from None
 
@@ -52,7 +56,7 @@ def _validate(raw: bytes, schema: type[B]) -> B:
 def _check_type(value: str | None) -> None:
     media = (value or "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
-        message = f"The body must be application/json, not {media}."
+        message = f"The body must be application/json, not {shown(media)}."
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
 
 
@@ -79,9 +83,9 @@ def _too_large(limit: int) -> InferloomError:
     return InferloomError(Reason.REQUEST_TOO_LARGE, f"The body is over the limit of {limit} bytes.")
 
 
-def _parse(raw: bytes) -> object:
+def _parse(raw: bytes) -> dict[str, Any]:
     try:
-        body: object = orjson.loads(raw)
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as failure:
         message = (
             f"The body is not valid JSON: {failure.msg} (line {failure.lineno}, column {failure.colno})."

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
-from inferloom_mesh.errors import InferloomError, Reason, server_error
+from inferloom_mesh.errors import InferloomError, Reason, server_error, shown
 
 _HTTP = {
     404: Reason.NOT_FOUND,
@@ -66,7 +66,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, failure: HTTPException) -> Response:
         reason = _HTTP.get(failure.status_code, Reason.INVALID_ARGUMENT)
-        message = f"{failure.detail}: {request.method} {request.url.path}"
+        message = f"{failure.detail}: {shown(request.method)} {shown(request.url.path)}"
         return response(InferloomError(reason, message), failure.headers)
 
     @app.exception_handler(ClientDisconnectedError)

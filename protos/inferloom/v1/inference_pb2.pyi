@@ -210,7 +210,10 @@ class GenerateRequest(_message.Message):
     characters. Empty: the server makes one and returns it in Started.
     """
     text: _builtins.str
-    """Raw text, tokenised with the model's special tokens added."""
+    """Raw text, tokenised with the model's special tokens added. Text without
+    tokens, such as the empty one, is read as the token that begins a
+    document, where the model has one.
+    """
     priority: _builtins.int
     """Scheduling priority, -100 to 100; higher runs earlier. Default 0."""
     cache_salt: _builtins.str
@@ -1225,8 +1228,9 @@ class StoppingOptions(_message.Message):
     IGNORE_EOS_FIELD_NUMBER: _builtins.int
     INCLUDE_STOP_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
-    """Most tokens to generate per choice, at least 1. Absent: as many as the
-    context has room for.
+    """Most tokens to generate per choice; 0: none, so that the answer is the
+    prompt's length and, with echo, its text. Absent: as many as the context
+    has room for.
     """
     min_tokens: _builtins.int
     """No end token and no stop string ends a choice before it has this many

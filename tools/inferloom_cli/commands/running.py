@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.options import AdapterFlags, LogLevel, ModelFlags, ReadyFile, Registry
+from inferloom_cli.options import (
+    AdapterFlags,
+    GenerationConfig,
+    LogLevel,
+    ModelFlags,
+    ReadyFile,
+    Registry,
+    Strict,
+)
 
 began = time.monotonic()
 """When the command was started, as far as it can tell."""
@@ -38,6 +46,8 @@ def up(
             min=1, max=64, help="Gateway processes, which share the REST and gRPC ports. [default: 1]"
         ),
     ] = None,
+    strict: Strict = None,
+    generation_config: GenerationConfig = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every service's log lines.")] = False,
     ready_file: ReadyFile = None,
     log_dir: Annotated[
@@ -72,6 +82,8 @@ def up(
         registry_port=registry_port,
         worker_port=worker_port,
         gateway_processes=gateway_processes,
+        strict=strict,
+        generation_config=generation_config,
         verbose=verbose,
         ready_file=ready_file,
         log_dir=log_dir,
@@ -150,6 +162,7 @@ def worker(
             "[default: auto, as many as make it faster]",
         ),
     ] = None,
+    generation_config: GenerationConfig = None,
     registry: Registry = None,
     log_level: LogLevel = None,
     ready_file: ReadyFile = None,
@@ -177,6 +190,7 @@ def worker(
         quantize=quantize,
         threads=threads,
         speculation=speculation,
+        generation_config=generation_config,
         registry=registry,
         log_level=log_level,
     )
@@ -209,6 +223,7 @@ def gateway(
             help="Processes that share both addresses, for machines with cores to spare. [default: 1]",
         ),
     ] = None,
+    strict: Strict = None,
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
@@ -223,6 +238,7 @@ def gateway(
         gateway_grpc_listen=grpc_listen,
         gateway_processes=processes,
         gateway_shares_ports=shares_ports,
+        strict=strict,
         registry=registry,
         log_level=log_level,
     )

@@ -68,7 +68,8 @@ async def keep(
 def _command(settings: GatewaySettings, rest: Address, grpc: Address) -> Sequence[str]:
     """One process; what is not said here it reads where its parent did."""
     where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
-    return (*CLI, "gateway", *where, "--log-level", settings.log_level, "--processes", "1", "--shares-ports")
+    alone = ("--log-level", settings.log_level, "--processes", "1", "--shares-ports")
+    return (*CLI, "gateway", *where, *alone, *(("--strict",) if settings.strict else ()))
 
 
 async def _all_ready(keepers: Sequence[Keeper]) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
+from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded, shown
+from inferloom_mesh.suggestion import did_you_mean
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.hosting.running_calls import RunningCalls
 from inferloom_worker.hosting.served import AdaptedGenerator, Generator, ServedModel
@@ -135,7 +136,7 @@ class ModelHost:
                 raise overloaded(f"The model '{base}' has {count} adapters, as many as it takes; unload one.")
             adapted = await in_background(f"load {name}", partial(self._load_adapter, name, served, spec))
         if self._models.get(base) is not served:
-            raise model_not_found(base)  # it was unloaded meanwhile
+            raise model_not_found(base, self._models)  # it was unloaded meanwhile
         self._models[name] = adapted
         served.card.adapters[:] = sorted([*served.card.adapters, name])
         self._on_change()
@@ -152,7 +153,7 @@ class ModelHost:
         if name not in served.card.adapters:
             raise InferloomError(
                 Reason.MODEL_NOT_FOUND,
-                f"The model '{base}' has no adapter '{name[:128]}'.",
+                f"The model '{base}' has no adapter '{shown(name)}'.",
                 param="adapter",
             )
         del self._models[name]
@@ -223,17 +224,20 @@ class ModelHost:
             return self._models[name]
         if name in self._loading:
             raise _not_now(f"The model '{name}' is still being loaded.")
-        raise model_not_found(name)
+        raise model_not_found(name, self._models)
 
 
-def model_not_found(name: str) -> InferloomError:
-    """The error for a model that is not here."""
-    return InferloomError(Reason.MODEL_NOT_FOUND, f"The model '{name[:128]}' does not exist.", param="model")
+def model_not_found(name: str, known: Iterable[str]) -> InferloomError:
+    """The error for a model that is not here; names the one of ``known`` that is nearest."""
+    message = f"The model '{shown(name)}' does not exist.{did_you_mean(name, known)}"
+    return InferloomError(Reason.MODEL_NOT_FOUND, message, param="model")
 
 
 def unsupported_task(name: str, task: str) -> InferloomError:
     """The error for a model that exists and cannot do what was asked."""
-    return InferloomError(Reason.UNSUPPORTED_TASK, f"The model '{name}' does not {task}.", param="model")
+    return InferloomError(
+        Reason.UNSUPPORTED_TASK, f"The model '{shown(name)}' does not {task}.", param="model"
+    )
 
 
 def _not_now(message: str) -> InferloomError:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.hosting.sampling_defaults import GenerationConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,3 +16,5 @@ class LoadOptions:
     embed: EmbedOptions = field(default_factory=EmbedOptions)
     cache_dir: Path | None = None
     """Folder for what can be fetched or computed again. None: the user's own."""
+    generation_config: GenerationConfig = "auto"
+    """Whether requests that are silent get the sampling values that the model's files give."""

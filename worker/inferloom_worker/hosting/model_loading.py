@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
@@ -14,7 +15,9 @@ from inferloom_worker.embed.options import EmbedderInfo
 from inferloom_worker.engine.protocol import Engine
 from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.hosting import card
+from inferloom_worker.hosting.capabilities import honoured_by
 from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.sampling_defaults import sampling_defaults
 from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
 from inferloom_worker.sourcing.demo import cache_folder
@@ -24,7 +27,6 @@ from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKi
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
 from inferloom_worker.text.tokenizer_loading import load_tokenizer
-from inferloom_worker.validate import parameters
 
 OWNER = "inferloom"
 """Who provides the models, as their cards say."""
@@ -97,7 +99,12 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     model.context_length = engine.info.context_length
     model.vocabulary_size = engine.info.vocab_size
     model.dtype = engine.info.dtype
-    model.supported_parameters.extend((*parameters.GENERATE, *(parameters.CHAT if template else ())))
+    model.supported_parameters.extend(honoured_by(Honour.GENERATING))
+    if template is not None:
+        model.supported_parameters.extend(honoured_by(Honour.CHATTING))
+    defaults = sampling_defaults(source, options.generation_config)
+    if defaults.ByteSize():
+        model.sampling_defaults.CopyFrom(defaults)
     if template is not None:
         model.chat_template_hash = short_hash(template.source)
     if engine.info.embedding_dimensions is None:
@@ -136,16 +143,16 @@ def _withdraw_embeddings(model: pb.Model) -> None:
     if len(kept) < len(model.tasks):
         model.tasks[:] = kept
         model.embedding_dimensions = 0
-        of_embeddings = {"dimensions", *parameters.EMBED} - {*parameters.GENERATE, *parameters.CHAT}
+        of_embeddings = honoured_by(Honour.EMBEDDING, Honour.SHORTENING)
         model.supported_parameters[:] = [p for p in model.supported_parameters if p not in of_embeddings]
 
 
 def _offer_embeddings(model: pb.Model, info: EmbedderInfo) -> None:
     model.tasks.append(pb.TASK_EMBED)
     model.embedding_dimensions = info.dimensions
-    model.supported_parameters.extend(parameters.EMBED)
+    model.supported_parameters.extend(honoured_by(Honour.EMBEDDING))
     if info.shortens:
-        model.supported_parameters.append("dimensions")
+        model.supported_parameters.extend(honoured_by(Honour.SHORTENING))
 
 
 def _card(name: str, source: ModelSource, tokenizer: Tokenizer) -> pb.Model:

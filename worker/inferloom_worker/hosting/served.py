@@ -83,7 +83,10 @@ class Generator:
             InferloomError: The template refuses the messages, there is none, or the text is too long.
         """
         if isinstance(prompt, TextPrompt):
-            return TokenizedPrompt(self._encode("text", prompt.text, special=True), prompt.text)
+            ids = self._encode("text", prompt.text, special=True)
+            if not ids and self.tokenizer.bos_id is not None:
+                ids = [self.tokenizer.bos_id]  # nothing to continue: a new document
+            return TokenizedPrompt(ids, prompt.text)
         if isinstance(prompt, ChatPrompt):
             text = self.render(prompt.chat)
             return TokenizedPrompt(self._encode("chat.messages", text, special=False), text)

@@ -6,9 +6,10 @@ from typing import Any
 import grpc
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.protocol import GenerationRequest, Sampling
 from inferloom_worker.hosting.served import Generator, TokenizedPrompt
 from inferloom_worker.validate.generate import (
+    DRAWN,
     ChatPrompt,
     CompletionRequest,
     Prompt,
@@ -57,6 +58,11 @@ def engine_request(
         cache_salt=asked.cache_salt,
         adapter=model.adapter,
     )
+
+
+def drawn_with(sampling: Sampling) -> pb.SamplingOptions:
+    """The values that tokens are drawn with, as Started tells them."""
+    return pb.SamplingOptions(**{name: getattr(sampling, name) for name in DRAWN})
 
 
 def echo(asked: CompletionRequest, model: Generator, prompt: TokenizedPrompt) -> list[pb.GenerateResponse]:

@@ -13,6 +13,7 @@ from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import invalid
 from inferloom_worker.embed.response import embed_part, parts
 from inferloom_worker.embed.vector_stream import VectorStream
+from inferloom_worker.engine.nothing import submit
 from inferloom_worker.engine.protocol import Generation
 from inferloom_worker.hosting.host import ModelHost, unsupported_task
 from inferloom_worker.hosting.served import Generator, TokenizedPrompt
@@ -20,6 +21,7 @@ from inferloom_worker.joining.self_description import Registration
 from inferloom_worker.output.completion import Completion
 from inferloom_worker.rpc.engine_request import (
     QUICK_CHARACTERS,
+    drawn_with,
     echo,
     engine_deadline,
     engine_request,
@@ -59,7 +61,7 @@ class InferenceServicer(InferenceServiceServicer):
         deadline = engine_deadline(context)
         asked = await self._texts.run(
             "input",
-            partial(read_generate, request, model.card.vocabulary_size),
+            partial(read_generate, request, model.card.vocabulary_size, model.card.sampling_defaults),
             quick=request.ByteSize() <= _QUICK_REQUEST_BYTES,
         )
         with self._host.calls.run(request.model) as call:
@@ -70,7 +72,7 @@ class InferenceServicer(InferenceServiceServicer):
                 trial=model.trial if is_short(asked.prompt) else None,
             )
             call.check()
-            generation = model.engine.submit(engine_request(asked, model, prompt, deadline))
+            generation = submit(model.engine, engine_request(asked, model, prompt, deadline))
             call.end = generation.abort
             # A handler that is cancelled while a message is being sent is never resumed. A context refers to
             # itself: what its callbacks hold, such as an adapter, stays until the garbage collector comes.
@@ -100,6 +102,7 @@ class InferenceServicer(InferenceServiceServicer):
                 seed=asked.sampling.seed,
                 compute_hash=model.card.compute_hash,
                 worker_id=self._registration.worker_id,
+                sampling=drawn_with(asked.sampling),
             )
         )
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inferloom_mesh.errors import InferloomError, invalid
+from inferloom_mesh.errors import InferloomError, invalid, shown
 
 MAX_PROMPT_CHARS = 16 * 2**20
 """A rendered prompt over this is refused: no request that brought it can be this long."""
@@ -89,7 +89,9 @@ class ChatTemplate:
                 **{**self._special_tokens, **(variables or {})},
             )
         except TemplateError as failure:
-            raise _refused(f"The model's chat template refuses these messages: {failure}") from failure
+            raise _refused(
+                f"The model's chat template refuses these messages: {shown(str(failure), 200)}"
+            ) from failure
         except Exception as failure:  # a template is foreign code, and can raise anything
             log.debug("a chat template failed", exc_info=failure)
             if continue_final_message and isinstance(failure, ValueError):

@@ -66,6 +66,12 @@ class Tokenizer:
         adds = self._backend.encode("a").ids[:1] == [bos]
         return None if adds == add_bos else (bos, add_bos)
 
+    @property
+    def bos_id(self) -> int | None:
+        """The token that begins a document. None: the model has none."""
+        found: int | None = self._backend.token_to_id(self.special_tokens.get("bos_token", ""))
+        return found
+
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """The token ids of ``text``. Special tokens spelled out in the text become their ids."""
         # The batch call, because it lets other threads run meanwhile.

@@ -13,12 +13,6 @@ def between(param: str, value: float, least: float, most: float) -> None:
         raise invalid(param, f"{param} must be between {least:g} and {most:g}, not {value:g}.")
 
 
-def above(param: str, value: float, bound: float, most: float) -> None:
-    """Refuse a number that is not over ``bound``, or is over ``most``."""
-    if not bound < value <= most:
-        raise invalid(param, f"{param} must be above {bound:g} and at most {most:g}, not {value:g}.")
-
-
 def at_most(param: str, items: int, most: int) -> None:
     """Refuse more than ``most`` items."""
     if items > most:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import invalid, unsupported
 from inferloom_worker.validate import checks
-
-MAX_INPUTS = 2048
+from inferloom_worker.validate.ranges import check_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +35,7 @@ def read_embed(
     Raises:
         InferloomError: INVALID_ARGUMENT or UNSUPPORTED_PARAMETER, at the field.
     """
-    if not request.inputs:
-        raise invalid("inputs", "inputs must hold at least one input.")
-    checks.at_most("inputs", len(request.inputs), MAX_INPUTS)
+    check_fields(request)
     wanted = request.dimensions if request.HasField("dimensions") else dimensions
     checks.between("dimensions", wanted, 1, dimensions)
     if wanted != dimensions and not shortens:
@@ -57,8 +54,6 @@ def read_embed(
 def _input(param: str, item: pb.EmbedInput, vocab_size: int) -> str | list[int]:
     match item.WhichOneof("input"):
         case "text":
-            if not item.text:
-                raise invalid(f"{param}.text", f"{param}.text must not be empty.")
             return item.text
         case "token_ids":
             return checks.token_ids(f"{param}.token_ids.ids", item.token_ids.ids, vocab_size)

@@ -2,23 +2,15 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
+from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
-from inferloom_worker.validate.parameters import refuse_unsupported
-
-MAX_CHOICES = 128
-MAX_STOPS = 16
-MAX_STOP_CHARS = 1024
-MAX_STOP_TOKENS = 64
-MAX_BIASES = 1024
-MAX_TOP_LOGPROBS = 20
-MAX_PRIORITY = 100
-MAX_SALT_BYTES = 128
+from inferloom_worker.validate.ranges import check_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +68,28 @@ class CompletionRequest:
     cache_salt: str
 
 
-def read_generate(request: pb.GenerateRequest, vocab_size: int) -> CompletionRequest:
+def read_generate(
+    request: pb.GenerateRequest, vocab_size: int, defaults: pb.SamplingOptions | None = None
+) -> CompletionRequest:
     """Check every field of a request.
+
+    Args:
+        request: The request.
+        vocab_size: Tokens of the model.
+        defaults: What its card says for requests that are silent.
 
     Raises:
         InferloomError: INVALID_ARGUMENT or UNSUPPORTED_PARAMETER, at the field.
     """
-    refuse_unsupported(request)
+    check_fields(request)
     logprobs, top = request.output.logprobs, request.output.top_logprobs
-    checks.between("output.top_logprobs", top, 0, MAX_TOP_LOGPROBS)
     if top and not logprobs:
         raise invalid("output.top_logprobs", "output.top_logprobs needs output.logprobs.")
-    n = request.sampling.n if request.sampling.HasField("n") else 1
-    checks.between("sampling.n", n, 1, MAX_CHOICES)
-    checks.between("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY)
-    if len(request.cache_salt.encode()) > MAX_SALT_BYTES:
-        raise invalid("cache_salt", f"cache_salt is over {MAX_SALT_BYTES} bytes.")
     return CompletionRequest(
         request_id=checks.request_id(request.request_id),
         prompt=_prompt(request, vocab_size),
-        sampling=_sampling(request.sampling, vocab_size),
-        n=n,
+        sampling=_sampling(request.sampling, vocab_size, defaults or pb.SamplingOptions()),
+        n=request.sampling.n if request.sampling.HasField("n") else 1,
         stopping=_stopping(request.stopping, vocab_size),
         top_logprobs=top if logprobs else None,
         echo=request.output.echo,
@@ -114,11 +107,11 @@ def fit_max_tokens(request: CompletionRequest, prompt_tokens: int, context_lengt
     """
     param = request.prompt.param
     if prompt_tokens == 0:
-        raise invalid(param, f"{param} has no tokens.")
+        raise invalid(param, f"{param} has no tokens, and the model has none that begins a document.")
     room = context_length - prompt_tokens
-    if room < 1:
-        raise too_long(param, prompt_tokens, context_length)
     wanted = request.stopping.max_tokens
+    if room < 0 or (room == 0 and wanted != 0):
+        raise too_long(param, prompt_tokens, context_length)
     if wanted is not None and wanted > room:
         raise InferloomError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
@@ -154,58 +147,44 @@ def _prompt(request: pb.GenerateRequest, vocab_size: int) -> Prompt:
             raise invalid("input", "One of chat, text and token_ids is required.")
 
 
-_Ranged = Literal[
-    "temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"
-]
+DRAWN = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+"""The fields that say how a token is drawn from its distribution."""
 
-_RANGES: dict[_Ranged, tuple[float, float]] = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "min_p": (0, 1),
-    "presence_penalty": (-2, 2),
-    "frequency_penalty": (-2, 2),
-    "repetition_penalty": (0, 10),
+_USUAL = {
+    row.capability: float(row.default) if row.type == "float" else int(row.default)
+    for row in FIELDS
+    if row.request == "GenerateRequest" and row.capability in DRAWN and row.default is not None
 }
 
 
-def _sampling(options: pb.SamplingOptions, vocab_size: int) -> Sampling:
-    values: dict[str, float] = {}
-    for name, (least, most) in _RANGES.items():
-        if options.HasField(name):
-            values[name] = getattr(options, name)
-            checks.between(f"sampling.{name}", values[name], least, most)
-    for name, most in (("top_p", 1.0), ("repetition_penalty", 10.0)):
-        if name in values:
-            checks.above(f"sampling.{name}", values[name], 0, most)
-    checks.at_most("sampling.logit_bias", len(options.logit_bias), MAX_BIASES)
-    for token, bias in options.logit_bias.items():
+def _sampling(options: pb.SamplingOptions, vocab_size: int, defaults: pb.SamplingOptions) -> Sampling:
+    """What the request says, else the model's card, else the contract."""
+    values: dict[str, Any] = dict(_USUAL)
+    for said in (defaults, options):
+        values.update((at.name, value) for at, value in said.ListFields() if at.name in _USUAL)
+    for token in options.logit_bias:
         if token >= vocab_size:
             raise checks.outside(f"sampling.logit_bias[{token}]", token, vocab_size)
-        checks.between(f"sampling.logit_bias[{token}]", bias, -100, 100)
     return Sampling(
         **values,
-        top_k=options.top_k,
         logit_bias=dict(options.logit_bias),
         seed=options.seed if options.HasField("seed") else secrets.randbits(64),
     )
 
 
 def _stopping(options: pb.StoppingOptions, vocab_size: int) -> Stopping:
-    max_tokens = options.max_tokens if options.HasField("max_tokens") else None
-    if max_tokens == 0:
-        raise invalid("stopping.max_tokens", "stopping.max_tokens must be at least 1.")
-    checks.at_most("stopping.stop", len(options.stop), MAX_STOPS)
-    for index, stop in enumerate(options.stop):
-        param = f"stopping.stop[{index}]"
-        if not stop:
-            raise invalid(param, f"{param} must not be empty.")
-        if len(stop) > MAX_STOP_CHARS:
-            raise invalid(param, f"{param} can have at most {MAX_STOP_CHARS} characters, not {len(stop)}.")
-    checks.at_most("stopping.stop_token_ids", len(options.stop_token_ids), MAX_STOP_TOKENS)
     if options.stop_token_ids:
         checks.token_ids("stopping.stop_token_ids", options.stop_token_ids, vocab_size)
     return Stopping(
-        max_tokens=max_tokens,
+        max_tokens=options.max_tokens if options.HasField("max_tokens") else None,
         min_tokens=options.min_tokens,
         strings=tuple(options.stop),
         token_ids=frozenset(options.stop_token_ids),

@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter, Request, Response
 
-from inferloom_gateway.calls.dispatch import model_not_found, no_worker
+from inferloom_gateway.calls.dispatch import no_worker
+from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_gateway.http.routes.shared import gateway_of, json_response
-from inferloom_gateway.http.translate import models
+from inferloom_gateway.http.translate import fields, models
 
 router = APIRouter(tags=["models"])
 
@@ -19,7 +20,9 @@ async def list_models(request: Request) -> Response:
 async def retrieve_model(request: Request, model: str) -> Response:
     """Describe one model; its id may contain slashes."""
     gateway = gateway_of(request)
-    found = next((item for item in gateway.fleet.models() if item.id == model), None)
-    if found is not None:
-        return json_response(models.model(found))
-    raise no_worker(model) if gateway.fleet.knows(model, gateway.clock()) else model_not_found(model)
+    served = {item.id: item for item in gateway.fleet.models()}
+    if model in served:
+        return json_response(models.model(served[model]))
+    if gateway.fleet.knows(model, gateway.clock()):
+        raise no_worker(model)
+    raise fields.restate(model_not_found(model, served), lambda path: path)

@@ -1,6 +1,6 @@
 """What the endpoints share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -8,8 +8,8 @@ from fastapi import Request, Response
 
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.body import read_body
-from inferloom_gateway.http.parameters import ignored_header, judge
 from inferloom_gateway.http.schema.base import Body
+from inferloom_gateway.http.unknown_fields import FieldPolicy
 
 B = TypeVar("B", bound=Body)
 T = TypeVar("T")
@@ -25,8 +25,10 @@ async def body_of(request: Request, schema: type[B], translate: Callable[[B], T]
     """What ``translate`` makes of the validated body, perhaps on another thread, and the headers that tell
     what of the body was ignored. Raises InferloomError."""
 
-    def read(body: B) -> tuple[T, dict[str, str]]:
-        ignored = ignored_header(judge(body.model_extra))
+    policy: FieldPolicy = request.app.state.fields
+
+    def read(body: B, document: Mapping[str, Any]) -> tuple[T, dict[str, str]]:
+        ignored = policy.headers(schema.endpoint, document)
         return translate(body), ignored
 
     return await read_body(request, schema, gateway_of(request).settings.max_body_bytes, read)

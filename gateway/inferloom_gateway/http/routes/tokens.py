@@ -23,7 +23,7 @@ async def tokenize(request: Request) -> Response:
     try:
         response = await gateway.dispatcher.tokenize(wanted, gateway.deadline())
     except InferloomError as failure:
-        raise fields.restate(failure, fields.of_tokenize) from failure
+        raise fields.restate(failure, fields.of("tokenize")) from failure
     return json_response(tokens.tokenize_answer(body, response), headers=headers)
 
 
@@ -35,5 +35,5 @@ async def detokenize(request: Request) -> Response:
     try:
         response = await gateway.dispatcher.detokenize(wanted, gateway.deadline())
     except InferloomError as failure:
-        raise fields.restate(failure, fields.of_detokenize) from failure
+        raise fields.restate(failure, fields.of("detokenize")) from failure
     return json_response(tokens.detokenize_answer(response), headers=headers)

@@ -1,6 +1,6 @@
 """What the request bodies share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -10,20 +10,24 @@ UINT32_MAX = 2**32 - 1
 class Body(BaseModel):
     """A JSON object of an OpenAI-compatible API. A field that is null is as if it were absent.
 
-    Fields that it does not declare are kept in ``model_extra`` for ``parameters`` to judge.
+    Each declared field has its row in the parameter table; fields that are not declared, here and in parts,
+    are judged by ``unknown_fields``.
     """
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
+    endpoint: ClassVar[str]
+    """The endpoint's name in the parameter table."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
 
 class Part(BaseModel):
-    """An object within a body, whose undeclared fields mean nothing to a model."""
+    """An object within a body."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 ModelId = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Uint32 = Annotated[int, Field(ge=0, le=UINT32_MAX)]
 Positive = Annotated[int, Field(ge=1, le=UINT32_MAX)]
 Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
@@ -34,9 +38,9 @@ def _listed(value: Any) -> Any:
 
 
 Stops = Annotated[
-    list[NonEmpty],
+    list[Stop],
     Field(max_length=16),
-    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    BeforeValidator(_listed, json_schema_input_type=Stop | Annotated[list[Stop], Field(max_length=16)]),
 ]
 """Stop strings; one may stand without its list."""
 

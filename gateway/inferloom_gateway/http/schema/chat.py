@@ -84,6 +84,9 @@ def _choice(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
+_CHOICE = BeforeValidator(_choice, json_schema_input_type=str | ToolChoice)
+
+
 class JsonSchema(Part):
     """A JSON Schema that the answer must conform to."""
 
@@ -102,12 +105,14 @@ class ResponseFormat(Part):
 class ChatCompletionRequest(CompletionParameters):
     """A conversation to continue."""
 
+    endpoint = "chat"
+
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Tool] | None = None
-    tool_choice: Annotated[ToolChoice, BeforeValidator(_choice)] | None = None
+    tool_choice: Annotated[ToolChoice, _CHOICE] | None = None
     response_format: ResponseFormat | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from inferloom_gateway.http.schema.base import Uint32
 from inferloom_gateway.http.schema.prompts import CompletionPrompts
 from inferloom_gateway.http.schema.sampling import CompletionParameters
 
@@ -11,6 +12,9 @@ from inferloom_gateway.http.schema.sampling import CompletionParameters
 class CompletionRequest(CompletionParameters):
     """Texts, or token sequences, to continue."""
 
-    prompt: CompletionPrompts
+    endpoint = "completions"
+
+    prompt: CompletionPrompts = [""]  # noqa: RUF012 # pydantic copies it
+    max_tokens: Uint32 | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

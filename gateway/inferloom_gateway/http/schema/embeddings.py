@@ -9,10 +9,15 @@ from inferloom_gateway.http.schema.prompts import EmbeddingInputs
 class EmbeddingRequest(Body):
     """Texts, or token sequences, to embed."""
 
+    endpoint = "embeddings"
+
     model: ModelId
     input: EmbeddingInputs
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Positive | None = None
+    normalize: bool | None = None
+    truncate: bool | None = None
+    truncate_prompt_tokens: Literal[-1] | None = None
 
 
 class EngineEmbeddingRequest(EmbeddingRequest):

@@ -14,8 +14,10 @@ Prompt = str | list[int]
 FORMS = "must be a string, an array of strings, an array of token ids, or an array of arrays of token ids"
 
 
-def _reader(most: int) -> Callable[[Any], list[Prompt]]:
+def _reader(most: int, absent: list[Prompt] | None = None) -> Callable[[Any], list[Prompt]]:
     def read(value: Any) -> list[Prompt]:
+        if value is None and absent is not None:
+            return absent
         if isinstance(value, str) or _is_tokens(value):
             return [value]
         if not isinstance(value, list):
@@ -49,5 +51,6 @@ def _schema(most: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [text, tokens, *many]})
 
 
-CompletionPrompts = Annotated[list[Prompt], PlainValidator(_reader(128)), _schema(128)]
+CompletionPrompts = Annotated[list[Prompt], PlainValidator(_reader(128, absent=[""])), _schema(128)]
+"""None is one empty text, with which a document begins."""
 EmbeddingInputs = Annotated[list[Prompt], PlainValidator(_reader(2048)), _schema(2048)]

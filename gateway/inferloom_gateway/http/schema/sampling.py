@@ -16,7 +16,7 @@ class CompletionParameters(Body):
     model: ModelId
     max_tokens: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     stop: Stops | None = None
     seed: Seed | None = None
@@ -28,7 +28,7 @@ class CompletionParameters(Body):
 
     top_k: Annotated[int, Field(ge=-1, le=2**32 - 1)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
     min_tokens: Uint32 | None = None
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[Uint32], Field(max_length=64)] | None = None

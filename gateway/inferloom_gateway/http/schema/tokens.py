@@ -11,6 +11,8 @@ from inferloom_gateway.http.schema.chat import Message, Tool
 class TokenizeRequest(Body):
     """A text or a conversation to tokenise; exactly one of ``prompt`` and ``messages``."""
 
+    endpoint = "tokenize"
+
     model: ModelId
     prompt: str | None = None
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
@@ -24,6 +26,8 @@ class TokenizeRequest(Body):
 
 class DetokenizeRequest(Body):
     """Token ids to turn into text."""
+
+    endpoint = "detokenize"
 
     model: ModelId
     tokens: list[Uint32]

@@ -25,8 +25,8 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int) -> Plan:
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
     def rename(path: str) -> str:
-        newer = path == "stopping.max_tokens" and body.max_completion_tokens is not None
-        return "max_completion_tokens" if newer else fields.of_chat(path)
+        older = path == "stopping.max_tokens" and body.max_completion_tokens is None
+        return "max_tokens" if older else fields.of("chat")(path)
 
     return Plan(
         requests=[_request(body, request_id, limit)],

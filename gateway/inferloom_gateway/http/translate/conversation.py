@@ -6,7 +6,7 @@ from typing import Any
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.chat import Message, Tool, ToolChoice
 from inferloom_gateway.http.translate.options import json_text, struct
-from inferloom_mesh.errors import InferloomError, invalid, unsupported
+from inferloom_mesh.errors import InferloomError, invalid, shown, unsupported
 
 _ROLES = {
     "system": pb.ROLE_SYSTEM,
@@ -84,9 +84,9 @@ def _texts(where: str, message: Message) -> Iterator[str]:
     for index, part in enumerate(message.content or ()):
         path = f"{where}.content[{index}]"
         if part.type in _MEDIA:
-            raise unsupported(path, f"Content of type '{part.type}' is not supported.")
+            raise unsupported(path, f"Content of type '{shown(part.type)}' is not supported.")
         if part.type not in ("text", "refusal"):
-            raise invalid(f"{path}.type", f"'{part.type}' is not a type of content.")
+            raise invalid(f"{path}.type", f"'{shown(part.type)}' is not a type of content.")
         text = part.text if part.type == "text" else part.refusal
         if text is None:
             raise _missing(f"{path}.{part.type}")

@@ -26,6 +26,8 @@ def batches(body: EmbeddingRequest, request_id: str, size: int) -> list[pb.Embed
             request_id=request_id if len(starts) == 1 else f"{request_id[:120]}.{number}",
             inputs=[_input(item) for item in body.input[start : start + size]],
             dimensions=body.dimensions,
+            normalize=body.normalize,
+            truncate=True if body.truncate_prompt_tokens == -1 else body.truncate,
         )
         for number, start in enumerate(starts)
     ]

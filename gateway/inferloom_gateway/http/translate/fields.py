@@ -1,68 +1,92 @@
-"""The contract's field paths in the words of the REST façade."""
+"""The contract's field paths in the words of the REST façade, by the parameter table."""
 
 import re
 from collections.abc import Callable
+from functools import cache
 
-from inferloom_mesh.errors import InferloomError
+from inferloom.parameter_table import Meaning
+from inferloom.parameters import ENDPOINTS
+from inferloom_mesh.errors import InferloomError, Reason
 
-_GROUP = re.compile(r"^(sampling|stopping|output|chat\.template|chat)\.")
-_LEAF = {
-    "include_stop": "include_stop_str_in_output",
-    "variables": "chat_template_kwargs",
-}
-_PART = re.compile(r"\.parts(\[\d+\])?(\.text)?$")
+_INDEX = re.compile(r"\[([^\]]*)\]")
 _PROMPT = re.compile(r"^(text|input|token_ids(\.ids)?(?P<index>\[\d+\])?)$")
-_INPUT = re.compile(r"^inputs\b(\[(?P<index>\d+)\])?")
+_INPUT = re.compile(r"^inputs\[(\d+)\]")
+_PATH = re.compile(r"(?<![\w.\]])[a-z_]+(?:\[\w+\])?(?:\.[a-z_]+(?:\[\w+\])?)+(?![\w\[])")
+
+Rename = Callable[[str], str]
 
 
-def restate(error: InferloomError, rename: Callable[[str], str]) -> InferloomError:
-    """The same error about the field that a REST caller sent."""
+def restate(error: InferloomError, rename: Rename) -> InferloomError:
+    """The same error about the field that a REST caller sent; other fields that its message names, too."""
     if error.param is None:
         return error
     param = rename(error.param)
-    message = error.message.replace(error.param, param)
+    # Whole names only: "text" is no part of "context".
+    whole = re.compile(rf"(?<![\w.\]]){re.escape(error.param)}(?![\w\[]|\.\w)")
+    message = whole.sub("\0", error.message)
+    message = _PATH.sub(lambda path: rename(path[0]), message).replace("\0", param)
+    if error.reason is Reason.MODEL_NOT_FOUND:
+        message += " GET /v1/models lists all."
     return InferloomError(error.reason, message, param=param, retry_after=error.retry_after)
 
 
-def of_chat(path: str) -> str:
-    """``chat.messages[0].parts[0].text`` → ``messages[0].content``; ``sampling.top_p`` → ``top_p``."""
-    return "messages" if path in ("chat", "input") else _common(path)
+def of(endpoint: str) -> Rename:
+    """What an endpoint's callers call a field: ``chat.messages[0].parts[0].text`` → ``messages[0].content``;
+    ``sampling.top_p`` → ``top_p``."""
+    return lambda path: _name(endpoint, path)
 
 
-def of_completion(prompt: str) -> Callable[[str], str]:
+def of_completion(prompt: str) -> Rename:
     """``token_ids.ids[3]`` → ``prompt[3]``, or ``prompt[1][3]`` for the second of several prompts."""
 
     def rename(path: str) -> str:
         match = _PROMPT.match(path)
-        return _common(path) if match is None else prompt + (match["index"] or "")
+        return _name("completions", path) if match is None else prompt + (match["index"] or "")
 
     return rename
 
 
-def of_tokenize(path: str) -> str:
-    """As the other two, for a body that has a prompt or messages."""
-    return "prompt" if path in ("text", "input") else of_chat(path)
-
-
-def of_detokenize(path: str) -> str:
-    """``token_ids[3]`` → ``tokens[3]``."""
-    return path.replace("token_ids", "tokens", 1)
-
-
-def of_embedding(offset: int) -> Callable[[str], str]:
+def of_embedding(offset: int) -> Rename:
     """``inputs[3].text`` → ``input[7]`` for the batch whose first input is the caller's fifth."""
 
     def rename(path: str) -> str:
-        match = _INPUT.match(path)
-        if match is None:
-            return path
-        return "input" if match["index"] is None else f"input[{offset + int(match['index'])}]"
+        return _name("embeddings", _INPUT.sub(lambda at: f"inputs[{offset + int(at[1])}]", path))
 
     return rename
 
 
-def _common(path: str) -> str:
-    if path.startswith("constraint"):
-        return "response_format"
-    rest = _PART.sub(".content", _GROUP.sub("", path))
-    return _LEAF.get(rest, rest)
+_NO_INPUT = {"chat": "messages", "tokenize": "prompt"}
+"""What is named where none of the contract's inputs is there."""
+
+
+def _name(endpoint: str, path: str) -> str:
+    """The name of the field, else of the nearest field in it or around it, else the path."""
+    if path == "input":
+        return _NO_INPUT.get(endpoint, path)
+    indices = _INDEX.findall(path)
+    names, pattern = _names(endpoint), _INDEX.sub("[]", path)
+    while pattern:
+        name = names.get(pattern) or names.get(pattern.removesuffix("[]"))
+        if name is not None:
+            last = f"[{indices[pattern.count('[]') - 1]}]" if pattern not in names else ""
+            return _filled(name, indices) + last
+        within = (name for field, name in names.items() if field.startswith((f"{pattern}.", f"{pattern}[].")))
+        if (name := next(within, None)) is not None:
+            return _filled(name, indices)
+        pattern = pattern.rpartition(".")[0]
+    return path
+
+
+def _filled(name: str, indices: list[str]) -> str:
+    given = iter(indices)
+    return _INDEX.sub(lambda _: f"[{next(given, '')}]", name)
+
+
+@cache
+def _names(endpoint: str) -> dict[str, str]:
+    """What an endpoint's callers call each field that they can set."""
+    names: dict[str, str] = {}
+    for row in next(each for each in ENDPOINTS if each.name == endpoint).parameters.values():
+        if row.meaning is Meaning.FIELD and not row.alias_of:
+            names.setdefault(row.field, row.name)
+    return names

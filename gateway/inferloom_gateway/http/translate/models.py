@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from inferloom.parameter_table import Meaning, RestEndpoint
+from inferloom.parameters import ENDPOINTS, FIELDS
 from inferloom.v1 import inference_pb2 as pb
 
 _TASKS = {
@@ -9,6 +11,31 @@ _TASKS = {
     pb.TASK_COMPLETION: "completion",
     pb.TASK_EMBED: "embedding",
     pb.TASK_RERANK: "rerank",
+}
+_ENDPOINTS: dict["pb.Task.ValueType", str] = {
+    pb.TASK_CHAT: "chat",
+    pb.TASK_COMPLETION: "completions",
+    pb.TASK_EMBED: "embeddings",
+}
+
+
+def _optional(endpoint: RestEndpoint) -> list[tuple[str, str]]:
+    """The parameters that depend on the model, each with what its card calls it."""
+    capabilities = {
+        row.path: row.capability
+        for row in FIELDS
+        if row.request == endpoint.request and row.honoured_by is not None
+    }
+    return [
+        (row.name, capabilities[row.field])
+        for row in endpoint.parameters.values()
+        if row.meaning is Meaning.FIELD and row.field in capabilities and "." not in row.name
+    ]
+
+
+_OPTIONAL = {
+    task: _optional(next(each for each in ENDPOINTS if each.name == name))
+    for task, name in _ENDPOINTS.items()
 }
 
 
@@ -32,10 +59,29 @@ def model(item: pb.Model) -> dict[str, object]:
         "max_model_len": item.context_length,
         "capabilities": [_TASKS[task] for task in item.tasks if task in _TASKS],
         "embedding_dimensions": item.embedding_dimensions or None,
-        "supported_parameters": list(item.supported_parameters),
+        "supported_parameters": _parameters(item),
+        "sampling_defaults": _defaults(item.sampling_defaults),
         "dtype": item.dtype,
         "quantization": item.quantization or None,
     }
+
+
+def _parameters(item: pb.Model) -> list[str]:
+    """The optional parameters that the endpoints take for the model, in REST's words."""
+    honoured, tasks = frozenset(item.supported_parameters), frozenset(item.tasks)
+    names = (
+        name
+        for task, rows in _OPTIONAL.items()
+        if task in tasks
+        for name, capability in rows
+        if capability in honoured
+    )
+    return list(dict.fromkeys(names))
+
+
+def _defaults(options: pb.SamplingOptions) -> dict[str, float]:
+    """What the model itself sets; numbers with the fewest digits that give the same float32 again."""
+    return {field.name: float(f"{value:.7g}") for field, value in options.ListFields()}
 
 
 def _permission(model_id: str, created: int) -> dict[str, object]:

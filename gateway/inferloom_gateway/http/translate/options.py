@@ -16,7 +16,7 @@ MAX_DEPTH = 32
 
 def sampling(body: CompletionParameters) -> pb.SamplingOptions:
     """How tokens are drawn."""
-    return pb.SamplingOptions(
+    options = pb.SamplingOptions(
         temperature=body.temperature,
         top_p=body.top_p,
         top_k=0 if body.top_k == -1 else body.top_k,
@@ -28,6 +28,10 @@ def sampling(body: CompletionParameters) -> pb.SamplingOptions:
         seed=None if body.seed is None else body.seed & (2**64 - 1),
         n=body.n,
     )
+    if options.HasField("top_p") and options.top_p == 0:  # OpenAI's least; also what float32 makes of 1e-50
+        options.ClearField("top_p")
+        options.top_k = 1
+    return options
 
 
 def stopping(body: CompletionParameters, max_tokens: int | None) -> pb.StoppingOptions:

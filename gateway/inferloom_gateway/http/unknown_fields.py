@@ -1,0 +1,183 @@
+"""What becomes of body fields by the parameter table.
+
+Hints that change nothing about an answer are accepted. Fields that are known and not supported are refused,
+unless their value asks for nothing. Fields that nobody knows, at any depth, are ignored and named to the
+caller, or refused where the gateway is strict. A field that is null is as if it were absent.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from inferloom.parameter_table import Meaning, RestEndpoint, RestParameter
+from inferloom.parameters import ENDPOINTS
+from inferloom_mesh.errors import InferloomError, Reason, unsupported
+from inferloom_mesh.suggestion import nearest
+
+IGNORED_HEADER = "x-inferloom-ignored"
+
+_MOST_NAMED = 16
+_MOST_CHARACTERS = 48
+_MOST_HEADER = 960
+_MOST_ERROR = 120
+_MOST_LOGGED = 256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Node:
+    """A field that the table has, and the fields in it."""
+
+    row: RestParameter | None = None
+    below: dict[str, "_Node"] = field(default_factory=dict)
+    plain: bool = True
+    """Whether there is nothing to judge: it is not refused, and has no fields."""
+
+    def names(self) -> list[str]:
+        """What can be said here."""
+        useful = (Meaning.FIELD, Meaning.OWN)
+        return [name for name, at in self.below.items() if at.row is None or at.row.meaning in useful]
+
+
+def _tree(endpoint: RestEndpoint) -> _Node:
+    root = _Node()
+    for row in endpoint.parameters.values():
+        node = root
+        for name in row.name.replace("[]", "").split("."):
+            node.plain = False
+            node = node.below.setdefault(name, _Node())
+        node.row = row
+        node.plain = node.plain and row.meaning is not Meaning.REFUSED
+    return root
+
+
+_TREES = {endpoint.name: _tree(endpoint) for endpoint in ENDPOINTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A field that nobody knows."""
+
+    path: str
+    """Where it first stood, such as ``messages[0].nonsense``."""
+    meant: str | None
+    """A name that can stand there and is spelled alike."""
+
+    @property
+    def shown(self) -> str:
+        """Its path, or the beginning of a long one."""
+        return self.path if len(self.path) <= _MOST_CHARACTERS else self.path[: _MOST_CHARACTERS - 1] + "…"
+
+
+def judge(endpoint: str, body: Mapping[str, Any]) -> list[Unknown]:
+    """The fields that nobody knows, each name once at its place, the first ones of many.
+
+    Raises:
+        InferloomError: A field is known and not supported.
+    """
+    found: dict[tuple[int, str], Unknown] = {}
+    _walk(body, _TREES[endpoint], None, found)
+    return list(found.values())
+
+
+_Place = tuple["_Place | None", str, int | None]
+"""An object within a body: where it stands, its name there, and its index in a list of that name."""
+
+
+def _walk(
+    body: Mapping[str, Any], node: _Node, place: _Place | None, found: dict[tuple[int, str], Unknown]
+) -> None:
+    for name, value in body.items():
+        at = node.below.get(name)
+        if value is None or (at is not None and at.plain):
+            continue
+        if at is None:
+            key = (id(node), name)
+            if key not in found and len(found) < _MOST_NAMED:
+                found[key] = Unknown(_path(place) + name, nearest(name, node.names()))
+        elif at.row is not None and at.row.meaning is Meaning.REFUSED:
+            if not _asks_nothing(value, at.row):
+                raise unsupported(_path(place) + name)
+        elif isinstance(value, dict):
+            _walk(value, at, (place, name, None), found)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    _walk(item, at, (place, name, index), found)
+
+
+def _path(place: _Place | None) -> str:
+    """Such as ``messages[0].``; empty for the body itself."""
+    if place is None:
+        return ""
+    around, name, index = place
+    return f"{_path(around)}{name}." if index is None else f"{_path(around)}{name}[{index}]."
+
+
+def _asks_nothing(value: Any, row: RestParameter) -> bool:
+    # True equals 1 in Python, and means something else in JSON.
+    return any(value == none and isinstance(value, bool) == isinstance(none, bool) for none in row.nothing)
+
+
+def ignored_header(unknown: list[Unknown]) -> dict[str, str]:
+    """The response header that names ignored fields, under 1 KB; none if there are none."""
+    parts: list[str] = []
+    for one in unknown:
+        name = quote(one.shown, safe="[].")
+        part = name if one.meant is None else f"{name} (did you mean {one.meant}?)"
+        if sum(map(len, parts)) + 2 * len(parts) + len(part) > _MOST_HEADER:
+            break
+        parts.append(part)
+    return {IGNORED_HEADER: ", ".join(parts)} if parts else {}
+
+
+def unknown_parameters(unknown: list[Unknown]) -> InferloomError:
+    """The error of a strict gateway: names the fields, the first of many."""
+    parts: list[str] = []
+    for one in unknown:
+        if parts and sum(map(len, parts)) > _MOST_ERROR:
+            parts.append("and others")
+            break
+        meant = "" if one.meant is None else f" (did you mean '{one.meant}'?)"
+        parts.append(f"'{one.shown}'{meant}")
+    many = "s" if len(unknown) > 1 else ""
+    message = f"Unknown parameter{many}: {', '.join(parts)}."
+    return InferloomError(Reason.UNKNOWN_PARAMETER, message, param=unknown[0].path)
+
+
+class FieldPolicy:
+    """Judges the bodies of one gateway, and logs each unknown name once.
+
+    Args:
+        strict: Whether unknown fields are refused.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self._logged: set[tuple[str, str]] = set()
+
+    def headers(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, str]:
+        """The response headers that tell what of a body was ignored. Callable from any thread.
+
+        Raises:
+            InferloomError: A field is known and not supported, or unknown and the gateway strict.
+        """
+        unknown = judge(endpoint, body)
+        if not unknown:
+            return {}
+        if self._strict:
+            raise unknown_parameters(unknown)
+        for one in unknown:
+            self._log(endpoint, one)
+        return ignored_header(unknown)
+
+    def _log(self, endpoint: str, unknown: Unknown) -> None:
+        name = unknown.path.rpartition(".")[2][:_MOST_CHARACTERS]
+        if (endpoint, name) in self._logged or len(self._logged) >= _MOST_LOGGED:
+            return
+        self._logged.add((endpoint, name))
+        meant = "" if unknown.meant is None else f" (did you mean {unknown.meant}?)"
+        log.info("%s: ignoring the unknown parameter %r%s", endpoint, unknown.shown, meant)

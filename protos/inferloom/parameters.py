@@ -1,0 +1,1516 @@
+"""Every parameter of a request.
+
+Made by tools/dev/protos.py of the contract's options and rest.textproto.
+"""
+
+from inferloom.parameter_table import ContractField, Honour, Meaning, Range, RestEndpoint, RestParameter
+
+FIELDS: tuple[ContractField, ...] = (
+    ContractField(request="GenerateRequest", path="model", type="string"),
+    ContractField(request="GenerateRequest", path="request_id", type="string"),
+    ContractField(request="GenerateRequest", path="chat.messages", type="repeated ChatMessage", min_items=1),
+    ContractField(request="GenerateRequest", path="chat.messages[].role", type="Role"),
+    ContractField(request="GenerateRequest", path="chat.messages[].parts[].text", type="string"),
+    ContractField(request="GenerateRequest", path="chat.messages[].parts[].tool_call.id", type="string"),
+    ContractField(request="GenerateRequest", path="chat.messages[].parts[].tool_call.name", type="string"),
+    ContractField(
+        request="GenerateRequest", path="chat.messages[].parts[].tool_call.arguments", type="string"
+    ),
+    ContractField(
+        request="GenerateRequest", path="chat.messages[].parts[].tool_result.tool_call_id", type="string"
+    ),
+    ContractField(
+        request="GenerateRequest", path="chat.messages[].parts[].tool_result.content", type="string"
+    ),
+    ContractField(request="GenerateRequest", path="chat.messages[].parts[].reasoning", type="string"),
+    ContractField(request="GenerateRequest", path="chat.messages[].name", type="string"),
+    ContractField(
+        request="GenerateRequest", path="chat.tools", type="repeated Tool", honoured_by=Honour.NONE
+    ),
+    ContractField(request="GenerateRequest", path="chat.tools[].name", type="string"),
+    ContractField(request="GenerateRequest", path="chat.tools[].description", type="string"),
+    ContractField(request="GenerateRequest", path="chat.tools[].parameters_json_schema", type="string"),
+    ContractField(request="GenerateRequest", path="chat.tools[].strict", type="bool"),
+    ContractField(
+        request="GenerateRequest", path="chat.tool_choice", type="ToolChoice", honoured_by=Honour.NONE
+    ),
+    ContractField(request="GenerateRequest", path="chat.tool_choice.mode", type="ToolChoiceMode"),
+    ContractField(request="GenerateRequest", path="chat.tool_choice.function_name", type="string"),
+    ContractField(
+        request="GenerateRequest",
+        path="chat.template.add_generation_prompt",
+        type="bool",
+        honoured_by=Honour.CHATTING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="chat.template.continue_final_message",
+        type="bool",
+        default=0,
+        honoured_by=Honour.CHATTING,
+    ),
+    ContractField(
+        request="GenerateRequest", path="chat.template.variables", type="Struct", honoured_by=Honour.CHATTING
+    ),
+    ContractField(request="GenerateRequest", path="text", type="string"),
+    ContractField(request="GenerateRequest", path="token_ids.ids", type="repeated uint32"),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.temperature",
+        type="float",
+        range=Range(least=0, most=2),
+        default=1,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.top_p",
+        type="float",
+        range=Range(least=0, most=1, above=True),
+        default=1,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.top_k",
+        type="uint32",
+        range=Range(least=0, most=4294967295),
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.min_p",
+        type="float",
+        range=Range(least=0, most=1),
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.presence_penalty",
+        type="float",
+        range=Range(least=-2, most=2),
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.frequency_penalty",
+        type="float",
+        range=Range(least=-2, most=2),
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.repetition_penalty",
+        type="float",
+        range=Range(least=0.01, most=10),
+        default=1,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.logit_bias",
+        type="map<uint32, float>",
+        range=Range(least=-100, most=100),
+        max_items=1024,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest", path="sampling.seed", type="uint64", honoured_by=Honour.GENERATING
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.n",
+        type="uint32",
+        range=Range(least=1, most=128),
+        default=1,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="stopping.max_tokens",
+        type="uint32",
+        range=Range(least=0, most=4294967295),
+        unit="tokens",
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="stopping.min_tokens",
+        type="uint32",
+        range=Range(least=0, most=4294967295),
+        default=0,
+        unit="tokens",
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="stopping.stop",
+        type="repeated string",
+        range=Range(least=1, most=1024),
+        unit="characters",
+        max_items=16,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="stopping.stop_token_ids",
+        type="repeated uint32",
+        range=Range(least=0, most=4294967295),
+        max_items=64,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="stopping.ignore_eos",
+        type="bool",
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="stopping.include_stop",
+        type="bool",
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(request="GenerateRequest", path="constraint", type="Constraint", honoured_by=Honour.NONE),
+    ContractField(request="GenerateRequest", path="constraint.json_schema", type="string"),
+    ContractField(request="GenerateRequest", path="constraint.json_object", type="bool"),
+    ContractField(request="GenerateRequest", path="constraint.regex", type="string"),
+    ContractField(request="GenerateRequest", path="constraint.choice.texts", type="repeated string"),
+    ContractField(request="GenerateRequest", path="constraint.lark", type="string"),
+    ContractField(
+        request="GenerateRequest",
+        path="output.logprobs",
+        type="bool",
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="output.top_logprobs",
+        type="uint32",
+        range=Range(least=0, most=20),
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="output.prompt_logprobs",
+        type="uint32",
+        range=Range(least=0, most=20),
+        honoured_by=Honour.NONE,
+    ),
+    ContractField(
+        request="GenerateRequest", path="output.echo", type="bool", default=0, honoured_by=Honour.GENERATING
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="priority",
+        type="sint32",
+        range=Range(least=-100, most=100),
+        default=0,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="cache_salt",
+        type="string",
+        range=Range(least=0, most=128),
+        unit="bytes",
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(request="GenerateRequest", path="resume", type="Resume", honoured_by=Honour.NONE),
+    ContractField(request="GenerateRequest", path="resume.choices[].choice", type="uint32"),
+    ContractField(request="GenerateRequest", path="resume.choices[].token_ids", type="repeated uint32"),
+    ContractField(request="EmbedRequest", path="model", type="string"),
+    ContractField(request="EmbedRequest", path="request_id", type="string"),
+    ContractField(
+        request="EmbedRequest", path="inputs", type="repeated EmbedInput", min_items=1, max_items=2048
+    ),
+    ContractField(
+        request="EmbedRequest", path="inputs[].text", type="string", range=Range(least=1), unit="characters"
+    ),
+    ContractField(request="EmbedRequest", path="inputs[].token_ids.ids", type="repeated uint32"),
+    ContractField(
+        request="EmbedRequest",
+        path="dimensions",
+        type="uint32",
+        range=Range(least=1, most=4294967295),
+        honoured_by=Honour.SHORTENING,
+    ),
+    ContractField(request="EmbedRequest", path="normalize", type="bool", honoured_by=Honour.EMBEDDING),
+    ContractField(
+        request="EmbedRequest", path="truncate", type="bool", default=0, honoured_by=Honour.EMBEDDING
+    ),
+    ContractField(request="TokenizeRequest", path="model", type="string"),
+    ContractField(request="TokenizeRequest", path="text", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.messages", type="repeated ChatMessage", min_items=1),
+    ContractField(request="TokenizeRequest", path="chat.messages[].role", type="Role"),
+    ContractField(request="TokenizeRequest", path="chat.messages[].parts[].text", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.messages[].parts[].tool_call.id", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.messages[].parts[].tool_call.name", type="string"),
+    ContractField(
+        request="TokenizeRequest", path="chat.messages[].parts[].tool_call.arguments", type="string"
+    ),
+    ContractField(
+        request="TokenizeRequest", path="chat.messages[].parts[].tool_result.tool_call_id", type="string"
+    ),
+    ContractField(
+        request="TokenizeRequest", path="chat.messages[].parts[].tool_result.content", type="string"
+    ),
+    ContractField(request="TokenizeRequest", path="chat.messages[].parts[].reasoning", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.messages[].name", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.tools", type="repeated Tool"),
+    ContractField(request="TokenizeRequest", path="chat.tools[].name", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.tools[].description", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.tools[].parameters_json_schema", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.tools[].strict", type="bool"),
+    ContractField(request="TokenizeRequest", path="chat.tool_choice", type="ToolChoice"),
+    ContractField(request="TokenizeRequest", path="chat.tool_choice.mode", type="ToolChoiceMode"),
+    ContractField(request="TokenizeRequest", path="chat.tool_choice.function_name", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.template.add_generation_prompt", type="bool"),
+    ContractField(
+        request="TokenizeRequest", path="chat.template.continue_final_message", type="bool", default=0
+    ),
+    ContractField(request="TokenizeRequest", path="chat.template.variables", type="Struct"),
+    ContractField(request="TokenizeRequest", path="add_special_tokens", type="bool"),
+    ContractField(request="DetokenizeRequest", path="model", type="string"),
+    ContractField(request="DetokenizeRequest", path="token_ids", type="repeated uint32"),
+    ContractField(request="DetokenizeRequest", path="skip_special_tokens", type="bool"),
+)
+"""The fields of the contract's requests."""
+
+ENDPOINTS: tuple[RestEndpoint, ...] = (
+    RestEndpoint(
+        "chat",
+        "/v1/chat/completions",
+        "GenerateRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "messages": RestParameter(
+                name="messages",
+                meaning=Meaning.FIELD,
+                field="chat.messages",
+                shape="array",
+                min_items=1,
+                required=True,
+                note="/tokenize: this or prompt",
+            ),
+            "messages[].role": RestParameter(
+                name="messages[].role",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].role",
+                shape="string",
+                required=True,
+            ),
+            "messages[].content": RestParameter(
+                name="messages[].content",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string|array",
+            ),
+            "messages[].content[].type": RestParameter(
+                name="messages[].content[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the kind of part",
+            ),
+            "messages[].content[].text": RestParameter(
+                name="messages[].content[].text",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
+            "messages[].content[].refusal": RestParameter(
+                name="messages[].content[].refusal",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
+            "messages[].name": RestParameter(
+                name="messages[].name", meaning=Meaning.FIELD, field="chat.messages[].name", shape="string"
+            ),
+            "messages[].reasoning_content": RestParameter(
+                name="messages[].reasoning_content",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+            ),
+            "messages[].tool_calls": RestParameter(
+                name="messages[].tool_calls",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call",
+                shape="array",
+            ),
+            "messages[].tool_calls[].id": RestParameter(
+                name="messages[].tool_calls[].id",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.id",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].type": RestParameter(
+                name="messages[].tool_calls[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="always function",
+            ),
+            "messages[].tool_calls[].index": RestParameter(
+                name="messages[].tool_calls[].index", meaning=Meaning.HINT, shape="integer"
+            ),
+            "messages[].tool_calls[].function": RestParameter(
+                name="messages[].tool_calls[].function",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call",
+                shape="object",
+                required=True,
+            ),
+            "messages[].tool_calls[].function.name": RestParameter(
+                name="messages[].tool_calls[].function.name",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.name",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].function.arguments": RestParameter(
+                name="messages[].tool_calls[].function.arguments",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_call_id": RestParameter(
+                name="messages[].tool_call_id",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_result.tool_call_id",
+                shape="string",
+            ),
+            "messages[].annotations": RestParameter(
+                name="messages[].annotations", meaning=Meaning.HINT, shape="array"
+            ),
+            "messages[].audio": RestParameter(
+                name="messages[].audio", meaning=Meaning.REFUSED, shape="object"
+            ),
+            "temperature": RestParameter(
+                name="temperature",
+                meaning=Meaning.FIELD,
+                field="sampling.temperature",
+                shape="number",
+                range=Range(least=0, most=2),
+                default=1,
+                note="default: the model's, else 1",
+            ),
+            "top_p": RestParameter(
+                name="top_p",
+                meaning=Meaning.FIELD,
+                field="sampling.top_p",
+                shape="number",
+                range=Range(least=0, most=1),
+                default=1,
+                note="0: the likeliest token; default: the model's, else 1",
+            ),
+            "top_k": RestParameter(
+                name="top_k",
+                meaning=Meaning.FIELD,
+                field="sampling.top_k",
+                shape="integer",
+                range=Range(least=-1, most=4294967295),
+                default=0,
+                note="0 and -1: all; default: the model's, else all",
+            ),
+            "min_p": RestParameter(
+                name="min_p",
+                meaning=Meaning.FIELD,
+                field="sampling.min_p",
+                shape="number",
+                range=Range(least=0, most=1),
+                default=0,
+                note="default: the model's, else 0",
+            ),
+            "presence_penalty": RestParameter(
+                name="presence_penalty",
+                meaning=Meaning.FIELD,
+                field="sampling.presence_penalty",
+                shape="number",
+                range=Range(least=-2, most=2),
+                default=0,
+            ),
+            "frequency_penalty": RestParameter(
+                name="frequency_penalty",
+                meaning=Meaning.FIELD,
+                field="sampling.frequency_penalty",
+                shape="number",
+                range=Range(least=-2, most=2),
+                default=0,
+            ),
+            "repetition_penalty": RestParameter(
+                name="repetition_penalty",
+                meaning=Meaning.FIELD,
+                field="sampling.repetition_penalty",
+                shape="number",
+                range=Range(least=0.01, most=10),
+                default=1,
+                note="default: the model's, else 1",
+            ),
+            "logit_bias": RestParameter(
+                name="logit_bias",
+                meaning=Meaning.FIELD,
+                field="sampling.logit_bias",
+                shape="object",
+                range=Range(least=-100, most=100),
+                max_items=1024,
+                note="token ids to numbers",
+            ),
+            "seed": RestParameter(
+                name="seed",
+                meaning=Meaning.FIELD,
+                field="sampling.seed",
+                shape="integer",
+                range=Range(least=-9223372036854775808, most=18446744073709551615),
+            ),
+            "n": RestParameter(
+                name="n",
+                meaning=Meaning.FIELD,
+                field="sampling.n",
+                shape="integer",
+                range=Range(least=1, most=128),
+                default=1,
+            ),
+            "max_completion_tokens": RestParameter(
+                name="max_completion_tokens",
+                meaning=Meaning.FIELD,
+                field="stopping.max_tokens",
+                shape="integer",
+                range=Range(least=1, most=4294967295),
+            ),
+            "max_tokens": RestParameter(
+                name="max_tokens",
+                meaning=Meaning.FIELD,
+                field="stopping.max_tokens",
+                shape="integer",
+                range=Range(least=1, most=4294967295),
+                alias_of="max_completion_tokens",
+            ),
+            "min_tokens": RestParameter(
+                name="min_tokens",
+                meaning=Meaning.FIELD,
+                field="stopping.min_tokens",
+                shape="integer",
+                range=Range(least=0, most=4294967295),
+                default=0,
+            ),
+            "stop": RestParameter(
+                name="stop",
+                meaning=Meaning.FIELD,
+                field="stopping.stop",
+                shape="string|array",
+                range=Range(least=1, most=1024),
+                max_items=16,
+            ),
+            "stop_token_ids": RestParameter(
+                name="stop_token_ids",
+                meaning=Meaning.FIELD,
+                field="stopping.stop_token_ids",
+                shape="array",
+                range=Range(least=0, most=4294967295),
+                max_items=64,
+            ),
+            "ignore_eos": RestParameter(
+                name="ignore_eos",
+                meaning=Meaning.FIELD,
+                field="stopping.ignore_eos",
+                shape="boolean",
+                default=0,
+            ),
+            "include_stop_str_in_output": RestParameter(
+                name="include_stop_str_in_output",
+                meaning=Meaning.FIELD,
+                field="stopping.include_stop",
+                shape="boolean",
+                default=0,
+            ),
+            "logprobs": RestParameter(
+                name="logprobs", meaning=Meaning.FIELD, field="output.logprobs", shape="boolean", default=0
+            ),
+            "top_logprobs": RestParameter(
+                name="top_logprobs",
+                meaning=Meaning.FIELD,
+                field="output.top_logprobs",
+                shape="integer",
+                range=Range(least=0, most=20),
+                default=0,
+                note="needs logprobs",
+            ),
+            "stream": RestParameter(
+                name="stream", meaning=Meaning.OWN, shape="boolean", note="server-sent events"
+            ),
+            "stream_options": RestParameter(
+                name="stream_options",
+                meaning=Meaning.OWN,
+                shape="object",
+                note="what a stream carries besides",
+            ),
+            "stream_options.include_usage": RestParameter(
+                name="stream_options.include_usage",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="a last chunk with usage",
+            ),
+            "stream_options.include_obfuscation": RestParameter(
+                name="stream_options.include_obfuscation", meaning=Meaning.HINT, shape="boolean"
+            ),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.FIELD, field="constraint", shape="object"
+            ),
+            "response_format.type": RestParameter(
+                name="response_format.type",
+                meaning=Meaning.FIELD,
+                field="constraint",
+                shape="string",
+                required=True,
+            ),
+            "response_format.json_schema": RestParameter(
+                name="response_format.json_schema",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="object",
+            ),
+            "response_format.json_schema.name": RestParameter(
+                name="response_format.json_schema.name",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="a name for people",
+            ),
+            "response_format.json_schema.description": RestParameter(
+                name="response_format.json_schema.description", meaning=Meaning.HINT, shape="string"
+            ),
+            "response_format.json_schema.schema": RestParameter(
+                name="response_format.json_schema.schema",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="object",
+                required=True,
+            ),
+            "response_format.json_schema.strict": RestParameter(
+                name="response_format.json_schema.strict",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="always strict",
+            ),
+            "priority": RestParameter(
+                name="priority",
+                meaning=Meaning.FIELD,
+                field="priority",
+                shape="integer",
+                range=Range(least=-100, most=100),
+                default=0,
+            ),
+            "cache_salt": RestParameter(
+                name="cache_salt",
+                meaning=Meaning.FIELD,
+                field="cache_salt",
+                shape="string",
+                range=Range(least=0, most=128),
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.FIELD, field="chat.tools", shape="array"),
+            "tools[].type": RestParameter(
+                name="tools[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="always function",
+            ),
+            "tools[].function": RestParameter(
+                name="tools[].function",
+                meaning=Meaning.FIELD,
+                field="chat.tools[]",
+                shape="object",
+                required=True,
+            ),
+            "tools[].function.name": RestParameter(
+                name="tools[].function.name",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].name",
+                shape="string",
+                required=True,
+            ),
+            "tools[].function.description": RestParameter(
+                name="tools[].function.description",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].description",
+                shape="string",
+            ),
+            "tools[].function.parameters": RestParameter(
+                name="tools[].function.parameters",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].parameters_json_schema",
+                shape="object",
+            ),
+            "tools[].function.strict": RestParameter(
+                name="tools[].function.strict",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].strict",
+                shape="boolean",
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.FIELD, field="chat.tool_choice", shape="string|object"
+            ),
+            "tool_choice.type": RestParameter(
+                name="tool_choice.type",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.mode",
+                shape="string",
+                required=True,
+            ),
+            "tool_choice.function": RestParameter(
+                name="tool_choice.function", meaning=Meaning.FIELD, field="chat.tool_choice", shape="object"
+            ),
+            "tool_choice.function.name": RestParameter(
+                name="tool_choice.function.name",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.function_name",
+                shape="string",
+                required=True,
+            ),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs",
+                meaning=Meaning.FIELD,
+                field="chat.template.variables",
+                shape="object",
+            ),
+            "add_generation_prompt": RestParameter(
+                name="add_generation_prompt",
+                meaning=Meaning.FIELD,
+                field="chat.template.add_generation_prompt",
+                shape="boolean",
+            ),
+            "continue_final_message": RestParameter(
+                name="continue_final_message",
+                meaning=Meaning.FIELD,
+                field="chat.template.continue_final_message",
+                shape="boolean",
+                default=0,
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
+        "completions",
+        "/v1/completions",
+        "GenerateRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "prompt": RestParameter(
+                name="prompt",
+                meaning=Meaning.FIELD,
+                field="text",
+                shape="string|array",
+                min_items=1,
+                max_items=128,
+                note="text, tokens, or a list of either; absent or empty: a new document",
+            ),
+            "temperature": RestParameter(
+                name="temperature",
+                meaning=Meaning.FIELD,
+                field="sampling.temperature",
+                shape="number",
+                range=Range(least=0, most=2),
+                default=1,
+                note="default: the model's, else 1",
+            ),
+            "top_p": RestParameter(
+                name="top_p",
+                meaning=Meaning.FIELD,
+                field="sampling.top_p",
+                shape="number",
+                range=Range(least=0, most=1),
+                default=1,
+                note="0: the likeliest token; default: the model's, else 1",
+            ),
+            "top_k": RestParameter(
+                name="top_k",
+                meaning=Meaning.FIELD,
+                field="sampling.top_k",
+                shape="integer",
+                range=Range(least=-1, most=4294967295),
+                default=0,
+                note="0 and -1: all; default: the model's, else all",
+            ),
+            "min_p": RestParameter(
+                name="min_p",
+                meaning=Meaning.FIELD,
+                field="sampling.min_p",
+                shape="number",
+                range=Range(least=0, most=1),
+                default=0,
+                note="default: the model's, else 0",
+            ),
+            "presence_penalty": RestParameter(
+                name="presence_penalty",
+                meaning=Meaning.FIELD,
+                field="sampling.presence_penalty",
+                shape="number",
+                range=Range(least=-2, most=2),
+                default=0,
+            ),
+            "frequency_penalty": RestParameter(
+                name="frequency_penalty",
+                meaning=Meaning.FIELD,
+                field="sampling.frequency_penalty",
+                shape="number",
+                range=Range(least=-2, most=2),
+                default=0,
+            ),
+            "repetition_penalty": RestParameter(
+                name="repetition_penalty",
+                meaning=Meaning.FIELD,
+                field="sampling.repetition_penalty",
+                shape="number",
+                range=Range(least=0.01, most=10),
+                default=1,
+                note="default: the model's, else 1",
+            ),
+            "logit_bias": RestParameter(
+                name="logit_bias",
+                meaning=Meaning.FIELD,
+                field="sampling.logit_bias",
+                shape="object",
+                range=Range(least=-100, most=100),
+                max_items=1024,
+                note="token ids to numbers",
+            ),
+            "seed": RestParameter(
+                name="seed",
+                meaning=Meaning.FIELD,
+                field="sampling.seed",
+                shape="integer",
+                range=Range(least=-9223372036854775808, most=18446744073709551615),
+            ),
+            "n": RestParameter(
+                name="n",
+                meaning=Meaning.FIELD,
+                field="sampling.n",
+                shape="integer",
+                range=Range(least=1, most=128),
+                default=1,
+            ),
+            "max_tokens": RestParameter(
+                name="max_tokens",
+                meaning=Meaning.FIELD,
+                field="stopping.max_tokens",
+                shape="integer",
+                range=Range(least=0, most=4294967295),
+                default=16,
+                note="0: nothing, or with echo the prompt",
+            ),
+            "min_tokens": RestParameter(
+                name="min_tokens",
+                meaning=Meaning.FIELD,
+                field="stopping.min_tokens",
+                shape="integer",
+                range=Range(least=0, most=4294967295),
+                default=0,
+            ),
+            "stop": RestParameter(
+                name="stop",
+                meaning=Meaning.FIELD,
+                field="stopping.stop",
+                shape="string|array",
+                range=Range(least=1, most=1024),
+                max_items=16,
+            ),
+            "stop_token_ids": RestParameter(
+                name="stop_token_ids",
+                meaning=Meaning.FIELD,
+                field="stopping.stop_token_ids",
+                shape="array",
+                range=Range(least=0, most=4294967295),
+                max_items=64,
+            ),
+            "ignore_eos": RestParameter(
+                name="ignore_eos",
+                meaning=Meaning.FIELD,
+                field="stopping.ignore_eos",
+                shape="boolean",
+                default=0,
+            ),
+            "include_stop_str_in_output": RestParameter(
+                name="include_stop_str_in_output",
+                meaning=Meaning.FIELD,
+                field="stopping.include_stop",
+                shape="boolean",
+                default=0,
+            ),
+            "logprobs": RestParameter(
+                name="logprobs",
+                meaning=Meaning.FIELD,
+                field="output.top_logprobs",
+                shape="integer",
+                range=Range(least=0, most=20),
+                default=0,
+                note="how many alternatives; absent: none and no log-probabilities",
+            ),
+            "echo": RestParameter(
+                name="echo", meaning=Meaning.FIELD, field="output.echo", shape="boolean", default=0
+            ),
+            "stream": RestParameter(
+                name="stream", meaning=Meaning.OWN, shape="boolean", note="server-sent events"
+            ),
+            "stream_options": RestParameter(
+                name="stream_options",
+                meaning=Meaning.OWN,
+                shape="object",
+                note="what a stream carries besides",
+            ),
+            "stream_options.include_usage": RestParameter(
+                name="stream_options.include_usage",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="a last chunk with usage",
+            ),
+            "stream_options.include_obfuscation": RestParameter(
+                name="stream_options.include_obfuscation", meaning=Meaning.HINT, shape="boolean"
+            ),
+            "priority": RestParameter(
+                name="priority",
+                meaning=Meaning.FIELD,
+                field="priority",
+                shape="integer",
+                range=Range(least=-100, most=100),
+                default=0,
+            ),
+            "cache_salt": RestParameter(
+                name="cache_salt",
+                meaning=Meaning.FIELD,
+                field="cache_salt",
+                shape="string",
+                range=Range(least=0, most=128),
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
+            ),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
+            "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
+        "embeddings",
+        "/v1/embeddings",
+        "EmbedRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "input": RestParameter(
+                name="input",
+                meaning=Meaning.FIELD,
+                field="inputs",
+                shape="string|array",
+                min_items=1,
+                max_items=2048,
+                required=True,
+                note="text, tokens, or a list of either",
+            ),
+            "encoding_format": RestParameter(
+                name="encoding_format", meaning=Meaning.OWN, shape="string", note="float or base64"
+            ),
+            "dimensions": RestParameter(
+                name="dimensions",
+                meaning=Meaning.FIELD,
+                field="dimensions",
+                shape="integer",
+                range=Range(least=1, most=4294967295),
+            ),
+            "normalize": RestParameter(
+                name="normalize",
+                meaning=Meaning.FIELD,
+                field="normalize",
+                shape="boolean",
+                note="default: the model's",
+            ),
+            "truncate": RestParameter(
+                name="truncate", meaning=Meaning.FIELD, field="truncate", shape="boolean", default=0
+            ),
+            "truncate_prompt_tokens": RestParameter(
+                name="truncate_prompt_tokens",
+                meaning=Meaning.FIELD,
+                field="truncate",
+                shape="integer",
+                range=Range(least=-1, most=-1),
+                default=0,
+                note="-1: as truncate",
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
+            ),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
+            "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
+        "tokenize",
+        "/tokenize",
+        "TokenizeRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "messages": RestParameter(
+                name="messages",
+                meaning=Meaning.FIELD,
+                field="chat.messages",
+                shape="array",
+                min_items=1,
+                required=True,
+                note="/tokenize: this or prompt",
+            ),
+            "messages[].role": RestParameter(
+                name="messages[].role",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].role",
+                shape="string",
+                required=True,
+            ),
+            "messages[].content": RestParameter(
+                name="messages[].content",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string|array",
+            ),
+            "messages[].content[].type": RestParameter(
+                name="messages[].content[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the kind of part",
+            ),
+            "messages[].content[].text": RestParameter(
+                name="messages[].content[].text",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
+            "messages[].content[].refusal": RestParameter(
+                name="messages[].content[].refusal",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
+            "messages[].name": RestParameter(
+                name="messages[].name", meaning=Meaning.FIELD, field="chat.messages[].name", shape="string"
+            ),
+            "messages[].reasoning_content": RestParameter(
+                name="messages[].reasoning_content",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+            ),
+            "messages[].tool_calls": RestParameter(
+                name="messages[].tool_calls",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call",
+                shape="array",
+            ),
+            "messages[].tool_calls[].id": RestParameter(
+                name="messages[].tool_calls[].id",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.id",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].type": RestParameter(
+                name="messages[].tool_calls[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="always function",
+            ),
+            "messages[].tool_calls[].index": RestParameter(
+                name="messages[].tool_calls[].index", meaning=Meaning.HINT, shape="integer"
+            ),
+            "messages[].tool_calls[].function": RestParameter(
+                name="messages[].tool_calls[].function",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call",
+                shape="object",
+                required=True,
+            ),
+            "messages[].tool_calls[].function.name": RestParameter(
+                name="messages[].tool_calls[].function.name",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.name",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].function.arguments": RestParameter(
+                name="messages[].tool_calls[].function.arguments",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_call_id": RestParameter(
+                name="messages[].tool_call_id",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_result.tool_call_id",
+                shape="string",
+            ),
+            "messages[].annotations": RestParameter(
+                name="messages[].annotations", meaning=Meaning.HINT, shape="array"
+            ),
+            "messages[].audio": RestParameter(
+                name="messages[].audio", meaning=Meaning.REFUSED, shape="object"
+            ),
+            "prompt": RestParameter(
+                name="prompt", meaning=Meaning.FIELD, field="text", shape="string", note="this or messages"
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.FIELD, field="chat.tools", shape="array"),
+            "tools[].type": RestParameter(
+                name="tools[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="always function",
+            ),
+            "tools[].function": RestParameter(
+                name="tools[].function",
+                meaning=Meaning.FIELD,
+                field="chat.tools[]",
+                shape="object",
+                required=True,
+            ),
+            "tools[].function.name": RestParameter(
+                name="tools[].function.name",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].name",
+                shape="string",
+                required=True,
+            ),
+            "tools[].function.description": RestParameter(
+                name="tools[].function.description",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].description",
+                shape="string",
+            ),
+            "tools[].function.parameters": RestParameter(
+                name="tools[].function.parameters",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].parameters_json_schema",
+                shape="object",
+            ),
+            "tools[].function.strict": RestParameter(
+                name="tools[].function.strict",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].strict",
+                shape="boolean",
+            ),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs",
+                meaning=Meaning.FIELD,
+                field="chat.template.variables",
+                shape="object",
+            ),
+            "add_generation_prompt": RestParameter(
+                name="add_generation_prompt",
+                meaning=Meaning.FIELD,
+                field="chat.template.add_generation_prompt",
+                shape="boolean",
+            ),
+            "continue_final_message": RestParameter(
+                name="continue_final_message",
+                meaning=Meaning.FIELD,
+                field="chat.template.continue_final_message",
+                shape="boolean",
+                default=0,
+            ),
+            "add_special_tokens": RestParameter(
+                name="add_special_tokens", meaning=Meaning.FIELD, field="add_special_tokens", shape="boolean"
+            ),
+            "return_token_strs": RestParameter(
+                name="return_token_strs", meaning=Meaning.OWN, shape="boolean", note="the text of each token"
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
+        "detokenize",
+        "/detokenize",
+        "DetokenizeRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "tokens": RestParameter(
+                name="tokens", meaning=Meaning.FIELD, field="token_ids", shape="array", required=True
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens",
+                meaning=Meaning.FIELD,
+                field="skip_special_tokens",
+                shape="boolean",
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
+            ),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
+            "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+)
+"""What each REST endpoint takes."""
