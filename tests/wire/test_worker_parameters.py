@@ -18,7 +18,7 @@ from tests.wire.running_worker import RunningWorker, limited, refused, running_w
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def drawn(answer: Any) -> dict[str, float]:
+def drawn(answer: Any) -> dict[str, Any]:
     """The sampling values that an answer says it was drawn with."""
     (started,) = answer.all("started")
     return {field.name: pytest.approx(value) for field, value in started.sampling.ListFields()}

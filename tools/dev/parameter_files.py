@@ -121,7 +121,7 @@ def _default(value: float, kind: str) -> str:
 
 
 def _values(row: ContractField | RestParameter) -> str:
-    unit = getattr(row, "unit", "")
+    unit = row.unit if isinstance(row, ContractField) else "characters" * ("string" in row.shape)
     parts = [f"{row.range.words()} {unit}".strip()] if row.range is not None else []
     if row.max_items is not None:
         parts.append(f"at most {row.max_items} entries")
