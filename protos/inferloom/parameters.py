@@ -1433,7 +1433,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 required=True,
             ),
             "tokens": RestParameter(
-                name="tokens", meaning=Meaning.FIELD, field="token_ids", shape="array", required=True
+                name="tokens",
+                meaning=Meaning.FIELD,
+                field="token_ids",
+                shape="array",
+                range=Range(least=0, most=4294967295),
+                required=True,
             ),
             "skip_special_tokens": RestParameter(
                 name="skip_special_tokens",

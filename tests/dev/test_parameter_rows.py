@@ -1,16 +1,15 @@
 """The parameter table is made of the contract and rest.textproto, and what is missing in them is named."""
 
 import pytest
-from parameter_rows import Source, TableError, endpoints
+from parameter_rows import REST, Source, TableError, endpoints
 
 from inferloom.parameters import ENDPOINTS, FIELDS
-from protos import REST, descriptors
 
 
 @pytest.fixture(scope="module")
 def source() -> Source:
     """The contract."""
-    return Source(descriptors())
+    return Source.compiled()
 
 
 def tabulate(source: Source, rest: str) -> list[object]:

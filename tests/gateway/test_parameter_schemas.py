@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inferloom.parameter_table import Meaning, Range, RestParameter
+from inferloom.parameter_table import Meaning, Range
 from inferloom.parameters import ENDPOINTS
 from inferloom_gateway.http.app import BODIES
 from inferloom_gateway.http.translate import completions
@@ -66,7 +66,7 @@ def test_every_field_is_as_its_row_says(schema: Any) -> None:
             continue
         assert field["required"] == row.required, at
         assert types(field["ways"]) == set(row.shape.split("|")), at
-        assert bounds(field["ways"], row) == row.range, at
+        assert bounds(field["ways"]) == row.range, at
         assert entries(field["ways"], "maxItems", "maxProperties") == row.max_items, at
 
 
@@ -81,30 +81,31 @@ def types(ways: list[Described]) -> set[str]:
     return found
 
 
-def bounds(ways: list[Described], row: RestParameter) -> Range | None:
+def bounds(ways: list[Described]) -> Range | None:
     """The range of the number, of the text's length, or of each entry's."""
     for way in ways:
         kind = way.get("type")
         inner = {"array": way.get("items", {}), "object": way.get("additionalProperties", {})}.get(
             str(kind), way
         )
-        if not isinstance(inner, dict) or row.range is None:
+        if not isinstance(inner, dict):
             continue
-        if "const" in inner:
+        if isinstance(inner.get("const"), int):
             return Range(inner["const"], inner["const"])
         for least, above, most, floor in (
             ("minimum", "exclusiveMinimum", "maximum", -math.inf),
             ("minLength", "", "maxLength", 0),
         ):
             if {least, above, most} & inner.keys():
-                start = inner.get(least, inner.get(above, floor))
+                start: float = inner.get(least, inner.get(above, floor))  # type: ignore[assignment] # JSON
                 return Range(start, inner.get(most, math.inf), above in inner)
     return None
 
 
 def entries(ways: list[Described], *names: str) -> int | None:
     """Most entries of a list or map."""
-    return next((way[name] for way in ways for name in names if name in way), None)
+    found: int | None = next((way[name] for way in ways for name in names if name in way), None)
+    return found
 
 
 def test_the_ways_that_the_schema_cannot_show_agree_too() -> None:
@@ -117,4 +118,5 @@ def test_the_ways_that_the_schema_cannot_show_agree_too() -> None:
 def entries_of(endpoint: str, name: str) -> int | None:
     """Most inputs of a request."""
     schema = next(each for each in BODIES if each.endpoint == endpoint)
-    return max(way["maxItems"] for way in described(schema)[name]["ways"] if "maxItems" in way)
+    ways: list[dict[str, int]] = described(schema)[name]["ways"]
+    return max(way["maxItems"] for way in ways if "maxItems" in way)

@@ -1,10 +1,11 @@
 """Writes the parameter table: ``inferloom/parameters.py`` and ``docs/parameters.md``."""
 
 import dataclasses
+import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ Made by tools/dev/protos.py of the contract's options and rest.textproto.
 
 from inferloom.parameter_table import ContractField, Honour, Meaning, Range, RestEndpoint, RestParameter
 '''
+
+_UINT32_MAX = 2**32 - 1
 
 _ABOUT = """# Parameters
 
@@ -64,18 +67,25 @@ def _value(value: Any) -> str:
     return repr(value)
 
 
-def markdown(fields: Iterable[ContractField], endpoints: Iterable[RestEndpoint]) -> str:
+def markdown(fields: Collection[ContractField], endpoints: Iterable[RestEndpoint]) -> str:
     """The page."""
     lines = [_ABOUT]
     for each in endpoints:
         rows = each.parameters.values()
         lines += [f"## POST {each.path}", "", "| parameter | type | values | default | sets | |"]
         lines.append("| --- | --- | --- | --- | --- | --- |")
-        lines += [_rest(row) for row in rows if row.meaning in (Meaning.FIELD, Meaning.OWN)]
+        later = {
+            field.path
+            for field in fields
+            if field.request == each.request and field.honoured_by is Honour.NONE
+        }
+        lines += [_rest(row, later) for row in rows if row.meaning in (Meaning.FIELD, Meaning.OWN)]
         lines += ["", f"Accepted without effect: {_names(rows, Meaning.HINT)}.", ""]
         refused = [row for row in rows if row.meaning is Meaning.REFUSED]
         lines += [
-            "Refused, unless the value asks for nothing: " + ", ".join(map(_refused, refused)) + ".",
+            "Refused, unless the value asks for nothing, as null and those in brackets do: "
+            + ", ".join(map(_refused, refused))
+            + ".",
             "",
         ]
     lines += [
@@ -99,10 +109,11 @@ _WHO = {
 }
 
 
-def _rest(row: RestParameter) -> str:
+def _rest(row: RestParameter, later: Collection[str]) -> str:
     sets = f"`{row.field}`" if row.field else ""
     notes = [f"the same as `{row.alias_of}`"] if row.alias_of else []
     notes += ["required"] if row.required else []
+    notes += ["not supported yet"] if row.field in later else []
     notes += [row.note] if row.note else []
     default = "" if row.default is None else _default(row.default, "bool" if row.shape == "boolean" else "")
     shape = row.shape.replace("|", " or ")
@@ -121,8 +132,13 @@ def _default(value: float, kind: str) -> str:
 
 
 def _values(row: ContractField | RestParameter) -> str:
-    unit = getattr(row, "unit", "")
-    parts = [f"{row.range.words()} {unit}".strip()] if row.range is not None else []
+    unit = row.unit if isinstance(row, ContractField) else "characters" * ("string" in row.shape)
+    parts = []
+    if row.range is not None:
+        open_end = (
+            row.range if row.range.most < _UINT32_MAX else dataclasses.replace(row.range, most=math.inf)
+        )
+        parts.append(f"{open_end.words()} {unit}".strip())
     if row.max_items is not None:
         parts.append(f"at most {row.max_items} entries")
     return ", ".join(parts)
@@ -133,4 +149,5 @@ def _names(rows: Iterable[RestParameter], meaning: Meaning) -> str:
 
 
 def _refused(row: RestParameter) -> str:
-    return f"`{row.name}`"
+    nothing = " or ".join(f"`{json.dumps(value)}`" for value in row.nothing)
+    return f"`{row.name}` ({nothing})" if nothing else f"`{row.name}`"

@@ -2,14 +2,21 @@
 
 import json
 import math
+import sys
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from grpc_tools import protoc  # type: ignore[import-untyped] # it ships no types
 
 from inferloom.parameter_table import ContractField, Honour, Meaning, Range, RestEndpoint, RestParameter
 
+ROOT = Path(__file__).parents[2] / "protos"
+REST = ROOT / "inferloom/v1/rest.textproto"
 PACKAGE = "inferloom.v1"
 UINT32_MAX = 2**32 - 1
 _HONOURED = ("GenerateRequest", "EmbedRequest")
@@ -24,6 +31,19 @@ _TYPES = {
     FieldDescriptor.TYPE_UINT64: "uint64",
     FieldDescriptor.TYPE_SINT32: "sint32",
 }
+
+
+def run_protoc(*args: str) -> None:
+    """Run the compiler on every proto of the contract; end the program if it fails."""
+    protos = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.proto"))
+    well_known = str(files("grpc_tools") / "_proto")
+    # The plugins live beside this interpreter, which need not be on PATH.
+    plugins = [
+        f"--plugin={p}={Path(sys.executable).parent / p}" for p in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    ]
+    status = protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *plugins, *args, *protos])
+    if status:
+        sys.exit(status)
 
 
 class TableError(ValueError):
@@ -45,6 +65,14 @@ class Source:
         self._options: Any = message_factory.GetMessageClass(options)
         self._param = self._pool.FindExtensionByName(f"{PACKAGE}.param")
         self._pool.FindMessageTypeByName(f"{PACKAGE}.Param")
+
+    @classmethod
+    def compiled(cls) -> Self:
+        """That of the contract as it stands."""
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "descriptors"
+            run_protoc(f"--descriptor_set_out={out}", "--include_imports")
+            return cls(out.read_bytes())
 
     def message(self, name: str) -> Descriptor:
         """The descriptor of a message of the contract."""
@@ -72,7 +100,7 @@ class Source:
             ours = inner is not None and inner.file.package == PACKAGE and not inner.GetOptions().map_entry
             if param is not None or not ours:
                 yield _field(request, prefix + field.name, field, param)
-            if ours:
+            if inner is not None and ours:
                 many = "[]" if field.is_repeated else ""
                 yield from self._walk(request, inner, f"{prefix}{field.name}{many}.")
 

@@ -7,35 +7,25 @@ Usage: python tools/dev/protos.py [--check]
 import filecmp
 import sys
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 
-from grpc_tools import protoc
 from parameter_files import markdown, python
-from parameter_rows import Source, TableError, endpoints
+from parameter_rows import REST, ROOT, Source, TableError, endpoints, run_protoc
 
-PROJECT = Path(__file__).parents[2]
-ROOT = PROJECT / "protos"
-REST = ROOT / "inferloom/v1/rest.textproto"
+PROJECT = ROOT.parent
 TABLE, PAGE = Path("inferloom/parameters.py"), Path("docs/parameters.md")
 
 
 def generate(out: Path) -> None:
     """Write the message, service and type stubs of every proto under ``out``."""
-    _protoc(*(f"--{kind}={out}" for kind in ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out")))
-
-
-def descriptors() -> bytes:
-    """The contract and all that it imports, as a FileDescriptorSet."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "descriptors"
-        _protoc(f"--descriptor_set_out={out}", "--include_imports")
-        return out.read_bytes()
+    run_protoc(
+        *(f"--{kind}={out}" for kind in ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out"))
+    )
 
 
 def tabulate(table: Path, page: Path) -> None:
     """Write the parameter table and its page."""
-    source = Source(descriptors())
+    source = Source.compiled()
     rest = source.table(REST.read_text(encoding="utf-8"))
     requests = dict.fromkeys(each.request for each in rest.endpoints)
     fields = [field for request in requests for field in source.fields(request)]
@@ -45,18 +35,6 @@ def tabulate(table: Path, page: Path) -> None:
         sys.exit(str(failure))
     table.write_text(python(fields, served), encoding="utf-8")
     page.write_text(markdown(fields, served), encoding="utf-8")
-
-
-def _protoc(*args: str) -> None:
-    protos = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.proto"))
-    well_known = str(files("grpc_tools") / "_proto")
-    # The plugins live beside this interpreter, which need not be on PATH.
-    plugins = [
-        f"--plugin={p}={Path(sys.executable).parent / p}" for p in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
-    ]
-    status = protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *plugins, *args, *protos])
-    if status:
-        sys.exit(status)
 
 
 def stale(fresh: Path) -> list[str]:
