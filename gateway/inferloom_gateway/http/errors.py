@@ -32,12 +32,25 @@ def render(error: InferloomError) -> bytes:
     )
 
 
+def head_of(error: InferloomError, length: int) -> list[tuple[bytes, bytes]]:
+    """The headers of a response whose body of ``length`` bytes tells about an error, for where there is no
+    application."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", _seconds(error.retry_after).encode()))
+    return headers
+
+
 def response(error: InferloomError, headers: Mapping[str, str] | None = None) -> Response:
     """The response to a request that failed before its first byte."""
     headers = dict(headers or {})
     if error.retry_after is not None:
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+        headers["retry-after"] = _seconds(error.retry_after)
     return Response(render(error), error.row.http, headers, media_type="application/json")
+
+
+def _seconds(delay: float) -> str:
+    return str(max(1, math.ceil(delay)))
 
 
 def nobody_waits() -> Response:
