@@ -14,6 +14,7 @@ from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_serv
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import SERVICE, InferenceFacade
 from inferloom_gateway.http.app import create_app
+from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
@@ -46,7 +47,8 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         server = build_server([SERVICE], shared=shared)
         add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
-        rest = _RestServer(create_app(gateway), settings)
+        intake = Intake(settings.body_memory_bytes)
+        rest = _RestServer(create_app(gateway, intake), settings)
         try:
             grpc = await server.listen(settings.gateway_grpc_listen)
             async with asyncio.TaskGroup() as tasks:
@@ -65,6 +67,7 @@ async def serve(
                 following.cancel()
         finally:
             gateway.monitor.stop()
+            intake.close()
             await server.stop(0)
             await gateway.connections.close()
 

@@ -1,5 +1,6 @@
 """Bodies to requests, and events to chunks and bodies, with no I/O."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.translate import chat, completions, embeddings
 from inferloom_gateway.http.translate.outcome import Outcome
+from inferloom_gateway.http.translate.plan import Plan
 from inferloom_mesh.errors import InferloomError, Reason
 
 USER = {"role": "user", "content": "Hi"}
@@ -21,12 +23,23 @@ USER = {"role": "user", "content": "Hi"}
 def chat_plan(**body: Any) -> Any:
     """The plan of a chat request with these fields."""
     full = {"model": "m", "messages": [USER], **body}
-    return chat.plan(ChatCompletionRequest.model_validate(full), "id", 1)
+    return spread(chat.plan(ChatCompletionRequest.model_validate(full), "id", 1))
 
 
 def text_plan(**body: Any) -> Any:
     """The plan of a completion request with these fields."""
-    return completions.plan(CompletionRequest.model_validate({"model": "m", "prompt": "p", **body}), "id", 1)
+    full = {"model": "m", "prompt": "p", **body}
+    return spread(completions.plan(CompletionRequest.model_validate(full), "id", 1))
+
+
+def spread(plan: Plan) -> Any:
+    """The requests, the encoders and the renames of a plan's parts, each as a list."""
+    return SimpleNamespace(
+        requests=[part.request for part in plan.parts],
+        encoders=[part.encoder for part in plan.parts],
+        renames=[part.rename for part in plan.parts],
+        body=plan.body,
+    )
 
 
 def frames(raw: bytes) -> list[Any]:
@@ -140,7 +153,7 @@ def test_text_chunks_of_a_later_prompt_are_numbered_on() -> None:
 def test_names_of_generations_stay_in_bounds() -> None:
     """Each prompt's generation has its own name of at most 128 characters."""
     body = CompletionRequest.model_validate({"model": "m", "prompt": ["a"] * 128})
-    names = [request.request_id for request in completions.plan(body, "x" * 128, 1).requests]
+    names = [part.request.request_id for part in completions.plan(body, "x" * 128, 1).parts]
     assert len(set(names)) == 128
     assert max(map(len, names)) <= 128
 

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
+from inferloom_gateway.http.exchange import Exchange, exchange_of
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 
 _HTTP = {
@@ -19,6 +20,9 @@ _HTTP = {
     413: Reason.REQUEST_TOO_LARGE,
     415: Reason.UNSUPPORTED_MEDIA_TYPE,
 }
+
+_UNDER_V1 = frozenset({"chat", "completions", "embeddings", "engines", "models"})
+"""First steps of paths that clients with a base URL without /v1 ask for."""
 
 CLIENT_CLOSED_REQUEST = 499
 """Status of a response that nobody waits for any more; it only shows in logs."""
@@ -79,7 +83,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, failure: HTTPException) -> Response:
         reason = _HTTP.get(failure.status_code, Reason.INVALID_ARGUMENT)
-        message = f"{failure.detail}: {request.method} {request.url.path}"
+        message = _misdirected(failure, exchange_of(request.scope))
         return response(InferloomError(reason, message), failure.headers)
 
     @app.exception_handler(ClientDisconnectedError)
@@ -89,6 +93,21 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _bug(request: Request, failure: Exception) -> Response:
         return response(server_error())  # the server logs the failure itself
+
+
+def _misdirected(failure: HTTPException, exchange: Exchange) -> str:
+    """What to do about a method or a path that is not there."""
+    asked = f"{exchange.method} {exchange.path}"
+    path = exchange.path
+    allowed = next((value for name, value in (failure.headers or {}).items() if name.lower() == "allow"), "")
+    if failure.status_code == 405 and allowed:
+        return f"Method not allowed: {asked}; this path takes {allowed}."
+    hint = ""
+    if path.startswith("/v1/v1/"):
+        hint = " The base URL of the API ends in a single /v1."
+    elif path.split("/")[1] in _UNDER_V1:
+        hint = f" The API is under /v1: /v1{path}."
+    return f"Not found: {asked}.{hint}"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

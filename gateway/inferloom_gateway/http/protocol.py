@@ -119,7 +119,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         super().on_headers_complete()
         # uvicorn leaves no choice of the class; the task of this object has not run yet.
-        self.cycle.__class__ = Exchange
+        self.cycle.__class__ = Cycle
 
     def on_message_complete(self) -> None:
         """End a request's body."""
@@ -139,16 +139,16 @@ class Connection(HttpToolsProtocol):
     def _late(self) -> None:
         """End a request that is not complete in time, unless it waits behind another, when we do not read."""
         self._arrival = None
-        exchange = self.cycle
-        if (self._in_head and self._busy()) or any(exchange is waiting for waiting, _ in self.pipeline):
+        cycle = self.cycle
+        if (self._in_head and self._busy()) or any(cycle is waiting for waiting, _ in self.pipeline):
             self._arrival = self.loop.call_later(self.arrival_limit_s, self._late)
         elif self._in_head:
             self._refuse(_too_slow(self.arrival_limit_s))
-        elif exchange.response_complete:
+        elif cycle.response_complete:
             self.transport.close()
         else:
-            assert isinstance(exchange, Exchange)
-            exchange.fail(_too_slow(self.arrival_limit_s))
+            assert isinstance(cycle, Cycle)
+            cycle.fail(_too_slow(self.arrival_limit_s))
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -166,7 +166,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-class Exchange(RequestResponseCycle):
+class Cycle(RequestResponseCycle):
     """One request and its response."""
 
     _failure: InferloomError | None = None

@@ -21,15 +21,31 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-async def body_of(request: Request, schema: type[B], translate: Callable[[B], T]) -> tuple[T, dict[str, str]]:
-    """What ``translate`` makes of the validated body, perhaps on another thread, and the headers that tell
-    what of the body was ignored. Raises InferloomError."""
+async def translate_off_loop(
+    request: Request, schema: type[B], translate: Callable[[B], T], limit: int | None = None
+) -> tuple[T, dict[str, str]]:
+    """Validate the body, and run ``translate`` on it, on the intake's thread if it is large.
+
+    Args:
+        request: Its body has not been read.
+        schema: What the body must be.
+        translate: Touches nothing that belongs to the event loop.
+        limit: The endpoint's own bound on its body in bytes, where that is below ``max_body_bytes``.
+
+    Returns:
+        What ``translate`` makes of it, and the headers that tell what of the body was ignored.
+
+    Raises:
+        InferloomError: The body is refused.
+    """
 
     def read(body: B) -> tuple[T, dict[str, str]]:
         ignored = ignored_header(judge(body.model_extra))
         return translate(body), ignored
 
-    return await read_body(request, schema, gateway_of(request).settings.max_body_bytes, read)
+    state = request.app.state
+    most = state.gateway.settings.max_body_bytes
+    return await read_body(request, state.intake, schema, most if limit is None else min(most, limit), read)
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import orjson
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.prompts import Prompt
-from inferloom_gateway.http.sse import DONE, HOLE, around, frame
+from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate import fields, options
 from inferloom_gateway.http.translate.logprobs import text_logprobs
 from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Choice, Outcome
-from inferloom_gateway.http.translate.plan import Plan
+from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.translate.usage import completion_usage, total
-from inferloom_mesh.errors import invalid, unsupported
+from inferloom_mesh.errors import InferloomError, invalid, unsupported
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's default for this endpoint."""
@@ -35,12 +36,18 @@ def plan(body: CompletionRequest, request_id: str, created: int) -> Plan:
     answer_id = f"cmpl-{request_id}"
     usage_wanted = options.include_usage(body)
     names = [request_id] if count == 1 else [f"{request_id[:120]}.{i}" for i in range(count)]
-    encoders = [TextChunks(answer_id, body.model, created, i * n, n, usage_wanted) for i in range(count)]
+    parts = [
+        Part(
+            _request(body, prompt, names[i]),
+            TextChunks(answer_id, body.model, created, i * n, n, usage_wanted),
+            fields.of_completion("prompt" if count == 1 else f"prompt[{i}]"),
+        )
+        for i, prompt in enumerate(body.prompt)
+    ]
     return Plan(
-        requests=[_request(body, prompt, name) for prompt, name in zip(body.prompt, names, strict=True)],
-        encoders=encoders if body.stream else None,
+        parts=parts,
+        stream=bool(body.stream),
         body=lambda outcomes: _body(outcomes, answer_id, body.model, created),
-        renames=[fields.of_completion("prompt" if count == 1 else f"prompt[{i}]") for i in range(count)],
     )
 
 
@@ -129,6 +136,10 @@ class TextChunks:
         if not self._include_usage:
             return DONE
         return frame({**self._head, "choices": [], "usage": completion_usage(usage)}) + DONE
+
+    def failed(self, error: InferloomError) -> bytes:
+        """End the stream with an error."""
+        return framed(render(error))
 
     def _chunk(
         self,
