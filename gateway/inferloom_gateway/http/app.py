@@ -15,7 +15,8 @@ from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.naming import REQUEST_ID_HEADER, WORKER_HEADER, Naming
 from inferloom_gateway.http.parameters import IGNORED_HEADER
-from inferloom_gateway.http.routes import chat, completions, embeddings, health, models, tokens
+from inferloom_gateway.http.routes import chat, completions, documentation, embeddings, health, models, tokens
+from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
@@ -24,6 +25,8 @@ from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.settings import GatewaySettings
 
 _BODIES = (
+    ChatCompletionChunk,
+    TextCompletion,
     ChatCompletionRequest,
     CompletionRequest,
     EmbeddingRequest,
@@ -32,14 +35,16 @@ _BODIES = (
     DetokenizeRequest,
 )
 
-_ROUTERS = tuple(part.router for part in (models, chat, completions, embeddings, tokens, health))
+_ROUTERS = tuple(
+    part.router for part in (models, chat, completions, embeddings, tokens, health, documentation)
+)
 
 _EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after")
 """Response headers that pages of other origins may read."""
 
 
 class Facade(FastAPI):
-    """FastAPI, with the bodies that the endpoints read by themselves in its documentation."""
+    """FastAPI, documenting also the bodies and events that the endpoints read and make by themselves."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once."""
@@ -55,7 +60,13 @@ class Facade(FastAPI):
 
 def create_app(gateway: Gateway, intake: Intake) -> ASGIApp:
     """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it."""
-    facade = Facade(title="Inferloom", version=inferloom_mesh.__version__, redirect_slashes=False)
+    facade = Facade(
+        title="Inferloom",
+        version=inferloom_mesh.__version__,
+        redirect_slashes=False,
+        docs_url=None,  # theirs need the internet
+        redoc_url=None,
+    )
     facade.state.gateway = gateway
     facade.state.intake = intake
     errors.install(facade)

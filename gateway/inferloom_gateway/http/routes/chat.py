@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request, Response
 from inferloom_gateway.http.answer import answer
 from inferloom_gateway.http.exchange import request_id_of
 from inferloom_gateway.http.fast_lane import fast
-from inferloom_gateway.http.routes.shared import documents, gateway_of, translate_off_loop
+from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
+from inferloom_gateway.http.schema.answers import ChatCompletion, ChatCompletionChunk
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.translate import chat
 
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], responses=ERRORS)
 
 _HELLO = {
     "model": "smollm2-135m-instruct",
@@ -21,6 +22,7 @@ _HELLO = {
 
 @router.post(
     "/v1/chat/completions",
+    responses=answers(ChatCompletion, ChatCompletionChunk),
     openapi_extra=documents(ChatCompletionRequest, simple=_HELLO, streamed={**_HELLO, "stream": True}),
 )
 @fast

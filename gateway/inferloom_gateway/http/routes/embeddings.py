@@ -9,20 +9,22 @@ from inferloom.v1.inference_pb2 import EmbedRequest
 from inferloom_gateway.http.embedding_answer import embedding_answer
 from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.fast_lane import fast
-from inferloom_gateway.http.routes.shared import documents, gateway_of, translate_off_loop
+from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
+from inferloom_gateway.http.schema.answers import EmbeddingList
 from inferloom_gateway.http.schema.base import Body
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.translate import embeddings
 
 B = TypeVar("B", bound=Body)
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], responses=ERRORS)
 
 _HELLO: dict[str, Any] = {"input": "Hello world!"}
 
 
 @router.post(
     "/v1/embeddings",
+    responses=answers(EmbeddingList),
     openapi_extra=documents(EmbeddingRequest, simple={"model": "all-minilm-l6-v2", **_HELLO}),
 )
 @fast
@@ -32,7 +34,9 @@ async def create_embeddings(request: Request) -> Response:
 
 
 @router.post(
-    "/v1/engines/{model:path}/embeddings", openapi_extra=documents(EngineEmbeddingRequest, simple=_HELLO)
+    "/v1/engines/{model:path}/embeddings",
+    responses=answers(EmbeddingList),
+    openapi_extra=documents(EngineEmbeddingRequest, simple=_HELLO),
 )
 async def create_engine_embeddings(request: Request, model: str) -> Response:
     """Embed one or several inputs with the model that the path names."""

@@ -5,10 +5,12 @@ from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
+from pydantic import BaseModel
 
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.body import read_body
 from inferloom_gateway.http.parameters import ignored_header, judge
+from inferloom_gateway.http.schema.answers import ErrorAnswer
 from inferloom_gateway.http.schema.base import Body
 
 B = TypeVar("B", bound=Body)
@@ -53,10 +55,26 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
 
 
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ErrorAnswer, "description": "An error; its status says of what kind."}
+}
+"""What every router says of answers that are errors."""
+
+
+def answers(model: type[BaseModel], event: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
+    """What an endpoint says of its answer: one JSON object, or also, with ``stream``, events of JSON."""
+    content = {"text/event-stream": {"schema": _ref(event)}} if event is not None else {}
+    return {200: {"model": model, "content": content}}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
 def documents(schema: type[Body], **examples: dict[str, Any]) -> dict[str, Any]:
     """The part of an endpoint's OpenAPI entry that describes its body, which it reads by itself."""
     content = {
-        "schema": {"$ref": f"#/components/schemas/{schema.__name__}"},
+        "schema": _ref(schema),
         "examples": {name: {"value": value} for name, value in examples.items()},
     }
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
