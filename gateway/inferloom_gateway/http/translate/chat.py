@@ -147,14 +147,15 @@ class ChatChunks:
                 return b""
             before, after = self._frames[event.choice]
             return before + orjson.dumps(event.text) + after
+        logprobs = [token for token in event.logprobs if not token.no_text]
         delta: dict[str, object] = {}
         if event.reasoning:
             delta["reasoning_content"] = event.reasoning
-        if event.text or event.logprobs:
+        if event.text or logprobs:
             delta["content"] = event.text
         if event.tool_calls:
             delta["tool_calls"] = [_tool_call(part) for part in event.tool_calls]
-        return frame(self._chunk(event.choice, delta, logprobs=event.logprobs))
+        return frame(self._chunk(event.choice, delta, logprobs=logprobs)) if delta else b""
 
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""
