@@ -89,6 +89,31 @@ def test_a_whole_conversation_with_tools_is_carried() -> None:
     assert request.chat.tool_choice.function_name == "f"
 
 
+def test_older_turns_are_carried_as_what_replaced_them() -> None:
+    """A refusal is text; a function's call and result are a tool's, tied by an id that stays the same."""
+    messages = [
+        {"role": "assistant", "content": None, "refusal": "No."},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "42"},
+        {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}, "content": "again"},
+        {"role": "function", "name": "f", "content": None},
+        {"role": "function", "name": "g", "content": "unasked"},
+        {"role": "user", "content": "Hi"},
+    ]
+    first, second = (chat_plan(messages=messages).requests[0].chat for _ in range(2))
+    assert first == second
+    refusal, call, result, again, empty, unasked, _ = first.messages
+    assert [part.text for part in refusal.parts] == ["No."]
+    made = call.parts[0].tool_call
+    assert (made.name, made.arguments, len(made.id), made.id.isalnum()) == ("f", "{}", 9, True)
+    assert (result.role, result.name) == (pb.ROLE_TOOL, "f")
+    assert result.parts[0].tool_result == pb.ToolResult(tool_call_id=made.id, content="42")
+    assert [part.WhichOneof("part") for part in again.parts] == ["text", "tool_call"]
+    assert again.parts[1].tool_call.id != made.id
+    assert empty.parts[0].tool_result == pb.ToolResult(tool_call_id=again.parts[1].tool_call.id)
+    assert unasked.parts[0].tool_result.tool_call_id not in (made.id, again.parts[1].tool_call.id, "")
+
+
 @pytest.mark.parametrize(
     ("wanted", "constraint"),
     [

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
 from inferloom_gateway.http.exchange import Exchange, exchange_of
+from inferloom_gateway.http.wording import complaint
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 
 _HTTP = {
@@ -121,5 +122,5 @@ def _sentence(error: ErrorDetails, param: str) -> str:
     if error["type"] == "missing":
         return f"Missing required parameter: '{param}'."
     if not param:
-        return f"{error['msg']}."
-    return f"Invalid '{param}': {error['msg'][:1].lower()}{error['msg'][1:]}."
+        return f"The body {complaint(error)}."
+    return f"Invalid '{param}': {complaint(error)}."
