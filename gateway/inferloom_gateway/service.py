@@ -14,6 +14,8 @@ from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_serv
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import SERVICE, InferenceFacade
 from inferloom_gateway.http.app import create_app
+from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.protocol import Connection
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
@@ -45,7 +47,8 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         server = build_server([SERVICE], shared=shared)
         add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
-        rest = _RestServer(create_app(gateway), settings.drain_limit_s)
+        intake = Intake(settings.body_memory_bytes)
+        rest = _RestServer(create_app(gateway, intake), settings)
         try:
             grpc = await server.listen(settings.gateway_grpc_listen)
             async with asyncio.TaskGroup() as tasks:
@@ -64,6 +67,7 @@ async def serve(
                 following.cancel()
         finally:
             gateway.monitor.stop()
+            intake.close()
             await server.stop(0)
             await gateway.connections.close()
 
@@ -71,10 +75,15 @@ async def serve(
 class _RestServer(uvicorn.Server):
     """uvicorn without its signal handlers: signals belong to the process."""
 
-    def __init__(self, app: ASGIApp, drain_limit_s: float) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+        class Bounded(Connection):
+            max_connections = settings.max_connections
+            arrival_limit_s = settings.body_limit_s
+
         super().__init__(
             uvicorn.Config(
                 _cut_quietly(app),
+                http=Bounded,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -83,7 +92,7 @@ class _RestServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,  # nobody asks who the client is
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=math.ceil(drain_limit_s),
+                timeout_graceful_shutdown=math.ceil(settings.drain_limit_s),
                 backlog=BACKLOG,
             )
         )

@@ -41,7 +41,17 @@ class GatewaySettings(ServiceSettings):
     """Most inputs of one embedding request that one call to a worker carries."""
 
     max_body_bytes: int = Field(8 * 2**20, ge=1024, le=2**30)
-    """Largest request body that the REST façade reads."""
+    """Largest request body that the REST façade reads, before and after its Content-Encoding is undone."""
+
+    body_memory_bytes: int = Field(256 * 2**20, ge=1024)
+    """Most bytes of request bodies that one process holds at once; beyond them, bodies are answered with
+    server_overloaded."""
+
+    max_connections: int = Field(8192, ge=1)
+    """Most connections to the REST façade at once; one more is answered with 503 and closed."""
+
+    body_limit_s: float = Field(30.0, gt=0, le=3600)
+    """How long a request may take to arrive, from its first byte to the last of its body."""
 
     max_in_flight: int = Field(4096, ge=1)
     """Most calls to workers at once; one more is answered with server_overloaded."""

@@ -1,5 +1,6 @@
 """Bodies to requests, and events to chunks and bodies, with no I/O."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.translate import chat, completions, embeddings
 from inferloom_gateway.http.translate.outcome import Outcome
+from inferloom_gateway.http.translate.plan import Plan
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -19,12 +21,23 @@ USER = {"role": "user", "content": "Hi"}
 def chat_plan(**body: Any) -> Any:
     """The plan of a chat request with these fields."""
     full = {"model": "m", "messages": [USER], **body}
-    return chat.plan(ChatCompletionRequest.model_validate(full), "id", 1)
+    return spread(chat.plan(ChatCompletionRequest.model_validate(full), "id", 1))
 
 
 def text_plan(**body: Any) -> Any:
     """The plan of a completion request with these fields."""
-    return completions.plan(CompletionRequest.model_validate({"model": "m", "prompt": "p", **body}), "id", 1)
+    full = {"model": "m", "prompt": "p", **body}
+    return spread(completions.plan(CompletionRequest.model_validate(full), "id", 1))
+
+
+def spread(plan: Plan) -> Any:
+    """The requests, the encoders and the renames of a plan's parts, each as a list."""
+    return SimpleNamespace(
+        requests=[part.request for part in plan.parts],
+        encoders=[part.encoder for part in plan.parts],
+        renames=[part.rename for part in plan.parts],
+        body=plan.body,
+    )
 
 
 def frames(raw: bytes) -> list[Any]:
@@ -72,6 +85,31 @@ def test_a_whole_conversation_with_tools_is_carried() -> None:
     assert tool.parts[0].tool_result == pb.ToolResult(tool_call_id="c", content="42")
     assert request.chat.tools[0] == pb.Tool(name="f", description="d", strict=True)
     assert request.chat.tool_choice.function_name == "f"
+
+
+def test_older_turns_are_carried_as_what_replaced_them() -> None:
+    """A refusal is text; a function's call and result are a tool's, tied by an id that stays the same."""
+    messages = [
+        {"role": "assistant", "content": None, "refusal": "No."},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "42"},
+        {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}, "content": "again"},
+        {"role": "function", "name": "f", "content": None},
+        {"role": "function", "name": "g", "content": "unasked"},
+        {"role": "user", "content": "Hi"},
+    ]
+    first, second = (chat_plan(messages=messages).requests[0].chat for _ in range(2))
+    assert first == second
+    refusal, call, result, again, empty, unasked, _ = first.messages
+    assert [part.text for part in refusal.parts] == ["No."]
+    made = call.parts[0].tool_call
+    assert (made.name, made.arguments, len(made.id), made.id.isalnum()) == ("f", "{}", 9, True)
+    assert (result.role, result.name) == (pb.ROLE_TOOL, "f")
+    assert result.parts[0].tool_result == pb.ToolResult(tool_call_id=made.id, content="42")
+    assert [part.WhichOneof("part") for part in again.parts] == ["text", "tool_call"]
+    assert again.parts[1].tool_call.id != made.id
+    assert empty.parts[0].tool_result == pb.ToolResult(tool_call_id=again.parts[1].tool_call.id)
+    assert unasked.parts[0].tool_result.tool_call_id not in (made.id, again.parts[1].tool_call.id, "")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +176,7 @@ def test_text_chunks_of_a_later_prompt_are_numbered_on() -> None:
 def test_names_of_generations_stay_in_bounds() -> None:
     """Each prompt's generation has its own name of at most 128 characters."""
     body = CompletionRequest.model_validate({"model": "m", "prompt": ["a"] * 128})
-    names = [request.request_id for request in completions.plan(body, "x" * 128, 1).requests]
+    names = [part.request.request_id for part in completions.plan(body, "x" * 128, 1).parts]
     assert len(set(names)) == 128
     assert max(map(len, names)) <= 128
 

@@ -45,7 +45,7 @@ async def still_answers(mesh: GatewayMesh) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not valid JSON"),
+        (b"", "The body is empty."),
         (b"{", "not valid JSON"),
         (b"[]", "must be a JSON object"),
         (b'"text"', "must be a JSON object"),

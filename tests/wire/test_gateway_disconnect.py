@@ -131,16 +131,22 @@ async def test_heartbeats_become_comments(mesh: GatewayMesh) -> None:
 
     async def wait(worker: FakeWorker, request: pb.GenerateRequest) -> Any:
         yield started(request)
-        yield pb.GenerateResponse(heartbeat=pb.Heartbeat(phase=pb.HEARTBEAT_PHASE_QUEUED))
+        for _ in range(3):
+            yield pb.GenerateResponse(heartbeat=pb.Heartbeat(phase=pb.HEARTBEAT_PHASE_QUEUED))
         yield delta("now")
         yield finished()
         yield completed()
 
     mesh.worker.script = wait
     response = await mesh.http.post("/v1/chat/completions", json={**CHAT, "stream": True})
-    events = response.text.split("\n\n")
-    assert events[1].startswith(":")
-    assert events[-2:] == ["data: [DONE]", ""]
+    blocks = response.text.split("\n\n")
+    assert blocks[1].startswith(": waiting\n: waiting\n: waiting\ndata: {")
+    assert blocks[-2:] == ["data: [DONE]", ""]
+    # A reader that sends an event at every empty line finds data in each.
+    assert all("data: " in block for block in blocks[:-1])
+    async with mesh.openai() as client:
+        stream = await client.chat.completions.create(**CHAT, stream=True)
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "now"
 
 
 async def test_a_slow_reader_gets_everything(mesh: GatewayMesh) -> None:

@@ -314,18 +314,20 @@ async def test_a_prompt_may_be_token_ids(mesh: GatewayMesh) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_completion_logprobs_have_offsets(mesh: GatewayMesh, stream: bool) -> None:
-    """Each token has its log-probability, alternatives and the offset of its text."""
+    """Each token has its log-probability, alternatives and the offset of its text from the prompt's
+    beginning."""
 
     async def script(worker: object, request: pb.GenerateRequest):
         yield started(request)
-        for word in ("ab", "c"):
-            top = [pb.TopLogprob(token="z", logprob=-2)]
-            yield delta(word, logprobs=[pb.TokenLogprob(token=word, logprob=-1, top=top)])
+        for number, word in enumerate(("ab", "c")):
+            spelled = {"token": word, "token_bytes": word.encode(), "token_id": number}
+            top = [pb.TopLogprob(token="z", token_bytes=b"z", token_id=9, logprob=-2)]
+            yield delta(word, logprobs=[pb.TokenLogprob(**spelled, logprob=-1, top=top)])
         yield finished()
         yield completed(2)
 
     mesh.worker.script = script
-    asked = {"model": "chat-model", "prompt": "x", "logprobs": 1}
+    asked = {"model": "chat-model", "prompt": "x" * 5, "logprobs": 1}
     async with mesh.openai() as client:
         if stream:
             found = [
@@ -337,7 +339,7 @@ async def test_completion_logprobs_have_offsets(mesh: GatewayMesh, stream: bool)
             logprobs = (await client.completions.create(**asked)).choices[0].logprobs
             assert (logprobs.tokens, logprobs.token_logprobs) == (["ab", "c"], [-1, -1])
             offsets, top = logprobs.text_offset, logprobs.top_logprobs
-    assert offsets == [0, 2]
+    assert offsets == [5, 7]
     assert top[0] == {"z": -2, "ab": -1}
 
 

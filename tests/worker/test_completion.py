@@ -178,6 +178,28 @@ def test_logprobs_stand_beside_their_tokens(byte_tokenizer: Tokenizer, generatio
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "last", "silent"),
+    [
+        ({}, END, [False, True]),
+        ({"token_ids": frozenset(b"z")}, ord("z"), [False, True]),
+        ({"token_ids": frozenset(b"z"), "include_stop": True}, ord("z"), [False, False]),
+        ({"include_stop": True}, END, [False, True]),
+    ],
+)
+def test_a_token_that_has_no_text_is_marked(
+    byte_tokenizer: Tokenizer, generation: Recorded, fields: dict[str, Any], last: int, silent: list[bool]
+) -> None:
+    """The one that ended the choice, unless it is to be seen and can be."""
+    completion = Completion(generation, byte_tokenizer, stopping(**fields), 1, n=1)
+    at = (TokenLogprobs(0.0, ()),) * 2
+    event = TokensEvent(0, 0, (ord("a"), last), logprobs=at, end=EndReason.STOP_TOKEN)
+    delta, _ = completion.take([event])
+
+    assert [entry.no_text for entry in delta.delta.logprobs] == silent
+    assert delta.delta.text == "a" + ("" if silent[1] else "z")
+
+
 def test_progress_is_a_heartbeat_only_where_there_is_nothing_else(
     byte_tokenizer: Tokenizer, generation: Recorded
 ) -> None:

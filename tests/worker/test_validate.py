@@ -244,6 +244,43 @@ def test_what_does_not_fit_the_context_is_refused_with_the_numbers(
 
 
 @pytest.mark.parametrize(
+    ("fields", "prompt", "sentence"),
+    [
+        (
+            chat(message()),
+            101,
+            "This model's maximum context length is 100 tokens. However, your messages resulted in 101 "
+            "tokens. Please reduce the length of the messages.",
+        ),
+        (
+            chat(message()) | stopping(max_tokens=41),
+            60,
+            "This model's maximum context length is 100 tokens. However, you requested 101 tokens (60 in the "
+            "messages, 41 in the completion). Please reduce the length of the messages or completion.",
+        ),
+        (
+            {},
+            101,
+            "This model's maximum context length is 100 tokens, however you requested 101 tokens (101 in "
+            "your prompt; 0 for the completion). Please reduce your prompt; or completion length.",
+        ),
+        (
+            stopping(max_tokens=41),
+            60,
+            "This model's maximum context length is 100 tokens, however you requested 101 tokens (60 in your "
+            "prompt; 41 for the completion). Please reduce your prompt; or completion length.",
+        ),
+    ],
+)
+def test_an_overflow_is_told_in_openais_words(fields: dict[str, Any], prompt: int, sentence: str) -> None:
+    """Clients look for these sentences to know that a conversation must be cut."""
+    with pytest.raises(InferloomError) as caught:
+        fit_max_tokens(read(**fields), prompt, 100)
+
+    assert caught.value.message == sentence
+
+
+@pytest.mark.parametrize(
     ("fields", "prompt", "param"),
     [({}, 0, "text"), (stopping(max_tokens=5, min_tokens=6), 1, "stopping.min_tokens")],
 )

@@ -28,6 +28,11 @@ class Stream(Generic[Event]):
         self._completed = False
         self._open = True
 
+    @property
+    def worker_id(self) -> str:
+        """The worker that answers."""
+        return self._member.id
+
     async def accepted(self) -> None:
         """Wait for the first event, and hold it for the first read.
 

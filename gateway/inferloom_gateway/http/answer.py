@@ -1,20 +1,21 @@
 """Carries a plan out: as a stream of events, or as one body."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from fastapi import Request, Response
 
-from inferloom.v1.inference_pb2 import GenerateRequest, GenerateResponse
+from inferloom.v1.inference_pb2 import GenerateResponse
 from inferloom_gateway.calls.stream import Stream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.bounded_gather import together
 from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_bytes import pieces
 from inferloom_gateway.http.event_stream import EventStream
+from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.outcome import Outcome
-from inferloom_gateway.http.translate.plan import Plan
+from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_mesh.errors import InferloomError
 
 Rename = Callable[[str], str]
@@ -28,31 +29,36 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
         ClientDisconnectedError: The client left; the generations are aborted.
     """
     deadline = gateway.deadline()
-    encoders = plan.encoders
+    exchange = exchange_of(request.scope)
 
-    async def collect(generation: GenerateRequest, rename: Rename) -> Outcome:
-        outcome = Outcome(generation.sampling.n or 1)
-        with _in_rest_words(rename), await gateway.dispatcher.generate(generation, deadline) as stream:
+    async def collect(part: Part) -> Outcome:
+        outcome = Outcome(part.request.sampling.n or 1)
+        with _in_rest_words(part.rename), await gateway.dispatcher.generate(part.request, deadline) as stream:
             while (event := await stream.read()) is not None:
                 outcome.add(event)
         return outcome
 
-    if encoders is None:
+    if not plan.stream:
         async with AbortOnDisconnect(request.receive):
-            outcomes = await together(
-                [collect(*each) for each in zip(plan.requests, plan.renames, strict=True)]
-            )
+            outcomes = await together([collect(part) for part in plan.parts])
+        exchange.worker = _names(outcome.started.worker_id for outcome in outcomes)
         return Response(plan.body(outcomes), headers=dict(headers), media_type="application/json")
 
     async def open_all(stack: ExitStack) -> AsyncGenerator[bytes, None]:
-        async def start(generation: GenerateRequest, rename: Rename) -> Stream[GenerateResponse]:
-            with _in_rest_words(rename):
-                return stack.enter_context(await gateway.dispatcher.generate(generation, deadline))
+        async def start(part: Part) -> Stream[GenerateResponse]:
+            with _in_rest_words(part.rename):
+                return stack.enter_context(await gateway.dispatcher.generate(part.request, deadline))
 
-        streams = await together([start(*each) for each in zip(plan.requests, plan.renames, strict=True)])
+        streams = await together([start(part) for part in plan.parts])
+        exchange.worker = _names(stream.worker_id for stream in streams)
         return pieces(streams, encoders)
 
-    return EventStream(open_all, headers)
+    encoders = [part.encoder for part in plan.parts]
+    return EventStream(open_all, encoders[0].failed, headers)
+
+
+def _names(workers: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(worker for worker in workers if worker))
 
 
 @contextmanager

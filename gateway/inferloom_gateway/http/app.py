@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
@@ -11,16 +10,23 @@ from starlette.types import ASGIApp
 import inferloom_mesh
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http import errors
-from inferloom_gateway.http.fast_lane import Endpoint, FastLane
-from inferloom_gateway.http.request_id import HEADER, RequestIdMiddleware
-from inferloom_gateway.http.routes import chat, completions, embeddings, health, models, tokens
+from inferloom_gateway.http.cors import Cors
+from inferloom_gateway.http.fast_lane import FastLane, fast_routes
+from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.naming import REQUEST_ID_HEADER, WORKER_HEADER, Naming
+from inferloom_gateway.http.routes import chat, completions, documentation, embeddings, health, models, tokens
+from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
+from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
+from inferloom_gateway.settings import GatewaySettings
 
 BODIES = (
+    ChatCompletionChunk,
+    TextCompletion,
     ChatCompletionRequest,
     CompletionRequest,
     EmbeddingRequest,
@@ -29,15 +35,16 @@ BODIES = (
     DetokenizeRequest,
 )
 
-_BUSIEST: dict[str, Endpoint] = {
-    "/v1/chat/completions": chat.create_chat_completion,
-    "/v1/completions": completions.create_completion,
-    "/v1/embeddings": embeddings.create_embeddings,
-}
+_ROUTERS = tuple(
+    part.router for part in (models, chat, completions, embeddings, tokens, health, documentation)
+)
+
+_EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after")
+"""Response headers that pages of other origins may read."""
 
 
 class Facade(FastAPI):
-    """FastAPI, with the bodies that the endpoints read by themselves in its documentation."""
+    """FastAPI, documenting also the bodies and events that the endpoints read and make by themselves."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once."""
@@ -51,21 +58,31 @@ class Facade(FastAPI):
         return self.openapi_schema
 
 
-def create_app(gateway: Gateway) -> ASGIApp:
-    """Make the ASGI application that serves ``gateway``."""
-    facade = Facade(title="Inferloom", version=inferloom_mesh.__version__)
+def create_app(gateway: Gateway, intake: Intake) -> ASGIApp:
+    """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it."""
+    facade = Facade(
+        title="Inferloom",
+        version=inferloom_mesh.__version__,
+        redirect_slashes=False,
+        docs_url=None,  # theirs need the internet
+        redoc_url=None,
+    )
     facade.state.gateway = gateway
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
+    facade.state.intake = intake
     errors.install(facade)
-    for part in (models, chat, completions, embeddings, tokens, health):
-        facade.include_router(part.router)
-    app: ASGIApp = FastLane(facade, _BUSIEST)
-    if gateway.settings.cors:
-        app = CORSMiddleware(
-            app,
-            allow_origins=["*"],
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=[HEADER, IGNORED_HEADER, "retry-after"],
-        )
-    return RequestIdMiddleware(app)
+    for router in _ROUTERS:
+        facade.include_router(router)
+    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway.settings))
+
+
+def _layers(settings: GatewaySettings) -> list[Layer]:
+    """What happens around every request, from the outermost to the innermost.
+
+    An access log goes behind the names, so that its lines have them; authentication and limits behind CORS,
+    because a preflight carries no key.
+    """
+    layers: list[Layer] = [Naming()]
+    if settings.cors:
+        layers.append(Cors(["*"], _EXPOSED))
+    return layers

@@ -1,17 +1,17 @@
 """Reads a request's body: its type, its size, its JSON, its schema and its sense, each refused with its own
 error."""
 
-import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
 from pydantic import ValidationError
 
+from inferloom_gateway.http.content_encoding import coding_of, decoded
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
 from inferloom_gateway.http.errors import from_validation
+from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.schema.base import Body
 from inferloom_mesh.errors import InferloomError, Reason, shown
 
@@ -22,30 +22,58 @@ LARGE_BYTES = 16 * 2**10
 """Bodies from this size on are taken in on a thread: a conversation of a thousand turns, or a million token
 ids, would hold up everybody else."""
 
-_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
-"""One: the event loop waits for its turn behind every thread that computes."""
-
 
 async def read_body(
-    request: Request, schema: type[B], limit: int, translate: Callable[[B, Mapping[str, Any]], T]
+    request: Request,
+    intake: Intake,
+    schema: type[B],
+    limit: int,
+    translate: Callable[[B, Mapping[str, Any]], T],
 ) -> T:
     """Read and validate a JSON body of at most ``limit`` bytes; return what ``translate`` makes of it, and of
     the JSON object that it was.
 
     Raises:
-        InferloomError: It is too large, of another media type, not JSON, or not what the schema says; and
-            what ``translate`` raises.
+        InferloomError: It is too large or too slow, of another media type, not JSON, or not what the schema
+            says; the process holds as many as it can; and what ``translate`` raises.
         ClientDisconnectedError: The client left before it had sent all of it.
     """
-    _check_type(request.headers.get("content-type"))
-    raw = await _read(request, limit)
-    if len(raw) < LARGE_BYTES:
-        return translate(*_validate(raw, schema))
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_thread, lambda: translate(*_validate(raw, schema)))
+    headers = request.headers
+    _check_type(headers.get("content-type"))
+    coding = coding_of(headers.get("content-encoding"))
+    declared = headers.get("content-length")
+    if declared is not None and int(declared) > limit:
+        raise _too_large(limit)
+    part, more = await _receive(request)
+    if len(part) < LARGE_BYTES and not more and coding is None:
+        return translate(*_validate(part, schema))
+    with intake.hold() as held:
+        raw = bytearray()
+        while True:
+            if len(raw) + len(part) > limit:
+                raise _too_large(limit)
+            held.add(len(part))
+            raw += part
+            if not more:
+                break
+            part, more = await _receive(request)
+
+        def read() -> T:
+            body = raw if coding is None else decoded(raw, coding, limit)
+            return translate(*_validate(body, schema))
+
+        return read() if len(raw) < LARGE_BYTES and coding is None else await intake.run(read)
 
 
-def _validate(raw: bytes, schema: type[B]) -> tuple[B, Mapping[str, Any]]:
+async def _receive(request: Request) -> tuple[bytes, bool]:
+    """The next part of the body, and whether there is more."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnectedError
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _validate(raw: bytes | bytearray, schema: type[B]) -> tuple[B, Mapping[str, Any]]:
     document = _parse(raw)
     try:
         return schema.model_validate(document), document
@@ -57,33 +85,18 @@ def _check_type(value: str | None) -> None:
     media = (value or "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
         message = f"The body must be application/json, not {shown(media)}."
+        if media == "application/x-www-form-urlencoded":  # what curl says about -d by itself
+            message += " With curl, send -H 'content-type: application/json'."
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    declared = request.headers.get("content-length")
-    if declared is not None and int(declared) > limit:
-        raise _too_large(limit)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnectedError
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(limit: int) -> InferloomError:
     return InferloomError(Reason.REQUEST_TOO_LARGE, f"The body is over the limit of {limit} bytes.")
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
+def _parse(raw: bytes | bytearray) -> dict[str, Any]:
+    if not raw:
+        raise InferloomError(Reason.INVALID_ARGUMENT, "The body is empty.")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as failure:

@@ -8,6 +8,7 @@ from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse
 from inferloom_gateway.calls.stream import Stream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.bounded_gather import together
+from inferloom_gateway.http.exchange import Exchange
 from inferloom_gateway.http.json_stream import JsonStream
 from inferloom_gateway.http.translate import embeddings, fields
 from inferloom_mesh.errors import InferloomError
@@ -20,6 +21,7 @@ Pieces = AsyncGenerator[bytes, None]
 
 def embedding_answer(
     gateway: Gateway,
+    exchange: Exchange,
     model: str,
     batches: Sequence[EmbedRequest],
     headers: Mapping[str, str],
@@ -50,7 +52,9 @@ def embedding_answer(
         # The status waits until every input was accepted. Where not all batches run at once, that is when all
         # are complete.
         begin = enter if len(batches) <= MOST_AT_ONCE else complete
-        return _body(model, await together([begin(*each) for each in enumerate(batches)], MOST_AT_ONCE))
+        begun = await together([begin(*each) for each in enumerate(batches)], MOST_AT_ONCE)
+        exchange.worker = ", ".join(dict.fromkeys(batch.stream.worker_id for batch in begun))
+        return _body(model, begun)
 
     return JsonStream(open_all, headers)
 

@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
+from inferloom_gateway.http.exchange import Exchange, exchange_of
+from inferloom_gateway.http.wording import complaint
 from inferloom_mesh.errors import InferloomError, Reason, server_error, shown
 
 _HTTP = {
@@ -19,6 +21,9 @@ _HTTP = {
     413: Reason.REQUEST_TOO_LARGE,
     415: Reason.UNSUPPORTED_MEDIA_TYPE,
 }
+
+_UNDER_V1 = frozenset({"chat", "completions", "embeddings", "engines", "models"})
+"""First steps of paths that clients with a base URL without /v1 ask for."""
 
 CLIENT_CLOSED_REQUEST = 499
 """Status of a response that nobody waits for any more; it only shows in logs."""
@@ -32,12 +37,25 @@ def render(error: InferloomError) -> bytes:
     )
 
 
+def head_of(error: InferloomError, length: int) -> list[tuple[bytes, bytes]]:
+    """The headers of a response whose body of ``length`` bytes tells about an error, for where there is no
+    application."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", _seconds(error.retry_after).encode()))
+    return headers
+
+
 def response(error: InferloomError, headers: Mapping[str, str] | None = None) -> Response:
     """The response to a request that failed before its first byte."""
     headers = dict(headers or {})
     if error.retry_after is not None:
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+        headers["retry-after"] = _seconds(error.retry_after)
     return Response(render(error), error.row.http, headers, media_type="application/json")
+
+
+def _seconds(delay: float) -> str:
+    return str(max(1, math.ceil(delay)))
 
 
 def nobody_waits() -> Response:
@@ -66,7 +84,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, failure: HTTPException) -> Response:
         reason = _HTTP.get(failure.status_code, Reason.INVALID_ARGUMENT)
-        message = f"{failure.detail}: {shown(request.method)} {shown(request.url.path)}"
+        message = _misdirected(failure, exchange_of(request.scope))
         return response(InferloomError(reason, message), failure.headers)
 
     @app.exception_handler(ClientDisconnectedError)
@@ -76,6 +94,21 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _bug(request: Request, failure: Exception) -> Response:
         return response(server_error())  # the server logs the failure itself
+
+
+def _misdirected(failure: HTTPException, exchange: Exchange) -> str:
+    """What to do about a method or a path that is not there."""
+    asked = f"{shown(exchange.method)} {shown(exchange.path)}"
+    path = exchange.path
+    allowed = next((value for name, value in (failure.headers or {}).items() if name.lower() == "allow"), "")
+    if failure.status_code == 405 and allowed:
+        return f"Method not allowed: {asked}; this path takes {allowed}."
+    hint = ""
+    if path.startswith("/v1/v1/"):
+        hint = " The base URL of the API ends in a single /v1."
+    elif path.split("/")[1] in _UNDER_V1:
+        hint = f" The API is under /v1: /v1{path}."
+    return f"Not found: {asked}.{hint}"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -89,5 +122,5 @@ def _sentence(error: ErrorDetails, param: str) -> str:
     if error["type"] == "missing":
         return f"Missing required parameter: '{param}'."
     if not param:
-        return f"{error['msg']}."
-    return f"Invalid '{param}': {error['msg'][:1].lower()}{error['msg'][1:]}."
+        return f"The body {complaint(error)}."
+    return f"Invalid '{param}': {complaint(error)}."

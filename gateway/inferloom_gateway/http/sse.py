@@ -4,8 +4,9 @@ import orjson
 
 DONE = b"data: [DONE]\n\n"
 
-KEEP_ALIVE = b": waiting\n\n"
-"""A comment: it shows clients and proxies that the stream is alive, and means nothing."""
+KEEP_ALIVE = b": waiting\n"
+"""A comment: it shows clients and proxies that the stream is alive, and means nothing. No empty line ends it,
+because that would end an event too, and there are clients that read one without data."""
 
 HOLE = "\0"
 """Stands for a text that is filled in later."""
@@ -13,9 +14,15 @@ HOLE = "\0"
 _HOLE = orjson.dumps(HOLE)
 
 
-def frame(value: object) -> bytes:
-    """One event that carries ``value`` as JSON."""
-    return b"data: " + orjson.dumps(value) + b"\n\n"
+def frame(value: object, event: str | None = None) -> bytes:
+    """One event that carries ``value`` as JSON, of the kind ``event`` where events have kinds."""
+    return framed(orjson.dumps(value), event)
+
+
+def framed(data: bytes, event: str | None = None) -> bytes:
+    """One event that carries ``data``, a line of JSON."""
+    kind = b"" if event is None else b"event: " + event.encode() + b"\n"
+    return kind + b"data: " + data + b"\n\n"
 
 
 def around(value: object) -> tuple[bytes, bytes]:

@@ -1616,6 +1616,7 @@ class TokenLogprob(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     TOKEN_BYTES_FIELD_NUMBER: _builtins.int
     TOP_FIELD_NUMBER: _builtins.int
+    NO_TEXT_FIELD_NUMBER: _builtins.int
     token_id: _builtins.int
     """The token."""
     logprob: _builtins.float
@@ -1626,6 +1627,10 @@ class TokenLogprob(_message.Message):
     """Text of the token by itself; U+FFFD for incomplete characters."""
     token_bytes: _builtins.bytes
     """Bytes of the token."""
+    no_text: _builtins.bool
+    """Whether the token has no text in the answer: it ended its choice, or is
+    special.
+    """
     @_builtins.property
     def top(self) -> _containers.RepeatedCompositeFieldContainer[Global___TopLogprob]:
         """The likeliest tokens at this place, as many as asked for."""
@@ -1638,10 +1643,11 @@ class TokenLogprob(_message.Message):
         token: _builtins.str = ...,
         token_bytes: _builtins.bytes = ...,
         top: _abc.Iterable[Global___TopLogprob] | None = ...,
+        no_text: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "token", b"token", "token_bytes", b"token_bytes", "token_id", b"token_id", "top", b"top"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "no_text", b"no_text", "token", b"token", "token_bytes", b"token_bytes", "token_id", b"token_id", "top", b"top"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,7 +33,9 @@ class Reader:
             return self.shorten(ids, special=not isinstance(item, list))
         raise InferloomError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"The model reads at most {self.max_tokens} tokens, and {param} has {len(ids)}.",
+            # OpenAI's sentence, which clients look for
+            f"This model's maximum context length is {self.max_tokens} tokens, however you requested "
+            f"{len(ids)} tokens ({len(ids)} in {param}). Please reduce the length of the input.",
             param=param,
         )
 

@@ -50,6 +50,8 @@ class _News:
     text: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     finished: pb.Finished | None = None
+    ended_by_token: bool = False
+    """Whether its last token ended it and has no text."""
 
 
 class Completion:
@@ -124,6 +126,7 @@ class Completion:
             if event.logprobs is not None:
                 news.logprobs.append(event.logprobs[offset])
             if offset == last and event.end is EndReason.STOP_TOKEN and not self._stopping.include_stop:
+                news.ended_by_token = True
                 break  # a stop token has no text
             text = choice.stream.push(token)
             if text:
@@ -163,7 +166,8 @@ class Completion:
         )
 
     def _logprobs(self, news: _News) -> Iterable[pb.TokenLogprob]:
-        for token, at in zip(news.ids, news.logprobs, strict=True):
+        last = len(news.ids) - 1
+        for index, (token, at) in enumerate(zip(news.ids, news.logprobs, strict=True)):
             spelled = self._tokenizer.token_bytes(token)
             yield pb.TokenLogprob(
                 token_id=token,
@@ -171,6 +175,7 @@ class Completion:
                 token=spelled.decode(errors="replace"),
                 token_bytes=spelled,
                 top=(self._top(alternative, logprob) for alternative, logprob in at.top),
+                no_text=(index == last and news.ended_by_token) or token in self._tokenizer.special_ids,
             )
 
     def _top(self, token: int, logprob: float) -> pb.TopLogprob:

@@ -31,7 +31,7 @@ def token_ids(param: str, ids: Sequence[int], vocab_size: int) -> list[int]:
 
 def outside(param: str, token: int, vocab_size: int) -> InferloomError:
     """The error for a token id that the model does not have."""
-    return invalid(param, f"{param} is {token}, and the model's tokens are 0 to {vocab_size - 1}.")
+    return invalid(param, f"{param} names token {token}; the model has tokens 0 to {vocab_size - 1}.")
 
 
 def request_id(given: str) -> str:

@@ -115,8 +115,7 @@ def fit_max_tokens(request: CompletionRequest, prompt_tokens: int, context_lengt
     if wanted is not None and wanted > room:
         raise InferloomError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"The model's context length is {context_length} tokens; the prompt has {prompt_tokens} and "
-            f"{wanted} more were asked for, {prompt_tokens + wanted} in all.",
+            _requested(request.prompt, prompt_tokens, wanted, context_length),
             param="stopping.max_tokens",
         )
     limit = room if wanted is None else wanted
@@ -125,12 +124,36 @@ def fit_max_tokens(request: CompletionRequest, prompt_tokens: int, context_lengt
 
 
 def too_long(param: str, tokens: int, context_length: int, at_least: bool = False) -> InferloomError:
-    """The error for an input that does not fit the context."""
+    """The error for an input that does not fit the context.
+
+    The sentences are OpenAI's to the letter: clients read them to know that a conversation must be cut.
+    """
     count = f"at least {tokens}" if at_least else str(tokens)
-    return InferloomError(
-        Reason.CONTEXT_LENGTH_EXCEEDED,
-        f"The model's context length is {context_length} tokens, and {param} has {count}.",
-        param=param,
+    limit = f"This model's maximum context length is {context_length} tokens"
+    if param == ChatPrompt.param:
+        message = (
+            f"{limit}. However, your messages resulted in {count} tokens. "
+            "Please reduce the length of the messages."
+        )
+    else:
+        message = (
+            f"{limit}, however you requested {count} tokens ({tokens} in your prompt; 0 for the completion). "
+            "Please reduce your prompt; or completion length."
+        )
+    return InferloomError(Reason.CONTEXT_LENGTH_EXCEEDED, message, param=param)
+
+
+def _requested(prompt: Prompt, prompt_tokens: int, completion_tokens: int, context_length: int) -> str:
+    limit = f"This model's maximum context length is {context_length} tokens"
+    requested = f"you requested {prompt_tokens + completion_tokens} tokens"
+    if isinstance(prompt, ChatPrompt):
+        return (
+            f"{limit}. However, {requested} ({prompt_tokens} in the messages, {completion_tokens} in the "
+            "completion). Please reduce the length of the messages or completion."
+        )
+    return (
+        f"{limit}, however {requested} ({prompt_tokens} in your prompt; {completion_tokens} for the "
+        "completion). Please reduce your prompt; or completion length."
     )
 
 

@@ -5,21 +5,28 @@ import time
 from fastapi import APIRouter, Request, Response
 
 from inferloom_gateway.http.answer import answer
-from inferloom_gateway.http.request_id import request_id_of
-from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of
+from inferloom_gateway.http.exchange import request_id_of
+from inferloom_gateway.http.fast_lane import fast
+from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
+from inferloom_gateway.http.schema.answers import TextCompletion
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.translate import completions
 
-router = APIRouter(tags=["completions"])
+router = APIRouter(tags=["completions"], responses=ERRORS)
 
 _ONCE = {"model": "smollm2-135m-instruct", "prompt": "Once upon a time", "max_tokens": 41}
 
 
-@router.post("/v1/completions", openapi_extra=documents(CompletionRequest, simple=_ONCE))
+@router.post(
+    "/v1/completions",
+    responses=answers(TextCompletion, TextCompletion),
+    openapi_extra=documents(CompletionRequest, simple=_ONCE),
+)
+@fast
 async def create_completion(request: Request) -> Response:
     """Continue one or several texts, as one body or, with ``stream``, as server-sent events."""
     request_id, created = request_id_of(request.scope), int(time.time())
-    plan, headers = await body_of(
+    plan, headers = await translate_off_loop(
         request, CompletionRequest, lambda body: completions.plan(body, request_id, created)
     )
     return await answer(request, gateway_of(request), plan, headers)

@@ -7,30 +7,36 @@ from fastapi import APIRouter, Request, Response
 
 from inferloom.v1.inference_pb2 import EmbedRequest
 from inferloom_gateway.http.embedding_answer import embedding_answer
-from inferloom_gateway.http.request_id import request_id_of
-from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of
+from inferloom_gateway.http.exchange import exchange_of
+from inferloom_gateway.http.fast_lane import fast
+from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
+from inferloom_gateway.http.schema.answers import EmbeddingList
 from inferloom_gateway.http.schema.base import Body
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.translate import embeddings
 
 B = TypeVar("B", bound=Body)
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], responses=ERRORS)
 
 _HELLO: dict[str, Any] = {"input": "Hello world!"}
 
 
 @router.post(
     "/v1/embeddings",
+    responses=answers(EmbeddingList),
     openapi_extra=documents(EmbeddingRequest, simple={"model": "all-minilm-l6-v2", **_HELLO}),
 )
+@fast
 async def create_embeddings(request: Request) -> Response:
     """Embed one or several inputs."""
     return await _embed(request, EmbeddingRequest, lambda body: body)
 
 
 @router.post(
-    "/v1/engines/{model:path}/embeddings", openapi_extra=documents(EngineEmbeddingRequest, simple=_HELLO)
+    "/v1/engines/{model:path}/embeddings",
+    responses=answers(EmbeddingList),
+    openapi_extra=documents(EngineEmbeddingRequest, simple=_HELLO),
 )
 async def create_engine_embeddings(request: Request, model: str) -> Response:
     """Embed one or several inputs with the model that the path names."""
@@ -40,12 +46,12 @@ async def create_engine_embeddings(request: Request, model: str) -> Response:
 async def _embed(request: Request, schema: type[B], complete: Callable[[B], EmbeddingRequest]) -> Response:
     gateway = gateway_of(request)
     size = gateway.settings.embedding_batch_size
-    request_id = request_id_of(request.scope)
+    exchange = exchange_of(request.scope)
 
     def translate(body: B) -> tuple[EmbeddingRequest, list[EmbedRequest]]:
         completed = complete(body)
-        return completed, embeddings.batches(completed, request_id, size)
+        return completed, embeddings.batches(completed, exchange.request_id, size)
 
-    (body, batches), headers = await body_of(request, schema, translate)
+    (body, batches), headers = await translate_off_loop(request, schema, translate)
     base64 = body.encoding_format == "base64"
-    return embedding_answer(gateway, body.model, batches, headers, batch_size=size, base64=base64)
+    return embedding_answer(gateway, exchange, body.model, batches, headers, batch_size=size, base64=base64)

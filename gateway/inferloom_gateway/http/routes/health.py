@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Request, Response
 
 import inferloom_mesh
-from inferloom_gateway.http.routes.shared import gateway_of, json_response
+from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
+from inferloom_gateway.http.schema.answers import Health, Version
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses=ERRORS)
 
 
 @router.get("/health/live")
@@ -20,7 +21,9 @@ async def live(request: Request) -> Response:
     return json_response({"status": "live", "event_loop": event_loop})
 
 
-@router.get("/health/ready")
+@router.get("/ping", responses=answers(Health))
+@router.get("/health", responses=answers(Health))
+@router.get("/health/ready", responses=answers(Health))
 async def ready(request: Request) -> Response:
     """Whether requests can be answered: the registry was heard, and a worker holds a model."""
     if gateway_of(request).ready():
@@ -28,7 +31,7 @@ async def ready(request: Request) -> Response:
     return json_response({"status": "not ready"}, 503, {"retry-after": "1"})
 
 
-@router.get("/version")
+@router.get("/version", responses=answers(Version))
 async def version() -> Response:
     """The software's version."""
     return json_response({"version": inferloom_mesh.__version__})

@@ -4,25 +4,33 @@ from fastapi import APIRouter, Request, Response
 
 from inferloom_gateway.calls.dispatch import no_worker
 from inferloom_gateway.fleet.suggestion import model_not_found
-from inferloom_gateway.http.routes.shared import gateway_of, json_response
+from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
+from inferloom_gateway.http.schema.answers import ModelCard, ModelList
+from inferloom_gateway.http.stack import plain_path
 from inferloom_gateway.http.translate import fields, models
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], responses=ERRORS)
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", responses=answers(ModelList))
 async def list_models(request: Request) -> Response:
     """List the models that can be called now."""
     return json_response(models.model_list(gateway_of(request).fleet.models()))
 
 
-@router.get("/v1/models/{model:path}")
+@router.get("/v1/models/{model:path}", responses=answers(ModelCard))
 async def retrieve_model(request: Request, model: str) -> Response:
     """Describe one model; its id may contain slashes."""
     gateway = gateway_of(request)
     served = {item.id: item for item in gateway.fleet.models()}
-    if model in served:
-        return json_response(models.model(served[model]))
+    found = next((item for item in served.values() if _is(item.id, model)), None)
+    if found is not None:
+        return json_response(models.model(found))
     if gateway.fleet.knows(model, gateway.clock()):
         raise no_worker(model)
     raise fields.restate(model_not_found(model, served), lambda path: path)
+
+
+def _is(model_id: str, asked: str) -> bool:
+    """Whether a path asks for a model; slashes too many have been taken out of the path."""
+    return asked in (model_id, plain_path(f"/{model_id}")[1:])

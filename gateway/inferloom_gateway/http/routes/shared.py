@@ -5,9 +5,11 @@ from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
+from pydantic import BaseModel
 
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.body import read_body
+from inferloom_gateway.http.schema.answers import ErrorAnswer
 from inferloom_gateway.http.schema.base import Body
 from inferloom_gateway.http.unknown_fields import FieldPolicy
 
@@ -21,9 +23,23 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-async def body_of(request: Request, schema: type[B], translate: Callable[[B], T]) -> tuple[T, dict[str, str]]:
-    """What ``translate`` makes of the validated body, perhaps on another thread, and the headers that tell
-    what of the body was ignored. Raises InferloomError."""
+async def translate_off_loop(
+    request: Request, schema: type[B], translate: Callable[[B], T], limit: int | None = None
+) -> tuple[T, dict[str, str]]:
+    """Validate the body, and run ``translate`` on it, on the intake's thread if it is large.
+
+    Args:
+        request: Its body has not been read.
+        schema: What the body must be.
+        translate: Touches nothing that belongs to the event loop.
+        limit: The endpoint's own bound on its body in bytes, where that is below ``max_body_bytes``.
+
+    Returns:
+        What ``translate`` makes of it, and the headers that tell what of the body was ignored.
+
+    Raises:
+        InferloomError: The body is refused.
+    """
 
     policy: FieldPolicy = request.app.state.fields
 
@@ -31,7 +47,9 @@ async def body_of(request: Request, schema: type[B], translate: Callable[[B], T]
         ignored = policy.headers(schema.endpoint, document)
         return translate(body), ignored
 
-    return await read_body(request, schema, gateway_of(request).settings.max_body_bytes, read)
+    state = request.app.state
+    most = state.gateway.settings.max_body_bytes
+    return await read_body(request, state.intake, schema, most if limit is None else min(most, limit), read)
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -39,10 +57,26 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
 
 
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ErrorAnswer, "description": "An error; its status says of what kind."}
+}
+"""What every router says of answers that are errors."""
+
+
+def answers(model: type[BaseModel], event: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
+    """What an endpoint says of its answer: one JSON object, or also, with ``stream``, events of JSON."""
+    content = {"text/event-stream": {"schema": _ref(event)}} if event is not None else {}
+    return {200: {"model": model, "content": content}}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
 def documents(schema: type[Body], **examples: dict[str, Any]) -> dict[str, Any]:
     """The part of an endpoint's OpenAPI entry that describes its body, which it reads by itself."""
     content = {
-        "schema": {"$ref": f"#/components/schemas/{schema.__name__}"},
+        "schema": _ref(schema),
         "examples": {name: {"value": value} for name, value in examples.items()},
     }
     return {"requestBody": {"required": True, "content": {"application/json": content}}}

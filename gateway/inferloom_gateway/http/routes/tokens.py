@@ -2,22 +2,35 @@
 
 from fastapi import APIRouter, Request, Response
 
-from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of, json_response
+from inferloom_gateway.http.routes.shared import (
+    ERRORS,
+    answers,
+    documents,
+    gateway_of,
+    json_response,
+    translate_off_loop,
+)
+from inferloom_gateway.http.schema.answers import DetokenizeAnswer, TokenizeAnswer
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.translate import fields, tokens
 from inferloom_mesh.errors import InferloomError
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(tags=["tokens"], responses=ERRORS)
+
+MAX_BODY_BYTES = 4 * 2**20
+"""More than the text, or the ids, of any context."""
 
 _TEXT = {"model": "smollm2-135m-instruct", "prompt": "Once upon a time"}
 _TOKENS = {"model": "smollm2-135m-instruct", "tokens": [6403, 2280, 253, 655]}
 
 
-@router.post("/tokenize", openapi_extra=documents(TokenizeRequest, simple=_TEXT))
+@router.post(
+    "/tokenize", responses=answers(TokenizeAnswer), openapi_extra=documents(TokenizeRequest, simple=_TEXT)
+)
 async def tokenize(request: Request) -> Response:
     """Return the token ids of a text or a conversation."""
-    (body, wanted), headers = await body_of(
-        request, TokenizeRequest, lambda body: (body, tokens.tokenize_request(body))
+    (body, wanted), headers = await translate_off_loop(
+        request, TokenizeRequest, lambda body: (body, tokens.tokenize_request(body)), MAX_BODY_BYTES
     )
     gateway = gateway_of(request)
     try:
@@ -27,10 +40,16 @@ async def tokenize(request: Request) -> Response:
     return json_response(tokens.tokenize_answer(body, response), headers=headers)
 
 
-@router.post("/detokenize", openapi_extra=documents(DetokenizeRequest, simple=_TOKENS))
+@router.post(
+    "/detokenize",
+    responses=answers(DetokenizeAnswer),
+    openapi_extra=documents(DetokenizeRequest, simple=_TOKENS),
+)
 async def detokenize(request: Request) -> Response:
     """Return the text of token ids."""
-    wanted, headers = await body_of(request, DetokenizeRequest, tokens.detokenize_request)
+    wanted, headers = await translate_off_loop(
+        request, DetokenizeRequest, tokens.detokenize_request, MAX_BODY_BYTES
+    )
     gateway = gateway_of(request)
     try:
         response = await gateway.dispatcher.detokenize(wanted, gateway.deadline())

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 UINT32_MAX = 2**32 - 1
 
@@ -34,7 +35,11 @@ Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise PydanticCustomError("stops", "must be a string or an array of strings")
+    return value
 
 
 Stops = Annotated[

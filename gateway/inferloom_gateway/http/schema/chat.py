@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Part, Positive
 from inferloom_gateway.http.schema.sampling import CompletionParameters
@@ -17,7 +18,11 @@ class ContentPart(Part):
 
 
 def _parts(value: Any) -> Any:
-    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [{"type": "text", "text": value}]
+    if not isinstance(value, list):
+        raise PydanticCustomError("content", "must be a string or an array of content parts")
+    return value
 
 
 Content = Annotated[
@@ -43,11 +48,14 @@ class ToolCall(Part):
 class Message(Part):
     """One turn of a conversation."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    function_call: CalledFunction | None = None
+    """What tool_calls was before a turn could have several."""
+    refusal: str | None = None
     reasoning_content: str | None = None
 
 
@@ -81,7 +89,11 @@ class ToolChoice(Part):
 
 
 def _choice(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"type": value}
+    if not isinstance(value, dict):
+        raise PydanticCustomError("tool_choice", "must be a string or an object")
+    return value
 
 
 _CHOICE = BeforeValidator(_choice, json_schema_input_type=str | ToolChoice)

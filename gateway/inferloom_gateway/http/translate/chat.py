@@ -6,15 +6,16 @@ from typing import Any
 import orjson
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest, ResponseFormat
-from inferloom_gateway.http.sse import DONE, HOLE, around, frame
+from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate import fields, options
 from inferloom_gateway.http.translate.conversation import conversation
 from inferloom_gateway.http.translate.logprobs import chat_logprobs
 from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Choice, Outcome
-from inferloom_gateway.http.translate.plan import Plan
+from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.translate.usage import completion_usage
-from inferloom_mesh.errors import invalid
+from inferloom_mesh.errors import InferloomError, invalid
 
 
 def plan(body: ChatCompletionRequest, request_id: str, created: int) -> Plan:
@@ -28,11 +29,11 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int) -> Plan:
         older = path == "stopping.max_tokens" and body.max_completion_tokens is None
         return "max_tokens" if older else fields.of("chat")(path)
 
+    encoder = ChatChunks(answer_id, body.model, created, n, usage_wanted)
     return Plan(
-        requests=[_request(body, request_id, limit)],
-        encoders=[ChatChunks(answer_id, body.model, created, n, usage_wanted)] if body.stream else None,
+        parts=[Part(_request(body, request_id, limit), encoder, rename)],
+        stream=bool(body.stream),
         body=lambda outcomes: _body(outcomes[0], answer_id, body.model, created),
-        renames=[rename],
     )
 
 
@@ -146,14 +147,15 @@ class ChatChunks:
                 return b""
             before, after = self._frames[event.choice]
             return before + orjson.dumps(event.text) + after
+        logprobs = [token for token in event.logprobs if not token.no_text]
         delta: dict[str, object] = {}
         if event.reasoning:
             delta["reasoning_content"] = event.reasoning
-        if event.text or event.logprobs:
+        if event.text or logprobs:
             delta["content"] = event.text
         if event.tool_calls:
             delta["tool_calls"] = [_tool_call(part) for part in event.tool_calls]
-        return frame(self._chunk(event.choice, delta, logprobs=event.logprobs))
+        return frame(self._chunk(event.choice, delta, logprobs=logprobs)) if delta else b""
 
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""
@@ -165,6 +167,10 @@ class ChatChunks:
             return DONE
         chunk = {**self._head, "choices": [], "usage": completion_usage(usage)}
         return frame(chunk) + DONE
+
+    def failed(self, error: InferloomError) -> bytes:
+        """End the stream with an error."""
+        return framed(render(error))
 
     def _chunk(
         self,

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import orjson
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.prompts import Prompt
-from inferloom_gateway.http.sse import DONE, HOLE, around, frame
+from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate import fields, options
-from inferloom_gateway.http.translate.logprobs import text_logprobs
+from inferloom_gateway.http.translate.logprobs import TextLogprobs
 from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Choice, Outcome
-from inferloom_gateway.http.translate.plan import Plan
+from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.translate.usage import completion_usage, total
-from inferloom_mesh.errors import invalid, unsupported
+from inferloom_mesh.errors import InferloomError, invalid, unsupported
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's default for this endpoint."""
@@ -35,12 +36,19 @@ def plan(body: CompletionRequest, request_id: str, created: int) -> Plan:
     answer_id = f"cmpl-{request_id}"
     usage_wanted = options.include_usage(body)
     names = [request_id] if count == 1 else [f"{request_id[:120]}.{i}" for i in range(count)]
-    encoders = [TextChunks(answer_id, body.model, created, i * n, n, usage_wanted) for i in range(count)]
+    bases = [0 if body.echo else _characters(prompt) for prompt in body.prompt]
+    parts = [
+        Part(
+            _request(body, prompt, names[i]),
+            TextChunks(answer_id, body.model, created, i * n, [bases[i]] * n, usage_wanted),
+            fields.of_completion("prompt" if count == 1 else f"prompt[{i}]"),
+        )
+        for i, prompt in enumerate(body.prompt)
+    ]
     return Plan(
-        requests=[_request(body, prompt, name) for prompt, name in zip(body.prompt, names, strict=True)],
-        encoders=encoders if body.stream else None,
-        body=lambda outcomes: _body(outcomes, answer_id, body.model, created),
-        renames=[fields.of_completion("prompt" if count == 1 else f"prompt[{i}]") for i in range(count)],
+        parts=parts,
+        stream=bool(body.stream),
+        body=lambda outcomes: _body(outcomes, bases, answer_id, body.model, created),
     )
 
 
@@ -67,40 +75,59 @@ def _request(body: CompletionRequest, prompt: Prompt, name: str) -> pb.GenerateR
     return request
 
 
-def _body(outcomes: Sequence[Outcome], answer_id: str, model: str, created: int) -> bytes:
-    choices = [choice for outcome in outcomes for choice in outcome.choices]
+def _characters(prompt: Prompt) -> int:
+    """Where the completion of a prompt begins; 0 for token ids, whose text is not known here."""
+    return len(prompt) if isinstance(prompt, str) else 0
+
+
+def _body(
+    outcomes: Sequence[Outcome], bases: Sequence[int], answer_id: str, model: str, created: int
+) -> bytes:
+    choices = [
+        (choice, base) for outcome, base in zip(outcomes, bases, strict=True) for choice in outcome.choices
+    ]
     return orjson.dumps(
         {
             "id": answer_id,
             "object": "text_completion",
             "created": created,
             "model": model,
-            "choices": [_choice(index, choice) for index, choice in enumerate(choices)],
+            "choices": [_choice(index, *choice) for index, choice in enumerate(choices)],
             "usage": completion_usage(total(outcome.usage for outcome in outcomes)),
         }
     )
 
 
-def _choice(index: int, choice: Choice) -> dict[str, object]:
+def _choice(index: int, choice: Choice, base: int) -> dict[str, object]:
     return {
         "index": index,
         "text": "".join(choice.text),
-        "logprobs": text_logprobs(choice.logprobs, 0) if choice.logprobs else None,
+        "logprobs": TextLogprobs(base).of(choice.logprobs) if choice.logprobs else None,
         "finish_reason": choice.finish_reason,
     }
 
 
 class TextChunks:
-    """Encodes one generation as ``text_completion`` frames, its choices numbered from ``first``."""
+    """Encodes one generation as ``text_completion`` frames.
+
+    Its choices are numbered from ``first``, and begin at the characters ``bases``, counted from the prompt's
+    beginning.
+    """
 
     def __init__(
-        self, answer_id: str, model: str, created: int, first: int, n: int, include_usage: bool
+        self,
+        answer_id: str,
+        model: str,
+        created: int,
+        first: int,
+        bases: Sequence[int],
+        include_usage: bool,
     ) -> None:
         self._first = first
         self._include_usage = include_usage
         self._head = {"id": answer_id, "object": "text_completion", "created": created, "model": model}
         self._frames: dict[int, tuple[bytes, bytes]] = {}
-        self._offsets = [0] * n
+        self._logprobs = [TextLogprobs(base) for base in bases]
 
     def started(self, event: pb.Started) -> bytes:
         """A text has no role, so it begins with nothing."""
@@ -110,8 +137,9 @@ class TextChunks:
         """Give a choice more text; tokens whose text is not final yet show nothing."""
         index = event.choice
         if event.logprobs:
-            logprobs = text_logprobs(event.logprobs, self._offsets[index])
-            self._offsets[index] += sum(len(token.token) for token in event.logprobs)
+            logprobs = self._logprobs[index].of(event.logprobs)
+            if not event.text and not logprobs["tokens"]:
+                return b""
             return frame(self._chunk(index, event.text, logprobs=logprobs))
         if not event.text:
             return b""
@@ -129,6 +157,10 @@ class TextChunks:
         if not self._include_usage:
             return DONE
         return frame({**self._head, "choices": [], "usage": completion_usage(usage)}) + DONE
+
+    def failed(self, error: InferloomError) -> bytes:
+        """End the stream with an error."""
+        return framed(render(error))
 
     def _chunk(
         self,

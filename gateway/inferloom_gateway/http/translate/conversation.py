@@ -1,6 +1,7 @@
 """OpenAI's messages and tools as the contract's conversation."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
@@ -14,6 +15,7 @@ _ROLES = {
     "user": pb.ROLE_USER,
     "assistant": pb.ROLE_ASSISTANT,
     "tool": pb.ROLE_TOOL,
+    "function": pb.ROLE_TOOL,
 }
 _MODES = {
     "auto": pb.TOOL_CHOICE_MODE_AUTO,
@@ -46,38 +48,80 @@ def conversation(
             continue_final_message=continue_final_message,
             variables=struct("chat_template_kwargs", chat_template_kwargs),
         )
+    functions = _FunctionCalls()
     return pb.ChatInput(
-        messages=[_message(index, message) for index, message in enumerate(messages)],
+        messages=[_message(index, message, functions) for index, message in enumerate(messages)],
         tools=[_tool(index, tool) for index, tool in enumerate(tools or ())],
         tool_choice=None if tool_choice is None else _tool_choice(tool_choice),
         template=template,
     )
 
 
-def _message(index: int, message: Message) -> pb.ChatMessage:
+class _FunctionCalls:
+    """Gives calls of functions, which had no ids before there were tools, the ids that tool calls have.
+
+    An id has nine letters and digits, which every template accepts, and is the same whenever the same
+    conversation is sent.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+
+    def call(self, index: int, name: str) -> str:
+        """The id of the call in the turn ``index``."""
+        made = self._last[name] = blake2b(f"{index}/{name}".encode(), digest_size=8).hexdigest()[:9]
+        return made
+
+    def result(self, index: int, name: str) -> str:
+        """The id of the call whose result the turn ``index`` is: of this function's last one."""
+        return self._last.get(name) or self.call(index, name)
+
+
+def _message(index: int, message: Message, functions: _FunctionCalls) -> pb.ChatMessage:
     where = f"messages[{index}]"
-    if message.role == "tool":
-        if not message.tool_call_id:
-            raise _missing(f"{where}.tool_call_id")
-        content = "".join(_texts(where, message))
-        result = pb.ToolResult(tool_call_id=message.tool_call_id, content=content)
-        parts = [pb.ContentPart(tool_result=result)]
-    else:
-        parts = [pb.ContentPart(text=text) for text in _texts(where, message)]
-    if message.role == "assistant":
-        if message.reasoning_content:
-            parts.insert(0, pb.ContentPart(reasoning=message.reasoning_content))
-        for call in message.tool_calls or ():
-            function = call.function
-            made = pb.ToolCall(id=call.id, name=function.name, arguments=function.arguments)
-            parts.append(pb.ContentPart(tool_call=made))
-        if message.content is None and not message.tool_calls:
-            raise _missing(f"{where}.content")
-    elif message.content is None:
-        raise _missing(f"{where}.content")
-    elif message.tool_calls:
-        raise invalid(f"{where}.tool_calls", "Only a turn of the assistant can have tool_calls.")
+    match message.role:
+        case "assistant":
+            parts = list(_assistant(index, message, functions))
+            if not parts and message.content is None:
+                raise _no_content(where, message)
+        case "tool":
+            if not message.tool_call_id:
+                raise _missing(f"{where}.tool_call_id")
+            if message.content is None:
+                raise _no_content(where, message)
+            parts = [_result(where, message, message.tool_call_id)]
+        case "function":
+            if not message.name:
+                raise _missing(f"{where}.name")
+            parts = [_result(where, message, functions.result(index, message.name))]
+        case _:
+            if message.content is None:
+                raise _no_content(where, message)
+            parts = [pb.ContentPart(text=text) for text in _texts(where, message)]
+    for field in ("tool_calls", "function_call"):
+        if getattr(message, field) and message.role != "assistant":
+            raise invalid(f"{where}.{field}", f"Only a turn of the assistant can have {field}.")
     return pb.ChatMessage(role=_ROLES[message.role], parts=parts, name=message.name or "")
+
+
+def _assistant(index: int, message: Message, functions: _FunctionCalls) -> Iterator[pb.ContentPart]:
+    if message.reasoning_content:
+        yield pb.ContentPart(reasoning=message.reasoning_content)
+    for text in _texts(f"messages[{index}]", message):
+        yield pb.ContentPart(text=text)
+    if message.refusal:
+        yield pb.ContentPart(text=message.refusal)
+    for call in message.tool_calls or ():
+        made = pb.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+        yield pb.ContentPart(tool_call=made)
+    if (older := message.function_call) is not None:
+        made = pb.ToolCall(id=functions.call(index, older.name), name=older.name, arguments=older.arguments)
+        yield pb.ContentPart(tool_call=made)
+
+
+def _result(where: str, message: Message, call_id: str) -> pb.ContentPart:
+    result = pb.ToolResult(tool_call_id=call_id, content="".join(_texts(where, message)))
+    return pb.ContentPart(tool_result=result)
 
 
 def _texts(where: str, message: Message) -> Iterator[str]:
@@ -91,6 +135,14 @@ def _texts(where: str, message: Message) -> Iterator[str]:
         if text is None:
             raise _missing(f"{path}.{part.type}")
         yield text
+
+
+def _no_content(where: str, message: Message) -> InferloomError:
+    param = f"{where}.content"
+    if "content" not in message.model_fields_set:
+        return _missing(param)
+    rest = "unless there is a refusal or a call" if message.role == "assistant" else "not null"
+    return invalid(param, f"Invalid '{param}': must be a string or an array of content parts, {rest}.")
 
 
 def _missing(param: str) -> InferloomError:

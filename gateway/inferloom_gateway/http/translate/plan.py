@@ -6,6 +6,7 @@ from typing import Protocol
 
 from inferloom.v1.inference_pb2 import Delta, Finished, GenerateRequest, Started, Usage
 from inferloom_gateway.http.translate.outcome import Outcome
+from inferloom_mesh.errors import InferloomError
 
 
 class Encoder(Protocol):
@@ -23,16 +24,27 @@ class Encoder(Protocol):
     def end(self, usage: Usage) -> bytes:
         """The end of the stream, with what all of its generations used."""
 
+    def failed(self, error: InferloomError) -> bytes:
+        """The end of a stream that could not go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One generation of a request."""
+
+    request: GenerateRequest
+    encoder: Encoder
+    """How it is streamed."""
+    rename: Callable[[str], str]
+    """What REST callers call a field of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Generations that together answer one request: one, or one for each of several prompts."""
 
-    requests: Sequence[GenerateRequest]
-    """What to generate."""
-    encoders: Sequence[Encoder] | None
-    """For each generation, how it is streamed; None if the answer is one body."""
+    parts: Sequence[Part]
+    stream: bool
+    """Whether the answer is a stream of events, rather than one body."""
     body: Callable[[Sequence[Outcome]], bytes]
     """The one body, from the outcome of each generation."""
-    renames: Sequence[Callable[[str], str]]
-    """For each generation, what REST callers call a field of it."""

@@ -1,0 +1,202 @@
+"""The HTTP/1.1 connection: uvicorn's own protocol, with what RFC 9110 and 9112 ask of a server beyond it."""
+
+import asyncio
+from typing import Any
+
+import httptools
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from inferloom_gateway.http.errors import head_of, render
+from inferloom_mesh.errors import InferloomError, Reason, overloaded
+
+MAX_HEAD_BYTES = 64 * 2**10
+"""Largest request line and headers together."""
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection.
+
+    - An offer to upgrade (h2c, websocket) is declined: the request is answered as if there were none, and the
+      connection goes on behind its body (RFC 9110, 7.8).
+    - A request must arrive whole within ``arrival_limit_s``, and its head within 64 KiB.
+    - A client of HTTP/1.0 gets no chunks (RFC 9112, 6.1): the end of the connection ends the body.
+    - What is refused here, before there is a request, is refused with an OpenAI error object.
+
+    Everything else is uvicorn's. A request that arrives whole in one segment sets no timer.
+    """
+
+    max_connections = 8192
+    arrival_limit_s = 30.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arriving = False
+        """Whether a request has begun to arrive and is not complete."""
+        self._head_bytes = 0
+        """What has arrived of a head that is not complete."""
+        self._in_head = False
+        self._arrival: asyncio.TimerHandle | None = None
+        self._refused = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
+        """Begin, or refuse one connection too many. One that stays silent is closed like an idle one."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self._refuse(overloaded("The gateway has as many connections as it takes."))
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; it may hold the end of one request, whole ones, and the beginning of another."""
+        self._unset_keepalive_if_required()
+        if self._refused:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(InferloomError(Reason.INVALID_ARGUMENT, "This is not a valid HTTP/1.1 request."))
+            return
+        if not self._arriving:
+            return
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            message = f"The head of the request is over the limit of {MAX_HEAD_BYTES} bytes."
+            self._refuse(InferloomError(Reason.REQUEST_HEAD_TOO_LARGE, message))
+        elif self._arrival is None:
+            self._arrival = self.loop.call_later(self.arrival_limit_s, self._late)
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = self._declined_head() + data[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
+            else:
+                return
+
+    def _declined_head(self) -> bytes:
+        """The head that has just been parsed, without its offer to upgrade.
+
+        The parser stops for good behind the head of such a request, so a new one reads it again.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":  # this too ends HTTP for the parser; only a proxy can do it
+            raise httptools.HttpParserInvalidMethodError
+        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [option.strip() for option in value.split(b",")]
+                value = b", ".join(option for option in options if option.lower() != b"upgrade")
+            if name != b"upgrade":
+                lines.append(name + b": " + value)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._arriving = self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Start the application, unless the head is going to be read again."""
+        if self.parser.should_upgrade():
+            return
+        self._in_head = False
+        super().on_headers_complete()
+        # uvicorn leaves no choice of the class; the task of this object has not run yet.
+        self.cycle.__class__ = Cycle
+
+    def on_message_complete(self) -> None:
+        """End a request's body."""
+        if self.parser.should_upgrade():
+            return
+        self._arrived()
+        super().on_message_complete()
+
+    # limits and refusals
+
+    def _arrived(self) -> None:
+        self._arriving = False
+        if self._arrival is not None:
+            self._arrival.cancel()
+            self._arrival = None
+
+    def _late(self) -> None:
+        """End a request that is not complete in time, unless it waits behind another, when we do not read."""
+        self._arrival = None
+        cycle = self.cycle
+        if (self._in_head and self._busy()) or any(cycle is waiting for waiting, _ in self.pipeline):
+            self._arrival = self.loop.call_later(self.arrival_limit_s, self._late)
+        elif self._in_head:
+            self._refuse(_too_slow(self.arrival_limit_s))
+        elif cycle.response_complete:
+            self.transport.close()
+        else:
+            assert isinstance(cycle, Cycle)
+            cycle.fail(_too_slow(self.arrival_limit_s))
+
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, error: InferloomError) -> None:
+        """Answer what never became a request, and end the connection; a response under way ends first."""
+        self._refused = True
+        self._arrived()
+        if self._busy():
+            self.cycle.keep_alive = False
+            return
+        body = render(error)
+        head = b"".join(b"%s: %s\r\n" % line for line in head_of(error, len(body)))
+        self.transport.write(STATUS_LINE[error.row.http] + head + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its response."""
+
+    _failure: InferloomError | None = None
+    _until_close = False
+
+    def fail(self, error: InferloomError) -> None:
+        """Let the application's next read of the body raise ``error``, and the connection end with it."""
+        self._failure = error
+        self.keep_alive = False
+        self.message_event.set()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """As ASGI's. Raises InferloomError if the body did not come in time."""
+        message = await super().receive()
+        if self._failure is not None and message["type"] == "http.request":
+            raise self._failure
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As ASGI's; a body whose length is not known ends with the connection for a client of HTTP/1.0."""
+        if self.scope["http_version"] == "1.0":
+            if message["type"] == "http.response.start":
+                names = {name.lower() for name, _ in message.get("headers", ())}
+                self._until_close = b"content-length" not in names
+                if self._until_close:
+                    self.chunked_encoding = False
+            elif message["type"] == "http.response.body" and self._until_close:
+                self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
+def _too_slow(limit_s: float) -> InferloomError:
+    return InferloomError(Reason.REQUEST_TIMEOUT, f"The request did not arrive within {limit_s:g} s.")

@@ -1,0 +1,269 @@
+"""What the endpoints answer, for the OpenAPI document. The answers are made in ``translate``, faster."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """A JSON object that is sent; every field is always there unless it has a default."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class ErrorObject(Answer):
+    """What went wrong, as OpenAI's API says it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(Answer):
+    """The body of every answer with a status from 400 on."""
+
+    error: ErrorObject
+
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class PromptTokensDetails(Answer):
+    """Of the prompt's tokens."""
+
+    cached_tokens: int
+
+
+class CompletionTokensDetails(Answer):
+    """Of the completion's tokens."""
+
+    reasoning_tokens: int
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
+class CompletionUsage(Answer):
+    """Counts of tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+class AlternativeLogprob(Answer):
+    """A token that was likely at a place."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(AlternativeLogprob):
+    """A token of the answer."""
+
+    top_logprobs: list[AlternativeLogprob]
+
+
+class ChatLogprobs(Answer):
+    """Log-probabilities of the tokens of a chat choice."""
+
+    content: list[TokenLogprob]
+    refusal: list[TokenLogprob] | None
+
+
+class MadeFunctionCall(Answer):
+    """A function's name and its arguments, as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class MadeToolCall(Answer):
+    """A call that the model asks for."""
+
+    id: str
+    type: Literal["function"]
+    function: MadeFunctionCall
+
+
+class ChatAnswerMessage(Answer):
+    """The assistant's turn."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    reasoning_content: str = ""
+    tool_calls: list[MadeToolCall] = []
+
+
+class ChatChoice(Answer):
+    """One completion of a conversation."""
+
+    index: int
+    message: ChatAnswerMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class ChatCompletion(Answer):
+    """The answer of POST /v1/chat/completions without ``stream``."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: CompletionUsage
+    system_fingerprint: str | None
+
+
+class FunctionCallDelta(Answer):
+    """More of a call."""
+
+    name: str = ""
+    arguments: str
+
+
+class ToolCallDelta(Answer):
+    """More of a call; its first part has its id."""
+
+    index: int
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: FunctionCallDelta
+
+
+class ChatDelta(Answer):
+    """More of the assistant's turn."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str = ""
+    refusal: str | None = None
+    reasoning_content: str = ""
+    tool_calls: list[ToolCallDelta] = []
+
+
+class ChatChunkChoice(Answer):
+    """More of one completion."""
+
+    index: int
+    delta: ChatDelta
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class ChatCompletionChunk(Answer):
+    """One event of POST /v1/chat/completions with ``stream``; the last event is ``[DONE]``."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    system_fingerprint: str | None
+    choices: list[ChatChunkChoice]
+    usage: CompletionUsage | None = None
+
+
+class TextLogprobs(Answer):
+    """Log-probabilities of a text choice's tokens; one that is no whole character is ``bytes:\\x…``."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class TextChoice(Answer):
+    """One completion of a text."""
+
+    index: int
+    text: str
+    logprobs: TextLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class TextCompletion(Answer):
+    """The answer of POST /v1/completions; with ``stream``, each of its events but the last, ``[DONE]``."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: CompletionUsage | None = None
+
+
+class EmbeddingEntry(Answer):
+    """The vector of one input: numbers, or little-endian float32 in base64."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(Answer):
+    """Counts of tokens."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(Answer):
+    """The answer of POST /v1/embeddings."""
+
+    object: Literal["list"]
+    data: list[EmbeddingEntry]
+    model: str
+    usage: EmbeddingUsage
+
+
+class ModelCard(BaseModel):
+    """A model that can be called; more fields may be there."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    context_length: int
+    capabilities: list[str]
+    embedding_dimensions: int | None
+    supported_parameters: list[str]
+
+
+class ModelList(Answer):
+    """The models that can be called."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class TokenizeAnswer(Answer):
+    """The answer of POST /tokenize."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class DetokenizeAnswer(Answer):
+    """The answer of POST /detokenize."""
+
+    prompt: str
+
+
+class Health(Answer):
+    """Whether requests can be answered."""
+
+    status: Literal["ready", "not ready"]
+
+
+class Version(Answer):
+    """The software's version."""
+
+    version: str

@@ -1,0 +1,147 @@
+"""Request bodies: their encodings, and what they may take of a process."""
+
+import asyncio
+import gzip
+import zlib
+from typing import Any
+
+import orjson
+import pytest
+
+from inferloom_gateway.http.content_encoding import decoded
+from inferloom_gateway.http.intake import MOST_WAITING, Intake
+from inferloom_mesh.errors import InferloomError
+from tests.wire.fake_worker import FakeWorker
+from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.raw_http import RawConnection, post
+
+TEXT = orjson.dumps({"model": "chat-model", "prompt": "ab" * 20_000})
+JSON = {"content-type": "application/json"}
+
+
+def bare(data: bytes) -> bytes:
+    """Deflated without zlib's header, as some clients do."""
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(data) + deflater.flush()
+
+
+async def tokenize(mesh: GatewayMesh, content: bytes, **headers: str) -> tuple[int, Any]:
+    """The status and the JSON of a /tokenize request."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = await mesh.http.post("/tokenize", content=content, headers={**JSON, **named})
+    return answer.status_code, answer.json()
+
+
+@pytest.mark.parametrize(
+    ("coding", "content"),
+    [
+        ("gzip", gzip.compress(TEXT)),
+        ("x-gzip", gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:])),
+        ("deflate", zlib.compress(TEXT)),
+        ("Deflate", bare(TEXT)),
+        ("identity", TEXT),
+    ],
+)
+async def test_an_encoded_body_is_decoded(mesh: GatewayMesh, coding: str, content: bytes) -> None:
+    """gzip, of one member or several, and deflate with and without its header."""
+    status, answer = await tokenize(mesh, content, content_encoding=coding)
+    assert (status, answer["count"]) == (200, 40_000)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "x" * 300])
+async def test_another_encoding_is_refused_by_name(mesh: GatewayMesh, coding: str) -> None:
+    """415 names the header, and what would do."""
+    status, answer = await tokenize(mesh, b"?", content_encoding=coding)
+    assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")
+    assert answer["error"]["message"].startswith(f"Content-Encoding '{coding[:20]}")
+
+
+@pytest.mark.parametrize(
+    "content", [TEXT, gzip.compress(TEXT)[:-9], gzip.compress(TEXT) + b"rest", b"\x1f\x8b"], ids=len
+)
+async def test_a_body_that_is_not_what_its_encoding_says_is_refused(
+    mesh: GatewayMesh, content: bytes
+) -> None:
+    """Plain, cut off, or with something behind it: 400 says which encoding it is not."""
+    status, answer = await tokenize(mesh, content, content_encoding="gzip")
+    assert (status, answer["error"]["message"]) == (400, "The body is not valid gzip data.")
+
+
+async def test_a_bomb_is_refused_at_the_limit() -> None:
+    """A body of 16 KiB that becomes 16 MiB is 413 where a body may have 64 KiB."""
+    async with gateway_mesh(max_body_bytes=2**16) as mesh:
+        bomb = gzip.compress(b" " * 2**24)
+        assert len(bomb) < 2**16
+        status, answer = await tokenize(mesh, bomb, content_encoding="gzip")
+    assert (status, answer["error"]["message"]) == (413, "The decoded body is over the limit of 65536 bytes.")
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """No more is made of a body than the limit and a byte, however many members it has."""
+    for bomb in (zlib.compress(bytes(2**26), 9), gzip.compress(bytes(900)) * 1000):
+        with pytest.raises(InferloomError, match="over the limit of 1000 bytes"):
+            decoded(bomb, "gzip", 1000)
+
+
+async def test_curls_own_media_type_gets_a_hint(mesh: GatewayMesh) -> None:
+    """curl -d without a header is told which header."""
+    status, answer = await tokenize(mesh, TEXT, content_type="application/x-www-form-urlencoded")
+    assert status == 415
+    assert "-H 'content-type: application/json'" in answer["error"]["message"]
+
+
+async def test_an_empty_body_is_said_to_be_empty(mesh: GatewayMesh) -> None:
+    """And not to be invalid JSON of zero length."""
+    for headers in ({}, {"content_encoding": "gzip"}):
+        content = gzip.compress(b"") if headers else b""
+        status, answer = await tokenize(mesh, content, **headers)
+        assert (status, answer["error"]["message"]) == (400, "The body is empty.")
+
+
+async def test_a_route_has_its_own_bound() -> None:
+    """/tokenize takes 4 MiB where completions take what the setting says."""
+    async with gateway_mesh(max_body_bytes=2**23) as mesh:
+        body = b'{"model": "none", "prompt": "%s"}' % (b"a" * 5 * 2**20)
+        assert (await mesh.http.post("/v1/completions", content=body, headers=JSON)).status_code == 404
+        status, answer = await tokenize(mesh, body)
+        assert (status, answer["error"]["message"]) == (413, "The body is over the limit of 4194304 bytes.")
+
+
+async def test_unfinished_bodies_hold_a_bounded_amount() -> None:
+    """Of eight bodies of 60 KiB where 256 KiB may be held, some are refused, and the others complete."""
+    body = post("/tokenize", b" " * 60_000 + orjson.dumps({"model": "chat-model", "prompt": "ab"}))
+    async with gateway_mesh(FakeWorker(), body_memory_bytes=2**18) as mesh:
+        connections = [await RawConnection.open(mesh.rest) for _ in range(8)]
+        for connection in connections:
+            await connection.send(body[:50_000], body[50_000:-1])
+        reads = {asyncio.create_task(each.response()): each for each in connections}
+        early, late = await asyncio.wait(reads, timeout=1)
+        refused = [read.result() for read in early]
+        assert len(refused) == 4
+        assert {(answer.status, answer.headers["retry-after"]) for answer in refused} == {(503, "1")}
+        assert refused[0].error["code"] == "server_overloaded"
+        for read in late:
+            await reads[read].send(body[-1:])
+        assert {(await read).status for read in late} == {200}
+        assert (await tokenize(mesh, TEXT))[0] == 200
+        for connection in connections:
+            await connection.close()
+
+
+async def test_the_thread_has_a_bounded_queue() -> None:
+    """When as many wait as may, one more is turned away; afterwards there is room again."""
+    intake = Intake(2**20)
+    go_on = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
+
+    waiting = [asyncio.create_task(intake.run(wait)) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(InferloomError, match="as many requests as it takes"):
+        await intake.run(wait)
+    go_on.set()
+    await asyncio.gather(*waiting)
+    await intake.run(wait)
+    intake.close()

@@ -1,0 +1,78 @@
+"""Which paths and methods there are, and what is said of the others."""
+
+import pytest
+
+from tests.wire.gateway_mesh import GatewayMesh
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.fixture
+def mesh(shared_mesh: GatewayMesh) -> GatewayMesh:
+    """One gateway for all tests here."""
+    return shared_mesh
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/chat/completions/", "//v1/chat/completions", "/v1//chat/completions", "///v1/chat//completions//"],
+)
+async def test_slashes_too_many_do_not_matter(mesh: GatewayMesh, path: str) -> None:
+    """The request is answered where it was sent, and redirected nowhere."""
+    answer = await mesh.http.post(f"http://{mesh.rest}{path}", json=CHAT)
+    assert answer.status_code == 200
+    assert answer.json()["object"] == "chat.completion"
+
+
+async def test_a_list_may_end_in_a_slash(mesh: GatewayMesh) -> None:
+    """/v1/models/ lists, and a model may be followed by a slash."""
+    assert len((await mesh.http.get("/v1/models/")).json()["data"]) == 2
+    assert (await mesh.http.get("/v1/models/org/embedder/")).json()["id"] == "org/embedder"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/org/embedder", "/health/ready", "/health/live", "/version", "/docs"]
+)
+async def test_head_is_answered_as_get_without_a_body(mesh: GatewayMesh, path: str) -> None:
+    """With GET's status and headers."""
+    get, head = await mesh.http.get(path), await mesh.http.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    for name in ("content-type", "content-length"):
+        if path != "/health/live":  # its numbers change
+            assert head.headers[name] == get.headers[name]
+    # The connection is in order.
+    assert (await mesh.http.get(path)).content
+
+
+async def test_head_of_what_is_not_there_is_404(mesh: GatewayMesh) -> None:
+    """And of what can only be posted, 405."""
+    assert (await mesh.http.head("/v1/models/none")).status_code == 404
+    assert (await mesh.http.head("/v1/chat/completions")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "hint"),
+    [
+        ("GET", "/models", "The API is under /v1: /v1/models."),
+        ("POST", "/chat/completions", "The API is under /v1: /v1/chat/completions."),
+        ("POST", "/v1/v1/chat/completions", "The base URL of the API ends in a single /v1."),
+        ("GET", "/nothing", "Not found: GET /nothing."),
+    ],
+)
+async def test_a_path_that_is_not_there_may_be_hinted_at(
+    mesh: GatewayMesh, method: str, path: str, hint: str
+) -> None:
+    """A wrong base URL is the usual cause."""
+    answer = await mesh.http.request(method, path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert hint in answer.json()["error"]["message"]
+
+
+async def test_a_method_that_is_not_there_names_those_that_are(mesh: GatewayMesh) -> None:
+    """In the header as in the message."""
+    answer = await mesh.http.get("/v1/chat/completions")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    expected = "Method not allowed: GET /v1/chat/completions; this path takes POST."
+    assert answer.json()["error"]["message"] == expected

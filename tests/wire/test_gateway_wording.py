@@ -1,0 +1,85 @@
+"""What callers are told of a body that is wrong, sentence by sentence."""
+
+from typing import Any
+
+import pytest
+
+from tests.wire.gateway_mesh import GatewayMesh
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHAT: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
+TOOL = {"type": "function", "function": {"name": "no spaces"}}
+
+
+@pytest.fixture
+def mesh(shared_mesh: GatewayMesh) -> GatewayMesh:
+    """One gateway for all tests here."""
+    return shared_mesh
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"model": 7}, "Invalid 'model': must be a string."),
+        ({"model": None}, "Invalid 'model': must be a string, not null."),
+        ({"model": ""}, "Invalid 'model': must have at least 1 character."),
+        ({"n": 1.5}, "Invalid 'n': must be an integer."),
+        ({"n": "2"}, "Invalid 'n': must be an integer."),
+        ({"n": 0}, "Invalid 'n': must be at least 1."),
+        ({"n": 129}, "Invalid 'n': must be at most 128."),
+        ({"temperature": "hot"}, "Invalid 'temperature': must be a number."),
+        ({"temperature": 2.5}, "Invalid 'temperature': must be at most 2."),
+        ({"repetition_penalty": 0}, "Invalid 'repetition_penalty': must be above 0."),
+        ({"stream": "yes"}, "Invalid 'stream': must be true or false."),
+        ({"stop": 3}, "Invalid 'stop': must be a string or an array of strings."),
+        ({"stop": [""]}, "Invalid 'stop[0]': must have at least 1 character."),
+        ({"stop": ["a"] * 17}, "Invalid 'stop': must have at most 16 entries."),
+        ({"logit_bias": []}, "Invalid 'logit_bias': must be an object."),
+        ({"stream_options": 1}, "Invalid 'stream_options': must be an object."),
+        ({"tools": {}}, "Invalid 'tools': must be an array."),
+        ({"tool_choice": 1}, "Invalid 'tool_choice': must be a string or an object."),
+        ({"tools": [TOOL]}, "Invalid 'tools[0].function.name': must match ^[A-Za-z0-9_-]{1,64}$."),
+        ({"messages": []}, "Invalid 'messages': must have at least 1 entry."),
+        ({"messages": "Hi"}, "Invalid 'messages': must be an array."),
+        ({"messages": [3]}, "Invalid 'messages[0]': must be an object."),
+    ],
+)
+async def test_a_wrong_value_is_told_in_plain_words(
+    mesh: GatewayMesh, change: dict[str, Any], sentence: str
+) -> None:
+    """The field, and what it must be."""
+    answer = await mesh.http.post("/v1/chat/completions", json={**CHAT, **change})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, sentence)
+
+
+CONTENT = "Invalid 'messages[0].content': must be a string or an array of content parts"
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ({"role": "user"}, "Missing required parameter: 'messages[0].content'."),
+        ({"role": "user", "content": None}, f"{CONTENT}, not null."),
+        ({"role": "user", "content": 3}, f"{CONTENT}."),
+        ({"role": "user", "content": {"type": "text", "text": "a"}}, f"{CONTENT}."),
+        ({"role": "assistant", "content": None}, f"{CONTENT}, unless there is a refusal or a call."),
+        ({"role": "tool", "tool_call_id": "c", "content": None}, f"{CONTENT}, not null."),
+        ({"role": "function", "content": "a"}, "Missing required parameter: 'messages[0].name'."),
+        (
+            {"role": "user", "content": "a", "function_call": {"name": "f", "arguments": ""}},
+            "Only a turn of the assistant can have function_call.",
+        ),
+        (
+            {"role": "boss", "content": "a"},
+            "Invalid 'messages[0].role': must be one of "
+            "'system', 'developer', 'user', 'assistant', 'tool' or 'function'.",
+        ),
+    ],
+)
+async def test_a_wrong_turn_is_told_in_plain_words(
+    mesh: GatewayMesh, message: dict[str, Any], sentence: str
+) -> None:
+    """An explicit null is not called missing, and both forms of content are named."""
+    answer = await mesh.http.post("/v1/chat/completions", json={**CHAT, "messages": [message]})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, sentence)
