@@ -115,7 +115,7 @@ def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...],
     ("args", "words"),
     [
         (("frob",), "No such command"),
-        (("ps", "--registry", "nowhere"), "host:port"),
+        (("ps", "--registry", "no where"), "host:port"),
         (("up", "--workers", "0"), "--workers"),
         (("chat", "-m", " "), "the message is empty"),
         (("up", "--model", "=echo"), "name"),
@@ -133,8 +133,9 @@ def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str):
 
 def test_a_wrong_environment_is_a_readable_line():
     """The variable is at fault in the same words as a flag would be."""
-    result = inferloom("ps", env={"INFERLOOM_REGISTRY": "nowhere"})
-    assert result.stderr == "inferloom: registry: 'nowhere' is not an address of the form host:port\n"
+    result = inferloom("ps", env={"INFERLOOM_REGISTRY": "no where"})
+    wrong = "inferloom: INFERLOOM_REGISTRY: 'no where' is not an address of the form host:port\n"
+    assert wrong == result.stderr
 
 
 def test_a_taken_port_is_named_before_anything_starts():

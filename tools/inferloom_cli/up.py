@@ -21,6 +21,7 @@ from inferloom_cli.runmesh.readiness import write_atomically
 from inferloom_cli.runmesh.supervisor import Supervisor
 from inferloom_cli.settings import load
 from inferloom_cli.signals import StopSignals
+from inferloom_mesh.machine import cores
 from inferloom_mesh.net import Address
 
 _FIRST_WORKER_PORT = 7100
@@ -111,7 +112,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         models=dict(worker.models),
         adapters=worker.adapters,
         gateway_processes=gateway.gateway_processes,
-        threads=worker.threads or threads_of_each(len(os.sched_getaffinity(0)), flags.workers),
+        threads=worker.threads or threads_of_each(cores(), flags.workers),
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)

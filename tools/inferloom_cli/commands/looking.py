@@ -15,7 +15,8 @@ def ps(
 ) -> None:
     """Show the workers: where they are, what they hold, how busy they are, and their leases."""
     from inferloom_cli import ps as view
-    from inferloom_cli.settings import ClientSettings, load
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.settings import load
 
     address = load(ClientSettings, registry=registry).registry
     asyncio.run(view.watch(address) if watch else view.show(address, as_json=as_json))
@@ -24,7 +25,8 @@ def ps(
 def models(gateway: Gateway = None, registry: Registry = None, as_json: AsJson = False) -> None:
     """Show the models that can be called, and how many workers hold each."""
     from inferloom_cli import models as view
-    from inferloom_cli.settings import ClientSettings, load
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.settings import load
 
     settings = load(ClientSettings, gateway=gateway, registry=registry)
     asyncio.run(view.show(settings.gateway, settings.registry, as_json=as_json))

@@ -4,6 +4,7 @@ Usage: python -m inferloom_worker.kernels.build
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -37,12 +38,24 @@ def library_path(variant: str) -> Path:
     return FOLDER / f"_kernels_{variant}.so"
 
 
+def require_known_machine(system: str = sys.platform, processor: str | None = None) -> None:
+    """Make sure that the kernels are written for this machine: Linux (the threads wait on futexes), x86-64.
+
+    Raises:
+        BuildError: They are not.
+    """
+    processor = platform.machine() if processor is None else processor
+    if system != "linux" or processor not in ("x86_64", "AMD64"):
+        raise BuildError(f"they are written for Linux on x86-64, and this is {system} on {processor}")
+
+
 def build() -> None:
     """Compile the kernels for every variant, replacing each library at once and only on success.
 
     Raises:
-        BuildError: There is no C++ compiler, or not one for x86-64, or compiling failed.
+        BuildError: They are not written for this machine, there is no C++ compiler, or compiling failed.
     """
+    require_known_machine()
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise BuildError("there is no C++ compiler")
