@@ -92,8 +92,9 @@ def _history() -> Iterator[None]:
     except ImportError:
         yield
         return
-    file: Path = user_state_path("inferloom", appauthor=False, ensure_exists=True) / "chat_history"
+    file: Path = user_state_path("inferloom", appauthor=False) / "chat_history"
     with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
         readline.read_history_file(file)
     readline.set_history_length(1000)
     try:

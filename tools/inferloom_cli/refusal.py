@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 FAILED = 1
 MISUSED = 2
@@ -13,6 +14,15 @@ class RefusedError(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
+
+
+@contextmanager
+def writable(what: str, where: Path, instead: str) -> Iterator[None]:
+    """Turn a failure to write ``what`` (in words) to ``where`` into the line that says what to do instead."""
+    try:
+        yield
+    except OSError as failure:
+        raise RefusedError(f"cannot write {what} to {where}: {failure.strerror}; {instead}") from failure
 
 
 @contextmanager

@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from inferloom_cli.display import Display
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.plan import Plan, threads_of_each
 from inferloom_cli.ports import require_free
 from inferloom_cli.pull import fetch
-from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs
+from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs, writable
 from inferloom_cli.runmesh.keeper import GaveUpError
-from inferloom_cli.runmesh.logs import new_run_folder
+from inferloom_cli.runmesh.logs import log_root, new_run_folder
 from inferloom_cli.runmesh.readiness import write_atomically
 from inferloom_cli.runmesh.supervisor import Supervisor
 from inferloom_cli.settings import load
@@ -59,8 +60,10 @@ def up(flags: UpFlags, began: float) -> None:
         RefusedError: The mesh cannot be started as it was asked for.
     """
     plan, drain_limit = prepare(flags)
-    folder = flags.log_dir or new_run_folder(f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _log_folder(flags.log_dir)
+    if flags.ready_file is not None:
+        with writable("the ready file", flags.ready_file, "choose another with --ready-file"):
+            _try_to_write(flags.ready_file.parent)
     display = Display(verbose=flags.verbose)
     try:
         status = asyncio.run(_supervise(plan, folder, display, drain_limit, flags.ready_file, began))
@@ -71,6 +74,25 @@ def up(flags: UpFlags, began: float) -> None:
         if flags.ready_file is not None:
             flags.ready_file.unlink(missing_ok=True)
     sys.exit(status)
+
+
+def _log_folder(wanted: Path | None) -> Path:
+    """The folder for this run's logs, made and tried.
+
+    Raises:
+        RefusedError: Nothing can be written there.
+    """
+    run = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}"
+    with writable("logs", wanted or log_root(), "choose a folder with --log-dir"):
+        folder = wanted or new_run_folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        _try_to_write(folder)
+    return folder
+
+
+def _try_to_write(folder: Path) -> None:
+    with TemporaryFile(dir=folder):  # which exists, and may be another user's
+        pass
 
 
 async def _supervise(
