@@ -107,7 +107,11 @@ def test_the_bare_distribution_says_how_to_get_the_command_line():
 def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...], service: str, closed: str):
     """One line, at once, with status 1."""
     result = inferloom(*args, closed)
-    assert result.stderr == f"inferloom: no {service} at {closed} – start one with `inferloom up`\n"
+    variable = f"INFERLOOM_{service.upper()}"
+    assert result.stderr == (
+        f"inferloom: no {service} at {closed} – name another with --{service} or {variable}, "
+        "or start one with `inferloom up`\n"
+    )
     assert result.returncode == 1
 
 

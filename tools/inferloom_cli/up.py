@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.display import Display
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.plan import Plan, threads_of_each
@@ -64,7 +65,8 @@ def up(flags: UpFlags, began: float) -> None:
     if flags.ready_file is not None:
         with writable("the ready file", flags.ready_file, "choose another with --ready-file"):
             _try_to_write(flags.ready_file.parent)
-    display = Display(verbose=flags.verbose)
+    client = load(ClientSettings)
+    display = Display(verbose=flags.verbose, called=(client.gateway, client.registry))
     try:
         status = asyncio.run(_supervise(plan, folder, display, drain_limit, flags.ready_file, began))
     except GaveUpError as failure:
@@ -138,13 +140,14 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)
-    for address, flag in (
-        (plan.rest, "--port"),
-        (plan.grpc, "--grpc-port"),
-        (plan.registry, "--registry-port"),
-        *((address, "--worker-port") for address in plan.workers if address is not None),
-    ):
-        require_free(address, flag)
+    require_free(
+        [
+            (plan.rest, "--port"),
+            (plan.grpc, "--grpc-port"),
+            (plan.registry, "--registry-port"),
+            *((address, "--worker-port") for address in plan.workers if address is not None),
+        ]
+    )
     for spec in plan.models.values():
         fetch(spec, worker.cache_dir)  # here, where its progress can be seen, and once for all workers
     return plan, max(gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
