@@ -128,7 +128,24 @@ async def test_a_refused_call_is_its_message(mesh: FakeMesh):
     """The mesh's own words, and no gRPC around them."""
     mesh.gateway.failure = InferloomError(Reason.MODEL_NOT_FOUND, "There is no model x.")
     with pytest.raises(RefusedError, match=r"^There is no model x\.$"):
-        await embed.embed(mesh.address, "x", ["a"], dimensions=None, as_json=True)
+        await embed.embed(mesh.address, "embedder", ["a"], dimensions=None, as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("embeder", "no model called embeder is served; did you mean embedder? (served: embedder)"),
+        ("EMBEDDER:latest", "did you mean embedder?"),
+        ("gpt-4o", "no model called gpt-4o is served (served: embedder)"),
+        ("talker", "talker is not a model for embed (served: embedder)"),
+    ],
+)
+async def test_a_wrong_model_is_told_with_those_there_are(wanted: str, words: str, mesh: FakeMesh):
+    """And with the one that was meant, where a name is near."""
+    with pytest.raises(RefusedError) as refused:
+        await embed.embed(mesh.address, wanted, ["a"], dimensions=None, as_json=True)
+    assert words in str(refused.value)
+    assert mesh.gateway.requests == []
 
 
 async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh):

@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
-from inferloom.v1.inference_pb2 import ListModelsRequest, Model, Task
+from inferloom.v1.inference_pb2 import ListModelsRequest, Model
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom.v1.registry_pb2 import ListWorkersRequest
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
@@ -37,19 +37,6 @@ async def list_models(channel: grpc.aio.Channel) -> list[Model]:
     """Ask the gateway behind ``channel`` for its models, in order of id."""
     stub = InferenceServiceStub(channel)
     return list((await stub.ListModels(ListModelsRequest(), timeout=DEADLINE_S)).models)
-
-
-async def choose(channel: grpc.aio.Channel, task: Task.ValueType) -> str:
-    """The model that is most clearly made for ``task``: of those that can do it the one that does the fewest
-    others, since models that generate give vectors too. The first of equals.
-
-    Raises:
-        RefusedError: There is none.
-    """
-    able = [model for model in await list_models(channel) if task in model.tasks]
-    if able:
-        return min(able, key=lambda model: len(model.tasks)).id
-    raise RefusedError(f"no model for {words.task(task)} is served – see `inferloom models`")
 
 
 def table(models: list[Model], workers: Counter[str] | None) -> Table:
