@@ -86,13 +86,16 @@ def test_a_missing_extra_is_one_line_that_installs_it(command: str, library: str
     """The line is fit to paste."""
     flags = ("--model", "all-minilm-l6-v2") if command == "worker" else ()
     result = traced(command, "--registry", closed, *flags, missing=(library,))
-    assert f"inferloom: {library} is not installed: pip install 'inferloom[{extra}]'\n" == result.stderr
+    line = f"{library} is not installed: pip install '.[{extra}]' in Inferloom's folder installs it"
+    assert f"inferloom: {line}\n" == result.stderr
 
 
 def test_the_bare_distribution_says_how_to_get_the_command_line():
     """Without typer there is still an answer."""
     result = traced("ps", missing=("typer",))
-    assert result.stderr == "inferloom: the command line is not installed: pip install 'inferloom[all]'\n"
+    assert result.stderr == (
+        "inferloom: typer is not installed: pip install '.[all]' in Inferloom's folder installs it\n"
+    )
 
 
 @pytest.mark.parametrize(

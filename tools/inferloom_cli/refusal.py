@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inferloom_mesh.extras import advice
+
 FAILED = 1
 MISUSED = 2
 
@@ -33,4 +35,4 @@ def needs(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("inferloom"):
             raise
-        raise RefusedError(f"{missing.name} is not installed: pip install 'inferloom[{extra}]'") from missing
+        raise RefusedError(advice(missing.name or "a library", extra)) from missing

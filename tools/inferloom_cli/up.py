@@ -148,8 +148,13 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
             *((address, "--worker-port") for address in plan.workers if address is not None),
         ]
     )
+    # Here, where progress can be seen, and once for all workers.
     for spec in plan.models.values():
-        fetch(spec, worker.cache_dir)  # here, where its progress can be seen, and once for all workers
+        fetch(spec, worker.cache_dir)
+    if any(spec.partition(":")[0] != "echo" for spec in plan.models.values()):
+        with needs("worker"):
+            from inferloom_worker.kernels.kept import ensure
+        ensure(lambda words: print(words, file=sys.stderr, flush=True))
     return plan, max(gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
 
 
