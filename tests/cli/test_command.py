@@ -128,6 +128,10 @@ def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...],
         (("up", "--model", "=echo"), "name"),
         (("up", "--model", "a=echo", "--model", "a=echo"), "two models have the same name"),
         (("worker", "--model", "no such model"), "no such model"),
+        (("up", "--model", "e=echo", "--quantize", "int3"), "--quantize must be 'int8' or 'int4'"),
+        (("up", "--model", "e=echo", "--speculation", "on"), "--speculation must be"),
+        (("up", "--model", "e=echo", "--cors", "app.example"), "no origin"),
+        (("gateway", "--cors", "app.example"), "no origin"),
     ],
 )
 def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str):
@@ -152,4 +156,12 @@ def test_a_taken_port_is_named_before_anything_starts():
         result = inferloom("up", "--model", "echo=echo", "--port", str(port))
     taken = f"inferloom: port {port} is taken by another process; choose another with --port\n"
     assert result.stderr == taken
+    assert result.returncode == 1
+
+
+def test_a_worker_does_not_say_that_it_listens_before_it_looks(closed: str):
+    """A mistyped path is told first."""
+    result = inferloom("worker", "--model", "a=./nope.gguf", "--listen", "127.0.0.1:0", "--registry", closed)
+    assert "listens on" not in result.stderr
+    assert result.stderr.endswith("inferloom: ./nope.gguf does not exist\n")
     assert result.returncode == 1

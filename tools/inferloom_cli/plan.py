@@ -26,6 +26,10 @@ class Plan:
     """How many processes the gateway is; they share its addresses."""
     threads: int | None = None
     """Threads that each worker computes on. None: as its settings say."""
+    worker_flags: Sequence[str] = ()
+    """What was typed for the workers and is passed on to each."""
+    gateway_flags: Sequence[str] = ()
+    """What was typed for the gateway and is passed on to it."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""
@@ -38,12 +42,13 @@ class Plan:
         share = () if self.threads is None else ("--threads", str(self.threads))
         adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
         shared = ("--registry", str(registry), *share)
-        return (*CLI, "worker", "--id", name, *where, *shared, *models, *adapters)
+        return (*CLI, "worker", "--id", name, *where, *shared, *self.worker_flags, *models, *adapters)
 
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""
         where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
-        return (*CLI, "gateway", *where, "--processes", str(self.gateway_processes))
+        shared = ("--processes", str(self.gateway_processes), *self.gateway_flags)
+        return (*CLI, "gateway", *where, *shared)
 
 
 def threads_of_each(cores: int, workers: int) -> int | None:
@@ -52,3 +57,9 @@ def threads_of_each(cores: int, workers: int) -> int | None:
     None for a single worker, which has them all.
     """
     return None if workers == 1 else max(1, cores // workers)
+
+
+def as_flags(values: Mapping[str, str | None]) -> Sequence[str]:
+    """The flags that give a service these settings; none for a value that was not typed."""
+    given = ((f"--{name.replace('_', '-')}", value) for name, value in values.items() if value is not None)
+    return tuple(part for flag in given for part in flag)

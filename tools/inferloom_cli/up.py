@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.display import Display
 from inferloom_cli.mesh_report import MeshReport
-from inferloom_cli.plan import Plan, threads_of_each
+from inferloom_cli.plan import Plan, as_flags, threads_of_each
 from inferloom_cli.ports import require_free
 from inferloom_cli.pull import fetch
 from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs, writable
@@ -45,6 +45,10 @@ class UpFlags:
     registry_port: int | None
     worker_port: int | None
     gateway_processes: int | None
+    quantize: str | None
+    speculation: str | None
+    threads: int | None
+    cors: str | None
     verbose: bool
     ready_file: Path | None
     log_dir: Path | None
@@ -125,9 +129,16 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         from inferloom_worker.settings import WorkerSettings
     registry, gateway = (
         load(RegistrySettings),
-        load(GatewaySettings, gateway_processes=flags.gateway_processes),
+        load(GatewaySettings, gateway_processes=flags.gateway_processes, cors=flags.cors),
     )
-    worker = load(WorkerSettings, models=tuple(flags.models) or None, adapters=tuple(flags.adapters) or None)
+    passed_on = {"quantize": flags.quantize, "speculation": flags.speculation}
+    worker = load(
+        WorkerSettings,
+        models=tuple(flags.models) or None,
+        adapters=tuple(flags.adapters) or None,
+        threads=flags.threads,
+        **passed_on,
+    )
     plan = Plan(
         registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
         rest=_moved(gateway.gateway_listen, flags.host, flags.port),
@@ -137,6 +148,8 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         adapters=worker.adapters,
         gateway_processes=gateway.gateway_processes,
         threads=worker.threads or threads_of_each(cores(), flags.workers),
+        worker_flags=as_flags(passed_on),
+        gateway_flags=as_flags({"cors": flags.cors}),
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)

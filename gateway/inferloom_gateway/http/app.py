@@ -59,10 +59,11 @@ def create_app(gateway: Gateway) -> ASGIApp:
     for part in (models, chat, completions, embeddings, tokens, health):
         facade.include_router(part.router)
     app: ASGIApp = FastLane(facade, _BUSIEST)
-    if gateway.settings.cors:
+    if origins := gateway.settings.cors:
         app = CORSMiddleware(
             app,
-            allow_origins=["*"],
+            allow_origins=origins,
+            allow_private_network=True,  # Chrome asks before a public page may call this machine
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=[HEADER, IGNORED_HEADER, "retry-after"],

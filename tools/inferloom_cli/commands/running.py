@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.options import AdapterFlags, LogLevel, ModelFlags, ReadyFile, Registry
+from inferloom_cli.options import (
+    AdapterFlags,
+    Cors,
+    LogLevel,
+    ModelFlags,
+    Quantize,
+    ReadyFile,
+    Registry,
+    Speculation,
+    Threads,
+)
 
 began = time.monotonic()
 """When the command was started, as far as it can tell."""
@@ -38,6 +48,10 @@ def up(
             min=1, max=64, help="Gateway processes, which share the REST and gRPC ports. [default: 1]"
         ),
     ] = None,
+    quantize: Quantize = None,
+    speculation: Speculation = None,
+    threads: Threads = None,
+    cors: Cors = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every service's log lines.")] = False,
     ready_file: ReadyFile = None,
     log_dir: Annotated[
@@ -72,6 +86,10 @@ def up(
         registry_port=registry_port,
         worker_port=worker_port,
         gateway_processes=gateway_processes,
+        quantize=quantize,
+        speculation=speculation,
+        threads=threads,
+        cors=cors,
         verbose=verbose,
         ready_file=ready_file,
         log_dir=log_dir,
@@ -125,31 +143,9 @@ def worker(
             help="Compute in float32, bfloat16 or float16. [default: auto, quantised files as they are]",
         ),
     ] = None,
-    quantize: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPE",
-            envvar="INFERLOOM_QUANTIZE",
-            help="Round full-precision models to int8 or int4 when they are loaded.",
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            envvar="INFERLOOM_THREADS",
-            help="Threads that compute on the CPU. [default: one for each core]",
-        ),
-    ] = None,
-    speculation: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|off|N",
-            envvar="INFERLOOM_SPECULATION",
-            help="Guess up to N tokens of an answer from its own text and check them in one step. "
-            "[default: auto, as many as make it faster]",
-        ),
-    ] = None,
+    quantize: Quantize = None,
+    threads: Threads = None,
+    speculation: Speculation = None,
     registry: Registry = None,
     log_level: LogLevel = None,
     ready_file: ReadyFile = None,
@@ -209,6 +205,7 @@ def gateway(
             help="Processes that share both addresses, for machines with cores to spare. [default: 1]",
         ),
     ] = None,
+    cors: Cors = None,
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
@@ -223,6 +220,7 @@ def gateway(
         gateway_grpc_listen=grpc_listen,
         gateway_processes=processes,
         gateway_shares_ports=shares_ports,
+        cors=cors,
         registry=registry,
         log_level=log_level,
     )

@@ -68,7 +68,18 @@ async def keep(
 def _command(settings: GatewaySettings, rest: Address, grpc: Address) -> Sequence[str]:
     """One process; what is not said here it reads where its parent did."""
     where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
-    return (*CLI, "gateway", *where, "--log-level", settings.log_level, "--processes", "1", "--shares-ports")
+    cors = ("--cors", ",".join(settings.cors)) if settings.cors else ()
+    return (
+        *CLI,
+        "gateway",
+        *where,
+        *cors,
+        "--log-level",
+        settings.log_level,
+        "--processes",
+        "1",
+        "--shares-ports",
+    )
 
 
 async def _all_ready(keepers: Sequence[Keeper]) -> None:
