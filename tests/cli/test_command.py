@@ -64,6 +64,14 @@ def test_every_command_explains_itself(command: str):
     assert command in inferloom("--help").stdout
 
 
+def test_a_flag_is_not_shown_as_if_it_took_a_value():
+    """`--json`, not `--json <bool>`; and a shell's completion can be installed."""
+    assert "<bool>" not in inferloom("ps", "--help").stdout
+    overview = inferloom("--help").stdout
+    assert "<bool>" not in overview
+    assert "--install-completion" in overview
+
+
 def test_the_version_is_the_distributions():
     """`--version` prints one line."""
     from importlib.metadata import version
@@ -122,6 +130,10 @@ def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...],
     ("args", "words"),
     [
         (("frob",), "No such command"),
+        (("run", "m"), "inferloom chat"),
+        (("serve",), "inferloom up"),
+        (("list",), "inferloom models"),
+        (("help",), "--help"),
         (("ps", "--registry", "no where"), "host:port"),
         (("up", "--workers", "0"), "--workers"),
         (("chat", "-m", " "), "the message is empty"),

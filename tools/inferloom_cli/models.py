@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -39,13 +40,33 @@ async def list_models(channel: grpc.aio.Channel) -> list[Model]:
     return list((await stub.ListModels(ListModelsRequest(), timeout=DEADLINE_S)).models)
 
 
+def _drawn(model: Model) -> str:
+    """The values that it is drawn with where a request is silent, such as ``t=0.6 p=0.95``."""
+    card = model.sampling_defaults
+    return " ".join(
+        f"{short}={getattr(card, name):g}" for name, short in _SHORT.items() if card.HasField(name)
+    )
+
+
+_SHORT: dict[Any, str] = {
+    "temperature": "t",
+    "top_p": "p",
+    "top_k": "k",
+    "min_p": "min_p",
+    "repetition_penalty": "rep",
+}
+_OPTIONAL = {"ENGINE": lambda model: model.engine, "SAMPLING": _drawn}
+"""Columns that are there only when a model has something to say in them."""
+
+
 def table(models: list[Model], workers: Counter[str] | None) -> Table:
     """The models as a table; ``workers`` counts the workers of each, None where nobody knows."""
     made = Table(box=None, header_style="bold", pad_edge=False)
     adapted = any(model.parent for model in models)
     for column in ("MODEL", *(["ADAPTER OF"] if adapted else []), "TASKS"):
         made.add_column(column, overflow="fold")
-    for column in ("CONTEXT", "DTYPE", "WEIGHTS", "WORKERS"):
+    told = [name for name, of in _OPTIONAL.items() if any(of(model) for model in models)]
+    for column in ("CONTEXT", "DTYPE", "WEIGHTS", *told, "WORKERS"):
         made.add_column(column, justify="right" if column in {"CONTEXT", "WORKERS"} else "left")
     for model in models:
         made.add_row(
@@ -55,6 +76,7 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
             f"{model.context_length:,}",
             model.dtype,
             model.quantization or model.dtype,
+            *(_OPTIONAL[name](model) for name in told),
             "?" if workers is None else str(workers[model.id]),
         )
     return made

@@ -11,7 +11,12 @@ from inferloom_cli.options import AsJson, Gateway, Registry
 def ps(
     registry: Registry = None,
     as_json: AsJson = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table up to date.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", "-w", help="Keep the table up to date; with --json, print a line for each change."
+        ),
+    ] = False,
 ) -> None:
     """Show the workers: where they are, what they hold, how busy they are, and their leases."""
     from inferloom_cli import ps as view
@@ -19,7 +24,8 @@ def ps(
     from inferloom_cli.settings import load
 
     address = load(ClientSettings, registry=registry).registry
-    asyncio.run(view.watch(address) if watch else view.show(address, as_json=as_json))
+    show = view.watch if watch else view.show
+    asyncio.run(show(address, as_json=as_json))
 
 
 def models(gateway: Gateway = None, registry: Registry = None, as_json: AsJson = False) -> None:
