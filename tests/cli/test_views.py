@@ -168,7 +168,9 @@ def test_numbers_are_short(number: float, text: str):
 
 async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]):
     """As JSON: a line for each change, none for the passing of time or while nobody answers."""
-    registry = FakeRegistry(workers=[WORKER])
+    worker = pb.RegisteredWorker()
+    worker.CopyFrom(WORKER)
+    registry = FakeRegistry(workers=[worker])
     server = build_server(["inferloom.v1.RegistryService"])
     add_RegistryServiceServicer_to_server(registry, server.grpc)
     address = await server.listen(Address("127.0.0.1", 0))

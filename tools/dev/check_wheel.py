@@ -101,9 +101,9 @@ def mesh(served: Environment, folder: Path) -> Iterator[dict[str, object]]:
     ports = [
         part for flag in ("port", "grpc-port", "registry-port", "worker-port") for part in (f"--{flag}", "0")
     ]
+    files = ["--ready-file", str(ready), "--log-dir", str(folder / "logs")]
     process = subprocess.Popen(
-        [str(served.bin / "inferloom"), "up", "--model", "e=echo", *ports]
-        + ["--ready-file", str(ready), "--log-dir", str(folder / "logs")],
+        [str(served.bin / "inferloom"), "up", "--model", "e=echo", *ports, *files],
         cwd=folder,
     )
     try:

@@ -24,6 +24,8 @@ from inferloom_mesh.net import Address
 
 _INTERVAL_S = 1.0
 _TABLE_COLUMNS = 72
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+"""What a registry that is away, or is just stopping, answers."""
 _NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
 
 
@@ -82,7 +84,7 @@ async def _list_or_none(channel: grpc.aio.Channel) -> ListWorkersResponse | None
     try:
         return await _list(channel)
     except grpc.aio.AioRpcError as failure:
-        if failure.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        if failure.code() not in _AWAY:
             raise
         return None
 
