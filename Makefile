@@ -1,29 +1,38 @@
 # Thin on purpose: each target is one command; `make up` and `make test` set up whatever they need first.
 # Choose the interpreter with PYTHON=python3.12, pass flags on with ARGS="--workers 2".
+# On Linux PyTorch comes without CUDA where its own index can be reached: GPU=1 takes it with CUDA,
+# TORCH_INDEX=URL takes it from elsewhere (`none`: wherever pip looks).
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
+RUN := .venv/.ready
+TEST := .venv/.ready-test
+export GPU TORCH_INDEX
 
-.PHONY: install up test check protos bench
-install: $(READY)
 # The kernels are compiled by the installation, so a change of theirs is one too.
-$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard worker/inferloom_worker/kernels/build.py worker/inferloom_worker/kernels/src/*)
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Inferloom needs Python 3.11 or newer: make PYTHON=python3.11")'
-	@echo "Installing pinned dependencies into .venv (once; a minute or two, most of it PyTorch)"
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard worker/inferloom_worker/kernels/build.py worker/inferloom_worker/kernels/src/*)
+
+.PHONY: install install-test up test check protos bench
+install: $(RUN)
+$(RUN): $(SOURCES)
+	@$(PYTHON) tools/dev/install.py all
 	@touch $@
 
-up: install
-	@$(BIN)/inferloom up $(ARGS)
+install-test: $(TEST)
+$(TEST): $(SOURCES)
+	@$(PYTHON) tools/dev/install.py test
+	@touch $(RUN) $@
 
-test: install
+# Ctrl-C is how it is stopped, so status 130 is a good end; the trap lets the shell wait for it.
+up: install
+	@trap : INT; $(BIN)/inferloom up $(ARGS) || [ $$? = 130 ]
+
+test: install-test
 	$(BIN)/pytest $(ARGS)
 
-check: install
+check: install-test
 	$(BIN)/python tools/dev/check.py
 
-protos: install
+protos: install-test
 	$(BIN)/python tools/dev/protos.py
 
 bench: install

@@ -1,9 +1,30 @@
 """What the gateway can be told."""
 
-from pydantic import AliasChoices, Field
+import re
+from typing import Annotated
+
+from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
 from inferloom_mesh.settings import ServiceSettings
+
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/]+")
+
+
+def _origins(value: object) -> object:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{value!r} is neither * nor a list of origins such as https://app.example")
+    for origin in value:
+        if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is no origin: write * or scheme://host:port, without a path")
+    return value
+
+
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
+"""Origins of web pages, read from a list or from text with commas."""
 
 
 class GatewaySettings(ServiceSettings):
@@ -66,5 +87,6 @@ class GatewaySettings(ServiceSettings):
     """Whether request fields that nobody knows are refused. By default they are ignored and named in the
     response header x-inferloom-ignored."""
 
-    cors: bool = False
-    """Whether pages from any origin may call the REST façade from a browser."""
+    cors: Origins = ()
+    """Origins, such as ``https://app.example``, whose pages may call the REST façade from a browser; ``*``:
+    all. Not set: none but the gateway's own."""

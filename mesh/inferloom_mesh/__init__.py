@@ -1,3 +1,5 @@
 """What every Inferloom service on the wire shares: errors, servers, channels, settings and process life."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("inferloom")

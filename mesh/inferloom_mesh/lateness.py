@@ -12,10 +12,13 @@ TICK_S = 0.005
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Upper bounds of the histogram's buckets but the last, which has none."""
 
-WARN_S = 0.2
-"""A delay that is worth a line in the log."""
+NOTE_S = 0.2
+"""A delay that is worth a line in the log. A busy machine has them, with nobody at fault."""
 
-_QUIET_S = 10.0
+WARN_S = 1.0
+"""A delay that is worth a warning: every request has waited so long."""
+
+_QUIET_S = 60.0
 """Shortest time between two such lines."""
 
 log = logging.getLogger(__name__)
@@ -65,7 +68,8 @@ class LoopMonitor:
         self.lateness = Lateness()
         self._clock = clock
         self._due = 0.0
-        self._warned = float("-inf")
+        self._told = float("-inf")
+        self._untold: list[float] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -91,7 +95,21 @@ class LoopMonitor:
         now = self._clock()
         delay = max(0.0, now - self._due)
         self.lateness.add(delay)
-        if delay >= WARN_S and now - self._warned >= _QUIET_S:
-            self._warned = now
-            log.warning("the event loop stood still for %.0f ms", delay * 1e3)
+        if delay >= NOTE_S:
+            self._untold.append(delay)
+            self._tell(now)
         self.start()
+
+    def _tell(self, now: float) -> None:
+        """Log the delays since the last line, unless that was a moment ago."""
+        if now - self._told < _QUIET_S:
+            return
+        worst = max(self._untold)
+        log.log(
+            logging.WARNING if worst >= WARN_S else logging.INFO,
+            "the event loop stood still %s, for up to %.0f ms; the machine is busy, or something holds it",
+            "once" if len(self._untold) == 1 else f"{len(self._untold)} times",
+            worst * 1e3,
+        )
+        self._told = now
+        self._untold.clear()

@@ -32,7 +32,11 @@ class Address(NamedTuple):
 
 
 def _read(value: object) -> object:
-    return Address.parse(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return Address.parse(value)
+    if not isinstance(value, Address):  # 7000 of a settings file, say
+        raise ValueError(f"{value!r} is not an address of the form host:port")
+    return value
 
 
 AddressField = Annotated[Address, NoDecode, BeforeValidator(_read), PlainSerializer(str)]

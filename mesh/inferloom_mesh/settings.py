@@ -2,7 +2,8 @@
 
 Every setting has one name: ``worker_timeout_s`` is ``INFERLOOM_WORKER_TIMEOUT_S`` in the environment and
 ``worker_timeout_s`` in ``inferloom.toml``. Each service declares a subclass with the names it reads, so a
-shared file may hold names that belong to another service.
+shared file may hold names that belong to another service. The command line, which knows them all, refuses
+names that belong to none.
 """
 
 import os
@@ -54,8 +55,12 @@ class ServiceSettings(BaseSettings):
         """Order the sources: flags, environment, file."""
         assert isinstance(init_settings, InitSettingsSource)
         assert isinstance(env_settings, EnvSettingsSource)
-        file = Path(os.environ.get(CONFIG_VARIABLE, "inferloom.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
+
+
+def settings_file() -> Path:
+    """The settings file, whether or not it exists."""
+    return Path(os.environ.get(CONFIG_VARIABLE, "inferloom.toml"))
 
 
 def given(**flags: object) -> dict[str, object]:

@@ -19,5 +19,6 @@ async def mesh() -> AsyncIterator[FakeMesh]:
     add_InferenceServiceServicer_to_server(gateway, server.grpc)
     add_RegistryServiceServicer_to_server(registry, server.grpc)
     address = await server.listen(Address("127.0.0.1", 0))
+    await server.set_serving(True)
     yield FakeMesh(address, gateway, registry)
     await server.stop(0)

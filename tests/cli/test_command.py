@@ -64,6 +64,14 @@ def test_every_command_explains_itself(command: str):
     assert command in inferloom("--help").stdout
 
 
+def test_a_flag_is_not_shown_as_if_it_took_a_value():
+    """`--json`, not `--json <bool>`; and a shell's completion can be installed."""
+    assert "<bool>" not in inferloom("ps", "--help").stdout
+    overview = inferloom("--help").stdout
+    assert "<bool>" not in overview
+    assert "--install-completion" in overview
+
+
 def test_the_version_is_the_distributions():
     """`--version` prints one line."""
     from importlib.metadata import version
@@ -86,13 +94,16 @@ def test_a_missing_extra_is_one_line_that_installs_it(command: str, library: str
     """The line is fit to paste."""
     flags = ("--model", "all-minilm-l6-v2") if command == "worker" else ()
     result = traced(command, "--registry", closed, *flags, missing=(library,))
-    assert f"inferloom: {library} is not installed: pip install 'inferloom[{extra}]'\n" == result.stderr
+    line = f"{library} is not installed: pip install '.[{extra}]' in Inferloom's folder installs it"
+    assert f"inferloom: {line}\n" == result.stderr
 
 
 def test_the_bare_distribution_says_how_to_get_the_command_line():
     """Without typer there is still an answer."""
     result = traced("ps", missing=("typer",))
-    assert result.stderr == "inferloom: the command line is not installed: pip install 'inferloom[all]'\n"
+    assert result.stderr == (
+        "inferloom: typer is not installed: pip install '.[all]' in Inferloom's folder installs it\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,11 @@ def test_the_bare_distribution_says_how_to_get_the_command_line():
 def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...], service: str, closed: str):
     """One line, at once, with status 1."""
     result = inferloom(*args, closed)
-    assert result.stderr == f"inferloom: no {service} at {closed} – start one with `inferloom up`\n"
+    variable = f"INFERLOOM_{service.upper()}"
+    assert result.stderr == (
+        f"inferloom: no {service} at {closed} – name another with --{service} or {variable}, "
+        "or start one with `inferloom up`\n"
+    )
     assert result.returncode == 1
 
 
@@ -115,12 +130,20 @@ def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...],
     ("args", "words"),
     [
         (("frob",), "No such command"),
-        (("ps", "--registry", "nowhere"), "host:port"),
+        (("run", "m"), "inferloom chat"),
+        (("serve",), "inferloom up"),
+        (("list",), "inferloom models"),
+        (("help",), "--help"),
+        (("ps", "--registry", "no where"), "host:port"),
         (("up", "--workers", "0"), "--workers"),
         (("chat", "-m", " "), "the message is empty"),
         (("up", "--model", "=echo"), "name"),
         (("up", "--model", "a=echo", "--model", "a=echo"), "two models have the same name"),
         (("worker", "--model", "no such model"), "no such model"),
+        (("up", "--model", "e=echo", "--quantize", "int3"), "--quantize must be 'int8' or 'int4'"),
+        (("up", "--model", "e=echo", "--speculation", "on"), "--speculation must be"),
+        (("up", "--model", "e=echo", "--cors", "app.example"), "no origin"),
+        (("gateway", "--cors", "app.example"), "no origin"),
     ],
 )
 def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str):
@@ -133,8 +156,9 @@ def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str):
 
 def test_a_wrong_environment_is_a_readable_line():
     """The variable is at fault in the same words as a flag would be."""
-    result = inferloom("ps", env={"INFERLOOM_REGISTRY": "nowhere"})
-    assert result.stderr == "inferloom: registry: 'nowhere' is not an address of the form host:port\n"
+    result = inferloom("ps", env={"INFERLOOM_REGISTRY": "no where"})
+    wrong = "inferloom: INFERLOOM_REGISTRY: 'no where' is not an address of the form host:port\n"
+    assert wrong == result.stderr
 
 
 def test_a_taken_port_is_named_before_anything_starts():
@@ -144,4 +168,12 @@ def test_a_taken_port_is_named_before_anything_starts():
         result = inferloom("up", "--model", "echo=echo", "--port", str(port))
     taken = f"inferloom: port {port} is taken by another process; choose another with --port\n"
     assert result.stderr == taken
+    assert result.returncode == 1
+
+
+def test_a_worker_does_not_say_that_it_listens_before_it_looks(closed: str):
+    """A mistyped path is told first."""
+    result = inferloom("worker", "--model", "a=./nope.gguf", "--listen", "127.0.0.1:0", "--registry", closed)
+    assert "listens on" not in result.stderr
+    assert result.stderr.endswith("inferloom: ./nope.gguf does not exist\n")
     assert result.returncode == 1

@@ -36,7 +36,7 @@ class Bench:
         self.keeper = Keeper(
             "service",
             self._command,
-            ServiceLog(folder, "service"),
+            ServiceLog(folder, "service", pytest.fail),
             lambda name, line, level: self.lines.append(line),
             self.news.append,
             self._on_ready,

@@ -3,12 +3,14 @@
 import logging
 from pathlib import Path
 
+import pytest
+
 from inferloom_cli.runmesh.logs import ServiceLog
 
 
 def test_every_line_goes_to_the_file(tmp_path: Path):
     """The file holds the lines as they came."""
-    log = ServiceLog(tmp_path, "worker-1")
+    log = ServiceLog(tmp_path, "worker-1", pytest.fail)
     log.write("2026-01-01 10:00:00,000 INFO    x: one")
     log.write("100 % {braces}")
     log.close()
@@ -18,7 +20,7 @@ def test_every_line_goes_to_the_file(tmp_path: Path):
 
 def test_a_line_has_the_level_that_it_names(tmp_path: Path):
     """The level is read from the line."""
-    log = ServiceLog(tmp_path, "x")
+    log = ServiceLog(tmp_path, "x", pytest.fail)
     assert log.write("2026-01-01 10:00:00,000 WARNING x: careful") == logging.WARNING
     assert log.write("2026-01-01 10:00:00,000 INFO    x: fine") == logging.INFO
     log.close()
@@ -26,7 +28,7 @@ def test_a_line_has_the_level_that_it_names(tmp_path: Path):
 
 def test_a_traceback_has_the_level_of_its_record(tmp_path: Path):
     """Lines without a level continue the line before."""
-    log = ServiceLog(tmp_path, "x")
+    log = ServiceLog(tmp_path, "x", pytest.fail)
     log.write("2026-01-01 10:00:00,000 ERROR   x: failed")
     assert log.write("Traceback (most recent call last):") == logging.ERROR
     log.close()
@@ -34,6 +36,22 @@ def test_a_traceback_has_the_level_of_its_record(tmp_path: Path):
 
 def test_noise_before_the_first_record_is_quiet(tmp_path: Path):
     """What a library prints while it is imported is not a warning."""
-    log = ServiceLog(tmp_path, "x")
+    log = ServiceLog(tmp_path, "x", pytest.fail)
     assert log.write("Loading weights: 100%") == logging.INFO
     log.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_is_one_warning(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """Not a traceback for each line; the lines are still kept for the terminal."""
+    (tmp_path / "x.log").symlink_to("/dev/full")
+    warnings: list[str] = []
+    log = ServiceLog(tmp_path, "x", warnings.append)
+    for n in range(5):
+        log.write(f"line {n}")
+    log.close()
+    assert len(warnings) == 1
+    assert "x.log" in warnings[0]
+    assert "No space left" in warnings[0]
+    assert list(log.tail)[-1] == "line 4"
+    assert capfd.readouterr().err == ""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from inferloom_cli.plan import CLI, Plan, threads_of_each
+from inferloom_cli.plan import CLI, Plan, as_flags, threads_of_each
 from inferloom_mesh.net import Address
 
 PLAN = Plan(
@@ -44,21 +44,12 @@ def test_a_worker_is_told_its_share_of_threads():
     assert (*CLI, "worker", "--id", "worker-1", *REGISTRY, "--threads", "2", *MODELS) == command
 
 
-def test_what_up_was_told_is_passed_on():
-    """How strict the gateway is, and where sampling values come from."""
-    plan = replace(PLAN, strict=True, generation_config="openai")
-    assert plan.gateway_command(PLAN.rest, PLAN.grpc, PLAN.registry)[-1] == "--strict"
-    command = plan.worker_command("worker-1", None, PLAN.registry)
-    assert (
-        *CLI,
-        "worker",
-        "--id",
-        "worker-1",
-        *REGISTRY,
-        "--generation-config",
-        "openai",
-        *MODELS,
-    ) == command
+def test_what_was_typed_for_a_service_reaches_it():
+    """Each worker and the gateway get their flags, and nothing that was not typed."""
+    typed = as_flags({"quantize": "int8", "speculation": None})
+    plan = replace(PLAN, worker_flags=typed, gateway_flags=as_flags({"cors": "*"}))
+    assert plan.worker_command("worker-1", None, PLAN.registry)[-8:-6] == ("--quantize", "int8")
+    assert plan.gateway_command(PLAN.rest, PLAN.grpc, PLAN.registry)[-2:] == ("--cors", "*")
 
 
 def test_the_gateway_is_told_where_everything_is():

@@ -1,5 +1,6 @@
 """Ports are looked at before anything is started."""
 
+import asyncio
 import socket
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from inferloom_cli.ports import require_free
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.net import Address
+from tests.cli.fake_mesh import FakeMesh
 
 
 def test_a_taken_port_names_the_flag_that_moves_it():
@@ -14,18 +16,38 @@ def test_a_taken_port_names_the_flag_that_moves_it():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(RefusedError, match=rf"port {port} is taken .* --grpc-port"):
-            require_free(Address("127.0.0.1", port), "--grpc-port")
+            require_free([(Address("127.0.0.1", port), "--grpc-port")])
 
 
 def test_a_free_port_stays_free():
     """Asking leaves nothing bound."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = Address("127.0.0.1", other.getsockname()[1])
-    require_free(address, "--port")
-    require_free(address, "--port")
+    require_free([(address, "--port")])
+    require_free([(address, "--port")])
 
 
 def test_an_address_of_another_machine_is_refused():
     """An address that this machine does not have cannot be listened on (TEST-NET-1)."""
     with pytest.raises(RefusedError, match=r"cannot listen on 192\.0\.2\.1:80"):
-        require_free(Address("192.0.2.1", 80), "--port")
+        require_free([(Address("192.0.2.1", 80), "--port")])
+
+
+async def test_all_clashes_are_told_at_once_and_whose_they_are(mesh: FakeMesh):
+    """One of ours is told from another program, and each port comes with its flag."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(RefusedError) as refused:
+            await asyncio.to_thread(
+                require_free,
+                [
+                    (Address("127.0.0.1", port), "--port"),
+                    (Address("127.0.0.1", 0), "--worker-port"),
+                    (mesh.address, "--grpc-port"),
+                ],
+            )
+    lines = str(refused.value).splitlines()[1:]
+    assert lines == [
+        f"  port {port} is taken by another process (--port)",
+        f"  port {mesh.address.port} is taken by another Inferloom (--grpc-port)",
+    ]

@@ -1,18 +1,23 @@
 """What `ps`, `models` and `embed` print."""
 
+import asyncio
+import io
 import json
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from rich.console import Console
 
 from inferloom.v1 import registry_pb2 as pb
 from inferloom.v1.inference_pb2 import TASK_CHAT, Model
+from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from inferloom_cli import embed, models, ps
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.words import count
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.net import Address
-from tests.cli.fake_mesh import CHAT, EMBEDDER, FakeMesh
+from inferloom_mesh.server import build_server
+from tests.cli.fake_mesh import CHAT, EMBEDDER, FakeMesh, FakeRegistry
 
 WORKER = pb.RegisteredWorker(
     worker=pb.Worker(
@@ -128,7 +133,24 @@ async def test_a_refused_call_is_its_message(mesh: FakeMesh):
     """The mesh's own words, and no gRPC around them."""
     mesh.gateway.failure = InferloomError(Reason.MODEL_NOT_FOUND, "There is no model x.")
     with pytest.raises(RefusedError, match=r"^There is no model x\.$"):
-        await embed.embed(mesh.address, "x", ["a"], dimensions=None, as_json=True)
+        await embed.embed(mesh.address, "embedder", ["a"], dimensions=None, as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("embeder", "no model called embeder is served; did you mean embedder? (served: embedder)"),
+        ("EMBEDDER:latest", "did you mean embedder?"),
+        ("gpt-4o", "no model called gpt-4o is served (served: embedder)"),
+        ("talker", "talker is not a model for embed (served: embedder)"),
+    ],
+)
+async def test_a_wrong_model_is_told_with_those_there_are(wanted: str, words: str, mesh: FakeMesh):
+    """And with the one that was meant, where a name is near."""
+    with pytest.raises(RefusedError) as refused:
+        await embed.embed(mesh.address, wanted, ["a"], dimensions=None, as_json=True)
+    assert words in str(refused.value)
+    assert mesh.gateway.requests == []
 
 
 async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh):
@@ -142,3 +164,61 @@ async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh):
 def test_numbers_are_short(number: float, text: str):
     """At most four digits, with a unit where they are not enough."""
     assert text == count(number)
+
+
+async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]):
+    """As JSON: a line for each change, none for the passing of time or while nobody answers."""
+    worker = pb.RegisteredWorker()
+    worker.CopyFrom(WORKER)
+    registry = FakeRegistry(workers=[worker])
+    server = build_server(["inferloom.v1.RegistryService"])
+    add_RegistryServiceServicer_to_server(registry, server.grpc)
+    address = await server.listen(Address("127.0.0.1", 0))
+    watching = asyncio.create_task(ps.watch(address, as_json=True, interval=0.05))
+    lines: list[str] = []
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(lines) < count:
+                await asyncio.sleep(0.05)
+                lines.extend(capsys.readouterr().out.splitlines())
+
+    try:
+        await until(1)
+        registry.workers[0].last_renewal_age.seconds += 1
+        await asyncio.sleep(0.3)
+        await server.stop(0)
+        await asyncio.sleep(0.3)
+        assert not watching.done()
+
+        server = build_server(["inferloom.v1.RegistryService"])
+        add_RegistryServiceServicer_to_server(FakeRegistry(workers=[WORKER, WORKER]), server.grpc)
+        await server.listen(address)
+        await until(2)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await server.stop(0)
+    assert [len(json.loads(line)) for line in lines] == [1, 2]
+
+
+def test_ps_has_a_block_for_each_worker_on_a_very_narrow_terminal():
+    """Words stay whole in 48 columns."""
+    console = Console(width=48, file=io.StringIO())
+    console.print(ps.table(pb.ListWorkersResponse(workers=[WORKER]), width=48))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for words in ("worker-1 127.0.0.1:7100", "talker", "ready, lease suspect (1.2s of 4.0s)", "1.2k"):
+        assert words in text
+
+
+async def test_models_show_how_they_are_drawn_from(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """Where a card says so, with its engine."""
+    card = Model(id="m", tasks=[TASK_CHAT], dtype="float32", engine="kernels")
+    card.sampling_defaults.temperature = 0.6
+    card.sampling_defaults.top_k = 20
+    mesh.gateway.models = [card]
+    await models.show(mesh.address, NOWHERE, as_json=False)
+    header, row = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
+    assert header == "MODEL TASKS CONTEXT DTYPE WEIGHTS ENGINE SAMPLING WORKERS"
+    assert row == "m chat 0 float32 float32 kernels t=0.6 k=20 ?"

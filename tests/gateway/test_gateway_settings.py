@@ -63,4 +63,30 @@ def test_settings_cannot_be_changed_or_out_of_range() -> None:
     with pytest.raises(ValidationError):
         GatewaySettings(worker_timeout_s=0)
     with pytest.raises(ValidationError):
-        GatewaySettings().cors = True  # type: ignore[misc] # what is tested
+        GatewaySettings().cors = ()  # type: ignore[misc] # what is tested
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        ("*", ("*",)),
+        ("https://a.example,http://localhost:5173", ("https://a.example", "http://localhost:5173")),
+        (["https://a.example"], ("https://a.example",)),
+        ("", ()),
+    ],
+)
+def test_cors_is_all_or_a_list_of_origins(
+    given: object, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a list in the file, and with commas elsewhere."""
+    assert origins == GatewaySettings(cors=given).cors  # type: ignore[arg-type] # it is read
+    if isinstance(given, str):
+        monkeypatch.setenv("INFERLOOM_CORS", given)
+        assert origins == GatewaySettings().cors
+
+
+@pytest.mark.parametrize("given", [True, "app.example", "https://app.example/path", ["*", 3]])
+def test_what_is_no_origin_is_refused(given: object) -> None:
+    """A browser would compare it with what it never sends."""
+    with pytest.raises(ValidationError, match="origin"):
+        GatewaySettings(cors=given)  # type: ignore[arg-type]

@@ -20,18 +20,19 @@ def forking() -> Iterator[None]:
 
 
 def test_a_conversation_remembers_and_can_be_stopped(demo: Mesh, tmp_path: Path):
-    """Ctrl-C stops an answer and not the program; /exit leaves it."""
+    """Ctrl-C stops an answer and not the program; /exit leaves it. The answer's speed stands below it."""
     with terminal(tmp_path, "chat", "--gateway", demo.grpc, "--temperature", "0") as screen:
         assert CHAT in screen.expect("> ")
         screen.type("What is the capital of France?\r")
         screen.expect("Paris")
+        screen.expect(r"\(\d+ tokens, [\d.]+ tok/s\)")
         screen.expect("\n> ")
         screen.type("Write a very long story about the sea.\r")
         screen.expect(r"sea\.\r\n[^\r]{40}")
         screen.type("\x03")
         screen.expect(r"\(stopped\)")
         screen.expect("> ")
-        screen.insist("\x03", "/exit")
+        screen.insist("\x03", "/help shows")
         screen.type("/new\r")
         screen.expect("> ")
         screen.type("/exit\r")
@@ -58,14 +59,58 @@ def test_ctrl_c_ends_a_single_answer(demo: Mesh, tmp_path: Path):
             screen.expect("Traceback", limit=0.1)
 
 
-def test_an_unknown_model_is_one_line_in_a_conversation(demo: Mesh, tmp_path: Path):
-    """The conversation goes on after it."""
-    with terminal(tmp_path, "chat", "nobody", "--gateway", demo.grpc) as screen:
+def test_an_unknown_model_ends_before_the_first_prompt(demo: Mesh, tmp_path: Path):
+    """With the name that was meant, and status 1."""
+    with terminal(tmp_path, "chat", "smollm2", "--gateway", demo.grpc) as screen:
+        screen.expect(f"no model called smollm2 is served; did you mean {CHAT}")
+        assert screen.status() == 1
+
+
+def test_what_begins_like_a_command_is_not_sent_to_the_model(demo: Mesh, tmp_path: Path):
+    """/help and /? list what there is, an unknown word is told, and words that leave a shell leave here."""
+    with terminal(tmp_path, "chat", "--gateway", demo.grpc) as screen:
+        for typed, shown in (
+            ("/?", r'"""\s+begin, and end'),
+            ("/frob", "/frob is no command"),
+            ("/st temperature 0", "did you mean /set"),
+            ("/set temperature hot", "temperature must be a number"),
+            ("/set temperature 0", r"temperature 0  \(yours\)"),
+            ("/system Answer in French.", "Answer in French."),
+            ("/model nobody", "no model called nobody is served"),
+            (f"/model {CHAT}", f"now talking to {CHAT}"),
+            ("/system off", "no standing instructions"),
+        ):
+            screen.expect("> ")
+            screen.type(f"{typed}\r")
+            screen.expect(shown)
         screen.expect("> ")
-        screen.type("hello\r")
-        screen.expect("'nobody' does not exist")
+        screen.type("quit\r")
+        assert screen.status() == 0
+
+
+def test_a_message_may_have_several_lines(demo: Mesh, tmp_path: Path):
+    """Between triple quotes, where a slash is no command."""
+    flags = ("--temperature", "0", "--max-tokens", "40")
+    with terminal(tmp_path, "chat", "--gateway", demo.grpc, *flags) as screen:
         screen.expect("> ")
-        screen.type("\x04")
+        screen.type('"""What is the capital\r')
+        screen.expect("… ")
+        screen.type("/of France?\r")
+        screen.expect("… ")
+        screen.type('"""\r')
+        assert "no command" not in screen.expect(r"tok/s\)")
+
+
+def test_what_is_typed_during_an_answer_is_read_after_it(demo: Mesh, tmp_path: Path):
+    """It does not appear in the answer, and it is not lost."""
+    flags = ("--temperature", "0", "--max-tokens", "100")
+    with terminal(tmp_path, "chat", "--gateway", demo.grpc, *flags) as screen:
+        screen.expect("> ")
+        screen.type("Write a long story about the sea.\r")
+        screen.expect(r"sea\.\r\n[^\r]{40}")
+        screen.type("/bye\r")
+        assert "/bye" not in screen.expect(r"tok/s\)\r\n", limit=60)
+        screen.expect("/bye")
         assert screen.status() == 0
 
 

@@ -80,9 +80,29 @@ async def test_cors_is_off_unless_asked_for(mesh: GatewayMesh) -> None:
     """Another origin's page is let in only with the setting."""
     origin = {"origin": "http://elsewhere"}
     assert "access-control-allow-origin" not in (await mesh.http.get("/v1/models", headers=origin)).headers
-    async with gateway_mesh(cors=True) as open_mesh:
+    async with gateway_mesh(cors="*") as open_mesh:
         headers = (await open_mesh.http.get("/v1/models", headers=origin)).headers
     assert headers["access-control-allow-origin"] == "*"
+
+
+async def test_cors_lets_in_the_pages_that_are_named() -> None:
+    """And answers what Chrome asks before a public page may call this machine."""
+    asks = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type,authorization",
+        "access-control-request-private-network": "true",
+    }
+    async with gateway_mesh(cors="https://app.example, http://localhost:5173") as mesh:
+        named = await mesh.http.options(
+            "/v1/chat/completions", headers={"origin": "http://localhost:5173", **asks}
+        )
+        other = await mesh.http.options(
+            "/v1/chat/completions", headers={"origin": "https://app.example.evil", **asks}
+        )
+    assert named.status_code == 200
+    assert named.headers["access-control-allow-origin"] == "http://localhost:5173"
+    assert named.headers["access-control-allow-private-network"] == "true"
+    assert "access-control-allow-origin" not in other.headers
 
 
 async def test_an_authorization_header_is_accepted(mesh: GatewayMesh) -> None:

@@ -165,3 +165,48 @@ def test_variables_become_plain_values() -> None:
     chat.template.variables["x"] = float("nan")
     with pytest.raises(InferloomError):
         template_variables(chat)
+
+
+CORPUS = {
+    "generation marks": "{% for m in messages %}{% generation %}{% set x = m.content %}{{ x }}"
+    "{% endgeneration %}{{ x is defined }}{% endfor %}",
+    "loop controls": "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content }}"
+    "{% endfor %}",
+    "namespaces": "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}"
+    "{{ ns.n }}",
+    "json": "{{ tools | tojson }}{{ messages | tojson(indent=2) }}{{ 'ü<' | tojson }}",
+    "dictionaries": "{{ dict(a=1)['a'] }}{{ (dict(b=2) | items | list)[0][0] }}",
+    "whitespace": "{% for m in messages %}\n  {{ m.role }}: {{ m.content | trim }}\n{% endfor %}\nend",
+    "trimmed": "{% for m in messages %}[{{ m.content | trim }}]{% endfor %}",
+    "reasoning": "{% for m in messages %}{{ m.thinking or '' }}{{ m.reasoning_content or '' }}{% endfor %}",
+    "variables": "{{ bos_token }}{{ add_generation_prompt }}{{ tools is none }}{{ documents is none }}",
+}
+
+
+@pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.parametrize("continued", [False, True])
+def test_templates_mean_here_what_they_mean_in_transformers(name: str, continued: bool) -> None:
+    """Every name, tag and filter that it gives to templates, and the cut of a continued message."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    chat: list[dict[str, Any]] = [
+        {"role": "user", "content": "Hello "},
+        {"role": "assistant", "content": "Hi ü ", "reasoning_content": "A greeting."},
+    ]
+    try:
+        (expected,), _ = render_jinja_template(
+            [chat],
+            chat_template=CORPUS[name],
+            add_generation_prompt=not continued,
+            continue_final_message=continued,
+            bos_token="<s>",
+        )
+    except ValueError:
+        expected = None
+    template = ChatTemplate(CORPUS[name], {"bos_token": "<s>"})
+    if expected is None:
+        with pytest.raises(InferloomError, match="cannot be continued"):
+            template.render(chat, add_generation_prompt=False, continue_final_message=True)
+    else:
+        flags = {"add_generation_prompt": not continued, "continue_final_message": continued}
+        assert expected == template.render(chat, **flags)

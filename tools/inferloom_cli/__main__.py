@@ -3,6 +3,7 @@
 import sys
 
 from inferloom_cli.refusal import RefusedError
+from inferloom_mesh.extras import advice
 
 
 def main() -> None:
@@ -12,7 +13,7 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("inferloom"):
             raise
-        sys.exit("inferloom: the command line is not installed: pip install 'inferloom[all]'")
+        sys.exit(f"inferloom: {advice(missing.name or 'the command line', 'all')}")
     try:
         app(prog_name="inferloom")
     except RefusedError as refusal:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 
+from inferloom_cli.probe import http_answer, reachable
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
@@ -29,11 +30,18 @@ async def calling(service: str, address: Address) -> AsyncIterator[grpc.aio.Chan
 
 
 def reason(failure: grpc.aio.AioRpcError, service: str, address: Address) -> str:
-    """Say why a call failed."""
+    """Say why a call failed. Blocks for a moment where nothing answered in gRPC."""
     if is_ours(failure):
         return from_rpc_error(failure).message
     if failure.code() is grpc.StatusCode.UNAVAILABLE:
-        return f"no {service} at {address} – start one with `inferloom up`"
+        if (answer := http_answer(reachable(address))) is not None:
+            if answer.grpc and service == "gateway":
+                return f"{address.port} speaks HTTP; gRPC is on {answer.grpc.rpartition(':')[2]}"
+            return f"{address} speaks HTTP, not gRPC – name the {service}'s gRPC port with --{service}"
+        return (
+            f"no {service} at {address} – name another with --{service} or INFERLOOM_{service.upper()}, "
+            "or start one with `inferloom up`"
+        )
     if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"the {service} at {address} did not answer in time"
     return f"the {service} at {address} answered {failure.code().name}: {failure.details()}"

@@ -2,61 +2,188 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import aclosing
 
 import grpc
-from platformdirs import user_state_path
 from rich.console import Console
+from rich.text import Text
 
-from inferloom.v1.inference_pb2 import TASK_CHAT
+from inferloom.v1.inference_pb2 import TASK_CHAT, Model
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_cli.calls import calling, reason
+from inferloom_cli.chat_commands import COMMANDS, Command, UnknownCommandError, messages, read
+from inferloom_cli.chat_settings import change, shown
 from inferloom_cli.conversation import Conversation, Manner
-from inferloom_cli.models import choose
+from inferloom_cli.keyboard import history, unechoed
+from inferloom_cli.model_choice import choose
+from inferloom_cli.models import list_models
+from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
 
-HELP = "Ctrl-C stops an answer, /new starts over, /exit or Ctrl-D leaves."
+HINT = "/help shows what you can type; Ctrl-C stops an answer, Ctrl-D leaves."
 
 
 def say(gateway: Address, model: str | None, message: str, manner: Manner) -> None:
-    """Print the answer to one message as it comes."""
+    """Print the answer to one message as it comes.
+
+    Raises:
+        RefusedError: There is no such model, or it did not answer.
+    """
 
     async def run() -> None:
         async with calling("gateway", gateway) as channel:
-            name = model or await choose(channel, TASK_CHAT)
+            card = choose(await list_models(channel), TASK_CHAT, model)
             stub = InferenceServiceStub(channel)
-            await _answer(Conversation(stub, name, manner), message)
+            await _answer(Conversation(stub, card.id, manner.on(card)), message)
 
     asyncio.run(run())
 
 
 def converse(gateway: Address, model: str | None, manner: Manner) -> None:
-    """Read messages and print answers until the person leaves."""
-    console = Console(highlight=False)
-    with asyncio.Runner() as runner, _history():
+    """Read messages and print answers until the person leaves.
 
-        async def begin() -> tuple[grpc.aio.Channel, str]:
-            async with calling("gateway", gateway) as channel:
-                name = model or await choose(channel, TASK_CHAT)
-            return open_channel(gateway), name
+    Raises:
+        RefusedError: There is no such model, or no gateway.
+    """
+    with asyncio.Runner() as runner, history():
+        talk = Talk(gateway, manner, runner)
+        talk.turn_to(model)
+        try:
+            talk.run()
+        finally:
+            talk.close()
 
-        channel, name = runner.run(begin())
-        conversation = Conversation(InferenceServiceStub(channel), name, manner)
-        console.print(f"[bold]{name}[/] – {HELP}")
-        for message in _messages():
-            if message == "/new":
-                conversation.forget()
-                continue
+
+class Talk:
+    """A conversation with a person at the terminal.
+
+    Args:
+        gateway: Where its gRPC port is.
+        manner: How answers are asked for to begin with.
+        runner: Runs what waits for the gateway.
+    """
+
+    def __init__(self, gateway: Address, manner: Manner, runner: asyncio.Runner) -> None:
+        self._gateway = gateway
+        self._runner = runner
+        self._manner = manner
+        self._console = Console(highlight=False)
+        self._channel = runner.run(_opened(gateway))
+        self._card = Model()
+        self._conversation = Conversation(InferenceServiceStub(self._channel), "", manner)
+
+    def turn_to(self, model: str | None) -> None:
+        """Talk to a model from now on; None: to the first that fits.
+
+        Raises:
+            RefusedError: There is no such model, or no gateway.
+        """
+        self._card = choose(self._runner.run(_served(self._gateway)), TASK_CHAT, model)
+        self._conversation.model = self._card.id
+
+    def run(self) -> None:
+        """Take messages and commands until the person leaves."""
+        self._console.print(f"[bold]{self._card.id}[/] – {HINT}")
+        typed = messages(self._ask)
+        while True:
             try:
-                runner.run(_answer(conversation, message))
+                message = next(typed, None)
+            except EOFError:
+                print()
+                return
+            assert message is not None
+            try:
+                command = None if message.quoted else read(message.text)
+            except UnknownCommandError as unknown:
+                self._tell(str(unknown), "yellow")
+                continue
+            if command is None:
+                self._send(message.text)
+            elif command.word == "/bye":
+                return
+            else:
+                self._obey(command)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._runner.run(self._channel.close())
+
+    def _ask(self, prompt: str) -> str:
+        while True:
+            try:
+                return input(prompt)
             except KeyboardInterrupt:
-                console.print("\n[dim](stopped)[/]")
-            except grpc.aio.AioRpcError as failure:
-                console.print(f"[red]{reason(failure, 'gateway', gateway)}[/]")
-        runner.run(channel.close())
+                print(f"\n{HINT}")
+
+    def _send(self, message: str) -> None:
+        self._conversation.manner = self._manner.on(self._card)
+        try:
+            with unechoed():
+                self._runner.run(_answer(self._conversation, message))
+        except KeyboardInterrupt:
+            self._console.print("\n[dim](stopped)[/]")
+        except grpc.aio.AioRpcError as failure:
+            self._tell(reason(failure, "gateway", self._gateway), "red")
+        else:
+            if rate := self._conversation.rate():
+                self._tell(rate, "dim")
+
+    def _obey(self, command: Command) -> None:
+        word, rest = command.word, command.rest
+        if word == "/new":
+            self._conversation.forget()
+            self._tell("a new conversation", "dim")
+        elif word == "/model":
+            self._model(rest)
+        elif word == "/system":
+            if rest:
+                self._manner = self._manner.instructed(None if rest == "off" else rest)
+            self._tell(self._manner.system or "no standing instructions", "dim")
+        elif word == "/set":
+            self._set(rest)
+        else:
+            width = max(map(len, COMMANDS))
+            self._tell("\n".join(f"{name:{width}}  {help_}" for name, help_ in COMMANDS.items()))
+
+    def _model(self, name: str) -> None:
+        try:
+            if name:
+                self.turn_to(name)
+                self._tell(f"now talking to {name}; it is told what was said", "dim")
+                return
+            for model in self._runner.run(_served(self._gateway)):
+                if TASK_CHAT in model.tasks:
+                    self._tell(f"{'*' if model.id == self._card.id else ' '} {model.id}")
+        except RefusedError as refusal:
+            self._tell(str(refusal), "yellow")
+
+    def _set(self, words: str) -> None:
+        name, _, value = words.replace("=", " ", 1).partition(" ")
+        card = self._card.sampling_defaults
+        try:
+            if value.strip():
+                change(self._manner.sampling, self._manner.stopping, name, value.strip())
+            elif name:
+                raise ValueError("write /set NAME VALUE, or /set alone to see the values")
+        except ValueError as wrong:
+            self._tell(str(wrong), "yellow")
+            return
+        lines = shown(self._manner.sampling, self._manner.stopping, card)
+        self._tell("\n".join(lines or ["nothing is set"]), "dim")
+
+    def _tell(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+
+async def _opened(gateway: Address) -> grpc.aio.Channel:
+    return open_channel(gateway)
+
+
+async def _served(gateway: Address) -> Sequence[Model]:
+    async with calling("gateway", gateway) as channel:
+        return await list_models(channel)
 
 
 async def _answer(conversation: Conversation, message: str) -> None:
@@ -65,39 +192,3 @@ async def _answer(conversation: Conversation, message: str) -> None:
             sys.stdout.write(text)
             sys.stdout.flush()
     print()
-
-
-def _messages() -> Iterator[str]:
-    """What the person types, until they leave."""
-    while True:
-        try:
-            message = input("> ").strip()
-        except EOFError:
-            print()
-            return
-        except KeyboardInterrupt:
-            print(f"\n{HELP}")
-            continue
-        if message == "/exit":
-            return
-        if message:
-            yield message
-
-
-@contextmanager
-def _history() -> Iterator[None]:
-    """Line editing with what was typed in earlier conversations, where the platform has it."""
-    try:
-        import readline
-    except ImportError:
-        yield
-        return
-    file: Path = user_state_path("inferloom", appauthor=False, ensure_exists=True) / "chat_history"
-    with suppress(OSError):
-        readline.read_history_file(file)
-    readline.set_history_length(1000)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            readline.write_history_file(file)

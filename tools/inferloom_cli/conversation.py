@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,12 +14,15 @@ from inferloom.v1.inference_pb2 import (
     ROLE_USER,
     ChatInput,
     ChatMessage,
+    Completed,
     ContentPart,
     GenerateRequest,
+    Model,
     Role,
     SamplingOptions,
     StoppingOptions,
 )
+from inferloom_cli.chat_settings import with_defaults
 
 if TYPE_CHECKING:
     from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
@@ -27,11 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a model should answer."""
+    """How a model should answer, as far as the person says."""
 
     system: str | None
     sampling: SamplingOptions
     stopping: StoppingOptions
+
+    def on(self, card: Model) -> Manner:
+        """The manner to ask a model in: drawn sanely where neither the person nor its card says how."""
+        return replace(self, sampling=with_defaults(self.sampling, card.sampling_defaults))
+
+    def instructed(self, system: str | None) -> Manner:
+        """The same with other standing instructions."""
+        return replace(self, system=system)
 
 
 @dataclass(slots=True)
@@ -42,6 +53,8 @@ class Conversation:
     model: str
     manner: Manner
     turns: list[ChatMessage] = field(default_factory=list)
+    completed: Completed | None = None
+    """What the last complete answer took."""
 
     async def ask(self, message: str) -> AsyncGenerator[str, None]:
         """Yield the answer's text as it comes. Closing the iterator stops the answer and keeps its beginning.
@@ -58,10 +71,13 @@ class Conversation:
             stopping=self.manner.stopping,
         )
         said: list[str] = []
+        self.completed = None
         call = self.stub.Generate(request)
         try:
             async for event in call:
-                if event.WhichOneof("event") == "delta" and event.delta.text:
+                if event.HasField("completed"):
+                    self.completed = event.completed
+                if event.HasField("delta") and event.delta.text:
                     said.append(event.delta.text)
                     yield event.delta.text
         except grpc.aio.AioRpcError:
@@ -71,6 +87,16 @@ class Conversation:
             call.cancel()  # without effect on a call that is over
             if said:
                 self.turns += [question, _turn(ROLE_ASSISTANT, "".join(said))]
+
+    def rate(self) -> str | None:
+        """How fast the last answer came, in words; None where it was not completed."""
+        if self.completed is None:
+            return None
+        tokens = self.completed.usage.completion_tokens
+        seconds = self.completed.timings.decode.ToNanoseconds() / 1e9
+        # The first token ends the prefill; decoding makes the others.
+        speed = f", {(tokens - 1) / seconds:.1f} tok/s" if tokens > 1 and seconds > 0 else ""
+        return f"({tokens} token{'s' if tokens != 1 else ''}{speed})"
 
     def forget(self) -> None:
         """Start over."""

@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from inferloom_cli.curl import curl_line
+from inferloom_cli.exports import export_line
+from inferloom_cli.exposure import exposed, seen_from_outside, warning
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.probe import reachable
 from inferloom_mesh.net import Address
@@ -22,14 +24,16 @@ class Display:
 
     Args:
         verbose: Shows every log line, and not only warnings and worse.
+        called: Where the other commands would look for the gateway's gRPC port and for the registry.
     """
 
-    def __init__(self, *, verbose: bool) -> None:
+    def __init__(self, *, verbose: bool, called: tuple[Address, Address]) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._out = Console(highlight=False)
         self._least = logging.NOTSET if verbose else logging.WARNING
         self._status: Status | None = None
         self._waiting: list[str] = []
+        self._called = called
 
     def starting(self, names: Sequence[str]) -> None:
         """Show that these services are being started."""
@@ -45,21 +49,31 @@ class Display:
     def ready(self, mesh: MeshReport) -> None:
         """Show what the mesh is and how to use it."""
         self._still()
-        rest = reachable(Address.parse(mesh.rest))
+        listens = Address.parse(mesh.rest)
+        rest, grpc = reachable(listens), reachable(Address.parse(mesh.grpc))
         table = Table.grid(padding=(0, 2))
+        if (outside := seen_from_outside(listens)) != rest:
+            elsewhere = f"http://{outside}/v1 (from other machines)"
+        else:
+            elsewhere = ""
         for name, value in (
-            ("REST", f"http://{rest}/v1"),
-            ("gRPC", str(reachable(Address.parse(mesh.grpc)))),
+            ("REST", "\n".join(filter(None, (f"http://{rest}/v1", elsewhere)))),
+            ("gRPC", str(grpc)),
             ("registry", mesh.registry),
             ("workers", ", ".join(f"{worker.id} ({worker.address})" for worker in mesh.workers)),
             ("models", ", ".join(f"{model.id} ({', '.join(model.capabilities)})" for model in mesh.models)),
             ("logs", mesh.logs),
         ):
             table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+        if beyond := exposed(Address.parse(address) for address in mesh.addresses):
+            table.add_row(Text("warning", style="bold yellow"), Text(warning(beyond), style="yellow"))
         title = f"Inferloom is ready after {mesh.seconds:.1f} s"
         self._out.print(Panel(table, title=title, title_align="left", border_style="green", expand=False))
         if line := curl_line(rest, mesh.models):
             self._out.print("Try it:\n", style="bold")
+            self._out.print(Text(line), soft_wrap=True)
+        if line := export_line(grpc, reachable(Address.parse(mesh.registry)), self._called):
+            self._out.print("\nSo that the other commands find it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)
         self._out.print("\nCtrl-C stops everything.")
         self._out.file.flush()  # a file or a pipe would keep it until the end

@@ -11,7 +11,8 @@ from rich.table import Table
 from inferloom.v1.inference_pb2 import TASK_EMBED, Embedding, EmbedInput, EmbedRequest
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_cli.calls import calling
-from inferloom_cli.models import choose
+from inferloom_cli.model_choice import choose
+from inferloom_cli.models import list_models
 from inferloom_mesh.net import Address
 
 _DEADLINE_S = 300.0
@@ -25,7 +26,7 @@ async def embed(
     async with calling("gateway", gateway) as channel:
         stub = InferenceServiceStub(channel)
         request = EmbedRequest(
-            model=model or await choose(channel, TASK_EMBED),
+            model=choose(await list_models(channel), TASK_EMBED, model).id,
             inputs=[EmbedInput(text=text) for text in texts],
             dimensions=dimensions,
         )

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from inferloom_cli.commands import looking, running, using
+from inferloom_cli.helpful import Command, Commands
 
 _PANELS = {
     "Run": (running.up, running.registry, running.worker, running.gateway),
@@ -16,8 +17,8 @@ app = typer.Typer(
     help="A gRPC-backed inference mesh with an OpenAI-compatible REST façade.\n\n"
     "Start everything on this machine with `inferloom up`, then `inferloom chat`.\n\n"
     "Settings come from flags, then INFERLOOM_… variables, then inferloom.toml.",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,4 +47,4 @@ def _root(
 
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(cls=Command, rich_help_panel=_panel)(_command)

@@ -38,6 +38,11 @@ class MeshReport:
     seconds: float
     """From the start of the command to ready."""
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that the mesh listens on."""
+        return (self.rest, self.grpc, self.registry, *(worker.address for worker in self.workers))
+
     def to_json(self) -> str:
         """The report as one line of JSON, with the fields' own names."""
         return json.dumps(asdict(self)) + "\n"

@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections import Counter
+from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
-from inferloom.v1.inference_pb2 import ListModelsRequest, Model, Task
+from inferloom.v1.inference_pb2 import ListModelsRequest, Model
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom.v1.registry_pb2 import ListWorkersRequest
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
@@ -39,17 +40,23 @@ async def list_models(channel: grpc.aio.Channel) -> list[Model]:
     return list((await stub.ListModels(ListModelsRequest(), timeout=DEADLINE_S)).models)
 
 
-async def choose(channel: grpc.aio.Channel, task: Task.ValueType) -> str:
-    """The model that is most clearly made for ``task``: of those that can do it the one that does the fewest
-    others, since models that generate give vectors too. The first of equals.
+def _drawn(model: Model) -> str:
+    """The values that it is drawn with where a request is silent, such as ``t=0.6 p=0.95``."""
+    card = model.sampling_defaults
+    return " ".join(
+        f"{short}={getattr(card, name):g}" for name, short in _SHORT.items() if card.HasField(name)
+    )
 
-    Raises:
-        RefusedError: There is none.
-    """
-    able = [model for model in await list_models(channel) if task in model.tasks]
-    if able:
-        return min(able, key=lambda model: len(model.tasks)).id
-    raise RefusedError(f"no model for {words.task(task)} is served – see `inferloom models`")
+
+_SHORT: dict[Any, str] = {
+    "temperature": "t",
+    "top_p": "p",
+    "top_k": "k",
+    "min_p": "min_p",
+    "repetition_penalty": "rep",
+}
+_OPTIONAL = {"ENGINE": lambda model: model.engine, "SAMPLING": _drawn}
+"""Columns that are there only when a model has something to say in them."""
 
 
 def table(models: list[Model], workers: Counter[str] | None) -> Table:
@@ -58,7 +65,8 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
     adapted = any(model.parent for model in models)
     for column in ("MODEL", *(["ADAPTER OF"] if adapted else []), "TASKS"):
         made.add_column(column, overflow="fold")
-    for column in ("CONTEXT", "DTYPE", "WEIGHTS", "WORKERS"):
+    told = [name for name, of in _OPTIONAL.items() if any(of(model) for model in models)]
+    for column in ("CONTEXT", "DTYPE", "WEIGHTS", *told, "WORKERS"):
         made.add_column(column, justify="right" if column in {"CONTEXT", "WORKERS"} else "left")
     for model in models:
         made.add_row(
@@ -68,6 +76,7 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
             f"{model.context_length:,}",
             model.dtype,
             model.quantization or model.dtype,
+            *(_OPTIONAL[name](model) for name in told),
             "?" if workers is None else str(workers[model.id]),
         )
     return made

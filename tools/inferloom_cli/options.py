@@ -60,6 +60,39 @@ GenerationConfig = Annotated[
         "silent: the model's own files, or OpenAI's defaults. [default: auto, the model's]",
     ),
 ]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE",
+        envvar="INFERLOOM_QUANTIZE",
+        help="Round full-precision models to int8 or int4 when they are loaded.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        envvar="INFERLOOM_THREADS",
+        help="Threads that a worker computes on, on the CPU. [default: one for each core]",
+    ),
+]
+Speculation = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|off|N",
+        envvar="INFERLOOM_SPECULATION",
+        help="Guess up to N tokens of an answer from its own text and check them in one step. "
+        "[default: auto, as many as make it faster]",
+    ),
+]
+Cors = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ORIGIN,…",
+        envvar="INFERLOOM_CORS",
+        help="Web pages that may call REST from a browser, by their origin; `*`: all. [default: none]",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

@@ -24,12 +24,12 @@ class Plan:
     """Their adapters: name, base and spec."""
     gateway_processes: int = 1
     """How many processes the gateway is; they share its addresses."""
-    strict: bool = False
-    """Whether the gateway refuses request fields that nobody knows."""
-    generation_config: str | None = None
-    """Where workers take sampling values from when a request is silent. None: as their settings say."""
     threads: int | None = None
     """Threads that each worker computes on. None: as its settings say."""
+    worker_flags: Sequence[str] = ()
+    """What was typed for the workers and is passed on to each."""
+    gateway_flags: Sequence[str] = ()
+    """What was typed for the gateway and is passed on to it."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""
@@ -41,15 +41,14 @@ class Plan:
         models = [part for name, spec in self.models.items() for part in ("--model", f"{name}={spec}")]
         share = () if self.threads is None else ("--threads", str(self.threads))
         adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
-        own = () if self.generation_config is None else ("--generation-config", self.generation_config)
-        shared = ("--registry", str(registry), *share, *own)
-        return (*CLI, "worker", "--id", name, *where, *shared, *models, *adapters)
+        shared = ("--registry", str(registry), *share)
+        return (*CLI, "worker", "--id", name, *where, *shared, *self.worker_flags, *models, *adapters)
 
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""
         where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
-        strict = ("--strict",) if self.strict else ()
-        return (*CLI, "gateway", *where, "--processes", str(self.gateway_processes), *strict)
+        shared = ("--processes", str(self.gateway_processes), *self.gateway_flags)
+        return (*CLI, "gateway", *where, *shared)
 
 
 def threads_of_each(cores: int, workers: int) -> int | None:
@@ -58,3 +57,15 @@ def threads_of_each(cores: int, workers: int) -> int | None:
     None for a single worker, which has them all.
     """
     return None if workers == 1 else max(1, cores // workers)
+
+
+def as_flags(values: Mapping[str, str | bool | None]) -> Sequence[str]:
+    """The flags that give a service these settings; none for a value that was not typed, or is False."""
+    flags: list[str] = []
+    for name, value in values.items():
+        if value is None or value is False:
+            continue
+        flags.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            flags.append(value)
+    return tuple(flags)

@@ -1,6 +1,7 @@
 """What the gateway answers, asked as any client would."""
 
 import json
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from inferloom_cli.mesh_report import ModelReport
@@ -13,6 +14,35 @@ def reachable(address: Address) -> Address:
     """The address at which something that listens on ``address`` can be called from this machine."""
     anywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 # compared with, not bound
     return Address(anywhere.get(address.host, address.host), address.port)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What something that speaks HTTP said of itself."""
+
+    is_gateway: bool
+    """Whether it is a gateway of ours."""
+    grpc: str | None = None
+    """Where that gateway's gRPC façade listens, if it says so."""
+
+
+def http_answer(address: Address, timeout: float = 1.0) -> HttpAnswer | None:
+    """What ``GET /health/live`` says; None where nothing answers in HTTP. Blocks for a while."""
+    connection = HTTPConnection(address.host.strip("[]"), address.port, timeout=timeout)
+    try:
+        connection.request("GET", "/health/live")
+        response = connection.getresponse()
+        said = json.loads(response.read(65536))
+    except (OSError, HTTPException):
+        return None
+    except ValueError:
+        return HttpAnswer(is_gateway=False)
+    finally:
+        connection.close()
+    if not isinstance(said, dict) or said.get("status") != "live":
+        return HttpAnswer(is_gateway=False)
+    grpc = said.get("grpc")
+    return HttpAnswer(is_gateway=True, grpc=grpc if isinstance(grpc, str) else None)
 
 
 def served_models(rest: Address) -> tuple[ModelReport, ...]:

@@ -5,9 +5,10 @@ import json
 
 import grpc
 from google.protobuf.json_format import MessageToDict
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from inferloom.v1.registry_pb2 import (
     LEASE_STATE_ACTIVE,
@@ -22,6 +23,10 @@ from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_mesh.net import Address
 
 _INTERVAL_S = 1.0
+_TABLE_COLUMNS = 72
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+"""What a registry that is away, or is just stopping, answers."""
+_NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
 
 
 async def show(registry: Address, *, as_json: bool) -> None:
@@ -36,32 +41,88 @@ async def show(registry: Address, *, as_json: bool) -> None:
         Console().print("no workers – start one with `inferloom worker --model NAME=SPEC`")
 
 
-async def watch(registry: Address) -> None:
-    """Keep the table on the terminal up to date until the program is interrupted."""
+async def watch(registry: Address, *, as_json: bool, interval: float = _INTERVAL_S) -> None:
+    """Keep the table on the terminal up to date until the program is interrupted.
+
+    A registry that goes away meanwhile is waited for. As JSON, print the workers in one line whenever
+    something about them changed; how long ago a lease was renewed is no change.
+    """
     async with calling("registry", registry) as channel:
-        with Live(table(await _list(channel)), auto_refresh=False) as live:
+        answer = await _list(channel)
+        if as_json:
+            await _print_changes(channel, answer, interval)
+        with Live(table(answer), auto_refresh=False) as live:
             while True:
-                await asyncio.sleep(_INTERVAL_S)
-                live.update(table(await _list(channel)), refresh=True)
+                await asyncio.sleep(interval)
+                newer = await _list_or_none(channel)
+                answer = newer or answer
+                away = Text(f"the registry at {registry} is away; this is what it last said", style="yellow")
+                live.update(table(answer) if newer else Group(table(answer), away), refresh=True)
 
 
-def to_json(answer: ListWorkersResponse) -> str:
+async def _print_changes(channel: grpc.aio.Channel, answer: ListWorkersResponse, interval: float) -> None:
+    told = None
+    while True:
+        if answer is not None and (facts := _facts(answer)) != told:
+            told = facts
+            print(to_json(answer, indent=None), flush=True)
+        await asyncio.sleep(interval)
+        answer = await _list_or_none(channel) or answer
+
+
+def _facts(answer: ListWorkersResponse) -> bytes:
+    """The answer without what changes by itself."""
+    kept = ListWorkersResponse()
+    kept.CopyFrom(answer)
+    for row in kept.workers:
+        row.ClearField("last_renewal_age")
+    return kept.SerializeToString(deterministic=True)
+
+
+async def _list_or_none(channel: grpc.aio.Channel) -> ListWorkersResponse | None:
+    """The workers; None while the registry does not answer."""
+    try:
+        return await _list(channel)
+    except grpc.aio.AioRpcError as failure:
+        if failure.code() not in _AWAY:
+            raise
+        return None
+
+
+def to_json(answer: ListWorkersResponse, indent: int | None = 2) -> str:
     """The workers with the contract's field names, as a JSON list."""
     fields = MessageToDict(
         answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return json.dumps(fields["workers"], indent=2)
+    return json.dumps(fields["workers"], indent=indent)
 
 
-def table(answer: ListWorkersResponse) -> Table:
-    """The workers as a table, which fits 80 columns: a worker's address stands below its name."""
+def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
+    """The workers as a table, which fits 80 columns: a worker's address stands below its name.
+
+    On a terminal narrower than that (``width``, or as it is) each worker has a block of lines instead.
+    """
+    if (width or Console().width) < _TABLE_COLUMNS:
+        return _blocks(answer)
     made = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for column in ("WORKER", "MODELS", "STATE", "LEASE"):
         made.add_column(column, overflow="fold")
-    for column in ("AGE", "TTL", "RUN", "WAIT", "KV", "TOK/S"):
+    for column in ("AGE", "TTL", *_NUMBERS):
         made.add_column(column, justify="right", no_wrap=True)
     for worker in answer.workers:
         made.add_row(*_row(worker))
+    return made
+
+
+def _blocks(answer: ListWorkersResponse) -> Table:
+    made = Table.grid(padding=(0, 2))
+    for worker in answer.workers:
+        name, models, state, lease, age, ttl, *numbers = _row(worker)
+        made.add_row("[bold]worker[/]", name.replace("\n", " "))
+        made.add_row("[bold]models[/]", models)
+        made.add_row("[bold]state[/]", f"{state}[/], lease {lease}[/] ({age} of {ttl})")
+        for title, number in zip(_NUMBERS, numbers, strict=True):
+            made.add_row(f"[bold]{title.lower()}[/]", number)
     return made
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from inferloom_mesh.extras import advice
 
 FAILED = 1
 MISUSED = 2
@@ -16,6 +19,15 @@ class RefusedError(Exception):
 
 
 @contextmanager
+def writable(what: str, where: Path, instead: str) -> Iterator[None]:
+    """Turn a failure to write ``what`` (in words) to ``where`` into the line that says what to do instead."""
+    try:
+        yield
+    except OSError as failure:
+        raise RefusedError(f"cannot write {what} to {where}: {failure.strerror}; {instead}") from failure
+
+
+@contextmanager
 def needs(extra: str) -> Iterator[None]:
     """Turn a library that is missing inside the block into the line that installs it."""
     try:
@@ -23,4 +35,4 @@ def needs(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("inferloom"):
             raise
-        raise RefusedError(f"{missing.name} is not installed: pip install 'inferloom[{extra}]'") from missing
+        raise RefusedError(advice(missing.name or "a library", extra)) from missing

@@ -1,19 +1,24 @@
 """The three services as processes: ``inferloom registry``, ``worker`` and ``gateway``."""
 
 import asyncio
+import logging
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from inferloom_cli.exposure import exposed, warning
 from inferloom_cli.refusal import RefusedError, needs
 from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.runmesh.readiness import Report, announce
 from inferloom_cli.settings import load
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.net import Address
-from inferloom_mesh.runtime import configure_logging, run_service, settle
+from inferloom_mesh.runtime import LIFELINE_VARIABLE, configure_logging, run_service, settle
 from inferloom_mesh.settings import ServiceSettings
+
+log = logging.getLogger(__name__)
 
 
 def registry(ready_file: Path | None, **flags: object) -> None:
@@ -25,6 +30,7 @@ def registry(ready_file: Path | None, **flags: object) -> None:
 
     _run(
         settings,
+        [settings.registry_listen],
         lambda stop: serve(settings, stop, lambda address: _ready({"address": str(address)}, ready_file)),
     )
 
@@ -41,6 +47,7 @@ def worker(ready_file: Path | None, **flags: object) -> None:
     with needs("worker"):  # an engine's libraries are imported when its first model is loaded
         _run(
             settings,
+            [settings.worker_listen],
             lambda stop: serve(settings, stop, lambda address: _ready({"address": str(address)}, ready_file)),
             InferloomError,
             SourceError,
@@ -61,7 +68,8 @@ def gateway(ready_file: Path | None, **flags: object) -> None:
         _ready({"rest": str(rest), "grpc": str(grpc)}, ready_file)
 
     run = serve if settings.gateway_processes == 1 else keep
-    _run(settings, lambda stop: run(settings, stop, ready), GaveUpError)
+    listening = [settings.gateway_listen, settings.gateway_grpc_listen]
+    _run(settings, listening, lambda stop: run(settings, stop, ready), GaveUpError)
 
 
 def _ready(report: Report, file: Path | None) -> None:
@@ -71,12 +79,16 @@ def _ready(report: Report, file: Path | None) -> None:
 
 def _run(
     settings: ServiceSettings,
+    listening: Sequence[Address | None],
     serve: Callable[[asyncio.Event], Awaitable[None]],
     *refusals: type[Exception],
 ) -> None:
-    """Run a service; OSError and ``refusals`` carry messages that are fit for people."""
+    """Run a service that listens on ``listening``; OSError and ``refusals`` carry messages for people."""
     readable: tuple[type[Exception], ...] = (OSError, *refusals)
+    supervised = LIFELINE_VARIABLE in os.environ  # `up` has said it of all services
     configure_logging(settings.log_level)
+    if (beyond := exposed(listening)) and not supervised:
+        log.warning(warning(beyond))
     try:
         stopped_by = run_service(serve)
     except readable as failure:

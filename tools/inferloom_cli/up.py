@@ -8,19 +8,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.display import Display
 from inferloom_cli.mesh_report import MeshReport
-from inferloom_cli.plan import Plan, threads_of_each
+from inferloom_cli.plan import Plan, as_flags, threads_of_each
 from inferloom_cli.ports import require_free
 from inferloom_cli.pull import fetch
-from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs
+from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs, writable
 from inferloom_cli.runmesh.keeper import GaveUpError
-from inferloom_cli.runmesh.logs import new_run_folder
+from inferloom_cli.runmesh.logs import log_root, new_run_folder
 from inferloom_cli.runmesh.readiness import write_atomically
 from inferloom_cli.runmesh.supervisor import Supervisor
 from inferloom_cli.settings import load
 from inferloom_cli.signals import StopSignals
+from inferloom_mesh.machine import cores
 from inferloom_mesh.net import Address
 
 _FIRST_WORKER_PORT = 7100
@@ -44,6 +47,10 @@ class UpFlags:
     gateway_processes: int | None
     strict: bool | None
     generation_config: str | None
+    quantize: str | None
+    speculation: str | None
+    threads: int | None
+    cors: str | None
     verbose: bool
     ready_file: Path | None
     log_dir: Path | None
@@ -60,9 +67,12 @@ def up(flags: UpFlags, began: float) -> None:
         RefusedError: The mesh cannot be started as it was asked for.
     """
     plan, drain_limit = prepare(flags)
-    folder = flags.log_dir or new_run_folder(f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}")
-    folder.mkdir(parents=True, exist_ok=True)
-    display = Display(verbose=flags.verbose)
+    folder = _log_folder(flags.log_dir)
+    if flags.ready_file is not None:
+        with writable("the ready file", flags.ready_file, "choose another with --ready-file"):
+            _try_to_write(flags.ready_file.parent)
+    client = load(ClientSettings)
+    display = Display(verbose=flags.verbose, called=(client.gateway, client.registry))
     try:
         status = asyncio.run(_supervise(plan, folder, display, drain_limit, flags.ready_file, began))
     except GaveUpError as failure:
@@ -72,6 +82,25 @@ def up(flags: UpFlags, began: float) -> None:
         if flags.ready_file is not None:
             flags.ready_file.unlink(missing_ok=True)
     sys.exit(status)
+
+
+def _log_folder(wanted: Path | None) -> Path:
+    """The folder for this run's logs, made and tried.
+
+    Raises:
+        RefusedError: Nothing can be written there.
+    """
+    run = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}"
+    with writable("logs", wanted or log_root(), "choose a folder with --log-dir"):
+        folder = wanted or new_run_folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        _try_to_write(folder)
+    return folder
+
+
+def _try_to_write(folder: Path) -> None:
+    with TemporaryFile(dir=folder):  # which exists, and may be another user's
+        pass
 
 
 async def _supervise(
@@ -102,13 +131,21 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         from inferloom_worker.settings import WorkerSettings
     registry, gateway = (
         load(RegistrySettings),
-        load(GatewaySettings, gateway_processes=flags.gateway_processes, strict=flags.strict),
+        load(
+            GatewaySettings, gateway_processes=flags.gateway_processes, cors=flags.cors, strict=flags.strict
+        ),
     )
+    passed_on = {
+        "quantize": flags.quantize,
+        "speculation": flags.speculation,
+        "generation_config": flags.generation_config,
+    }
     worker = load(
         WorkerSettings,
         models=tuple(flags.models) or None,
         adapters=tuple(flags.adapters) or None,
-        generation_config=flags.generation_config,
+        threads=flags.threads,
+        **passed_on,
     )
     plan = Plan(
         registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
@@ -118,21 +155,27 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         models=dict(worker.models),
         adapters=worker.adapters,
         gateway_processes=gateway.gateway_processes,
-        strict=gateway.strict,
-        generation_config=worker.generation_config,
-        threads=worker.threads or threads_of_each(len(os.sched_getaffinity(0)), flags.workers),
+        threads=worker.threads or threads_of_each(cores(), flags.workers),
+        worker_flags=as_flags(passed_on),
+        gateway_flags=as_flags({"cors": flags.cors, "strict": flags.strict}),
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)
-    for address, flag in (
-        (plan.rest, "--port"),
-        (plan.grpc, "--grpc-port"),
-        (plan.registry, "--registry-port"),
-        *((address, "--worker-port") for address in plan.workers if address is not None),
-    ):
-        require_free(address, flag)
+    require_free(
+        [
+            (plan.rest, "--port"),
+            (plan.grpc, "--grpc-port"),
+            (plan.registry, "--registry-port"),
+            *((address, "--worker-port") for address in plan.workers if address is not None),
+        ]
+    )
+    # Here, where progress can be seen, and once for all workers.
     for spec in plan.models.values():
-        fetch(spec, worker.cache_dir)  # here, where its progress can be seen, and once for all workers
+        fetch(spec, worker.cache_dir)
+    if any(spec.partition(":")[0] != "echo" for spec in plan.models.values()):
+        with needs("worker"):
+            from inferloom_worker.kernels.kept import ensure
+        ensure(lambda words: print(words, file=sys.stderr, flush=True))
     return plan, max(gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
 
 

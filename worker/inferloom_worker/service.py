@@ -21,6 +21,7 @@ from inferloom_worker.rpc import control, servicer
 from inferloom_worker.rpc.control import ControlServicer
 from inferloom_worker.rpc.servicer import InferenceServicer
 from inferloom_worker.settings import DEFAULT_ADDRESS, WorkerSettings, default_worker_id
+from inferloom_worker.sourcing.sources import require_present
 from inferloom_worker.text.pool import TextPool
 
 GRACE_S = 1.0
@@ -52,6 +53,9 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
     sys.setswitchinterval(0.0005)
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
+    # Before anybody is told that it listens: a mistyped path is the likeliest mistake.
+    for spec in (*(spec for _, spec in settings.models), *(spec for *_, spec in settings.adapters)):
+        require_present(spec)
     worker = Worker(settings)
     address = await worker.listen()
     stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())

@@ -101,7 +101,7 @@ class WorkerSettings(ServiceSettings):
     """Rounds models that come in full precision to int8 or int4 when they are loaded. Not set: they stay."""
 
     max_running: int = Field(default=64, ge=1, le=4096)
-    """Sequences in a model's running batch."""
+    """Sequences in a model's running batch; at most ``max_step_tokens``, as each takes one in a step."""
 
     max_waiting: int = Field(default=256, ge=0, le=65536)
     """Requests that wait for a model; past it they are refused."""
@@ -137,6 +137,15 @@ class WorkerSettings(ServiceSettings):
         ),
     )
     """Texts that are embedded in one pass at most."""
+
+    @model_validator(mode="after")
+    def _check_step(self) -> Self:
+        if self.max_running > self.max_step_tokens:
+            raise ValueError(
+                f"max_running ({self.max_running}) is more than max_step_tokens ({self.max_step_tokens}), "
+                "so some would never have a token in a step"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_adapters(self) -> Self:

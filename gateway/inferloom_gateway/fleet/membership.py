@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_S = 10.0
+"""How long a registry that has not been heard yet may take to come before that is worth a warning."""
+
 
 class Membership:
     """Feeds a fleet from a registry.
@@ -46,7 +49,7 @@ class Membership:
         async with open_channel(self._registry) as channel:
             stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
             waits = backoff()
-            connected = True
+            connected, waiting_told, began = True, False, self._clock()
             while True:
                 try:
                     async for change in stub.Watch(self._since):
@@ -57,8 +60,16 @@ class Membership:
                     reason = "it ended the stream"
                 except grpc.aio.AioRpcError as failure:
                     reason = f"{failure.code().name}: {failure.details()}"
-                if connected:
-                    log.warning("registry at %s is gone (%s); keeping the last set", self._registry, reason)
+                if self.arrived.is_set():
+                    if connected:
+                        log.warning(
+                            "registry at %s is gone (%s); keeping the last set", self._registry, reason
+                        )
+                elif not waiting_told and self._clock() - began >= _PATIENCE_S:
+                    waiting_told = True
+                    log.warning("still no registry at %s (%s)", self._registry, reason)
+                elif connected:
+                    log.info("waiting for the registry at %s", self._registry)
                 connected = False
                 self.failed.set()
                 await asyncio.sleep(next(waits))

@@ -25,8 +25,6 @@ from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
 from inferloom_gateway.settings import GatewaySettings
 
 BODIES = (
-    ChatCompletionChunk,
-    TextCompletion,
     ChatCompletionRequest,
     CompletionRequest,
     EmbeddingRequest,
@@ -34,6 +32,10 @@ BODIES = (
     TokenizeRequest,
     DetokenizeRequest,
 )
+"""What the endpoints take."""
+
+_STREAMED = (ChatCompletionChunk, TextCompletion)
+"""What the events of streams hold."""
 
 _ROUTERS = tuple(
     part.router for part in (models, chat, completions, embeddings, tokens, health, documentation)
@@ -51,7 +53,8 @@ class Facade(FastAPI):
         if self.openapi_schema is None:
             document = get_openapi(title=self.title, version=self.version, routes=self.routes)
             _, schemas = models_json_schema(
-                [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
+                [(body, "validation") for body in (*BODIES, *_STREAMED)],
+                ref_template="#/components/schemas/{model}",
             )
             document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             self.openapi_schema = document
@@ -84,5 +87,5 @@ def _layers(settings: GatewaySettings) -> list[Layer]:
     """
     layers: list[Layer] = [Naming()]
     if settings.cors:
-        layers.append(Cors(["*"], _EXPOSED))
+        layers.append(Cors(settings.cors, _EXPOSED))
     return layers

@@ -8,12 +8,16 @@ import typer
 
 from inferloom_cli.options import (
     AdapterFlags,
+    Cors,
     GenerationConfig,
     LogLevel,
     ModelFlags,
+    Quantize,
     ReadyFile,
     Registry,
+    Speculation,
     Strict,
+    Threads,
 )
 
 began = time.monotonic()
@@ -48,6 +52,10 @@ def up(
     ] = None,
     strict: Strict = None,
     generation_config: GenerationConfig = None,
+    quantize: Quantize = None,
+    speculation: Speculation = None,
+    threads: Threads = None,
+    cors: Cors = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every service's log lines.")] = False,
     ready_file: ReadyFile = None,
     log_dir: Annotated[
@@ -84,6 +92,10 @@ def up(
         gateway_processes=gateway_processes,
         strict=strict,
         generation_config=generation_config,
+        quantize=quantize,
+        speculation=speculation,
+        threads=threads,
+        cors=cors,
         verbose=verbose,
         ready_file=ready_file,
         log_dir=log_dir,
@@ -137,31 +149,9 @@ def worker(
             help="Compute in float32, bfloat16 or float16. [default: auto, quantised files as they are]",
         ),
     ] = None,
-    quantize: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPE",
-            envvar="INFERLOOM_QUANTIZE",
-            help="Round full-precision models to int8 or int4 when they are loaded.",
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            envvar="INFERLOOM_THREADS",
-            help="Threads that compute on the CPU. [default: one for each core]",
-        ),
-    ] = None,
-    speculation: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|off|N",
-            envvar="INFERLOOM_SPECULATION",
-            help="Guess up to N tokens of an answer from its own text and check them in one step. "
-            "[default: auto, as many as make it faster]",
-        ),
-    ] = None,
+    quantize: Quantize = None,
+    threads: Threads = None,
+    speculation: Speculation = None,
     generation_config: GenerationConfig = None,
     registry: Registry = None,
     log_level: LogLevel = None,
@@ -224,6 +214,7 @@ def gateway(
         ),
     ] = None,
     strict: Strict = None,
+    cors: Cors = None,
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
@@ -239,6 +230,7 @@ def gateway(
         gateway_processes=processes,
         gateway_shares_ports=shares_ports,
         strict=strict,
+        cors=cors,
         registry=registry,
         log_level=log_level,
     )

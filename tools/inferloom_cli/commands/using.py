@@ -46,8 +46,9 @@ def chat(
     """
     from inferloom.v1.inference_pb2 import SamplingOptions, StoppingOptions
     from inferloom_cli import chat as talk
+    from inferloom_cli.client_settings import ClientSettings
     from inferloom_cli.conversation import Manner
-    from inferloom_cli.settings import ClientSettings, load
+    from inferloom_cli.settings import load
 
     address = load(ClientSettings, gateway=gateway).gateway
     manner = Manner(
@@ -87,7 +88,8 @@ def embed(
     ```
     """
     from inferloom_cli import embed as vectors
-    from inferloom_cli.settings import ClientSettings, load
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.settings import load
 
     address = load(ClientSettings, gateway=gateway).gateway
     whole = as_json or not sys.stdout.isatty()

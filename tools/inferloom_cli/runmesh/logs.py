@@ -2,7 +2,10 @@
 
 import logging
 import re
+import sys
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -14,20 +17,29 @@ _KEPT_RUNS = 20
 _TAIL_LINES = 30
 
 
+def log_root() -> Path:
+    """The folder with a folder for each run, whether or not it exists."""
+    return user_log_path("inferloom", appauthor=False)
+
+
 def new_run_folder(name: str) -> Path:
     """Make the folder for the logs of one run, and drop those of runs long past.
 
     Args:
         name: Sorts after the names of earlier runs, as a date does.
+
+    Raises:
+        OSError: It cannot be made.
     """
-    root = user_log_path("inferloom", appauthor=False)
+    root = log_root()
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(f for f in root.iterdir() if f.is_dir())[:-_KEPT_RUNS]:
-        for file in old.glob("*.log*"):
-            file.unlink(missing_ok=True)
-        if not any(old.iterdir()):
-            old.rmdir()
+    with suppress(OSError):  # what cannot be dropped is somebody else's
+        for old in sorted(f for f in root.iterdir() if f.is_dir())[:-_KEPT_RUNS]:
+            for file in old.glob("*.log*"):
+                file.unlink(missing_ok=True)
+            if not any(old.iterdir()):
+                old.rmdir()
     return folder
 
 
@@ -49,13 +61,44 @@ class Tail:
         """Write nothing more."""
 
 
-class ServiceLog(Tail):
-    """All lines of one service, over all its restarts, in a file."""
+class _OnceWarned(RotatingFileHandler):
+    """A log file that tells its first failure and none of those that follow it, until it works again."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, file: Path, warn: Callable[[str], None]) -> None:
+        super().__init__(file, maxBytes=_FILE_BYTES, backupCount=1, encoding="utf-8")
+        self._warn = warn
+        self._failing = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # the library's name
+        """Instead of a traceback for each line."""
+        failure = sys.exc_info()[1]
+        if not self._failing:
+            self._failing = True
+            reason = getattr(failure, "strerror", None) or failure
+            self._warn(f"cannot write to {self.baseFilename}: {reason}; its lines are lost until that works")
+
+    def flush(self) -> None:
+        """Write what is buffered; that it works ends a failure."""
+        super().flush()
+        self._failing = False
+
+
+class ServiceLog(Tail):
+    """All lines of one service, over all its restarts, in a file.
+
+    Args:
+        folder: Where the file goes.
+        name: The service.
+        warn: Told once, in a sentence, when lines cannot be written.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+
+    def __init__(self, folder: Path, name: str, warn: Callable[[str], None]) -> None:
         super().__init__()
         self.file = folder / f"{name}.log"
-        self._handler = RotatingFileHandler(self.file, maxBytes=_FILE_BYTES, backupCount=1, encoding="utf-8")
+        self._handler = _OnceWarned(self.file, warn)
 
     def write(self, line: str) -> int:
         """See :meth:`Tail.write`."""
@@ -64,4 +107,5 @@ class ServiceLog(Tail):
 
     def close(self) -> None:
         """Close the file."""
-        self._handler.close()
+        with suppress(OSError):  # what it could not write it cannot write now
+            self._handler.close()

@@ -68,8 +68,20 @@ async def keep(
 def _command(settings: GatewaySettings, rest: Address, grpc: Address) -> Sequence[str]:
     """One process; what is not said here it reads where its parent did."""
     where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
-    alone = ("--log-level", settings.log_level, "--processes", "1", "--shares-ports")
-    return (*CLI, "gateway", *where, *alone, *(("--strict",) if settings.strict else ()))
+    cors = ("--cors", ",".join(settings.cors)) if settings.cors else ()
+    strict = ("--strict",) if settings.strict else ()
+    return (
+        *CLI,
+        "gateway",
+        *where,
+        *cors,
+        *strict,
+        "--log-level",
+        settings.log_level,
+        "--processes",
+        "1",
+        "--shares-ports",
+    )
 
 
 async def _all_ready(keepers: Sequence[Keeper]) -> None:

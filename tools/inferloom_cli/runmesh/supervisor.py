@@ -174,7 +174,7 @@ class Supervisor:
         return Keeper(
             name,
             lambda report: tuple(command(report)),
-            ServiceLog(self._folder, name),
+            ServiceLog(self._folder, name, self._display.news),
             self._display.line,
             self._display.news,
             partial(self._on_ready, name),

@@ -1,12 +1,12 @@
 """The encoder of a folder: the kernels' where they compute it, otherwise sentence-transformers' own."""
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_mesh.machine import cores
 from inferloom_worker.embed.bert import BertWeights
 from inferloom_worker.embed.embedder import EncoderModel
 from inferloom_worker.embed.files import UnknownFormError
@@ -51,7 +51,7 @@ class KernelModel:
         folder = read_folder(path)
         if not can_compute(folder.shape):
             raise UnknownFormError("they compute other sizes")
-        threads = options.threads or len(os.sched_getaffinity(0))
+        threads = options.threads or cores()
         weights = BertWeights(path / "model.safetensors")
         self._encoder = NativeEncoder(folder.shape, folder.modules.pooling, weights, threads)
         self.reader = Reader(folder.tokenizer, folder.max_tokens, folder.prompt)

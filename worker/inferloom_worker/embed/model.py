@@ -3,7 +3,6 @@
 Importing this takes seconds, so it is imported for the first model that the kernels do not compute.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
+from inferloom_mesh.machine import cores
 from inferloom_worker.embed.files import is_matryoshka
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
@@ -42,7 +42,7 @@ class SentenceModel:
 
     def __init__(self, path: Path, options: EmbedOptions) -> None:
         transformers_logging.disable_progress_bar()
-        torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(options.threads or cores())
         device = options.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.extras import advice
 from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
-from inferloom_worker.embed.encoder_loading import load_encoder
+from inferloom_worker.embed.encoder_loading import is_cpu, load_encoder
 from inferloom_worker.embed.options import EmbedderInfo
 from inferloom_worker.engine.protocol import Engine
 from inferloom_worker.engines.echo import EchoEngine
@@ -20,6 +21,7 @@ from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.sampling_defaults import sampling_defaults
 from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
+from inferloom_worker.kernels import kept
 from inferloom_worker.sourcing.demo import cache_folder
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
@@ -41,8 +43,11 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
     source = resolve(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
-    with _loading(name, spec):
-        load = _load_generator if card.generates(source) else _load_encoder
+    if source.kind is not SourceKind.ECHO and is_cpu(options.engine.device):
+        kept.ensure(lambda words: log.info("%s: %s", name, words))
+    generates = card.generates(source)
+    with _loading(name, spec, "torch" if generates else "sentence-transformers"):
+        load = _load_generator if generates else _load_encoder
         served = load(name, source, options)
     served.card.created.GetCurrentTime()
     return served
@@ -55,7 +60,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
         SourceError: It cannot be found, is of a kind that is not supported, or does not fit the base.
     """
     folder = resolve_adapter(spec, lambda words: log.info("%s: %s", name, words))
-    with _loading(name, spec):
+    with _loading(name, spec, "torch"):
         adapter = base.engine.load_adapter(folder)
         model = pb.Model()
         model.CopyFrom(base.card)
@@ -70,8 +75,8 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
 
 
 @contextmanager
-def _loading(name: str, spec: str) -> Iterator[None]:
-    """Say how long it took, or why it failed."""
+def _loading(name: str, spec: str, extra: str) -> Iterator[None]:
+    """Say how long it took, or why it failed; ``extra`` of the distribution brings what may be missing."""
     started = time.monotonic()
     try:
         yield
@@ -79,6 +84,11 @@ def _loading(name: str, spec: str) -> Iterator[None]:
         raise
     except (ValueError, OSError) as failure:
         raise SourceError(f"{spec} cannot be loaded: {failure}") from failure
+    except ModuleNotFoundError as missing:
+        library = missing.name or "a library"
+        if library.startswith("inferloom"):
+            raise
+        raise SourceError(f"{spec} cannot be loaded: {advice(library, extra)}") from missing
     except Exception as failure:
         # The boundary of the loading thread: for a damaged file, the libraries raise whatever they like.
         log.exception("%s cannot be loaded", spec)

@@ -4,10 +4,12 @@ Usage: python -m inferloom_worker.kernels.build
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -32,27 +34,39 @@ class BuildError(RuntimeError):
     """The libraries cannot be built here; the message says why."""
 
 
-def library_path(variant: str) -> Path:
-    """Where the library of a variant is, if it was built."""
-    return FOLDER / f"_kernels_{variant}.so"
+def library_path(variant: str, folder: Path = FOLDER) -> Path:
+    """Where the library of a variant is, if it was built into ``folder``."""
+    return folder / f"_kernels_{variant}.so"
 
 
-def build() -> None:
-    """Compile the kernels for every variant, replacing each library at once and only on success.
+def require_known_machine(system: str = sys.platform, processor: str | None = None) -> None:
+    """Make sure that the kernels are written for this machine: Linux (the threads wait on futexes), x86-64.
 
     Raises:
-        BuildError: There is no C++ compiler, or not one for x86-64, or compiling failed.
+        BuildError: They are not.
     """
+    processor = platform.machine() if processor is None else processor
+    if system != "linux" or processor not in ("x86_64", "AMD64"):
+        raise BuildError(f"they are written for Linux on x86-64, and this is {system} on {processor}")
+
+
+def build(target: Path = FOLDER, variants: Iterable[str] = VARIANTS) -> None:
+    """Compile the kernels for ``variants`` into ``target``, replacing each library at once, only on success.
+
+    Raises:
+        BuildError: They are not written for this machine, there is no C++ compiler, or compiling failed.
+    """
+    require_known_machine()
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise BuildError("there is no C++ compiler")
-    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+    with tempfile.TemporaryDirectory(dir=target) as folder:
         commands = {
             variant: [
-                *(compiler, *FLAGS, *(f"-m{extension}" for extension in extensions)),
+                *(compiler, *FLAGS, *(f"-m{extension}" for extension in VARIANTS[variant])),
                 *("-o", str(Path(folder) / variant), str(SOURCES / "api.cpp")),
             ]
-            for variant, extensions in VARIANTS.items()
+            for variant in variants
         }
         running = {
             variant: subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -63,8 +77,8 @@ def build() -> None:
             if process.returncode:
                 reason = errors[variant].strip().splitlines()
                 raise BuildError(reason[0] if reason else f"{compiler} failed")
-        for variant in VARIANTS:
-            (Path(folder) / variant).replace(library_path(variant))
+        for variant in commands:
+            (Path(folder) / variant).replace(library_path(variant, target))
 
 
 def main() -> None:

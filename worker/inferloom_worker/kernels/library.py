@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferloom_worker.kernels.build import VARIANTS, library_path
+from inferloom_worker.kernels.build import VARIANTS
+from inferloom_worker.kernels.kept import library_path
 
 _FLAGS = Path("/proc/cpuinfo")
 _LINUX_NAMES = {"avx512vnni": "avx512_vnni"}
@@ -130,8 +131,12 @@ def load(path: Path) -> Any:
 
 
 def _can_run(variant: str) -> bool:
-    needed = {_LINUX_NAMES.get(name, name) for name in VARIANTS[variant]}
-    return library_path(variant).exists() and needed <= _processor()
+    return suits(variant) and library_path(variant).exists()
+
+
+def suits(variant: str) -> bool:
+    """Whether this processor can run a variant, built or not."""
+    return {_LINUX_NAMES.get(name, name) for name in VARIANTS[variant]} <= _processor()
 
 
 @cache

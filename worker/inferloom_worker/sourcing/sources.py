@@ -130,6 +130,16 @@ def resolve(
     return _local(spec, _from_hub(spec))
 
 
+def require_present(spec: str) -> None:
+    """Make sure that a file or folder is there, if ``spec`` names one. Quick, and fetches nothing.
+
+    Raises:
+        SourceError: It is not.
+    """
+    if (spec.endswith(".gguf") or spec.startswith((".", "/", "~"))) and not Path(spec).expanduser().exists():
+        raise SourceError(f"{spec} does not exist")
+
+
 def resolve_adapter(spec: str, on_progress: Callable[[str], None] = lambda _: None) -> Path:
     """Find the folder of the adapter that ``spec`` names: a folder or a hub id. Blocking.
 

@@ -1,6 +1,6 @@
 """Chat templates: a conversation becomes the prompt that a model was trained on.
 
-Templates are programs that come with models. They run in transformers' sandbox, which gives them strings,
+Templates are programs that come with models. They run in a sandbox (``sandbox``), which gives them strings,
 lists and dictionaries and nothing that reaches outside; an error of theirs is the request's error. A render
 that takes too long is ended by the pool that runs it (``pool``).
 """
@@ -9,7 +9,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jinja2 import TemplateError, TemplateSyntaxError
+
 from inferloom_mesh.errors import InferloomError, invalid, shown
+from inferloom_worker.text import sandbox
 
 MAX_PROMPT_CHARS = 16 * 2**20
 """A rendered prompt over this is refused: no request that brought it can be this long."""
@@ -53,8 +56,6 @@ class ChatTemplate:
         Raises:
             ValueError: It is no valid template.
         """
-        from jinja2 import TemplateSyntaxError
-
         try:
             self.render([{"role": "user", "content": "Hello"}])
         except InferloomError as refusal:  # a template may well refuse this conversation
@@ -76,32 +77,32 @@ class ChatTemplate:
             InferloomError: INVALID_ARGUMENT at ``chat.messages``, when the template refuses the messages or
                 fails on them.
         """
-        from jinja2 import TemplateError
-        from transformers.utils.chat_template_utils import render_jinja_template
-
         try:
-            (prompt,), _ = render_jinja_template(
-                [[dict(message) for message in messages]],
-                tools=[dict(tool) for tool in tools] or None,
-                chat_template=self.source,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=continue_final_message,
-                **{**self._special_tokens, **(variables or {})},
+            prompt = sandbox.render(
+                self.source,
+                messages,
+                {
+                    "tools": [dict(tool) for tool in tools] or None,
+                    "add_generation_prompt": add_generation_prompt,
+                    **self._special_tokens,
+                    **(variables or {}),
+                },
+                continue_final=continue_final_message,
             )
         except TemplateError as failure:
             raise _refused(
                 f"The model's chat template refuses these messages: {shown(str(failure), 200)}"
             ) from failure
+        except sandbox.ContinueError as failure:
+            raise invalid(
+                "chat.template.continue_final_message", "The final message cannot be continued."
+            ) from failure
         except Exception as failure:  # a template is foreign code, and can raise anything
             log.debug("a chat template failed", exc_info=failure)
-            if continue_final_message and isinstance(failure, ValueError):
-                raise invalid(
-                    "chat.template.continue_final_message", "The final message cannot be continued."
-                ) from failure
             raise _refused("The model's chat template cannot render these messages.") from failure
         if len(prompt) > MAX_PROMPT_CHARS:
             raise _refused(f"The model's chat template makes a prompt of {len(prompt)} characters.")
-        return str(prompt)
+        return prompt
 
 
 def _refused(message: str) -> InferloomError:

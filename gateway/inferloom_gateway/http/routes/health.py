@@ -11,14 +11,18 @@ router = APIRouter(tags=["health"], responses=ERRORS)
 
 @router.get("/health/live")
 async def live(request: Request) -> Response:
-    """Whether the process runs, which it does if this answers, and how late it runs what is due."""
-    lateness = gateway_of(request).monitor.lateness
+    """Whether the process runs, which it does if this answers, where its gRPC façade listens, and how late
+    it runs what is due."""
+    gateway = gateway_of(request)
+    lateness = gateway.monitor.lateness
+    grpc = gateway.settings.gateway_grpc_listen
     event_loop = {
         "ticks": lateness.ticks,
         "worst_ms": round(lateness.worst_s * 1e3, 1),
         "buckets": [{"upper_ms": bound, "count": count} for bound, count in lateness.buckets()],
     }
-    return json_response({"status": "live", "event_loop": event_loop})
+    known = {"grpc": str(grpc)} if grpc.port else {}  # a port that the system chose is not in the settings
+    return json_response({"status": "live", **known, "event_loop": event_loop})
 
 
 @router.get("/ping", responses=answers(Health))

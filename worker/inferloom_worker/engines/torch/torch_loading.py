@@ -1,13 +1,13 @@
 """From a model source to a running engine."""
 
 import logging
-import os
 from pathlib import Path
 
 import psutil
 import torch
 from transformers.configuration_utils import PreTrainedConfig
 
+from inferloom_mesh.machine import cores
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.models.captured import CapturedModel
@@ -112,7 +112,7 @@ def _captured(model: CausalModel, options: EngineOptions) -> CausalModel:
 
 def threads(options: EngineOptions) -> int:
     """Threads that one step computes on."""
-    return options.threads or len(os.sched_getaffinity(0))
+    return options.threads or cores()
 
 
 def load_model(

@@ -1,0 +1,63 @@
+"""What the commands that ask a running mesh can be told."""
+
+import re
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, model_validator
+from pydantic_settings import NoDecode
+
+from inferloom_cli.probe import reachable
+from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.settings import ServiceSettings
+
+GATEWAY = Address("127.0.0.1", 9000)
+REGISTRY = Address("127.0.0.1", 7000)
+"""Where they are by default."""
+
+_BARE_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+")
+
+
+def _calls(value: object, port: int) -> Address:
+    """An address as people type one: with a scheme and a path, or without a port."""
+    if isinstance(value, Address):
+        return value
+    scheme, found, rest = str(value).strip().rpartition("://")
+    if found and scheme not in ("http", "grpc", "dns"):
+        raise ValueError(f"{value!r} cannot be called: gRPC without TLS is spoken, so write host:port")
+    place = rest.partition("/")[0] if found else rest
+    if isinstance(value, str) and _BARE_HOST.fullmatch(place):
+        return Address(place, port)
+    try:
+        return Address.parse(place if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address of the form host:port") from None
+
+
+_CalledRegistry = Annotated[Address, NoDecode, BeforeValidator(lambda value: _calls(value, REGISTRY.port))]
+_CalledGateway = Annotated[Address, NoDecode, BeforeValidator(lambda value: _calls(value, GATEWAY.port))]
+
+
+class ClientSettings(ServiceSettings):
+    """Addresses to call: where nobody says, those that the services of the same settings listen on."""
+
+    registry_listen: AddressField = REGISTRY
+    """Where the registry listens."""
+
+    gateway_grpc_listen: AddressField = GATEWAY
+    """Where the gateway's gRPC façade listens."""
+
+    registry: _CalledRegistry = REGISTRY
+    """Where the registry is called."""
+
+    gateway: _CalledGateway = GATEWAY
+    """Where the gateway's gRPC façade is called."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _call_what_listens(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for listens, calls in (("registry_listen", "registry"), ("gateway_grpc_listen", "gateway")):
+            with suppress(ValueError):  # it is read again, where its fault is told
+                if calls not in given and isinstance(given.get(listens), str):
+                    given[calls] = reachable(Address.parse(given[listens]))
+        return given
