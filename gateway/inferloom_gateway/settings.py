@@ -52,5 +52,8 @@ class GatewaySettings(ServiceSettings):
     model_memory_s: float = Field(600.0, ge=0)
     """How long a model whose last worker went is answered with no_worker instead of model_not_found."""
 
+    request_records: int = Field(1000, ge=1, le=1_000_000)
+    """How many requests that ended are remembered, with what was tried for them and how long it took."""
+
     cors: bool = False
     """Whether pages from any origin may call the REST façade from a browser."""

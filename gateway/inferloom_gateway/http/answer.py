@@ -5,10 +5,11 @@ from contextlib import ExitStack, contextmanager
 
 from fastapi import Request, Response
 
-from inferloom.v1.inference_pb2 import GenerateRequest, GenerateResponse
-from inferloom_gateway.calls.stream import Stream
+from inferloom.v1.inference_pb2 import GenerateRequest
+from inferloom_gateway.calls.exchange import GenerateStream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.bounded_gather import together
+from inferloom_gateway.http.caller import exchange_of
 from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_bytes import pieces
 from inferloom_gateway.http.event_stream import EventStream
@@ -27,28 +28,27 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
         InferloomError: One of them was refused or failed.
         ClientDisconnectedError: The client left; the generations are aborted.
     """
-    deadline = gateway.deadline()
     encoders = plan.encoders
+    exchange = exchange_of(request, gateway, "generate", plan.requests[0].model)
 
     async def collect(generation: GenerateRequest, rename: Rename) -> Outcome:
-        outcome = Outcome(generation.sampling.n or 1)
-        with _in_rest_words(rename), await gateway.dispatcher.generate(generation, deadline) as stream:
-            while (event := await stream.read()) is not None:
-                outcome.add(event)
-        return outcome
+        with _in_rest_words(rename):
+            return await exchange.collect(generation, lambda: Outcome(generation.sampling.n or 1))
 
     if encoders is None:
-        async with AbortOnDisconnect(request.receive):
-            outcomes = await together(
-                [collect(*each) for each in zip(plan.requests, plan.renames, strict=True)]
-            )
+        with exchange:
+            async with AbortOnDisconnect(request.receive):
+                outcomes = await together(
+                    [collect(*each) for each in zip(plan.requests, plan.renames, strict=True)]
+                )
         return Response(plan.body(outcomes), headers=dict(headers), media_type="application/json")
 
     async def open_all(stack: ExitStack) -> AsyncGenerator[bytes, None]:
-        async def start(generation: GenerateRequest, rename: Rename) -> Stream[GenerateResponse]:
+        async def start(generation: GenerateRequest, rename: Rename) -> GenerateStream:
             with _in_rest_words(rename):
-                return stack.enter_context(await gateway.dispatcher.generate(generation, deadline))
+                return await exchange.generate(generation)
 
+        stack.enter_context(exchange)
         streams = await together([start(*each) for each in zip(plan.requests, plan.renames, strict=True)])
         return pieces(streams, encoders)
 

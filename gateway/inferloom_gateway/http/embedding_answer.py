@@ -4,9 +4,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse
-from inferloom_gateway.calls.stream import Stream
-from inferloom_gateway.gateway import Gateway
+from inferloom.v1.inference_pb2 import EmbedRequest
+from inferloom_gateway.calls.exchange import EmbedStream, Exchange
 from inferloom_gateway.http.bounded_gather import together
 from inferloom_gateway.http.json_stream import JsonStream
 from inferloom_gateway.http.translate import embeddings, fields
@@ -19,7 +18,7 @@ Pieces = AsyncGenerator[bytes, None]
 
 
 def embedding_answer(
-    gateway: Gateway,
+    exchange: Exchange,
     model: str,
     batches: Sequence[EmbedRequest],
     headers: Mapping[str, str],
@@ -28,28 +27,23 @@ def embedding_answer(
     base64: bool,
 ) -> JsonStream:
     """The response that holds the vectors of ``batches``, each of ``batch_size`` inputs but the last."""
-    deadline = gateway.deadline()
 
     async def start(number: int, request: EmbedRequest) -> "_Batch":
         first = number * batch_size
         with _in_rest_words(first):
-            return _Batch(first, base64, await gateway.dispatcher.embed(request, deadline))
+            return _Batch(first, base64, await exchange.embed(request))
 
     async def open_all(stack: ExitStack) -> Pieces:
-        async def enter(number: int, request: EmbedRequest) -> "_Batch":
-            batch = await start(number, request)
-            stack.enter_context(batch.stream)
-            return batch
-
         async def complete(number: int, request: EmbedRequest) -> "_Batch":
             batch = await start(number, request)
             with batch.stream:
                 batch.made = [piece async for piece in batch.pieces()]
             return batch
 
+        stack.enter_context(exchange)
         # The status waits until every input was accepted. Where not all batches run at once, that is when all
         # are complete.
-        begin = enter if len(batches) <= MOST_AT_ONCE else complete
+        begin = start if len(batches) <= MOST_AT_ONCE else complete
         return _body(model, await together([begin(*each) for each in enumerate(batches)], MOST_AT_ONCE))
 
     return JsonStream(open_all, headers)
@@ -61,7 +55,7 @@ class _Batch:
 
     first: int
     base64: bool
-    stream: Stream[EmbedResponse]
+    stream: EmbedStream
     tokens: int = 0
     made: list[bytes] | None = field(default=None)
 

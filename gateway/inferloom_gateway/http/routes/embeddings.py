@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 
 from inferloom.v1.inference_pb2 import EmbedRequest
+from inferloom_gateway.http.caller import exchange_of
 from inferloom_gateway.http.embedding_answer import embedding_answer
 from inferloom_gateway.http.request_id import request_id_of
 from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of
@@ -48,4 +49,5 @@ async def _embed(request: Request, schema: type[B], complete: Callable[[B], Embe
 
     (body, batches), headers = await body_of(request, schema, translate)
     base64 = body.encoding_format == "base64"
-    return embedding_answer(gateway, body.model, batches, headers, batch_size=size, base64=base64)
+    exchange = exchange_of(request, gateway, "embed", body.model)
+    return embedding_answer(exchange, body.model, batches, headers, batch_size=size, base64=base64)

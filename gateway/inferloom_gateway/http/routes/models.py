@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter, Request, Response
 
-from inferloom_gateway.calls.dispatch import model_not_found, no_worker
 from inferloom_gateway.http.routes.shared import gateway_of, json_response
 from inferloom_gateway.http.translate import models
 
@@ -22,4 +21,4 @@ async def retrieve_model(request: Request, model: str) -> Response:
     found = next((item for item in gateway.fleet.models() if item.id == model), None)
     if found is not None:
         return json_response(models.model(found))
-    raise no_worker(model) if gateway.fleet.knows(model, gateway.clock()) else model_not_found(model)
+    raise gateway.dispatcher.absent(model)

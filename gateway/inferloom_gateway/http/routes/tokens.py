@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from inferloom_gateway.http.caller import exchange_of
 from inferloom_gateway.http.routes.shared import body_of, documents, gateway_of, json_response
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.translate import fields, tokens
@@ -19,11 +20,11 @@ async def tokenize(request: Request) -> Response:
     (body, wanted), headers = await body_of(
         request, TokenizeRequest, lambda body: (body, tokens.tokenize_request(body))
     )
-    gateway = gateway_of(request)
-    try:
-        response = await gateway.dispatcher.tokenize(wanted, gateway.deadline())
-    except InferloomError as failure:
-        raise fields.restate(failure, fields.of_tokenize) from failure
+    with exchange_of(request, gateway_of(request), "tokenize", wanted.model) as exchange:
+        try:
+            response = await exchange.tokenize(wanted)
+        except InferloomError as failure:
+            raise fields.restate(failure, fields.of_tokenize) from failure
     return json_response(tokens.tokenize_answer(body, response), headers=headers)
 
 
@@ -31,9 +32,9 @@ async def tokenize(request: Request) -> Response:
 async def detokenize(request: Request) -> Response:
     """Return the text of token ids."""
     wanted, headers = await body_of(request, DetokenizeRequest, tokens.detokenize_request)
-    gateway = gateway_of(request)
-    try:
-        response = await gateway.dispatcher.detokenize(wanted, gateway.deadline())
-    except InferloomError as failure:
-        raise fields.restate(failure, fields.of_detokenize) from failure
+    with exchange_of(request, gateway_of(request), "detokenize", wanted.model) as exchange:
+        try:
+            response = await exchange.detokenize(wanted)
+        except InferloomError as failure:
+            raise fields.restate(failure, fields.of_detokenize) from failure
     return json_response(tokens.detokenize_answer(response), headers=headers)
