@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from inferloom_gateway.calls.dispatch import Dispatcher
-from inferloom_gateway.calls.in_flight import Ledger
+from inferloom_gateway.calls.grpc_link import GrpcLink
+from inferloom_gateway.calls.in_flight import InFlight
+from inferloom_gateway.calls.link import WorkerLink
+from inferloom_gateway.calls.listener import Listeners
+from inferloom_gateway.calls.records import Records
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_gateway.fleet.membership import Membership
@@ -21,26 +25,41 @@ class Gateway:
 
     settings: GatewaySettings
     fleet: Fleet
-    connections: Connections
+    connections: Connections[WorkerLink]
     membership: Membership
     dispatcher: Dispatcher
+    listeners: Listeners
+    """Are told of every request; add to them before the first one comes."""
+    records: Records
+    """The requests that ended lately."""
     monitor: LoopMonitor
     clock: Callable[[], float]
+    stopping: asyncio.Event
+    """Set once the gateway takes nothing new."""
 
     @classmethod
     def build(cls, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> Self:
         """Wire the parts; nothing runs yet."""
         fleet = Fleet(settings.model_memory_s)
-        connections = Connections(linger_s=settings.worker_timeout_s)
-        ledger = Ledger(fleet, connections, settings.max_in_flight, clock)
+
+        def connect(address: str) -> WorkerLink:
+            return GrpcLink(address, clock)
+
+        connections = Connections(connect, linger_s=settings.worker_timeout_s)
+        listeners, records = Listeners(), Records(settings.request_records)
+        listeners.add(records)
+        in_flight = InFlight(fleet, connections, settings.max_in_flight, clock)
         return cls(
             settings,
             fleet,
             connections,
             Membership(settings.registry, fleet, connections, clock),
-            Dispatcher(fleet, connections, ledger, clock),
+            Dispatcher(fleet, connections, in_flight, listeners, clock),
+            listeners,
+            records,
             LoopMonitor(),
             clock,
+            asyncio.Event(),
         )
 
     def deadline(self, budget: float | None = None) -> float:
@@ -49,8 +68,8 @@ class Gateway:
         return self.clock() + (limit if budget is None else min(limit, budget))
 
     def ready(self) -> bool:
-        """Whether the registry has been heard and there is a model to call."""
-        return self.membership.arrived.is_set() and bool(self.fleet.models())
+        """Whether the registry's whole set has been heard, and there is a model to call, and no stop."""
+        return self.fleet.settled and not self.stopping.is_set() and self.fleet.serves_any()
 
     async def settled(self, patience: float = 1.0) -> None:
         """Wait for the first set of workers, at most ``patience`` s or until the registry has failed."""

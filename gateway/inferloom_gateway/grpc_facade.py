@@ -7,7 +7,9 @@ import grpc
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
+from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
+from inferloom_mesh.context import CallContext, valid_traceparent
 from inferloom_mesh.request_id import new_request_id
 
 SERVICE = "inferloom.v1.InferenceService"
@@ -20,46 +22,59 @@ class InferenceFacade(InferenceServiceServicer):
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._dispatch = gateway.dispatcher
 
     async def Generate(
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
         """Pass a worker's events on as they are. A cancelled call cancels the worker's."""
         _name(request)
-        with await self._dispatch.generate(request, self._deadline(context)) as stream:
+        with self._calls("generate", request.model, context, request.request_id) as calls:
             # A handler that is cancelled while an event is being sent is never resumed.
-            context.add_done_callback(lambda _: stream.close())  # type: ignore[arg-type] # the stub wants a class
+            context.add_done_callback(lambda _: calls.close())  # type: ignore[arg-type] # the stub wants a class
+            stream = await calls.generate(request)
             while (event := await stream.read()) is not None:
                 yield event
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
         """Pass a worker's events on, as in Generate."""
         _name(request)
-        with await self._dispatch.embed(request, self._deadline(context)) as stream:
-            context.add_done_callback(lambda _: stream.close())  # type: ignore[arg-type] # as above
+        with self._calls("embed", request.model, context, request.request_id) as calls:
+            context.add_done_callback(lambda _: calls.close())  # type: ignore[arg-type] # as above
+            stream = await calls.embed(request)
             while (event := await stream.read()) is not None:
                 yield event
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Rerank on one worker."""
         _name(request)
-        return await self._dispatch.rerank(request, self._deadline(context))
+        with self._calls("rerank", request.model, context, request.request_id) as calls:
+            return await calls.rerank(request)
 
     async def Tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:
         """Tokenise on one worker."""
-        return await self._dispatch.tokenize(request, self._deadline(context))
+        with self._calls("tokenize", request.model, context) as calls:
+            return await calls.tokenize(request)
 
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> pb.DetokenizeResponse:
         """Detokenise on one worker."""
-        return await self._dispatch.detokenize(request, self._deadline(context))
+        with self._calls("detokenize", request.model, context) as calls:
+            return await calls.detokenize(request)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """List the models of all workers."""
         return pb.ListModelsResponse(models=self._gateway.fleet.models())
 
-    def _deadline(self, context: Context) -> float:
-        return self._gateway.deadline(context.time_remaining())
+    def _calls(self, method: str, model: str, call: Context, request_id: str = "") -> CallGroup:
+        """Begin to answer a call. A context that it brings is not looked at: callers are not trusted."""
+        metadata = dict(call.invocation_metadata() or ())
+        trace = metadata.get("traceparent")
+        context = CallContext(
+            request_id or new_request_id(),
+            self._gateway.deadline(call.time_remaining()),
+            caller=call.peer() or "",
+            traceparent=valid_traceparent(trace if isinstance(trace, str) else None),
+        )
+        return self._gateway.dispatcher.group(context, method, model)
 
 
 def _name(request: pb.GenerateRequest | pb.EmbedRequest | pb.RerankRequest) -> None:

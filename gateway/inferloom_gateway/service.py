@@ -19,12 +19,15 @@ from inferloom_gateway.http.protocol import Connection
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
-from inferloom_mesh.server import build_server
+from inferloom_mesh.server import Server, build_server
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
+
+READINESS_S = 0.1
+"""How late gRPC's health may follow readiness."""
 
 SEND_BUFFER_BYTES = 2**17
 """What the kernel keeps of a response whose client does not read; by itself it takes several megabytes."""
@@ -35,8 +38,9 @@ async def serve(
 ) -> None:
     """Run the gateway until ``stop`` is set, then drain it.
 
-    ``on_ready`` is told where the REST and the gRPC façade listen, once both do and the first set of workers
-    has arrived, or the registry could not be reached within a second.
+    Both façades listen once the first set of workers has arrived, or the registry could not be reached within
+    a second, so that a gateway that starts again refuses no model that it will know a moment later.
+    ``on_ready`` is then told where.
 
     Raises:
         OSError: An address cannot be listened on.
@@ -49,27 +53,44 @@ async def serve(
         add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
         intake = Intake(settings.body_memory_bytes)
         rest = _RestServer(create_app(gateway, intake), settings)
+        following = asyncio.create_task(gateway.membership.run(), name="membership")
         try:
+            await gateway.settled()
             grpc = await server.listen(settings.gateway_grpc_listen)
             async with asyncio.TaskGroup() as tasks:
-                following = tasks.create_task(gateway.membership.run(), name="membership")
+                waiting = tasks.create_task(_outlast(following))
+                telling = tasks.create_task(_tell_readiness(gateway, server), name="readiness")
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
                 await rest.listening.wait()
-                await gateway.settled()
-                await server.set_serving(True)
                 gateway.monitor.start()
                 on_ready(Address(settings.gateway_listen.host, listener.getsockname()[1]), grpc)
                 await stop.wait()
                 log.info("draining for at most %g s", settings.drain_limit_s)
+                gateway.stopping.set()
                 rest.should_exit = True
                 await server.stop(settings.drain_limit_s)
                 await serving
-                following.cancel()
+                telling.cancel()
+                waiting.cancel()
         finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
             gateway.monitor.stop()
             intake.close()
             await server.stop(0)
             await gateway.connections.close()
+
+
+async def _outlast(task: asyncio.Task[None]) -> None:
+    """Fail as ``task`` does."""
+    await task
+
+
+async def _tell_readiness(gateway: Gateway, server: Server) -> None:
+    """Keep gRPC's health the same as the REST façade's readiness, until cancelled."""
+    while True:
+        await server.set_serving(gateway.ready())
+        await asyncio.sleep(READINESS_S)
 
 
 class _RestServer(uvicorn.Server):

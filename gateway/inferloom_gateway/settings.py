@@ -83,6 +83,9 @@ class GatewaySettings(ServiceSettings):
     model_memory_s: float = Field(600.0, ge=0)
     """How long a model whose last worker went is answered with no_worker instead of model_not_found."""
 
+    request_records: int = Field(1000, ge=1, le=1_000_000)
+    """How many requests that ended are remembered, with what was tried for them and how long it took."""
+
     strict: bool = False
     """Whether request fields that nobody knows are refused. By default they are ignored and named in the
     response header x-inferloom-ignored."""

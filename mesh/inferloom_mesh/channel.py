@@ -9,15 +9,19 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW,
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A peer that vanished without closing its connection is noticed within 15 s even between calls.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    # A peer that hangs or vanished without closing its connection is noticed within 13 s, also between calls.
+    # That must not be shorter than servers permit (``min_ping_interval_without_data_ms``).
+    ("grpc.keepalive_time_ms", 8_000),
+    ("grpc.keepalive_timeout_ms", 4_000),
+    ("grpc.http2.ping_timeout_ms", 4_000),  # what grpc goes by; without it, a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # A service that restarts is found again within about a second.
+    # A service that restarts is found again within about a second. What is called the least back-off is also
+    # how long making a connection may take: a far peer needs several round trips.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_http_proxy", 0),  # a proxy for the web is never meant for traffic inside the mesh
     ("grpc.enable_retries", 0),  # retrying is the router's decision
 )
 

@@ -29,8 +29,9 @@ ORPHAN_LIMIT_S = 60.0
 def run_service(serve: Callable[[asyncio.Event], Awaitable[None]]) -> signal.Signals | None:
     """Run ``serve`` on a fast event loop until it returns.
 
-    ``serve`` is given an event that is set by the first SIGTERM or SIGINT, or when the supervisor is gone;
-    it should then drain and return. A second signal ends the process at once.
+    ``serve`` is given an event that is set by the first SIGTERM, SIGINT or SIGHUP, or when the supervisor is
+    gone; it should then drain and return. A second one ends the process at once, unless it is SIGHUP: a
+    terminal that closes may send several. A process that was started to ignore SIGHUP (``nohup``) does.
 
     Returns:
         The signal that stopped it; None if ``serve`` returned by itself.
@@ -44,13 +45,16 @@ def run_service(serve: Callable[[asyncio.Event], Awaitable[None]]) -> signal.Sig
 
         def on_signal(number: signal.Signals) -> None:
             if received:
+                if number == signal.SIGHUP:
+                    return
                 log.warning("second %s: ending at once", number.name)
                 os._exit(128 + number)
             log.info("%s: stopping", number.name)
             received.append(number)
             stop.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+        for number in (signal.SIGTERM, signal.SIGINT, *hung_up):
             asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
         await serve(stop)
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from inferloom_mesh.interceptor import StatusInterceptor
 from inferloom_mesh.net import Address
+from inferloom_mesh.observation_servicer import HealthServicer, ReflectionServicer
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """Largest request or response, in bytes: 2048 vectors of 1024 numbers take 8 MiB."""
@@ -32,6 +33,12 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A client that vanished without closing its connection is noticed after 25 s of silence; its calls are
+    # then cancelled, and what they held is free.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # what grpc goes by; without it, a minute
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 
@@ -40,8 +47,8 @@ class Server:
     """A gRPC server with health and reflection, and the health of what it serves."""
 
     grpc: grpc.aio.Server
-    health: health.aio.HealthServicer
-    services: tuple[str, ...]
+    health: HealthServicer
+    reflection: ReflectionServicer
 
     async def listen(self, address: Address) -> Address:
         """Bind and start; return the address with the port that the system chose for port 0.
@@ -58,15 +65,15 @@ class Server:
 
     async def set_serving(self, serving: bool) -> None:
         """Set the health of the server as a whole and of each service."""
-        status = (
-            health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
-        for name in ("", *self.services):
-            await self.health.set(name, status)
+        self.health.set_serving(serving)
 
     async def stop(self, grace: float) -> None:
-        """Stop accepting, wait up to ``grace`` seconds for running calls, then end them."""
-        await self.health.enter_graceful_shutdown()
+        """Say NOT_SERVING, stop accepting, wait up to ``grace`` seconds for running calls, then end them.
+
+        Streams that only watch (health, reflection) are ended at once, so they are not waited for.
+        """
+        self.health.close()
+        self.reflection.close()
         await self.grpc.stop(grace)
 
 
@@ -78,8 +85,8 @@ def build_server(services: Sequence[str], *, shared: bool = False) -> Server:
     """
     options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
     server = grpc.aio.server(interceptors=[StatusInterceptor()], options=options)
-    checker = health.aio.HealthServicer()
+    checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
-    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
-    return Server(server, checker, tuple(services))
+    mirror = ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(mirror, server)  # type: ignore[no-untyped-call]
+    return Server(server, checker, mirror)

@@ -1,5 +1,8 @@
 """Errors as gRPC statuses, and back."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -47,31 +50,49 @@ def to_status(error: InferloomError) -> grpc.Status:
     return rpc_status.to_status(status_pb2.Status(code=code, message=error.message, details=details))
 
 
-def from_rpc_error(failure: grpc.aio.AioRpcError) -> InferloomError:
-    """Read an error back from a failed call.
+@dataclass(frozen=True, slots=True)
+class CallFailure:
+    """A failed call, read once."""
 
-    A status of ours comes back as it was raised. Any other keeps its code's meaning but not its message,
-    which can hold addresses and other internals.
-    """
-    status = rpc_status.from_call(failure)  # type: ignore[arg-type] # an AioRpcError has what from_call reads
+    error: InferloomError
+    """What to tell the caller. A status of ours comes back as it was raised. Any other keeps its code's
+    meaning but not its message, which can hold addresses and other internals."""
+    ours: bool
+    """Whether an Inferloom service raised the status, and not the transport or another server."""
+    code: grpc.StatusCode
+
+
+def read_failure(failure: grpc.aio.AioRpcError) -> CallFailure:
+    """Read a failed call's status and its details."""
     info, bad, retry = (
         error_details_pb2.ErrorInfo(),
         error_details_pb2.BadRequest(),
         error_details_pb2.RetryInfo(),
     )
-    for detail in status.details if status else ():
+    for detail in _details(failure):
         for target in (info, bad, retry):
             detail.Unpack(target)
-    if info.domain == DOMAIN and info.reason in Reason.__members__:
-        param = bad.field_violations[0].field if bad.field_violations else None
-        after = retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None
-        return InferloomError(Reason(info.reason), failure.details() or "", param=param, retry_after=after)
-    reason = _BARE.get(failure.code(), Reason.SERVER_ERROR)
-    return InferloomError(reason, f"The call failed with status {failure.code().name}.")
+    code = failure.code()
+    reason = _BARE.get(code, Reason.SERVER_ERROR)
+    if info.domain != DOMAIN:
+        error = InferloomError(reason, f"The call failed with status {code.name}.")
+        return CallFailure(error, ours=False, code=code)
+    if info.reason in Reason.__members__:  # a newer service may have others
+        reason = Reason(info.reason)
+    param = bad.field_violations[0].field if bad.field_violations else None
+    after = retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None
+    error = InferloomError(reason, failure.details() or "", param=param, retry_after=after)
+    return CallFailure(error, ours=True, code=code)
 
 
-def is_ours(failure: grpc.aio.AioRpcError) -> bool:
-    """Whether the status was raised by an Inferloom service, and not by the transport."""
-    status = rpc_status.from_call(failure)  # type: ignore[arg-type] # as above
-    info = error_details_pb2.ErrorInfo()
-    return any(d.Unpack(info) and info.domain == DOMAIN for d in (status.details if status else ()))
+def from_rpc_error(failure: grpc.aio.AioRpcError) -> InferloomError:
+    """The error of a failed call, whoever raised it."""
+    return read_failure(failure).error
+
+
+def _details(failure: grpc.aio.AioRpcError) -> Sequence[any_pb2.Any]:
+    try:
+        status = rpc_status.from_call(failure)  # type: ignore[arg-type] # it has what from_call reads
+    except ValueError:  # details that contradict the status are not ours
+        return ()
+    return status.details if status else ()

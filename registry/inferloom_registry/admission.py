@@ -39,12 +39,14 @@ def check_worker(worker: pb.Worker) -> None:
     if not _WORKER_ID.fullmatch(worker.id):
         raise refusal("worker.id", "must be 1 to 63 lower-case letters, digits, dots and dashes")
     check_size(worker, "worker")
-    if not 1 <= worker.capacity <= MAX_CAPACITY:
+    if worker.capacity == 0:
         raise refusal("worker.capacity", f"must be from 1 to {MAX_CAPACITY}")
+    check_capacity(worker.capacity, "worker.capacity")
     if worker.state == pb.WORKER_STATE_UNSPECIFIED:
         raise refusal("worker.state", "must be set")
     check_state(worker.state, "worker.state")
     check_models(worker.models, "worker.models")
+    check_loading(worker.loading, "worker.loading")
     if len(worker.version) > MAX_VERSION:
         raise refusal("worker.version", f"must be at most {MAX_VERSION} characters long")
     if len(worker.labels) > MAX_LABELS:
@@ -81,16 +83,38 @@ def check_models(models: Iterable[inference_pb2.Model], param: str) -> None:
     Raises:
         InferloomError: INVALID_ARGUMENT, with ``param`` or a field below it as the field at fault.
     """
-    ids = [model.id for model in models]
-    if len(ids) > MAX_MODELS:
+    _check_names([model.id for model in models], param, "{}[{}].id")
+
+
+def check_loading(names: Iterable[str], param: str) -> None:
+    """Check the names of the models that a worker is loading.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, with ``param`` or an entry of it as the field at fault.
+    """
+    _check_names(list(names), param, "{}[{}]")
+
+
+def _check_names(names: list[str], param: str, entry: str) -> None:
+    if len(names) > MAX_MODELS:
         raise refusal(param, f"must be at most {MAX_MODELS} models")
-    for index, model_id in enumerate(ids):
-        if not 1 <= len(model_id) <= MAX_MODEL_ID or not model_id.isprintable():
+    for index, name in enumerate(names):
+        if not 1 <= len(name) <= MAX_MODEL_ID or not name.isprintable():
             raise refusal(
-                f"{param}[{index}].id", f"must be 1 to {MAX_MODEL_ID} characters that can be printed"
+                entry.format(param, index), f"must be 1 to {MAX_MODEL_ID} characters that can be printed"
             )
-    if len(set(ids)) < len(ids):
+    if len(set(names)) < len(names):
         raise refusal(param, "must not name a model twice")
+
+
+def check_capacity(capacity: int, param: str) -> None:
+    """Check how many requests a worker says that it runs at once; 0 says nothing.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, with ``param`` as the field at fault.
+    """
+    if capacity > MAX_CAPACITY:
+        raise refusal(param, f"must be from 1 to {MAX_CAPACITY}")
 
 
 def check_load(load: pb.Load, param: str = "load") -> None:

@@ -5,7 +5,7 @@ import orjson
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from inferloom_gateway.calls.attempt import judge
+from inferloom_gateway.calls.grpc_link import judge
 from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_gateway.http.errors import render, response
 from inferloom_gateway.http.translate import fields
@@ -51,7 +51,7 @@ def failure(code: grpc.StatusCode, error: InferloomError | None = None) -> AioRp
         (grpc.StatusCode.CANCELLED, Reason.WORKER_LOST, True, True, True),
         (grpc.StatusCode.INTERNAL, Reason.WORKER_LOST, True, False, True),
         (grpc.StatusCode.UNKNOWN, Reason.WORKER_LOST, True, False, True),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.TIMEOUT, False, False, False),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.TIMEOUT, False, False, True),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.REQUEST_TOO_LARGE, False, False, False),
     ],
 )

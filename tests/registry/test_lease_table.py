@@ -119,6 +119,16 @@ class TestRenewal:
         assert held.worker == worker("w1", "a")
         assert last_change(table) == (Kind.PUT, "w1")
 
+    def test_loading_models_and_capacity_are_taken_up(self, table: LeaseTable) -> None:
+        """A renewal tells watchers what is being loaded, and how much the worker now runs at once."""
+        held = join(table, worker())
+        loading = renew(table, held, models=pb.ModelSet(models=held.worker.models, loading=["next"]))
+        assert list(loading.worker.loading) == ["next"]
+        assert last_change(table) == (Kind.PUT, "w1")
+        grown = renew(table, held, capacity=64)
+        assert (grown.worker.capacity, list(grown.worker.loading)) == (64, ["next"])
+        assert renew(table, held, models=pb.ModelSet()).worker.capacity == 64
+
     def test_a_worker_can_come_to_hold_no_model(self, table: LeaseTable) -> None:
         """An empty set of models is not an absent one."""
         assert not renew(table, join(table, worker()), models=pb.ModelSet()).worker.models

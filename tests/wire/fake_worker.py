@@ -77,6 +77,7 @@ def completed(completion_tokens: int = 3, prompt_tokens: int = 7) -> pb.Generate
     return pb.GenerateResponse(completed=pb.Completed(usage=usage))
 
 
+DEREGISTERED = registry_pb2.LEASE_LOSS_DEREGISTERED
 WORDS = ("Hello", ", ", "wörld 🌍")
 
 
@@ -269,10 +270,10 @@ class FakeRegistry(RegistryServiceServicer):
         self.workers[entry.worker.id] = entry
         self._tell(put=entry)
 
-    def remove(self, worker_id: str) -> None:
+    def remove(self, worker_id: str, reason: registry_pb2.LeaseLoss.ValueType = DEREGISTERED) -> None:
         """Tell that a worker went."""
         entry = self.workers.pop(worker_id)
-        self._tell(removed=registry_pb2.WorkerRemoved(worker_id=worker_id, epoch=entry.epoch))
+        self._tell(removed=registry_pb2.WorkerRemoved(worker_id=worker_id, epoch=entry.epoch, reason=reason))
 
     def _tell(self, **change: Any) -> None:
         self.revision += 1

@@ -9,7 +9,7 @@ from inferloom_cli.probe import http_answer, reachable
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
-from inferloom_mesh.status import from_rpc_error, is_ours
+from inferloom_mesh.status import read_failure
 
 DEADLINE_S = 10.0
 """How long a question about the mesh may take."""
@@ -31,8 +31,9 @@ async def calling(service: str, address: Address) -> AsyncIterator[grpc.aio.Chan
 
 def reason(failure: grpc.aio.AioRpcError, service: str, address: Address) -> str:
     """Say why a call failed. Blocks for a moment where nothing answered in gRPC."""
-    if is_ours(failure):
-        return from_rpc_error(failure).message
+    read = read_failure(failure)
+    if read.ours:
+        return read.error.message
     if failure.code() is grpc.StatusCode.UNAVAILABLE:
         if (answer := http_answer(reachable(address))) is not None:
             if answer.grpc and service == "gateway":

@@ -1,19 +1,21 @@
 """What a failed call to a worker means for the request and for the worker. Pure."""
 
-from dataclasses import dataclass
-
-import grpc
+from dataclasses import dataclass, replace
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_mesh.status import from_rpc_error, is_ours
 
-_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-_BROKEN = (*_LOST, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.ABORTED)
+NOT_NOW_S = 1.0
+"""How long a worker that says 'not now' without saying for how long is left alone."""
 
-# Another worker may answer these differently: it may have room, and may not be draining or unloading.
-_ELSEWHERE = frozenset(
-    {Reason.SERVER_OVERLOADED, Reason.NO_WORKER, Reason.WORKER_LOST, Reason.MODEL_NOT_FOUND}
-)
+LONGEST_NOT_NOW_S = 60.0
+
+_NOT_NOW = frozenset({Reason.SERVER_OVERLOADED, Reason.NO_WORKER, Reason.MODEL_NOT_FOUND})
+"""What a worker says that cannot take a request at present: it is full, draining, loading or unloading."""
+
+_OUT_OF_THE_WAY = frozenset({Reason.NO_WORKER, Reason.MODEL_NOT_FOUND})
+"""What keeps a worker from every request for the model, and not only from as many as it has no room for."""
+
+_ELSEWHERE = _NOT_NOW | {Reason.WORKER_LOST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +24,71 @@ class Verdict:
 
     error: InferloomError
     """What the caller is told, if it is told."""
-    elsewhere: bool
+    elsewhere: bool = False
     """Whether another worker may do better."""
-    lost: bool
+    lost: bool = False
     """Whether the worker is to be left alone until it answers a probe."""
-    blamed: bool
+    blamed: bool = False
     """Whether the failure counts against the worker."""
+    not_now_s: float = 0.0
+    """Seconds that the worker is to be left alone for this model; 0: it is not."""
+    free: bool = False
+    """Whether trying elsewhere needs nothing from the retry budget: the worker that failed gets no more
+    calls, so such retries cannot become a storm."""
 
 
-def judge(failure: grpc.aio.AioRpcError) -> Verdict:
-    """Judge a failed call by its status: one that a worker chose, or one that the transport made."""
-    error = from_rpc_error(failure)
-    if is_ours(failure):
-        return Verdict(
-            error, error.reason in _ELSEWHERE, lost=False, blamed=error.reason is Reason.SERVER_ERROR
-        )
-    broken = failure.code() in _BROKEN
-    if broken:
-        error = worker_lost()
-    return Verdict(error, broken, lost=failure.code() in _LOST, blamed=broken)
+def refused(error: InferloomError) -> Verdict:
+    """The worker answered with an error of its own choice."""
+    not_now_s = 0.0
+    if error.reason in _NOT_NOW:
+        not_now_s = min(error.retry_after or NOT_NOW_S, LONGEST_NOT_NOW_S)
+    return Verdict(
+        error,
+        elsewhere=error.reason in _ELSEWHERE,
+        blamed=error.reason is Reason.SERVER_ERROR,
+        not_now_s=not_now_s,
+        free=error.reason in _OUT_OF_THE_WAY,
+    )
+
+
+def lost() -> Verdict:
+    """The connection broke, or could not be made."""
+    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True)
+
+
+def broken() -> Verdict:
+    """The worker is there, and failed without an error of its own, or ended its stream too early."""
+    return Verdict(worker_lost(), elsewhere=True, blamed=True)
+
+
+def stalled() -> Verdict:
+    """The worker has been silent for longer than its slowest steps explain."""
+    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True)
+
+
+def expired() -> Verdict:
+    """The worker's lease ran out before it had begun to answer."""
+    return Verdict(worker_lost(), elsewhere=True, free=True)
+
+
+def overdue(error: InferloomError) -> Verdict:
+    """The request's time was over, and the worker had not said so itself."""
+    return Verdict(error, blamed=True)
+
+
+def other(error: InferloomError) -> Verdict:
+    """The transport refused the call itself, because it is too large, say."""
+    return Verdict(error)
+
+
+def differs() -> Verdict:
+    """The worker computes differently from the one that answered another part of the request."""
+    return Verdict(worker_lost(), elsewhere=True, free=True)
+
+
+def unblamed(verdict: Verdict) -> Verdict:
+    """The same, with nothing held against the worker."""
+    return replace(verdict, blamed=False)
 
 
 def worker_lost() -> InferloomError:

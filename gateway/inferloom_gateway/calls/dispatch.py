@@ -1,187 +1,158 @@
 """Sends requests to workers: picks one, and tries another where that can help."""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-import grpc
-
-from inferloom.v1 import inference_pb2
-from inferloom_gateway.calls.attempt import judge
-from inferloom_gateway.calls.in_flight import Ledger
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.absent import absent
+from inferloom_gateway.calls.attempts import Attempts
+from inferloom_gateway.calls.call_group import CallGroup
+from inferloom_gateway.calls.in_flight import InFlight
+from inferloom_gateway.calls.link import CallFailed, EventSource, UnaryRequest, WorkerLink
+from inferloom_gateway.calls.listener import Listeners
+from inferloom_gateway.calls.progress import Progress
+from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
-from inferloom_gateway.calls.stream import Event, Stream
+from inferloom_gateway.calls.stall_watch import StallWatch
+from inferloom_gateway.calls.stream import Event, Request, Stream
+from inferloom_gateway.calls.worker_call import WorkerCall, patience
 from inferloom_gateway.fleet import router
 from inferloom_gateway.fleet.connections import Connections
-from inferloom_gateway.fleet.members import Fleet, Member
-from inferloom_gateway.fleet.suggestion import model_not_found
-from inferloom_mesh.errors import InferloomError, Reason
-
-if TYPE_CHECKING:
-    from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
+from inferloom_gateway.fleet.members import Fleet
+from inferloom_mesh.context import CallContext
+from inferloom_mesh.errors import InferloomError
 
 T = TypeVar("T")
-Req = TypeVar(
-    "Req",
-    inference_pb2.RerankRequest,
-    inference_pb2.TokenizeRequest,
-    inference_pb2.DetokenizeRequest,
-)
-Res = TypeVar("Res")
 
-_TASK = {
-    "chat": inference_pb2.TASK_CHAT,
-    "text": inference_pb2.TASK_COMPLETION,
-    "token_ids": inference_pb2.TASK_COMPLETION,
+AnyRequest = pb.GenerateRequest | pb.EmbedRequest | UnaryRequest
+
+_INPUT_TASKS = {
+    "chat": pb.TASK_CHAT,
+    "text": pb.TASK_COMPLETION,
+    "token_ids": pb.TASK_COMPLETION,
 }
-_TASK_NAME = {
-    inference_pb2.TASK_CHAT: "chat",
-    inference_pb2.TASK_COMPLETION: "completions",
-    inference_pb2.TASK_EMBED: "embeddings",
-    inference_pb2.TASK_RERANK: "reranking",
+_TASK_NAMES = {
+    pb.TASK_CHAT: "chat",
+    pb.TASK_COMPLETION: "completions",
+    pb.TASK_EMBED: "embeddings",
+    pb.TASK_RERANK: "reranking",
 }
 
 
 class Dispatcher:
     """The way from a request to a worker.
 
-    Deadlines are moments of ``clock``. Until a worker has accepted a request, a worker that is lost or has no
-    room is replaced by another, within the deadline and the retry budget.
+    Until the caller has seen some of its answer, a worker that is lost or has no room is replaced by another,
+    within the deadline and the retry budget. Moments are those of ``clock``.
     """
 
     def __init__(
-        self, fleet: Fleet, connections: Connections, ledger: Ledger, clock: Callable[[], float]
+        self,
+        fleet: Fleet,
+        connections: Connections[WorkerLink],
+        in_flight: InFlight,
+        listeners: Listeners,
+        clock: Callable[[], float],
     ) -> None:
+        self.listeners = listeners
         self.clock = clock
         self._fleet = fleet
         self._connections = connections
-        self._ledger = ledger
+        self._in_flight = in_flight
         self._budget = RetryBudget()
+        self._watch = StallWatch()
 
-    async def generate(
-        self, request: inference_pb2.GenerateRequest, deadline: float
-    ) -> Stream[inference_pb2.GenerateResponse]:
-        """Start a generation; return its stream, which the caller closes, once a worker has accepted it.
+    def group(self, context: CallContext, method: str, model: str) -> CallGroup:
+        """Begin to answer a request; ``method`` names it in its record."""
+        return CallGroup(self, Record(context, method, model, self.clock()))
 
-        Raises:
-            InferloomError: No worker accepted it; the reason says why.
-        """
+    def absent(self, model: str) -> InferloomError:
+        """The error for a model that cannot be called now."""
+        return absent(self._fleet, model, self.clock())
 
-        async def start(member: Member, timeout: float) -> Stream[inference_pb2.GenerateResponse]:
-            call = self._connections.stub(member).Generate(request, timeout=timeout)
-            return await accepted(Stream(call, member, self._ledger))
+    def stream(
+        self, group: CallGroup, request: Request, progress: Progress[Request, Event]
+    ) -> Stream[Request, Event]:
+        """A stream for ``request``, which is not begun."""
+        attempts = self._attempts(group, request)
 
-        task = _TASK.get(request.WhichOneof("input") or "")
-        return await self._attempt(
-            request.model, task, deadline, start, key=lambda: router.prompt_key(request)
+        async def open_call(asked: Request) -> tuple[WorkerCall[Event], Event]:
+            return await self._open(group, attempts, asked)
+
+        return Stream(open_call, attempts, progress)
+
+    async def unary(self, group: CallGroup, request: UnaryRequest) -> Any:
+        """Make a call that has one response, of the request's own type of it. Raises InferloomError."""
+        attempts = self._attempts(group, request)
+        call, response = await self._open(group, attempts, request)
+        call.close()
+        attempts.answered()
+        return response
+
+    def _attempts(self, group: CallGroup, request: AnyRequest) -> Attempts:
+        task: pb.Task.ValueType | None = None
+        key = None
+        if isinstance(request, pb.GenerateRequest):
+            task = _INPUT_TASKS.get(request.WhichOneof("input") or "")
+            key = lambda: router.prompt_key(request)  # noqa: E731 # hashed only where there is a choice
+        elif isinstance(request, pb.EmbedRequest):
+            task = pb.TASK_EMBED
+        elif isinstance(request, pb.RerankRequest):
+            task = pb.TASK_RERANK
+        self._budget.request(self.clock())
+        return Attempts(
+            self._fleet,
+            self._in_flight,
+            self._budget,
+            self.listeners,
+            group.record,
+            group.pin,
+            task=task,
+            task_name="" if task is None else _TASK_NAMES[task],
+            key=key,
+            clock=self.clock,
         )
 
-    async def embed(
-        self, request: inference_pb2.EmbedRequest, deadline: float
-    ) -> Stream[inference_pb2.EmbedResponse]:
-        """Start an embedding; as :meth:`generate`."""
+    async def _open(
+        self, group: CallGroup, attempts: Attempts, request: AnyRequest
+    ) -> tuple[WorkerCall[Any], Any]:
+        """Call one worker after another until one accepts; return the call and its first event.
 
-        async def start(member: Member, timeout: float) -> Stream[inference_pb2.EmbedResponse]:
-            call = self._connections.stub(member).Embed(request, timeout=timeout)
-            return await accepted(Stream(call, member, self._ledger))
-
-        return await self._attempt(request.model, inference_pb2.TASK_EMBED, deadline, start)
-
-    async def rerank(
-        self, request: inference_pb2.RerankRequest, deadline: float
-    ) -> inference_pb2.RerankResponse:
-        """Rerank on one worker. Raises InferloomError."""
-        return await self._unary(request, inference_pb2.TASK_RERANK, deadline, lambda stub: stub.Rerank)
-
-    async def tokenize(
-        self, request: inference_pb2.TokenizeRequest, deadline: float
-    ) -> inference_pb2.TokenizeResponse:
-        """Tokenise on one worker. Raises InferloomError."""
-        return await self._unary(request, None, deadline, lambda stub: stub.Tokenize)
-
-    async def detokenize(
-        self, request: inference_pb2.DetokenizeRequest, deadline: float
-    ) -> inference_pb2.DetokenizeResponse:
-        """Detokenise on one worker. Raises InferloomError."""
-        return await self._unary(request, None, deadline, lambda stub: stub.Detokenize)
-
-    async def _unary(
-        self,
-        request: Req,
-        task: "inference_pb2.Task.ValueType | None",
-        deadline: float,
-        method: "Callable[[InferenceServiceAsyncStub], grpc.aio.UnaryUnaryMultiCallable[Req, Res]]",
-    ) -> Res:
-        async def call(member: Member, timeout: float) -> Res:
-            try:
-                return await method(self._connections.stub(member))(request, timeout=timeout)
-            finally:
-                self._ledger.leave(member)
-
-        return await self._attempt(request.model, task, deadline, call)
-
-    async def _attempt(
-        self,
-        model: str,
-        task: "inference_pb2.Task.ValueType | None",
-        deadline: float,
-        call: Callable[[Member, float], Awaitable[T]],
-        key: Callable[[], int] | None = None,
-    ) -> T:
-        """Make ``call`` (worker, seconds left) on one worker after another until one answers for good."""
-        tried: list[Member] = []
-        self._budget.request(self.clock())
-        failed: InferloomError | None = None
-        while choices := self._candidates(model, task, tried):
-            left = deadline - self.clock()
-            if left <= 0:
-                raise InferloomError(Reason.TIMEOUT, "The request's time was over before a worker took it.")
-            member = router.choose(choices, key)
-            self._ledger.enter(member)
-            try:
-                answer = await call(member, left)
-            except grpc.aio.AioRpcError as failure:
-                verdict = judge(failure)
-                self._ledger.bad(member, verdict)
-                failed = verdict.error
-                if not verdict.elsewhere:
-                    raise failed from failure
+        Raises:
+            InferloomError: None does.
+        """
+        while True:
+            member = attempts.next()
+            link = self._connections.line(member)
+            context, silence_s = group.record.context, math.inf
+            source: EventSource[Any]
+            if isinstance(request, pb.GenerateRequest):
+                source = link.generate(request, context)
+                silence_s = patience(member, request.model)
+            elif isinstance(request, pb.EmbedRequest):
+                source = link.embed(request, context)
             else:
-                self._ledger.good(member)
-                return answer
-            tried.append(member)
-            if not self._budget.take(self.clock()):
-                break
-        if failed is None or failed.reason is Reason.WORKER_LOST:
-            raise no_worker(model)
-        raise failed
-
-    def _candidates(
-        self, model: str, task: "inference_pb2.Task.ValueType | None", tried: list[Member]
-    ) -> list[Member]:
-        now = self.clock()
-        members = self._fleet.holding(model)
-        found = router.candidates(members, model, task, now, tried)
-        if found or tried:
-            return found
-        if not self._fleet.knows(model, now):
-            raise model_not_found(model, (each.id for each in self._fleet.models()))
-        if task is not None and members and not any(task in m.models[model].tasks for m in members):
-            message = f"The model '{model}' does not serve {_TASK_NAME[task]}."
-            raise InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
-        return found
+                source = link.unary(request, context)
+            call = WorkerCall(source, member, self._in_flight, self._watch, silence_s)
+            try:
+                first = await call.read()
+                if first is None:
+                    raise CallFailed(attempt.broken())
+                attempts.accepted(member, _compute_hash(first))
+            except CallFailed as failure:
+                call.close()
+                attempts.failed(member, failure.verdict)
+            except BaseException:
+                call.close()
+                raise
+            else:
+                return call, first
 
 
-async def accepted(stream: Stream[Event]) -> Stream[Event]:
-    """Wait until a worker has accepted the call; close it if none does."""
-    try:
-        await stream.accepted()
-    except BaseException:
-        stream.close()
-        raise
-    return stream
-
-
-def no_worker(model: str) -> InferloomError:
-    """The error for a known model that no worker can take a request for."""
-    message = f"No worker can take requests for the model '{model}' now."
-    return InferloomError(Reason.NO_WORKER, message, retry_after=1.0)
+def _compute_hash(first: Any) -> str:
+    """What a worker says that it computes with, in its first event."""
+    if isinstance(first, pb.GenerateResponse | pb.EmbedResponse):
+        return first.started.compute_hash
+    return ""

@@ -1,24 +1,29 @@
-"""The books on calls to workers: how many run, and how they went."""
+"""In-flight accounting: how many calls to workers run, and what those that ended say about their workers."""
 
 from collections.abc import Callable
 
 from inferloom_gateway.calls.attempt import Verdict
+from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_mesh.errors import overloaded
 
 
-class Ledger:
+class InFlight:
     """Counts calls in flight and keeps each worker's record."""
 
     def __init__(
-        self, fleet: Fleet, connections: Connections, max_in_flight: int, clock: Callable[[], float]
+        self,
+        fleet: Fleet,
+        connections: Connections[WorkerLink],
+        max_in_flight: int,
+        clock: Callable[[], float],
     ) -> None:
         self._fleet = fleet
         self._connections = connections
         self._max_in_flight = max_in_flight
         self._clock = clock
-        self.in_flight = 0
+        self.count = 0
 
     def enter(self, member: Member) -> None:
         """Count a call before it is sent.
@@ -26,23 +31,26 @@ class Ledger:
         Raises:
             InferloomError: As many calls as the gateway takes are in flight.
         """
-        if self.in_flight >= self._max_in_flight:
+        if self.count >= self._max_in_flight:
             raise overloaded("The gateway has as many requests as it takes.")
-        self.in_flight += 1
+        self.count += 1
         member.in_flight += 1
 
     def leave(self, member: Member) -> None:
         """Count a call that ended."""
-        self.in_flight -= 1
+        self.count -= 1
         member.in_flight -= 1
 
-    def good(self, member: Member) -> None:
-        """Note a call that the worker answered."""
+    def succeeded(self, member: Member) -> None:
+        """Note that a worker did some of what it was asked for."""
         member.health.succeeded(self._clock())
 
-    def bad(self, member: Member, verdict: Verdict) -> None:
+    def failed(self, member: Member, model: str, verdict: Verdict) -> None:
         """Note a call that failed."""
+        now = self._clock()
         if verdict.lost:
             self._connections.lost(member)
+        if verdict.not_now_s:
+            member.health.not_now(model, now + verdict.not_now_s)
         if verdict.blamed and member.health.failed():
-            self._fleet.eject(member, self._clock())
+            self._fleet.eject(member, now)

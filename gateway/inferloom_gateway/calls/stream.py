@@ -1,76 +1,91 @@
-"""A call that streams from a worker, event by event."""
+"""A streamed answer, from whichever workers give it."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-import grpc
+from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse, GenerateRequest, GenerateResponse
+from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.attempts import Attempts
+from inferloom_gateway.calls.link import CallFailed
+from inferloom_gateway.calls.progress import Progress
+from inferloom_gateway.calls.worker_call import WorkerCall
+from inferloom_mesh.errors import InferloomError
 
-from inferloom.v1.inference_pb2 import EmbedResponse, GenerateResponse
-from inferloom_gateway.calls.attempt import judge, worker_lost
-from inferloom_gateway.calls.in_flight import Ledger
-from inferloom_gateway.fleet.members import Member
-
+Request = TypeVar("Request", GenerateRequest, EmbedRequest)
 Event = TypeVar("Event", GenerateResponse, EmbedResponse)
 
+Open = Callable[[Request], Awaitable[tuple[WorkerCall[Event], Event]]]
+"""Makes a call on the next worker that accepts it; returns it with its first event. Raises InferloomError."""
 
-class Stream(Generic[Event]):
-    """One Generate or Embed call, entered in the ledger by its maker and left there by its close.
 
-    Closing it aborts the call; closing it again, or after its end, does nothing. Use it as a context
-    manager, so that every way out of the block closes it.
+class Stream(Generic[Request, Event]):
+    """One call's events. It moves to another worker for as long as its caller need not know.
+
+    Closing it aborts the call; closing it again, or after its end, does nothing. Use it as a context manager,
+    so that every way out of the block closes it.
     """
 
-    def __init__(self, call: "grpc.aio.UnaryStreamCall[Any, Event]", member: Member, ledger: Ledger) -> None:
-        self._call: grpc.aio.UnaryStreamCall[Any, Event] = call
-        self._member = member
-        self._ledger = ledger
+    def __init__(
+        self, open_call: Open[Request, Event], attempts: Attempts, progress: Progress[Request, Event]
+    ) -> None:
+        self.restarts = 0
+        """How often it has moved to another worker."""
+        self._open_call: Open[Request, Event] = open_call
+        self._attempts = attempts
+        self._progress: Progress[Request, Event] = progress
+        self._call: WorkerCall[Event] | None = None
         self._ahead: Event | None = None
-        self._completed = False
         self._open = True
 
     @property
-    def worker_id(self) -> str:
-        """The worker that answers."""
-        return self._member.id
+    def completed(self) -> bool:
+        """Whether the last event was read."""
+        return self._progress.completed
 
-    async def accepted(self) -> None:
-        """Wait for the first event, and hold it for the first read.
+    async def begin(self, request: Request) -> Self:
+        """Wait until a worker has accepted the request. Its first event is held for the first read.
 
         Raises:
-            AioRpcError: The worker refused the request or was lost.
+            InferloomError: No worker accepted it; the reason says why.
         """
-        event: Any = await self._call.read()
-        if event is not grpc.aio.EOF:
-            self._ahead = event
+        self._call, self._ahead = await self._open_call(request)
+        return self
 
     async def read(self) -> Event | None:
         """Return the next event; None after the last.
 
         Raises:
-            InferloomError: The call failed, or its worker was lost, before it completed.
+            InferloomError: The call failed, or its worker was lost, and it cannot go on elsewhere.
         """
-        if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            return ahead
-        try:
-            event: Any = await self._call.read()
-        except grpc.aio.AioRpcError as failure:
-            verdict = judge(failure)
-            self._ledger.bad(self._member, verdict)
-            raise verdict.error from failure
-        if event is not grpc.aio.EOF:
-            self._completed = event.HasField("completed")
-            return event  # type: ignore[no-any-return] # grpc's stub says Any
-        if not self._completed:
-            raise worker_lost()
-        return None
+        while True:
+            event, self._ahead = self._ahead, None
+            if event is None:
+                call = self._call
+                assert call is not None, "a stream is read after it began"
+                try:
+                    event = await call.read()
+                    if event is None:
+                        if self._progress.completed:
+                            return None
+                        raise CallFailed(attempt.broken())
+                except CallFailed as failure:
+                    await self._move(call, failure)
+                    continue
+            seen = self._progress.take(event)
+            if self._progress.size:
+                self._attempts.frame(self._progress.size)
+            elif self._progress.completed:
+                self._attempts.completed(event.completed.usage, event.completed.timings)
+            if seen is not None:
+                return seen
 
     def close(self) -> None:
         """End the call if it still runs."""
-        if self._open:
-            self._open = False
-            self._ledger.leave(self._member)
-            self._call.cancel()
+        self._open = False
+        if self._call is not None:
+            self._call.close()
 
     def __enter__(self) -> Self:
         return self
@@ -79,3 +94,23 @@ class Stream(Generic[Event]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def _move(self, call: WorkerCall[Event], failure: CallFailed) -> None:
+        """Go on elsewhere, or raise why not."""
+        call.close()
+        progress = self._progress
+        verdict = replace(failure.verdict, error=progress.restated(failure.verdict.error))
+        if verdict.elsewhere and (end := progress.end()) is not None:
+            self._attempts.broke_off(call.member, verdict)
+            self._ahead = end
+            return
+        rest = progress.rest() if verdict.elsewhere else None
+        self._attempts.failed(call.member, verdict, final=rest is None)
+        assert rest is not None
+        try:
+            self._call, self._ahead = await self._open_call(rest)
+        except InferloomError as error:
+            raise progress.restated(error) from failure
+        self.restarts += 1
+        if not self._open:
+            self._call.close()

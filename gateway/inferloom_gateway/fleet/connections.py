@@ -1,90 +1,84 @@
-"""The gateway's channels to workers."""
+"""The gateway's lines to workers, and the probes of those that were lost."""
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.backoff import backoff
-from inferloom_mesh.channel import open_channel
-
-if TYPE_CHECKING:
-    from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
 
 log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_S = 5.0
 
 
-class Connections:
-    """One channel per worker, opened at its first call.
+class Line(Protocol):
+    """A connection to one worker."""
+
+    async def probe(self, timeout_s: float) -> bool:
+        """Whether the worker gives any answer within ``timeout_s``. Returning False may be quicker."""
+
+    async def close(self, grace_s: float | None) -> None:
+        """Close it once its calls have ended, after ``grace_s`` seconds at the latest; None: at once."""
+
+
+L = TypeVar("L", bound=Line)
+
+
+class Connections(Generic[L]):
+    """One line per worker, opened at its first call.
 
     Args:
+        connect: Opens a line to a worker's address.
         linger_s: How long calls that still run on a worker that left the set may take to end.
     """
 
-    def __init__(self, linger_s: float) -> None:
+    def __init__(self, connect: Callable[[str], L], linger_s: float) -> None:
+        self._connect = connect
         self._linger_s = linger_s
-        self._channels: dict[Member, grpc.aio.Channel] = {}
-        self._stubs: dict[Member, InferenceServiceAsyncStub] = {}
+        self._lines: dict[Member, L] = {}
         self._probes: dict[Member, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def stub(self, member: Member) -> "InferenceServiceAsyncStub":
-        """The calls of one worker."""
-        stub = self._stubs.get(member)
-        if stub is None:
-            stub = self._stubs[member] = InferenceServiceStub(self._channel(member))
-        return stub
+    def line(self, member: Member) -> L:
+        """The line to one worker."""
+        line = self._lines.get(member)
+        if line is None:
+            line = self._lines[member] = self._connect(member.address)
+        return line
 
     def lost(self, member: Member) -> None:
         """Keep new calls away from a worker until it answers a probe."""
         member.health.reachable = False
-        if member not in self._probes and member in self._channels:
+        if member not in self._probes and member in self._lines:
             log.warning("worker %s at %s is unreachable", member.id, member.address)
             self._probes[member] = asyncio.create_task(self._probe(member), name=f"probe {member.id}")
 
     def retire(self, member: Member) -> None:
-        """Close the channel of a worker that left the set, once its calls have ended."""
+        """Close the line of a worker that left the set, once its calls have ended."""
         if probe := self._probes.pop(member, None):
             probe.cancel()
-        self._stubs.pop(member, None)
-        if channel := self._channels.pop(member, None):
-            closing = asyncio.create_task(channel.close(self._linger_s if member.in_flight else None))
+        if line := self._lines.pop(member, None):
+            closing = asyncio.create_task(line.close(self._linger_s if member.in_flight else None))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close every channel at once."""
+        """Close every line at once."""
         tasks = (*self._probes.values(), *self._closing)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+        await asyncio.gather(*(line.close(None) for line in self._lines.values()))
         self._probes.clear()
-        self._channels.clear()
-        self._stubs.clear()
-
-    def _channel(self, member: Member) -> grpc.aio.Channel:
-        channel = self._channels.get(member)
-        if channel is None:
-            channel = self._channels[member] = open_channel(member.address)
-        return channel
+        self._lines.clear()
 
     async def _probe(self, member: Member) -> None:
         """Ask for the worker's health until it gives any answer."""
-        check = health_pb2_grpc.HealthStub(self._channels[member]).Check  # type: ignore[attr-defined] # set at run time
         for wait in backoff():
-            try:
-                await check(health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S, wait_for_ready=True)
+            if await self._lines[member].probe(PROBE_TIMEOUT_S):
                 break
-            except grpc.aio.AioRpcError as failure:
-                if failure.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND):
-                    break
             await asyncio.sleep(wait)
         member.health.reachable = True
         self._probes.pop(member, None)

@@ -20,6 +20,12 @@ class Member:
     ready: bool = False
     suspect_since: float | None = None
     models: dict[str, inference_pb2.Model] = field(default_factory=dict)
+    loading: frozenset[str] = frozenset()
+    """Models that it will hold soon."""
+    starting: bool = False
+    """Whether it loads what it was started with."""
+    expired: bool = False
+    """Whether it left the set because its lease was not renewed."""
     health: Health = field(default_factory=Health)
     in_flight: int = 0
     """Calls of this gateway that run on it."""
@@ -59,6 +65,10 @@ class Fleet:
         self._by_model: dict[str, tuple[Member, ...]] = {}
         self._gone: dict[str, float] = {}
         self._unloaded: set[str] = set()
+        self.settled = False
+        """Whether the whole set was heard once; until then a model that is not here may exist after all."""
+        self.differing: dict[str, dict[str, list[str]]] = {}
+        """Models whose workers do not all compute the same: compute hashes and who has them."""
 
     def apply(self, change: registry_pb2.WatchResponse, now: float) -> list[Member]:
         """Fold one change in; return the members that left the set.
@@ -95,6 +105,13 @@ class Fleet:
         gone = self._gone.get(model)
         return gone is not None and now - gone <= self._memory_s
 
+    def may_come(self, model: str) -> bool:
+        """Whether a worker may be loading the model: it says so, or it starts and does not say what."""
+        return any(
+            model in m.loading or (m.starting and not m.loading and not m.models)
+            for m in self._members.values()
+        )
+
     def models(self) -> list[inference_pb2.Model]:
         """The models that can be called now, in order of id."""
         return [
@@ -102,6 +119,10 @@ class Fleet:
             for name, members in sorted(self._by_model.items())
             if any(m.usable for m in members)
         ]
+
+    def serves_any(self) -> bool:
+        """Whether any model can be called now."""
+        return any(m.usable and m.models for m in self._members.values())
 
     def eject(self, member: Member, now: float) -> None:
         """Eject a worker, unless a tenth of the workers (or one) is ejected already."""
@@ -112,6 +133,7 @@ class Fleet:
     def _snapshot(self, snapshot: registry_pb2.Snapshot, now: float) -> list[Member]:
         left = [m for entry in snapshot.workers for m in self._put(entry, now)]
         if not snapshot.settling:
+            self.settled = True
             listed = {entry.worker.id for entry in snapshot.workers}
             left += [self._members.pop(name) for name in self._members.keys() - listed]
         return left
@@ -130,10 +152,15 @@ class Fleet:
         models = {model.id: model for model in worker.models}
         if member.epoch == entry.epoch and worker.state == READY:
             self._unloaded |= member.models.keys() - models.keys()
+        ready = worker.state == READY
+        if member.epoch != entry.epoch or member.ready != ready or member.models.keys() != models.keys():
+            member.health.refusing.clear()  # what it said before is no longer so
         member.epoch = entry.epoch
         member.capacity = max(1, worker.capacity)
-        member.ready = worker.state == READY
+        member.ready = ready
         member.models = models
+        member.loading = frozenset(worker.loading)
+        member.starting = worker.state == registry_pb2.WORKER_STATE_STARTING
         suspect = entry.lease_state == registry_pb2.LEASE_STATE_SUSPECT
         if not suspect:
             member.suspect_since = None
@@ -147,6 +174,7 @@ class Fleet:
         member = self._members.get(removed.worker_id)
         if member is None or member.epoch > removed.epoch:
             return []
+        member.expired = removed.reason == registry_pb2.LEASE_LOSS_EXPIRED
         return [self._members.pop(removed.worker_id)]
 
     def _load(self, change: registry_pb2.WorkerLoad) -> None:
@@ -168,6 +196,14 @@ class Fleet:
             if name not in by_model and now - gone <= self._memory_s
         }
         self._by_model = {name: tuple(members) for name, members in by_model.items()}
+        self.differing = {name: kinds for name in by_model if len(kinds := self._kinds(name)) > 1}
+
+    def _kinds(self, model: str) -> dict[str, list[str]]:
+        kinds: dict[str, list[str]] = {}
+        for member in self._by_model[model]:
+            if compute_hash := member.models[model].compute_hash:
+                kinds.setdefault(compute_hash, []).append(member.id)
+        return kinds
 
 
 def _note_load(member: Member, load: registry_pb2.Load) -> None:

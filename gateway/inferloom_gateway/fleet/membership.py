@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -32,7 +32,7 @@ class Membership:
     """
 
     def __init__(
-        self, registry: Address, fleet: Fleet, connections: Connections, clock: Callable[[], float]
+        self, registry: Address, fleet: Fleet, connections: Connections[Any], clock: Callable[[], float]
     ) -> None:
         self.arrived = asyncio.Event()
         """Set once a first snapshot has arrived."""
@@ -75,9 +75,11 @@ class Membership:
                 await asyncio.sleep(next(waits))
 
     def _apply(self, change: registry_pb2.WatchResponse) -> None:
+        differing = self._fleet.differing
         for member in self._fleet.apply(change, self._clock()):
             log.info("worker %s left", member.id)
             self._connections.retire(member)
+        _warn_of_differences(differing, self._fleet.differing)
         if change.HasField("put"):
             worker = change.put.worker
             log.debug("worker %s at %s: epoch %d", worker.id, worker.address, change.put.epoch)
@@ -92,3 +94,15 @@ class Membership:
             self._since.registry_id = change.registry_id
         else:
             self._since.Clear()
+
+
+def _warn_of_differences(
+    before: dict[str, dict[str, list[str]]], now: dict[str, dict[str, list[str]]]
+) -> None:
+    """Log once for each change in which workers of one model do not compute the same."""
+    for model, kinds in now.items():
+        if kinds != before.get(model):
+            told = "; ".join(f"{', '.join(sorted(ids))} ({key[:12]})" for key, ids in sorted(kinds.items()))
+            log.warning("the workers of model %s do not compute the same: %s", model, told)
+    for model in before.keys() - now.keys():
+        log.info("the workers of model %s compute the same again", model)

@@ -14,8 +14,11 @@ from inferloom_gateway.fleet.members import Member
 BOUND = 1.25
 """How far over the fair share of the load a worker may go before requests spill over to the next."""
 
-LEADING_BYTES = 1024
+LEADING_CHARACTERS = 1024
+"""Characters of each of a prompt's texts that are hashed."""
+
 LEADING_TOKENS = 256
+"""Token ids of a prompt that are hashed."""
 
 _MASK = 2**64 - 1
 
@@ -29,12 +32,14 @@ def candidates(
 ) -> list[Member]:
     """The workers that may take a request: usable, able to do ``task`` (None: any), not yet tried.
 
-    Workers that something speaks against are only used when there is no other.
+    Workers that something speaks against are only used when there is no other, and those that have just said
+    'not now' for this model only after these.
     """
     usable = [
         m for m in members if m.usable and m not in tried and (task is None or task in m.models[model].tasks)
     ]
-    return [m for m in usable if m.preferred(now)] or usable
+    willing = [m for m in usable if not m.health.refuses(model, now)]
+    return [m for m in willing if m.preferred(now)] or willing or usable
 
 
 def choose(members: Sequence[Member], key: Callable[[], int] | None) -> Member:
@@ -61,11 +66,11 @@ def prompt_key(request: inference_pb2.GenerateRequest) -> int:
         case "chat":
             for message in request.chat.messages:
                 for part in message.parts:
-                    digest.update(part.text[:LEADING_BYTES].encode())
+                    digest.update(part.text[:LEADING_CHARACTERS].encode())
                 if message.role == inference_pb2.ROLE_USER:
                     break
         case "text":
-            digest.update(request.text[:LEADING_BYTES].encode())
+            digest.update(request.text[:LEADING_CHARACTERS].encode())
         case "token_ids":
             for token in request.token_ids.ids[:LEADING_TOKENS]:
                 digest.update(token.to_bytes(4))

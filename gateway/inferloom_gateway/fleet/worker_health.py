@@ -1,6 +1,6 @@
 """What a worker's own calls say about it. Pure; time is given in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FAILURES_TO_EJECT = 5
 """Failed calls in a row after which a worker is ejected."""
@@ -28,6 +28,9 @@ class Health:
     last_good: float = float("-inf")
     """When a call last succeeded."""
 
+    refusing: dict[str, float] = field(default_factory=dict)
+    """Models that the worker would not take a request for, and until when it is left alone for them."""
+
     def succeeded(self, now: float) -> None:
         """Note a call that the worker answered."""
         self.failures = 0
@@ -49,6 +52,20 @@ class Health:
     def ejected(self, now: float) -> bool:
         """Whether an ejection is running."""
         return now < self.ejected_until
+
+    def not_now(self, model: str, until: float) -> None:
+        """Note that the worker wants no more requests for a model for a while."""
+        self.refusing[model] = until
+
+    def refuses(self, model: str, now: float) -> bool:
+        """Whether the worker is left alone for a model."""
+        until = self.refusing.get(model)
+        if until is None:
+            return False
+        if now >= until:
+            del self.refusing[model]
+            return False
+        return True
 
     def proven_since(self, moment: float) -> bool:
         """Whether the last call was good and no older than ``moment``."""

@@ -5,10 +5,10 @@ from contextlib import ExitStack, contextmanager
 
 from fastapi import Request, Response
 
-from inferloom.v1.inference_pb2 import GenerateResponse
-from inferloom_gateway.calls.stream import Stream
+from inferloom_gateway.calls.call_group import GenerateStream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.bounded_gather import together
+from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_bytes import pieces
 from inferloom_gateway.http.event_stream import EventStream
@@ -28,29 +28,28 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
         InferloomError: One of them was refused or failed.
         ClientDisconnectedError: The client left; the generations are aborted.
     """
-    deadline = gateway.deadline()
     exchange = exchange_of(request.scope)
+    calls = calls_of(request, gateway, "generate", plan.parts[0].request.model)
 
     async def collect(part: Part) -> Outcome:
-        outcome = Outcome(part.request.sampling.n or 1)
-        with _in_rest_words(part.rename), await gateway.dispatcher.generate(part.request, deadline) as stream:
-            while (event := await stream.read()) is not None:
-                outcome.add(event)
-        return outcome
+        with _in_rest_words(part.rename):
+            return await calls.collect(part.request, lambda: Outcome(part.request.sampling.n or 1))
 
     if not plan.stream:
-        async with AbortOnDisconnect(request.receive):
-            outcomes = await together([collect(part) for part in plan.parts])
-        exchange.worker = _names(outcome.started.worker_id for outcome in outcomes)
+        with calls:
+            async with AbortOnDisconnect(request.receive):
+                outcomes = await together([collect(part) for part in plan.parts])
+        exchange.worker = calls.record.answered_by
         return Response(plan.body(outcomes), headers=dict(headers), media_type="application/json")
 
     async def open_all(stack: ExitStack) -> AsyncGenerator[bytes, None]:
-        async def start(part: Part) -> Stream[GenerateResponse]:
+        async def start(part: Part) -> GenerateStream:
             with _in_rest_words(part.rename):
-                return stack.enter_context(await gateway.dispatcher.generate(part.request, deadline))
+                return await calls.generate(part.request)
 
+        stack.enter_context(calls)
         streams = await together([start(part) for part in plan.parts])
-        exchange.worker = _names(stream.worker_id for stream in streams)
+        exchange.worker = calls.record.answered_by
         return pieces(streams, encoders)
 
     encoders = [part.encoder for part in plan.parts]

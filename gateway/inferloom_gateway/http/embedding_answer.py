@@ -4,9 +4,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse
-from inferloom_gateway.calls.stream import Stream
-from inferloom_gateway.gateway import Gateway
+from inferloom.v1.inference_pb2 import EmbedRequest
+from inferloom_gateway.calls.call_group import CallGroup, EmbedStream
 from inferloom_gateway.http.bounded_gather import together
 from inferloom_gateway.http.exchange import Exchange
 from inferloom_gateway.http.json_stream import JsonStream
@@ -20,8 +19,8 @@ Pieces = AsyncGenerator[bytes, None]
 
 
 def embedding_answer(
-    gateway: Gateway,
     exchange: Exchange,
+    calls: CallGroup,
     model: str,
     batches: Sequence[EmbedRequest],
     headers: Mapping[str, str],
@@ -30,30 +29,25 @@ def embedding_answer(
     base64: bool,
 ) -> JsonStream:
     """The response that holds the vectors of ``batches``, each of ``batch_size`` inputs but the last."""
-    deadline = gateway.deadline()
 
     async def start(number: int, request: EmbedRequest) -> "_Batch":
         first = number * batch_size
         with _in_rest_words(first):
-            return _Batch(first, base64, await gateway.dispatcher.embed(request, deadline))
+            return _Batch(first, base64, await calls.embed(request))
 
     async def open_all(stack: ExitStack) -> Pieces:
-        async def enter(number: int, request: EmbedRequest) -> "_Batch":
-            batch = await start(number, request)
-            stack.enter_context(batch.stream)
-            return batch
-
         async def complete(number: int, request: EmbedRequest) -> "_Batch":
             batch = await start(number, request)
             with batch.stream:
                 batch.made = [piece async for piece in batch.pieces()]
             return batch
 
+        stack.enter_context(calls)
         # The status waits until every input was accepted. Where not all batches run at once, that is when all
         # are complete.
-        begin = enter if len(batches) <= MOST_AT_ONCE else complete
+        begin = start if len(batches) <= MOST_AT_ONCE else complete
         begun = await together([begin(*each) for each in enumerate(batches)], MOST_AT_ONCE)
-        exchange.worker = ", ".join(dict.fromkeys(batch.stream.worker_id for batch in begun))
+        exchange.worker = calls.record.answered_by
         return _body(model, begun)
 
     return JsonStream(open_all, headers)
@@ -65,7 +59,7 @@ class _Batch:
 
     first: int
     base64: bool
-    stream: Stream[EmbedResponse]
+    stream: EmbedStream
     tokens: int = 0
     made: list[bytes] | None = field(default=None)
 

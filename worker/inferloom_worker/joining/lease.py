@@ -18,7 +18,7 @@ from inferloom_mesh.backoff import backoff
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
-from inferloom_mesh.status import from_rpc_error, is_ours
+from inferloom_mesh.status import from_rpc_error, read_failure
 
 if TYPE_CHECKING:
     from inferloom.v1.registry_pb2_grpc import RegistryServiceAsyncStub
@@ -171,9 +171,10 @@ class LeaseKeeper:
         return self._lease
 
     def _raise_if_final(self, failure: grpc.aio.AioRpcError) -> None:
-        if not is_ours(failure):
+        read = read_failure(failure)
+        if not read.ours:
             return
-        error = from_rpc_error(failure)
+        error = read.error
         if error.reason is Reason.ALREADY_EXISTS:
             raise FencedError(error.message) from failure
         if error.reason in _REFUSALS and self._epoch == 0:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 
 from inferloom.v1.inference_pb2 import EmbedRequest
+from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.embedding_answer import embedding_answer
 from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.fast_lane import fast
@@ -54,4 +55,5 @@ async def _embed(request: Request, schema: type[B], complete: Callable[[B], Embe
 
     (body, batches), headers = await translate_off_loop(request, schema, translate)
     base64 = body.encoding_format == "base64"
-    return embedding_answer(gateway, exchange, body.model, batches, headers, batch_size=size, base64=base64)
+    calls = calls_of(request, gateway, "embed", body.model)
+    return embedding_answer(exchange, calls, body.model, batches, headers, batch_size=size, base64=base64)

@@ -29,9 +29,13 @@ async def live(request: Request) -> Response:
 @router.get("/health", responses=answers(Health))
 @router.get("/health/ready", responses=answers(Health))
 async def ready(request: Request) -> Response:
-    """Whether requests can be answered: the registry was heard, and a worker holds a model."""
-    if gateway_of(request).ready():
-        return json_response({"status": "ready"})
+    """Whether requests can be answered: the registry's whole set was heard, and a worker holds a model.
+
+    Names models whose workers do not all compute the same, with the workers of each kind."""
+    gateway = gateway_of(request)
+    if gateway.ready():
+        differing = {name: sorted(kinds.values()) for name, kinds in gateway.fleet.differing.items()}
+        return json_response({"status": "ready"} | ({"differing_models": differing} if differing else {}))
     return json_response({"status": "not ready"}, 503, {"retry-after": "1"})
 
 

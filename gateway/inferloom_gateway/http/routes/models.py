@@ -2,8 +2,6 @@
 
 from fastapi import APIRouter, Request, Response
 
-from inferloom_gateway.calls.dispatch import no_worker
-from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
 from inferloom_gateway.http.schema.answers import ModelCard, ModelList
 from inferloom_gateway.http.stack import plain_path
@@ -26,9 +24,7 @@ async def retrieve_model(request: Request, model: str) -> Response:
     found = next((item for item in served.values() if _is(item.id, model)), None)
     if found is not None:
         return json_response(models.model(found))
-    if gateway.fleet.knows(model, gateway.clock()):
-        raise no_worker(model)
-    raise fields.restate(model_not_found(model, served), lambda path: path)
+    raise fields.restate(gateway.dispatcher.absent(model), lambda path: path)
 
 
 def _is(model_id: str, asked: str) -> bool:

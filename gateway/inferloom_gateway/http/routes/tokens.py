@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.routes.shared import (
     ERRORS,
     answers,
@@ -32,11 +33,11 @@ async def tokenize(request: Request) -> Response:
     (body, wanted), headers = await translate_off_loop(
         request, TokenizeRequest, lambda body: (body, tokens.tokenize_request(body)), MAX_BODY_BYTES
     )
-    gateway = gateway_of(request)
-    try:
-        response = await gateway.dispatcher.tokenize(wanted, gateway.deadline())
-    except InferloomError as failure:
-        raise fields.restate(failure, fields.of("tokenize")) from failure
+    with calls_of(request, gateway_of(request), "tokenize", wanted.model) as calls:
+        try:
+            response = await calls.tokenize(wanted)
+        except InferloomError as failure:
+            raise fields.restate(failure, fields.of("tokenize")) from failure
     return json_response(tokens.tokenize_answer(body, response), headers=headers)
 
 
@@ -50,9 +51,9 @@ async def detokenize(request: Request) -> Response:
     wanted, headers = await translate_off_loop(
         request, DetokenizeRequest, tokens.detokenize_request, MAX_BODY_BYTES
     )
-    gateway = gateway_of(request)
-    try:
-        response = await gateway.dispatcher.detokenize(wanted, gateway.deadline())
-    except InferloomError as failure:
-        raise fields.restate(failure, fields.of("detokenize")) from failure
+    with calls_of(request, gateway_of(request), "detokenize", wanted.model) as calls:
+        try:
+            response = await calls.detokenize(wanted)
+        except InferloomError as failure:
+            raise fields.restate(failure, fields.of("detokenize")) from failure
     return json_response(tokens.detokenize_answer(response), headers=headers)

@@ -1,0 +1,198 @@
+"""The attempts at one call: which worker is next, and when it is over."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.absent import absent
+from inferloom_gateway.calls.attempt import Verdict
+from inferloom_gateway.calls.compute_pin import ComputePin
+from inferloom_gateway.calls.in_flight import InFlight
+from inferloom_gateway.calls.link import CallFailed
+from inferloom_gateway.calls.listener import Listener
+from inferloom_gateway.calls.records import Attempt, Candidate, Record
+from inferloom_gateway.calls.retry_budget import RetryBudget
+from inferloom_gateway.fleet import router
+from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_mesh.errors import InferloomError, Reason
+
+if TYPE_CHECKING:
+    from inferloom.v1 import inference_pb2
+
+MOST_LOSSES = 2
+"""Workers that may be lost with a request on them; one that saw as many may be what ends them."""
+
+
+class Attempts:
+    """Chooses the workers of one call, one after another, and keeps the books on them.
+
+    A worker that fails is tried once. What is tried again draws from the gateway's retry budget, but for the
+    first attempt of the call after a worker that gets no more calls itself.
+
+    Args:
+        fleet: The workers.
+        in_flight: Is told how they do.
+        budget: Bounds attempts after the first.
+        listener: Is told of each attempt.
+        record: The request's record.
+        pin: Keeps the request's parts on workers that compute the same.
+        task: What the model must be able to do; None: anything.
+        task_name: The same for people.
+        key: Hashes how the prompt begins; None: no affinity.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        in_flight: InFlight,
+        budget: RetryBudget,
+        listener: Listener,
+        record: Record,
+        pin: ComputePin,
+        *,
+        task: "inference_pb2.Task.ValueType | None",
+        task_name: str,
+        key: Callable[[], int] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._fleet = fleet
+        self._in_flight = in_flight
+        self._budget = budget
+        self._listener = listener
+        self._record = record
+        self._pin = pin
+        self._task = task
+        self._task_name = task_name
+        self._key = key
+        self._clock = clock
+        self._tried: list[Member] = []
+        self._free_left = True
+        self._losses = 0
+        self._reason: InferloomError | None = None
+        """What a worker said itself why it would not answer."""
+        self._running: Attempt | None = None
+        self._unproven: Member | None = None
+        """The worker of the running call, until it has done some of what it was asked for."""
+
+    def next(self) -> Member:
+        """Choose a worker, and count the call that will be made to it as in flight.
+
+        Raises:
+            InferloomError: There is none, or the request's time is over.
+        """
+        now, record = self._clock(), self._record
+        try:
+            choices = self._candidates(now)
+            left = record.context.time_left(now)
+            if left is not None and left <= 0:
+                raise InferloomError(
+                    Reason.TIMEOUT, "The request's time was over before a worker had answered it."
+                )
+            member = router.choose(choices, self._key)
+            self._in_flight.enter(member)
+        except InferloomError as error:
+            record.error = error
+            raise
+        self._pin.lead(member, record.model)
+        candidates = tuple(Candidate(m.id, m.load / m.capacity) for m in choices)
+        self._running = Attempt(member.id, member.epoch, candidates, now - record.began)
+        record.attempts.append(self._running)
+        return member
+
+    def accepted(self, member: Member, compute_hash: str) -> None:
+        """Note that the worker has accepted the call.
+
+        Raises:
+            CallFailed: It computes differently from the worker that has accepted another part of the request.
+        """
+        if not self._pin.accept(compute_hash):
+            raise CallFailed(attempt.differs())
+        self._record.compute_hash = self._pin.hash
+        self._unproven = member
+        if self._running is not None:
+            self._running.accepted_s = self._now()
+
+    def frame(self, count: int) -> None:
+        """Note an event with ``count`` tokens or vectors."""
+        record = self._record
+        if record.first_token_s is None:
+            record.first_token_s = self._now()
+            self._listener.on_first_token(record)
+        if self._unproven is not None:
+            self._prove()
+        record.frames += 1
+        self._listener.on_frame(record, count)
+
+    def completed(self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings") -> None:
+        """Note that a streamed call has ended well, and what it used."""
+        self._record.used(usage, timings)
+        self.answered()
+
+    def answered(self) -> None:
+        """Note that the call has ended well."""
+        self._prove()
+        self._end(None)
+
+    def failed(self, member: Member, verdict: Verdict, *, final: bool = False) -> None:
+        """Note that the call has failed; return if another worker is to be tried, which ``final`` excludes.
+
+        Raises:
+            InferloomError: It is not.
+        """
+        running = self._running
+        self.broke_off(member, verdict)
+        if verdict.error.reason is not Reason.WORKER_LOST:
+            self._reason = verdict.error
+        if verdict.lost and running is not None and running.accepted_s is not None:
+            self._losses += 1
+        if final or not verdict.elsewhere or self._losses >= MOST_LOSSES or not self._may_retry(verdict):
+            self._record.error = verdict.error
+            raise verdict.error
+        self._tried.append(member)
+
+    def broke_off(self, member: Member, verdict: Verdict) -> None:
+        """Note that the call has failed when all that was asked for was there."""
+        self._unproven = None
+        self._end(verdict.error)
+        self._in_flight.failed(member, self._record.model, verdict)
+
+    def _may_retry(self, verdict: Verdict) -> bool:
+        if verdict.free and self._free_left:
+            self._free_left = False
+            return True
+        return self._budget.take(self._clock())
+
+    def _prove(self) -> None:
+        if self._unproven is not None:
+            self._in_flight.succeeded(self._unproven)
+            self._unproven = None
+
+    def _end(self, error: InferloomError | None) -> None:
+        running = self._running
+        if running is not None and running.ended_s is None:
+            running.ended_s = self._now()
+            running.error = error
+            self._listener.on_attempt(self._record, running)
+
+    def _now(self) -> float:
+        return self._clock() - self._record.began
+
+    def _candidates(self, now: float) -> list[Member]:
+        model = self._record.model
+        holding = self._fleet.holding(model)
+        found = router.candidates(self._pin.narrow(holding, model), model, self._task, now, self._tried)
+        if found:
+            return found
+        if self._reason is not None:
+            raise self._reason
+        if router.candidates(holding, model, self._task, now):
+            raise attempt.worker_lost()  # there are workers: they failed, or compute differently
+        if (
+            holding
+            and self._task is not None
+            and not any(self._task in m.models[model].tasks for m in holding)
+        ):
+            message = f"The model '{model}' does not serve {self._task_name}."
+            raise InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
+        raise absent(self._fleet, model, now)

@@ -1,0 +1,110 @@
+"""One request at a door, and all the calls that answer it."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls.compute_pin import ComputePin
+from inferloom_gateway.calls.progress import EmbeddingProgress, GenerationProgress
+from inferloom_gateway.calls.records import Record
+from inferloom_gateway.calls.stream import Stream
+from inferloom_mesh.errors import InferloomError
+
+if TYPE_CHECKING:
+    from inferloom_gateway.calls.dispatch import Dispatcher
+
+
+class Sink(Protocol):
+    """Takes the events of one generation."""
+
+    def add(self, event: pb.GenerateResponse) -> None:
+        """Take the next event."""
+
+
+S = TypeVar("S", bound=Sink)
+
+GenerateStream = Stream[pb.GenerateRequest, pb.GenerateResponse]
+EmbedStream = Stream[pb.EmbedRequest, pb.EmbedResponse]
+
+
+class CallGroup:
+    """The calls of one request, which have one context and one record, and whose answers fit together.
+
+    Made by :meth:`~inferloom_gateway.calls.dispatch.Dispatcher.group`. Leaving its block, or
+    :meth:`close`, ends what still runs. All methods raise InferloomError if no worker answers.
+    """
+
+    def __init__(self, dispatcher: "Dispatcher", record: Record) -> None:
+        self.record = record
+        self.pin = ComputePin()
+        self._dispatcher = dispatcher
+        self._streams: list[Stream[Any, Any]] = []
+        self._open = True
+        dispatcher.listeners.on_started(record)
+
+    async def generate(self, request: pb.GenerateRequest) -> GenerateStream:
+        """Start a generation; return its stream once a worker has accepted it."""
+        return await self._generate(request, whole=False)
+
+    async def collect(self, request: pb.GenerateRequest, make: Callable[[], S]) -> S:
+        """Run a generation to its end; return what ``make`` gives, with its events.
+
+        A worker that is lost on the way costs time only: the generation is repeated, into a new sink.
+        """
+        with await self._generate(request, whole=True) as stream:
+            sink, restarts = make(), stream.restarts
+            while (event := await stream.read()) is not None:
+                if stream.restarts != restarts:
+                    sink, restarts = make(), stream.restarts
+                sink.add(event)
+        return sink
+
+    async def embed(self, request: pb.EmbedRequest) -> EmbedStream:
+        """Start an embedding; return its stream once a worker has accepted it."""
+        stream = self._dispatcher.stream(self, request, EmbeddingProgress(request))
+        self._streams.append(stream)
+        return await stream.begin(request)
+
+    async def rerank(self, request: pb.RerankRequest) -> pb.RerankResponse:
+        """Rerank on one worker."""
+        response: pb.RerankResponse = await self._dispatcher.unary(self, request)
+        return response
+
+    async def tokenize(self, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
+        """Tokenise on one worker."""
+        response: pb.TokenizeResponse = await self._dispatcher.unary(self, request)
+        return response
+
+    async def detokenize(self, request: pb.DetokenizeRequest) -> pb.DetokenizeResponse:
+        """Detokenise on one worker."""
+        response: pb.DetokenizeResponse = await self._dispatcher.unary(self, request)
+        return response
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the calls that still run, and the record; ``error`` is why, if it is not what a call raised."""
+        if not self._open:
+            return
+        self._open = False
+        for stream in self._streams:
+            stream.close()
+        record = self.record
+        if isinstance(error, InferloomError):
+            record.error = error
+        record.ended_s = self._dispatcher.clock() - record.began
+        unfinished = error is not None or not all(stream.completed for stream in self._streams)
+        record.cancelled = record.error is None and unfinished
+        self._dispatcher.listeners.on_ended(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
+
+    async def _generate(self, request: pb.GenerateRequest, *, whole: bool) -> GenerateStream:
+        stream = self._dispatcher.stream(self, request, GenerationProgress(request, whole=whole))
+        self._streams.append(stream)
+        return await stream.begin(request)

@@ -1,0 +1,110 @@
+"""One record per request: what was tried, where, how it went, and how long each part took."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from inferloom.v1.inference_pb2 import Timings, Usage
+from inferloom_gateway.calls.listener import Listener
+from inferloom_mesh.context import CallContext
+from inferloom_mesh.errors import InferloomError
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A worker that an attempt could have gone to."""
+
+    worker: str
+    load: float
+    """Its load in relation to its capacity, by which the router judged it."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call to one worker. Moments are seconds after the request's arrival."""
+
+    worker: str
+    epoch: int
+    """Epoch of the worker's registration."""
+    candidates: tuple[Candidate, ...]
+    began_s: float
+    accepted_s: float | None = None
+    """When the worker accepted the request."""
+    ended_s: float | None = None
+    error: InferloomError | None = None
+    """Why it failed; None: it has not."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one request, whose parts (several prompts, batches of inputs) may be several calls.
+
+    Moments are seconds after its arrival.
+    """
+
+    context: CallContext
+    method: str
+    """What is asked of workers: generate, embed, rerank, tokenize or detokenize."""
+    model: str
+    began: float
+    """Its arrival on the gateway's clock."""
+    began_at: float = field(default_factory=time.time)
+    """Its arrival in seconds since 1970."""
+    attempts: list[Attempt] = field(default_factory=list)
+    compute_hash: str = ""
+    """What computes the answer."""
+    first_token_s: float | None = None
+    """When the first token or vector came."""
+    ended_s: float | None = None
+    frames: int = 0
+    """Events with tokens or vectors."""
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    completion_tokens: int = 0
+    queue_s: float = 0.0
+    """The longest that a part waited on its worker."""
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    error: InferloomError | None = None
+    """Why it failed; None: it did not."""
+    cancelled: bool = False
+    """Whether it was given up, by its caller or at the end of a drain, before its end."""
+
+    @property
+    def worker(self) -> str:
+        """The worker that was tried last; empty if none was."""
+        return self.attempts[-1].worker if self.attempts else ""
+
+    @property
+    def answered_by(self) -> str:
+        """The workers that accepted parts of it and have not failed since, their names with commas."""
+        names = (each.worker for each in self.attempts if each.accepted_s is not None and each.error is None)
+        return ", ".join(dict.fromkeys(names))
+
+    def used(self, usage: Usage, timings: Timings) -> None:
+        """Add what one part used."""
+        self.prompt_tokens += usage.prompt_tokens
+        self.cached_prompt_tokens += usage.cached_prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.queue_s = max(self.queue_s, timings.queue.ToNanoseconds() / 1e9)
+        self.prefill_s = max(self.prefill_s, timings.prefill.ToNanoseconds() / 1e9)
+        self.decode_s = max(self.decode_s, timings.decode.ToNanoseconds() / 1e9)
+
+
+class Records(Listener):
+    """The last ``size`` requests that ended, oldest first."""
+
+    def __init__(self, size: int) -> None:
+        self._ended: deque[Record] = deque(maxlen=size)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._ended)
+
+    def find(self, request_id: str) -> Record | None:
+        """The newest record of a request."""
+        return next((r for r in reversed(self._ended) if r.context.request_id == request_id), None)
+
+    def on_ended(self, record: Record) -> None:
+        """Keep the record."""
+        self._ended.append(record)

@@ -1,0 +1,106 @@
+"""What goes with a request from the door where it came in to the engine that computes it."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from inferloom.v1 import context_pb2
+from inferloom_mesh.durations import duration, seconds
+from inferloom_mesh.request_id import is_request_id
+
+KEY = "inferloom-context-bin"
+"""Metadata key of a call that carries a context, as an ``inferloom.v1.CallContext``."""
+
+LONGEST_NAME = 256
+"""Characters of a caller's or tenant's name that are kept."""
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """One request's context, made once at its door.
+
+    Moments are on this process's monotonic clock. Only the time that is left crosses to another process, so
+    that clocks need not agree.
+    """
+
+    request_id: str
+    deadline: float | None = None
+    """When the request must be over; None: no limit."""
+    caller: str = ""
+    """Who calls: a network address, until callers have keys or certificates."""
+    tenant: str = ""
+    """Whose share of the workers it uses; empty at a gateway: that of the gateway's connection."""
+    priority_cap: int | None = None
+    """The highest scheduling priority that it may have; None: any."""
+    traceparent: str = ""
+    """The W3C trace that it belongs to; empty: none."""
+
+    def time_left(self, now: float) -> float | None:
+        """Seconds until the deadline, below zero past it."""
+        return None if self.deadline is None else self.deadline - now
+
+    def metadata(self, now: float) -> tuple[tuple[str, bytes], ...]:
+        """The call metadata that carries it to another process."""
+        left = self.time_left(now)
+        message = context_pb2.CallContext(
+            request_id=self.request_id,
+            time_left=None if left is None else duration(left),
+            caller=self.caller,
+            tenant=self.tenant,
+            priority_cap=self.priority_cap,
+            traceparent=self.traceparent,
+        )
+        return ((KEY, message.SerializeToString()),)
+
+
+def read_context(
+    call: grpc.aio.ServicerContext[Any, Any],
+    request_id: str = "",
+    clock: Callable[[], float] = time.monotonic,
+) -> CallContext:
+    """The context of a call that a worker received: what a gateway sent, or what the call itself tells.
+
+    Whoever reaches a worker's port is trusted to be a gateway until services have identities. The nearer of
+    the sent deadline and the call's own holds. Without a tenant it is the connection that counts.
+
+    Args:
+        call: The call.
+        request_id: The request's own name, for calls that carry no context.
+        clock: Monotonic seconds.
+    """
+    sent = _sent(call)
+    limits = [left for left in (call.time_remaining(),) if left is not None]
+    if sent.HasField("time_left"):
+        limits.append(max(0.0, seconds(sent.time_left)))
+    peer = call.peer() or ""
+    return CallContext(
+        request_id=sent.request_id if is_request_id(sent.request_id) else request_id,
+        deadline=clock() + min(limits) if limits else None,
+        caller=sent.caller[:LONGEST_NAME] or peer,
+        tenant=sent.tenant[:LONGEST_NAME] or peer,
+        priority_cap=sent.priority_cap if sent.HasField("priority_cap") else None,
+        traceparent=valid_traceparent(sent.traceparent),
+    )
+
+
+def valid_traceparent(text: str | None) -> str:
+    """A traceparent as it is; empty where it is absent or malformed, as its standard says."""
+    return text if text is not None and _TRACEPARENT.fullmatch(text) else ""
+
+
+def _sent(call: grpc.aio.ServicerContext[Any, Any]) -> context_pb2.CallContext:
+    message = context_pb2.CallContext()
+    for key, value in call.invocation_metadata() or ():
+        if key == KEY and isinstance(value, bytes):
+            try:
+                message.ParseFromString(value)
+            except DecodeError:
+                message.Clear()
+    return message
