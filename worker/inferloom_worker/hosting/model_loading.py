@@ -17,7 +17,6 @@ from inferloom_worker.hosting import card
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
-from inferloom_worker.sourcing.demo import cache_folder
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve, resolve_adapter
@@ -85,7 +84,7 @@ def _loading(name: str, spec: str) -> Iterator[None]:
 
 
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
-    tokenizer = load_tokenizer(source, cache_folder(options.cache_dir))
+    tokenizer = load_tokenizer(source)
     template = None
     engine = _start_engine(source, options, tokenizer)
     if tokenizer.chat_template is not None:
