@@ -87,6 +87,11 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     tokenizer = load_tokenizer(source)
     template = None
     engine = _start_engine(source, options, tokenizer)
+    try:
+        tokenizer = tokenizer.limited(engine.info.vocab_size)
+    except ValueError:
+        engine.close()
+        raise
     if tokenizer.chat_template is not None:
         template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
         with large_imports():
