@@ -85,17 +85,13 @@ def _loading(name: str, spec: str) -> Iterator[None]:
 
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     tokenizer = load_tokenizer(source)
-    template = None
     engine = _start_engine(source, options, tokenizer)
     try:
         tokenizer = tokenizer.limited(engine.info.vocab_size)
+        template = _template(tokenizer)
     except ValueError:
         engine.close()
         raise
-    if tokenizer.chat_template is not None:
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
-        with large_imports():
-            template.check()
     model = _card(name, source, tokenizer)
     model.tasks.extend([pb.TASK_COMPLETION, *([pb.TASK_CHAT] if template else [])])
     model.context_length = engine.info.context_length
@@ -109,6 +105,15 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     embedder = CausalEmbedder(engine, tokenizer, options.embed)
     _offer_embeddings(model, embedder.info)
     return Generator(model, tokenizer, template, engine, embedder)
+
+
+def _template(tokenizer: Tokenizer) -> ChatTemplate | None:
+    if tokenizer.chat_template is None:
+        return None
+    template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
+    with large_imports():
+        template.check()
+    return template
 
 
 def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenizer) -> Engine:
