@@ -17,14 +17,20 @@ _ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama"}
 
 
 def write_gguf(
-    model: PreTrainedModel, path: Path, types: Mapping[str, GGMLQuantizationType] | None = None
+    model: PreTrainedModel,
+    path: Path,
+    types: Mapping[str, GGMLQuantizationType] | None = None,
+    tokenizer: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model to ``path``, and return it: matrices in the type that ``types`` has for a part of their
-    name, everything else in float32."""
+    name, everything else in float32. ``tokenizer`` goes under ``tokenizer``."""
     config = model.config
     name = _ARCHITECTURES.get(config.model_type, config.model_type)
     writer = GGUFWriter(path, name)
     _write_metadata(writer, config)
+    for key, value in (tokenizer or {}).items():
+        add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string, list: writer.add_array}
+        add[type(value)](f"tokenizer.{key}", value)
     arch = next(arch for arch, known in MODEL_ARCH_NAMES.items() if known == name)
     for tensor, values in _tensors(model, arch):
         plain = np.ascontiguousarray(values, np.float32)

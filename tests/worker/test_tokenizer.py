@@ -119,3 +119,33 @@ def test_the_bound_is_close_for_a_long_text(smollm_tokenizer: Tokenizer) -> None
     known = smollm_tokenizer.fewest_tokens(text)
 
     assert 5000 < known <= len(smollm_tokenizer.encode(text, add_special_tokens=False))
+
+
+def test_a_tokenizer_gives_no_id_past_the_embeddings() -> None:
+    """Added special tokens are left out, and ends that never come; anything else is refused."""
+    whole = Tokenizer(_backend(bos=False), eos_ids=[1, 3, 9], special_tokens={"eos_token": "</s>"})
+    limited = whole.limited(3)
+
+    assert whole.encode("a<s></s>b", add_special_tokens=False) == [0, 2, 3, 1]
+    assert limited.encode("a<s></s>b", add_special_tokens=False) == [0, 2, 1]
+    assert (limited.vocab_size, limited.eos_ids) == (3, {1})
+    with pytest.raises(ValueError, match="4 tokens, and the model has embeddings for 1"):
+        whole.limited(1)
+
+
+def test_a_tokenizer_fits_a_model_with_more_embeddings_than_it_has_tokens() -> None:
+    """Rows that no token has, as those that fill a matrix up, change nothing."""
+    tokenizer = Tokenizer(_backend(bos=True), eos_ids=[3])
+
+    assert tokenizer.limited(64) is tokenizer
+    assert tokenizer.limited(4) is tokenizer
+
+
+def test_a_long_run_of_spaces_may_be_no_token_at_all() -> None:
+    """Where special tokens take the spaces beside them, nothing is foretold."""
+    backend = _backend(bos=False)
+    backend.add_special_tokens([tokenizers.AddedToken("<|end|>", special=True, rstrip=True)])
+    text = "<|end|>" + " " * 100
+
+    tokenizer = Tokenizer(backend)
+    assert tokenizer.fewest_tokens(text) <= len(tokenizer.encode(text, add_special_tokens=False))
