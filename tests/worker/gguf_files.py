@@ -21,9 +21,11 @@ def write_gguf(
     path: Path,
     types: Mapping[str, GGMLQuantizationType] | None = None,
     sampling: Mapping[str, float] | None = None,
+    tokenizer: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model to ``path``, and return it: matrices in the type that ``types`` has for a part of their
-    name, everything else in float32. ``sampling`` goes under ``general.sampling``."""
+    name, everything else in float32. ``sampling`` goes under ``general.sampling``, ``tokenizer`` under
+    ``tokenizer``."""
     config = model.config
     name = _ARCHITECTURES.get(config.model_type, config.model_type)
     writer = GGUFWriter(path, name)
@@ -31,6 +33,14 @@ def write_gguf(
     for key, value in (sampling or {}).items():
         add = writer.add_int32 if isinstance(value, int) else writer.add_float32
         add(f"general.sampling.{key}", value)
+    for key, value in (tokenizer or {}).items():
+        adder = {
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            str: writer.add_string,
+            list: writer.add_array,
+        }
+        adder[type(value)](f"tokenizer.{key}", value)
     arch = next(arch for arch, known in MODEL_ARCH_NAMES.items() if known == name)
     for tensor, values in _tensors(model, arch):
         plain = np.ascontiguousarray(values, np.float32)

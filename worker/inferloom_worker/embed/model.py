@@ -64,7 +64,8 @@ class SentenceModel:
         self._pad = first.tokenizer.pad_token_id or 0
         prompt = model.prompts.get(model.default_prompt_name) or ""
         most = int(model.max_seq_length or first.config.max_position_embeddings)
-        self.reader = Reader(Tokenizer(backend), most, prompt)
+        embeddings = first.auto_model.get_input_embeddings().num_embeddings
+        self.reader = Reader(Tokenizer(backend).limited(embeddings), most, prompt)
         self._left_out = self._prompt_tokens() if any(map(_leaves_out_prompt, modules)) else 0
         dimensions = int(model.get_embedding_dimension())
         self.info = EmbedderInfo(

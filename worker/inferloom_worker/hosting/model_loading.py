@@ -22,7 +22,6 @@ from inferloom_worker.hosting.sampling_defaults import sampling_defaults
 from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
 from inferloom_worker.kernels import kept
-from inferloom_worker.sourcing.demo import cache_folder
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve, resolve_adapter
@@ -97,13 +96,14 @@ def _loading(name: str, spec: str, extra: str) -> Iterator[None]:
 
 
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
-    tokenizer = load_tokenizer(source, cache_folder(options.cache_dir))
-    template = None
+    tokenizer = load_tokenizer(source)
     engine = _start_engine(source, options, tokenizer)
-    if tokenizer.chat_template is not None:
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
-        with large_imports():
-            template.check()
+    try:
+        tokenizer = tokenizer.limited(engine.info.vocab_size)
+        template = _template(tokenizer)
+    except ValueError:
+        engine.close()
+        raise
     model = _card(name, source, tokenizer)
     model.tasks.extend([pb.TASK_COMPLETION, *([pb.TASK_CHAT] if template else [])])
     model.context_length = engine.info.context_length
@@ -122,6 +122,15 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     embedder = CausalEmbedder(engine, tokenizer, options.embed)
     _offer_embeddings(model, embedder.info)
     return Generator(model, tokenizer, template, engine, embedder)
+
+
+def _template(tokenizer: Tokenizer) -> ChatTemplate | None:
+    if tokenizer.chat_template is None:
+        return None
+    template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
+    with large_imports():
+        template.check()
+    return template
 
 
 def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenizer) -> Engine:

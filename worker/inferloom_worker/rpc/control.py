@@ -122,7 +122,13 @@ def _name(field: str, value: str) -> str:
     try:
         return check_name(value)
     except SourceError as refusal:
-        raise invalid(field, f"{refusal}.") from refusal
+        raise invalid(field, _sentence(refusal)) from refusal
+
+
+def _sentence(refusal: SourceError) -> str:
+    """What is said, with one full stop at its end: libraries' words have their own."""
+    words = str(refusal).rstrip()
+    return words if words.endswith((".", "!", "?", "…")) else f"{words}."
 
 
 async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedModel:
@@ -130,4 +136,4 @@ async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedMo
     try:
         return await asyncio.shield(asyncio.ensure_future(loading))
     except SourceError as refusal:
-        raise invalid("spec", f"{refusal}.") from refusal
+        raise invalid("spec", _sentence(refusal)) from refusal
