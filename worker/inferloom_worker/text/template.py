@@ -154,7 +154,8 @@ class ChatTemplate:
         """A message as this template reads it."""
         turn = dict(message)
         if "reasoning_content" in turn:
-            turn.setdefault("thinking", turn["reasoning_content"])  # gpt-oss's word for it
+            # gpt-oss's word for it; first, as transformers has it, for templates that print whole messages.
+            turn = {"thinking": turn["reasoning_content"], **turn}
         if turn.get("role") in self._parted and isinstance(turn.get("content"), str):
             turn["content"] = [{"type": "text", "text": turn["content"]}]
         return turn
