@@ -171,6 +171,16 @@ def test_a_taken_port_is_named_before_anything_starts():
     assert result.returncode == 1
 
 
+def test_a_taken_address_is_told_in_our_words_alone():
+    """Without a line of gRPC's core before it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = inferloom("worker", "--model", "e=echo", "--listen", f"127.0.0.1:{port}")
+    assert "add_port" not in result.stderr
+    assert str(port) in result.stderr
+    assert result.returncode == 1
+
+
 def test_a_worker_does_not_say_that_it_listens_before_it_looks(closed: str):
     """A mistyped path is told first."""
     result = inferloom("worker", "--model", "a=./nope.gguf", "--listen", "127.0.0.1:0", "--registry", closed)
