@@ -15,8 +15,9 @@ from inferloom_worker.engine.protocol import Engine
 from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
-from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
+from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, model_files, weights_hash
 from inferloom_worker.sourcing.demo import cache_folder
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
@@ -29,6 +30,9 @@ from inferloom_worker.validate import parameters
 OWNER = "inferloom"
 """Who provides the models, as their cards say."""
 
+_LONGEST_REASON, _LONGEST_SPEC = 400, 200
+"""Characters of an exception's words, and of a spec, that go into a message."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +44,9 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     """
     source = resolve(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
     with _loading(name, spec):
-        load = _load_generator if card.generates(source) else _load_encoder
-        served = load(name, source, options)
+        generates = model_class(source) is ModelClass.GENERATES
+        served = (_load_generator if generates else _load_encoder)(name, source, options)
+        served.card.compute_hash = compute_hash(served.card, source, options.engine.quantize)
     served.card.created.GetCurrentTime()
     return served
 
@@ -62,7 +67,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
         model.id, model.parent = name, base.card.id
         model.root = folder.name if folder == Path(spec).expanduser() else spec
         model.weights_hash = adapter_hash(base.card.weights_hash, folder)
-        model.compute_hash = model.weights_hash
+        model.compute_hash = adapter_hash(base.card.compute_hash, folder)
         model.created.GetCurrentTime()
     return AdaptedGenerator(model, base, adapter)
 
@@ -76,12 +81,25 @@ def _loading(name: str, spec: str) -> Iterator[None]:
     except SourceError:
         raise
     except (ValueError, OSError) as failure:
-        raise SourceError(f"{spec} cannot be loaded: {failure}") from failure
+        raise SourceError(f"{_short(spec)} cannot be loaded: {_told(failure)}") from failure
     except Exception as failure:
         # The boundary of the loading thread: for a damaged file, the libraries raise whatever they like.
         log.exception("%s cannot be loaded", spec)
-        raise SourceError(f"{spec} cannot be loaded; the worker's log says why") from failure
+        raise SourceError(
+            f"{_short(spec)} cannot be loaded: it is damaged or of a form that is not known "
+            f"({type(failure).__name__}: {_told(failure)})"
+        ) from failure
     log.info("%s: loaded %s in %.1f s", name, spec, time.monotonic() - started)
+
+
+def _told(failure: Exception) -> str:
+    """What an exception says, in one line."""
+    words = " ".join(str(failure).split()) or type(failure).__name__
+    return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]}…"
+
+
+def _short(spec: str) -> str:
+    return spec if len(spec) <= _LONGEST_SPEC else f"{spec[:_LONGEST_SPEC]}…"
 
 
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
@@ -97,6 +115,7 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     model.context_length = engine.info.context_length
     model.vocabulary_size = engine.info.vocab_size
     model.dtype = engine.info.dtype
+    model.engine, model.instruction_set = engine.info.engine, engine.info.instruction_set
     model.supported_parameters.extend((*parameters.GENERATE, *(parameters.CHAT if template else ())))
     if template is not None:
         model.chat_template_hash = short_hash(template.source)
@@ -127,6 +146,7 @@ def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> Serve
     model.context_length = embedder.info.max_tokens
     model.vocabulary_size = embedder.info.vocab_size
     model.dtype = embedder.info.dtype
+    model.engine, model.instruction_set = embedder.info.engine, embedder.info.instruction_set
     return Encoder(model, embedder)
 
 
@@ -149,12 +169,11 @@ def _offer_embeddings(model: pb.Model, info: EmbedderInfo) -> None:
 
 
 def _card(name: str, source: ModelSource, tokenizer: Tokenizer) -> pb.Model:
-    hashed = weights_hash(source)
+    more = source.spec.encode() if source.path is None else b""
     return pb.Model(
         id=name,
         owned_by=OWNER,
-        weights_hash=hashed,
-        compute_hash=hashed,
+        weights_hash=weights_hash(model_files(source), more),
         tokenizer_hash=tokenizer.hash,
         quantization=card.quantization(source),
         root=source.root,

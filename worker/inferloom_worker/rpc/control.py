@@ -122,7 +122,7 @@ def _name(field: str, value: str) -> str:
     try:
         return check_name(value)
     except SourceError as refusal:
-        raise invalid(field, f"{refusal}.") from refusal
+        raise invalid(field, _sentence(refusal)) from refusal
 
 
 async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedModel:
@@ -130,4 +130,9 @@ async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedMo
     try:
         return await asyncio.shield(asyncio.ensure_future(loading))
     except SourceError as refusal:
-        raise invalid("spec", f"{refusal}.") from refusal
+        raise invalid("spec", _sentence(refusal)) from refusal
+
+
+def _sentence(refusal: SourceError) -> str:
+    """Its words with one full stop, which those of other libraries may have already."""
+    return f"{str(refusal).rstrip().rstrip('.')}."
