@@ -198,4 +198,4 @@ def _attend(
         window=options["paged_windows"][layer],
         softcap=options.get("softcap"),
     )
-    return mixed[None, ..., :width], None
+    return mixed[..., :width].contiguous()[None], None

@@ -182,7 +182,7 @@ def _attend(
     """Attention as transformers calls it: query, key and value [1, heads, T, head_dim], output [1, T, …]."""
     _probing.get().note(module, query, key, value, attention_mask, options)
     heads = query.shape[1] // value.shape[1]
-    return value.repeat_interleave(heads, 1).transpose(1, 2), None
+    return value.repeat_interleave(heads, 1).transpose(1, 2).contiguous(), None
 
 
 def _same(made: Tensor, given: Tensor) -> bool:

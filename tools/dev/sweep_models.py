@@ -1,0 +1,54 @@
+"""Compare every model type that transformers generates text with, as a tiny random model in float32.
+
+Usage: .venv/bin/python tools/dev/sweep_models.py [TYPE …]
+
+Each is equal to transformers' own ``generate``, or refused in words; a type that is different, fails or is
+taken for an encoder is a fault, and makes the exit status 1. Every type has a process and 120 s.
+"""
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+LIMIT_S = 120
+FAULTS = ("different", "encoder", "failed")
+
+
+def main(types: list[str]) -> int:
+    """Print a line for each type, and the counts."""
+    import torch
+    from sweep.causal import Outcome, compare
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)  # threads that run before a fork do not live in the child
+    counts: Counter[str] = Counter()
+    context = multiprocessing.get_context("fork")
+    for name in types or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+        found: Any = context.Queue()
+        with tempfile.TemporaryDirectory() as folder:
+            child = context.Process(target=lambda n=name, f=folder, q=found: q.put(compare(n, Path(f))))  # type: ignore[misc]
+            child.start()
+            try:
+                outcome = found.get(timeout=LIMIT_S)
+            except Exception:  # queue.Empty: it takes too long, or its process died
+                outcome = Outcome("failed", "no result in time")
+            child.kill()
+            child.join()
+        counts[outcome.verdict] += 1
+        print(f"{name:32} {outcome.verdict:10} {outcome.reason}", flush=True)
+    print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
+    return int(any(counts[fault] for fault in FAULTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
