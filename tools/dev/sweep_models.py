@@ -24,7 +24,8 @@ FAULTS = ("different", "encoder", "failed")
 def main(types: list[str]) -> int:
     """Print a line for each type, and the counts."""
     import torch
-    from sweep.causal import Outcome, compare
+    from sweep.causal import ANSWERED, Outcome
+    from sweep.tiny import DECODERS
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     from transformers.utils import logging
 
@@ -33,21 +34,30 @@ def main(types: list[str]) -> int:
     torch.set_num_threads(1)  # threads that run before a fork do not live in the child
     counts: Counter[str] = Counter()
     context = multiprocessing.get_context("fork")
-    for name in types or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+    every = [*sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES), *(f"{name}+decoder" for name in DECODERS)]
+    for name in types or every:
         found: Any = context.Queue()
         with tempfile.TemporaryDirectory() as folder:
-            child = context.Process(target=lambda n=name, f=folder, q=found: q.put(compare(n, Path(f))))  # type: ignore[misc]
+            child = context.Process(target=_compare, args=(name, folder, found))
             child.start()
             try:
                 outcome = found.get(timeout=LIMIT_S)
             except Exception:  # queue.Empty: it takes too long, or its process died
-                outcome = Outcome("failed", "no result in time")
+                verdict = "failed" if (Path(folder) / ANSWERED).exists() else "no model"
+                outcome = Outcome(verdict, "no result in time")
             child.kill()
             child.join()
         counts[outcome.verdict] += 1
         print(f"{name:32} {outcome.verdict:10} {outcome.reason}", flush=True)
     print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
     return int(any(counts[fault] for fault in FAULTS))
+
+
+def _compare(name: str, folder: str, found: Any) -> None:
+    from sweep.causal import compare
+
+    model_type, _, decoder = name.partition("+")
+    found.put(compare(model_type, Path(folder), **({"is_decoder": True} if decoder else {})))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ _SIZES: dict[str, Any] = {
     "n_layers": 4,
     "num_layers": 4,
     "decoder_layers": 4,
-    "encoder_layers": 1,
+    "encoder_layers": 4,  # some classes take it for the number of all layers
     "num_attention_heads": 4,
     "n_head": 4,
     "n_heads": 4,
@@ -42,6 +42,11 @@ _SIZES: dict[str, Any] = {
     "num_kv_heads": 2,
     "multi_query_group_num": 2,
     "head_dim": 16,
+    "rotary_dim": 8,
+    "n_shared_experts": 1,
+    "mamba_d_ssm": 128,
+    "attn_layer_period": 2,
+    "attn_layer_offset": 1,
     "max_position_embeddings": 256,
     "n_positions": 256,
     "n_ctx": 256,
@@ -87,8 +92,8 @@ _SIZES: dict[str, Any] = {
     "laurel_rank": 8,
     "num_kv_shared_layers": 0,
     "query_pre_attn_scalar": 16,
-    "bos_token_id": None,
-    "eos_token_id": None,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
     "pad_token_id": 0,
     "use_cache": True,
     "tie_word_embeddings": False,
@@ -96,7 +101,16 @@ _SIZES: dict[str, Any] = {
 """Fields by any of the names that configs have for them; each type takes those that it knows."""
 
 _OF_TYPE: dict[str, dict[str, Any]] = {
-    "bert": {"is_decoder": False},
+    "blt": {
+        f"{part}_config": {
+            "hidden_size": 64,
+            "intermediate_size": 96,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+        }
+        for part in ("patcher", "encoder", "decoder", "global")
+    },
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10_000.0},
         "ffn_config": {"ffn_hidden_size": 96, "moe_num_experts": 4, "moe_top_k": 2, "hidden_size": 64},
@@ -112,8 +126,15 @@ _OF_TYPE: dict[str, dict[str, Any]] = {
         "activation_sparsity_pattern": [0.0] * 4,
         "altup_num_inputs": 2,
     },
+    "dots3_note_text": {"num_key_value_heads": 4},
+    "lfm2_moe": {"layer_types": ["full_attention", "conv", "full_attention", "conv"]},
+    "reformer": {"is_decoder": True},
     "longcat_flash": {"num_layers": 2, "zero_expert_num": 1, "rope_interleave": True},
 }
+
+
+DECODERS = ("bert", "roberta", "camembert", "electra", "xlm-roberta", "bert-generation", "rembert")
+"""Types that are encoders, and generate text only if their config says that they are decoders."""
 
 
 def tiny_config(model_type: str, **more: Any) -> PreTrainedConfig:
@@ -125,6 +146,9 @@ def tiny_config(model_type: str, **more: Any) -> PreTrainedConfig:
     usual = AutoConfig.for_model(model_type)
     text = usual.get_text_config()
     known = {name: value for name, value in _SIZES.items() if _has(text, name)}
+    if "qk_rope_head_dim" in known:
+        known.pop("head_dim", None)  # it follows from the parts
+        known["num_key_value_heads"] = 4
     known |= _OF_TYPE.get(text.model_type, {}) | more
     if text is not usual:
         return AutoConfig.for_model(model_type, text_config={"model_type": text.model_type, **known})

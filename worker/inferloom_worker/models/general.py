@@ -34,7 +34,7 @@ class GeneralModel:
     """A :class:`~inferloom_worker.models.protocol.CausalModel` around a transformers model.
 
     Args:
-        model: The model, with its weights.
+        model: The model, as :func:`~inferloom_worker.models.general_loading.load_transformers` gives it.
         context_length: The longest sequence that will be computed. None: the model's own length.
 
     Raises:
@@ -44,13 +44,6 @@ class GeneralModel:
 
     def __init__(self, model: PreTrainedModel, context_length: int | None = None) -> None:
         config = model.config.get_text_config()
-        if not getattr(model, "_supports_attention_backend", False) or getattr(model, "_is_stateful", False):
-            raise UnsupportedModelError(
-                f"{config.model_type} models keep state that the paged cache cannot hold, "
-                "or compute attention in a way that cannot be replaced"
-            )
-        if getattr(config, "use_bidirectional_attention", False):
-            raise UnsupportedModelError("the model's attention is not causal, so it cannot generate text")
         self.model = model.eval()
         self.vocab_size = int(config.vocab_size)
         self.context_length = _context_length(config)
@@ -61,10 +54,12 @@ class GeneralModel:
             asked = probe_attention(
                 model, config, min(self.context_length, context_length or self.context_length)
             )
-        if len(asked) != config.num_hidden_layers:
-            raise UnsupportedModelError(f"not every layer of {config.model_type} models is attention")
-        self._shapes = [each.shape for each in asked]
-        self._windows = [each.window for each in asked]
+        if list(asked) != list(range(config.num_hidden_layers)):
+            raise UnsupportedModelError(
+                f"models of type {config.model_type} are not served: not every layer is attention"
+            )
+        self._shapes = [each.shape for each in asked.values()]
+        self._windows = [each.window for each in asked.values()]
         AttentionInterface.register(ATTENTION, _attend)
         model.set_attn_implementation(ATTENTION)
         self._cache: PagedCache | None = None

@@ -14,7 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    DynamicCache,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from inferloom_worker.models.cache import LayerShape
 from inferloom_worker.models.protocol import UnsupportedModelError
@@ -22,6 +28,9 @@ from inferloom_worker.models.protocol import UnsupportedModelError
 _NAME = "inferloom_probe"
 """Name under which transformers finds the probe; unlike the paged attention's, it is one that masks are made
 for."""
+
+_MARK = "paged_probe"
+"""An option that must reach attention, as those of a step must."""
 
 _TENSORS = frozenset({"position_ids", "cache_position"})
 """Tensors among a call's options that say nothing about who sees whom."""
@@ -58,6 +67,10 @@ class _Probe:
         self._numbers = sorted({n for n in _numbers(config.to_dict()) if 0 < n < context_length})
         self._rows, self._places = _pairs(context_length, self._numbers)
         self._rules: list[_Rule] = []
+        # Where mask and cache of a model disagree, its answers depend on how they were cut into calls.
+        layers = enumerate(DynamicCache(config=config).layers)
+        windows = {i: int(layer.sliding_window) for i, layer in layers if getattr(layer, "is_sliding", False)}
+        self._kept = {layer: window for layer, window in windows.items() if window < context_length}
 
     def make_mask(self, rows: int, places: int, rule: Callable[..., Any], device: torch.device) -> Tensor:
         """The mask [1, 1, rows, places] that attention would be given."""
@@ -85,6 +98,8 @@ class _Probe:
         Raises:
             UnsupportedModelError: It asks for what the paged attention does not compute.
         """
+        if _MARK not in options:
+            raise self._refused("its layers do not hand on what attention is called with")
         layer: Any = getattr(module, "layer_idx", None)
         if not isinstance(layer, int):
             raise self._refused("it has attention that belongs to no layer")
@@ -99,9 +114,12 @@ class _Probe:
             raise self._refused("its keys are not those of the tokens that ask")
         if key.shape[1] != value.shape[1]:
             raise self._refused("it has more heads of keys than of values, or fewer")
-        window = options.get("sliding_window")
         shape = (key.shape[1], max(key.shape[3], value.shape[3]))
-        self.layers[layer] = AskedAttention(shape, self._window(layer, mask, window))
+        window = self._window(layer, mask, options.get("sliding_window"))
+        kept = self._kept.get(layer)
+        if kept is not None and (window is None or window > kept):
+            raise self._refused(f"layer {layer} sees more tokens than the {kept} that transformers keeps")
+        self.layers[layer] = AskedAttention(shape, window)
 
     def _window(self, layer: int, mask: Tensor | None, asked: Any) -> int | None:
         """The window that hides what the layer's mask hides.
@@ -120,16 +138,16 @@ class _Probe:
             if not len(wrong):
                 return window
             first_wrong = max(first_wrong, int(wrong.min()))
-        advice = f"; up to a context length of {first_wrong} it could be served" if first_wrong > 1 else ""
-        raise self._refused(f"layer {layer} hides other tokens than a causal window does{advice}")
+        raise self._refused(f"layer {layer} hides other tokens than a causal window does", first_wrong)
 
     def _visible(self, window: int | None) -> Tensor:
         visible = self._places <= self._rows
         return visible if window is None else visible & (self._places > self._rows - window)
 
-    def _refused(self, reason: str) -> UnsupportedModelError:
+    def _refused(self, reason: str, up_to: int = 0) -> UnsupportedModelError:
+        advice = f"; with a context length of {up_to} at most it can be served" if up_to > 1 else ""
         return UnsupportedModelError(
-            f"models of type {self._kind} are not served: {reason}, which the paged cache cannot do"
+            f"models of type {self._kind} are not served: {reason}, which the paged cache cannot do{advice}"
         )
 
 
@@ -139,8 +157,8 @@ _probing: ContextVar[_Probe] = ContextVar("probing")
 @torch.inference_mode()
 def probe_attention(
     model: PreTrainedModel, config: PreTrainedConfig, context_length: int
-) -> list[AskedAttention]:
-    """What each layer asks for, for sequences of up to ``context_length`` tokens.
+) -> dict[int, AskedAttention]:
+    """What each layer asks for, in their order, for sequences of up to ``context_length`` tokens.
 
     Raises:
         UnsupportedModelError: The model asks for what the paged attention does not compute.
@@ -152,8 +170,8 @@ def probe_attention(
     tokens = torch.zeros(1, 2, dtype=torch.int64, device=model.device)
     places = torch.arange(2, device=model.device)[None]
     with _installed(probe):
-        model(input_ids=tokens, position_ids=places, use_cache=False)
-    return [probe.layers[layer] for layer in sorted(probe.layers)]
+        model(input_ids=tokens, position_ids=places, use_cache=False, **{_MARK: True})
+    return dict(sorted(probe.layers.items()))
 
 
 @contextmanager

@@ -42,6 +42,19 @@ def stored_tensors(folder: Path) -> dict[str, Path]:
     return found
 
 
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in a folder, by its name in the files.
+
+    Raises:
+        FileNotFoundError, CheckpointError: As :func:`stored_tensors`.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(set(stored_tensors(folder).values())):
+        with opened(path, "np") as file:
+            shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return shapes
+
+
 @contextmanager
 def opened(path: Path, framework: str = "pt") -> Iterator[Any]:
     """An open safetensors file.
