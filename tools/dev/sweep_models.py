@@ -1,9 +1,10 @@
-"""Compare every model type that transformers generates text with, as a tiny random model in float32.
+"""Compare model types with transformers and sentence-transformers, as tiny random models in float32.
 
-Usage: .venv/bin/python tools/dev/sweep_models.py [TYPE …]
+Usage: .venv/bin/python tools/dev/sweep_models.py [TYPE | TYPE+decoder | encoder:TYPE …]
 
-Each is equal to transformers' own ``generate``, or refused in words; a type that is different, fails or is
-taken for an encoder is a fault, and makes the exit status 1. Every type has a process and 120 s.
+Without arguments: every type that transformers generates text with, and kinds of encoders. Each is equal, or
+refused in words; one that is different, fails or is taken for an encoder is a fault, and makes the exit
+status 1. Every type has a process and 120 s.
 """
 
 import multiprocessing
@@ -25,6 +26,7 @@ def main(types: list[str]) -> int:
     """Print a line for each type, and the counts."""
     import torch
     from sweep.causal import ANSWERED, Outcome
+    from sweep.encoders import KINDS
     from sweep.tiny import DECODERS
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     from transformers.utils import logging
@@ -35,6 +37,7 @@ def main(types: list[str]) -> int:
     counts: Counter[str] = Counter()
     context = multiprocessing.get_context("fork")
     every = [*sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES), *(f"{name}+decoder" for name in DECODERS)]
+    every += [f"encoder:{name}" for name in KINDS]
     for name in types or every:
         found: Any = context.Queue()
         with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +58,11 @@ def main(types: list[str]) -> int:
 
 def _compare(name: str, folder: str, found: Any) -> None:
     from sweep.causal import compare
+    from sweep.encoders import compare_encoder
 
+    if name.startswith("encoder:"):
+        found.put(compare_encoder(name.removeprefix("encoder:"), Path(folder)))
+        return
     model_type, _, decoder = name.partition("+")
     found.put(compare(model_type, Path(folder), **({"is_decoder": True} if decoder else {})))
 
