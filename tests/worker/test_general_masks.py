@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from sweep.causal import compare
-from sweep.encoders import KINDS, compare_encoder
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from inferloom_worker.engine.options import EngineOptions
@@ -138,15 +136,3 @@ async def test_chunks_that_no_sequence_leaves_are_no_reason(tmp_path: Path) -> N
     folder = make(tmp_path, "llama4_text", **fields)
     expected = [greedy(reference(folder), prompt, 12) for prompt in prompts()]
     assert await answers(folder, context_length=128) == expected
-
-
-@pytest.mark.parametrize("model_type", ["gpt2", "gemma3n_text", "olmo3", "granitemoe", "gpt_neox", "glm4"])
-def test_a_part_of_the_sweep_is_equal(model_type: str, tmp_path: Path) -> None:
-    """tools/dev/sweep_models.py compares all of them."""
-    assert compare(model_type, tmp_path).verdict == "equal"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_encoders_equal_sentence_transformers(kind: str, tmp_path: Path) -> None:
-    """Short texts and the longest one; a text with one token more is refused."""
-    assert compare_encoder(kind, tmp_path).verdict == "equal"
