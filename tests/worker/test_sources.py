@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from inferloom_worker.hosting import weights_hash as hashing
-from inferloom_worker.hosting.card import architecture, generates, quantization
+from inferloom_worker.hosting.card import architecture, quantization
+from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.weights_hash import weights_hash
 from inferloom_worker.sourcing import demo
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, parse_model_flag, resolve
@@ -59,7 +60,7 @@ def test_local_files_are_found(tmp_path: Path) -> None:
     [
         (("pytorch_model.bin", "config.json"), "pickles"),
         (("model.ckpt",), "pickles"),
-        (("a.gguf",), "such as a.gguf"),
+        (("a.gguf", "b.gguf"), "such as a.gguf"),
         (("config.json",), "no \\*.safetensors"),
     ],
 )
@@ -104,8 +105,9 @@ def test_the_demo_models_cards_are_read_from_their_files(smollm_file: Path, mini
     chat, encoder = (resolve(name) for name in demo.MODELS)
 
     assert (chat.path, encoder.path) == (smollm_file, minilm_folder)
-    assert (generates(chat), architecture(chat), quantization(chat)) == (True, "LlamaForCausalLM", "Q4_1")
-    assert (generates(encoder), architecture(encoder), quantization(encoder)) == (False, "BertModel", "")
+    assert (model_class(chat), model_class(encoder)) == (ModelClass.GENERATES, ModelClass.ENCODES)
+    assert (architecture(chat), quantization(chat)) == ("LlamaForCausalLM", "Q4_1")
+    assert (architecture(encoder), quantization(encoder)) == ("BertModel", "")
     assert (chat.root, encoder.root) == tuple(demo.MODELS)
 
 
@@ -113,10 +115,10 @@ def test_a_folder_is_told_by_its_configuration(tmp_path: Path) -> None:
     """Modules of sentence-transformers make an encoder, a causal architecture a generating model."""
     model = folder(tmp_path / "m", "model.safetensors")
     (model / "config.json").write_text('{"architectures": ["Qwen3ForCausalLM"]}')
-    assert generates(resolve(str(model)))
+    assert model_class(resolve(str(model))) is ModelClass.GENERATES
 
     (model / "modules.json").write_text("[]")
-    assert not generates(resolve(str(model)))
+    assert model_class(resolve(str(model))) is ModelClass.ENCODES
 
 
 def test_equal_weights_have_equal_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +128,7 @@ def test_equal_weights_have_equal_hashes(tmp_path: Path, monkeypatch: pytest.Mon
         path.parent.mkdir()
         path.write_bytes(b"a" * 5000 + (b"b" if i == 2 else b"a") + b"a" * 5000)
     for _ in range(2):
-        same, equal, other = (weights_hash(ModelSource("m", SourceKind.GGUF, path)) for path in paths)
+        same, equal, other = (weights_hash([path]) for path in paths)
         assert same == equal
         assert same != other
         monkeypatch.setattr(hashing, "WHOLE_BYTES", 1000)

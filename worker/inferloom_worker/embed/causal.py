@@ -39,6 +39,8 @@ class CausalEmbedder:
             normalizes=True,
             shortens=False,
             dtype=info.dtype,
+            engine=info.engine,
+            instruction_set=info.instruction_set,
             weights_bytes=info.weights_bytes,
             batch_size=info.slots,
         )

@@ -195,6 +195,10 @@ class EngineInfo:
     """Tokens of state that fit in all."""
     weights_bytes: int
     kv_bytes: int
+    engine: str = "torch"
+    """What computes: ``kernels``, ``torch``, ``sentence-transformers`` or ``echo``."""
+    instruction_set: str = ""
+    """What it is computed with, as far as results depend on it. Empty: not told apart."""
     embedding_dimensions: int | None = None
     """Length of the vectors that it gives for prompts. None: it gives none."""
 

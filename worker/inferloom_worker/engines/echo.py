@@ -47,6 +47,8 @@ class EchoEngine:
             vocab_size=vocab_size,
             context_length=context,
             dtype="none",
+            engine="echo",
+            instruction_set="",
             slots=options.max_running,
             kv_tokens=options.max_running * context,
             weights_bytes=0,

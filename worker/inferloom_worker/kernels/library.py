@@ -90,8 +90,13 @@ class Step(c.Structure):
 @cache
 def library() -> Any | None:
     """The fastest library that this processor can run, or None where there is none or it was not built."""
-    found = next((variant for variant in VARIANTS if _can_run(variant)), None)
-    return None if found is None else load(library_path(found))
+    found = instruction_set()
+    return load(library_path(found)) if found else None
+
+
+def instruction_set() -> str:
+    """The variant that :func:`library` is of, such as ``avx512``; empty where there is none."""
+    return next((variant for variant in VARIANTS if _can_run(variant)), "")
 
 
 def load(path: Path) -> Any:

@@ -47,6 +47,7 @@ def from_transformers(config: PreTrainedConfig, context_length: int | None = Non
         config: The model's config.
         context_length: The longest sequence that will be computed. None: the model's own length.
     """
+    whole = config
     if config.model_type == "gemma3":
         config = config.text_config  # a model that sees as well; for text alone its decoder is enough
     family = _FAMILIES.get(config.model_type)
@@ -77,7 +78,7 @@ def from_transformers(config: PreTrainedConfig, context_length: int | None = Non
         attention_scale=getattr(config, "query_pre_attn_scalar", head_dim) ** -0.5,
         attention_softcap=getattr(config, "attn_logit_softcapping", None),
         final_softcap=getattr(config, "final_logit_softcapping", None),
-        tied=config.tie_word_embeddings,
+        tied=whole.tie_word_embeddings,  # of a model that sees, its own word counts
     )
 
 

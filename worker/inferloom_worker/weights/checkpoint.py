@@ -1,16 +1,18 @@
 """Weights by their transformers names, whatever file they come from."""
 
-import json
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor
 
+from inferloom_worker.sourcing.json_files import read_object
+from inferloom_worker.weights.dequantizing import PLAIN_TYPES, dequantized, spelled
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
+from inferloom_worker.weights.quantized import INSTEAD, QuantizationError, read_quantization
+from inferloom_worker.weights.safetensors_files import opened, stored_tensors
 
 _GGUF_NAMES = {
     "model.embed_tokens": "token_embd",
@@ -51,35 +53,50 @@ class Checkpoint(Protocol):
 
 
 class FolderCheckpoint:
-    """The safetensors files of a model folder; of a model that sees as well, its decoder's.
+    """The safetensors files of a model folder; of a model that sees as well, its decoder's. Quantised weights
+    come as the numbers that they stand for.
 
     Raises:
         FileNotFoundError: The folder has none. Pickled weights are not read: loading one runs its code.
+        CheckpointError: A file is missing or damaged.
+        QuantizationError: The weights are quantised in a way that is not computed.
     """
 
     def __init__(self, folder: Path) -> None:
-        index = folder / "model.safetensors.index.json"
-        if index.exists():
-            files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-            self._files = {name: folder / Path(file).name for name, file in files.items()}
-        else:
-            self._files = {}
-            for path in sorted(folder.glob("*.safetensors")):
-                with safe_open(path, "pt") as opened:
-                    self._files.update(dict.fromkeys(opened.keys(), path))
-        if not self._files:
-            raise FileNotFoundError(f"{folder} has no safetensors weights")
+        self._files = stored_tensors(folder)
+        self._quantization = read_quantization(read_object(folder / "config.json"), folder.name)
 
     def find(self, name: str) -> Tensor | None:
-        """See the protocol."""
+        """See the protocol.
+
+        Raises:
+            CheckpointError: Its file is damaged.
+            QuantizationError: It is stored as integers or float8, in a way that is not computed.
+        """
         inner = name.removeprefix("model.")
         # The second is how the hub's files of models that see are written, the third how transformers 5 does.
         places = (name, f"language_model.{name}", f"model.language_model.{inner}")
         stored = next((place for place in places if place in self._files), None)
         if stored is None:
             return None
-        with safe_open(self._files[stored], "pt") as opened:
-            tensor: Tensor = opened.get_tensor(stored)
+        tensor = self._read(stored)
+        assert tensor is not None
+        if tensor.dtype in PLAIN_TYPES:
+            return tensor
+        if self._quantization is None or not stored.endswith(".weight"):
+            raise QuantizationError(
+                f"{stored} is stored as {spelled(tensor)}, "
+                f"and config.json has no quantization_config that says how to read it; {INSTEAD}"
+            )
+        return dequantized(self._quantization, stored, tensor, self._read)
+
+    def _read(self, stored: str) -> Tensor | None:
+        """A tensor as it is stored."""
+        path = self._files.get(stored)
+        if path is None:
+            return None
+        with opened(path) as file:
+            tensor: Tensor = file.get_tensor(stored)
         return tensor
 
 

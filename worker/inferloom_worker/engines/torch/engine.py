@@ -56,6 +56,8 @@ class TorchEngine:
         options: Limits. ``context_length`` can only shorten the model's own.
         kv_blocks: Blocks of the cache.
         clock: Monotonic seconds.
+        computes: What computes the model, for reports.
+        instruction_set: With what, for reports.
     """
 
     def __init__(
@@ -64,6 +66,9 @@ class TorchEngine:
         options: EngineOptions,
         kv_blocks: int,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        computes: str = "torch",
+        instruction_set: str = "",
     ) -> None:
         model.allocate(kv_blocks)
         self._model = model
@@ -81,6 +86,8 @@ class TorchEngine:
             vocab_size=model.vocab_size,
             context_length=min(model.context_length, options.context_length or model.context_length),
             dtype=str(model.dtype).removeprefix("torch."),
+            engine=computes,
+            instruction_set=instruction_set,
             slots=options.max_running,
             kv_tokens=kv_blocks * BLOCK_TOKENS,
             weights_bytes=model.weights_bytes,
