@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from inferloom_gateway.http.content_encoding import coding_of, decoded
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
-from inferloom_gateway.http.errors import from_validation
+from inferloom_gateway.http.errors import MOST_ECHOED, from_validation
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.schema.base import Body
 from inferloom_mesh.errors import InferloomError, Reason
@@ -78,7 +78,7 @@ def _validate(raw: bytes | bytearray, schema: type[B]) -> B:
 def _check_type(value: str | None) -> None:
     media = (value or "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
-        message = f"The body must be application/json, not {media}."
+        message = f"The body must be application/json, not {media[:MOST_ECHOED]}."
         if media == "application/x-www-form-urlencoded":  # what curl says about -d by itself
             message += " With curl, send -H 'content-type: application/json'."
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)

@@ -2,6 +2,7 @@
 
 import zlib
 
+from inferloom_gateway.http.errors import MOST_ECHOED
 from inferloom_mesh.errors import InferloomError, Reason
 
 _AUTO = 32 + zlib.MAX_WBITS
@@ -20,7 +21,7 @@ def coding_of(header: str | None) -> str | None:
     if coding == "identity":
         return None
     if coding not in _CODINGS:
-        message = f"Content-Encoding {coding!r} is not supported; gzip and deflate are."
+        message = f"Content-Encoding {coding[:MOST_ECHOED]!r} is not supported; gzip and deflate are."
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
     return coding
 

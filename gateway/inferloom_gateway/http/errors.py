@@ -25,6 +25,9 @@ _HTTP = {
 _UNDER_V1 = frozenset({"chat", "completions", "embeddings", "engines", "models"})
 """First steps of paths that clients with a base URL without /v1 ask for."""
 
+MOST_ECHOED = 200
+"""Characters of a request that an error repeats."""
+
 CLIENT_CLOSED_REQUEST = 499
 """Status of a response that nobody waits for any more; it only shows in logs."""
 
@@ -98,8 +101,8 @@ def install(app: FastAPI) -> None:
 
 def _misdirected(failure: HTTPException, exchange: Exchange) -> str:
     """What to do about a method or a path that is not there."""
-    asked = f"{exchange.method} {exchange.path}"
-    path = exchange.path
+    path = exchange.path[:MOST_ECHOED]
+    asked = f"{exchange.method} {path}"
     allowed = next((value for name, value in (failure.headers or {}).items() if name.lower() == "allow"), "")
     if failure.status_code == 405 and allowed:
         return f"Method not allowed: {asked}; this path takes {allowed}."
