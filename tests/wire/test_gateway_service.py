@@ -85,6 +85,18 @@ async def test_cors_is_off_unless_asked_for(mesh: GatewayMesh) -> None:
     assert headers["access-control-allow-origin"] == "*"
 
 
+async def test_cors_lets_pages_call_a_private_network() -> None:
+    """Browsers ask that for addresses such as this one, before a stream as before any request."""
+    asked = {
+        "origin": "http://elsewhere",
+        "access-control-request-method": "POST",
+        "access-control-request-private-network": "true",
+    }
+    async with gateway_mesh(cors=True) as mesh:
+        answer = await mesh.http.options("/v1/chat/completions", headers=asked)
+    assert (answer.status_code, answer.headers["access-control-allow-private-network"]) == (200, "true")
+
+
 async def test_an_authorization_header_is_accepted(mesh: GatewayMesh) -> None:
     """Any key is as good as none."""
     response = await mesh.http.get("/v1/models", headers={"authorization": "Bearer anything"})
