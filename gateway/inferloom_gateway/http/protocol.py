@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -117,13 +118,41 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start the application, unless the head is going to be read again."""
-        if self.parser.should_upgrade():
+        """Start the application, unless the head is going to be read again.
+
+        uvicorn's own, which would make cycles of its class.
+        """
+        parser, scope = self.parser, self.scope
+        if parser.should_upgrade():
             return
         self._in_head = False
-        super().on_headers_complete()
-        # uvicorn leaves no choice of the class; the task of this object has not run yet.
-        self.cycle.__class__ = Cycle if self.scope["http_version"] != "1.0" else OldCycle
+        version = parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["raw_path"] = url.path
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["query_string"] = url.query or b""
+        earlier = self.cycle
+        self.cycle = (OldCycle if version == "1.0" else Cycle)(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # pipelined: it waits, and so does what the client sends after it
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         """End a request's body."""
