@@ -29,7 +29,8 @@ def write_gguf(
     """Write a model to ``path``, and return it: matrices in the type that ``types`` has for a part of their
     name, everything else in float32. ``sampling`` goes under ``general.sampling``, ``tokenizer`` under
     ``tokenizer``; ``more`` is metadata beside the usual, and ``divisors`` among it stands for Llama 3's
-    tensor of them, all the same. With ``parts``, the model is in so many files, the first of which is returned."""
+    tensor of them, all the same. With ``parts``, the model is in so many files, the first of which is
+    returned."""
     config = model.config
     name = _ARCHITECTURES.get(config.model_type, config.model_type)
     tensors = len(model.state_dict()) - (
