@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.engine.health import Health
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -212,9 +214,14 @@ class EngineLoad:
 
 
 class Engine(Protocol):
-    """Generates tokens for many requests at once."""
+    """Generates tokens for many requests at once.
+
+    An exception outside the model's own computing breaks an engine: it fails every request with WORKER_LOST,
+    takes no more, and says so in ``health``. A step that fails ends only its own requests.
+    """
 
     info: EngineInfo
+    health: Health
 
     def submit(self, request: GenerationRequest) -> Generation:
         """Queue a request. Called on a running event loop.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
+from inferloom_worker.engine.health import Health, unloaded
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
     Adapter,
@@ -52,6 +53,7 @@ class EchoEngine:
             weights_bytes=0,
             kv_bytes=0,
         )
+        self.health = Health()
         self.echo = echo
         self.clock = clock
         self.closed = False
@@ -64,7 +66,7 @@ class EchoEngine:
     def submit(self, request: GenerationRequest) -> "EchoGeneration":
         """See :meth:`~inferloom_worker.engine.protocol.Engine.submit`."""
         if self.closed:
-            raise _lost()
+            raise unloaded()
         generation = EchoGeneration(self, request)
         waiting = sum(g.open for g in self._waiting)
         if (waiting or not self._fits(request.n)) and waiting + request.n > self._max_waiting:
@@ -195,7 +197,7 @@ class EchoGeneration:
             elif index:
                 await asyncio.sleep(0)  # nothing keeps others from their turn
             if engine.closed:
-                raise _lost()
+                raise unloaded()
             if not self._open:
                 return
             if request.deadline is not None and engine.clock() >= request.deadline:
@@ -225,7 +227,3 @@ class EchoGeneration:
             if token in ends and start + offset + 1 > self._request.min_tokens:
                 return ids[: offset + 1], EndReason.STOP_TOKEN
         return ids, None
-
-
-def _lost() -> InferloomError:
-    return InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)

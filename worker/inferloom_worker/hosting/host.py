@@ -10,6 +10,8 @@ from functools import partial
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
 from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.engine.handover import hand_to_loops
+from inferloom_worker.engine.health import Fault
 from inferloom_worker.hosting.running_calls import RunningCalls
 from inferloom_worker.hosting.served import AdaptedGenerator, Generator, ServedModel
 from inferloom_worker.sourcing.threads import in_background
@@ -29,6 +31,8 @@ class HostState(Enum):
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
+    FAILED = "failed"
+    """A model's own thread broke: what runs on others may finish, and the process ends."""
 
 
 class ModelHost:
@@ -58,6 +62,11 @@ class ModelHost:
         self._loading: dict[str, str | None] = {}
         """Names that are being loaded, and the base of an adapter's."""
         self._state = HostState.STARTING
+        self._faults: asyncio.Queue[Fault] = asyncio.Queue()
+
+    async def fault(self) -> Fault:
+        """Wait until a model breaks, which ends what this host accepts. For one waiter."""
+        return await self._faults.get()
 
     @property
     def state(self) -> HostState:
@@ -100,6 +109,8 @@ class ModelHost:
         with self._taking(name, "model"):
             served = await in_background(f"load {name}", partial(self._load, name, spec))
         self._models[name] = served
+        loop = asyncio.get_running_loop()
+        served.health.watch(lambda fault: hand_to_loops([fault], lambda _: loop, self._fail))
         self._on_change()
         return served
 
@@ -165,10 +176,27 @@ class ModelHost:
 
         Returns how many were ended. The models stay loaded.
         """
-        if self._state is not HostState.DRAINING:
+        if self._state not in (HostState.DRAINING, HostState.FAILED):
             self._state = HostState.DRAINING
             self._on_change()
         return await self.calls.finish(limit_s)
+
+    def _fail(self, faults: list[Fault]) -> None:
+        self._state = HostState.FAILED
+        self._on_change()
+        for fault in faults:
+            self._faults.put_nowait(fault)
+
+    def check_open(self) -> None:
+        """Refuse what starts now, with NO_WORKER, while the worker drains or fails.
+
+        Raises:
+            InferloomError: NO_WORKER.
+        """
+        if self._state is HostState.DRAINING:
+            raise _not_now("The worker is draining.")
+        if self._state is HostState.FAILED:
+            raise _not_now("The worker failed and starts anew.")
 
     async def close(self) -> None:
         """Free every model."""
@@ -179,10 +207,9 @@ class ModelHost:
         """The model of that name, for a call that starts now.
 
         Raises:
-            InferloomError: MODEL_NOT_FOUND; NO_WORKER while it is loading, or the worker drains.
+            InferloomError: MODEL_NOT_FOUND; NO_WORKER while it is loading, or the worker drains or fails.
         """
-        if self._state is HostState.DRAINING:
-            raise _not_now("The worker is draining.")
+        self.check_open()
         return self._find(name)
 
     def generator(self, name: str) -> Generator:

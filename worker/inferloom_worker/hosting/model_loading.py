@@ -11,16 +11,15 @@ from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.encoder_loading import load_encoder
 from inferloom_worker.embed.options import EmbedderInfo
-from inferloom_worker.engine.protocol import Engine
-from inferloom_worker.engines.echo import EchoEngine
+from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
+from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
 from inferloom_worker.sourcing.demo import cache_folder
-from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
-from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve, resolve_adapter
+from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
 from inferloom_worker.text.tokenizer_loading import load_tokenizer
@@ -38,7 +37,7 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     Raises:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
-    source = resolve(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
+    source = find_model(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
     with _loading(name, spec):
         load = _load_generator if card.generates(source) else _load_encoder
         served = load(name, source, options)
@@ -87,7 +86,8 @@ def _loading(name: str, spec: str) -> Iterator[None]:
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     tokenizer = load_tokenizer(source, cache_folder(options.cache_dir))
     template = None
-    engine = _start_engine(source, options, tokenizer)
+    kind = engine_kind(source.engine or ("echo" if source.kind is SourceKind.ECHO else "torch"))
+    engine = kind.start(source, options.engine, tokenizer.vocab_size)
     if tokenizer.chat_template is not None:
         template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
         with large_imports():
@@ -105,17 +105,6 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     embedder = CausalEmbedder(engine, tokenizer, options.embed)
     _offer_embeddings(model, embedder.info)
     return Generator(model, tokenizer, template, engine, embedder)
-
-
-def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenizer) -> Engine:
-    if source.kind is SourceKind.ECHO:
-        return EchoEngine(EchoOptions.parse(source.spec), options.engine, tokenizer.vocab_size)
-    assert source.path is not None
-    with large_imports():
-        # Imported here: it takes seconds, and a worker with only echo or embedding models needs none of it.
-        from inferloom_worker.engines.torch.torch_loading import load_engine
-    engine: Engine = load_engine(source.path, options.engine)
-    return engine
 
 
 def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:

@@ -8,6 +8,7 @@ from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.protocol import Adapter, Engine
 from inferloom_worker.text.job import Trial
 from inferloom_worker.text.messages import template_messages, template_tools, template_variables
@@ -29,6 +30,11 @@ class ServedModel(Protocol):
 
     card: pb.Model
     tokenizer: Tokenizer
+
+    @property
+    def health(self) -> Health:
+        """Whether what computes it still can."""
+        ...
 
     @property
     def embedder(self) -> TextEmbedder | None:
@@ -114,6 +120,11 @@ class Generator:
             continue_final_message=options.continue_final_message,
         )
 
+    @property
+    def health(self) -> Health:
+        """See :attr:`ServedModel.health`."""
+        return self.engine.health
+
     def _encode(self, param: str, text: str, *, special: bool) -> list[int]:
         limit = self.card.context_length
         if (fewest := self.tokenizer.fewest_tokens(text)) > limit:
@@ -173,6 +184,7 @@ class Encoder:
         self.card = card
         self.tokenizer = embedder.reader.tokenizer
         self.embedder = embedder
+        self.health = embedder.health
 
     def status(self) -> worker_pb2.ModelStatus:
         """See :meth:`ServedModel.status`."""

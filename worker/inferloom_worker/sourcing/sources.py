@@ -14,6 +14,7 @@ from inferloom_worker.sourcing.echo_options import EchoOptions
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
+_ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
 _HUB_COPIES = ("original/*", "onnx/*", "openvino/*")
 """Folders in which some repositories hold the same weights in other forms."""
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
@@ -29,15 +30,19 @@ class SourceKind(Enum):
     GGUF = "gguf"
     FOLDER = "folder"
     ECHO = "echo"
+    OWN = "own"
+    """Something that only its engine understands."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model on this machine: ``path`` is the GGUF file or the folder, and None for the echo engine."""
+    """A model on this machine: ``path`` is the GGUF file or the folder; None where its engine needs none."""
 
     spec: str
     kind: SourceKind
     path: Path | None = None
+    engine: str | None = None
+    """The engine that was asked for by name. None: the usual one."""
 
     @property
     def root(self) -> str:
@@ -89,6 +94,7 @@ def check_name(name: str) -> str:
 def _default_name(spec: str) -> str:
     if spec.startswith("echo:"):
         return "echo"
+    spec = _ENGINE.sub("", spec)
     path = Path(spec)
     if path.suffix == ".gguf":
         return path.stem

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
+from inferloom_worker.engine.health import Fault, Health, MemorySuspectError, engine_failed, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
@@ -93,6 +94,9 @@ class TorchEngine:
         self._inbox: deque[Sequence] = deque()
         self._aborts: deque[tuple[Mailbox, int | None]] = deque()
         self._adapters: list[weakref.ref[Adapter]] = []
+        self._open: weakref.WeakSet[Mailbox] = weakref.WeakSet()
+        """What to fail if the scheduler's own books are not to be trusted any more."""
+        self.health = Health()
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -103,14 +107,17 @@ class TorchEngine:
         mailbox = Mailbox(request, self._abort)
         now = self._clock()
         with self._changed:
+            if self.health.fault is not None:
+                raise engine_failed()
             if self._closed:
-                raise InferloomError(Reason.WORKER_LOST, "The model is being unloaded.", retry_after=1.0)
+                raise unloaded()
             waiting = len(self._inbox) + len(self._scheduler.waiting)
             if waiting + request.n > self._options.max_waiting:
                 raise overloaded(f"{waiting} requests are waiting already.")
             for choice in range(request.n):
                 self._arrivals += 1
                 self._inbox.append(Sequence(request, mailbox, choice, self._arrivals, now))
+            self._open.add(mailbox)
             self._changed.notify()
         return mailbox
 
@@ -144,14 +151,24 @@ class TorchEngine:
             self._changed.notify()
 
     def _run(self) -> None:
-        with torch.inference_mode():
-            while self._receive():
-                self._turn()
-        lost = InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)
-        mailboxes = {s.mailbox for s in (*self._scheduler.sequences(), *self._inbox)}
-        hand_over((mailbox, lost) for mailbox in mailboxes)
-        for sequence in self._scheduler.sequences():
-            self._scheduler.remove(sequence)
+        try:
+            with torch.inference_mode():
+                while self._receive():
+                    self._turn()
+            self._fail_all(unloaded())
+            for sequence in self._scheduler.sequences():
+                self._scheduler.remove(sequence)
+        except BaseException as failure:
+            # The end of the thread, and so of the engine: nobody may go on waiting for it.
+            log.critical("the engine's thread failed", exc_info=failure)
+            self.health.broke(Fault("an engine's thread", failure))
+            self._fail_all(engine_failed())
+
+    def _fail_all(self, error: InferloomError) -> None:
+        with self._changed:
+            self._closed = True
+            mailboxes = list(self._open)
+        hand_over((mailbox, error) for mailbox in mailboxes)
 
     def _turn(self) -> None:
         """One turn of the loop. While it waits for the next, the thread holds nothing of a request's."""
@@ -215,6 +232,8 @@ class TorchEngine:
         _start(work, now)
         try:
             choices = self._compute(work)
+        except MemorySuspectError:
+            raise
         except Exception:
             # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
             log.exception("a step of %d sequences failed", len(work))
@@ -253,6 +272,8 @@ class TorchEngine:
         _start(work, started)
         try:
             vectors = self._model.hidden(StepBatch.pack(work, self._model.device)).cpu().numpy()
+        except MemorySuspectError:
+            raise
         except Exception:
             # As above.
             log.exception("a step of %d texts failed", len(work))
