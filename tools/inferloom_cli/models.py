@@ -56,7 +56,9 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
     """The models as a table; ``workers`` counts the workers of each, None where nobody knows."""
     made = Table(box=None, header_style="bold", pad_edge=False)
     adapted = any(model.parent for model in models)
-    for column in ("MODEL", *(["ADAPTER OF"] if adapted else []), "TASKS"):
+    aliased = any(model.alias_of for model in models)
+    further = [*(["ADAPTER OF"] if adapted else []), *(["ALIAS OF"] if aliased else [])]
+    for column in ("MODEL", *further, "TASKS"):
         made.add_column(column, overflow="fold")
     for column in ("CONTEXT", "DTYPE", "WEIGHTS", "WORKERS"):
         made.add_column(column, justify="right" if column in {"CONTEXT", "WORKERS"} else "left")
@@ -64,6 +66,7 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
         made.add_row(
             model.id,
             *([model.parent] if adapted else []),
+            *([model.alias_of] if aliased else []),
             ", ".join(words.task(task) for task in model.tasks),
             f"{model.context_length:,}",
             model.dtype,

@@ -30,7 +30,8 @@ ModelFlags = Annotated[
         "-m",
         metavar="NAME=SPEC",
         help="A model to serve; repeat it for more. SPEC is a demo model id, a GGUF file, a folder with "
-        "safetensors, a hub id, or `echo`.",
+        "safetensors, a hub id, or `echo`; ENGINE:SPEC says "
+        "what computes it.",
     ),
 ]
 AdapterFlags = Annotated[
@@ -41,6 +42,14 @@ AdapterFlags = Annotated[
         metavar="NAME=BASE=SPEC",
         help="A LoRA adapter to serve as NAME, on the model BASE; repeat it for more. SPEC is a folder as "
         "peft saves it, or a hub id.",
+    ),
+]
+AliasFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alias",
+        metavar="NAME=MODEL",
+        help="A further name for one of the models or adapters, which takes no memory; repeat it for more.",
     ),
 ]
 LogLevel = Annotated[

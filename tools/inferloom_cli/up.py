@@ -35,6 +35,7 @@ class UpFlags:
 
     models: Sequence[str]
     adapters: Sequence[str]
+    aliases: Sequence[str]
     workers: int
     host: str | None
     port: int | None
@@ -102,7 +103,12 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         load(RegistrySettings),
         load(GatewaySettings, gateway_processes=flags.gateway_processes),
     )
-    worker = load(WorkerSettings, models=tuple(flags.models) or None, adapters=tuple(flags.adapters) or None)
+    worker = load(
+        WorkerSettings,
+        models=tuple(flags.models) or None,
+        adapters=tuple(flags.adapters) or None,
+        aliases=tuple(flags.aliases) or None,
+    )
     plan = Plan(
         registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
         rest=_moved(gateway.gateway_listen, flags.host, flags.port),
@@ -110,6 +116,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         workers=tuple(_worker_addresses(worker.worker_listen, flags)),
         models=dict(worker.models),
         adapters=worker.adapters,
+        aliases=worker.aliases,
         gateway_processes=gateway.gateway_processes,
         threads=worker.threads or threads_of_each(len(os.sched_getaffinity(0)), flags.workers),
     )

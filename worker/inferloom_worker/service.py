@@ -22,6 +22,7 @@ from inferloom_worker.joining.lease import FencedError, LeaseKeeper, Registratio
 from inferloom_worker.joining.self_description import Registration
 from inferloom_worker.rpc import control, servicer
 from inferloom_worker.rpc.control import ControlServicer
+from inferloom_worker.rpc.inference import Inference
 from inferloom_worker.rpc.servicer import InferenceServicer
 from inferloom_worker.settings import DEFAULT_ADDRESS, WorkerSettings, default_worker_id
 from inferloom_worker.text.pool import TextPool
@@ -128,7 +129,10 @@ class Worker:
         self._monitor = LoopMonitor()
         self._server: Server = build_server([servicer.SERVICE, control.SERVICE])
         add_InferenceServiceServicer_to_server(
-            InferenceServicer(self.host, self._texts, self.registration), self._server.grpc
+            InferenceServicer(
+                Inference(self.host, self._texts, self.registration, max_priority=settings.max_priority)
+            ),
+            self._server.grpc,
         )
         add_WorkerServiceServicer_to_server(
             ControlServicer(self.host, self.registration, settings.drain_limit_s, self._monitor.lateness),
@@ -160,7 +164,7 @@ class Worker:
         Raises:
             SourceError, InferloomError: One of them cannot be loaded.
         """
-        await self.host.start(self._settings.models, self._settings.adapters)
+        await self.host.start(self._settings.models, self._settings.adapters, self._settings.aliases)
         self._monitor.start()  # only now: the first import of a library stops everything for a while
         if self._health is not None:
             await self._health

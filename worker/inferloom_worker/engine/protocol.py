@@ -79,7 +79,10 @@ class GenerationRequest:
     top_logprobs: int | None = None
     deadline: float | None = None
     priority: int = 0
+    tenant: str = ""
+    """Who is to get a fair share of the engine."""
     cache_salt: str = ""
+    """Requests share cached state only with those that have the same salt."""
     embeds: bool = False
     adapter: Adapter | None = None
     """None: the model as it is."""

@@ -15,7 +15,7 @@ from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.load_options import LoadOptions
-from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
+from inferloom_worker.hosting.served import Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
 from inferloom_worker.sourcing.demo import cache_folder
 from inferloom_worker.sourcing.imports import large_imports
@@ -45,7 +45,7 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     return served
 
 
-def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
+def load_adapter(name: str, base: ServedModel, spec: str) -> ServedModel:
     """Load the LoRA adapter that ``spec`` names onto ``base``, to be served as ``name``.
 
     Raises:
@@ -53,7 +53,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
     """
     folder = resolve_adapter(spec, lambda words: log.info("%s: %s", name, words))
     with _loading(name, spec):
-        adapter = base.engine.load_adapter(folder)
+        adapter = base.load_adapter(folder)
         model = pb.Model()
         model.CopyFrom(base.card)
         model.ClearField("adapters")
@@ -63,7 +63,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
         model.weights_hash = adapter_hash(base.card.weights_hash, folder)
         model.compute_hash = model.weights_hash
         model.created.GetCurrentTime()
-    return AdaptedGenerator(model, base, adapter)
+    return base.variant(model, adapter)
 
 
 @contextmanager

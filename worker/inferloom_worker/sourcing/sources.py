@@ -80,6 +80,18 @@ def parse_adapter_flag(flag: str) -> tuple[str, str, str]:
     return check_name(name), check_name(base), spec
 
 
+def parse_alias_flag(flag: str) -> tuple[str, str]:
+    """Split ``NAME=MODEL``.
+
+    Raises:
+        SourceError: A part is missing, or holds other than letters, digits and ``. _ : / -``.
+    """
+    name, found, model = flag.partition("=")
+    if not found:
+        raise SourceError(f"{flag!r} names no model: expected NAME=MODEL")
+    return check_name(name), check_name(model)
+
+
 def check_name(name: str) -> str:
     """Return a model's name.
 

@@ -76,8 +76,10 @@ class CompletionRequest:
     cache_salt: str
 
 
-def read_generate(request: pb.GenerateRequest, vocab_size: int) -> CompletionRequest:
-    """Check every field of a request.
+def read_generate(
+    request: pb.GenerateRequest, vocab_size: int, *, max_priority: int = MAX_PRIORITY
+) -> CompletionRequest:
+    """Check every field of a request. A priority above ``max_priority`` becomes that.
 
     Raises:
         InferloomError: INVALID_ARGUMENT or UNSUPPORTED_PARAMETER, at the field.
@@ -100,7 +102,7 @@ def read_generate(request: pb.GenerateRequest, vocab_size: int) -> CompletionReq
         stopping=_stopping(request.stopping, vocab_size),
         top_logprobs=top if logprobs else None,
         echo=request.output.echo,
-        priority=request.priority,
+        priority=min(request.priority, max_priority),
         cache_salt=request.cache_salt,
     )
 
