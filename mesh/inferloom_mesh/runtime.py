@@ -29,8 +29,8 @@ ORPHAN_LIMIT_S = 60.0
 def run_service(serve: Callable[[asyncio.Event], Awaitable[None]]) -> signal.Signals | None:
     """Run ``serve`` on a fast event loop until it returns.
 
-    ``serve`` is given an event that is set by the first SIGTERM or SIGINT, or when the supervisor is gone;
-    it should then drain and return. A second signal ends the process at once.
+    ``serve`` is given an event that is set by the first SIGTERM, SIGINT or SIGHUP, or when the supervisor is
+    gone; it should then drain and return. A second signal ends the process at once.
 
     Returns:
         The signal that stopped it; None if ``serve`` returned by itself.
@@ -50,7 +50,7 @@ def run_service(serve: Callable[[asyncio.Event], Awaitable[None]]) -> signal.Sig
             received.append(number)
             stop.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
         await serve(stop)
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from inferloom.v1 import inference_pb2
 from inferloom.v1 import registry_pb2 as pb
@@ -39,12 +39,12 @@ def check_worker(worker: pb.Worker) -> None:
     if not _WORKER_ID.fullmatch(worker.id):
         raise refusal("worker.id", "must be 1 to 63 lower-case letters, digits, dots and dashes")
     check_size(worker, "worker")
-    if not 1 <= worker.capacity <= MAX_CAPACITY:
-        raise refusal("worker.capacity", f"must be from 1 to {MAX_CAPACITY}")
+    check_capacity(worker.capacity, 1, "worker.capacity")
     if worker.state == pb.WORKER_STATE_UNSPECIFIED:
         raise refusal("worker.state", "must be set")
     check_state(worker.state, "worker.state")
     check_models(worker.models, "worker.models")
+    check_loading(worker.loading, "worker.loading")
     if len(worker.version) > MAX_VERSION:
         raise refusal("worker.version", f"must be at most {MAX_VERSION} characters long")
     if len(worker.labels) > MAX_LABELS:
@@ -85,12 +85,41 @@ def check_models(models: Iterable[inference_pb2.Model], param: str) -> None:
     if len(ids) > MAX_MODELS:
         raise refusal(param, f"must be at most {MAX_MODELS} models")
     for index, model_id in enumerate(ids):
-        if not 1 <= len(model_id) <= MAX_MODEL_ID or not model_id.isprintable():
-            raise refusal(
-                f"{param}[{index}].id", f"must be 1 to {MAX_MODEL_ID} characters that can be printed"
-            )
+        check_model_id(model_id, f"{param}[{index}].id")
     if len(set(ids)) < len(ids):
         raise refusal(param, "must not name a model twice")
+
+
+def check_loading(names: Sequence[str], param: str) -> None:
+    """Check the names of models that a worker is loading.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, with ``param`` or a place in it as the field at fault.
+    """
+    if len(names) > MAX_MODELS:
+        raise refusal(param, f"must be at most {MAX_MODELS} models")
+    for index, name in enumerate(names):
+        check_model_id(name, f"{param}[{index}]")
+
+
+def check_model_id(name: str, param: str) -> None:
+    """Check a model's name.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, with ``param`` as the field at fault.
+    """
+    if not 1 <= len(name) <= MAX_MODEL_ID or not name.isprintable():
+        raise refusal(param, f"must be 1 to {MAX_MODEL_ID} characters that can be printed")
+
+
+def check_capacity(capacity: int, least: int, param: str) -> None:
+    """Check how many requests a worker says it runs at once, ``least`` or more.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, with ``param`` as the field at fault.
+    """
+    if not least <= capacity <= MAX_CAPACITY:
+        raise refusal(param, f"must be from {least} to {MAX_CAPACITY}")
 
 
 def check_load(load: pb.Load, param: str = "load") -> None:

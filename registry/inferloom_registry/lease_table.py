@@ -134,15 +134,16 @@ class LeaseTable:
         load: pb.Load | None = None,
         state: pb.WorkerState.ValueType = pb.WORKER_STATE_UNSPECIFIED,
         models: pb.ModelSet | None = None,
+        capacity: int = 0,
     ) -> Registration:
-        """What a renewal makes of a registration. Whatever is None or unspecified stays.
+        """What a renewal makes of a registration. Whatever is None, unspecified or 0 stays.
 
         Raises:
             LeaseLostError: As :meth:`held`.
         """
         registration = self.held(lease_id, epoch)
         worker = registration.worker
-        if state or models is not None:
+        if state or models is not None or capacity:
             worker = pb.Worker()
             worker.CopyFrom(registration.worker)
             if state:
@@ -150,6 +151,9 @@ class LeaseTable:
             if models is not None:
                 del worker.models[:]
                 worker.models.extend(models.models)
+                worker.loading[:] = models.loading
+            if capacity:
+                worker.capacity = capacity
         return replace(
             registration,
             worker=worker,

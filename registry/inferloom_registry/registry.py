@@ -70,15 +70,16 @@ class Registry:
         load: pb.Load | None = None,
         state: pb.WorkerState.ValueType = pb.WORKER_STATE_UNSPECIFIED,
         models: pb.ModelSet | None = None,
+        capacity: int = 0,
     ) -> Registration:
-        """Renew a lease and take up what the worker says of itself; what is absent stays.
+        """Renew a lease and take up what the worker says of itself; what is absent or 0 stays.
 
         Raises:
             LeaseLostError: The lease is not good any more.
         """
         for _ in range(TRIES):
             held = self.table.held(lease_id, epoch)
-            renewed = self.table.renewal(lease_id, epoch, load, state, models)
+            renewed = self.table.renewal(lease_id, epoch, load, state, models, capacity)
             if await self._store.put(renewed, held):
                 return renewed
         raise overloaded("Other registries are writing this worker.")

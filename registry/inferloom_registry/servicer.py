@@ -11,8 +11,10 @@ from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer
 from inferloom_mesh.durations import duration, seconds
 from inferloom_registry.addresses import AddressPolicy
 from inferloom_registry.admission import (
+    check_capacity,
     check_epoch,
     check_load,
+    check_loading,
     check_models,
     check_size,
     check_state,
@@ -98,8 +100,12 @@ class RegistryServicer(RegistryServiceServicer):
         if models is not None:
             check_size(models, "models")
             check_models(models.models, "models")
+            check_loading(models.loading, "models.loading")
+        check_capacity(request.capacity, 0, "capacity")
         try:
-            renewed = await self._registry.renew(request.lease_id, request.epoch, load, request.state, models)
+            renewed = await self._registry.renew(
+                request.lease_id, request.epoch, load, request.state, models, request.capacity
+            )
         except LeaseLostError as lost:
             return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(0), loss=lost.reason)
         return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(renewed.ttl))

@@ -1,25 +1,18 @@
 """A worker whose model breaks: it says so, ends what it cannot answer, and its process ends."""
 
 import asyncio
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
-from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import Reason
-from inferloom_mesh.net import Address
+from tests.wire.processes import Process, calling, status_of
 from tests.wire.running_worker import limited, refused, text_request
 
 ROOT = Path(__file__).parents[2]
@@ -40,69 +33,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def worker(environment: dict[str, str], tmp_path: Path) -> Iterator["Process"]:
+def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Process]:
     """A worker process with a model that breaks and one that is slow and does not."""
     command = ["worker", "--model", "faulty=faulty:", "--model", "slow=echo:delay_ms=100"]
     with Process(environment, tmp_path, *command, "--listen", "127.0.0.1:0") as process:
         yield process
-
-
-class Process:
-    """One command of the command line, and what it said when it was ready."""
-
-    def __init__(self, environment: dict[str, str], folder: Path, *arguments: str) -> None:
-        self._file = folder / "ready.json"
-        self._log = (folder / "log").open("w+")
-        command = [sys.executable, "-m", "inferloom_cli", *arguments, "--ready-file", str(self._file)]
-        self.process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
-
-    def __enter__(self) -> "Process":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._log.close()
-
-    def said(self) -> str:
-        """What it wrote."""
-        self._log.seek(0)
-        return self._log.read()
-
-    async def report(self) -> dict[str, Any]:
-        """What it said when it was ready."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self.process.poll() is None:
-            if self._file.exists():
-                said: dict[str, Any] = json.loads(self._file.read_text())
-                return said
-            await asyncio.sleep(0.05)
-        raise AssertionError(self.said())
-
-    async def ended(self) -> int:
-        """Its exit status."""
-        return await asyncio.to_thread(self.process.wait, PATIENCE)
-
-
-@asynccontextmanager
-async def calling(address: str) -> AsyncIterator[tuple[Any, Any]]:
-    """Stubs for requests and for health."""
-    async with open_channel(Address.parse(address)) as channel:
-        yield InferenceServiceStub(channel), health_pb2_grpc.HealthStub(channel)
-
-
-async def code(call: Any) -> grpc.StatusCode:
-    """The status of a call that is read to its end."""
-    try:
-        while await call.read() is not grpc.aio.EOF:
-            pass
-    except grpc.aio.AioRpcError as failure:
-        return failure.code()
-    return grpc.StatusCode.OK
 
 
 async def serving(health: Any) -> bool:
@@ -147,7 +82,7 @@ async def test_where_memory_is_suspect_nobody_is_waited_for(worker: Process) -> 
         await slow.read()
         began = time.monotonic()
         await refused(stub.Generate(text_request("C", model="faulty", **limited(9)), timeout=30))
-        assert await code(slow) is grpc.StatusCode.UNAVAILABLE
+        assert await status_of(slow) is grpc.StatusCode.UNAVAILABLE
     assert await worker.ended() == 1
     assert time.monotonic() - began < 4
 

@@ -153,6 +153,15 @@ class WorkerSettings(ServiceSettings):
     the others, only step back."""
 
     @model_validator(mode="after")
+    def _check_step(self) -> Self:
+        if self.max_running > self.max_step_tokens:
+            raise ValueError(
+                f"max_running is {self.max_running}, and a step of max_step_tokens, {self.max_step_tokens}, "
+                "could not give each sequence a token"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_aliases(self) -> Self:
         names = [name for name, *_ in (*self.models, *self.adapters, *self.aliases)]
         real = {name for name, *_ in (*self.models, *self.adapters)}

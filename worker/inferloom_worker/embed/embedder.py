@@ -19,6 +19,7 @@ from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
 from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.health import Fault, Health, MemorySuspectError, engine_failed, unloaded
+from inferloom_worker.stepping.longest_step import LongestStep
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Embedder:
         self._open: weakref.WeakSet[VectorStream] = weakref.WeakSet()
         """What to fail if this ends or breaks."""
         self.health = Health()
+        self.longest_step = LongestStep()
         self._closed = False
         self.running = 0
         """Texts in the batch that is computed now."""
@@ -159,6 +161,7 @@ class Embedder:
         finally:
             self.running = 0
         ended = time.monotonic()
+        self.longest_step.observe(ended, ended - started)
         finite = [bool(np.isfinite(row).all()) for row in rows]
         return [
             _Result(text, row if good else _failed(text), started, ended)

@@ -31,6 +31,7 @@ class Mailbox:
         "_pending",
         "_wake",
         "loop",
+        "posted_at",
         "request",
         "stats",
     )
@@ -39,6 +40,8 @@ class Mailbox:
         self.request = request
         self.stats = GenerationStats()
         self.loop = asyncio.get_running_loop()
+        self.posted_at = 0.0
+        """When the engine last had news for it; the engine's own, in its clock."""
         self._abort = abort
         self._open = set(range(request.n))
         self._pending: list[Event] = []

@@ -143,7 +143,8 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """Proof of life, at most about once a second per request: nothing to send, but the engine moves."""
+    """Proof of life: nothing to send, but the engine moves. Between steps, every open request without other
+    events gets one about once a second, whether it waits, is read or decodes."""
 
     phase: Phase
     prefilled_tokens: int
@@ -214,6 +215,8 @@ class EngineLoad:
     generated_tokens: int
     adapter_bytes: int = 0
     """Memory of the adapters that somebody holds."""
+    longest_step_s: float = 0.0
+    """The longest step of the last minute or two, in seconds. 0: none was measured."""
 
 
 class Engine(Protocol):

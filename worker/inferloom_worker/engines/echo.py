@@ -179,6 +179,9 @@ class EchoGeneration:
             return False
         return True
 
+    def _late(self) -> bool:
+        return self._request.deadline is not None and self._engine.clock() >= self._request.deadline
+
     async def _pause(self, delay: float) -> None:
         """Wait between tokens, or until the deadline, every choice's abort or the engine's end."""
         if self._request.deadline is not None:
@@ -193,14 +196,19 @@ class EchoGeneration:
         index = 0
         while self._open:
             if delay:
-                await self._pause(delay)
+                pause = delay
+                while pause > HEARTBEAT_S and not self.over.is_set() and not self._late():
+                    await self._pause(HEARTBEAT_S)
+                    pause -= HEARTBEAT_S
+                    yield (ProgressEvent(Phase.QUEUED, len(prompt)),)
+                await self._pause(pause)
             elif index:
                 await asyncio.sleep(0)  # nothing keeps others from their turn
             if engine.closed:
                 raise unloaded()
             if not self._open:
                 return
-            if request.deadline is not None and engine.clock() >= request.deadline:
+            if self._late():
                 if index == 0:
                     raise InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
                 ids: tuple[int, ...] = ()

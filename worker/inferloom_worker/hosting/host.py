@@ -8,6 +8,7 @@ from enum import Enum
 from functools import partial
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.engine.handover import hand_to_loops
@@ -16,6 +17,7 @@ from inferloom_worker.hosting.refusals import model_not_found, not_now, unsuppor
 from inferloom_worker.hosting.running_calls import RunningCalls
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.sourcing.threads import in_background
+from inferloom_worker.stepping.longest_step import worth_telling
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +98,14 @@ class ModelHost:
     def loading(self) -> Sequence[str]:
         """Names that requests will be able to use, in order."""
         return sorted({*self._expected, *self._loading} - self._models.keys())
+
+    def refresh_cards(self) -> None:
+        """Note in the cards how long steps take by now, where that is another story than they tell."""
+        for served in self._models.values():
+            card, measured = served.card, served.longest_step_s
+            told = card.longest_step.ToNanoseconds() / 1e9
+            if measured and (not told or worth_telling(told, measured)):
+                card.longest_step.CopyFrom(duration(measured))
 
     async def start(
         self,

@@ -82,6 +82,11 @@ class ServedModel(Protocol):
         ...
 
     @property
+    def longest_step_s(self) -> float:
+        """The longest step of its engine in the last minute or two, in seconds; 0: none was measured."""
+        ...
+
+    @property
     def slots(self) -> int:
         """Requests that it runs at once."""
         ...
@@ -212,6 +217,11 @@ class Generator:
         return self.engine.load().generated_tokens
 
     @property
+    def longest_step_s(self) -> float:
+        """See :attr:`ServedModel.longest_step_s`."""
+        return self.engine.load().longest_step_s
+
+    @property
     def slots(self) -> int:
         """See :attr:`ServedModel.slots`."""
         return self.engine.info.slots
@@ -276,6 +286,11 @@ class Encoder:
             slots=self.slots,
             weights_bytes=self.embedder.info.weights_bytes,
         )
+
+    @property
+    def longest_step_s(self) -> float:
+        """See :attr:`ServedModel.longest_step_s`."""
+        return self.embedder.longest_step.seconds
 
     @property
     def slots(self) -> int:

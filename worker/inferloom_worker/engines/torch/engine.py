@@ -35,6 +35,7 @@ from inferloom_worker.lora.weights import read_lora
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.batch import StepBatch, decoding_first
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool
+from inferloom_worker.stepping.longest_step import LongestStep
 from inferloom_worker.stepping.outcome import Outcome, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sampler import Row, SampledToken, sample
@@ -43,7 +44,10 @@ from inferloom_worker.stepping.sequence import Sequence
 from inferloom_worker.stepping.speculation import Speculation
 
 HEARTBEAT_S = 1.0
-"""How often a request without new tokens is told that the engine moves."""
+"""How often a request without other events is told that the engine moves."""
+
+BEAT_S = 0.25
+"""How often requests are looked through for those."""
 
 log = logging.getLogger(__name__)
 Post = tuple[Mailbox, Event | InferloomError]
@@ -72,6 +76,7 @@ class TorchEngine:
         self._clock = clock
         self._pool = BlockPool(kv_blocks)
         self._pacing = Pacing()
+        self._longest = LongestStep()
         self._scheduler = Scheduler(
             self._pool,
             Speculation(options.speculation, self._pacing),
@@ -117,6 +122,7 @@ class TorchEngine:
             for choice in range(request.n):
                 self._arrivals += 1
                 self._inbox.append(Sequence(request, mailbox, choice, self._arrivals, now))
+            mailbox.posted_at = now
             self._open.add(mailbox)
             self._changed.notify()
         return mailbox
@@ -128,6 +134,7 @@ class TorchEngine:
             waiting=len(self._inbox) + len(self._scheduler.waiting),
             free_kv_tokens=self._pool.free * BLOCK_TOKENS,
             generated_tokens=self._generated,
+            longest_step_s=self._longest.seconds,
             adapter_bytes=sum(held.weights_bytes for held in (ref() for ref in self._adapters) if held),
         )
 
@@ -173,6 +180,7 @@ class TorchEngine:
     def _turn(self) -> None:
         """One turn of the loop. While it waits for the next, the thread holds nothing of a request's."""
         hand_over(self._expire() + self._beat())
+        began = self._clock()
         if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
             if generating := [item for item in work if not item.sequence.request.embeds]:
                 hand_over(self._step(generating))
@@ -182,6 +190,8 @@ class TorchEngine:
             # The scheduler promises never to do this; if it did, callers would wait for ever.
             log.error("%d sequences wait and none can run", len(stuck))
             hand_over(self._fail(stuck))
+        ended = self._clock()
+        self._longest.observe(ended, ended - began)
 
     def _receive(self) -> bool:
         """Take in what arrived, waiting while there is nothing to do; False when closed."""
@@ -215,16 +225,19 @@ class TorchEngine:
         return posts
 
     def _beat(self) -> list[Post]:
-        """Tell requests without tokens, about once a second, that the engine moves."""
+        """Tell requests that had no event for about a second that the engine moves."""
         now = self._clock()
-        if now - self._beat_at < HEARTBEAT_S:
+        if now - self._beat_at < BEAT_S:
             return []
         self._beat_at = now
-        return [
-            (s.mailbox, ProgressEvent(_phase(s), min(s.computed, len(s.request.prompt))))
-            for s in self._scheduler.sequences()
-            if s.remaining > 1
-        ]
+        posts: list[Post] = []
+        for sequence in self._scheduler.sequences():
+            mailbox = sequence.mailbox
+            if now - mailbox.posted_at >= HEARTBEAT_S:
+                mailbox.posted_at = now
+                read = min(sequence.computed, len(sequence.request.prompt))
+                posts.append((mailbox, ProgressEvent(_phase(sequence), read)))
+        return posts
 
     def _step(self, work: list[Work]) -> list[Post]:
         """Compute one step and return what it produced."""
@@ -248,6 +261,7 @@ class TorchEngine:
                 continue  # a part of a prompt
             self._generated += len(outcome.tokens)
             self._time(item.sequence, now)
+            item.sequence.mailbox.posted_at = now
             if outcome.end is not None:
                 self._scheduler.remove(item.sequence)
             posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
@@ -315,6 +329,8 @@ def _start(work: list[Work], now: float) -> None:
 
 
 def _phase(sequence: Sequence) -> Phase:
+    if sequence.generated and sequence.remaining == 1:
+        return Phase.QUEUED  # for a place in a step
     if sequence.blocks:
         return Phase.PREFILL
     return Phase.PREEMPTED if sequence.preempted else Phase.QUEUED
