@@ -22,6 +22,7 @@ from inferloom_worker.hosting.engine_request import (
 )
 from inferloom_worker.hosting.refusals import unsupported_task
 from inferloom_worker.output.completion import Completion
+from inferloom_worker.output.parsing import Parsers, no_parsers
 from inferloom_worker.text.job import Trial
 from inferloom_worker.text.messages import template_messages, template_tools, template_variables
 from inferloom_worker.text.pool import TextPool
@@ -102,6 +103,9 @@ class Generator:
     adapter: Adapter | None = None
     """What its requests ask the engine for."""
 
+    parsers: Parsers = staticmethod(no_parsers)
+    """What reads its text: reasoning, tool calls. Chosen by its card when it is loaded."""
+
     _owner = True
     """Whether the engine is its own to close."""
 
@@ -138,7 +142,14 @@ class Generator:
             adapter=self.adapter,
         )
         generation = self.engine.submit(request)
-        completion = Completion(generation, self.tokenizer, asked.stopping, len(prompt.ids), asked.n)
+        completion = Completion(
+            generation,
+            self.tokenizer,
+            asked.stopping,
+            len(prompt.ids),
+            asked.n,
+            partial(self.parsers, asked.sampling.seed),
+        )
         started = pb.Started(
             request_id=asked.request_id,
             model=self.card.id,
