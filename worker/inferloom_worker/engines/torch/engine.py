@@ -254,7 +254,7 @@ class TorchEngine:
         outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
         self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
-        self._pacing.observe(sum(item.rows for item in work), now - started)
+        self._pace(work, outcomes, now - started)
         posts: list[Post] = []
         for item, outcome in zip(work, outcomes, strict=True):
             if not outcome.tokens:
@@ -266,6 +266,17 @@ class TorchEngine:
                 self._scheduler.remove(item.sequence)
             posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
         return posts
+
+    def _pace(self, work: list[Work], outcomes: list[Outcome], seconds: float) -> None:
+        """Learn from a step how long steps take, and from one that only decoded what drafts cost."""
+        rows = sum(item.count for item in work)
+        drafts = sum(len(item.draft) for item in work)
+        kinds = {item.sequence.request.sampling.greedy for item in work if item.draft}
+        if not drafts:
+            self._pacing.observe(rows, seconds)
+        elif rows == len(work) and len(kinds) == 1:
+            accepted = sum(outcome.accepted for outcome in outcomes)
+            self._pacing.observe_drafts(rows, drafts, accepted, seconds, greedy=kinds.pop())
 
     def _compute(self, work: list[Work]) -> list[list[SampledToken]]:
         """Run the model and choose tokens: for a work that samples, one more than it drafts."""
