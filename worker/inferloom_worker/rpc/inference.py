@@ -1,8 +1,10 @@
 """What the inference contract means on a worker: count, check, tokenise, submit, and pass events on.
 
-Every door into the worker calls this, whatever its wire: requests go in as messages, and responses or
-InferloomError come out. The order is always the same. What a request holds is counted before anything is made
-of it; then it is checked and tokenised, on a thread unless it is small, and counts as running from the start.
+Every door into the worker calls this, whatever its wire: requests go in as messages with an IncomingCall
+(tenant, deadline, what to do at the end), and responses come out; of what is raised, the interceptor's
+``told`` makes the caller's error. The order is always the same. What a request holds is counted before
+anything is made of it; then it is checked and tokenised, on a thread unless it is small, and counts as
+running from the start.
 """
 
 import weakref
