@@ -8,6 +8,10 @@ such places, and a guess costs no second model.
 NGRAM = 2
 """Tokens that must stand alike before what follows is a guess."""
 
+LOOKBACK = 16_384
+"""Tokens of the prompt's end that guesses are looked for in. Taking them in costs time on the engine's
+thread."""
+
 MEMORY = 0.93
 """Weight of what is known of a sequence's guesses relative to what its next guess adds."""
 
@@ -39,7 +43,7 @@ class Drafter:
     def __init__(self, tokens: list[int], prompt: int, *, greedy: bool = True) -> None:
         self._tokens = tokens
         self._prompt = prompt
-        self._read = 0
+        self._read = max(0, prompt - LOOKBACK)
         self._places: dict[tuple[int, ...], int] = {}
         self._source: int | None = None
         self._following = False

@@ -51,6 +51,8 @@ BEAT_S = 0.25
 
 log = logging.getLogger(__name__)
 Post = tuple[Mailbox, Event | InferloomError]
+_Arrival = tuple[GenerationRequest, Mailbox, int, int, float]
+"""What a sequence is made of: request, mailbox, choice, order, and when it was submitted."""
 
 
 class TorchEngine:
@@ -96,7 +98,7 @@ class TorchEngine:
         self._arrivals = 0
         self._generated = 0
         self._beat_at = 0.0
-        self._inbox: deque[Sequence] = deque()
+        self._inbox: deque[_Arrival] = deque()
         self._aborts: deque[tuple[Mailbox, int | None]] = deque()
         self._adapters: list[weakref.ref[Adapter]] = []
         self._open: weakref.WeakSet[Mailbox] = weakref.WeakSet()
@@ -121,7 +123,7 @@ class TorchEngine:
                 raise overloaded(f"{waiting} requests are waiting already.")
             for choice in range(request.n):
                 self._arrivals += 1
-                self._inbox.append(Sequence(request, mailbox, choice, self._arrivals, now))
+                self._inbox.append((request, mailbox, choice, self._arrivals, now))
             mailbox.posted_at = now
             self._open.add(mailbox)
             self._changed.notify()
@@ -198,11 +200,14 @@ class TorchEngine:
         with self._changed:
             while not (self._closed or self._inbox or self._aborts or any(self._scheduler.sequences())):
                 self._changed.wait()
-            while self._inbox:
-                self._scheduler.add(self._inbox.popleft())
+            arrived = list(self._inbox)
+            self._inbox.clear()
             doomed = set(self._aborts)
             self._aborts.clear()
             closed = self._closed
+        for arrival in arrived:
+            # Made here and not where it was submitted: each choice has a copy of the prompt.
+            self._scheduler.add(Sequence(*arrival))
         for sequence in self._scheduler.sequences() if doomed else ():
             if (sequence.mailbox, None) in doomed or (sequence.mailbox, sequence.choice) in doomed:
                 self._scheduler.remove(sequence)
