@@ -33,6 +33,21 @@ async def test_a_model_that_is_loaded_anew_under_its_name_keeps_its_requests() -
         assert (await new).all("completed")[0].usage.completion_tokens == 60
 
 
+async def test_an_alias_answers_in_its_own_name() -> None:
+    """With the model's tokens and its compute hash; it is gone when the model is."""
+    async with running_worker("m=echo", aliases=("gpt-4o=m",)) as worker:
+        asked = [
+            await worker.generate(text_request("abc", model=name, **limited(3))) for name in ("m", "gpt-4o")
+        ]
+        started = [answer.all("started")[0] for answer in asked]
+        assert [each.model for each in started] == ["m", "gpt-4o"]
+        assert started[0].compute_hash == started[1].compute_hash
+        assert asked[0].tokens() == asked[1].tokens()
+        await worker.control.UnloadModel(worker_pb2.UnloadModelRequest(model="m"))
+        gone = await refused(worker.stub.Generate(text_request(model="gpt-4o")))
+        assert gone.reason is Reason.MODEL_NOT_FOUND
+
+
 async def test_a_request_that_is_being_checked_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
     """A drain waits for it, and says so if it ended it."""
     run, checking, go_on = TextPool.run, asyncio.Event(), asyncio.Event()

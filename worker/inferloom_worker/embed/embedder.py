@@ -86,7 +86,7 @@ class Embedder:
         """Texts that wait."""
         return len(self._inbox)
 
-    def embed(self, texts: Sequence[list[int]]) -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
         """See the protocol."""
         stream = VectorStream(len(texts))
         now = time.monotonic()

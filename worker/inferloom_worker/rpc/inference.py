@@ -112,7 +112,7 @@ class Inference:
                 "inputs", read, quick=request.ByteSize() <= QUICK_EMBED_BYTES
             )
             call.check()
-            stream = embedder.embed(texts)
+            stream = embedder.embed(texts, incoming.tenant)
             call.end = stream.close
             incoming.on_end(stream.close)
             tokens = sum(map(len, texts))
