@@ -88,7 +88,13 @@ def _stream(behaviour: Callable[..., AsyncIterator[Any]], name: str) -> Callable
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], failure: Exception, name: str) -> None:
     if isinstance(failure, grpc.aio.AbortError):
         raise failure  # the handler has already chosen its status
-    if not isinstance(failure, InferloomError):
-        log.exception("unexpected failure in %s", name, exc_info=failure)
-        failure = server_error()
-    await context.abort_with_status(to_status(failure))
+    await context.abort_with_status(to_status(told(failure, name)))
+
+
+def told(failure: Exception, name: str) -> InferloomError:
+    """What the caller of ``name`` is told of whatever its handler raised, through whichever door he came.
+    What is not of the error table is logged, and he is told of no internals."""
+    if isinstance(failure, InferloomError):
+        return failure
+    log.exception("unexpected failure in %s", name, exc_info=failure)
+    return server_error()

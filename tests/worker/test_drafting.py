@@ -1,6 +1,6 @@
 """Guesses from a sequence's own past."""
 
-from inferloom_worker.stepping.drafting import NEXT_TRUST, Drafter
+from inferloom_worker.stepping.drafting import LOOKBACK, NEXT_TRUST, Drafter
 
 
 def reading(tokens: list[int], prompt: int | None = None) -> Drafter:
@@ -80,3 +80,14 @@ def test_reading_bit_by_bit_is_reading_at_once() -> None:
         growing.update()
     whole = reading(list(tokens), 4)
     assert (growing.draft(5), growing.chance(3)) == (whole.draft(5), whole.chance(3))
+
+
+def test_a_long_prompt_is_looked_through_from_near_its_end() -> None:
+    """What a first step takes in is bounded, and what is near is found all the same."""
+    tokens = [7, 8, 9, *range(100, 100 + LOOKBACK - 3), 50, 51, 52, 7, 8]
+    drafter = Drafter(tokens, len(tokens))
+    drafter.update()
+    assert not drafter.has_guess
+    tokens += [50, 51]
+    drafter.update()
+    assert drafter.draft(1) == (52,)

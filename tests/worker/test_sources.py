@@ -6,6 +6,7 @@ import pytest
 
 from inferloom_worker.hosting import weights_hash as hashing
 from inferloom_worker.hosting.card import architecture, quantization
+from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.weights_hash import weights_hash
 from inferloom_worker.sourcing import demo
@@ -23,6 +24,9 @@ from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKi
         ("echo", ("echo", "echo")),
         ("echo:delay_ms=5,tokens=9", ("echo", "echo:delay_ms=5,tokens=9")),
         ("e=echo:delay_ms=5", ("e", "echo:delay_ms=5")),
+        ("x=torch:/models/y.gguf", ("x", "torch:/models/y.gguf")),
+        ("torch:/models/y.gguf", ("y", "torch:/models/y.gguf")),
+        ("llama:8b=org/name", ("llama:8b", "org/name")),
     ],
 )
 def test_a_flag_is_a_name_and_a_spec(flag: str, expected: tuple[str, str]) -> None:
@@ -43,6 +47,29 @@ def folder(path: Path, *files: str) -> Path:
     for name in files:
         (path / name).touch()
     return path
+
+
+def test_an_engine_can_be_named(tmp_path: Path) -> None:
+    """Before the model's spec; where none is, the model's usual one computes it."""
+    (tmp_path / "x.gguf").touch()
+    path = tmp_path / "x.gguf"
+    assert find_model(f"torch:{path}") == ModelSource(str(path), SourceKind.GGUF, path, engine="torch")
+    assert find_model("echo:chunk=2") == ModelSource("echo:chunk=2", SourceKind.ECHO)
+
+
+def test_an_engine_that_is_not_there_is_refused() -> None:
+    """With the list of those that are."""
+    with pytest.raises(SourceError, match="no engine 'vllm'; there are echo, torch"):
+        find_model("vllm:org/name")
+    with pytest.raises(SourceError, match="echo is no model that the engine torch can compute"):
+        find_model("torch:echo")
+
+
+def test_a_file_may_have_a_colon_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What exists is what is meant."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vllm:x.gguf").touch()
+    assert find_model("vllm:x.gguf").path == Path("vllm:x.gguf")
 
 
 def test_local_files_are_found(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.engine.health import Health
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -77,7 +79,10 @@ class GenerationRequest:
     top_logprobs: int | None = None
     deadline: float | None = None
     priority: int = 0
+    tenant: str = ""
+    """Who is to get a fair share of the engine."""
     cache_salt: str = ""
+    """Requests share cached state only with those that have the same salt."""
     embeds: bool = False
     adapter: Adapter | None = None
     """None: the model as it is."""
@@ -138,7 +143,8 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """Proof of life, at most about once a second per request: nothing to send, but the engine moves."""
+    """Proof of life: nothing to send, but the engine moves. Between steps, every open request without other
+    events gets one about once a second, whether it waits, is read or decodes."""
 
     phase: Phase
     prefilled_tokens: int
@@ -213,12 +219,19 @@ class EngineLoad:
     generated_tokens: int
     adapter_bytes: int = 0
     """Memory of the adapters that somebody holds."""
+    longest_step_s: float = 0.0
+    """The longest step of the last minute or two, in seconds. 0: none was measured."""
 
 
 class Engine(Protocol):
-    """Generates tokens for many requests at once."""
+    """Generates tokens for many requests at once.
+
+    An exception outside the model's own computing breaks an engine: it fails every request with WORKER_LOST,
+    takes no more, and says so in ``health``. A step that fails ends only its own requests.
+    """
 
     info: EngineInfo
+    health: Health
 
     def submit(self, request: GenerationRequest) -> Generation:
         """Queue a request. Called on a running event loop.

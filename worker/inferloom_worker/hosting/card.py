@@ -27,7 +27,7 @@ _GGUF_CLASSES = {
 def architecture(source: ModelSource) -> str:
     """The architecture's name, such as ``LlamaForCausalLM``."""
     if source.path is None:
-        return "Echo"
+        return (source.engine or "echo").capitalize()
     if source.kind is SourceKind.GGUF:
         name = read_gguf(source.path).architecture
         return _GGUF_CLASSES.get(name, name)

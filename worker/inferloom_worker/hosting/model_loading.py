@@ -13,19 +13,18 @@ from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.encoder_loading import is_cpu, load_encoder
 from inferloom_worker.embed.options import EmbedderInfo
-from inferloom_worker.engine.protocol import Engine
-from inferloom_worker.engines.echo import EchoEngine
+from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.capabilities import honoured_by
+from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.sampling_defaults import sampling_defaults
-from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
+from inferloom_worker.hosting.served import Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, model_files, weights_hash
 from inferloom_worker.kernels import kept
-from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
-from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve, resolve_adapter
+from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
 from inferloom_worker.text.tokenizer_loading import load_tokenizer
@@ -45,7 +44,7 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     Raises:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
-    source = resolve(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
+    source = find_model(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
     if source.kind is not SourceKind.ECHO and is_cpu(options.engine.device):
         kept.ensure(lambda words: log.info("%s: %s", name, words))
     with _refusing(spec):
@@ -58,7 +57,7 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     return served
 
 
-def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
+def load_adapter(name: str, base: ServedModel, spec: str) -> ServedModel:
     """Load the LoRA adapter that ``spec`` names onto ``base``, to be served as ``name``.
 
     Raises:
@@ -66,7 +65,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
     """
     folder = resolve_adapter(spec, lambda words: log.info("%s: %s", name, words))
     with _loading(name, spec, "torch"):
-        adapter = base.engine.load_adapter(folder)
+        adapter = base.load_adapter(folder)
         model = pb.Model()
         model.CopyFrom(base.card)
         model.ClearField("adapters")
@@ -76,7 +75,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
         model.weights_hash = adapter_hash(base.card.weights_hash, folder)
         model.compute_hash = adapter_hash(base.card.compute_hash, folder)
         model.created.GetCurrentTime()
-    return AdaptedGenerator(model, base, adapter)
+    return base.variant(model, adapter)
 
 
 @contextmanager
@@ -124,7 +123,8 @@ def _short(spec: str) -> str:
 
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     tokenizer = load_tokenizer(source)
-    engine = _start_engine(source, options, tokenizer)
+    kind = engine_kind(source.engine or ("echo" if source.kind is SourceKind.ECHO else "torch"))
+    engine = kind.start(source, options.engine, tokenizer.vocab_size)
     try:
         tokenizer = tokenizer.limited(engine.info.vocab_size)
         template = _template(tokenizer)
@@ -159,17 +159,6 @@ def _template(tokenizer: Tokenizer) -> ChatTemplate | None:
     with large_imports():
         template.check()
     return template
-
-
-def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenizer) -> Engine:
-    if source.kind is SourceKind.ECHO:
-        return EchoEngine(EchoOptions.parse(source.spec), options.engine, tokenizer.vocab_size)
-    assert source.path is not None
-    with large_imports():
-        # Imported here: it takes seconds, and a worker with only echo or embedding models needs none of it.
-        from inferloom_worker.engines.torch.torch_loading import load_engine
-    engine: Engine = load_engine(source.path, options.engine)
-    return engine
 
 
 def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:

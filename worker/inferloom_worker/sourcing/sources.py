@@ -15,6 +15,7 @@ from inferloom_worker.weights.safetensors_files import CheckpointError, refuse_p
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
+_ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
 _HUB_COPIES = ("original/*", "onnx/*", "openvino/*")
 """Folders in which some repositories hold the same weights in other forms."""
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
@@ -38,15 +39,19 @@ class SourceKind(Enum):
     GGUF = "gguf"
     FOLDER = "folder"
     ECHO = "echo"
+    OWN = "own"
+    """Something that only its engine understands."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model on this machine: ``path`` is the GGUF file or the folder, and None for the echo engine."""
+    """A model on this machine: ``path`` is the GGUF file or the folder; None where its engine needs none."""
 
     spec: str
     kind: SourceKind
     path: Path | None = None
+    engine: str | None = None
+    """The engine that was asked for by name. None: the usual one."""
 
     @property
     def root(self) -> str:
@@ -85,6 +90,18 @@ def parse_adapter_flag(flag: str) -> tuple[str, str, str]:
     return check_name(name), check_name(base), spec
 
 
+def parse_alias_flag(flag: str) -> tuple[str, str]:
+    """Split ``NAME=MODEL``.
+
+    Raises:
+        SourceError: A part is missing, or holds other than letters, digits and ``. _ : / -``.
+    """
+    name, found, model = flag.partition("=")
+    if not found:
+        raise SourceError(f"{flag!r} names no model: expected NAME=MODEL")
+    return check_name(name), check_name(model)
+
+
 def check_name(name: str) -> str:
     """Return a model's name.
 
@@ -99,6 +116,7 @@ def check_name(name: str) -> str:
 def _default_name(spec: str) -> str:
     if spec.startswith("echo:"):
         return "echo"
+    spec = _ENGINE.sub("", spec)
     path = Path(spec)
     if path.suffix.lower() == ".gguf":
         return path.stem

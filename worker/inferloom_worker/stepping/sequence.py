@@ -36,7 +36,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)
-        self.drafter = Drafter(self.tokens, len(self.tokens))
+        self.drafter = Drafter(self.tokens, len(self.tokens), greedy=self.request.sampling.greedy)
 
     @property
     def generated(self) -> int:

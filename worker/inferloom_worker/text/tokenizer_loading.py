@@ -14,9 +14,8 @@ def load_tokenizer(source: ModelSource) -> Tokenizer:
     Raises:
         ValueError, OSError: There is none, or it cannot be read.
     """
-    if source.kind is SourceKind.ECHO:
+    if source.path is None:
         return bytes_tokenizer()
-    assert source.path is not None
     if source.kind is SourceKind.GGUF:
         return load_gguf_tokenizer(read_gguf(source.path))
     return load_folder_tokenizer(source.path)
