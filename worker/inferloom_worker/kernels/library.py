@@ -1,6 +1,7 @@
 """The kernel library through ctypes. Calls release the interpreter's lock while they compute."""
 
 import ctypes as c
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,10 @@ class Step(c.Structure):
 
 @cache
 def library() -> Any | None:
-    """The fastest library that this processor can run, or None where there is none or it was not built."""
+    """The fastest library that this processor can run, or None where there is none or it was not built.
+    ``IL_KERNEL_LIBRARY`` in the environment names another file instead, which checks of the kernels use."""
+    if chosen := os.environ.get("IL_KERNEL_LIBRARY"):
+        return load(Path(chosen))
     found = next((variant for variant in VARIANTS if _can_run(variant)), None)
     return None if found is None else load(library_path(found))
 

@@ -21,6 +21,9 @@ constexpr int kRowsToWiden = 12;  // below it, widening anew for every four rows
 
 // Rows of quantised activations.
 struct Activations {
+  // bfloat16 matrices are multiplied with whole float32 numbers here, so there is nothing to choose; see product_vnni.h.
+  explicit Activations(int = 2) {}
+
   int cols = 0;
   std::vector<int16_t> q;     // [rows, cols]; in every four, inputs 0, 2, 1, 3
   std::vector<float> scale;   // [rows, cols / 32]
