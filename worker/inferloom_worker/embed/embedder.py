@@ -17,6 +17,8 @@ from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.protocol import Embedded, Vectors
 from inferloom_worker.embed.reader import Reader
 
+NO_NUMBERS = "The model computed no finite numbers for this text."
+
 log = logging.getLogger(__name__)
 
 
@@ -134,9 +136,11 @@ class Embedder:
             self.running = 0
         complete: dict[_Request, Embedded | InferloomError] = {}
         for text, row in zip(batch, rows, strict=True):
+            if not np.isfinite(row).all():
+                complete[text.request] = InferloomError(Reason.SERVER_ERROR, NO_NUMBERS)
             text.request.rows[text.index] = row
             text.request.left -= 1
-            if text.request.left == 0:
+            if text.request.left == 0 and text.request not in complete:
                 complete[text.request] = _embedded(text.request)
         _resolve(complete)
 

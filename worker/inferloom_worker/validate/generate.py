@@ -164,7 +164,7 @@ _RANGES: dict[_Ranged, tuple[float, float]] = {
     "min_p": (0, 1),
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
-    "repetition_penalty": (0, 10),
+    "repetition_penalty": (0.01, 10),
 }
 
 
@@ -174,9 +174,8 @@ def _sampling(options: pb.SamplingOptions, vocab_size: int) -> Sampling:
         if options.HasField(name):
             values[name] = getattr(options, name)
             checks.between(f"sampling.{name}", values[name], least, most)
-    for name, most in (("top_p", 1.0), ("repetition_penalty", 10.0)):
-        if name in values:
-            checks.above(f"sampling.{name}", values[name], 0, most)
+    if "top_p" in values:
+        checks.above("sampling.top_p", values["top_p"], 0, 1)
     checks.at_most("sampling.logit_bias", len(options.logit_bias), MAX_BIASES)
     for token, bias in options.logit_bias.items():
         if token >= vocab_size:

@@ -1,6 +1,9 @@
 """Weights by their transformers names, whatever file they come from."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -42,8 +45,32 @@ _OFFSET_NORMS = frozenset({"gemma", "gemma2", "gemma3"})
 _INTERLEAVED = {".q_proj.": "attention.head_count", ".k_proj.": "attention.head_count_kv"}
 
 
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types of safetensors that are numbers by themselves, without a scale elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """What a file says of a tensor, before it is read."""
+
+    name: str
+    """In the file."""
+    shape: tuple[int, ...]
+    type: str
+    readable: bool
+    """Whether its values can be had as numbers."""
+
+
 class Checkpoint(Protocol):
     """A set of named tensors."""
+
+    def names(self) -> Iterable[str]:
+        """Every tensor, by its name in the file."""
+        ...
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """What the file says of the tensor that transformers calls ``name``, or None if there is none."""
+        ...
 
     def find(self, name: str) -> Tensor | None:
         """The tensor ``name`` in its stored type (quantised ones as float32), or None if there is none."""
@@ -70,17 +97,43 @@ class FolderCheckpoint:
         if not self._files:
             raise FileNotFoundError(f"{folder} has no safetensors weights")
 
+    def names(self) -> Iterable[str]:
+        """See the protocol."""
+        return self._files
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """See the protocol."""
+        place = self._place(name)
+        return None if place is None else self._headers[place]
+
+    @cached_property
+    def _headers(self) -> dict[str, StoredTensor]:
+        headers: dict[str, StoredTensor] = {}
+        for path in dict.fromkeys(self._files.values()):
+            with safe_open(path, "np") as opened:
+                for name in opened.keys():  # noqa: SIM118 # no dict
+                    piece = opened.get_slice(name)
+                    kind = str(piece.get_dtype())
+                    headers[name] = StoredTensor(name, tuple(piece.get_shape()), kind, kind in _FLOATS)
+        if missing := self._files.keys() - headers.keys():
+            raise ValueError(f"the index names a tensor {min(missing)} that its file does not hold")
+        return headers
+
     def find(self, name: str) -> Tensor | None:
         """See the protocol."""
-        inner = name.removeprefix("model.")
-        # The second is how the hub's files of models that see are written, the third how transformers 5 does.
-        places = (name, f"language_model.{name}", f"model.language_model.{inner}")
-        stored = next((place for place in places if place in self._files), None)
+        stored = self._place(name)
         if stored is None:
             return None
         with safe_open(self._files[stored], "pt") as opened:
             tensor: Tensor = opened.get_tensor(stored)
         return tensor
+
+    def _place(self, name: str) -> str | None:
+        """The file's name for a tensor."""
+        inner = name.removeprefix("model.")
+        # The second is how the hub's files of models that see are written, the third how transformers 5 does.
+        places = (name, f"language_model.{name}", f"model.language_model.{inner}")
+        return next((place for place in places if place in self._files), None)
 
 
 class GgufCheckpoint:
@@ -88,6 +141,17 @@ class GgufCheckpoint:
 
     def __init__(self, file: GgufFile) -> None:
         self.file = file
+
+    def names(self) -> Iterable[str]:
+        """See the protocol."""
+        return self.file.tensors
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """See the protocol."""
+        tensor = self.tensor(name)
+        if tensor is None:
+            return None
+        return StoredTensor(tensor.name, tensor.shape, tensor.type.name, tensor.readable)
 
     def find(self, name: str) -> Tensor | None:
         """See the protocol."""

@@ -152,8 +152,18 @@ def load_model(
 
         from inferloom_worker.models.general import GeneralModel
     model, report = AutoModelForCausalLM.from_pretrained(
-        **where, dtype=dtype, trust_remote_code=False, local_files_only=True, output_loading_info=True
+        **where,
+        dtype=dtype,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are told below, by name
     )
+    for name, found, expected in report["mismatched_keys"]:
+        raise UnsupportedModelError(
+            f"the tensor {name} of {path.name} has the wrong shape: "
+            f"{list(expected)} expected, {list(found)} found"
+        )
     if missing := sorted(report["missing_keys"]):
         # Transformers would go on with random numbers.
         raise UnsupportedModelError(f"{path.name} has no weights for {', '.join(missing[:3])}")

@@ -55,9 +55,11 @@ struct Activations {
   void quantize(int row, const float* x) {
     const int groups = cols / kGroup;
     constexpr float kMost = 127 * 128;
+    f32x16 strange = zero();  // NaN where a number is not finite, else 0
     for (int g = 0; g < groups; ++g) {
       const size_t at = size_t(row) * groups + g;
       const f32x16 a = load(x + g * kGroup), b = load(x + g * kGroup + 16);
+      strange = strange + ((a - a) + (b - b));
       const float most = reduce_max(max(abs(a), abs(b)));
       const float step = most / kMost;
       const f32x16 inverse = set1(most > 0 ? kMost / most : 0.0f);
@@ -66,6 +68,8 @@ struct Activations {
       scale[at] = step;
       total[at] = step * float(half[2 * at] + half[2 * at + 1]);
     }
+    // Rounding makes a number of NaN; the row's products must not look like a model's.
+    scale[size_t(row) * groups] += reduce_add(strange);
   }
 
   // Rounds 16 numbers, stores them, and returns their sum.

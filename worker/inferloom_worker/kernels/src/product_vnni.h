@@ -56,8 +56,10 @@ struct Activations {
   void quantize(int row, const float* x) {
     const int groups = cols / kGroup;
     constexpr float kMost = 127 * 128;
+    f32x16 strange = zero();  // NaN where a number is not finite, else 0
     for (int g = 0; g < groups; ++g) {
       const f32x16 a = load(x + g * kGroup), b = load(x + g * kGroup + 16);
+      strange = strange + ((a - a) + (b - b));
       const float most = reduce_max(max(abs(a), abs(b)));
       const float step = most / kMost, inverse = most > 0 ? kMost / most : 0.0f;
       const i32x16 qa = _mm512_cvtps_epi32((a * set1(inverse)).v);
@@ -67,6 +69,8 @@ struct Activations {
       scale[size_t(row) * groups + g] = step;
       total[size_t(row) * groups + g] = step * float(_mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb)));
     }
+    // Rounding makes a number of NaN; the row's products must not look like a model's.
+    scale[size_t(row) * groups] += reduce_add(strange);
   }
 
  private:

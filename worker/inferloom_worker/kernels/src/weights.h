@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <new>
 
 #include "vec.h"
 
@@ -49,6 +50,15 @@ struct Matrix {
   int cols = 0;  // inputs, a multiple of kGroup
   uint8_t* data = nullptr;
 
+  Matrix() = default;
+  Matrix(const Matrix&) = delete;
+  Matrix& operator=(const Matrix&) = delete;
+  // Vectors of layers are made in their final size, but may only be written with this.
+  Matrix(Matrix&& other) noexcept : kind(other.kind), rows(other.rows), cols(other.cols), data(other.data) {
+    other.data = nullptr;
+  }
+  ~Matrix() { std::free(data); }
+
   int tiles() const { return rows / kTile; }
   int groups() const { return cols / kGroup; }
   size_t tile_bytes() const { return groups() * group_bytes(kind); }
@@ -56,10 +66,11 @@ struct Matrix {
   const uint8_t* tile(int index) const { return data + index * tile_bytes(); }
 
   void allocate(Kind k, int r, int c) {
+    std::free(data);
     kind = k, rows = r, cols = c;
     data = static_cast<uint8_t*>(std::aligned_alloc(64, (bytes() + 63) / 64 * 64));
+    if (data == nullptr) throw std::bad_alloc();
   }
-  void release() { std::free(data), data = nullptr; }
 };
 
 // Writes one group of one output. q holds kGroup values (Q4: 0 … 15; Q8: -128 … 127; Q12: -2047 … 2047); scale and offset hold
