@@ -97,8 +97,8 @@ inline __m256i cvtepi32_epi16(i512 a) {
   return out;
 }
 
-#define INFERLOOM_EMULATE(name, expression) \
-  inline f512 name(f512 a, f512 b) {        \
+#define INFERLOOM_EMULATE(name, expression)               \
+  inline f512 name(f512 a, f512 b) {                      \
     return each<f512>([&](int i) { return expression; }); \
   }
 INFERLOOM_EMULATE(add_ps, a.v[i] + b.v[i])

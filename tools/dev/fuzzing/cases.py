@@ -68,7 +68,6 @@ _SIZES = {
     "bos_token_id": None,
     "eos_token_id": None,
     "pad_token_id": None,
-    "tie_word_embeddings": False,
 }
 _TYPES = [GGMLQuantizationType[name] for name in ("F32", "Q8_0", "Q4_0", "Q4_1", "BF16", "Q5_0")]
 
@@ -85,7 +84,9 @@ class Bases:
         self._folders: list[Path] = []
         for number, name in enumerate(_NAMES):
             torch.manual_seed(number)
-            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **_SIZES))
+            model = AutoModelForCausalLM.from_config(
+                AutoConfig.for_model(name, **_SIZES | {"tie_word_embeddings": "gemma" in name})
+            )
             self._folders.append(folder / name)
             model.save_pretrained(self._folders[-1])
             file = folder / f"{name}.gguf"

@@ -43,9 +43,10 @@ def compute(kind: str, path: Path, bases: Bases) -> None:
             model.allocate(4)
             _step(model, None)
     except (ValueError, OSError, MemoryError) as failure:
-        # Only what our own code says is said in words; the same types from within a library are accidents.
-        frames = traceback.extract_tb(failure.__traceback__)
-        if isinstance(failure, MemoryError) or _OURS in Path(frames[-1].filename).parents:
+        # Only what our own code raises is said in words; the same types from elsewhere are accidents.
+        last = traceback.extract_tb(failure.__traceback__)[-1]
+        raised = _OURS in Path(last.filename).parents and (last.line or "").startswith("raise")
+        if raised or isinstance(failure, MemoryError | FileNotFoundError):
             raise Refused from failure
         raise
 

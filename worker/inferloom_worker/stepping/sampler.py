@@ -141,7 +141,8 @@ class TorchChooser:
         # any temperature, an infinite one included.
         largest = finite.amax(-1, keepdim=True)
         temperature = column([s.temperature if s.temperature >= LEAST_TEMPERATURE else 1.0 for s in settings])
-        logits = torch.where(finite > -torch.inf, (finite - largest) / temperature, -torch.inf)
+        scaled = torch.where(finite > -torch.inf, (finite - largest) / temperature, -torch.inf)
+        logits = scaled.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         logits[best < 0] = 0.0  # drawn with the others, and not used
         u = torch.from_numpy(uniforms).to(device)[:, None]
         tokens = torch.empty(len(settings), dtype=torch.int64, device=device)

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor
 
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
+from inferloom_worker.weights.safetensors_file import DamagedFileError, open_safetensors
 
 _GGUF_NAMES = {
     "model.embed_tokens": "token_embd",
@@ -81,18 +81,22 @@ class FolderCheckpoint:
     """The safetensors files of a model folder; of a model that sees as well, its decoder's.
 
     Raises:
+        DamagedFileError: A file of it cannot be read; also from its methods.
         FileNotFoundError: The folder has none. Pickled weights are not read: loading one runs its code.
     """
 
     def __init__(self, folder: Path) -> None:
         index = folder / "model.safetensors.index.json"
         if index.exists():
-            files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-            self._files = {name: folder / Path(file).name for name, file in files.items()}
+            try:
+                files: dict[str, str] = json.loads(index.read_text())["weight_map"]
+                self._files = {name: folder / Path(file).name for name, file in files.items()}
+            except (AttributeError, KeyError, TypeError, ValueError) as damaged:
+                raise DamagedFileError(f"{index.name} has no map of the weights: {damaged!r}") from damaged
         else:
             self._files = {}
             for path in sorted(folder.glob("*.safetensors")):
-                with safe_open(path, "pt") as opened:
+                with open_safetensors(path, "pt") as opened:
                     self._files.update(dict.fromkeys(opened.keys(), path))
         if not self._files:
             raise FileNotFoundError(f"{folder} has no safetensors weights")
@@ -110,13 +114,13 @@ class FolderCheckpoint:
     def _headers(self) -> dict[str, StoredTensor]:
         headers: dict[str, StoredTensor] = {}
         for path in dict.fromkeys(self._files.values()):
-            with safe_open(path, "np") as opened:
+            with open_safetensors(path, "np") as opened:
                 for name in opened.keys():  # noqa: SIM118 # no dict
                     piece = opened.get_slice(name)
                     kind = str(piece.get_dtype())
                     headers[name] = StoredTensor(name, tuple(piece.get_shape()), kind, kind in _FLOATS)
         if missing := self._files.keys() - headers.keys():
-            raise ValueError(f"the index names a tensor {min(missing)} that its file does not hold")
+            raise DamagedFileError(f"the index names a tensor {min(missing)} that its file does not hold")
         return headers
 
     def find(self, name: str) -> Tensor | None:
@@ -124,7 +128,7 @@ class FolderCheckpoint:
         stored = self._place(name)
         if stored is None:
             return None
-        with safe_open(self._files[stored], "pt") as opened:
+        with open_safetensors(self._files[stored], "pt") as opened:
             tensor: Tensor = opened.get_tensor(stored)
         return tensor
 

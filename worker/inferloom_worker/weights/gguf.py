@@ -67,8 +67,15 @@ class GgufFile:
 
     @property
     def architecture(self) -> str:
-        """The architecture's GGUF name, such as ``llama``; metadata keys are prefixed with it."""
-        return str(self.metadata["general.architecture"])
+        """The architecture's GGUF name, such as ``llama``; metadata keys are prefixed with it.
+
+        Raises:
+            GgufError: The file does not say.
+        """
+        name = self.metadata.get("general.architecture")
+        if not isinstance(name, str):
+            raise GgufError(f"{self.path.name} has no general.architecture")
+        return name
 
     def value(self, key: str, default: Any = None) -> Any:
         """The metadata value of ``{architecture}.{key}``."""

@@ -94,7 +94,11 @@ def _read_config(folder: Path) -> PreTrainedConfig:
     # Imported here: it takes half a second, and its architecture's class two more. GGUF files need neither.
     from transformers import AutoConfig
 
-    config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as failure:
+        # For values that make no sense, its classes raise whatever they stumble over.
+        raise UnsupportedModelError(f"config.json cannot be read: {failure}") from failure
     return config
 
 
@@ -151,14 +155,19 @@ def load_model(
         from transformers import AutoModelForCausalLM
 
         from inferloom_worker.models.general import GeneralModel
-    model, report = AutoModelForCausalLM.from_pretrained(
-        **where,
-        dtype=dtype,
-        trust_remote_code=False,
-        local_files_only=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are told below, by name
-    )
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            **where,
+            dtype=dtype,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below, by name
+        )
+    except Exception as failure:
+        # As for configs.
+        log.info("%s: transformers cannot load it", path.name, exc_info=True)
+        raise UnsupportedModelError(f"transformers cannot load {path.name}: {failure}") from failure
     for name, found, expected in report["mismatched_keys"]:
         raise UnsupportedModelError(
             f"the tensor {name} of {path.name} has the wrong shape: "

@@ -12,6 +12,7 @@ namespace inferloom {
 // Of the functions in api.cpp: raised whenever one takes other arguments or means something else.
 constexpr int kAbiVersion = 2;
 
+// clang-format off: it takes the lists for expressions
 class AbiDescription {
  public:
   AbiDescription() {
@@ -38,9 +39,10 @@ class AbiDescription {
     text_ += "\n";          \
   }
   void structs() {
-#define IL_FIELDS(X)                                                                                              \
-  X(layers) X(hidden) X(heads) X(kv_heads) X(head_dim) X(intermediate) X(vocab) X(activation) X(norm_eps)         \
-  X(embedding_scale) X(attention_scale) X(attention_softcap) X(final_softcap)
+#define IL_FIELDS(X)                                                                                               \
+  X(layers)                                                                                                        \
+  X(hidden) X(heads) X(kv_heads) X(head_dim) X(intermediate) X(vocab) X(activation) X(norm_eps) X(embedding_scale) \
+      X(attention_scale) X(attention_softcap) X(final_softcap)
     IL_STRUCT(Shape)
 #undef IL_FIELDS
 #define IL_FIELDS(X) X(frequencies) X(pairs) X(scale)
@@ -49,9 +51,10 @@ class AbiDescription {
 #define IL_FIELDS(X) X(window) X(rope)
     IL_STRUCT(LayerShape)
 #undef IL_FIELDS
-#define IL_FIELDS(X)                                                                                              \
-  X(rows) X(spans) X(samples) X(block_count) X(tokens) X(positions) X(span_start) X(span_count) X(span_blocks)    \
-  X(blocks) X(sample_rows) X(span_adapters)
+#define IL_FIELDS(X)                                                                                             \
+  X(rows)                                                                                                        \
+  X(spans) X(samples) X(block_count) X(tokens) X(positions) X(span_start) X(span_count) X(span_blocks) X(blocks) \
+      X(sample_rows) X(span_adapters)
     IL_STRUCT(Step)
 #undef IL_FIELDS
 #define IL_FIELDS(X) X(temperature) X(top_p) X(min_p) X(top_k) X(u)
@@ -75,14 +78,14 @@ class AbiDescription {
   void orders() {
 #define IL_VALUE(name, value) word(name, size_t(value));
     text_ += "kinds";
-    IL_VALUE("q4", kQ4) IL_VALUE("q4f", kQ4F) IL_VALUE("q8", kQ8) IL_VALUE("q8f", kQ8F) IL_VALUE("bf16", kBF16)
-    IL_VALUE("q12", kQ12)
-    text_ += "\nactivations";
-    IL_VALUE("silu", kSilu) IL_VALUE("gelu_tanh", kGeluTanh)
-    text_ += "\nprojections";
-    IL_VALUE("qkv", kQkv) IL_VALUE("output", kOutput) IL_VALUE("gate_up", kGateUp) IL_VALUE("down", kDown)
-    text_ += "\npoolings";
-    IL_VALUE("mean", kMean) IL_VALUE("cls", kFirst) IL_VALUE("lasttoken", kLast)
+    IL_VALUE("q4", kQ4)
+    IL_VALUE("q4f", kQ4F) IL_VALUE("q8", kQ8) IL_VALUE("q8f", kQ8F) IL_VALUE("bf16", kBF16) IL_VALUE("q12", kQ12)
+        text_ += "\nactivations";
+    IL_VALUE("silu", kSilu) IL_VALUE("gelu_tanh", kGeluTanh) text_ += "\nprojections";
+    IL_VALUE("qkv", kQkv)
+    IL_VALUE("output", kOutput) IL_VALUE("gate_up", kGateUp) IL_VALUE("down", kDown) text_ += "\npoolings";
+    IL_VALUE("mean", kMean)
+    IL_VALUE("cls", kFirst) IL_VALUE("lasttoken", kLast)
 #undef IL_VALUE
 #define IL_MEMBER(name) word(#name, place(list, &w.name));
     {
@@ -94,9 +97,9 @@ class AbiDescription {
       }
       text_ += "\nvectors";
       const auto list = w.vectors();
-      IL_MEMBER(input_norm) IL_MEMBER(attention_post_norm) IL_MEMBER(mlp_norm) IL_MEMBER(mlp_post_norm)
-      IL_MEMBER(q_norm) IL_MEMBER(k_norm) IL_MEMBER(qkv_bias) IL_MEMBER(output_bias) IL_MEMBER(gate_bias)
-      IL_MEMBER(up_bias) IL_MEMBER(down_bias)
+      IL_MEMBER(input_norm)
+      IL_MEMBER(attention_post_norm) IL_MEMBER(mlp_norm) IL_MEMBER(mlp_post_norm) IL_MEMBER(q_norm) IL_MEMBER(k_norm)
+          IL_MEMBER(qkv_bias) IL_MEMBER(output_bias) IL_MEMBER(gate_bias) IL_MEMBER(up_bias) IL_MEMBER(down_bias)
     }
     {
       EncoderLayer w;
@@ -107,8 +110,9 @@ class AbiDescription {
       }
       text_ += "\nencoder_vectors";
       const auto list = w.vectors();
-      IL_MEMBER(qkv_bias) IL_MEMBER(output_bias) IL_MEMBER(norm1) IL_MEMBER(norm1_bias) IL_MEMBER(up_bias)
-      IL_MEMBER(down_bias) IL_MEMBER(norm2) IL_MEMBER(norm2_bias)
+      IL_MEMBER(qkv_bias)
+      IL_MEMBER(output_bias) IL_MEMBER(norm1) IL_MEMBER(norm1_bias) IL_MEMBER(up_bias) IL_MEMBER(down_bias)
+          IL_MEMBER(norm2) IL_MEMBER(norm2_bias)
     }
 #undef IL_MEMBER
     text_ += "\n";
@@ -116,5 +120,7 @@ class AbiDescription {
 
   std::string text_;
 };
+
+// clang-format on
 
 }  // namespace inferloom

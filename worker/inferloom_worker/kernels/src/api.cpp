@@ -191,8 +191,7 @@ int il_adapter_part(Adapter* a, int layer, int projection, int first, int output
                 (long long)first + outputs <= a->widths[projection].outputs,
             "a part that is not in whole tiles of the projection");
     require(low >= 0 && rank > 0 && (long long)low + rank <= change.rank, "a part of a change of another rank");
-    change.parts.push_back(
-        {first, outputs, low, rank, std::vector<float>(values, values + size_t(outputs) * rank)});
+    change.parts.push_back({first, outputs, low, rank, std::vector<float>(values, values + size_t(outputs) * rank)});
   });
 }
 
@@ -221,8 +220,7 @@ int il_argmax(Decoder* d, const float* logits, int rows, int stride, int width, 
 }
 
 // The token that is drawn for each row; -1 where no logit is finite.
-int il_draw(Decoder* d, const float* logits, int rows, int stride, int width, const Filter* filters,
-            int32_t* tokens) {
+int il_draw(Decoder* d, const float* logits, int rows, int stride, int width, const Filter* filters, int32_t* tokens) {
   return guarded([&] {
     require_logits(rows, stride, width);
     d->draw(logits, rows, stride, width, filters, tokens);

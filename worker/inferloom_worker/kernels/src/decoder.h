@@ -46,8 +46,8 @@ struct LayerWeights {
   std::array<Matrix*, 7> matrices() { return {&q, &k, &v, &output, &gate, &up, &down}; }
 
   std::array<std::vector<float>*, 11> vectors() {
-    return {&input_norm, &attention_post_norm, &mlp_norm, &mlp_post_norm, &q_norm, &k_norm,
-            &qkv_bias,   &output_bias,         &gate_bias, &up_bias,      &down_bias};
+    return {&input_norm, &attention_post_norm, &mlp_norm,  &mlp_post_norm, &q_norm,   &k_norm,
+            &qkv_bias,   &output_bias,         &gate_bias, &up_bias,       &down_bias};
   }
 
   // Those that the model has not are empty.
@@ -58,13 +58,13 @@ struct LayerWeights {
 // The rows of a step: as StepBatch, in plain arrays.
 struct Step {
   int32_t rows, spans, samples, block_count;
-  const int32_t* tokens;       // [rows]
-  const int32_t* positions;    // [rows]
-  const int32_t* span_start;   // [spans]
-  const int32_t* span_count;   // [spans]
-  const int32_t* span_blocks;  // [spans]: where the span's table begins in blocks
-  const int32_t* blocks;       // all tables, one after the other [block_count]
-  const int32_t* sample_rows;  // [samples]
+  const int32_t* tokens;                // [rows]
+  const int32_t* positions;             // [rows]
+  const int32_t* span_start;            // [spans]
+  const int32_t* span_count;            // [spans]
+  const int32_t* span_blocks;           // [spans]: where the span's table begins in blocks
+  const int32_t* blocks;                // all tables, one after the other [block_count]
+  const int32_t* sample_rows;           // [samples]
   const Adapter* const* span_adapters;  // [spans]: null where there is none
 };
 
@@ -89,8 +89,11 @@ inline void check_shape(const Shape& s, const LayerShape* layers, const Rope* ro
 class Decoder {
  public:
   Decoder(const Shape& shape, const LayerShape* layer_shapes, const Rope* ropes, int rope_count, int threads)
-      : shape(shape), layers(shape.layers), pool_(threads),
-        layer_shapes_(layer_shapes, layer_shapes + shape.layers), scores_(pool_.threads()) {
+      : shape(shape),
+        layers(shape.layers),
+        pool_(threads),
+        layer_shapes_(layer_shapes, layer_shapes + shape.layers),
+        scores_(pool_.threads()) {
     for (int i = 0; i < rope_count; ++i) {
       const Rope& rope = ropes[i];
       rotations_.push_back({{rope.frequencies, rope.frequencies + rope.pairs}, rope.scale, {}, {}});
@@ -127,7 +130,8 @@ class Decoder {
   // Refuses a step that would read or write outside of what there is. Linear in its rows and blocks.
   void check(const Step& step) {
     check_weights();
-    require(step.rows >= 0 && step.spans >= 0 && step.samples >= 0 && step.block_count >= 0, "a step of less than nothing");
+    require(step.rows >= 0 && step.spans >= 0 && step.samples >= 0 && step.block_count >= 0,
+            "a step of less than nothing");
     for (int r = 0; r < step.rows; ++r) {
       require_between(step.tokens[r], 0, shape.vocab, "a token");
       require_between(step.positions[r], 0, INT32_MAX, "a position");
@@ -221,13 +225,15 @@ class Decoder {
       matrix(w.gate, wide, hidden, "a layer has no gate of this size");
       matrix(w.up, wide, hidden, "a layer has no up projection of this size");
       matrix(w.down, hidden, wide, "a layer has no down projection of this size");
-      vector(w.input_norm, hidden, true, "a layer's first norm"), vector(w.mlp_norm, hidden, true, "a layer's second norm");
+      vector(w.input_norm, hidden, true, "a layer's first norm"),
+          vector(w.mlp_norm, hidden, true, "a layer's second norm");
       vector(w.attention_post_norm, hidden, false, "a norm after attention");
       vector(w.mlp_post_norm, hidden, false, "a norm after feed-forward");
       vector(w.q_norm, dim, false, "a norm of queries"), vector(w.k_norm, dim, false, "a norm of keys");
       vector(w.qkv_bias, queries + 2 * states, false, "a bias of attention");
       vector(w.output_bias, hidden, false, "a bias of attention's output");
-      vector(w.gate_bias, wide, false, "a bias of a gate"), vector(w.up_bias, wide, false, "a bias of an up projection");
+      vector(w.gate_bias, wide, false, "a bias of a gate"),
+          vector(w.up_bias, wide, false, "a bias of an up projection");
       vector(w.down_bias, hidden, false, "a bias of a down projection");
     }
     checked_ = true;
@@ -297,11 +303,12 @@ class Decoder {
       int base = 0;
       for (const Matrix* m : parts) {
         const int from = std::max(begin - base, 0), to = std::min(end - base, m->tiles());
-        if (from < to) multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-          const int at = (base + t) * kTile;
-          out = expand(step, index, kQkv, r, at, biased(out, w.qkv_bias, at));
-          store(&qkv_[size_t(r) * width_ + at], out);
-        });
+        if (from < to)
+          multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
+            const int at = (base + t) * kTile;
+            out = expand(step, index, kQkv, r, at, biased(out, w.qkv_bias, at));
+            store(&qkv_[size_t(r) * width_ + at], out);
+          });
         base += m->tiles();
       }
     });
@@ -345,8 +352,10 @@ class Decoder {
       multiply(m, begin, end, in, rows, [&](int r, int t, f32x16 out) {
         const size_t at = size_t(r) * hidden + t * kTile;
         out = expand(step, index, projection, r, t * kTile, biased(out, bias, t * kTile));
-        if (direct) store(&x_[at], load(&x_[at]) + out);
-        else store(&branch_[at], out);
+        if (direct)
+          store(&x_[at], load(&x_[at]) + out);
+        else
+          store(&branch_[at], out);
       });
     });
     if (direct) return;
@@ -388,14 +397,13 @@ class Decoder {
   // 16 outputs of a projection with what the row's adapter adds.
   f32x16 expand(const Step& step, int index, Projection projection, int r, int at, f32x16 out) const {
     const Adapter* adapter = step.span_adapters[span_of_[r]];
-    return adapter == nullptr ? out
-                              : adapter->layers[index][projection].expand(&low_[size_t(r) * low_rank_], at, out);
+    return adapter == nullptr ? out : adapter->layers[index][projection].expand(&low_[size_t(r) * low_rank_], at, out);
   }
 
   // Prepares all rows for products with matrices that may be of different kinds.
   template <int N>
-  void normalize_rows(const Step& step, const std::vector<float>& weight, const Matrix* const (&readers)[N],
-                      int index, Projection projection) {
+  void normalize_rows(const Step& step, const std::vector<float>& weight, const Matrix* const (&readers)[N], int index,
+                      Projection projection) {
     over_rows(step.rows, [&](int r) {
       thread_local std::vector<float> y;
       y.resize(shape.hidden);
@@ -465,8 +473,7 @@ class Decoder {
         const int row = step.span_start[task.span] + vector / group;
         const int head = task.head * group + vector % group;
         const int limit = step.positions[row] + 1;
-        queries[n] = {&qkv_[size_t(row) * width_ + head * dim],
-                      &mixed_[(size_t(row) * shape.heads + head) * dim],
+        queries[n] = {&qkv_[size_t(row) * width_ + head * dim], &mixed_[(size_t(row) * shape.heads + head) * dim],
                       window > 0 ? std::max(0, limit - window) : 0, limit};
       }
       attend(task.count, queries, cache_layers_[index], step.blocks + step.span_blocks[task.span], task.head,

@@ -34,7 +34,8 @@ struct EncoderLayer {
 // Refuses a shape that the encoder does not compute.
 inline void check_shape(const EncoderShape& s) {
   require_between(s.layers, 0, kMostLayers, "the number of layers");
-  for (const int width : {s.hidden, s.intermediate, s.vocab, s.positions}) require_between(width, 1, kMostWidth, "a width");
+  for (const int width : {s.hidden, s.intermediate, s.vocab, s.positions})
+    require_between(width, 1, kMostWidth, "a width");
   require_between(s.heads, 1, 1 << 12, "the number of heads");
   require(s.hidden % kGroup == 0 && s.intermediate % kGroup == 0, "widths that are not in whole groups");
   require(s.hidden % (s.heads * kTile) == 0, "heads that are not in whole tiles");
@@ -144,11 +145,12 @@ class Encoder {
     pool_.chunks(3 * tiles, 4, 6, [&](int begin, int end) {
       for (int p = 0; p < 3; ++p) {
         const int from = std::max(begin - p * tiles, 0), to = std::min(end - p * tiles, tiles);
-        if (from < to) multiply(*parts[p], from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-          const int at = (p * tiles + t) * kTile;
-          const f32x16 y = out + load(&w.qkv_bias[at]);
-          store(&qkv_[size_t(r) * 3 * hidden + at], p == 0 ? y * set1(scale_) : y);
-        });
+        if (from < to)
+          multiply(*parts[p], from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
+            const int at = (p * tiles + t) * kTile;
+            const f32x16 y = out + load(&w.qkv_bias[at]);
+            store(&qkv_[size_t(r) * 3 * hidden + at], p == 0 ? y * set1(scale_) : y);
+          });
       }
     });
     attend_all();
@@ -201,7 +203,8 @@ class Encoder {
       Query queries[kQueries];
       for (int n = 0; n < task.count; ++n) {
         const size_t row = text.start + task.first + n;
-        queries[n] = {&qkv_[row * 3 * hidden + task.head * dim], &mixed_[row * hidden + task.head * dim], 0, text.count};
+        queries[n] = {&qkv_[row * 3 * hidden + task.head * dim], &mixed_[row * hidden + task.head * dim], 0,
+                      text.count};
       }
       attend(task.count, queries, cache, identity_.data() + text.block, task.head, heads, dim, 0.0f,
              scores_[thread].data(), stride_);

@@ -51,9 +51,7 @@ class Pool {
       return;
     }
     // Whoever draws a ticket of this loop holds up its end, so the body outlives every use.
-    body_ = [](const void* b, int index, int thread) {
-      (*static_cast<const std::decay_t<Body>*>(b))(index, thread);
-    };
+    body_ = [](const void* b, int index, int thread) { (*static_cast<const std::decay_t<Body>*>(b))(index, thread); };
     context_ = &body;
     done_.store(0);
     ticket_.store(uint64_t(count) << 32);

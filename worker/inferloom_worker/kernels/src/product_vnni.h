@@ -28,9 +28,9 @@ struct Activations {
 
   const int parts;
   int cols = 0;
-  std::vector<int8_t> q;      // [rows, cols / 32, 2, 32]: each group's high plane, then its low one
-  std::vector<float> scale;   // [rows, cols / 32]
-  std::vector<float> total;   // [rows, cols / 32]: scale · sum of q
+  std::vector<int8_t> q;       // [rows, cols / 32, 2, 32]: each group's high plane, then its low one
+  std::vector<float> scale;    // [rows, cols / 32]
+  std::vector<float> total;    // [rows, cols / 32]: scale · sum of q
   std::vector<uint16_t> wide;  // [rows, parts, cols]: bfloat16, for matrices of that kind
   std::vector<float> plain;    // [rows, cols]: float32, where the processor does not multiply bfloat16
 
@@ -61,7 +61,7 @@ struct Activations {
       const f32x16 a = load(x + g * kGroup), b = load(x + g * kGroup + 16);
       strange = strange + ((a - a) + (b - b));
       const float most = reduce_max(max(abs(a), abs(b)));
-      const float step = most / kMost, inverse = most > 0 ? kMost / most : 0.0f;
+      const float step = most / kMost, inverse = most > kLeastActivation ? kMost / most : 0.0f;
       const i32x16 qa = _mm512_cvtps_epi32((a * set1(inverse)).v);
       const i32x16 qb = _mm512_cvtps_epi32((b * set1(inverse)).v);
       int8_t* out = q.data() + (size_t(row) * groups + g) * 2 * kGroup;

@@ -92,9 +92,8 @@ class RowSampler {
       if (width - i < 16) heavy &= (1u << (width - i)) - 1;
       for (; heavy != 0; heavy &= heavy - 1) order_.push_back(i + __builtin_ctz(heavy));
     }
-    std::sort(order_.begin(), order_.end(), [this](int a, int b) {
-      return weights_[a] != weights_[b] ? weights_[a] > weights_[b] : a < b;
-    });
+    std::sort(order_.begin(), order_.end(),
+              [this](int a, int b) { return weights_[a] != weights_[b] ? weights_[a] > weights_[b] : a < b; });
   }
 
   // How many of the sorted tokens pass the filters; 0 if the tokens left out might pass too.
