@@ -1,5 +1,8 @@
 """Guesses from a sequence's own past."""
 
+import random
+import tracemalloc
+
 from inferloom_worker.stepping.drafting import NEXT_TRUST, Drafter
 
 
@@ -80,3 +83,19 @@ def test_reading_bit_by_bit_is_reading_at_once() -> None:
         growing.update()
     whole = reading(list(tokens), 4)
     assert (growing.draft(5), growing.chance(3)) == (whole.draft(5), whole.chance(3))
+
+
+def test_a_long_prompt_takes_bounded_memory() -> None:
+    """Guesses come from the latest places, a few megabytes of them, however long the prompt is."""
+    rng = random.Random(3)
+    tokens = [rng.randrange(50_000) for _ in range(100_000)]
+    tracemalloc.start()
+    drafter = reading(tokens)
+    tokens += [rng.randrange(50_000) for _ in range(20_000)]
+    drafter.update()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 3 << 20
+    tokens += tokens[-5:-2]
+    drafter.update()
+    assert drafter.draft(2) == tuple(tokens[-5:-3])

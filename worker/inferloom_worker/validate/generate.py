@@ -164,7 +164,7 @@ _RANGES: dict[_Ranged, tuple[float, float]] = {
     "min_p": (0, 1),
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
-    "repetition_penalty": (0.01, 10),
+    "repetition_penalty": (0.0099999997, 10),  # 0.01 is a little less in float32
 }
 
 
