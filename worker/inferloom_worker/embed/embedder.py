@@ -21,6 +21,8 @@ from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.health import Fault, Health, MemorySuspectError, engine_failed, unloaded
 from inferloom_worker.stepping.longest_step import LongestStep
 
+NO_NUMBERS = "The model computed no finite numbers for this text."
+
 log = logging.getLogger(__name__)
 
 Row = NDArray[np.float32]

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from inferloom_worker.engine.health import Health
 
+LEAST_TEMPERATURE = 1e-5
+"""Below it the likeliest token is taken: what a draw computes there leaves the numbers that there are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -33,7 +36,7 @@ class Sampling:
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
-        return self.temperature == 0.0 or self.top_k == 1
+        return not self.temperature >= LEAST_TEMPERATURE or self.top_k == 1
 
     @property
     def penalised(self) -> bool:

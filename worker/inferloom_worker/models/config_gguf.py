@@ -5,11 +5,12 @@ The metadata is put in the words of a transformers config, so that one place kno
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig
 
-from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.config import MOST, DecoderConfig
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.protocol import UnsupportedModelError
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
@@ -39,6 +40,9 @@ _OPTIONAL_FIELDS = {
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
 }
+_NUMBERS = frozenset({"rms_norm_eps", "attn_logit_softcapping", "final_logit_softcapping"})
+"""Fields that need not be whole."""
+_MAY_BE_ZERO = _NUMBERS
 _GEMMA = {"hidden_act": "gelu_pytorch_tanh"}
 _ASSUMED: dict[str, dict[str, Any]] = {
     "gemma": _GEMMA,
@@ -104,7 +108,13 @@ def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfi
     shape = from_transformers(PreTrainedConfig(**fields), context_length)
     if shape is None:
         raise UnsupportedModelError(f"{file.path.name} has a rotary embedding of a kind that is not known")
-    return shape
+    # The metadata says nothing of biases: a layer has those that the first has.
+    return replace(
+        shape,
+        qkv_bias="blk.0.attn_q.bias" in file.tensors,
+        output_bias="blk.0.attn_output.bias" in file.tensors,
+        mlp_bias="blk.0.ffn_down.bias" in file.tensors,
+    )
 
 
 def _refuse_unknown(file: GgufFile) -> None:
@@ -125,6 +135,11 @@ def _sizes(file: GgufFile) -> dict[str, Any]:
         if isinstance(value, list):
             raise UnsupportedModelError(f"{file.path.name} has a {key} for each layer")
         if value is not None:
+            whole = name not in _NUMBERS
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise UnsupportedModelError(f"{file.path.name} has {key} {value!r}")
+            if not (0 < value <= MOST) and name not in _MAY_BE_ZERO:
+                raise UnsupportedModelError(f"{file.path.name} has {key} {value}")
             values[name] = value
         elif name in _FIELDS:
             raise UnsupportedModelError(f"{file.path.name} has no {key}")

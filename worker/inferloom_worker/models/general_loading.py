@@ -1,5 +1,6 @@
 """Loading a decoder into transformers' own modelling code."""
 
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from inferloom_worker.models.protocol import UnsupportedModelError
 from inferloom_worker.weights.gguf import read_gguf
 from inferloom_worker.weights.safetensors_files import tensor_shapes
+
+log = logging.getLogger(__name__)
 
 
 def load_transformers(path: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -30,14 +33,28 @@ def load_transformers(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     more = (
         {"quantization_config": GgufConfig(dequantize=True)} if path.is_file() else {"use_safetensors": True}
     )
-    model, report = AutoModelForCausalLM.from_pretrained(
-        **where, **more, dtype=dtype, trust_remote_code=False, local_files_only=True, output_loading_info=True
-    )
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            **where,
+            **more,
+            dtype=dtype,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below, by name
+        )
+    except Exception as failure:
+        # A config that contradicts itself makes its code raise whatever it likes.
+        log.info("%s: transformers cannot load it", path.name, exc_info=True)
+        raise UnsupportedModelError(f"transformers cannot load {path.name}: {failure}") from failure
+    for name, found, expected in sorted(report["mismatched_keys"]):
+        raise UnsupportedModelError(
+            f"the tensor {name} of {path.name} has the wrong shape: "
+            f"{list(expected)} expected, {list(found)} found"
+        )
     if missing := sorted(report["missing_keys"]):
         # Transformers would go on with random numbers.
         raise UnsupportedModelError(f"{path.name} has no weights for {', '.join(missing[:3])}")
-    if wrong := sorted(report["mismatched_keys"]):
-        raise UnsupportedModelError(f"{path.name} has weights of another shape for {wrong[0][0]}")
     loaded: PreTrainedModel = model
     return loaded
 

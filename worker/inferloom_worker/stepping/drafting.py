@@ -8,9 +8,8 @@ such places, and a guess costs no second model.
 NGRAM = 2
 """Tokens that must stand alike before what follows is a guess."""
 
-LOOKBACK = 16_384
-"""Tokens of the prompt's end that guesses are looked for in. Taking them in costs time on the engine's
-thread."""
+MOST_PLACES = 8192
+"""Places that a sequence's guesses can come from, the latest ones: about a megabyte."""
 
 MEMORY = 0.93
 """Weight of what is known of a sequence's guesses relative to what its next guess adds."""
@@ -43,7 +42,7 @@ class Drafter:
     def __init__(self, tokens: list[int], prompt: int, *, greedy: bool = True) -> None:
         self._tokens = tokens
         self._prompt = prompt
-        self._read = max(0, prompt - LOOKBACK)
+        self._read = max(prompt - MOST_PLACES, 0)
         self._places: dict[tuple[int, ...], int] = {}
         self._source: int | None = None
         self._following = False
@@ -62,7 +61,10 @@ class Drafter:
                 self._source = self._places.get(gram)
                 self._following = False
             if gram:
+                self._places.pop(gram, None)  # so that the dict's order is that of the latest places
                 self._places[gram] = place + 1
+                if len(self._places) > MOST_PLACES:
+                    del self._places[next(iter(self._places))]
         self._read = len(self._tokens)
 
     def _check(self, place: int, source: int) -> None:

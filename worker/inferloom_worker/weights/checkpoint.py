@@ -1,5 +1,8 @@
 """Weights by their transformers names, whatever file they come from."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +15,7 @@ from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.weights.dequantizing import PLAIN_TYPES, dequantized, spelled
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
 from inferloom_worker.weights.quantized import INSTEAD, QuantizationError, read_quantization
-from inferloom_worker.weights.safetensors_files import opened, stored_tensors
+from inferloom_worker.weights.safetensors_files import CheckpointError, open_safetensors, stored_tensors
 
 _GGUF_NAMES = {
     "model.embed_tokens": "token_embd",
@@ -44,8 +47,32 @@ _OFFSET_NORMS = frozenset({"gemma", "gemma2", "gemma3"})
 _INTERLEAVED = {".q_proj.": "attention.head_count", ".k_proj.": "attention.head_count_kv"}
 
 
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types of safetensors that are numbers by themselves, without a scale elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """What a file says of a tensor, before it is read."""
+
+    name: str
+    """In the file."""
+    shape: tuple[int, ...]
+    type: str
+    readable: bool
+    """Whether its values can be had as numbers."""
+
+
 class Checkpoint(Protocol):
     """A set of named tensors."""
+
+    def names(self) -> Iterable[str]:
+        """Every tensor, by its name in the file."""
+        ...
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """What the file says of the tensor that transformers calls ``name``, or None if there is none."""
+        ...
 
     def find(self, name: str) -> Tensor | None:
         """The tensor ``name`` in its stored type (quantised ones as float32), or None if there is none."""
@@ -66,6 +93,31 @@ class FolderCheckpoint:
         self._files = stored_tensors(folder)
         self._quantization = read_quantization(read_object(folder / "config.json"), folder.name)
 
+    def names(self) -> Iterable[str]:
+        """See the protocol."""
+        return self._files
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """See the protocol."""
+        place = self._place(name)
+        return None if place is None else self._headers[place]
+
+    @cached_property
+    def _headers(self) -> dict[str, StoredTensor]:
+        headers: dict[str, StoredTensor] = {}
+        for path in dict.fromkeys(self._files.values()):
+            with open_safetensors(path, "np") as opened:
+                for name in opened.keys():  # noqa: SIM118 # no dict
+                    piece = opened.get_slice(name)
+                    kind = str(piece.get_dtype())
+                    readable = kind in _FLOATS or (
+                        self._quantization is not None and name.endswith(".weight")
+                    )
+                    headers[name] = StoredTensor(name, tuple(piece.get_shape()), kind, readable)
+        if missing := self._files.keys() - headers.keys():
+            raise CheckpointError(f"the index names a tensor {min(missing)} that its file does not hold")
+        return headers
+
     def find(self, name: str) -> Tensor | None:
         """See the protocol.
 
@@ -73,10 +125,7 @@ class FolderCheckpoint:
             CheckpointError: Its file is damaged.
             QuantizationError: It is stored as integers or float8, in a way that is not computed.
         """
-        inner = name.removeprefix("model.")
-        # The second is how the hub's files of models that see are written, the third how transformers 5 does.
-        places = (name, f"language_model.{name}", f"model.language_model.{inner}")
-        stored = next((place for place in places if place in self._files), None)
+        stored = self._place(name)
         if stored is None:
             return None
         tensor = self._read(stored)
@@ -95,9 +144,16 @@ class FolderCheckpoint:
         path = self._files.get(stored)
         if path is None:
             return None
-        with opened(path) as file:
+        with open_safetensors(path) as file:
             tensor: Tensor = file.get_tensor(stored)
         return tensor
+
+    def _place(self, name: str) -> str | None:
+        """The file's name for a tensor."""
+        inner = name.removeprefix("model.")
+        # The second is how the hub's files of models that see are written, the third how transformers 5 does.
+        places = (name, f"language_model.{name}", f"model.language_model.{inner}")
+        return next((place for place in places if place in self._files), None)
 
 
 class GgufCheckpoint:
@@ -105,6 +161,17 @@ class GgufCheckpoint:
 
     def __init__(self, file: GgufFile) -> None:
         self.file = file
+
+    def names(self) -> Iterable[str]:
+        """See the protocol."""
+        return self.file.tensors
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """See the protocol."""
+        tensor = self.tensor(name)
+        if tensor is None:
+            return None
+        return StoredTensor(tensor.name, tensor.shape, tensor.type.name, tensor.readable)
 
     def find(self, name: str) -> Tensor | None:
         """See the protocol."""

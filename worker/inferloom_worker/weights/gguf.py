@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize
+from gguf.quants import _type_traits, dequantize
 from numpy.typing import NDArray
 
 from inferloom_worker.weights.safetensors_files import CheckpointError, refuse_pointer
@@ -31,6 +31,9 @@ _MAX_ITEMS = 1 << 28
 # Value types 0 to 12 as struct formats; 8 is a string and 9 an array.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_MOST_DIMENSIONS = 4
+_MOST_ROWS = 1 << 40
+_FLOATS = (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
 
 
 class GgufError(ValueError):
@@ -45,6 +48,11 @@ class GgufTensor:
     type: GGMLQuantizationType
     shape: tuple[int, ...]
     data: NDArray[np.uint8]
+
+    @property
+    def readable(self) -> bool:
+        """Whether the numbers that it stands for can be computed."""
+        return self.type in _FLOATS or self.type in _type_traits
 
     def dequantized(self) -> NDArray[np.float32]:
         """The exact float32 numbers that the file stands for."""
@@ -164,13 +172,15 @@ def _parse(path: Path, view: mmap.mmap) -> GgufFile:
     raw = np.frombuffer(view, dtype=np.uint8)
     tensors = {}
     for name, shape, kind, offset in entries:
+        if name in tensors:
+            raise GgufError(f"{path.name} has two tensors {name}")
         block, size = GGML_QUANT_SIZES[kind]
+        if shape[-1] % block:
+            raise GgufError(f"{path.name} has rows of {shape[-1]} in {name}, no whole blocks of {kind.name}")
         length = math.prod(shape) // block * size
         data = raw[start + offset : start + offset + length]
         if len(data) != length:
             raise GgufError(f"{path.name} is cut short: tensor {name} is incomplete")
-        if name in tensors:
-            raise GgufError(f"{path.name} is damaged: it holds {name} twice")
         if shape and shape[-1] % block:
             raise GgufError(
                 f"{path.name} is damaged: rows of {name} are no whole number of {kind.name} blocks"
@@ -222,7 +232,11 @@ class _Cursor:
     def tensor(self) -> tuple[str, tuple[int, ...], GGMLQuantizationType, int]:
         name = self.string()
         dimensions = self.scalar("I")
+        if not 1 <= dimensions <= _MOST_DIMENSIONS:
+            raise GgufError(f"tensor {name[:200]} has {dimensions} dimensions")
         shape = tuple(reversed(self._run("Q", dimensions)))
+        if not all(0 < size <= _MOST_ROWS for size in shape):
+            raise GgufError(f"tensor {name[:200]} has the shape {list(shape)}")
         try:
             kind = GGMLQuantizationType(self.scalar("I"))
         except ValueError as failure:

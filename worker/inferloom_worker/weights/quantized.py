@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inferloom_worker.sourcing.json_files import read_object
-from inferloom_worker.weights.safetensors_files import opened
+from inferloom_worker.weights.safetensors_files import open_safetensors
 
 INSTEAD = "use the unquantised model or a GGUF file"
 
@@ -81,7 +81,7 @@ def refuse_quantized(folder: Path) -> None:
                 f"which is not computed for models of its kind; {INSTEAD}"
             )
         for path in sorted(place.glob("*.safetensors")):
-            with opened(path, "np") as file:
+            with open_safetensors(path, "np") as file:
                 for name in file.keys():  # noqa: SIM118 # no dict
                     kind = file.get_slice(name).get_dtype() if name.endswith("weight") else "F32"
                     if kind not in _PLAIN_NAMES:

@@ -35,7 +35,7 @@ def stored_tensors(folder: Path) -> dict[str, Path]:
             raise FileNotFoundError(f"{folder.name} lacks {missing[0]}, which its {INDEX} names")
     else:
         for path in sorted(folder.glob("*.safetensors")):
-            with opened(path) as file:
+            with open_safetensors(path) as file:
                 found.update(dict.fromkeys(file.keys(), path))
     if not found:
         raise FileNotFoundError(f"{folder.name} has no safetensors weights")
@@ -50,13 +50,13 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in sorted(set(stored_tensors(folder).values())):
-        with opened(path, "np") as file:
+        with open_safetensors(path, "np") as file:
             shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     return shapes
 
 
 @contextmanager
-def opened(path: Path, framework: str = "pt") -> Iterator[Any]:
+def open_safetensors(path: Path, framework: str = "pt") -> Iterator[Any]:
     """An open safetensors file.
 
     Raises:

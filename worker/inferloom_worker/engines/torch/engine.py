@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
@@ -48,6 +49,8 @@ HEARTBEAT_S = 1.0
 
 BEAT_S = 0.25
 """How often requests are looked through for those."""
+
+NO_NUMBERS = "The model computed no finite numbers for this request."
 
 log = logging.getLogger(__name__)
 Post = tuple[Mailbox, Event | InferloomError]
@@ -269,6 +272,9 @@ class TorchEngine:
         self._pace(work, outcomes, now - started)
         posts: list[Post] = []
         for item, outcome in zip(work, outcomes, strict=True):
+            if outcome.lost:
+                posts += self._fail([item.sequence], NO_NUMBERS)
+                continue
             if not outcome.tokens:
                 continue  # a part of a prompt
             self._generated += len(outcome.tokens)
@@ -321,17 +327,22 @@ class TorchEngine:
         posts: list[Post] = []
         read = [item.sequence for item in work if item.samples]
         for sequence, vector in zip(read, vectors, strict=True):
+            if not np.isfinite(vector).all():
+                posts += self._fail([sequence], NO_NUMBERS)
+                continue
             self._time(sequence, now)
             self._scheduler.remove(sequence)
             posts.append((sequence.mailbox, VectorEvent(vector)))
         return posts
 
-    def _fail(self, sequences: list[Sequence]) -> list[Post]:
+    def _fail(self, sequences: list[Sequence], words: str | None = None) -> list[Post]:
+        """End whole requests with a server error, whose message is ``words`` or says nothing."""
         doomed = {s.mailbox for s in sequences}
         for sequence in self._scheduler.sequences():
             if sequence.mailbox in doomed:
                 self._scheduler.remove(sequence)
-        return [(mailbox, server_error()) for mailbox in doomed]
+        error = server_error() if words is None else InferloomError(Reason.SERVER_ERROR, words)
+        return [(mailbox, error) for mailbox in doomed]
 
     def _time(self, sequence: Sequence, now: float) -> None:
         stats = sequence.mailbox.stats

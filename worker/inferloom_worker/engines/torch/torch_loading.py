@@ -104,7 +104,11 @@ def _read_config(folder: Path) -> PreTrainedConfig:
     # Imported here: it takes half a second, and its architecture's class two more. GGUF files need neither.
     from transformers import AutoConfig
 
-    config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as failure:
+        # For values that make no sense, its classes raise whatever they stumble over.
+        raise UnsupportedModelError(f"config.json cannot be read: {failure}") from failure
     return config
 
 
