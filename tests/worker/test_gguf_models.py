@@ -179,7 +179,8 @@ def test_scaled_rotary_embeddings_of_other_architectures_are_refused(
 ) -> None:
     """The general path would read such a file without its scaling."""
     writer = GGUFWriter(tmp_path / "model.gguf", "falcon")
-    for key, value in keys.items():
+    sizes: dict[str, object] = {"block_count": 1, "embedding_length": 64, "attention.head_count": 4}
+    for key, value in (sizes | keys).items():
         write_value(writer, f"falcon.{key}", value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -153,8 +153,10 @@ def test_an_architecture_that_is_not_computed_is_named(architecture: str, words:
 
 
 def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
-    """Metadata alone would be a model of random numbers, of any size: here of three billion."""
-    file = plain_gguf(tmp_path / "m.gguf", "starcoder2", starcoder2__block_count=20)
+    """Metadata alone would be a model of random numbers, of any size."""
+    sizes = {"starcoder2__block_count": 2, "starcoder2__embedding_length": 256}
+    heads = {"starcoder2__attention__head_count": 4, "starcoder2__feed_forward_length": 512}
+    file = plain_gguf(tmp_path / "m.gguf", "starcoder2", **sizes, **heads)
     with pytest.raises(ValueError, match=r"m\.gguf holds 128 numbers, and its metadata describes a model of"):
         load_weights(file, torch.float32, CPU)
 
