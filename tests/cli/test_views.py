@@ -142,3 +142,23 @@ async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh):
 def test_numbers_are_short(number: float, text: str):
     """At most four digits, with a unit where they are not enough."""
     assert text == count(number)
+
+
+async def test_workers_that_compute_differently_are_marked(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+):
+    """Two workers that have one name for two models are seen in both tables."""
+    rows = []
+    for name, compute_hash in (("worker-1", "a"), ("worker-2", "b")):
+        row = pb.RegisteredWorker()
+        row.CopyFrom(WORKER)
+        row.worker.id = name
+        row.worker.models[0].compute_hash = compute_hash
+        rows.append(row)
+    mesh.registry.workers = rows
+    await ps.show(mesh.address, as_json=False)
+    shown = capsys.readouterr().out
+    assert (shown.count("talker !"), shown.count("embedder !")) == (2, 0)
+    assert "computes differently" in shown
+    await models.show(mesh.address, mesh.address, as_json=False)
+    assert "2, 2 kinds!" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import defaultdict
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -60,18 +61,26 @@ def table(answer: ListWorkersResponse) -> Table:
         made.add_column(column, overflow="fold")
     for column in ("AGE", "TTL", "RUN", "WAIT", "KV", "TOK/S"):
         made.add_column(column, justify="right", no_wrap=True)
-    for worker in answer.workers:
-        made.add_row(*_row(worker))
+    kinds: defaultdict[str, set[str]] = defaultdict(set)
+    for row in answer.workers:
+        for model in row.worker.models:
+            kinds[model.id].add(model.compute_hash)
+    differing = {name for name, hashes in kinds.items() if len(hashes - {""}) > 1}
+    for row in answer.workers:
+        made.add_row(*_row(row, differing))
+    if differing:
+        made.caption = "[yellow]! computes differently from another worker of the same model name"
+        made.caption_justify = "left"
     return made
 
 
-def _row(row: RegisteredWorker) -> tuple[str, ...]:
+def _row(row: RegisteredWorker, differing: set[str]) -> tuple[str, ...]:
     worker, load = row.worker, row.load
     ready = worker.state == WORKER_STATE_READY
     active = row.lease_state == LEASE_STATE_ACTIVE
     return (
         f"{worker.id}\n[dim]{worker.address}[/]",
-        "\n".join(model.id for model in worker.models) or "–",
+        "\n".join(f"{model.id}{' [yellow]![/]' * (model.id in differing)}" for model in worker.models) or "–",
         f"[{'green' if ready else 'yellow'}]{words.state(worker.state)}",
         f"[{'green' if active else 'red'}]{words.lease(row.lease_state)}",
         words.seconds(row.last_renewal_age),
