@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from faults import inflict
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
