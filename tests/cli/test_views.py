@@ -232,3 +232,23 @@ async def test_models_show_how_they_are_drawn_from(mesh: FakeMesh, capsys: pytes
     header, row = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
     assert header == "MODEL TASKS CONTEXT DTYPE WEIGHTS ENGINE SAMPLING WORKERS"
     assert row == "m chat 0 float32 float32 kernels t=0.6 k=20 ?"
+
+
+async def test_workers_that_compute_differently_are_marked(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+):
+    """Two workers that have one name for two models are seen in both tables."""
+    rows = []
+    for name, compute_hash in (("worker-1", "a"), ("worker-2", "b")):
+        row = pb.RegisteredWorker()
+        row.CopyFrom(WORKER)
+        row.worker.id = name
+        row.worker.models[0].compute_hash = compute_hash
+        rows.append(row)
+    mesh.registry.workers = rows
+    await ps.show(mesh.address, as_json=False)
+    shown = capsys.readouterr().out
+    assert (shown.count("talker !"), shown.count("embedder !")) == (2, 0)
+    assert "computes differently" in shown
+    await models.show(mesh.address, mesh.address, as_json=False)
+    assert "2, 2 kinds!" in capsys.readouterr().out

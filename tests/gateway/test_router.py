@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
+from inferloom_gateway.calls.compute_pin import ComputePin
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.router import BOUND, candidates, choose, prompt_key
 from tests.gateway.samples import EMBED, entry, snapshot
@@ -135,3 +136,34 @@ def test_texts_and_tokens_are_hashed_by_how_they_begin() -> None:
     assert text("ab") != text("ac")
     assert tokens(*range(300), 1) == tokens(*range(300), 2)
     assert tokens(1, 2) != tokens(2, 1)
+
+
+def test_a_worker_that_says_not_now_is_the_very_last_resort() -> None:
+    """For the model that it named; it is asked where there is nobody else."""
+    a, b = workers("a", "b")
+    a.health.not_now("chat", 10)
+    b.health.eject(0)
+    assert candidates([a, b], "chat", None, 5) == [b]
+    assert candidates([a], "chat", None, 5) == [a]
+    assert candidates([a, b], "chat", None, 11) == [a]
+
+
+def test_the_parts_of_one_request_stay_with_one_kind() -> None:
+    """The first chosen leads, the first that accepts decides; a card that tells nothing is let pass."""
+    a, b, c = workers("a", "b", "c")
+    for member, kind in ((a, "x"), (b, "y"), (c, "x")):
+        card = pb.Model()
+        card.CopyFrom(member.models["chat"])
+        card.compute_hash = kind
+        member.models["chat"] = card
+    pin = ComputePin()
+    assert pin.narrow([a, b, c], "chat") == [a, b, c]
+    pin.lead(b, "chat")
+    assert pin.narrow([a, b, c], "chat") == [b]
+    assert pin.narrow([a, c], "chat") == [a, c]
+    assert pin.accept("x")
+    assert pin.narrow([a, b, c], "chat") == [a, c]
+    assert not pin.accept("y")
+    assert pin.accept("")
+    b.models["chat"].compute_hash = ""
+    assert pin.narrow([a, b, c], "chat") == [a, b, c]

@@ -51,7 +51,6 @@ def started(request: pb.GenerateRequest, worker: str = "w") -> pb.GenerateRespon
             model=request.model,
             prompt_tokens=7,
             seed=1,
-            compute_hash="0123456789abcdef",
             worker_id=worker,
         )
     )

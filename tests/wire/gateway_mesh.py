@@ -95,13 +95,15 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
     if serving.done():
         await serving
     rest, grpc_address = listening.result()
-    async with (
-        httpx.AsyncClient(base_url=f"http://{rest}", timeout=20) as http,
-        open_channel(grpc_address) as channel,
-    ):
-        yield GatewayMesh(registry, list(workers), rest, grpc_address, http, channel, stop)
-    stop.set()
-    await serving
-    for worker in workers:
-        await worker.kill()
-    await registry.stop()
+    try:
+        async with (
+            httpx.AsyncClient(base_url=f"http://{rest}", timeout=20) as http,
+            open_channel(grpc_address) as channel,
+        ):
+            yield GatewayMesh(registry, list(workers), rest, grpc_address, http, channel, stop)
+    finally:
+        stop.set()
+        await serving
+        for worker in workers:
+            await worker.kill()
+        await registry.stop()

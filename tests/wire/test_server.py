@@ -31,8 +31,10 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 async def worker(**how: Any) -> AsyncIterator[FakeWorker]:
     """A worker that listens until the block ends."""
     made = await FakeWorker(**how).start()
-    yield made
-    await made.kill()
+    try:
+        yield made
+    finally:
+        await made.kill()
 
 
 async def test_streams_that_watch_do_not_hold_a_stop() -> None:
