@@ -69,8 +69,8 @@ CHANGES: dict[str, tuple[Callable[[Tensors], None], str]] = {
         resized(f"{LAYER}.mlp.up_proj.weight_scale", 1),
         "weight_scale, which .* no place for",
     ),
-    "integers": (retyped(f"{LAYER}.mlp.up_proj.weight", torch.int8), "stored as I8"),
-    "float8": (retyped(f"{LAYER}.mlp.up_proj.weight", torch.float8_e4m3fn), "stored as F8_E4M3"),
+    "integers": (retyped(f"{LAYER}.mlp.up_proj.weight", torch.int8), "stored as int8"),
+    "float8": (retyped(f"{LAYER}.mlp.up_proj.weight", torch.float8_e4m3fn), "stored as float8_e4m3fn"),
 }
 
 
