@@ -111,7 +111,7 @@ def test_a_file_that_contradicts_itself_is_refused(
     model = reference(make_model(tmp_path, "llama", **SIZES))
     tensors = dict(model.state_dict())
     change(tensors)
-    model.state_dict = lambda: tensors  # type: ignore[assignment,method-assign] # what the writer writes
+    model.state_dict = lambda: tensors  # what the writer writes
     file = write_gguf(model, tmp_path / "model.gguf")
     with pytest.raises(ValueError, match=words):
         load_causal(file, EngineOptions(dtype=dtype, threads=1))  # type: ignore[arg-type]
