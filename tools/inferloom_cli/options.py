@@ -102,6 +102,15 @@ LogLevel = Annotated[
         help="debug, info, warning or error. [default: info]",
     ),
 ]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format",
+        metavar="text|json",
+        envvar="INFERLOOM_LOG_FORMAT",
+        help="Write log lines for people, or one JSON object a line. [default: text]",
+    ),
+]
 ReadyFile = Annotated[
     Path | None,
     typer.Option(

@@ -30,10 +30,12 @@ class Plan:
     """What was typed for the workers and is passed on to each."""
     gateway_flags: Sequence[str] = ()
     """What was typed for the gateway and is passed on to it."""
+    shared_flags: Sequence[str] = ()
+    """What was typed for every service."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""
-        return (*CLI, "registry", "--listen", str(listen))
+        return (*CLI, "registry", "--listen", str(listen), *self.shared_flags)
 
     def worker_command(self, name: str, listen: Address | None, registry: Address) -> Sequence[str]:
         """One worker."""
@@ -41,13 +43,13 @@ class Plan:
         models = [part for name, spec in self.models.items() for part in ("--model", f"{name}={spec}")]
         share = () if self.threads is None else ("--threads", str(self.threads))
         adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
-        shared = ("--registry", str(registry), *share)
+        shared = ("--registry", str(registry), *share, *self.shared_flags)
         return (*CLI, "worker", "--id", name, *where, *shared, *self.worker_flags, *models, *adapters)
 
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""
         where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
-        shared = ("--processes", str(self.gateway_processes), *self.gateway_flags)
+        shared = ("--processes", str(self.gateway_processes), *self.gateway_flags, *self.shared_flags)
         return (*CLI, "gateway", *where, *shared)
 
 

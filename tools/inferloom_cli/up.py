@@ -51,6 +51,7 @@ class UpFlags:
     speculation: str | None
     threads: int | None
     cors: str | None
+    log_format: str | None
     verbose: bool
     ready_file: Path | None
     log_dir: Path | None
@@ -130,7 +131,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         from inferloom_registry.settings import RegistrySettings
         from inferloom_worker.settings import WorkerSettings
     registry, gateway = (
-        load(RegistrySettings),
+        load(RegistrySettings, log_format=flags.log_format),
         load(
             GatewaySettings, gateway_processes=flags.gateway_processes, cors=flags.cors, strict=flags.strict
         ),
@@ -158,6 +159,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         threads=worker.threads or threads_of_each(cores(), flags.workers),
         worker_flags=as_flags(passed_on),
         gateway_flags=as_flags({"cors": flags.cors, "strict": flags.strict}),
+        shared_flags=as_flags({"log_format": flags.log_format}),
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)

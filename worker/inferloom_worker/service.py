@@ -9,6 +9,7 @@ from functools import partial
 
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
@@ -17,6 +18,7 @@ from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, listen
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
 from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.observe.access_log import AccessLog
 from inferloom_worker.rpc import control, servicer
 from inferloom_worker.rpc.control import ControlServicer
 from inferloom_worker.rpc.servicer import InferenceServicer
@@ -96,7 +98,10 @@ class Worker:
         self.registration = Registration(self.host, capacity=settings.max_running)
         self._texts = TextPool()
         self._monitor = LoopMonitor()
-        self._server: Server = build_server([servicer.SERVICE, control.SERVICE])
+        observers: list[CallObserver] = []
+        if settings.access_log:
+            observers.append(AccessLog(lambda: self.registration.worker_id))
+        self._server: Server = build_server([servicer.SERVICE, control.SERVICE], observers=observers)
         add_InferenceServiceServicer_to_server(
             InferenceServicer(self.host, self._texts, self.registration), self._server.grpc
         )

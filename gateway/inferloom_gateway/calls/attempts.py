@@ -122,6 +122,7 @@ class Attempts:
         if self._unproven is not None:
             self._prove()
         record.frames += 1
+        record.delivered += count
         self._listener.on_frame(record, count)
 
     def completed(self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings") -> None:

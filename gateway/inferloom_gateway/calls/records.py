@@ -59,6 +59,8 @@ class Record:
     ended_s: float | None = None
     frames: int = 0
     """Events with tokens or vectors."""
+    delivered: int = 0
+    """Tokens or vectors in those events."""
     prompt_tokens: int = 0
     cached_prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -1,5 +1,6 @@
 """The REST façade: endpoints, errors and documentation, put together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -61,8 +62,11 @@ class Facade(FastAPI):
         return self.openapi_schema
 
 
-def create_app(gateway: Gateway, intake: Intake) -> ASGIApp:
-    """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it."""
+def create_app(gateway: Gateway, intake: Intake, watching: Sequence[Layer] = ()) -> ASGIApp:
+    """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it.
+
+    ``watching`` are layers that only look, such as an access log.
+    """
     facade = Facade(
         title="Inferloom",
         version=inferloom_mesh.__version__,
@@ -76,16 +80,16 @@ def create_app(gateway: Gateway, intake: Intake) -> ASGIApp:
     errors.install(facade)
     for router in _ROUTERS:
         facade.include_router(router)
-    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway.settings))
+    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway.settings, watching))
 
 
-def _layers(settings: GatewaySettings) -> list[Layer]:
+def _layers(settings: GatewaySettings, watching: Sequence[Layer]) -> list[Layer]:
     """What happens around every request, from the outermost to the innermost.
 
-    An access log goes behind the names, so that its lines have them; authentication and limits behind CORS,
-    because a preflight carries no key.
+    Those that only look are behind the names, so that they know them; authentication and limits go behind
+    CORS, because a preflight carries no key.
     """
-    layers: list[Layer] = [Naming()]
+    layers: list[Layer] = [Naming(), *watching]
     if settings.cors:
         layers.append(Cors(settings.cors, _EXPOSED))
     return layers

@@ -1,6 +1,7 @@
 """The HTTP/1.1 connection: uvicorn's own protocol, with what RFC 9110 and 9112 ask of a server beyond it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -28,6 +29,8 @@ class Connection(HttpToolsProtocol):
 
     max_connections = 8192
     arrival_limit_s = 30.0
+    on_refused: Callable[[InferloomError, tuple[str, int] | None], None] | None = None
+    """Is told of what is refused here, and who sent it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -157,6 +160,8 @@ class Connection(HttpToolsProtocol):
         """Answer what never became a request, and end the connection; a response under way ends first."""
         self._refused = True
         self._arrived()
+        if self.on_refused is not None:
+            self.on_refused(error, self.client)
         if self._busy():
             self.cycle.keep_alive = False
             return

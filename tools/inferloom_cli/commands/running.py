@@ -10,6 +10,7 @@ from inferloom_cli.options import (
     AdapterFlags,
     Cors,
     GenerationConfig,
+    LogFormat,
     LogLevel,
     ModelFlags,
     Quantize,
@@ -56,6 +57,7 @@ def up(
     speculation: Speculation = None,
     threads: Threads = None,
     cors: Cors = None,
+    log_format: LogFormat = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every service's log lines.")] = False,
     ready_file: ReadyFile = None,
     log_dir: Annotated[
@@ -96,6 +98,7 @@ def up(
         speculation=speculation,
         threads=threads,
         cors=cors,
+        log_format=log_format,
         verbose=verbose,
         ready_file=ready_file,
         log_dir=log_dir,
@@ -113,12 +116,13 @@ def registry(
         ),
     ] = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
     ready_file: ReadyFile = None,
 ) -> None:
     """Run the registry, which knows which workers are alive."""
     from inferloom_cli import services
 
-    services.registry(ready_file, registry_listen=listen, log_level=log_level)
+    services.registry(ready_file, registry_listen=listen, log_level=log_level, log_format=log_format)
 
 
 def worker(
@@ -155,6 +159,7 @@ def worker(
     generation_config: GenerationConfig = None,
     registry: Registry = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
     ready_file: ReadyFile = None,
 ) -> None:
     """Run a worker, which holds models and answers for them.
@@ -183,6 +188,7 @@ def worker(
         generation_config=generation_config,
         registry=registry,
         log_level=log_level,
+        log_format=log_format,
     )
 
 
@@ -218,6 +224,7 @@ def gateway(
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
     registry: Registry = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
     ready_file: ReadyFile = None,
 ) -> None:
     """Run the gateway, which takes OpenAI and gRPC requests and routes them to workers."""
@@ -233,4 +240,5 @@ def gateway(
         cors=cors,
         registry=registry,
         log_level=log_level,
+        log_format=log_format,
     )

@@ -78,6 +78,8 @@ def _command(settings: GatewaySettings, rest: Address, grpc: Address) -> Sequenc
         *strict,
         "--log-level",
         settings.log_level,
+        "--log-format",
+        settings.log_format,
         "--processes",
         "1",
         "--shares-ports",
