@@ -81,8 +81,7 @@ def _unary(
         try:
             response = await behaviour(_checked(request), context)
         except Exception as failure:
-            seen.error = _told(failure)
-            await _abort(context, failure, name)
+            await _abort(context, failure, name, seen)
         else:
             seen.last = response
             seen.complete = True
@@ -104,8 +103,7 @@ def _stream(
                     tell(seen, response)
                 yield response
         except Exception as failure:
-            seen.error = _told(failure)
-            await _abort(context, failure, name)
+            await _abort(context, failure, name, seen)
         else:
             seen.complete = True
 
@@ -130,14 +128,19 @@ def _begin(
     return seen
 
 
-def _told(failure: Exception) -> InferloomError:
-    return failure if isinstance(failure, InferloomError) else server_error()
-
-
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], failure: Exception, name: str) -> None:
+async def _abort(
+    context: grpc.aio.ServicerContext[Any, Any], failure: Exception, name: str, seen: SeenCall
+) -> None:
     if isinstance(failure, grpc.aio.AbortError):
         raise failure  # the handler has already chosen its status
-    if not isinstance(failure, InferloomError):
-        log.exception("unexpected failure in %s", name, exc_info=failure)
-        failure = server_error()
-    await context.abort_with_status(to_status(failure))
+    seen.error = told(failure, name)
+    await context.abort_with_status(to_status(seen.error))
+
+
+def told(failure: Exception, name: str) -> InferloomError:
+    """What the caller of ``name`` is told of whatever its handler raised, through whichever door he came.
+    What is not of the error table is logged, and he is told of no internals."""
+    if isinstance(failure, InferloomError):
+        return failure
+    log.exception("unexpected failure in %s", name, exc_info=failure)
+    return server_error()

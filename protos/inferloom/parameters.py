@@ -340,6 +340,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].text",
                 shape="string",
             ),
+            "messages[].refusal": RestParameter(
+                name="messages[].refusal",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
             "messages[].name": RestParameter(
                 name="messages[].name", meaning=Meaning.FIELD, field="chat.messages[].name", shape="string"
             ),
@@ -387,6 +393,26 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "messages[].tool_calls[].function.arguments": RestParameter(
                 name="messages[].tool_calls[].function.arguments",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+                required=True,
+            ),
+            "messages[].function_call": RestParameter(
+                name="messages[].function_call",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call",
+                shape="object",
+            ),
+            "messages[].function_call.name": RestParameter(
+                name="messages[].function_call.name",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.name",
+                shape="string",
+                required=True,
+            ),
+            "messages[].function_call.arguments": RestParameter(
+                name="messages[].function_call.arguments",
                 meaning=Meaning.FIELD,
                 field="chat.messages[].parts[].tool_call.arguments",
                 shape="string",
@@ -1217,6 +1243,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].text",
                 shape="string",
             ),
+            "messages[].refusal": RestParameter(
+                name="messages[].refusal",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
             "messages[].name": RestParameter(
                 name="messages[].name", meaning=Meaning.FIELD, field="chat.messages[].name", shape="string"
             ),
@@ -1264,6 +1296,26 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "messages[].tool_calls[].function.arguments": RestParameter(
                 name="messages[].tool_calls[].function.arguments",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+                required=True,
+            ),
+            "messages[].function_call": RestParameter(
+                name="messages[].function_call",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call",
+                shape="object",
+            ),
+            "messages[].function_call.name": RestParameter(
+                name="messages[].function_call.name",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.name",
+                shape="string",
+                required=True,
+            ),
+            "messages[].function_call.arguments": RestParameter(
+                name="messages[].function_call.arguments",
                 meaning=Meaning.FIELD,
                 field="chat.messages[].parts[].tool_call.arguments",
                 shape="string",

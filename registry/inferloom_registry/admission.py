@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from inferloom.v1 import inference_pb2
 from inferloom.v1 import registry_pb2 as pb
@@ -39,9 +39,7 @@ def check_worker(worker: pb.Worker) -> None:
     if not _WORKER_ID.fullmatch(worker.id):
         raise refusal("worker.id", "must be 1 to 63 lower-case letters, digits, dots and dashes")
     check_size(worker, "worker")
-    if worker.capacity == 0:
-        raise refusal("worker.capacity", f"must be from 1 to {MAX_CAPACITY}")
-    check_capacity(worker.capacity, "worker.capacity")
+    check_capacity(worker.capacity, 1, "worker.capacity")
     if worker.state == pb.WORKER_STATE_UNSPECIFIED:
         raise refusal("worker.state", "must be set")
     check_state(worker.state, "worker.state")
@@ -83,38 +81,45 @@ def check_models(models: Iterable[inference_pb2.Model], param: str) -> None:
     Raises:
         InferloomError: INVALID_ARGUMENT, with ``param`` or a field below it as the field at fault.
     """
-    _check_names([model.id for model in models], param, "{}[{}].id")
-
-
-def check_loading(names: Iterable[str], param: str) -> None:
-    """Check the names of the models that a worker is loading.
-
-    Raises:
-        InferloomError: INVALID_ARGUMENT, with ``param`` or an entry of it as the field at fault.
-    """
-    _check_names(list(names), param, "{}[{}]")
-
-
-def _check_names(names: list[str], param: str, entry: str) -> None:
-    if len(names) > MAX_MODELS:
+    ids = [model.id for model in models]
+    if len(ids) > MAX_MODELS:
         raise refusal(param, f"must be at most {MAX_MODELS} models")
-    for index, name in enumerate(names):
-        if not 1 <= len(name) <= MAX_MODEL_ID or not name.isprintable():
-            raise refusal(
-                entry.format(param, index), f"must be 1 to {MAX_MODEL_ID} characters that can be printed"
-            )
-    if len(set(names)) < len(names):
+    for index, model_id in enumerate(ids):
+        check_model_id(model_id, f"{param}[{index}].id")
+    if len(set(ids)) < len(ids):
         raise refusal(param, "must not name a model twice")
 
 
-def check_capacity(capacity: int, param: str) -> None:
-    """Check how many requests a worker says that it runs at once; 0 says nothing.
+def check_loading(names: Sequence[str], param: str) -> None:
+    """Check the names of models that a worker is loading.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, with ``param`` or a place in it as the field at fault.
+    """
+    if len(names) > MAX_MODELS:
+        raise refusal(param, f"must be at most {MAX_MODELS} models")
+    for index, name in enumerate(names):
+        check_model_id(name, f"{param}[{index}]")
+
+
+def check_model_id(name: str, param: str) -> None:
+    """Check a model's name.
 
     Raises:
         InferloomError: INVALID_ARGUMENT, with ``param`` as the field at fault.
     """
-    if capacity > MAX_CAPACITY:
-        raise refusal(param, f"must be from 1 to {MAX_CAPACITY}")
+    if not 1 <= len(name) <= MAX_MODEL_ID or not name.isprintable():
+        raise refusal(param, f"must be 1 to {MAX_MODEL_ID} characters that can be printed")
+
+
+def check_capacity(capacity: int, least: int, param: str) -> None:
+    """Check how many requests a worker says it runs at once, ``least`` or more.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, with ``param`` as the field at fault.
+    """
+    if not least <= capacity <= MAX_CAPACITY:
+        raise refusal(param, f"must be from {least} to {MAX_CAPACITY}")
 
 
 def check_load(load: pb.Load, param: str = "load") -> None:

@@ -151,8 +151,7 @@ class LeaseTable:
             if models is not None:
                 del worker.models[:]
                 worker.models.extend(models.models)
-                del worker.loading[:]
-                worker.loading.extend(models.loading)
+                worker.loading[:] = models.loading
             if capacity:
                 worker.capacity = capacity
         return replace(

@@ -72,7 +72,7 @@ class Registry:
         models: pb.ModelSet | None = None,
         capacity: int = 0,
     ) -> Registration:
-        """Renew a lease and take up what the worker says of itself; what is absent stays.
+        """Renew a lease and take up what the worker says of itself; what is absent or 0 stays.
 
         Raises:
             LeaseLostError: The lease is not good any more.

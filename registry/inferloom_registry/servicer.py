@@ -101,7 +101,7 @@ class RegistryServicer(RegistryServiceServicer):
             check_size(models, "models")
             check_models(models.models, "models")
             check_loading(models.loading, "models.loading")
-        check_capacity(request.capacity, "capacity")
+        check_capacity(request.capacity, 0, "capacity")
         try:
             renewed = await self._registry.renew(
                 request.lease_id, request.epoch, load, request.state, models, request.capacity

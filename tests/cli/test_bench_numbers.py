@@ -70,11 +70,17 @@ def test_a_summary_counts_what_did_not_fail():
 
 def test_text_is_timed_and_the_servers_count_wins():
     """A role alone is no text; the usage says how many tokens the pieces were."""
-    usage = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 8},
+        "completion_tokens_details": {"accepted_prediction_tokens": 3},
+    }
     role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}], "usage": None}
     answer = read(frames(role, piece("a"), piece("b"), {"choices": [], "usage": usage}))
     assert list(answer.arrivals) == [1.5, 1.5]
     assert (answer.prompt_tokens, answer.output_tokens, answer.cached_tokens) == (9, 5, 8)
+    assert answer.accepted_draft_tokens == 3
     assert answer.failure is None
 
 

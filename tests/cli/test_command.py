@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -171,9 +172,50 @@ def test_a_taken_port_is_named_before_anything_starts():
     assert result.returncode == 1
 
 
+def test_a_taken_address_is_told_in_our_words_alone():
+    """Without a line of gRPC's core before it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = inferloom("worker", "--model", "e=echo", "--listen", f"127.0.0.1:{port}")
+    assert "add_port" not in result.stderr
+    assert str(port) in result.stderr
+    assert result.returncode == 1
+
+
 def test_a_worker_does_not_say_that_it_listens_before_it_looks(closed: str):
     """A mistyped path is told first."""
     result = inferloom("worker", "--model", "a=./nope.gguf", "--listen", "127.0.0.1:0", "--registry", closed)
     assert "listens on" not in result.stderr
     assert result.stderr.endswith("inferloom: ./nope.gguf does not exist\n")
     assert result.returncode == 1
+
+
+def test_settings_that_nobody_knows_are_refused(tmp_path: Path):
+    """In the file and in the environment, whichever command reads them."""
+    file = tmp_path / "settings.toml"
+    file.write_text("max_runing = 3\n")
+    result = inferloom("ps", env={"INFERLOOM_CONFIG": str(file), "INFERLOOM_MAXRUNNING": "3"})
+    assert f"{file}: max_runing is no setting; did you mean max_running?" in result.stderr
+    assert "INFERLOOM_MAXRUNNING is no setting; did you mean INFERLOOM_MAX_RUNNING?" in result.stderr
+    assert result.returncode == 2
+
+
+def test_one_file_drives_services_and_clients(tmp_path: Path):
+    """`models` looks where the gateway of the same file listens."""
+    file = tmp_path / "settings.toml"
+    file.write_text('gateway_grpc_listen = "127.0.0.1:1"\n')
+    assert "no gateway at 127.0.0.1:1 " in inferloom("models", env={"INFERLOOM_CONFIG": str(file)}).stderr
+
+
+def test_all_taken_ports_are_told_at_once():
+    """With the flag that moves each."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        ports = [str(server.getsockname()[1]) for server in (one, two)]
+        flags = ("--port", ports[0], "--grpc-port", ports[1], "--registry-port", "0")
+        result = inferloom("up", "--model", "e=echo", *flags)
+    assert all(port in result.stderr for port in ports)
+    assert "(--port)" in result.stderr
+    assert "(--grpc-port)" in result.stderr

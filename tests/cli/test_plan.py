@@ -14,13 +14,14 @@ PLAN = Plan(
     workers=(Address("127.0.0.1", 7100), None),
     models={"a": "echo", "b": "echo:tokens=3"},
     adapters=[("x", "a", "./x")],
+    aliases=[("gpt-4o", "a")],
 )
 REGISTRY = ("--registry", "127.0.0.1:7000")
-MODELS = ("--model", "a=echo", "--model", "b=echo:tokens=3", "--adapter", "x=a=./x")
+MODELS = ("--model", "a=echo", "--model", "b=echo:tokens=3", "--adapter", "x=a=./x", "--alias", "gpt-4o=a")
 
 
 def test_a_worker_serves_every_model_of_the_plan():
-    """Each model and adapter is a flag of its own, with the options of its spec untouched."""
+    """Each model, adapter and alias is a flag of its own, with the options of its spec untouched."""
     command = PLAN.worker_command("worker-1", PLAN.workers[0], PLAN.registry)
     expected = (*CLI, "worker", "--id", "worker-1", "--listen", "127.0.0.1:7100", *REGISTRY, *MODELS)
     assert expected == command

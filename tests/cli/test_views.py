@@ -99,6 +99,16 @@ async def test_adapters_are_shown_with_their_base(mesh: FakeMesh, capsys: pytest
     assert base.startswith("talker chat, completion")
 
 
+async def test_aliases_are_shown_with_their_model(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+    """In a column of their own."""
+    mesh.gateway.models = [Model(id="gpt-4o", alias_of="talker", tasks=[TASK_CHAT], dtype="float32"), CHAT]
+    await models.show(mesh.address, NOWHERE, as_json=False)
+    header, alias, base = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
+    assert header.startswith("MODEL ALIAS OF TASKS")
+    assert alias.startswith("gpt-4o talker chat")
+    assert base.startswith("talker chat, completion")
+
+
 async def test_models_are_shown_while_the_registry_is_away(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
 ):

@@ -84,7 +84,7 @@ def requests_of(endpoint: str, body: dict[str, Any]) -> list[Any]:
     if endpoint == "embeddings":
         return embeddings.batches(checked, "id", 64)
     plan = (chat if endpoint == "chat" else completions).plan(checked, "id", 1)
-    return list(plan.requests)
+    return [part.request for part in plan.parts]
 
 
 @pytest.mark.parametrize(("endpoint", "row", "inside", "value"), REST)

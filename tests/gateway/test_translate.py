@@ -227,7 +227,8 @@ def test_prompts_of_all_four_forms_are_read(prompt: Any) -> None:
 @pytest.mark.parametrize("body", [{}, {"prompt": None}, {"prompt": ""}])
 def test_no_prompt_is_an_empty_one(body: dict[str, Any]) -> None:
     """OpenAI begins a new document, and so does a worker."""
-    (request,) = completions.plan(CompletionRequest.model_validate({"model": "m", **body}), "id", 1).requests
+    plan = completions.plan(CompletionRequest.model_validate({"model": "m", **body}), "id", 1)
+    request = plan.parts[0].request
     assert request.WhichOneof("input") == "text"
     assert request.text == ""
 

@@ -128,3 +128,16 @@ def test_embed_previews_on_a_terminal(demo: Mesh, tmp_path: Path):
     with terminal(tmp_path, "embed", "a cat", "--gateway", demo.grpc) as screen:
         screen.expect(r"a cat\s+384\s+[+-]0\.\d{3}")
         assert screen.status() == 0
+
+
+def test_a_conversation_needs_no_place_for_its_history(demo: Mesh, tmp_path: Path):
+    """Where nothing can be written it goes on without one."""
+    (tmp_path / "file").touch()
+    flags = ("--temperature", "0", "--max-tokens", "32")
+    with terminal(tmp_path / "file" / "state", "chat", "--gateway", demo.grpc, *flags) as screen:
+        screen.expect("> ")
+        screen.type("What is the capital of France?\r")
+        screen.expect("Paris")
+        screen.expect("\n> ")
+        screen.type("/bye\r")
+        assert screen.status() == 0

@@ -5,7 +5,14 @@ import pytest
 from inferloom.v1 import inference_pb2
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_registry.admission import check_epoch, check_load, check_models, check_size, check_worker
+from inferloom_registry.admission import (
+    check_epoch,
+    check_load,
+    check_loading,
+    check_models,
+    check_size,
+    check_worker,
+)
 from tests.registry.samples import worker
 
 
@@ -82,6 +89,15 @@ def test_the_most_of_everything_is_taken() -> None:
 def test_bad_models_are_refused(ids: list[str], param: str) -> None:
     """Too many, no name, a name too long or not printable, a name twice."""
     assert refused(lambda: check_models([model(each) for each in ids], "models")) == param
+
+
+@pytest.mark.parametrize(
+    ("names", "param"),
+    [([f"m{n}" for n in range(257)], "loading"), (["ok", ""], "loading[1]"), (["a\x00b"], "loading[0]")],
+)
+def test_bad_names_of_loading_models_are_refused(names: list[str], param: str) -> None:
+    """As those of models."""
+    assert refused(lambda: check_loading(names, "loading")) == param
 
 
 def test_models_that_are_too_large_are_refused() -> None:

@@ -119,15 +119,22 @@ class TestRenewal:
         assert held.worker == worker("w1", "a")
         assert last_change(table) == (Kind.PUT, "w1")
 
-    def test_loading_models_and_capacity_are_taken_up(self, table: LeaseTable) -> None:
-        """A renewal tells watchers what is being loaded, and how much the worker now runs at once."""
+    def test_a_renewal_can_change_the_capacity(self, table: LeaseTable) -> None:
+        """Watchers are told; 0 leaves it as it is."""
         held = join(table, worker())
-        loading = renew(table, held, models=pb.ModelSet(models=held.worker.models, loading=["next"]))
-        assert list(loading.worker.loading) == ["next"]
+        assert renew(table, held, capacity=96).worker.capacity == 96
         assert last_change(table) == (Kind.PUT, "w1")
-        grown = renew(table, held, capacity=64)
-        assert (grown.worker.capacity, list(grown.worker.loading)) == (64, ["next"])
-        assert renew(table, held, models=pb.ModelSet()).worker.capacity == 64
+        assert renew(table, held).worker.capacity == 96
+
+    def test_a_set_of_models_says_what_is_loading(self, table: LeaseTable) -> None:
+        """It replaces what was said before."""
+        described = worker()
+        described.loading.append("n")
+        held = join(table, described)
+        told = pb.ModelSet(models=described.models, loading=["p"])
+        assert list(renew(table, held, models=told).worker.loading) == ["p"]
+        assert list(renew(table, held, state=pb.WORKER_STATE_DRAINING).worker.loading) == ["p"]
+        assert not renew(table, held, models=pb.ModelSet(models=described.models)).worker.loading
 
     def test_a_worker_can_come_to_hold_no_model(self, table: LeaseTable) -> None:
         """An empty set of models is not an absent one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
 from openai import AsyncOpenAI
 
 from inferloom_gateway.service import serve as serve_gateway
@@ -35,6 +36,17 @@ class AdaptedMesh:
     worker: RunningWorker
     openai: AsyncOpenAI
 
+    async def until_settled(self) -> None:
+        """Return when the registry is sure of its set: until then the gateway denies no model."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await self.openai.models.retrieve("nobody")
+                except openai.NotFoundError:
+                    return
+                except openai.APIStatusError:
+                    await asyncio.sleep(0.1)
+
     async def until_listed(self, *models: str) -> None:
         """Return when the gateway lists exactly these models."""
         async with asyncio.timeout(PATIENCE):
@@ -51,7 +63,9 @@ async def adapted_mesh(base: Path, **settings: Any) -> AsyncIterator[AdaptedMesh
     listening: asyncio.Future[Address] = loop.create_future()
     async with asyncio.TaskGroup() as services:
         services.create_task(
-            serve_registry(RegistrySettings(registry_listen=ANYWHERE), stop, registered.set_result)
+            serve_registry(
+                RegistrySettings(registry_listen=ANYWHERE, lease_ttl_s=2), stop, registered.set_result
+            )
         )
         registry = await registered
         gateway = GatewaySettings(
@@ -64,5 +78,7 @@ async def adapted_mesh(base: Path, **settings: Any) -> AsyncIterator[AdaptedMesh
             running_worker(f"base={base}", **worker) as running,
             AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client,
         ):
-            yield AdaptedMesh(running, client)
+            mesh = AdaptedMesh(running, client)
+            await mesh.until_settled()
+            yield mesh
         stop.set()

@@ -8,9 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from inferloom_gateway.http.content_encoding import decoded
-from inferloom_gateway.http.intake import MOST_WAITING, Intake
-from inferloom_mesh.errors import InferloomError
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.raw_http import RawConnection, post
@@ -41,6 +38,7 @@ async def tokenize(mesh: GatewayMesh, content: bytes, **headers: str) -> tuple[i
         ("Deflate", bare(TEXT)),
         ("identity", TEXT),
     ],
+    ids=["gzip", "members", "deflate", "bare", "identity"],
 )
 async def test_an_encoded_body_is_decoded(mesh: GatewayMesh, coding: str, content: bytes) -> None:
     """gzip, of one member or several, and deflate with and without its header."""
@@ -48,12 +46,13 @@ async def test_an_encoded_body_is_decoded(mesh: GatewayMesh, coding: str, conten
     assert (status, answer["count"]) == (200, 40_000)
 
 
-@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "x" * 300])
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "x" * 3000])
 async def test_another_encoding_is_refused_by_name(mesh: GatewayMesh, coding: str) -> None:
     """415 names the header, and what would do."""
     status, answer = await tokenize(mesh, b"?", content_encoding=coding)
     assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")
     assert answer["error"]["message"].startswith(f"Content-Encoding '{coding[:20]}")
+    assert len(answer["error"]["message"]) < 300
 
 
 @pytest.mark.parametrize(
@@ -74,13 +73,6 @@ async def test_a_bomb_is_refused_at_the_limit() -> None:
         assert len(bomb) < 2**16
         status, answer = await tokenize(mesh, bomb, content_encoding="gzip")
     assert (status, answer["error"]["message"]) == (413, "The decoded body is over the limit of 65536 bytes.")
-
-
-def test_a_bomb_is_not_unpacked() -> None:
-    """No more is made of a body than the limit and a byte, however many members it has."""
-    for bomb in (zlib.compress(bytes(2**26), 9), gzip.compress(bytes(900)) * 1000):
-        with pytest.raises(InferloomError, match="over the limit of 1000 bytes"):
-            decoded(bomb, "gzip", 1000)
 
 
 async def test_curls_own_media_type_gets_a_hint(mesh: GatewayMesh) -> None:
@@ -126,22 +118,3 @@ async def test_unfinished_bodies_hold_a_bounded_amount() -> None:
         assert (await tokenize(mesh, TEXT))[0] == 200
         for connection in connections:
             await connection.close()
-
-
-async def test_the_thread_has_a_bounded_queue() -> None:
-    """When as many wait as may, one more is turned away; afterwards there is room again."""
-    intake = Intake(2**20)
-    go_on = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def wait() -> None:
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
-
-    waiting = [asyncio.create_task(intake.run(wait)) for _ in range(MOST_WAITING)]
-    await asyncio.sleep(0)
-    with pytest.raises(InferloomError, match="as many requests as it takes"):
-        await intake.run(wait)
-    go_on.set()
-    await asyncio.gather(*waiting)
-    await intake.run(wait)
-    intake.close()

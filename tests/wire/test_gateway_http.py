@@ -202,6 +202,7 @@ async def test_one_connection_too_many_is_refused(mesh: GatewayMesh) -> None:
         await first.send(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n")
         assert (await first.response()).status == 200
         async with await RawConnection.open(mesh.rest) as second:
+            await second.send(post("/tokenize", TEXT))
             answer = await second.response()
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             assert answer.error["code"] == "server_overloaded"

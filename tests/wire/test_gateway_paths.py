@@ -70,6 +70,15 @@ async def test_a_path_that_is_not_there_may_be_hinted_at(
     assert hint in answer.json()["error"]["message"]
 
 
+async def test_errors_repeat_little_of_a_request(mesh: GatewayMesh) -> None:
+    """Of a path or a media type at most 200 characters."""
+    long = "x" * 5000
+    answer = await mesh.http.get(f"/{long}")
+    assert (answer.status_code, len(answer.json()["error"]["message"]) < 300) == (404, True)
+    answer = await mesh.http.post("/tokenize", content=b"{}", headers={"content-type": long})
+    assert (answer.status_code, len(answer.json()["error"]["message"]) < 300) == (415, True)
+
+
 async def test_a_method_that_is_not_there_names_those_that_are(mesh: GatewayMesh) -> None:
     """In the header as in the message."""
     answer = await mesh.http.get("/v1/chat/completions")

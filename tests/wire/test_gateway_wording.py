@@ -30,7 +30,7 @@ def mesh(shared_mesh: GatewayMesh) -> GatewayMesh:
         ({"n": 129}, "Invalid 'n': must be at most 128."),
         ({"temperature": "hot"}, "Invalid 'temperature': must be a number."),
         ({"temperature": 2.5}, "Invalid 'temperature': must be at most 2."),
-        ({"repetition_penalty": 0}, "Invalid 'repetition_penalty': must be above 0."),
+        ({"repetition_penalty": 0}, "Invalid 'repetition_penalty': must be at least 0.01."),
         ({"stream": "yes"}, "Invalid 'stream': must be true or false."),
         ({"stop": 3}, "Invalid 'stop': must be a string or an array of strings."),
         ({"stop": [""]}, "Invalid 'stop[0]': must have at least 1 character."),

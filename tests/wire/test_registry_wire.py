@@ -273,6 +273,8 @@ async def test_a_bad_registration_is_refused_and_the_next_is_fine(
         ({"load": pb.Load(tokens_per_second=float("nan"))}, "load.tokens_per_second"),
         ({"load": pb.Load(tokens_per_second=float("inf"))}, "load.tokens_per_second"),
         ({"state": 42}, "state"),
+        ({"capacity": 65_537}, "capacity"),
+        ({"models": pb.ModelSet(loading=[""])}, "models.loading[0]"),
         ({"models": pb.ModelSet(models=[inference_pb2.Model()])}, "models[0].id"),
         ({"models": pb.ModelSet(models=[inference_pb2.Model(id="m", root="x" * 2**20)])}, "models"),
     ],

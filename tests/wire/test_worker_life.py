@@ -68,15 +68,30 @@ async def test_a_model_is_loaded_and_unloaded_while_others_serve() -> None:
 
 @pytest.mark.parametrize(
     ("model", "spec", "param"),
-    [("", "echo", "model"), ("x", "", "spec"), ("a b", "echo", "model"), ("x", "/no/where", "spec")],
+    [
+        *(("", "echo", "model"), ("x", "", "spec"), ("a b", "echo", "model"), ("x", "/no/where", "spec")),
+        *(("x", "x" * 20_000, "spec"), ("x", "a\0b", "spec"), ("x", "/" + "x" * 300, "spec")),
+    ],
 )
 async def test_a_model_that_cannot_be_loaded_is_the_callers_error(model: str, spec: str, param: str) -> None:
-    """With the field at fault."""
+    """With the field at fault, and without all that was sent."""
     async with running_worker("echo") as worker:
         request = worker_pb2.LoadModelRequest(model=model, spec=spec)
         error = await refused(worker.control.LoadModel(request))
 
     assert (error.reason, error.param) == (Reason.INVALID_ARGUMENT, param)
+    assert len(error.message) < 500
+
+
+async def test_a_message_ends_in_one_full_stop(tmp_path: Path) -> None:
+    """Also where the words are a library's, and have one already."""
+    (tmp_path / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "model_type": "llama"}')
+    async with running_worker("echo") as worker:
+        request = worker_pb2.LoadModelRequest(model="m", spec=str(tmp_path))
+        error = await refused(worker.control.LoadModel(request))
+    assert error.message.endswith(".")
+    assert not error.message.endswith("..")
 
 
 async def test_a_damaged_model_is_the_callers_error_and_nothing_else_breaks(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from inferloom_worker.sourcing.demo import cache_folder
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from inferloom_worker.text.folder_tokenizer import load_folder_tokenizer
 from inferloom_worker.text.gguf_tokenizer import load_gguf_tokenizer
@@ -21,7 +20,7 @@ def byte_tokenizer() -> Tokenizer:
 @pytest.fixture(scope="session")
 def smollm_tokenizer(smollm_file: Path) -> Tokenizer:
     """The demo chat model's tokenizer."""
-    return load_gguf_tokenizer(read_gguf(smollm_file), cache_folder())
+    return load_gguf_tokenizer(read_gguf(smollm_file))
 
 
 @pytest.fixture(scope="session")

@@ -21,16 +21,40 @@ def write_gguf(
     path: Path,
     types: Mapping[str, GGMLQuantizationType] | None = None,
     sampling: Mapping[str, float] | None = None,
+    tokenizer: Mapping[str, Any] | None = None,
+    *,
+    more: Mapping[str, object] | None = None,
+    parts: int = 0,
 ) -> Path:
     """Write a model to ``path``, and return it: matrices in the type that ``types`` has for a part of their
-    name, everything else in float32. ``sampling`` goes under ``general.sampling``."""
+    name, everything else in float32. ``sampling`` goes under ``general.sampling``, ``tokenizer`` under
+    ``tokenizer``; ``more`` is metadata beside the usual, and ``divisors`` among it stands for Llama 3's
+    tensor of them, all the same. With ``parts``, the model is in so many files, the first of which is
+    returned."""
     config = model.config
     name = _ARCHITECTURES.get(config.model_type, config.model_type)
-    writer = GGUFWriter(path, name)
+    tensors = len(model.state_dict()) - (
+        config.tie_word_embeddings and "lm_head.weight" in model.state_dict()
+    )
+    writer = GGUFWriter(path, name, split_max_tensors=-(-tensors // parts) if parts else 0)
     _write_metadata(writer, config)
     for key, value in (sampling or {}).items():
         add = writer.add_int32 if isinstance(value, int) else writer.add_float32
         add(f"general.sampling.{key}", value)
+    for key, value in (tokenizer or {}).items():
+        adder = {
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            str: writer.add_string,
+            list: writer.add_array,
+        }
+        adder[type(value)](f"tokenizer.{key}", value)
+    metadata = dict(more or {})
+    if (divisor := metadata.pop("divisors", None)) is not None:
+        assert isinstance(divisor, float)
+        writer.add_tensor("rope_freqs.weight", np.full(config.head_dim // 2, divisor, np.float32))
+    for key, value in metadata.items():
+        write_value(writer, key, value)
     arch = next(arch for arch, known in MODEL_ARCH_NAMES.items() if known == name)
     for tensor, values in _tensors(model, arch):
         plain = np.ascontiguousarray(values, np.float32)
@@ -43,7 +67,22 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
+    return path.with_name(f"{path.stem}-00001-of-{parts:05d}.gguf") if parts else path
+
+
+def write_value(writer: GGUFWriter, key: str, value: object) -> None:
+    """Add metadata of the type that a value has."""
+    if isinstance(value, bool):
+        writer.add_bool(key, value)
+    elif isinstance(value, int):
+        writer.add_uint32(key, value)
+    elif isinstance(value, float):
+        writer.add_float32(key, value)
+    elif isinstance(value, str):
+        writer.add_string(key, value)
+    else:
+        assert isinstance(value, list)
+        writer.add_array(key, value)
 
 
 def _write_metadata(writer: GGUFWriter, config: PreTrainedConfig) -> None:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from inferloom_worker.kernels import build, kept
-
 WITHOUT = """
 import sys
 
@@ -80,6 +78,8 @@ def test_kernels_that_were_not_shipped_are_compiled_once_into_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that this processor runs, told in a sentence; a second worker finds it."""
+    from inferloom_worker.kernels import build, kept
+
     monkeypatch.setattr(build, "FOLDER", tmp_path)
     monkeypatch.setattr(build, "library_path", lambda variant, folder=tmp_path: folder / f"{variant}.so")
     monkeypatch.setenv("INFERLOOM_CACHE_DIR", str(tmp_path / "cache"))
@@ -111,6 +111,8 @@ def test_a_cache_that_cannot_be_written_leaves_models_to_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sentence, and the worker goes on."""
+    from inferloom_worker.kernels import build, kept
+
     (tmp_path / "file").touch()
     monkeypatch.setattr(build, "library_path", lambda variant, folder=tmp_path: folder / f"{variant}.so")
     monkeypatch.setenv("INFERLOOM_CACHE_DIR", str(tmp_path / "file" / "cache"))

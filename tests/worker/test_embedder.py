@@ -44,6 +44,8 @@ class Model:
         self.release = threading.Event()
         self.release.set()
         self.failing = False
+        self.strange: int | None = None
+        """Texts of this length have vectors that are no numbers."""
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
         """Wait until released, then answer or fail."""
@@ -52,8 +54,9 @@ class Model:
         if self.failing or [6] in texts:
             raise RuntimeError("broken")
         self.batches.append([len(text) for text in texts])
-        rows = [[len(text), np.nan if text == [7] else len(texts)] for text in texts]
-        return np.array(rows, dtype=np.float32)
+        rows = np.array([[len(text), len(texts)] for text in texts], dtype=np.float32)
+        rows[[text == [7] or len(text) == self.strange for text in texts]] = np.nan
+        return rows
 
 
 @pytest.fixture
@@ -239,3 +242,19 @@ def test_vectors_are_packed_as_little_endian_floats() -> None:
     """Four bytes per number."""
     rows = np.array([[1.0, -2.0], [0.5, 0.0]], dtype=np.float32)
     assert pack(rows) == [b"\x00\x00\x80?\x00\x00\x00\xc0", b"\x00\x00\x00?\x00\x00\x00\x00"]
+
+
+async def test_a_vector_that_is_no_numbers_fails_its_own_request(model: Model) -> None:
+    """It is never answered as nulls, and the texts beside it are answered."""
+    model.strange = 3
+    embedder = Embedder(model, EmbedOptions())
+    try:
+        bad, good = await asyncio.gather(
+            embedder.embed([[1, 2], [1, 2, 3]]), embedder.embed([[1, 2]]), return_exceptions=True
+        )
+    finally:
+        embedder.close()
+    assert isinstance(bad, InferloomError)
+    assert bad.reason is Reason.SERVER_ERROR
+    assert not isinstance(good, BaseException)
+    assert good.vectors[0, 0] == 2

@@ -13,7 +13,7 @@ from inferloom_worker.models.protocol import UnsupportedModelError
 from inferloom_worker.stepping.batch import Span, StepBatch
 from inferloom_worker.weights.checkpoint import gguf_name
 from inferloom_worker.weights.gguf import read_gguf
-from tests.worker.gguf_files import write_gguf
+from tests.worker.gguf_files import write_gguf, write_value
 from tests.worker.models import VOCABULARY, make_model, reference
 
 CPU = torch.device("cpu")
@@ -77,6 +77,17 @@ REFUSED = {
     "rope": (("llama.rope.scaling.type", "spiral"), "rotary embedding of a kind that is not known"),
     "layers": (("llama.feed_forward_length", [96, 48, 96]), "a feed_forward_length for each layer"),
     "heads": (("llama.attention.key_length", [16, 8, 16]), "a attention.key_length for each layer"),
+    "unknown rope": (
+        ("llama.rope.dimension_sections", [4, 2, 2]),
+        "has llama.rope.dimension_sections, which",
+    ),
+    "unknown attention": (
+        ("llama.attention.temperature_length", 8),
+        "has llama.attention.temperature_length",
+    ),
+    "values": (("llama.attention.value_length", 4), "has values of 4 numbers a head and keys of 8"),
+    "not causal": (("llama.attention.causal", False), "generates no text"),
+    "factor": (("llama.rope.scaling.factor", -1.0), "scales its rotary embedding by -1"),
     "nothing": (("llama.feed_forward_length", None), "no feed_forward_length"),
 }
 
@@ -90,6 +101,55 @@ def test_what_is_not_computed_is_refused(field: tuple[str, object], words: str, 
     changed = type(raw)(raw.path, {**raw.metadata, key: value}, raw.tensors)
     with pytest.raises(UnsupportedModelError, match=words):
         from_gguf(changed)
+
+
+def logits(path: Path) -> torch.Tensor:
+    """What the fast path gives for :data:`TOKENS`, float32."""
+    model = load_model(path, torch.float32, CPU, context_length=128)
+    model.allocate(8)
+    rows = list(range(len(TOKENS)))
+    return model.forward(StepBatch(TOKENS, rows, [Span(0, len(rows), len(rows), list(range(7)))], rows))
+
+
+OLD_KEYS: dict[str, dict[str, object]] = {
+    "scale_linear": {"llama.rope.scale_linear": 4.0},
+    "factor without type": {"llama.rope.scaling.factor": 4.0},
+    "factor of type linear": {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0},
+    "both factors": {"llama.rope.scaling.factor": 4.0, "llama.rope.scale_linear": 2.0},
+    "no type, Llama 3's divisors": {"llama.rope.scaling.factor": 4.0, "divisors": 1.0},
+}
+
+
+@pytest.mark.parametrize("keys", OLD_KEYS.values(), ids=OLD_KEYS)
+def test_rotary_scaling_is_read_as_llama_cpp_reads_it(keys: dict[str, object], tmp_path: Path) -> None:
+    """The key of the first files counts, the newer one goes before it, and a factor alone is linear."""
+    linear = {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0}
+    plain = reference(make_model(tmp_path / "plain", "llama"))
+    scaled = reference(make_model(tmp_path / "scaled", "llama", rope_parameters=linear))
+    file = write_gguf(plain, tmp_path / "m.gguf", more=keys)
+    with torch.inference_mode():
+        wanted = scaled(torch.tensor([TOKENS])).logits[0]
+    assert torch.allclose(logits(file).log_softmax(-1), wanted.log_softmax(-1), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 4.0},
+        {"llama.rope.scaling.type": "linear"},
+        {"llama.rope.scaling.factor": 0.0},
+        {"llama.attention.causal": True, "llama.rope.scaling.finetuned": True},
+    ],
+)
+def test_rotary_frequencies_stay_plain_where_nothing_scales_them(
+    keys: dict[str, object], tmp_path: Path
+) -> None:
+    """Type none outweighs a factor, and a factor of 0 is none."""
+    plain = reference(make_model(tmp_path / "plain", "llama"))
+    file = write_gguf(plain, tmp_path / "m.gguf", more=keys)
+    with torch.inference_mode():
+        wanted = plain(torch.tensor([TOKENS])).logits[0]
+    assert torch.allclose(logits(file).log_softmax(-1), wanted.log_softmax(-1), atol=1e-3)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "gemma", "gemma2", "gemma3"])
@@ -110,10 +170,18 @@ def test_what_a_file_is_silent_about_is_what_the_architecture_has(model_type: st
     assert (shape.kv_heads, shape.head_dim) == (shape.heads, shape.hidden // shape.heads)
 
 
-def test_scaled_rotary_embeddings_of_other_architectures_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "keys",
+    [{"rope.scaling.type": "yarn"}, {"rope.scaling.factor": 4.0}, {"rope.scale_linear": 2.0}],
+)
+def test_scaled_rotary_embeddings_of_other_architectures_are_refused(
+    keys: dict[str, object], tmp_path: Path
+) -> None:
     """The general path would read such a file without its scaling."""
     writer = GGUFWriter(tmp_path / "model.gguf", "falcon")
-    writer.add_string("falcon.rope.scaling.type", "yarn")
+    sizes: dict[str, object] = {"block_count": 1, "embedding_length": 64, "attention.head_count": 4}
+    for key, value in (sizes | keys).items():
+        write_value(writer, f"falcon.{key}", value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()

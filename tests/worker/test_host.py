@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
-from inferloom_worker.hosting.served import AdaptedGenerator, Generator, ServedModel
+from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.joining.self_description import Registration
 from inferloom_worker.sourcing.sources import SourceError
 
@@ -28,11 +29,11 @@ class Loader:
         assert self.release.wait(5)
         return load_model(name, spec, LoadOptions())
 
-    def adapter(self, name: str, base: Generator, spec: str) -> AdaptedGenerator:
+    def adapter(self, name: str, base: ServedModel, spec: str) -> ServedModel:
         """Wait, then make one."""
         assert self.release.wait(5)
-        card = inference_pb2.Model(id=name, parent=base.card.id)
-        return AdaptedGenerator(card, base, Unchanged())
+        card = inference_pb2.Model(id=name, parent=base.card.id, tasks=base.card.tasks)
+        return base.variant(card, Unchanged())
 
 
 class Unchanged:
@@ -63,7 +64,7 @@ async def test_models_are_loaded_side_by_side_and_then_served() -> None:
 
     assert [model.card.id for model in host.models] == ["a", "b"]
     assert changes == [HostState.STARTING, HostState.STARTING, HostState.READY]
-    assert host.generator("a").card.root == "echo:tokens=3"
+    assert host.generating("a").card.root == "echo:tokens=3"
 
 
 async def test_a_model_that_is_loading_is_not_unknown() -> None:
@@ -96,7 +97,7 @@ async def test_an_unloaded_model_is_gone_for_new_calls() -> None:
     """At once, while running calls go on until the limit."""
     host = make_host()
     await host.start([("a", "echo")])
-    with host.calls.run("a"):
+    with host.calls.run(host.served("a")):
         unloading = asyncio.create_task(host.unload("a", 60))
         await asyncio.sleep(0)
         assert await refusal(host, "a") is Reason.MODEL_NOT_FOUND
@@ -139,9 +140,9 @@ async def test_a_worker_describes_itself() -> None:
         registry_pb2.WORKER_STATE_STARTING,
     )
     await host.start([("a", "echo")])
-    model = host.generator("a")
+    model: Any = host.generating("a")
     assert registration.load().tokens_per_second == 0
-    model.engine.generated = 30  # type: ignore[attr-defined]
+    model.engine.generated = 30
     now = 3.0
 
     assert registration.load().tokens_per_second == 10
@@ -158,7 +159,9 @@ async def test_adapters_are_models_of_their_own() -> None:
     assert [(card.id, card.parent) for card in host.cards] == [("a", ""), ("x", "a"), ("y", "a")]
     assert list(host.served("a").card.adapters) == ["x", "y"]
     assert [model.card.id for model in host.models] == ["a"]
-    assert host.generator("x").engine is host.generator("a").engine
+    adapted: Any = host.generating("x")
+    base: Any = host.generating("a")
+    assert adapted.engine is base.engine
     assert Registration(host, capacity=1).worker().capacity == 64
 
 
@@ -190,7 +193,7 @@ async def test_an_unloaded_adapter_is_gone_for_new_calls() -> None:
     """At once, while its running calls go on; its name is free again."""
     host = make_host()
     await host.start([("a", "echo")], [("x", "a", "folder")])
-    with host.calls.run("x"):
+    with host.calls.run(host.served("x")):
         unloading = asyncio.create_task(host.unload_adapter("x", "a", 60))
         await asyncio.sleep(0)
         assert await refusal(host, "x") is Reason.MODEL_NOT_FOUND
@@ -206,7 +209,7 @@ async def test_adapters_go_with_their_base() -> None:
     """Unloading a model waits for its adapters' calls too."""
     host = make_host()
     await host.start([("a", "echo")], [("x", "a", "folder")])
-    with host.calls.run("x"):
+    with host.calls.run(host.served("x")):
         unloading = asyncio.create_task(host.unload("a", 60))
         await asyncio.sleep(0)
         assert not host.cards

@@ -40,3 +40,24 @@ print({"sentence_transformers", "transformers", "torch"} & sys.modules.keys())
         [sys.executable, "-c", script, str(minilm_folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_tokenizers_and_templates_of_gguf_files_need_no_large_library(smollm_file: Path) -> None:
+    """To read a file's tokens and to render its template takes neither transformers nor torch."""
+    script = """
+import sys
+from pathlib import Path
+from inferloom_worker.text.gguf_tokenizer import load_gguf_tokenizer
+from inferloom_worker.text.template import ChatTemplate
+from inferloom_worker.weights.gguf import read_gguf
+
+tokenizer = load_gguf_tokenizer(read_gguf(Path(sys.argv[1])))
+template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
+template.check()
+assert tokenizer.encode(template.render([{"role": "user", "content": "Hi"}]), add_special_tokens=False)
+print({"transformers", "torch"} & sys.modules.keys())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(smollm_file)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"

@@ -168,6 +168,34 @@ async def test_models_are_sent_only_when_they_changed() -> None:
         assert not (await scripted.renewals.get()).HasField("models")
 
 
+async def test_the_capacity_is_told_when_it_changed() -> None:
+    """A worker registers before its models are loaded; what they can run is known later."""
+    me = Me()
+    async with running_registry() as registry:
+        keeper = me.keeper(registry, renew_interval=FAR)
+        async with running(keeper):
+            await seen(registry, lambda held: held["w1"].worker.capacity == 8)
+            me.worker.capacity = 96
+            keeper.notify()
+            await seen(registry, lambda held: held["w1"].worker.capacity == 96 and held["w1"].epoch == 1)
+
+
+async def test_what_is_loading_is_told() -> None:
+    """On registering, and when a name came or went."""
+    me = Me()
+    me.worker.loading.append("soon")
+    async with running_registry() as registry:
+        keeper = me.keeper(registry, renew_interval=FAR)
+        async with running(keeper):
+            await seen(registry, lambda held: list(held["w1"].worker.loading) == ["soon"])
+            del me.worker.loading[:]
+            keeper.notify()
+            await seen(registry, lambda held: not held["w1"].worker.loading)
+            me.worker.loading.append("later")
+            keeper.notify()
+            await seen(registry, lambda held: list(held["w1"].worker.loading) == ["later"])
+
+
 async def test_closing_gives_the_lease_back() -> None:
     """A worker that ends is gone from the registry at once."""
     async with running_registry() as registry:

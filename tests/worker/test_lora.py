@@ -30,6 +30,15 @@ def write(folder: Path, tensors: dict[str, torch.Tensor] | None = None, **config
     return folder
 
 
+@pytest.mark.parametrize("stored", ["model.language_model.layers.0", "language_model.model.layers.0"])
+def test_names_of_a_model_that_sees_are_those_of_its_decoder(stored: str, tmp_path: Path) -> None:
+    """An adapter that was trained on a Gemma 3 with eyes fits its decoder, as the base's own weights do."""
+    prefix = f"base_model.model.{stored}.self_attn.q_proj"
+    tensors = {f"{prefix}.lora_A.weight": torch.ones(2, 8), f"{prefix}.lora_B.weight": torch.ones(4, 2)}
+    changes = place(read_lora(write(tmp_path, tensors), 2), {Q: Target("q", 0, 4, 8)})
+    assert list(changes) == ["q"]
+
+
 @pytest.mark.parametrize(
     ("config", "scale"),
     [

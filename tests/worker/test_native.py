@@ -1,6 +1,6 @@
 """The kernels against eager torch on the numbers that the quantised weights stand for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from inferloom_worker.models.native import NativeModel
 from inferloom_worker.stepping.batch import Span, StepBatch
 from inferloom_worker.stepping.sampler import TorchChooser
 from inferloom_worker.weights.bfloat16 import round_bfloat16
-from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
+from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint, StoredTensor
 from inferloom_worker.weights.gguf import GgufTensor, read_gguf
 from inferloom_worker.weights.groups import (
     Groups,
@@ -77,6 +77,14 @@ class Rounded:
 
     def __init__(self, checkpoint: FolderCheckpoint, rounding: Rounding) -> None:
         self.checkpoint, self.rounding = checkpoint, rounding
+
+    def names(self) -> Iterable[str]:
+        """Those of the checkpoint."""
+        return self.checkpoint.names()
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """As in the checkpoint."""
+        return self.checkpoint.stored(name)
 
     def find(self, name: str) -> torch.Tensor | None:
         """The tensor as the kernels see it."""

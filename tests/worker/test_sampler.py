@@ -82,7 +82,7 @@ def test_the_repetition_penalty_is_transformers_own() -> None:
     said = row([5, 9, 9], sampling=Sampling(temperature=0.0, repetition_penalty=1.8))
     logits = torch.zeros(1, VOCABULARY)
     logits[0, 9], logits[0, 3], logits[0, 8] = 2.0, -1.0, 1.2
-    expected = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([said.prior]), logits.clone())
+    expected = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([said.sequence.tokens]), logits.clone())
     sample(logits, [said], CHOOSER)
     assert torch.equal(logits, expected)
 

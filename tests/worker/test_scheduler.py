@@ -109,12 +109,18 @@ def test_removing_frees_everything_and_twice_is_harmless() -> None:
     assert target.schedule() == []
 
 
-def share(target: Scheduler, prompts: list[list[int]], salts: list[str] | None = None) -> list[Sequence]:
+def share(
+    target: Scheduler, prompts: list[list[int]], salts: list[str] | None = None, tenant: str = ""
+) -> list[Sequence]:
     """Queue sequences with these prompts."""
     start = len(tuple(target.sequences()))
     arrived = [
         Sequence(
-            request(p, 100, cache_salt=salt), mailbox=None, choice=0, arrival=start + i, submitted_at=0.0
+            request(p, 100, cache_salt=salt, tenant=tenant),
+            mailbox=None,
+            choice=0,
+            arrival=start + i,
+            submitted_at=0.0,
         )  # type: ignore[arg-type]
         for i, (p, salt) in enumerate(zip(prompts, salts or [""] * len(prompts), strict=True))
     ]
@@ -235,16 +241,16 @@ def test_priority_goes_first_and_gives_way_last() -> None:
 
 
 def test_a_tenant_that_asks_little_is_not_behind_one_that_asks_much() -> None:
-    """With one place, tenants take turns by what they were served, whatever the queue's length."""
+    """With one place, tenants take turns by what they were served, whatever the queue and the salts."""
     target = scheduler(running=1)
     prompts = [[100 * i + k for k in range(8)] for i in range(6)]
-    share(target, prompts[:5], ["greedy"] * 5)
+    share(target, prompts[:5], [f"salt {i}" for i in range(5)], tenant="greedy")
     order = []
     run(target, target.schedule())
-    (modest,) = share(target, prompts[5:], ["modest"])
+    (modest,) = share(target, prompts[5:], tenant="modest")
     while target.running:
         (sequence,) = target.running
-        order.append(sequence.request.cache_salt)
+        order.append(sequence.request.tenant)
         target.remove(sequence)
         run(target, target.schedule())
     assert order == ["greedy", "greedy", "modest", "greedy", "greedy", "greedy"]

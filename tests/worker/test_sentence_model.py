@@ -1,5 +1,6 @@
 """The real encoder."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from inferloom_worker.embed.model import SentenceModel
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.embed.vectors import finish
+from tests.worker.embedding_models import bert
 from tests.worker.texts import TEXTS
 
 
@@ -39,3 +41,14 @@ def test_the_model_tells_its_shape(model: SentenceModel) -> None:
     """As its configuration says."""
     assert (model.info.dimensions, model.info.max_tokens, model.info.vocab_size) == (384, 256, 30522)
     assert (model.info.normalizes, model.info.shortens) == (True, False)
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path: Path) -> None:
+    """By both numbers: texts with the others would be computed from something else, or not at all."""
+    folder = bert(tmp_path)
+    kept = json.loads((folder / "tokenizer.json").read_text())
+    kept["model"]["vocab"] |= {f"q{i}": 258 + i for i in range(10)}
+    (folder / "tokenizer.json").write_text(json.dumps(kept))
+
+    with pytest.raises(ValueError, match="268 tokens, and the model has embeddings for 258"):
+        SentenceModel(folder, EmbedOptions(device="cpu"))

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from inferloom_worker.hosting import weights_hash as hashing
-from inferloom_worker.hosting.card import architecture, generates, quantization
+from inferloom_worker.hosting.card import architecture, quantization
+from inferloom_worker.hosting.finding import find_model
+from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.weights_hash import weights_hash
 from inferloom_worker.sourcing import demo
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, parse_model_flag, resolve
@@ -22,6 +24,9 @@ from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKi
         ("echo", ("echo", "echo")),
         ("echo:delay_ms=5,tokens=9", ("echo", "echo:delay_ms=5,tokens=9")),
         ("e=echo:delay_ms=5", ("e", "echo:delay_ms=5")),
+        ("x=torch:/models/y.gguf", ("x", "torch:/models/y.gguf")),
+        ("torch:/models/y.gguf", ("y", "torch:/models/y.gguf")),
+        ("llama:8b=org/name", ("llama:8b", "org/name")),
     ],
 )
 def test_a_flag_is_a_name_and_a_spec(flag: str, expected: tuple[str, str]) -> None:
@@ -44,6 +49,29 @@ def folder(path: Path, *files: str) -> Path:
     return path
 
 
+def test_an_engine_can_be_named(tmp_path: Path) -> None:
+    """Before the model's spec; where none is, the model's usual one computes it."""
+    (tmp_path / "x.gguf").touch()
+    path = tmp_path / "x.gguf"
+    assert find_model(f"torch:{path}") == ModelSource(str(path), SourceKind.GGUF, path, engine="torch")
+    assert find_model("echo:chunk=2") == ModelSource("echo:chunk=2", SourceKind.ECHO)
+
+
+def test_an_engine_that_is_not_there_is_refused() -> None:
+    """With the list of those that are."""
+    with pytest.raises(SourceError, match="no engine 'vllm'; there are echo, torch"):
+        find_model("vllm:org/name")
+    with pytest.raises(SourceError, match="echo is no model that the engine torch can compute"):
+        find_model("torch:echo")
+
+
+def test_a_file_may_have_a_colon_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What exists is what is meant."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vllm:x.gguf").touch()
+    assert find_model("vllm:x.gguf").path == Path("vllm:x.gguf")
+
+
 def test_local_files_are_found(tmp_path: Path) -> None:
     """A GGUF file, a folder of safetensors, and the echo engine."""
     model = folder(tmp_path / "m", "model-00001-of-00002.safetensors", "pytorch_model.bin")
@@ -59,7 +87,7 @@ def test_local_files_are_found(tmp_path: Path) -> None:
     [
         (("pytorch_model.bin", "config.json"), "pickles"),
         (("model.ckpt",), "pickles"),
-        (("a.gguf",), "such as a.gguf"),
+        (("a.gguf", "b.gguf"), "such as a.gguf"),
         (("config.json",), "no \\*.safetensors"),
     ],
 )
@@ -104,8 +132,9 @@ def test_the_demo_models_cards_are_read_from_their_files(smollm_file: Path, mini
     chat, encoder = (resolve(name) for name in demo.MODELS)
 
     assert (chat.path, encoder.path) == (smollm_file, minilm_folder)
-    assert (generates(chat), architecture(chat), quantization(chat)) == (True, "LlamaForCausalLM", "Q4_1")
-    assert (generates(encoder), architecture(encoder), quantization(encoder)) == (False, "BertModel", "")
+    assert (model_class(chat), model_class(encoder)) == (ModelClass.GENERATES, ModelClass.ENCODES)
+    assert (architecture(chat), quantization(chat)) == ("LlamaForCausalLM", "Q4_1")
+    assert (architecture(encoder), quantization(encoder)) == ("BertModel", "")
     assert (chat.root, encoder.root) == tuple(demo.MODELS)
 
 
@@ -113,10 +142,10 @@ def test_a_folder_is_told_by_its_configuration(tmp_path: Path) -> None:
     """Modules of sentence-transformers make an encoder, a causal architecture a generating model."""
     model = folder(tmp_path / "m", "model.safetensors")
     (model / "config.json").write_text('{"architectures": ["Qwen3ForCausalLM"]}')
-    assert generates(resolve(str(model)))
+    assert model_class(resolve(str(model))) is ModelClass.GENERATES
 
     (model / "modules.json").write_text("[]")
-    assert not generates(resolve(str(model)))
+    assert model_class(resolve(str(model))) is ModelClass.ENCODES
 
 
 def test_equal_weights_have_equal_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +155,7 @@ def test_equal_weights_have_equal_hashes(tmp_path: Path, monkeypatch: pytest.Mon
         path.parent.mkdir()
         path.write_bytes(b"a" * 5000 + (b"b" if i == 2 else b"a") + b"a" * 5000)
     for _ in range(2):
-        same, equal, other = (weights_hash(ModelSource("m", SourceKind.GGUF, path)) for path in paths)
+        same, equal, other = (weights_hash([path]) for path in paths)
         assert same == equal
         assert same != other
         monkeypatch.setattr(hashing, "WHOLE_BYTES", 1000)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from transformers import AutoTokenizer
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
@@ -210,3 +211,89 @@ def test_templates_mean_here_what_they_mean_in_transformers(name: str, continued
     else:
         flags = {"add_generation_prompt": not continued, "continue_final_message": continued}
         assert expected == template.render(chat, **flags)
+
+
+PARTS = (
+    "{% for m in messages %}<{{ m.role }}>"
+    "{% for part in m.content %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% endfor %}"
+)
+FIRST_PART = "{% for m in messages %}{{ m.role }}: {{ m.content[0].text }}\n{% endfor %}"
+MIXED = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ m.content[0]['text'] }}"
+    "{% else %}[{{ m.content | trim }}]{% endif %}{% endfor %}"
+)
+EITHER = (
+    "{% for m in messages %}{% if m.content is string %}S{{ m.content }}"
+    "{% else %}P{{ m.content[0]['text'] }}{% endif %}{% endfor %}"
+)
+SAID = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": ""},
+    {"role": "tool", "content": "2"},
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "prompt"),
+    [
+        (PARTS, "<system>Be brief.<user>Hi<assistant><tool>2"),
+        (FIRST_PART, "system: Be brief.\nuser: Hi\nassistant: \ntool: 2\n"),
+        (MIXED, "[Be brief.]Hi[][2]"),
+        (EITHER, "SBe brief.SHiSS2"),
+        ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "BE BRIEF.HI2"),
+    ],
+    ids=["parts", "first part", "parts of the user", "either", "other letters"],
+)
+def test_what_is_said_is_given_in_the_form_that_the_template_reads(source: str, prompt: str) -> None:
+    """As text, or as a list of parts where it says nothing of a text; found out at load, for each role."""
+    template = ChatTemplate(source, {})
+    template.check()
+
+    assert template.render(SAID) == prompt
+
+
+def test_the_final_message_can_be_continued_in_parts() -> None:
+    """As in templates that take text."""
+    template = ChatTemplate(PARTS + "</s>", {})
+    template.check()
+
+    assert template.render(HELLO, add_generation_prompt=False, continue_final_message=True) == "<user>Hello"
+
+
+def test_a_template_that_leaves_out_the_user_is_refused_at_load() -> None:
+    """In either form: each answer would be to something else."""
+    with pytest.raises(ValueError, match="leaves out what the user says"):
+        ChatTemplate("{{ messages[0].role }}", {}).check()
+
+
+@pytest.mark.parametrize(
+    ("source", "prompt"),
+    [
+        ("{% generation %}{% set x = 1 %}a{% endgeneration %}{{ x }}", "a"),
+        ("{% for m in messages %}x{% break %}{% endfor %}", "x"),
+        ("{{ {'a': '<ü>'} | tojson }}{{ [1] | tojson(indent=1) }}", '{"a": "<ü>"}[\n 1\n]'),
+        ("{% set ns = namespace(self=1, n=2) %}{% set ns.n = 3 %}{{ ns.self + ns.n }}", "4"),
+        ("{{ dict(a=1).a }}{{ dict.fromkeys(['b'], 2).b }}", "12"),
+        ("{{ strftime_now('%Y') | length }}", "4"),
+        ("  {% if true %}\n  x\n  {% endif %}\ny", "  x\ny"),
+        ("{{ documents is none }}{{ tools is none }}", "TrueTrue"),
+    ],
+)
+def test_the_environment_is_that_of_transformers(source: str, prompt: str) -> None:
+    """Blocks, filters and functions that templates on the hub are written with."""
+    (expected,), _ = render_jinja_template([HELLO], chat_template=source)
+
+    assert expected == ChatTemplate(source, {}).render(HELLO) == prompt
+
+
+@pytest.mark.parametrize("trim", ["", " | trim"])
+@pytest.mark.parametrize("said", ["Hello", "Hello  ", "  Hello\n"])
+def test_a_continued_message_ends_as_in_transformers(said: str, trim: str) -> None:
+    """With the spaces that the template leaves."""
+    source = "{% for m in messages %}[{{ m.content" + trim + " }}]{% endfor %}"
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": said}]
+    (expected,), _ = render_jinja_template([chat], chat_template=source, continue_final_message=True)
+
+    assert expected == ChatTemplate(source, {}).render(chat, continue_final_message=True)

@@ -11,9 +11,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
 from inferloom_worker.text.folder_tokenizer import load_folder_tokenizer
-from inferloom_worker.text.gguf_tokenizer import convert, load_gguf_tokenizer
 from inferloom_worker.text.tokenizer import Tokenizer
-from inferloom_worker.weights.gguf import read_gguf
 from tests.worker.texts import TEXTS
 
 
@@ -43,63 +41,11 @@ def test_a_byte_level_text_comes_back_as_it_was(text: str, smollm_tokenizer: Tok
 
 def test_gguf_metadata_gives_special_tokens_and_template(smollm_tokenizer: Tokenizer) -> None:
     """End tokens, named special tokens and the chat template are read from the file."""
-    assert frozenset({2}) == smollm_tokenizer.eos_ids
+    ends = {"<|endoftext|>", "<|im_end|>", "<reponame>"}
+    assert ends == {smollm_tokenizer.token(i) for i in smollm_tokenizer.eos_ids}
     assert smollm_tokenizer.special_tokens["bos_token"] == "<|im_start|>"
     assert "add_generation_prompt" in (smollm_tokenizer.chat_template or "")
     assert smollm_tokenizer.vocab_size == 49152
-
-
-def test_the_converted_tokenizer_is_read_back_from_the_cache(smollm_file: Path, tmp_path: Path) -> None:
-    """The second load reads what the first one kept; a damaged copy is made again."""
-    file = read_gguf(smollm_file)
-    first = load_gguf_tokenizer(file, tmp_path)
-    (kept,) = (tmp_path / "tokenizers").iterdir()
-
-    assert first.hash == load_gguf_tokenizer(file, tmp_path).hash
-    kept.write_text("{")
-    assert first.hash == load_gguf_tokenizer(file, tmp_path).hash
-    assert json.loads(kept.read_text())["model"]["type"] == "BPE"
-
-
-def test_digits_are_single_where_the_vocabulary_was_learned_so() -> None:
-    """A vocabulary of the kind ``smollm`` never joins digits, even where a merge would."""
-    ggml = {
-        "model": "gpt2",
-        "tokens": [*"0123456789", "12"],
-        "merges": ["1 2"],
-        "token_type": [1] * 11,
-    }
-
-    assert convert("llama", {**ggml, "pre": "gpt-2"}).encode("12").ids == [10]
-    assert convert("llama", {**ggml, "pre": "smollm"}).encode("12").ids == [1, 2]
-
-
-def test_a_sentencepiece_vocabulary_is_converted() -> None:
-    """A vocabulary with scores and byte tokens gets its merges, its spaces and a begin token."""
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "▁", "a", "b", "▁a", "▁ab"]
-    ggml = {
-        "model": "llama",
-        "tokens": tokens,
-        "scores": [0.0] * 259 + [-5.0, -4.0, -4.5, -1.0, -0.5],
-        "token_type": [2, 3, 3, *([6] * 256), 1, 1, 1, 1, 1],
-    }
-    backend = convert("llama", ggml)
-    tokenizer = Tokenizer(backend, special_tokens={"bos_token": "<s>"}, add_bos=True)
-    ids = tokenizer.encode("ab", add_special_tokens=True)
-
-    assert [tokenizer.token(i) for i in ids] == ["<s>", "▁ab"]
-    assert tokenizer.token_bytes(tokens.index("<0x41>")) == b"A"
-    assert tokenizer.token_bytes(tokens.index("▁a")) == b" a"
-    assert tokenizer.joins_bytes
-
-
-def test_a_file_without_a_vocabulary_is_refused(tmp_path: Path, smollm_file: Path) -> None:
-    """A GGUF file with no tokenizer is told by name."""
-    file = read_gguf(smollm_file)
-    bare = type(file)(file.path, {"general.architecture": "llama"}, {})
-
-    with pytest.raises(ValueError, match="holds no tokenizer"):
-        load_gguf_tokenizer(bare, tmp_path)
 
 
 def _backend(*, bos: bool) -> tokenizers.Tokenizer:
@@ -173,3 +119,33 @@ def test_the_bound_is_close_for_a_long_text(smollm_tokenizer: Tokenizer) -> None
     known = smollm_tokenizer.fewest_tokens(text)
 
     assert 5000 < known <= len(smollm_tokenizer.encode(text, add_special_tokens=False))
+
+
+def test_a_tokenizer_gives_no_id_past_the_embeddings() -> None:
+    """Added special tokens are left out, and ends that never come; anything else is refused."""
+    whole = Tokenizer(_backend(bos=False), eos_ids=[1, 3, 9], special_tokens={"eos_token": "</s>"})
+    limited = whole.limited(3)
+
+    assert whole.encode("a<s></s>b", add_special_tokens=False) == [0, 2, 3, 1]
+    assert limited.encode("a<s></s>b", add_special_tokens=False) == [0, 2, 1]
+    assert (limited.vocab_size, limited.eos_ids) == (3, {1})
+    with pytest.raises(ValueError, match="4 tokens, and the model has embeddings for 1"):
+        whole.limited(1)
+
+
+def test_a_tokenizer_fits_a_model_with_more_embeddings_than_it_has_tokens() -> None:
+    """Rows that no token has, as those that fill a matrix up, change nothing."""
+    tokenizer = Tokenizer(_backend(bos=True), eos_ids=[3])
+
+    assert tokenizer.limited(64) is tokenizer
+    assert tokenizer.limited(4) is tokenizer
+
+
+def test_a_long_run_of_spaces_may_be_no_token_at_all() -> None:
+    """Where special tokens take the spaces beside them, nothing is foretold."""
+    backend = _backend(bos=False)
+    backend.add_special_tokens([tokenizers.AddedToken("<|end|>", special=True, rstrip=True)])
+    text = "<|end|>" + " " * 100
+
+    tokenizer = Tokenizer(backend)
+    assert tokenizer.fewest_tokens(text) <= len(tokenizer.encode(text, add_special_tokens=False))

@@ -86,7 +86,7 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
             "min_p": (-0.1, 1.1, NAN, INF),
             "presence_penalty": (-2.1, 2.1, NAN, INF),
             "frequency_penalty": (-2.1, 2.1, NAN, -INF),
-            "repetition_penalty": (0.0, -1.0, 10.1, NAN, INF),
+            "repetition_penalty": (0.0, 1e-38, 0.009, -1.0, 10.1, NAN, INF),
             "n": (0, 129, 10**6),
         }.items()
         for value in values

@@ -156,3 +156,10 @@ async def test_the_next_port_is_taken_unless_one_was_asked_for(taken: Address) -
     await server.stop(0)
 
     assert taken.port < address.port < taken.port + 100
+
+
+def test_a_step_must_have_a_token_for_each_sequence() -> None:
+    """More running sequences than a step has tokens would starve some, and promise what is not there."""
+    with pytest.raises(ValidationError, match="would never have a token in a step"):
+        WorkerSettings(max_running=65, max_step_tokens=64)
+    assert WorkerSettings(max_running=64, max_step_tokens=64).max_running == 64

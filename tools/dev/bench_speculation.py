@@ -1,10 +1,12 @@
 """Measure what drafting from a sequence's own past is worth: the same requests with and without it.
 
 Usage: python tools/dev/bench_speculation.py [--streams 1 8] [--tokens 128] [--rounds 3] [--setting auto]
+    [--temperatures 0 1]
 
 It starts two meshes with the demo model, one that drafts nothing and one with the setting, and asks them in
 turn. One task is made for drafting: the answer repeats most of its prompt. The other, free prose, is not. The
-ratio is of the medians' tokens per second; accepted and rejected count draft tokens over all rounds.
+ratio is of the medians' tokens per second; accepted and rejected count draft tokens over all rounds. With a
+temperature, the seeds are the same for both, and so are the answers.
 """
 
 import argparse
@@ -66,18 +68,20 @@ class Side:
     accepted: int = 0
     rejected: int = 0
 
-    async def round(self, task: str, streams: int, tokens: int) -> None:
+    async def round(self, task: str, streams: int, tokens: int, temperature: float) -> None:
         """Ask ``streams`` requests at once, and note tokens per second over all of them."""
         began = time.monotonic()
-        self.answers = await asyncio.gather(*(self._ask(TASKS[task](i), tokens) for i in range(streams)))
+        self.answers = await asyncio.gather(
+            *(self._ask(TASKS[task](i), tokens, temperature, seed=i) for i in range(streams))
+        )
         self.rates.append(sum(map(len, self.answers)) / (time.monotonic() - began))
 
-    async def _ask(self, text: str, tokens: int) -> list[int]:
+    async def _ask(self, text: str, tokens: int, temperature: float, seed: int) -> list[int]:
         chat = pb.ChatInput(messages=[pb.ChatMessage(role=pb.ROLE_USER, parts=[pb.ContentPart(text=text)])])
         request = pb.GenerateRequest(
             model=MODEL,
             chat=chat,
-            sampling=pb.SamplingOptions(temperature=0),
+            sampling=pb.SamplingOptions(temperature=temperature, seed=seed),
             stopping=pb.StoppingOptions(max_tokens=tokens),
         )
         answer: list[int] = []
@@ -88,22 +92,24 @@ class Side:
         return answer
 
 
-async def compare(addresses: tuple[str, str], task: str, streams: int, tokens: int, rounds: int) -> str:
+async def compare(
+    addresses: tuple[str, str], task: str, streams: int, tokens: int, rounds: int, temperature: float
+) -> str:
     """One row of the table."""
     async with open_channel(addresses[0]) as off_channel, open_channel(addresses[1]) as on_channel:
         off, on = (Side(InferenceServiceStub(channel)) for channel in (off_channel, on_channel))
         for side in (off, on):  # prompts are in the cache from here on, and step times are known
-            await side.round(task, streams, tokens)
+            await side.round(task, streams, tokens, temperature)
             side.rates.clear()
             side.accepted = side.rejected = 0
         for _ in range(rounds):
             for side in (off, on):
-                await side.round(task, streams, tokens)
+                await side.round(task, streams, tokens, temperature)
     medians = [statistics.median(side.rates) for side in (off, on)]
     same = "same" if off.answers == on.answers else "DIFFER"
     return (
-        f"{task:>7}  {streams:>7}  {medians[0]:>8.1f}  {medians[1]:>8.1f}  {medians[1] / medians[0]:>5.2f}  "
-        f"{on.accepted:>8}  {on.rejected:>8}  {same:>7}"
+        f"{task:>7}  {temperature:>5g}  {streams:>7}  {medians[0]:>8.1f}  {medians[1]:>8.1f}  "
+        f"{medians[1] / medians[0]:>5.2f}  {on.accepted:>8}  {on.rejected:>8}  {same:>7}"
     )
 
 
@@ -112,16 +118,19 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--setting", default="auto")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     args = parser.parse_args()
     with mesh(INFERLOOM_SPECULATION="off") as off, mesh(INFERLOOM_SPECULATION=args.setting) as on:
         print(f"tokens/s on {MODEL}, {args.rounds} rounds, up to {args.tokens} tokens each")
-        names = ("task", "streams", "off", args.setting, "ratio", "accepted", "rejected", "answers")
-        print("{:>7}  {:>7}  {:>8}  {:>8}  {:>5}  {:>8}  {:>8}  {:>7}".format(*names), flush=True)
+        names = ("task", "temp.", "streams", "off", args.setting, "ratio", "accepted", "rejected", "answers")
+        print("{:>7}  {:>5}  {:>7}  {:>8}  {:>8}  {:>5}  {:>8}  {:>8}  {:>7}".format(*names), flush=True)
         for task in args.tasks:
-            for streams in args.streams:
-                print(asyncio.run(compare((off, on), task, streams, args.tokens, args.rounds)), flush=True)
+            for temperature in args.temperatures:
+                for streams in args.streams:
+                    row = compare((off, on), task, streams, args.tokens, args.rounds, temperature)
+                    print(asyncio.run(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,14 @@ from pathlib import Path
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
 
+CPP = [
+    *sorted(str(path) for path in (ROOT / "worker/inferloom_worker/kernels/src").iterdir()),
+    *sorted(str(path) for path in (ROOT / "tests/worker/native").glob("*.h")),
+]
+
 CHECKS: dict[str, list[str]] = {
     "format": [f"{BIN}/ruff", "format", "--check", "--quiet"],
+    "format of C++": [f"{BIN}/clang-format", "--dry-run", "-Werror", *CPP],
     "lint": [f"{BIN}/ruff", "check", "--quiet"],
     "types": [f"{BIN}/mypy", "--no-error-summary"],
     "imports": [f"{BIN}/lint-imports"],

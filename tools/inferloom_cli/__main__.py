@@ -1,5 +1,6 @@
 """The entry of the ``inferloom`` command, which explains itself also where it cannot run."""
 
+import os
 import sys
 
 from inferloom_cli.refusal import RefusedError
@@ -8,6 +9,8 @@ from inferloom_mesh.extras import advice
 
 def main() -> None:
     """Run the command line: exit status 0 done, 1 failed, 2 asked for wrongly, 130 stopped by Ctrl-C."""
+    # gRPC's core writes lines of its own about what it then reports as an error, which we tell in words.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from inferloom_cli.main import app
     except ModuleNotFoundError as missing:

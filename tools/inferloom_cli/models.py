@@ -63,7 +63,9 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
     """The models as a table; ``workers`` counts the workers of each, None where nobody knows."""
     made = Table(box=None, header_style="bold", pad_edge=False)
     adapted = any(model.parent for model in models)
-    for column in ("MODEL", *(["ADAPTER OF"] if adapted else []), "TASKS"):
+    aliased = any(model.alias_of for model in models)
+    further = [*(["ADAPTER OF"] if adapted else []), *(["ALIAS OF"] if aliased else [])]
+    for column in ("MODEL", *further, "TASKS"):
         made.add_column(column, overflow="fold")
     told = [name for name, of in _OPTIONAL.items() if any(of(model) for model in models)]
     for column in ("CONTEXT", "DTYPE", "WEIGHTS", *told, "WORKERS"):
@@ -72,6 +74,7 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
         made.add_row(
             model.id,
             *([model.parent] if adapted else []),
+            *([model.alias_of] if aliased else []),
             ", ".join(words.task(task) for task in model.tasks),
             f"{model.context_length:,}",
             model.dtype,

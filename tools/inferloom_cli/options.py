@@ -30,7 +30,8 @@ ModelFlags = Annotated[
         "-m",
         metavar="NAME=SPEC",
         help="A model to serve; repeat it for more. SPEC is a demo model id, a GGUF file, a folder with "
-        "safetensors, a hub id, or `echo`.",
+        "safetensors, a hub id, or `echo`; ENGINE:SPEC says "
+        "what computes it.",
     ),
 ]
 AdapterFlags = Annotated[
@@ -91,6 +92,14 @@ Cors = Annotated[
         metavar="ORIGIN,…",
         envvar="INFERLOOM_CORS",
         help="Web pages that may call REST from a browser, by their origin; `*`: all. [default: none]",
+    ),
+]
+AliasFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alias",
+        metavar="NAME=MODEL",
+        help="A further name for one of the models or adapters, which takes no memory; repeat it for more.",
     ),
 ]
 LogLevel = Annotated[

@@ -22,6 +22,8 @@ class Plan:
     """What every worker serves: each model's spec by its name."""
     adapters: Sequence[tuple[str, str, str]] = ()
     """Their adapters: name, base and spec."""
+    aliases: Sequence[tuple[str, str]] = ()
+    """Further names: each with the model or adapter that it stands for."""
     gateway_processes: int = 1
     """How many processes the gateway is; they share its addresses."""
     threads: int | None = None
@@ -43,8 +45,20 @@ class Plan:
         models = [part for name, spec in self.models.items() for part in ("--model", f"{name}={spec}")]
         share = () if self.threads is None else ("--threads", str(self.threads))
         adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
+        aliases = [part for alias in self.aliases for part in ("--alias", "=".join(alias))]
         shared = ("--registry", str(registry), *share, *self.shared_flags)
-        return (*CLI, "worker", "--id", name, *where, *shared, *self.worker_flags, *models, *adapters)
+        return (
+            *CLI,
+            "worker",
+            "--id",
+            name,
+            *where,
+            *shared,
+            *self.worker_flags,
+            *models,
+            *adapters,
+            *aliases,
+        )
 
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""

@@ -27,9 +27,12 @@ def fetch(spec: str, cache_dir: Path | None = None) -> str:
         RefusedError: It cannot be fetched.
     """
     with needs("worker"):
-        from inferloom_worker.sourcing.sources import SourceError, resolve
+        from inferloom_worker.hosting.finding import find_model
+        from inferloom_worker.sourcing.sources import SourceError
     try:
-        source = resolve(spec, cache_dir, on_progress=lambda text: print(text, file=sys.stderr, flush=True))
+        source = find_model(
+            spec, cache_dir, on_progress=lambda text: print(text, file=sys.stderr, flush=True)
+        )
     except SourceError as failure:
         raise RefusedError(str(failure)) from failure
     return str(source.path or spec)

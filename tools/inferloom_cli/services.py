@@ -40,7 +40,7 @@ def worker(ready_file: Path | None, **flags: object) -> None:
     """Run a worker until it is told to stop."""
     with needs("worker"):
         from inferloom_worker.joining.lease import FencedError, RegistrationRefusedError
-        from inferloom_worker.service import serve
+        from inferloom_worker.service import BrokenError, serve
         from inferloom_worker.settings import WorkerSettings
         from inferloom_worker.sourcing.sources import SourceError
     settings = load(WorkerSettings, **flags)
@@ -54,6 +54,7 @@ def worker(ready_file: Path | None, **flags: object) -> None:
             SourceError,
             FencedError,
             RegistrationRefusedError,
+            BrokenError,
         )
 
 

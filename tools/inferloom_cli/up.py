@@ -38,6 +38,7 @@ class UpFlags:
 
     models: Sequence[str]
     adapters: Sequence[str]
+    aliases: Sequence[str]
     workers: int
     host: str | None
     port: int | None
@@ -145,6 +146,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         WorkerSettings,
         models=tuple(flags.models) or None,
         adapters=tuple(flags.adapters) or None,
+        aliases=tuple(flags.aliases) or None,
         threads=flags.threads,
         **passed_on,
     )
@@ -155,6 +157,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         workers=tuple(_worker_addresses(worker.worker_listen, flags)),
         models=dict(worker.models),
         adapters=worker.adapters,
+        aliases=worker.aliases,
         gateway_processes=gateway.gateway_processes,
         threads=worker.threads or threads_of_each(cores(), flags.workers),
         worker_flags=as_flags(passed_on),

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
@@ -21,6 +24,7 @@ from inferloom_worker.joining.self_description import Registration
 from inferloom_worker.observe.access_log import AccessLog
 from inferloom_worker.rpc import control, servicer
 from inferloom_worker.rpc.control import ControlServicer
+from inferloom_worker.rpc.inference import Inference
 from inferloom_worker.rpc.servicer import InferenceServicer
 from inferloom_worker.settings import DEFAULT_ADDRESS, WorkerSettings, default_worker_id
 from inferloom_worker.sourcing.sources import require_present
@@ -28,6 +32,12 @@ from inferloom_worker.text.pool import TextPool
 
 GRACE_S = 1.0
 """Seconds that the server gives the calls which are left when it stops."""
+
+FAULT_LIMIT_S = 5.0
+"""Seconds that other models' requests get when a model's thread has failed."""
+
+CLOSE_LIMIT_S = 5.0
+"""Seconds that the rest of a worker gets to close after a fault, before the process is ended."""
 
 _TALKATIVE = ("httpx", "huggingface_hub", "sentence_transformers", "torch", "transformers")
 """Libraries that log their doings at a level at which people watch a service."""
@@ -49,6 +59,8 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
         OSError: The address cannot be bound.
         SourceError, InferloomError: A model or an adapter cannot be loaded.
         FencedError, RegistrationRefusedError: The registry will not have this worker.
+        BrokenError: A model's own thread failed. Other models' requests were let finish, for
+            :data:`FAULT_LIMIT_S` seconds at most; whoever runs the process starts it anew.
     """
     # An engine's thread that comes back from a step wants the interpreter's lock from the event loop, which
     # by default may keep it for 5 ms: as long as a whole step of one stream.
@@ -63,25 +75,48 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
     stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
     loading: asyncio.Task[object] = asyncio.create_task(worker.load())
     keeping: asyncio.Task[object] = asyncio.create_task(worker.keep_lease())
+    faulty = asyncio.create_task(worker.host.fault())
+    last_resort: threading.Timer | None = None
     try:
-        await _first_of(stopping, loading, failing=keeping)
-        if loading.done():
+        await _first_of(stopping, loading, faulty, failing=keeping)
+        if loading.done() and not faulty.done():
             loading.result()
             on_ready(address)
-            await _first_of(stopping, failing=keeping)
+            await _first_of(stopping, faulty, failing=keeping)
     finally:
         loading.cancel()
-        await worker.drain(settings.drain_limit_s)
+        limit = settings.drain_limit_s
+        if faulty.done():
+            limit = 0.0 if faulty.result().memory_suspect else min(limit, FAULT_LIMIT_S)
+            last_resort = _end_surely(limit + CLOSE_LIMIT_S)
+        await worker.drain(limit)
         worker.give_up_lease()
         # What ended the keeper early has been raised above.
         with suppress(FencedError, RegistrationRefusedError):
             await keeping
         stopping.cancel()
         await worker.close()
+        if last_resort is not None:
+            last_resort.cancel()
+    if faulty.done():
+        raise BrokenError(f"{faulty.result()}; the worker ends, to be started anew")
+    faulty.cancel()
     log.info("worker stopped")
 
 
-async def _first_of(*tasks: "asyncio.Task[object]", failing: "asyncio.Task[object]") -> None:
+class BrokenError(Exception):
+    """A model's own thread failed, so that the process must end."""
+
+
+def _end_surely(seconds: float) -> threading.Timer:
+    """End the process if it has not ended by itself: what broke may also hang what waits for it."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+async def _first_of(*tasks: "asyncio.Task[Any]", failing: "asyncio.Task[object]") -> None:
     """Wait until one of ``tasks`` is done; raise what ``failing`` raises meanwhile."""
     await asyncio.wait({*tasks, failing}, return_when=asyncio.FIRST_COMPLETED)
     if failing.done():
@@ -103,7 +138,10 @@ class Worker:
             observers.append(AccessLog(lambda: self.registration.worker_id))
         self._server: Server = build_server([servicer.SERVICE, control.SERVICE], observers=observers)
         add_InferenceServiceServicer_to_server(
-            InferenceServicer(self.host, self._texts, self.registration), self._server.grpc
+            InferenceServicer(
+                Inference(self.host, self._texts, self.registration, max_priority=settings.max_priority)
+            ),
+            self._server.grpc,
         )
         add_WorkerServiceServicer_to_server(
             ControlServicer(self.host, self.registration, settings.drain_limit_s, self._monitor.lateness),
@@ -135,7 +173,7 @@ class Worker:
         Raises:
             SourceError, InferloomError: One of them cannot be loaded.
         """
-        await self.host.start(self._settings.models, self._settings.adapters)
+        await self.host.start(self._settings.models, self._settings.adapters, self._settings.aliases)
         self._monitor.start()  # only now: the first import of a library stops everything for a while
         if self._health is not None:
             await self._health

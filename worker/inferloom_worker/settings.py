@@ -2,6 +2,7 @@
 
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,7 +16,7 @@ from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.sampling_defaults import GenerationConfig
 from inferloom_worker.sourcing.demo import MODELS
-from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_model_flag
+from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_alias_flag, parse_model_flag
 
 DEFAULT_ADDRESS = Address("127.0.0.1", 7100)
 """Where the first worker of a machine listens; the next ones take the ports after it."""
@@ -38,12 +39,20 @@ def _named(value: object) -> object:
     return [parse_model_flag(item) if isinstance(item, str) else item for item in value]
 
 
-def _adapted(value: object) -> object:
+def _parsed(value: object, parse: Callable[[str], tuple[str, ...]]) -> object:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
         return value
-    return [parse_adapter_flag(item) if isinstance(item, str) else item for item in value]
+    return [parse(item) if isinstance(item, str) else item for item in value]
+
+
+def _adapted(value: object) -> object:
+    return _parsed(value, parse_adapter_flag)
+
+
+def _aliased(value: object) -> object:
+    return _parsed(value, parse_alias_flag)
 
 
 def _or_none(value: object) -> object:
@@ -55,6 +64,9 @@ Models = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_named
 
 Adapters = Annotated[tuple[tuple[str, str, str], ...], NoDecode, BeforeValidator(_adapted)]
 """Triples of name, base and spec, read from a list, or text with commas, of ``NAME=BASE=SPEC``."""
+
+Aliases = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_aliased)]
+"""Pairs of name and model, read from a list, or text with commas, of ``NAME=MODEL``."""
 
 
 class WorkerSettings(ServiceSettings):
@@ -77,6 +89,9 @@ class WorkerSettings(ServiceSettings):
 
     adapters: Adapters = ()
     """LoRA adapters that it serves under names of their own, each on one of the models."""
+
+    aliases: Aliases = ()
+    """Further names of its models and adapters. An alias takes no memory of its own."""
 
     max_adapters: int = Field(default=32, ge=0, le=128)
     """Adapters that a model takes at most."""
@@ -137,6 +152,21 @@ class WorkerSettings(ServiceSettings):
         ),
     )
     """Texts that are embedded in one pass at most."""
+
+    max_priority: int = Field(default=0, ge=-100, le=100)
+    """Highest priority that a request gets, whatever it asks for: by default nobody can raise himself above
+    the others, only step back."""
+
+    @model_validator(mode="after")
+    def _check_aliases(self) -> Self:
+        names = [name for name, *_ in (*self.models, *self.adapters, *self.aliases)]
+        real = {name for name, *_ in (*self.models, *self.adapters)}
+        for name, of in self.aliases:
+            if of not in real:
+                raise ValueError(f"the alias {name} is for {of}, which is not among the models and adapters")
+            if names.count(name) > 1:
+                raise ValueError(f"the alias {name} has the name of another model, adapter or alias")
+        return self
 
     @model_validator(mode="after")
     def _check_step(self) -> Self:

@@ -2,7 +2,7 @@
 
 import zlib
 
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, shown
 
 _AUTO = 32 + zlib.MAX_WBITS
 """gzip's header or zlib's, as the data says."""
@@ -20,7 +20,7 @@ def coding_of(header: str | None) -> str | None:
     if coding == "identity":
         return None
     if coding not in _CODINGS:
-        message = f"Content-Encoding {coding!r} is not supported; gzip and deflate are."
+        message = f"Content-Encoding {shown(coding)!r} is not supported; gzip and deflate are."
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
     return coding
 

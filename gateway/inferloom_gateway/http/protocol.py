@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -13,6 +14,9 @@ from inferloom_mesh.errors import InferloomError, Reason, overloaded
 
 MAX_HEAD_BYTES = 64 * 2**10
 """Largest request line and headers together."""
+
+SURPLUS_PATIENCE_S = 5
+"""How long a connection beyond the limit may stay silent."""
 
 
 class Connection(HttpToolsProtocol):
@@ -41,18 +45,16 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._arrival: asyncio.TimerHandle | None = None
         self._refused = False
+        self._surplus = False
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
-        """Begin, or refuse one connection too many. One that stays silent is closed like an idle one."""
+        """Begin. A connection that stays silent is closed like an idle one; one too many sooner."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            self._refuse(overloaded("The gateway has as many connections as it takes."))
-        else:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        self._surplus = len(self.connections) > self.max_connections
+        patience = SURPLUS_PATIENCE_S if self._surplus else self.timeout_keep_alive
+        self.timeout_keep_alive_task = self.loop.call_later(patience, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -63,6 +65,9 @@ class Connection(HttpToolsProtocol):
         """Parse what came; it may hold the end of one request, whole ones, and the beginning of another."""
         self._unset_keepalive_if_required()
         if self._refused:
+            return
+        if self._surplus:  # told only now: a client that writes while we close would not read why
+            self._refuse(overloaded("The gateway has as many connections as it takes."))
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -116,13 +121,41 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start the application, unless the head is going to be read again."""
-        if self.parser.should_upgrade():
+        """Start the application, unless the head is going to be read again.
+
+        uvicorn's own, which would make cycles of its class.
+        """
+        parser, scope = self.parser, self.scope
+        if parser.should_upgrade():
             return
         self._in_head = False
-        super().on_headers_complete()
-        # uvicorn leaves no choice of the class; the task of this object has not run yet.
-        self.cycle.__class__ = Cycle
+        version = parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["raw_path"] = url.path
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["query_string"] = url.query or b""
+        earlier = self.cycle
+        self.cycle = (OldCycle if version == "1.0" else Cycle)(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # pipelined: it waits, and so does what the client sends after it
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         """End a request's body."""
@@ -175,7 +208,6 @@ class Cycle(RequestResponseCycle):
     """One request and its response."""
 
     _failure: InferloomError | None = None
-    _until_close = False
 
     def fail(self, error: InferloomError) -> None:
         """Let the application's next read of the body raise ``error``, and the connection end with it."""
@@ -190,16 +222,21 @@ class Cycle(RequestResponseCycle):
             raise self._failure
         return message
 
+
+class OldCycle(Cycle):
+    """The same for a client of HTTP/1.0: a body whose length is not known ends with the connection."""
+
+    _until_close = False
+
     async def send(self, message: ASGISendEvent) -> None:
-        """As ASGI's; a body whose length is not known ends with the connection for a client of HTTP/1.0."""
-        if self.scope["http_version"] == "1.0":
-            if message["type"] == "http.response.start":
-                names = {name.lower() for name, _ in message.get("headers", ())}
-                self._until_close = b"content-length" not in names
-                if self._until_close:
-                    self.chunked_encoding = False
-            elif message["type"] == "http.response.body" and self._until_close:
-                self.expected_content_length = len(message.get("body", b""))
+        """As ASGI's."""
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._until_close = b"content-length" not in names
+            if self._until_close:
+                self.chunked_encoding = False
+        elif message["type"] == "http.response.body" and self._until_close:
+            self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
 
 

@@ -134,7 +134,7 @@ class _HeartbeatPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Heartb
     HEARTBEAT_PHASE_UNSPECIFIED: _HeartbeatPhase.ValueType  # 0
     """Not set; never sent."""
     HEARTBEAT_PHASE_QUEUED: _HeartbeatPhase.ValueType  # 1
-    """A place in the running batch."""
+    """A place in the running batch, or in a step."""
     HEARTBEAT_PHASE_PREFILL: _HeartbeatPhase.ValueType  # 2
     """Its prompt is being read."""
     HEARTBEAT_PHASE_PREEMPTED: _HeartbeatPhase.ValueType  # 3
@@ -146,7 +146,7 @@ class HeartbeatPhase(_HeartbeatPhase, metaclass=_HeartbeatPhaseEnumTypeWrapper):
 HEARTBEAT_PHASE_UNSPECIFIED: HeartbeatPhase.ValueType  # 0
 """Not set; never sent."""
 HEARTBEAT_PHASE_QUEUED: HeartbeatPhase.ValueType  # 1
-"""A place in the running batch."""
+"""A place in the running batch, or in a step."""
 HEARTBEAT_PHASE_PREFILL: HeartbeatPhase.ValueType  # 2
 """Its prompt is being read."""
 HEARTBEAT_PHASE_PREEMPTED: HeartbeatPhase.ValueType  # 3
@@ -215,10 +215,13 @@ class GenerateRequest(_message.Message):
     document, where the model has one.
     """
     priority: _builtins.int
-    """Scheduling priority, -100 to 100; higher runs earlier. Default 0."""
+    """Scheduling priority, -100 to 100; higher runs earlier. One above the
+    worker's own limit, 0 unless it is set, counts as that. Default 0.
+    """
     cache_salt: _builtins.str
-    """Tenant separator for prefix reuse: only requests with the same salt share
-    cached prompt tokens. At most 128 bytes. Empty: the shared tenant.
+    """Separator for prefix reuse: only requests with the same salt share cached
+    prompt tokens. It says nothing of whose turn it is. At most 128 bytes.
+    Empty: shared with all that have none.
     """
     @_builtins.property
     def chat(self) -> Global___ChatInput:
@@ -302,7 +305,7 @@ class GenerateResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
-        """Proof of life while the request is queued or prefilling."""
+        """Proof of life, about once a second while nothing else is sent."""
 
     @_builtins.property
     def finished(self) -> Global___Finished:
@@ -700,7 +703,9 @@ class DetokenizeRequest(_message.Message):
     """Whether special tokens are left out of the text. Absent: false."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Token ids, in order, each inside the model's vocabulary."""
+        """Token ids, in order, each inside the model's vocabulary; at most 262144, or
+        the model's context where that is longer.
+        """
 
     def __init__(
         self,
@@ -794,11 +799,11 @@ class ChatInput(_message.Message):
     TEMPLATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
-        """Turns, oldest first. At least one."""
+        """Turns, oldest first. 1 to 10000, with at most 20000 parts in all."""
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tool]:
-        """Functions that the model may call."""
+        """Functions that the model may call; at most 1024."""
 
     @_builtins.property
     def tool_choice(self) -> Global___ToolChoice:
@@ -1689,7 +1694,9 @@ Global___TopLogprob: _TypeAlias = TopLogprob  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """Shows that a request which has no tokens to send is alive."""
+    """Shows that a request which has no tokens to send is alive: between two steps
+    of its engine it gets one about once a second.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2039,8 +2046,8 @@ class Model(_message.Message):
 
     @_builtins.property
     def longest_step(self) -> _duration_pb2.Duration:
-        """The longest that one step of its engine takes, as measured. Absent: not
-        measured yet.
+        """The longest that one step of its engine took in the last minute or two.
+        Absent: not measured yet.
         """
 
     def __init__(

@@ -27,6 +27,8 @@ class Answer:
     """Prompt tokens that the server took from its prefix cache, as far as it says."""
     output_tokens: int = 0
     """As the server counts them; pieces of text where it does not."""
+    accepted_draft_tokens: int = 0
+    """Of those, tokens that the server had foreseen, as far as it says."""
     inputs: int = 0
     """Texts that were embedded."""
     failure: str | None = None
@@ -35,6 +37,8 @@ class Answer:
         """Take over the server's own counts."""
         self.prompt_tokens = usage.get("prompt_tokens") or 0
         self.output_tokens = usage.get("completion_tokens") or 0
+        generated = usage.get("completion_tokens_details") or {}
+        self.accepted_draft_tokens = generated.get("accepted_prediction_tokens") or 0
         details = usage.get("prompt_tokens_details") or {}
         self.cached_tokens = details.get("cached_tokens") or 0
 

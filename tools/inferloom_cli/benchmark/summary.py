@@ -27,6 +27,8 @@ class Summary:
     prompt_tokens: int
     cached_tokens: int
     output_tokens: int
+    accepted_draft_tokens: int
+    """Of those, tokens that the server had foreseen, where it says so."""
     inputs: int
     tokens_per_s: float
     requests_per_s: float
@@ -58,6 +60,7 @@ class Summary:
             prompt_tokens=sum(a.prompt_tokens for a in good),
             cached_tokens=sum(a.cached_tokens for a in good),
             output_tokens=tokens,
+            accepted_draft_tokens=sum(a.accepted_draft_tokens for a in good),
             inputs=inputs,
             tokens_per_s=tokens / seconds,
             requests_per_s=len(good) / seconds,

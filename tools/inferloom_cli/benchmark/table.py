@@ -31,6 +31,11 @@ _GENERATING: tuple[_Column, ...] = (
     ("ITL\np50 ms", lambda row: _ms(row.itl_p50_ms)),
     ("\np99", lambda row: _ms(row.itl_p99_ms)),
 )
+_DRAFTS: _Column = (
+    "DRAFTED\n%",
+    lambda row: f"{100 * row.accepted_draft_tokens / (row.output_tokens or 1):.0f}",
+)
+"""Tokens that were foreseen; only where some were."""
 _EMBEDDING: tuple[_Column, ...] = (
     ("INPUTS/S", lambda row: _rate(row.inputs_per_s)),
     ("REQ/S", lambda row: _rate(row.requests_per_s)),
@@ -43,7 +48,8 @@ _TOTAL: _Column = ("TOTAL\ns", lambda row: f"{row.seconds:.1f}")
 def table(rows: Sequence[Summary], api: Api) -> Table:
     """One row for each load; it fits 80 columns."""
     made = Table(box=None, header_style="bold", pad_edge=False)
-    columns = (*_ALWAYS, *(_EMBEDDING if api == "embeddings" else _GENERATING), _TOTAL)
+    drafts = [_DRAFTS] if any(row.accepted_draft_tokens for row in rows) else []
+    columns = (*_ALWAYS, *(_EMBEDDING if api == "embeddings" else _GENERATING), *drafts, _TOTAL)
     for name, _ in columns:
         made.add_column(name, justify="right", no_wrap=True)
     for row in rows:

@@ -8,6 +8,7 @@ import typer
 
 from inferloom_cli.options import (
     AdapterFlags,
+    AliasFlags,
     Cors,
     GenerationConfig,
     LogFormat,
@@ -28,6 +29,7 @@ began = time.monotonic()
 def up(
     model: ModelFlags = None,
     adapter: AdapterFlags = None,
+    alias: AliasFlags = None,
     workers: Annotated[int, typer.Option("--workers", "-n", min=1, max=64, help="Worker processes.")] = 1,
     host: Annotated[
         str | None, typer.Option(help="Address that every service listens on. [default: 127.0.0.1]")
@@ -77,6 +79,7 @@ def up(
     inferloom up --model qwen=Qwen/Qwen3-0.6B --workers 2
     inferloom up --model tiny=./tiny.gguf --model embed=all-minilm-l6-v2 --port 8080
     inferloom up --model base=./llama --adapter support=base=./support-lora
+    inferloom up --model chat=smollm2-135m-instruct --alias gpt-4o=chat
     ```
     """
     from inferloom_cli.up import UpFlags
@@ -85,6 +88,7 @@ def up(
     flags = UpFlags(
         models=model or (),
         adapters=adapter or (),
+        aliases=alias or (),
         workers=workers,
         host=host,
         port=port,
@@ -128,6 +132,7 @@ def registry(
 def worker(
     model: ModelFlags = None,
     adapter: AdapterFlags = None,
+    alias: AliasFlags = None,
     listen: Annotated[
         str | None,
         typer.Option(
@@ -179,6 +184,7 @@ def worker(
         ready_file,
         models=tuple(model) if model else None,
         adapters=tuple(adapter) if adapter else None,
+        aliases=tuple(alias) if alias else None,
         worker_listen=listen,
         worker_id=name,
         dtype=dtype,

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from inferloom_worker.embed.files import UnknownFormError, settle, whole
 from inferloom_worker.sourcing.json_files import read_object
+from inferloom_worker.weights.safetensors_files import open_safetensors
 
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
@@ -66,8 +66,14 @@ def read_shape(folder: Path) -> BertShape:
         vocab=whole(file, config, "vocab_size"),
         positions=whole(file, config, "max_position_embeddings"),
         token_types=whole(file, config, "type_vocab_size"),
-        norm_eps=float(config["layer_norm_eps"]),
+        norm_eps=_positive(file, config["layer_norm_eps"]),
     )
+
+
+def _positive(file: str, value: object) -> float:
+    if not isinstance(value, int | float) or not 0 < value < 1:
+        raise UnknownFormError(f"{file} has a layer_norm_eps of {value!r}")
+    return float(value)
 
 
 class Weights(Protocol):
@@ -87,13 +93,14 @@ class BertWeights:
 
     Raises:
         UnknownFormError: There is no such file.
+        CheckpointError: It cannot be read.
     """
 
     def __init__(self, file: Path) -> None:
         if not file.is_file():
             raise UnknownFormError(f"there is no {file.name}")
         self._path = file
-        with safe_open(file, "np") as opened:
+        with open_safetensors(file, "np") as opened:
             self._names = frozenset(opened.keys())
 
     def find(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -104,7 +111,7 @@ class BertWeights:
         stored = next((place for place in places if place in self._names), None)
         if stored is None:
             raise UnknownFormError(f"{self._path.name} has no {name}")
-        with safe_open(self._path, "np") as opened:
+        with open_safetensors(self._path, "np") as opened:
             piece = opened.get_slice(stored)
             found, dtype = tuple(piece.get_shape()), piece.get_dtype()
             if found != shape or dtype not in ("F32", "F16", "BF16"):
@@ -113,6 +120,6 @@ class BertWeights:
                 values: NDArray[np.float32] = opened.get_tensor(stored).astype(np.float32, copy=False)
                 return values
         # NumPy has no such type; torch does, and is imported for it.
-        with safe_open(self._path, "pt") as opened:
+        with open_safetensors(self._path, "pt") as opened:
             widened: NDArray[np.float32] = opened.get_tensor(stored).float().numpy()
             return widened

@@ -39,6 +39,8 @@ class CausalEmbedder:
             normalizes=True,
             shortens=False,
             dtype=info.dtype,
+            engine=info.engine,
+            instruction_set=info.instruction_set,
             weights_bytes=info.weights_bytes,
             batch_size=info.slots,
         )
@@ -48,20 +50,20 @@ class CausalEmbedder:
         self._most_waiting = options.max_waiting
         self._unfinished = 0
 
-    def embed(self, texts: Sequence[list[int]]) -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
         """See the protocol."""
         if self._unfinished and self._unfinished + len(texts) > self._most_waiting:
             raise overloaded(f"{self._unfinished} texts are waiting already.")
         self._unfinished += len(texts)
         stream = VectorStream(len(texts), on_close=lambda: reading.cancel())
-        reading = asyncio.create_task(self._read(stream, texts))
+        reading = asyncio.create_task(self._read(stream, texts, tenant))
         return stream
 
-    async def _read(self, stream: VectorStream, texts: Sequence[list[int]]) -> None:
+    async def _read(self, stream: VectorStream, texts: Sequence[list[int]], tenant: str) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for index, ids in enumerate(texts):
-                    group.create_task(self._embed(stream, index, ids))
+                    group.create_task(self._embed(stream, index, ids, tenant))
         except BaseExceptionGroup as failures:
             first = failures.exceptions[0]
             if not isinstance(first, InferloomError):
@@ -71,10 +73,10 @@ class CausalEmbedder:
         finally:
             self._unfinished -= len(texts)
 
-    async def _embed(self, stream: VectorStream, index: int, ids: list[int]) -> None:
+    async def _embed(self, stream: VectorStream, index: int, ids: list[int], tenant: str) -> None:
         async with self._places:
             reading = self._engine.submit(
-                GenerationRequest(request_id="", prompt=ids, max_tokens=1, embeds=True)
+                GenerationRequest(request_id="", prompt=ids, max_tokens=1, tenant=tenant, embeds=True)
             )
             try:
                 async for batch in reading.events():

@@ -1,9 +1,9 @@
 """Batches texts of all callers through one encoder, on a thread of its own."""
 
-import asyncio
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +17,11 @@ from inferloom_worker.embed.batches import cut
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
+from inferloom_worker.engine.handover import hand_to_loops
+from inferloom_worker.engine.health import Fault, Health, MemorySuspectError, engine_failed, unloaded
+from inferloom_worker.stepping.longest_step import LongestStep
+
+NO_NUMBERS = "The model computed no finite numbers for this text."
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +73,10 @@ class Embedder:
         self._options = options
         self._inbox: deque[_Text] = deque()
         self._changed = threading.Condition()
+        self._open: weakref.WeakSet[VectorStream] = weakref.WeakSet()
+        """What to fail if this ends or breaks."""
+        self.health = Health()
+        self.longest_step = LongestStep()
         self._closed = False
         self.running = 0
         """Texts in the batch that is computed now."""
@@ -79,16 +88,19 @@ class Embedder:
         """Texts that wait."""
         return len(self._inbox)
 
-    def embed(self, texts: Sequence[list[int]]) -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
         """See the protocol."""
         stream = VectorStream(len(texts))
         now = time.monotonic()
         with self._changed:
+            if self.health.fault is not None:
+                raise engine_failed()
             if self._closed:
-                raise _lost()
+                raise unloaded()
             if self._inbox and len(self._inbox) + len(texts) > self._options.max_waiting:
                 raise overloaded(f"{len(self._inbox)} texts are waiting already.")
             self._inbox.extend(_Text(stream, i, ids, now) for i, ids in enumerate(texts))
+            self._open.add(stream)
             self._changed.notify()
         return stream
 
@@ -100,10 +112,27 @@ class Embedder:
         self._thread.join()
 
     def _run(self) -> None:
-        while texts := self._receive():
-            for batch in cut(texts, size=self._options.batch_size, tokens=self._options.batch_tokens):
-                _hand_over(self._compute([text for text in batch if not text.stream.closed]))
-        _hand_over([_Result(text, _lost()) for text in self._inbox])
+        try:
+            while texts := self._receive():
+                for batch in cut(texts, size=self._options.batch_size, tokens=self._options.batch_tokens):
+                    _hand_over(self._compute([text for text in batch if not text.stream.closed]))
+            self._fail_all(unloaded())
+        except BaseException as failure:
+            # The end of the thread, and so of the embedder: nobody may go on waiting for it.
+            log.critical("the embedder's thread failed", exc_info=failure)
+            self.health.broke(Fault("an embedder's thread", failure))
+            self._fail_all(engine_failed())
+
+    def _fail_all(self, error: InferloomError) -> None:
+        with self._changed:
+            self._closed = True
+            streams = list(self._open)
+
+        def fail(own: list[VectorStream]) -> None:
+            for stream in own:
+                stream.fail(error)
+
+        hand_to_loops(streams, lambda stream: stream.loop, fail)
 
     def _receive(self) -> list[_Text]:
         """Wait for texts and take some, oldest first; none when closed."""
@@ -123,6 +152,8 @@ class Embedder:
         started = time.monotonic()
         try:
             rows = self._model.encode([text.ids for text in batch])
+        except MemorySuspectError:
+            raise
         except Exception:
             # A text that cannot be computed ends its own request, not those of its neighbours in the batch.
             log.exception("a batch of %d texts failed", len(batch))
@@ -132,6 +163,7 @@ class Embedder:
         finally:
             self.running = 0
         ended = time.monotonic()
+        self.longest_step.observe(ended, ended - started)
         finite = [bool(np.isfinite(row).all()) for row in rows]
         return [
             _Result(text, row if good else _failed(text), started, ended)
@@ -141,12 +173,7 @@ class Embedder:
 
 def _hand_over(results: Sequence[_Result]) -> None:
     """Give rows to their streams, waking each loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
-    for result in results:
-        by_loop.setdefault(result.text.stream.loop, []).append(result)
-    for loop, items in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_deliver, items)
+    hand_to_loops(results, lambda result: result.text.stream.loop, _deliver)
 
 
 def _deliver(results: list[_Result]) -> None:
@@ -166,7 +193,3 @@ def _deliver(results: list[_Result]) -> None:
 def _failed(text: _Text) -> InferloomError:
     where = f"inputs[{text.index}]"
     return InferloomError(Reason.SERVER_ERROR, f"{where} could not be embedded.", param=where)
-
-
-def _lost() -> InferloomError:
-    return InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)

@@ -14,8 +14,9 @@ from inferloom_worker.embed.folder import read_folder
 from inferloom_worker.embed.native import NativeEncoder, can_compute
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
-from inferloom_worker.kernels.library import library
+from inferloom_worker.kernels.library import instruction_set, library
 from inferloom_worker.sourcing.imports import large_imports
+from inferloom_worker.weights.quantized import refuse_quantized
 
 _GPUS = ("nvidia*", "dxg", "kfd")
 """What Linux has under /dev where torch may find a GPU: NVIDIA's driver, Windows', AMD's."""
@@ -34,6 +35,7 @@ def load_encoder(path: Path, options: EmbedOptions) -> EncoderModel:
             return KernelModel(path, options)
         except UnknownFormError as reason:
             log.info("%s is not computed in the kernels: %s", path.name, reason)
+    refuse_quantized(path)
     with large_imports():
         # Imported here: it takes seconds, and what the kernels compute needs none of it.
         from inferloom_worker.embed.model import SentenceModel
@@ -62,6 +64,8 @@ class KernelModel:
             normalizes=folder.modules.normalizes,
             shortens=folder.shortens,
             dtype=self._encoder.dtype,
+            engine="kernels",
+            instruction_set=instruction_set(),
             weights_bytes=self._encoder.weights_bytes,
             batch_size=options.batch_size,
         )

@@ -17,6 +17,7 @@ from inferloom_mesh.machine import cores
 from inferloom_worker.embed.files import is_matryoshka
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
+from inferloom_worker.models.instruction_set import torch_instruction_set
 from inferloom_worker.text.tokenizer import Tokenizer
 
 _DTYPES = {
@@ -25,6 +26,11 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+_UNLIMITED = 2048
+"""Tokens of a text for a model that states no limit, such as T5, whose positions are relative: attention over
+many more would take gigabytes."""
 
 
 class SentenceModel:
@@ -63,8 +69,9 @@ class SentenceModel:
         self._device = model.device
         self._pad = first.tokenizer.pad_token_id or 0
         prompt = model.prompts.get(model.default_prompt_name) or ""
-        most = int(model.max_seq_length or first.config.max_position_embeddings)
-        self.reader = Reader(Tokenizer(backend), most, prompt)
+        most = _most_tokens(model.max_seq_length, first)
+        embeddings = first.auto_model.get_input_embeddings().num_embeddings
+        self.reader = Reader(Tokenizer(backend).limited(embeddings), most, prompt)
         self._left_out = self._prompt_tokens() if any(map(_leaves_out_prompt, modules)) else 0
         dimensions = int(model.get_embedding_dimension())
         self.info = EmbedderInfo(
@@ -76,6 +83,7 @@ class SentenceModel:
             dtype=str(model.dtype).removeprefix("torch."),
             weights_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             batch_size=options.batch_size,
+            instruction_set=torch_instruction_set(self._device),
         )
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
@@ -103,6 +111,21 @@ class SentenceModel:
         """Tokens of the prompt with the special tokens before it, as sentence-transformers counts them."""
         ids = self.reader.tokens("")
         return len(ids) - (bool(ids) and ids[-1] in self.reader.tokenizer.special_ids)
+
+
+def _most_tokens(asked: int | None, first: Transformer) -> int:
+    """Tokens of the longest text: what the folder says, but no more than there are positions.
+
+    RoBERTa and its like count positions from the padding token's on, so the first rows of their table are of
+    no use. A tokenizer without a limit says 1e30.
+    """
+    limits = [asked, getattr(first.config, "max_position_embeddings", None)]
+    for name, module in first.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - unused)
+    stated = [limit for limit in limits if limit and 0 < limit < 1 << 31]
+    return int(min(stated, default=_UNLIMITED))
 
 
 def _leaves_out_prompt(module: torch.nn.Module) -> bool:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from inferloom_worker.embed.files import UnknownFormError, settle
+from inferloom_worker.kernels.abi import POOLINGS
 from inferloom_worker.sourcing.json_files import read_object
-
-POOLING = ("mean", "cls", "lasttoken")
-"""The ways from a text's hidden states to its vector, in the order of ``EncoderShape`` in encoder.h."""
 
 _TYPE = re.compile(
     r"sentence_transformers\.(?:models|base\.modules|sentence_transformer\.modules)"
@@ -32,7 +30,7 @@ class Modules:
     """What follows a transformer."""
 
     pooling: str = "mean"
-    """One of :data:`POOLING`."""
+    """One of :data:`POOLINGS`."""
     normalizes: bool = False
     """Whether vectors are scaled to unit length."""
 
@@ -71,6 +69,6 @@ def _pooling(file: str, config: dict[str, Any], hidden: int) -> str:
     else:
         modes = [mode for flag, mode in _FLAGS.items() if config.get(flag)] or ["mean"]
     modes = [modes] if isinstance(modes, str) else modes
-    if len(modes) != 1 or modes[0] not in POOLING:
+    if len(modes) != 1 or modes[0] not in POOLINGS:
         raise UnknownFormError(f"{file} pools by {', '.join(modes)}")
     return str(modes[0])

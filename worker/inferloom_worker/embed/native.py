@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_worker.embed.bert import BertShape, Weights
-from inferloom_worker.embed.modules import POOLING
-from inferloom_worker.kernels.library import EncoderShape, address, int32, library
-from inferloom_worker.kernels.matrix import TILE, put_matrix
+from inferloom_worker.kernels.abi import ENCODER_MATRICES, ENCODER_VECTORS, POOLINGS, TILE, EncoderShape
+from inferloom_worker.kernels.library import address, int32, library
+from inferloom_worker.kernels.matrix import put_matrix
 from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.groups import GROUP, Kind, quantize_int12
 
@@ -31,7 +31,7 @@ class NativeEncoder:
     Args:
         shape: Its sizes.
         pooling: How a text's hidden states become its vector; one of
-            :data:`~inferloom_worker.embed.modules.POOLING`.
+            :data:`~inferloom_worker.kernels.abi.POOLINGS`.
         weights: Its tensors; they are copied.
         threads: Threads of one pass.
 
@@ -58,7 +58,7 @@ class NativeEncoder:
             intermediate=shape.intermediate,
             vocab=shape.vocab,
             positions=shape.positions,
-            pooling=POOLING.index(pooling),
+            pooling=POOLINGS.index(pooling),
             norm_eps=shape.norm_eps,
         )
         self._encoder: Any = loaded.il_encoder_create(ctypes.byref(native), threads)
@@ -89,7 +89,7 @@ class NativeEncoder:
         self._vectors(-1, words, places + types[0], *self._norm("embeddings"))
 
     def _layer(self, layer: int) -> None:
-        """In the order of ``EncoderLayer`` in encoder.h."""
+        """In the orders of :data:`ENCODER_MATRICES` and :data:`ENCODER_VECTORS`."""
         prefix = f"encoder.layer.{layer}"
         wide, hidden = self._shape.intermediate, self._shape.hidden
         attended, output = f"{prefix}.attention.output", f"{prefix}.output"
@@ -100,14 +100,13 @@ class NativeEncoder:
             up: (wide, hidden),
             down: (hidden, wide),
         }
-        for which, (name, size) in enumerate(sizes.items()):
+        for which, (name, size) in zip(range(len(ENCODER_MATRICES)), sizes.items(), strict=True):
             matrix = self._rounding(self._weights.find(f"{name}.weight", size))
             place = self._library.il_encoder_matrix(self._encoder, layer, which)
             put_matrix(self._library, place, matrix)
             self.weights_bytes += matrix.nbytes
         biases = {name: self._weights.find(f"{name}.bias", size[:1]) for name, size in sizes.items()}
-        self._vectors(
-            layer,
+        vectors = (
             np.concatenate([biases[name] for name in qkv]),
             biases[f"{attended}.dense"],
             *self._norm(attended),
@@ -115,6 +114,8 @@ class NativeEncoder:
             biases[down],
             *self._norm(output),
         )
+        assert len(vectors) == len(ENCODER_VECTORS)
+        self._vectors(layer, *vectors)
 
     def _norm(self, prefix: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weight and bias of the norm after a block."""

@@ -38,3 +38,7 @@ class EmbedderInfo:
     """Type that products are computed in."""
     weights_bytes: int
     batch_size: int
+    engine: str = "sentence-transformers"
+    """What computes: ``kernels``, ``torch``, ``sentence-transformers`` or ``echo``."""
+    instruction_set: str = ""
+    """What it is computed with, as far as results depend on it. Empty: not told apart."""

@@ -14,9 +14,9 @@ class TextEmbedder(Protocol):
     info: EmbedderInfo
     reader: Reader
 
-    def embed(self, texts: Sequence[list[int]]) -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
         """Vectors for tokenised texts, at least one; not normalised. Called on an event loop. Closing the
-        stream takes back what waits.
+        stream takes back what waits. What is computed is the ``tenant``'s, where turns are counted.
 
         Raises:
             InferloomError: SERVER_OVERLOADED when the queue is full, WORKER_LOST when closed. The stream

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from inferloom_mesh.errors import InferloomError
+from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.protocol import (
     Event,
     GenerationRequest,
@@ -30,6 +31,7 @@ class Mailbox:
         "_pending",
         "_wake",
         "loop",
+        "posted_at",
         "request",
         "stats",
     )
@@ -38,6 +40,8 @@ class Mailbox:
         self.request = request
         self.stats = GenerationStats()
         self.loop = asyncio.get_running_loop()
+        self.posted_at = 0.0
+        """When the engine last had news for it; the engine's own, in its clock."""
         self._abort = abort
         self._open = set(range(request.n))
         self._pending: list[Event] = []
@@ -87,12 +91,7 @@ def _ended(event: Event) -> int | None:
 
 def hand_over(batch: Iterable[tuple[Mailbox, Event | InferloomError]]) -> None:
     """Deliver a step's events from the engine's thread, waking each loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Mailbox, Event | InferloomError]]] = {}
-    for item in batch:
-        by_loop.setdefault(item[0].loop, []).append(item)
-    for loop, items in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_deliver_all, items)
+    hand_to_loops(batch, lambda item: item[0].loop, _deliver_all)
 
 
 def _deliver_all(items: list[tuple[Mailbox, Event | InferloomError]]) -> None:

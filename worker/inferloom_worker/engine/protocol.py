@@ -13,6 +13,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.engine.health import Health
+
+LEAST_TEMPERATURE = 1e-5
+"""Below it the likeliest token is taken: what a draw computes there leaves the numbers that there are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -31,7 +36,7 @@ class Sampling:
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
-        return self.temperature == 0.0 or self.top_k == 1
+        return not self.temperature >= LEAST_TEMPERATURE or self.top_k == 1
 
     @property
     def penalised(self) -> bool:
@@ -77,7 +82,10 @@ class GenerationRequest:
     top_logprobs: int | None = None
     deadline: float | None = None
     priority: int = 0
+    tenant: str = ""
+    """Who is to get a fair share of the engine."""
     cache_salt: str = ""
+    """Requests share cached state only with those that have the same salt."""
     embeds: bool = False
     adapter: Adapter | None = None
     """None: the model as it is."""
@@ -138,7 +146,8 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """Proof of life, at most about once a second per request: nothing to send, but the engine moves."""
+    """Proof of life: nothing to send, but the engine moves. Between steps, every open request without other
+    events gets one about once a second, whether it waits, is read or decodes."""
 
     phase: Phase
     prefilled_tokens: int
@@ -195,6 +204,10 @@ class EngineInfo:
     """Tokens of state that fit in all."""
     weights_bytes: int
     kv_bytes: int
+    engine: str = "torch"
+    """What computes: ``kernels``, ``torch``, ``sentence-transformers`` or ``echo``."""
+    instruction_set: str = ""
+    """What it is computed with, as far as results depend on it. Empty: not told apart."""
     embedding_dimensions: int | None = None
     """Length of the vectors that it gives for prompts. None: it gives none."""
 
@@ -209,12 +222,19 @@ class EngineLoad:
     generated_tokens: int
     adapter_bytes: int = 0
     """Memory of the adapters that somebody holds."""
+    longest_step_s: float = 0.0
+    """The longest step of the last minute or two, in seconds. 0: none was measured."""
 
 
 class Engine(Protocol):
-    """Generates tokens for many requests at once."""
+    """Generates tokens for many requests at once.
+
+    An exception outside the model's own computing breaks an engine: it fails every request with WORKER_LOST,
+    takes no more, and says so in ``health``. A step that fails ends only its own requests.
+    """
 
     info: EngineInfo
+    health: Health
 
     def submit(self, request: GenerationRequest) -> Generation:
         """Queue a request. Called on a running event loop.

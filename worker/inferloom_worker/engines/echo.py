@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
+from inferloom_worker.engine.health import Health, unloaded
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
     Adapter,
@@ -47,11 +48,14 @@ class EchoEngine:
             vocab_size=vocab_size,
             context_length=context,
             dtype="none",
+            engine="echo",
+            instruction_set="",
             slots=options.max_running,
             kv_tokens=options.max_running * context,
             weights_bytes=0,
             kv_bytes=0,
         )
+        self.health = Health()
         self.echo = echo
         self.clock = clock
         self.closed = False
@@ -64,7 +68,7 @@ class EchoEngine:
     def submit(self, request: GenerationRequest) -> "EchoGeneration":
         """See :meth:`~inferloom_worker.engine.protocol.Engine.submit`."""
         if self.closed:
-            raise _lost()
+            raise unloaded()
         generation = EchoGeneration(self, request)
         waiting = sum(g.open for g in self._waiting)
         if (waiting or not self._fits(request.n)) and waiting + request.n > self._max_waiting:
@@ -177,6 +181,9 @@ class EchoGeneration:
             return False
         return True
 
+    def _late(self) -> bool:
+        return self._request.deadline is not None and self._engine.clock() >= self._request.deadline
+
     async def _pause(self, delay: float) -> None:
         """Wait between tokens, or until the deadline, every choice's abort or the engine's end."""
         if self._request.deadline is not None:
@@ -191,14 +198,19 @@ class EchoGeneration:
         index = 0
         while self._open:
             if delay:
-                await self._pause(delay)
+                pause = delay
+                while pause > HEARTBEAT_S and not self.over.is_set() and not self._late():
+                    await self._pause(HEARTBEAT_S)
+                    pause -= HEARTBEAT_S
+                    yield (ProgressEvent(Phase.QUEUED, len(prompt)),)
+                await self._pause(pause)
             elif index:
                 await asyncio.sleep(0)  # nothing keeps others from their turn
             if engine.closed:
-                raise _lost()
+                raise unloaded()
             if not self._open:
                 return
-            if request.deadline is not None and engine.clock() >= request.deadline:
+            if self._late():
                 if index == 0:
                     raise InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
                 ids: tuple[int, ...] = ()
@@ -225,7 +237,3 @@ class EchoGeneration:
             if token in ends and start + offset + 1 > self._request.min_tokens:
                 return ids[: offset + 1], EndReason.STOP_TOKEN
         return ids, None
-
-
-def _lost() -> InferloomError:
-    return InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)

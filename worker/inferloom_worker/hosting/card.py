@@ -4,11 +4,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from gguf import LlamaFileType
+
 from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.sourcing.sources import ModelSource, SourceKind
 from inferloom_worker.weights.gguf import GgufFile, read_gguf
-
-_CAUSAL = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
+from inferloom_worker.weights.quantized import quantization_config
 
 # GGUF architectures by transformers' class; another one is named as the file names it.
 _GGUF_CLASSES = {
@@ -23,24 +24,17 @@ _GGUF_CLASSES = {
 }
 
 
-def generates(source: ModelSource) -> bool:
-    """Whether the model generates text; otherwise it gives vectors."""
-    if source.kind is not SourceKind.FOLDER:
-        return True
-    assert source.path is not None
-    if (source.path / "modules.json").is_file():
-        return False
-    return any(name.endswith(_CAUSAL) for name in _config(source.path).get("architectures") or ())
-
-
 def architecture(source: ModelSource) -> str:
     """The architecture's name, such as ``LlamaForCausalLM``."""
     if source.path is None:
-        return "Echo"
+        return (source.engine or "echo").capitalize()
     if source.kind is SourceKind.GGUF:
         name = read_gguf(source.path).architecture
         return _GGUF_CLASSES.get(name, name)
-    return str(next(iter(_config(source.path).get("architectures") or ()), ""))
+    config = _config(source.path)
+    names = config.get("architectures")
+    named = names[0] if isinstance(names, list) and names else None
+    return str(named or config.get("model_type") or "")
 
 
 def quantization(source: ModelSource) -> str:
@@ -49,16 +43,21 @@ def quantization(source: ModelSource) -> str:
         return ""
     if source.kind is SourceKind.GGUF:
         return _gguf_type(read_gguf(source.path))
-    config = _config(source.path).get("quantization_config")
-    return str(config.get("quant_method", "")) if isinstance(config, dict) else ""
+    config = quantization_config(_config(source.path))
+    return "" if config is None else str(config.get("quant_method", ""))
 
 
 def _gguf_type(file: GgufFile) -> str:
-    """The type of most of the file's bytes."""
-    sizes: Counter[str] = Counter()
-    for tensor in file.tensors.values():
-        sizes[tensor.type.name] += tensor.data.nbytes
-    most = sizes.most_common(1)[0][0] if sizes else ""
+    """The type that the file says it has, such as ``Q4_K_M``; else that of most of its bytes."""
+    stated = file.metadata.get("general.file_type")
+    names = {kind.value: kind.name for kind in LlamaFileType if kind is not LlamaFileType.GUESSED}
+    if isinstance(stated, int) and stated in names:
+        most = names[stated].removeprefix("MOSTLY_").removeprefix("ALL_")
+    else:
+        sizes: Counter[str] = Counter()
+        for tensor in file.tensors.values():
+            sizes[tensor.type.name] += tensor.data.nbytes
+        most = sizes.most_common(1)[0][0] if sizes else ""
     return "" if most in ("F32", "F16", "BF16") else most
 
 

@@ -13,25 +13,27 @@ from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.encoder_loading import is_cpu, load_encoder
 from inferloom_worker.embed.options import EmbedderInfo
-from inferloom_worker.engine.protocol import Engine
-from inferloom_worker.engines.echo import EchoEngine
+from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.capabilities import honoured_by
+from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.sampling_defaults import sampling_defaults
-from inferloom_worker.hosting.served import AdaptedGenerator, Encoder, Generator, ServedModel
-from inferloom_worker.hosting.weights_hash import adapter_hash, weights_hash
+from inferloom_worker.hosting.served import Encoder, Generator, ServedModel
+from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, model_files, weights_hash
 from inferloom_worker.kernels import kept
-from inferloom_worker.sourcing.demo import cache_folder
-from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
-from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve, resolve_adapter
+from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
 from inferloom_worker.text.tokenizer_loading import load_tokenizer
 
 OWNER = "inferloom"
 """Who provides the models, as their cards say."""
+
+_LONGEST_REASON, _LONGEST_SPEC = 400, 200
+"""Characters of an exception's words, and of a spec, that go into a message."""
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +44,20 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     Raises:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
-    source = resolve(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
+    source = find_model(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
     if source.kind is not SourceKind.ECHO and is_cpu(options.engine.device):
         kept.ensure(lambda words: log.info("%s: %s", name, words))
-    generates = card.generates(source)
+    with _refusing(spec):
+        generates = model_class(source) is ModelClass.GENERATES
     with _loading(name, spec, "torch" if generates else "sentence-transformers"):
         load = _load_generator if generates else _load_encoder
         served = load(name, source, options)
+        served.card.compute_hash = compute_hash(served.card, source, options.engine.quantize)
     served.card.created.GetCurrentTime()
     return served
 
 
-def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
+def load_adapter(name: str, base: ServedModel, spec: str) -> ServedModel:
     """Load the LoRA adapter that ``spec`` names onto ``base``, to be served as ``name``.
 
     Raises:
@@ -61,7 +65,7 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
     """
     folder = resolve_adapter(spec, lambda words: log.info("%s: %s", name, words))
     with _loading(name, spec, "torch"):
-        adapter = base.engine.load_adapter(folder)
+        adapter = base.load_adapter(folder)
         model = pb.Model()
         model.CopyFrom(base.card)
         model.ClearField("adapters")
@@ -69,46 +73,70 @@ def load_adapter(name: str, base: Generator, spec: str) -> AdaptedGenerator:
         model.id, model.parent = name, base.card.id
         model.root = folder.name if folder == Path(spec).expanduser() else spec
         model.weights_hash = adapter_hash(base.card.weights_hash, folder)
-        model.compute_hash = model.weights_hash
+        model.compute_hash = adapter_hash(base.card.compute_hash, folder)
         model.created.GetCurrentTime()
-    return AdaptedGenerator(model, base, adapter)
+    return base.variant(model, adapter)
 
 
 @contextmanager
 def _loading(name: str, spec: str, extra: str) -> Iterator[None]:
     """Say how long it took, or why it failed; ``extra`` of the distribution brings what may be missing."""
     started = time.monotonic()
+    with _refusing(spec):
+        try:
+            yield
+        except ModuleNotFoundError as missing:
+            library = missing.name or "a library"
+            if library.startswith("inferloom"):
+                raise
+            raise SourceError(f"{_short(spec)} cannot be loaded: {advice(library, extra)}") from missing
+    log.info("%s: loaded %s in %.1f s", name, spec, time.monotonic() - started)
+
+
+@contextmanager
+def _refusing(spec: str) -> Iterator[None]:
+    """Turn whatever the libraries raise into a sentence about the model."""
     try:
         yield
     except SourceError:
         raise
     except (ValueError, OSError) as failure:
-        raise SourceError(f"{spec} cannot be loaded: {failure}") from failure
-    except ModuleNotFoundError as missing:
-        library = missing.name or "a library"
-        if library.startswith("inferloom"):
-            raise
-        raise SourceError(f"{spec} cannot be loaded: {advice(library, extra)}") from missing
+        raise SourceError(f"{_short(spec)} cannot be loaded: {_told(failure)}") from failure
     except Exception as failure:
         # The boundary of the loading thread: for a damaged file, the libraries raise whatever they like.
         log.exception("%s cannot be loaded", spec)
-        raise SourceError(f"{spec} cannot be loaded; the worker's log says why") from failure
-    log.info("%s: loaded %s in %.1f s", name, spec, time.monotonic() - started)
+        raise SourceError(
+            f"{_short(spec)} cannot be loaded: it is damaged or of a form that is not known "
+            f"({type(failure).__name__}: {_told(failure)})"
+        ) from failure
+
+
+def _told(failure: Exception) -> str:
+    """What an exception says, in one line."""
+    words = " ".join(str(failure).split()) or type(failure).__name__
+    return words if len(words) <= _LONGEST_REASON else f"{words[:_LONGEST_REASON]}…"
+
+
+def _short(spec: str) -> str:
+    return spec if len(spec) <= _LONGEST_SPEC else f"{spec[:_LONGEST_SPEC]}…"
 
 
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
-    tokenizer = load_tokenizer(source, cache_folder(options.cache_dir))
-    template = None
-    engine = _start_engine(source, options, tokenizer)
-    if tokenizer.chat_template is not None:
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
-        with large_imports():
-            template.check()
+    tokenizer = load_tokenizer(source)
+    kind = engine_kind(source.engine or ("echo" if source.kind is SourceKind.ECHO else "torch"))
+    engine = kind.start(source, options.engine, tokenizer.vocab_size)
+    try:
+        tokenizer = tokenizer.limited(engine.info.vocab_size)
+        template = _template(tokenizer)
+    except ValueError:
+        engine.close()
+        raise
     model = _card(name, source, tokenizer)
     model.tasks.extend([pb.TASK_COMPLETION, *([pb.TASK_CHAT] if template else [])])
     model.context_length = engine.info.context_length
     model.vocabulary_size = engine.info.vocab_size
     model.dtype = engine.info.dtype
+    model.engine, model.instruction_set = engine.info.engine, engine.info.instruction_set
     model.supported_parameters.extend(honoured_by(Honour.GENERATING))
     if template is not None:
         model.supported_parameters.extend(honoured_by(Honour.CHATTING))
@@ -124,15 +152,13 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     return Generator(model, tokenizer, template, engine, embedder)
 
 
-def _start_engine(source: ModelSource, options: LoadOptions, tokenizer: Tokenizer) -> Engine:
-    if source.kind is SourceKind.ECHO:
-        return EchoEngine(EchoOptions.parse(source.spec), options.engine, tokenizer.vocab_size)
-    assert source.path is not None
+def _template(tokenizer: Tokenizer) -> ChatTemplate | None:
+    if tokenizer.chat_template is None:
+        return None
+    template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
     with large_imports():
-        # Imported here: it takes seconds, and a worker with only echo or embedding models needs none of it.
-        from inferloom_worker.engines.torch.torch_loading import load_engine
-    engine: Engine = load_engine(source.path, options.engine)
-    return engine
+        template.check()
+    return template
 
 
 def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
@@ -144,6 +170,7 @@ def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> Serve
     model.context_length = embedder.info.max_tokens
     model.vocabulary_size = embedder.info.vocab_size
     model.dtype = embedder.info.dtype
+    model.engine, model.instruction_set = embedder.info.engine, embedder.info.instruction_set
     return Encoder(model, embedder)
 
 
@@ -166,12 +193,11 @@ def _offer_embeddings(model: pb.Model, info: EmbedderInfo) -> None:
 
 
 def _card(name: str, source: ModelSource, tokenizer: Tokenizer) -> pb.Model:
-    hashed = weights_hash(source)
+    more = source.spec.encode() if source.path is None else b""
     return pb.Model(
         id=name,
         owned_by=OWNER,
-        weights_hash=hashed,
-        compute_hash=hashed,
+        weights_hash=weights_hash(model_files(source), more),
         tokenizer_hash=tokenizer.hash,
         quantization=card.quantization(source),
         root=source.root,

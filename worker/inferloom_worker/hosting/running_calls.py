@@ -15,7 +15,7 @@ LEAVING_S = 1.0
 class Call:
     """One running call. ``end`` makes what it waits for return; ``ended`` says that this was asked for."""
 
-    model: str
+    model: object
     end: Callable[[], object] = lambda: None
     ended: bool = False
 
@@ -32,18 +32,22 @@ class Call:
 
 
 class RunningCalls:
-    """The running calls of one worker, over all its models."""
+    """The running calls of one worker, over all its models.
+
+    A model is told by itself and not by its name, which a new one may have before the old one's calls are
+    over.
+    """
 
     def __init__(self) -> None:
         self._calls: set[Call] = set()
         self._left = asyncio.Event()
 
-    def count(self, model: str | None = None) -> int:
+    def count(self, model: object = None) -> int:
         """How many run: on one model, or on all."""
         return len(self._of(model))
 
     @contextmanager
-    def run(self, model: str) -> Iterator[Call]:
+    def run(self, model: object) -> Iterator[Call]:
         """Count a call for as long as the context lasts."""
         call = Call(model)
         self._calls.add(call)
@@ -53,7 +57,7 @@ class RunningCalls:
             self._calls.discard(call)
             self._left.set()
 
-    async def finish(self, limit_s: float, model: str | None = None) -> int:
+    async def finish(self, limit_s: float, model: object = None) -> int:
         """Wait until none runs, for ``limit_s`` seconds at most, then end the rest.
 
         Returns how many these were.
@@ -71,10 +75,10 @@ class RunningCalls:
                 await self._none_left(model)
         return len(rest)
 
-    async def _none_left(self, model: str | None) -> None:
+    async def _none_left(self, model: object) -> None:
         while self._of(model):
             self._left.clear()
             await self._left.wait()
 
-    def _of(self, model: str | None) -> list[Call]:
-        return [call for call in self._calls if model in (None, call.model)]
+    def _of(self, model: object) -> list[Call]:
+        return [call for call in self._calls if model is None or call.model is model]

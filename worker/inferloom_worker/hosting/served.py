@@ -1,6 +1,8 @@
 """A loaded model with everything that a call on it needs."""
 
-from dataclasses import dataclass
+from copy import copy
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
@@ -8,31 +10,69 @@ from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.engine.health import Health
+from inferloom_worker.engine.nothing import submit
 from inferloom_worker.engine.protocol import Adapter, Engine
+from inferloom_worker.hosting.answer import Answer, Terms, TokenAnswer
+from inferloom_worker.hosting.engine_request import (
+    TokenizedPrompt,
+    drawn_with,
+    echo,
+    engine_request,
+    is_quick,
+    is_short,
+)
+from inferloom_worker.hosting.refusals import unsupported_task
+from inferloom_worker.output.completion import Completion
+from inferloom_worker.output.parsing import Parsers, no_parsers
 from inferloom_worker.text.job import Trial
 from inferloom_worker.text.messages import template_messages, template_tools, template_variables
+from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer
-from inferloom_worker.validate.generate import ChatPrompt, Prompt, TextPrompt, too_long
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedPrompt:
-    """A prompt's tokens, and its text where it had one."""
-
-    ids: list[int]
-    text: str | None
+from inferloom_worker.validate.generate import ChatPrompt, CompletionRequest, Prompt, TextPrompt, too_long
 
 
 class ServedModel(Protocol):
-    """What all loaded models have."""
+    """What all loaded models have. What one can do its card says: the rest it refuses with
+    UNSUPPORTED_TASK."""
 
     card: pb.Model
     tokenizer: Tokenizer
 
     @property
+    def health(self) -> Health:
+        """Whether what computes it still can."""
+        ...
+
+    @property
     def embedder(self) -> TextEmbedder | None:
         """What computes its vectors. None: it gives none."""
+        ...
+
+    async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> Answer:
+        """Take a request, which may be tokenised in ``texts``' threads.
+
+        Raises:
+            InferloomError: It cannot be taken: CONTEXT_LENGTH_EXCEEDED, SERVER_OVERLOADED and the like.
+        """
+        ...
+
+    def render(self, chat: pb.ChatInput) -> str:
+        """The prompt of a validated conversation. Blocking.
+
+        Raises:
+            InferloomError: The template refuses the messages, or there is none.
+        """
+        ...
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        """Read an adapter for it. Blocking. Raises AdapterError where it does not fit."""
+        ...
+
+    def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "ServedModel":
+        """The same model under another card: with an adapter, or under another name. Closing it does
+        nothing."""
         ...
 
     def status(self) -> worker_pb2.ModelStatus:
@@ -42,6 +82,11 @@ class ServedModel(Protocol):
     @property
     def generated_tokens(self) -> int:
         """Tokens generated since it was loaded."""
+        ...
+
+    @property
+    def longest_step_s(self) -> float:
+        """The longest step of its engine in the last minute or two, in seconds; 0: none was measured."""
         ...
 
     @property
@@ -60,6 +105,12 @@ class Generator:
     adapter: Adapter | None = None
     """What its requests ask the engine for."""
 
+    parsers: Parsers = staticmethod(no_parsers)
+    """What reads its text: reasoning, tool calls. Chosen by its card when it is loaded."""
+
+    _owner = True
+    """Whether the engine is its own to close."""
+
     def __init__(
         self,
         card: pb.Model,
@@ -75,6 +126,42 @@ class Generator:
         self.embedder = embedder
         self.trial = Trial()
         """How its template has done with short conversations."""
+
+    async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> TokenAnswer:
+        """See :meth:`ServedModel.answer`."""
+        prompt = await texts.run(
+            asked.prompt.param,
+            partial(self.tokenize, asked.prompt),
+            quick=is_quick(asked.prompt),
+            trial=self.trial if is_short(asked.prompt) else None,
+        )
+        request = engine_request(
+            asked,
+            prompt,
+            terms,
+            tokenizer=self.tokenizer,
+            context_length=self.card.context_length,
+            adapter=self.adapter,
+        )
+        generation = submit(self.engine, request)
+        completion = Completion(
+            generation,
+            self.tokenizer,
+            asked.stopping,
+            len(prompt.ids),
+            asked.n,
+            partial(self.parsers, asked.sampling.seed),
+        )
+        started = pb.Started(
+            request_id=asked.request_id,
+            model=self.card.id,
+            prompt_tokens=len(prompt.ids),
+            seed=asked.sampling.seed,
+            compute_hash=self.card.compute_hash,
+            sampling=drawn_with(asked.sampling),
+        )
+        opening = [pb.GenerateResponse(started=started), *echo(asked, prompt, self.tokenizer)]
+        return TokenAnswer(generation, completion, opening)
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Render and tokenise. Blocking.
@@ -93,11 +180,7 @@ class Generator:
         return TokenizedPrompt(prompt.ids, None)
 
     def render(self, chat: pb.ChatInput) -> str:
-        """The prompt of a validated conversation. Blocking.
-
-        Raises:
-            InferloomError: The template refuses the messages, or there is none.
-        """
+        """See :meth:`ServedModel.render`."""
         if self.template is None:
             raise InferloomError(
                 Reason.UNSUPPORTED_TASK,
@@ -116,6 +199,11 @@ class Generator:
             ),
             continue_final_message=options.continue_final_message,
         )
+
+    @property
+    def health(self) -> Health:
+        """See :attr:`ServedModel.health`."""
+        return self.engine.health
 
     def _encode(self, param: str, text: str, *, special: bool) -> list[int]:
         limit = self.card.context_length
@@ -146,36 +234,64 @@ class Generator:
         return self.engine.load().generated_tokens
 
     @property
+    def longest_step_s(self) -> float:
+        """See :attr:`ServedModel.longest_step_s`."""
+        return self.engine.load().longest_step_s
+
+    @property
     def slots(self) -> int:
         """See :attr:`ServedModel.slots`."""
         return self.engine.info.slots
 
+    def load_adapter(self, folder: Path) -> Adapter:
+        """See :meth:`ServedModel.load_adapter`."""
+        return self.engine.load_adapter(folder)
+
+    def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "Generator":
+        """See :meth:`ServedModel.variant`."""
+        other = copy(self)
+        other.card = card
+        other._owner = False
+        if adapter is not None:
+            other.adapter, other.embedder = adapter, None
+        return other
+
     def close(self) -> None:
-        """See :meth:`ServedModel.close`."""
-        self.engine.close()
-
-
-class AdaptedGenerator(Generator):
-    """A generator's engine, computing with an adapter."""
-
-    def __init__(self, card: pb.Model, base: Generator, adapter: Adapter) -> None:
-        super().__init__(card, base.tokenizer, base.template, base.engine)
-        self.base = base
-        self.adapter = adapter
-
-    def close(self) -> None:
-        """Does nothing: the engine is the base's, and the adapter's memory goes with its last request."""
+        """See :meth:`ServedModel.close`. An adapter's memory goes with its last request."""
+        if self._owner:
+            self.engine.close()
 
 
 class Encoder:
     """A model that gives vectors."""
 
     generated_tokens = 0
+    _owner = True
 
     def __init__(self, card: pb.Model, embedder: Embedder) -> None:
         self.card = card
         self.tokenizer = embedder.reader.tokenizer
         self.embedder = embedder
+        self.health = embedder.health
+
+    async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> Answer:
+        """See :meth:`ServedModel.answer`."""
+        raise unsupported_task(self.card.id, "generate text")
+
+    def render(self, chat: pb.ChatInput) -> str:
+        """See :meth:`ServedModel.render`."""
+        raise unsupported_task(self.card.id, "read conversations")
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        """See :meth:`ServedModel.load_adapter`."""
+        raise unsupported_task(self.card.id, "take adapters")
+
+    def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "Encoder":
+        """See :meth:`ServedModel.variant`."""
+        other = copy(self)
+        other.card = card
+        other._owner = False
+        return other
 
     def status(self) -> worker_pb2.ModelStatus:
         """See :meth:`ServedModel.status`."""
@@ -189,10 +305,16 @@ class Encoder:
         )
 
     @property
+    def longest_step_s(self) -> float:
+        """See :attr:`ServedModel.longest_step_s`."""
+        return self.embedder.longest_step.seconds
+
+    @property
     def slots(self) -> int:
         """See :attr:`ServedModel.slots`."""
         return self.embedder.info.batch_size
 
     def close(self) -> None:
         """See :meth:`ServedModel.close`."""
-        self.embedder.close()
+        if self._owner:
+            self.embedder.close()

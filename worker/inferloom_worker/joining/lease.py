@@ -52,8 +52,10 @@ class _Lease:
     id: str
     epoch: int
     interval: float
-    told: pb.ModelSet
+    models: pb.ModelSet
     """The models that the registry knows of."""
+    capacity: int
+    """The capacity that it knows of."""
     renewed: bool = False
 
 
@@ -162,7 +164,7 @@ class LeaseKeeper:
             raise
         self._epoch = answer.epoch
         interval = self._interval or answer.renew_interval.ToNanoseconds() / 1e9
-        self._lease = _Lease(answer.lease_id, answer.epoch, interval, pb.ModelSet(models=worker.models))
+        self._lease = _Lease(answer.lease_id, answer.epoch, interval, _models(worker), worker.capacity)
         self._succeeded()
         self._registered.set()
         log.info(
@@ -208,9 +210,11 @@ class LeaseKeeper:
         request = pb.KeepAliveRequest(
             lease_id=lease.id, epoch=lease.epoch, load=self._load(), state=worker.state
         )
-        models = pb.ModelSet(models=worker.models)
-        if models != lease.told:
+        models = _models(worker)
+        if models != lease.models:
             request.models.CopyFrom(models)
+        if worker.capacity != lease.capacity:
+            request.capacity = worker.capacity
         with suppress(asyncio.InvalidStateError):  # the stream has ended; reading says why
             await call.write(request)
         answer = await call.read()
@@ -218,7 +222,7 @@ class LeaseKeeper:
             raise TimeoutError("the registry ended the stream")
         if answer.loss or not answer.ttl.ToNanoseconds():
             return answer.loss
-        lease.told = models
+        lease.models, lease.capacity = models, request.capacity or lease.capacity
         return None
 
     def _lose(self, loss: pb.LeaseLoss.ValueType) -> None:
@@ -252,3 +256,7 @@ class LeaseKeeper:
             log.info("the registry at %s is back", self._registry)
         self._outage = False
         self._waits = backoff(most=LONGEST_WAIT)
+
+
+def _models(worker: pb.Worker) -> pb.ModelSet:
+    return pb.ModelSet(models=worker.models, loading=worker.loading)

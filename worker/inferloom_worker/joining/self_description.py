@@ -12,6 +12,7 @@ _STATES = {
     HostState.STARTING: pb.WORKER_STATE_STARTING,
     HostState.READY: pb.WORKER_STATE_READY,
     HostState.DRAINING: pb.WORKER_STATE_DRAINING,
+    HostState.FAILED: pb.WORKER_STATE_DRAINING,
 }
 
 
@@ -41,7 +42,8 @@ class Registration:
         self._address = str(address)
 
     def worker(self) -> pb.Worker:
-        """The worker."""
+        """The worker. Called at each renewal of its lease: that is how often the cards' figures change."""
+        self._host.refresh_cards()
         models = self._host.models
         return pb.Worker(
             id=self.worker_id,
@@ -50,6 +52,7 @@ class Registration:
             state=_STATES[self._host.state],
             capacity=sum(model.slots for model in models) or self._capacity,
             version=__version__,
+            loading=self._host.loading,
         )
 
     def load(self) -> pb.Load:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -27,6 +27,7 @@ FLAGS = (
     *("-O3", "-mtune=native", "-std=c++17", "-fPIC", "-shared", "-pthread"),
     "-ffp-contract=off",
     "-fno-tree-reassoc",  # sums put in another order need more registers than there are
+    *("-Wall", "-Wextra"),
 )
 
 
@@ -57,28 +58,37 @@ def build(target: Path = FOLDER, variants: Iterable[str] = VARIANTS) -> None:
         BuildError: They are not written for this machine, there is no C++ compiler, or compiling failed.
     """
     require_known_machine()
+    with tempfile.TemporaryDirectory(dir=target) as folder:
+        drafts = {variant: Path(folder) / variant for variant in variants}
+        compile_all({draft: [f"-m{name}" for name in VARIANTS[v]] for v, draft in drafts.items()})
+        for variant, draft in drafts.items():
+            draft.replace(library_path(variant, target))
+
+
+def compile_all(targets: Mapping[Path, Sequence[str]]) -> None:
+    """Compile a library for each path, side by side, with flags beside :data:`FLAGS`. Warnings go to stderr.
+
+    Raises:
+        BuildError: As :func:`build`; its message is everything that the compiler said.
+    """
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise BuildError("there is no C++ compiler")
-    with tempfile.TemporaryDirectory(dir=target) as folder:
-        commands = {
-            variant: [
-                *(compiler, *FLAGS, *(f"-m{extension}" for extension in VARIANTS[variant])),
-                *("-o", str(Path(folder) / variant), str(SOURCES / "api.cpp")),
-            ]
-            for variant in variants
-        }
-        running = {
-            variant: subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            for variant, command in commands.items()
-        }
-        errors = {variant: process.communicate()[1] for variant, process in running.items()}
-        for variant, process in running.items():
-            if process.returncode:
-                reason = errors[variant].strip().splitlines()
-                raise BuildError(reason[0] if reason else f"{compiler} failed")
-        for variant in commands:
-            (Path(folder) / variant).replace(library_path(variant, target))
+    running = [
+        subprocess.Popen(
+            [compiler, *FLAGS, *flags, "-o", str(path), str(SOURCES / "api.cpp")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for path, flags in targets.items()
+    ]
+    said = [process.communicate()[1].strip() for process in running]
+    for process, words in zip(running, said, strict=True):
+        if process.returncode:
+            raise BuildError(words or f"{compiler} failed")
+        if words:
+            print(words, file=sys.stderr)
 
 
 def main() -> None:

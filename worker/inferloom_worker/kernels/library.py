@@ -1,6 +1,7 @@
 """The kernel library through ctypes. Calls release the interpreter's lock while they compute."""
 
 import ctypes as c
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,129 +9,113 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.kernels import abi
 from inferloom_worker.kernels.build import VARIANTS
 from inferloom_worker.kernels.kept import library_path
 
+_NO_MEMORY = 1
+"""``kNoMemory`` in api.cpp."""
 _FLAGS = Path("/proc/cpuinfo")
 _LINUX_NAMES = {"avx512vnni": "avx512_vnni"}
 """What Linux calls an extension, where it is not what compilers call it."""
 
 
-class Shape(c.Structure):
-    """``Shape`` in decoder.h."""
-
-    _fields_ = (
-        *(
-            (name, c.c_int32)
-            for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "intermediate")
-        ),
-        ("vocab", c.c_int32),
-        ("activation", c.c_int32),
-        *((name, c.c_float) for name in ("norm_eps", "embedding_scale", "attention_scale")),
-        *((name, c.c_float) for name in ("attention_softcap", "final_softcap")),
-    )
-
-
-class Rope(c.Structure):
-    """``Rope`` in decoder.h."""
-
-    _fields_ = (("frequencies", c.c_void_p), ("pairs", c.c_int32), ("scale", c.c_float))
-
-
-class LayerShape(c.Structure):
-    """``LayerShape`` in decoder.h."""
-
-    _fields_ = (("window", c.c_int32), ("rope", c.c_int32))
-
-
-FILTER = np.dtype(
-    [
-        ("temperature", np.float32),
-        ("top_p", np.float32),
-        ("min_p", np.float32),
-        ("top_k", np.int32),
-        ("u", np.float64),
-    ],
-    align=True,
-)
-"""``Filter`` in sampler.h."""
-
-
-class EncoderShape(c.Structure):
-    """``EncoderShape`` in encoder.h."""
-
-    _fields_ = (
-        *((name, c.c_int32) for name in ("layers", "hidden", "heads", "intermediate", "vocab", "positions")),
-        ("pooling", c.c_int32),
-        ("norm_eps", c.c_float),
-    )
-
-
-class Step(c.Structure):
-    """``Step`` in decoder.h."""
-
-    _fields_ = (
-        *((name, c.c_int32) for name in ("rows", "spans", "samples")),
-        *(
-            (name, c.c_void_p)
-            for name in (
-                "tokens",
-                "positions",
-                "span_start",
-                "span_count",
-                "span_blocks",
-                "blocks",
-                "sample_rows",
-                "span_adapters",
-            )
-        ),
-    )
+class KernelError(ValueError):
+    """The kernels refused what they were asked to do, or a library does not fit; the message says why."""
 
 
 @cache
 def library() -> Any | None:
-    """The fastest library that this processor can run, or None where there is none or it was not built."""
-    found = next((variant for variant in VARIANTS if _can_run(variant)), None)
-    return None if found is None else load(library_path(found))
+    """The fastest library that this processor can run, or None where there is none or it was not built.
+    ``IL_KERNEL_LIBRARY`` in the environment names another file instead, which checks of the kernels use."""
+    if chosen := os.environ.get("IL_KERNEL_LIBRARY"):
+        return load(Path(chosen))
+    found = instruction_set()
+    return load(library_path(found)) if found else None
+
+
+def instruction_set() -> str:
+    """The variant that :func:`library` is of, such as ``avx512``; empty where there is none."""
+    return next((variant for variant in VARIANTS if can_run(variant)), "")
 
 
 def load(path: Path) -> Any:
-    """Load a library and declare its functions."""
+    """Load a library, declare its functions, and check that it was built from this side's sources.
+
+    Its functions raise MemoryError where memory is lacking, and KernelError for sizes and places that are not
+    there.
+
+    Raises:
+        KernelError: It was built from other sources.
+    """
     loaded = c.CDLL(str(path))
+    described = getattr(loaded, "il_abi", None)
+    if described is not None:
+        described.restype = c.c_char_p
+    found = "" if described is None else described().decode()
+    if found != abi.expected():
+        raise KernelError(
+            f"{path.name} was built from other sources; build it again: "
+            "python -m inferloom_worker.kernels.build"
+        )
+    loaded.il_error.restype = c.c_char_p
     pointer, integer = c.c_void_p, c.c_int
-    signatures: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "il_create": (pointer, (c.POINTER(Shape), pointer, pointer, integer, integer)),
+    plain: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "il_destroy": (None, (pointer,)),
-        "il_allocate": (integer, (pointer, integer)),
-        "il_set_vector": (None, (pointer, integer, integer, pointer, integer)),
-        "il_decoder_matrix": (pointer, (pointer, integer, integer)),
-        "il_encoder_matrix": (pointer, (pointer, integer, integer)),
-        "il_make_matrix": (None, (pointer, integer, integer, integer)),
-        "il_fill_groups": (None, (pointer, integer, integer, pointer, pointer, pointer)),
-        "il_fill_q12": (None, (pointer, integer, integer, pointer, pointer)),
         "il_holds": (integer, (integer,)),
-        "il_fill_bf16": (None, (pointer, integer, integer, pointer)),
-        "il_adapter_create": (pointer, (pointer,)),
         "il_adapter_destroy": (None, (pointer,)),
-        "il_adapter_change": (None, (pointer, integer, integer, integer, integer, pointer)),
-        "il_adapter_part": (None, (pointer, *[integer] * 6, pointer)),
-        "il_forward": (None, (pointer, c.POINTER(Step), pointer)),
-        "il_hidden": (None, (pointer, c.POINTER(Step), pointer)),
-        "il_argmax": (None, (pointer, pointer, integer, integer, integer, pointer)),
-        "il_draw": (None, (pointer, pointer, integer, integer, integer, pointer, pointer)),
         "il_weight_bytes": (c.c_longlong, (pointer,)),
-        "il_encoder_create": (pointer, (c.POINTER(EncoderShape), integer)),
         "il_encoder_destroy": (None, (pointer,)),
-        "il_encoder_vector": (None, (pointer, integer, integer, pointer, c.c_longlong)),
-        "il_encoder_forward": (None, (pointer, integer, pointer, pointer, pointer)),
     }
-    for name, (result, arguments) in signatures.items():
+    makers: dict[str, tuple[Any, ...]] = {
+        "il_create": (c.POINTER(abi.Shape), pointer, pointer, integer, integer),
+        "il_decoder_matrix": (pointer, integer, integer),
+        "il_encoder_matrix": (pointer, integer, integer),
+        "il_adapter_create": (pointer,),
+        "il_encoder_create": (c.POINTER(abi.EncoderShape), integer),
+    }
+    doers: dict[str, tuple[Any, ...]] = {
+        "il_allocate": (pointer, integer),
+        "il_set_vector": (pointer, integer, integer, pointer, integer),
+        "il_make_matrix": (pointer, integer, integer, integer),
+        "il_fill_groups": (pointer, integer, integer, pointer, pointer, pointer),
+        "il_fill_q12": (pointer, integer, integer, pointer, pointer),
+        "il_fill_bf16": (pointer, integer, integer, pointer),
+        "il_adapter_change": (pointer, integer, integer, integer, integer, pointer),
+        "il_adapter_part": (pointer, *[integer] * 6, pointer),
+        "il_forward": (pointer, c.POINTER(abi.Step), pointer),
+        "il_hidden": (pointer, c.POINTER(abi.Step), pointer),
+        "il_argmax": (pointer, pointer, integer, integer, integer, pointer),
+        "il_draw": (pointer, pointer, integer, integer, integer, pointer, pointer),
+        "il_encoder_vector": (pointer, integer, integer, pointer, c.c_longlong),
+        "il_encoder_forward": (pointer, integer, pointer, pointer, pointer),
+    }
+
+    def failure(code: int) -> Exception:
+        words = loaded.il_error().decode()
+        return MemoryError(words) if code == _NO_MEMORY else KernelError(words)
+
+    def made(result: int | None, function: Any, arguments: Any) -> int:
+        if not result:
+            raise failure(_NO_MEMORY if loaded.il_error() == b"there is not enough memory" else 0)
+        return result
+
+    def done(result: int, function: Any, arguments: Any) -> None:
+        if result:
+            raise failure(result)
+
+    for name, (result, arguments) in plain.items():
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
+    for names, result, check in ((makers, pointer, made), (doers, integer, done)):
+        for name, arguments in names.items():
+            function = getattr(loaded, name)
+            function.restype, function.argtypes, function.errcheck = result, arguments, check
     return loaded
 
 
-def _can_run(variant: str) -> bool:
+def can_run(variant: str) -> bool:
+    """Whether a library was built, and this processor has what it needs."""
     return suits(variant) and library_path(variant).exists()
 
 

@@ -4,13 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from inferloom_worker.kernels.abi import TILE
 from inferloom_worker.kernels.library import address
 from inferloom_worker.weights.bfloat16 import Bfloat16
 from inferloom_worker.weights.groups import Kind
 from inferloom_worker.weights.matrix import Matrix
-
-TILE = 16
-"""Outputs that the kernels compute side by side; matrices are padded to whole tiles."""
 
 
 def padded(rows: int) -> int:

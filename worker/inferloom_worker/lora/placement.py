@@ -54,7 +54,8 @@ def place(weights: LoraWeights, targets: Mapping[str, Target[P]]) -> dict[P, Cha
     """
     found: dict[P, list[tuple[Target[P], LowRank]]] = {}
     for name, change in weights.items():
-        if (target := targets.get(name)) is None:
+        target = next((targets[place] for place in _places(name) if place in targets), None)
+        if target is None:
             raise AdapterError(f"the base model has no module {name} that can be adapted")
         outputs, inputs = len(change.b), change.a.shape[1]
         if (outputs, inputs) != (target.outputs, target.inputs):
@@ -64,6 +65,13 @@ def place(weights: LoraWeights, targets: Mapping[str, Target[P]]) -> dict[P, Cha
             )
         found.setdefault(target.place, []).append((target, change))
     return {where: _join(changes) for where, changes in found.items()}
+
+
+def _places(name: str) -> tuple[str, ...]:
+    """What a module may be called in the base: adapters of a model that sees as well name its decoder's
+    modules as the hub's files or as transformers does, see ``FolderCheckpoint.find``."""
+    decoder = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
+    return (name, decoder)
 
 
 def _join(changes: list[tuple[Target[P], LowRank]]) -> Change:

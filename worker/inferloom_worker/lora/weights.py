@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from inferloom_worker.lora.config import AdapterError, LoraConfig, read_config
+from inferloom_worker.weights.safetensors_files import CheckpointError, open_safetensors
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 
@@ -45,10 +45,10 @@ def read_lora(folder: Path, max_rank: int) -> LoraWeights:
     if not path.is_file():
         raise AdapterError(f"{folder.name} has no {WEIGHTS_FILE}; pickled weights are not read")
     try:
-        with safe_open(path, "pt") as opened:
+        with open_safetensors(path, "pt") as opened:
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 # no dict
-    except SafetensorError as damaged:
-        raise AdapterError(f"{WEIGHTS_FILE} cannot be read: {damaged}") from damaged
+    except CheckpointError as damaged:
+        raise AdapterError(str(damaged)) from damaged
     modules = {name.removesuffix(_A) for name in tensors if name.endswith(_A)}
     strangers = tensors.keys() - {module + end for module in modules for end in (_A, _B)}
     if strangers:

@@ -5,11 +5,12 @@ The metadata is put in the words of a transformers config, so that one place kno
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig
 
-from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.config import MOST, DecoderConfig
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.protocol import UnsupportedModelError
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
@@ -39,6 +40,9 @@ _OPTIONAL_FIELDS = {
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
 }
+_NUMBERS = frozenset({"rms_norm_eps", "attn_logit_softcapping", "final_logit_softcapping"})
+"""Fields that need not be whole."""
+_MAY_BE_ZERO = _NUMBERS
 _GEMMA = {"hidden_act": "gelu_pytorch_tanh"}
 _ASSUMED: dict[str, dict[str, Any]] = {
     "gemma": _GEMMA,
@@ -51,6 +55,24 @@ _WINDOW_PERIODS = {"gemma2": 2, "gemma3": 6}
 """One layer in so many, the last, sees everything."""
 _LARGEST = {"gemma2": 46, "gemma3": 62}
 """Layers of the 27B models, whose scores are scaled by hidden / heads and not by the width of a head."""
+_UNDERSTOOD = frozenset(
+    {
+        *(
+            "attention.head_count",
+            "attention.head_count_kv",
+            "attention.key_length",
+            "attention.value_length",
+        ),
+        *("attention.layer_norm_rms_epsilon", "attention.sliding_window", "attention.sliding_window_pattern"),
+        *("rope.dimension_count", "rope.freq_base", "rope.freq_base_swa", "rope.scale_linear"),
+        *("rope.scaling.type", "rope.scaling.factor", "rope.scaling.attn_factor"),
+        *("rope.scaling.original_context_length", "rope.scaling.yarn_log_multiplier"),
+        *("rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"),
+        # Of how it was trained, of norms that these architectures do not have, and of vocabularies.
+        *("rope.scaling.finetuned", "attention.layer_norm_epsilon", "attention.causal"),
+    }
+)
+"""Keys about attention and rotary embeddings whose meaning is known here."""
 
 
 def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfig | None:
@@ -66,14 +88,19 @@ def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfi
     """
     if file.architecture not in MODEL_TYPES:
         return None
+    _refuse_unknown(file)
     if file.value("expert_count"):
         raise UnsupportedModelError(f"{file.path.name} has experts, which are not computed from GGUF files")
     sizes = _sizes(file)
+    if (width := file.value("attention.value_length", _head_width(file))) != _head_width(file):
+        raise UnsupportedModelError(
+            f"{file.path.name} has values of {width} numbers a head and keys of {_head_width(file)}"
+        )
     fields = {
         "model_type": _model_type(file),
         "hidden_act": "silu",
         "head_dim": _head_width(file),
-        "vocab_size": file.tensors["token_embd.weight"].shape[0],
+        "vocab_size": _tensor(file, "token_embd.weight").shape[0],
         "tie_word_embeddings": "output.weight" not in file.tensors,
     }
     fields |= _ASSUMED.get(file.architecture, {}) | sizes | _attention(file) | _ropes(file)
@@ -81,7 +108,23 @@ def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfi
     shape = from_transformers(PreTrainedConfig(**fields), context_length)
     if shape is None:
         raise UnsupportedModelError(f"{file.path.name} has a rotary embedding of a kind that is not known")
-    return shape
+    # The metadata says nothing of biases: a layer has those that the first has.
+    return replace(
+        shape,
+        qkv_bias="blk.0.attn_q.bias" in file.tensors,
+        output_bias="blk.0.attn_output.bias" in file.tensors,
+        mlp_bias="blk.0.ffn_down.bias" in file.tensors,
+    )
+
+
+def _refuse_unknown(file: GgufFile) -> None:
+    """Make sure that nothing is said about attention that would be passed over."""
+    prefix = f"{file.architecture}."
+    for key in (full.removeprefix(prefix) for full in file.metadata if full.startswith(prefix)):
+        if key.startswith(("attention.", "rope.")) and key not in _UNDERSTOOD:
+            raise UnsupportedModelError(f"{file.path.name} has {prefix}{key}, which is not known here")
+    if not file.value("attention.causal", True):
+        raise UnsupportedModelError(f"{file.path.name} sees what follows a token, so it generates no text")
 
 
 def _sizes(file: GgufFile) -> dict[str, Any]:
@@ -92,6 +135,11 @@ def _sizes(file: GgufFile) -> dict[str, Any]:
         if isinstance(value, list):
             raise UnsupportedModelError(f"{file.path.name} has a {key} for each layer")
         if value is not None:
+            whole = name not in _NUMBERS
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise UnsupportedModelError(f"{file.path.name} has {key} {value!r}")
+            if not (0 < value <= MOST) and name not in _MAY_BE_ZERO:
+                raise UnsupportedModelError(f"{file.path.name} has {key} {value}")
             values[name] = value
         elif name in _FIELDS:
             raise UnsupportedModelError(f"{file.path.name} has no {key}")
@@ -141,15 +189,15 @@ def _ropes(file: GgufFile) -> dict[str, Any]:
 
 def _scaling(file: GgufFile) -> dict[str, Any]:
     """What is done to the rotary frequencies for long contexts."""
-    kind, factor = file.value("rope.scaling.type", "none"), file.value("rope.scaling.factor", 1.0)
+    kind, factor = scaling_kind(file), scaling_factor(file)
     scale = file.value("rope.scaling.attn_factor")
     original = file.value("rope.scaling.original_context_length", file.value("context_length"))
     if "rope_factors_long.weight" in file.tensors:
-        short, long = (file.tensors[f"rope_factors_{name}.weight"] for name in ("short", "long"))
-        return _divided(short, long, scale, original)
+        short, long = (_tensor(file, f"rope_factors_{name}.weight") for name in ("short", "long"))
+        return _divided(file, short, long, scale, original)
     if worked_out := file.tensors.get("rope_freqs.weight"):  # Llama 3's scaling
-        return _divided(worked_out, worked_out, 1.0, original)
-    if kind == "linear":
+        return _divided(file, worked_out, worked_out, 1.0, original)
+    if kind == "linear" and factor != 1.0:
         return {"rope_type": "linear", "factor": factor}
     if kind == "yarn" and file.value("rope.scaling.yarn_log_multiplier") is None:
         return {
@@ -160,21 +208,61 @@ def _scaling(file: GgufFile) -> dict[str, Any]:
             "beta_fast": file.value("rope.scaling.yarn_beta_fast", 32.0),
             "beta_slow": file.value("rope.scaling.yarn_beta_slow", 1.0),
         }
-    return {"rope_type": "default" if kind == "none" else kind}
+    return {"rope_type": "default" if kind in ("none", "linear") else kind}
 
 
-def _divided(short: GgufTensor, long: GgufTensor, scale: float | None, original: int) -> dict[str, Any]:
+def refuse_scaled(file: GgufFile) -> None:
+    """Make sure that a file of any architecture has plain rotary frequencies: transformers' reading of GGUF
+    passes over how they are scaled.
+
+    Raises:
+        UnsupportedModelError: They are scaled.
+    """
+    kind = scaling_kind(file)
+    if kind not in ("none", "linear") or (kind == "linear" and scaling_factor(file) != 1.0):
+        raise UnsupportedModelError(f"{file.path.name} scales its rotary embedding ({kind})")
+
+
+def scaling_kind(file: GgufFile) -> str:
+    """How frequencies are scaled: llama.cpp takes files that do not say to be scaled linearly."""
+    return str(file.value("rope.scaling.type", "linear"))
+
+
+def scaling_factor(file: GgufFile) -> float:
+    """How many times longer contexts become, under the key's name of today or its first one; 0 is 1."""
+    factor = file.value("rope.scaling.factor", file.value("rope.scale_linear")) or 1.0
+    if not isinstance(factor, int | float) or not 0 < factor < math.inf:
+        raise UnsupportedModelError(f"{file.path.name} scales its rotary embedding by {factor!r}")
+    return float(factor)
+
+
+def _divided(
+    file: GgufFile, short: GgufTensor, long: GgufTensor, scale: float | None, original: int
+) -> dict[str, Any]:
     """A divisor for each frequency, in sequences up to the ``original`` length and in longer ones."""
+    # llama.cpp scales all of them linearly on top.
+    every = scaling_factor(file) if scaling_kind(file) == "linear" else 1.0
     return {
         "rope_type": "longrope",
-        "short_factor": short.dequantized().tolist(),
-        "long_factor": long.dequantized().tolist(),
+        "short_factor": (short.dequantized() * every).tolist(),
+        "long_factor": (long.dequantized() * every).tolist(),
         "attention_factor": scale,
         "original_max_position_embeddings": original,
     }
 
 
+def _tensor(file: GgufFile, name: str) -> GgufTensor:
+    found = file.tensors.get(name)
+    if found is None:
+        raise UnsupportedModelError(f"{file.path.name} has no tensor {name}")
+    return found
+
+
 def _head_width(file: GgufFile) -> int:
-    heads: int = file.value("embedding_length") // file.value("attention.head_count")
-    width: int = file.value("attention.key_length", heads)
+    width: int | None = file.value("attention.key_length")
+    if width is None:
+        hidden, heads = file.value("embedding_length"), file.value("attention.head_count")
+        if not (isinstance(hidden, int) and isinstance(heads, int) and heads > 0):
+            raise UnsupportedModelError(f"{file.path.name} does not say how wide its heads are")
+        width = hidden // heads
     return width

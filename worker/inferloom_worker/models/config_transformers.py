@@ -22,17 +22,27 @@ class _Family:
     """It adds 1 to the weights of norms, and scales embeddings by the root of their width."""
     post_norms: bool = False
     """It norms the outputs of attention and feed-forward."""
+    qk_norms: bool = False
+    """It norms queries and keys."""
+    qkv_bias: bool = False
+    """Its queries, keys and values have biases, whatever the config says."""
+    biased: bool = False
+    """It knows ``attention_bias``, for all of attention."""
+    mlp_biased: bool = False
+    """It knows ``mlp_bias``."""
 
 
 _FAMILIES = {
-    "llama": _Family(),
+    "llama": _Family(biased=True, mlp_biased=True),
     "mistral": _Family(windowed=True),
-    "qwen2": _Family(windowed=True, typed=True),
-    "qwen3": _Family(windowed=True, typed=True),
+    "qwen2": _Family(windowed=True, typed=True, qkv_bias=True),
+    "qwen3": _Family(windowed=True, typed=True, qk_norms=True, biased=True),
     "phi3": _Family(windowed=True, partial_rotary=True),
-    "gemma": _Family(gemma=True),
-    "gemma2": _Family(windowed=True, typed=True, gemma=True, post_norms=True),
-    "gemma3_text": _Family(windowed=True, typed=True, gemma=True, post_norms=True),
+    "gemma": _Family(gemma=True, biased=True),
+    "gemma2": _Family(windowed=True, typed=True, gemma=True, post_norms=True, biased=True),
+    "gemma3_text": _Family(
+        windowed=True, typed=True, gemma=True, post_norms=True, qk_norms=True, biased=True
+    ),
 }
 """The model types that the fast path computes; every other takes the general path."""
 
@@ -47,6 +57,7 @@ def from_transformers(config: PreTrainedConfig, context_length: int | None = Non
         config: The model's config.
         context_length: The longest sequence that will be computed. None: the model's own length.
     """
+    whole = config
     if config.model_type == "gemma3":
         config = config.text_config  # a model that sees as well; for text alone its decoder is enough
     family = _FAMILIES.get(config.model_type)
@@ -59,6 +70,7 @@ def from_transformers(config: PreTrainedConfig, context_length: int | None = Non
         return None
     layers, ropes = read
     head_dim = head_width(config)
+    attention_bias = family.biased and bool(getattr(config, "attention_bias", False))
     return DecoderConfig(
         hidden=config.hidden_size,
         heads=config.num_attention_heads,
@@ -77,7 +89,11 @@ def from_transformers(config: PreTrainedConfig, context_length: int | None = Non
         attention_scale=getattr(config, "query_pre_attn_scalar", head_dim) ** -0.5,
         attention_softcap=getattr(config, "attn_logit_softcapping", None),
         final_softcap=getattr(config, "final_logit_softcapping", None),
-        tied=config.tie_word_embeddings,
+        qkv_bias=family.qkv_bias or attention_bias,
+        output_bias=attention_bias,
+        mlp_bias=family.mlp_biased and bool(getattr(config, "mlp_bias", False)),
+        qk_norms=family.qk_norms,
+        tied=whole.tie_word_embeddings,  # of a model that sees, its own word counts
     )
 
 

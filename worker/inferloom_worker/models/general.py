@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -19,7 +20,8 @@ from inferloom_worker.lora.placement import Target, place
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.adapter import TorchAdapter, adapt
 from inferloom_worker.models.attention import paged_attention
-from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
+from inferloom_worker.models.cache import PagedCache, bytes_per_token
+from inferloom_worker.models.general_probe import probe_attention
 from inferloom_worker.models.protocol import UnsupportedModelError
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.sampler import TorchChooser
@@ -31,31 +33,35 @@ ATTENTION = "inferloom_paged"
 class GeneralModel:
     """A :class:`~inferloom_worker.models.protocol.CausalModel` around a transformers model.
 
+    Args:
+        model: The model, as :func:`~inferloom_worker.models.general_loading.load_transformers` gives it.
+        context_length: The longest sequence that will be computed. None: the model's own length.
+
     Raises:
-        UnsupportedModelError: The model's layers keep state other than attention's, or compute attention
-            in a way that cannot be replaced.
+        UnsupportedModelError: The model's layers keep state other than attention's, or attention is more to
+            them than what the paged cache computes.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, context_length: int | None = None) -> None:
         config = model.config.get_text_config()
-        if not getattr(model, "_supports_attention_backend", False) or getattr(model, "_is_stateful", False):
-            raise UnsupportedModelError(
-                f"{config.model_type} models keep state that the paged cache cannot hold, "
-                "or compute attention in a way that cannot be replaced"
-            )
-        if getattr(config, "use_bidirectional_attention", False):
-            raise UnsupportedModelError("the model's attention is not causal, so it cannot generate text")
-        AttentionInterface.register(ATTENTION, _attend)
-        model.set_attn_implementation(ATTENTION)
         self.model = model.eval()
         self.vocab_size = int(config.vocab_size)
         self.context_length = _context_length(config)
         self.hidden_size = int(model.get_output_embeddings().weight.shape[-1])
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
-        self._shapes, self._targets = _probe(model)
-        if len(self._shapes) != config.num_hidden_layers:
-            raise UnsupportedModelError(f"not every layer of {config.model_type} models is attention")
+        with _linear_modules(model) as self._targets:
+            asked = probe_attention(
+                model, config, min(self.context_length, context_length or self.context_length)
+            )
+        if list(asked) != list(range(config.num_hidden_layers)):
+            raise UnsupportedModelError(
+                f"models of type {config.model_type} are not served: not every layer is attention"
+            )
+        self._shapes = [each.shape for each in asked.values()]
+        self._windows = [each.window for each in asked.values()]
+        AttentionInterface.register(ATTENTION, _attend)
+        model.set_attn_implementation(ATTENTION)
         self._cache: PagedCache | None = None
         self._adapted: set[str] = set()
         self._adapting = threading.Lock()
@@ -118,6 +124,7 @@ class GeneralModel:
                 "use_cache": False,
                 "paged_batch": batch,
                 "paged_cache": self._cache,
+                "paged_windows": self._windows,
             }
         finally:
             self._batch = None  # an adapter is held by its requests alone
@@ -135,15 +142,14 @@ def _context_length(config: PreTrainedConfig) -> int:
     return int(min([config.max_position_embeddings, *limits]))
 
 
-@torch.inference_mode()
-def _probe(model: PreTrainedModel) -> tuple[list[LayerShape], dict[str, Target[str]]]:
-    """Learn, by computing two tokens, each layer's key-value shape, and by name the linear modules that see
-    every token of a step; configs name these in many ways."""
-    shapes: dict[int, LayerShape] = {}
+@contextmanager
+def _linear_modules(model: PreTrainedModel) -> Iterator[dict[str, Target[str]]]:
+    """Learn, from a pass of two tokens inside the block, by name the linear modules that see every token of a
+    step; configs name these in many ways."""
     targets: dict[str, Target[str]] = {}
 
     def note(name: str, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if inputs and inputs[0].shape[:2] == tokens.shape:
+        if inputs and inputs[0].shape[:2] == (1, 2):
             targets[name] = Target(name, 0, output.shape[-1], inputs[0].shape[-1])
 
     hooks = [
@@ -151,12 +157,11 @@ def _probe(model: PreTrainedModel) -> tuple[list[LayerShape], dict[str, Target[s
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not model.get_output_embeddings()
     ]
-    tokens = torch.zeros(1, 2, dtype=torch.int64, device=model.device)
-    places = torch.arange(2, device=model.device)[None]
-    model(input_ids=tokens, position_ids=places, use_cache=False, paged_shapes=shapes)
-    for hook in hooks:
-        hook.remove()
-    return [shapes[layer] for layer in sorted(shapes)], targets
+    try:
+        yield targets
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _attend(
@@ -170,28 +175,22 @@ def _attend(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it: query, key and value [1, heads, T, head_dim], output [1, T, …]."""
-    if options.get("s_aux") is not None:
-        raise UnsupportedModelError("attention sinks are not supported")
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     layer: Any = module.layer_idx
-    if (shapes := options.get("paged_shapes")) is not None:
-        shapes[layer] = (key.shape[1], key.shape[3])
-        return query.transpose(1, 2), None
     batch: StepBatch = options["paged_batch"]
     cache: PagedCache = options["paged_cache"]
+    width = value.shape[-1]
+    # Where keys and values differ in width, the narrower ones end in zeros, which change no product.
+    wide = max(key.shape[-1], width)
+    query, key, value = (F.pad(t, (0, wide - t.shape[-1])) for t in (query, key, value))
     cache.write(layer, batch.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
     mixed = paged_attention(
         query[0].transpose(0, 1),
         cache,
         layer,
         batch,
-        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        window=_window(options),
+        scale=scaling,
+        window=options["paged_windows"][layer],
         softcap=options.get("softcap"),
     )
-    return mixed[None], None
-
-
-def _window(options: Mapping[str, Any]) -> int | None:
-    """Tokens that a row sees: transformers' windows count the row's own token."""
-    window = options.get("sliding_window")
-    return None if window is None else int(window)
+    return mixed[..., :width].contiguous()[None], None

@@ -17,6 +17,7 @@ from inferloom_worker.models.adapter import TorchAdapter, adapt
 from inferloom_worker.models.attention import paged_attention, squash
 from inferloom_worker.models.cache import LayerShape, PagedCache, bytes_per_token
 from inferloom_worker.models.config import Activation, DecoderConfig
+from inferloom_worker.models.decoder_tensors import check_tensors
 from inferloom_worker.models.layer import Layer, WeightReader, read_layer
 from inferloom_worker.models.rope import Rope
 from inferloom_worker.stepping.batch import StepTensors
@@ -30,11 +31,16 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class LlamaModel:
-    """A :class:`~inferloom_worker.models.protocol.CausalModel` in eager torch."""
+    """A :class:`~inferloom_worker.models.protocol.CausalModel` in eager torch.
+
+    Raises:
+        TensorError: The weights are not those of the config.
+    """
 
     def __init__(
         self, config: DecoderConfig, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
     ) -> None:
+        check_tensors(config, checkpoint)
         self.config = config
         self.dtype = dtype
         self.device = device

@@ -9,21 +9,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.kernels.library import FILTER, LayerShape, Rope, Shape, Step, address, int32, library
-from inferloom_worker.kernels.matrix import TILE, padded, put_matrix
+from inferloom_worker.kernels.abi import (
+    ACTIVATIONS,
+    FILTER,
+    MATRICES,
+    TILE,
+    VECTORS,
+    LayerShape,
+    Rope,
+    Shape,
+    Step,
+)
+from inferloom_worker.kernels.library import address, int32, library
+from inferloom_worker.kernels.matrix import padded, put_matrix
 from inferloom_worker.lora.placement import decoder_targets, place
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.config import DecoderConfig
+from inferloom_worker.models.decoder_tensors import check_tensors
 from inferloom_worker.models.native_adapter import NativeAdapter
-from inferloom_worker.models.native_weights import MATRICES, VECTORS, layer_matrices, layer_vectors, norm
+from inferloom_worker.models.native_weights import layer_matrices, layer_vectors, norm
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.sampler import Chooser
 from inferloom_worker.weights.groups import GROUP
 from inferloom_worker.weights.matrix import Matrix
 from inferloom_worker.weights.sources import KernelSource
-
-_ACTIVATIONS = ("silu", "gelu_tanh")
-"""In the order of ``Activation`` in decoder.h."""
 
 
 def can_compute(config: DecoderConfig) -> bool:
@@ -33,7 +42,7 @@ def can_compute(config: DecoderConfig) -> bool:
         library() is not None
         and all(width % GROUP == 0 for width in widths)
         and config.head_dim % TILE == 0
-        and config.kv_heads * config.head_dim % TILE == 0
+        and config.heads % config.kv_heads == 0
     )
 
 
@@ -48,6 +57,9 @@ class NativeModel:
         source: The weights.
         dtype: What the weights are, for reports: int8 for quantised ones.
         threads: Threads of one step.
+
+    Raises:
+        TensorError: The weights are not those of the config.
     """
 
     device = torch.device("cpu")
@@ -57,6 +69,7 @@ class NativeModel:
     ) -> None:
         loaded = library()
         assert loaded is not None
+        check_tensors(config, source.checkpoint)
         self.config = config
         self.dtype = dtype
         self.vocab_size = config.vocab_size
@@ -72,7 +85,7 @@ class NativeModel:
             head_dim=config.head_dim,
             intermediate=config.intermediate,
             vocab=self._padded,
-            activation=_ACTIVATIONS.index(config.activation),
+            activation=ACTIVATIONS.index(config.activation),
             norm_eps=config.norm_eps,
             embedding_scale=config.embedding_scale,
             attention_scale=config.attention_scale,
@@ -109,8 +122,7 @@ class NativeModel:
 
     def allocate(self, blocks: int) -> None:
         """See the protocol."""
-        if not self._library.il_allocate(self._decoder, blocks):
-            raise MemoryError(f"no memory for {blocks} cache blocks")
+        self._library.il_allocate(self._decoder, blocks)
 
     def adapter(self, weights: LoraWeights) -> NativeAdapter:
         """See the protocol."""
@@ -143,7 +155,7 @@ class NativeModel:
             "span_adapters": _handles(batch),
         }
         rows, spans, samples = len(batch.tokens), len(batch.spans), len(batch.sample_rows)
-        step = Step(rows, spans, samples, *(address(field) for field in fields.values()))
+        step = Step(rows, spans, samples, len(table), *(address(field) for field in fields.values()))
         output = torch.empty(samples, width)
         compute(self._decoder, ctypes.byref(step), output.data_ptr())
         return output

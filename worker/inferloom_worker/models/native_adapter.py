@@ -5,13 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from inferloom_worker.kernels.abi import PROJECTIONS, TILE
 from inferloom_worker.kernels.library import address
-from inferloom_worker.kernels.matrix import TILE
 from inferloom_worker.lora.placement import Change, DecoderPlace
 from inferloom_worker.models.adapter import adapter_ids
-
-PROJECTIONS = ("qkv", "output", "gate_up", "down")
-"""In the order of ``Projection`` in adapter.h."""
 
 
 class NativeAdapter:

@@ -7,19 +7,11 @@ from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.weights.matrix import Matrix
 from inferloom_worker.weights.sources import KernelSource
 
-MATRICES = ("q", "k", "v", "output", "gate", "up", "down")
-"""In the order of ``LayerWeights::matrices`` in decoder.h."""
-VECTORS = (
-    *("input_norm", "attention_post_norm", "mlp_norm", "mlp_post_norm", "q_norm", "k_norm"),
-    *("qkv_bias", "output_bias", "gate_bias", "up_bias", "down_bias"),
-)
-"""In the order of ``LayerWeights::vectors`` in decoder.h."""
-
 Vector = NDArray[np.float32]
 
 
 def layer_matrices(source: KernelSource, config: DecoderConfig, prefix: str) -> dict[str, Matrix]:
-    """The matrices of the layer whose tensors' names begin with ``prefix``, by :data:`MATRICES`."""
+    """The matrices of the layer whose tensors' names begin with ``prefix``, by their names in the kernels."""
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
     query, key = config.heads * config.head_dim, config.kv_heads * config.head_dim
     return {
@@ -31,7 +23,7 @@ def layer_matrices(source: KernelSource, config: DecoderConfig, prefix: str) -> 
 
 
 def layer_vectors(source: KernelSource, config: DecoderConfig, prefix: str) -> dict[str, Vector]:
-    """The vectors that the layer has, by :data:`VECTORS`; norms as they are applied."""
+    """The vectors that the layer has, by their names in the kernels; norms as they are applied."""
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
     # Between Llama and Gemma 2, the norm after attention has moved, and not its name.
     moved = "attention_post_norm" if config.post_norms else "mlp_norm"

@@ -1,6 +1,6 @@
 """One Generate call after its engine accepted it: token events become the contract's events."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inferloom.v1 import inference_pb2 as pb
@@ -14,8 +14,8 @@ from inferloom_worker.engine.protocol import (
     TokenLogprobs,
     TokensEvent,
 )
-from inferloom_worker.output.detokenizer import TextStream, text_stream
-from inferloom_worker.output.stop_strings import StopMatcher
+from inferloom_worker.output.parsing import Parser, Said
+from inferloom_worker.output.pipeline import Pipeline
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import Stopping
 
@@ -33,21 +33,18 @@ _REASONS = {
 
 @dataclass(slots=True)
 class _Choice:
-    """What one choice has said so far."""
+    """One choice."""
 
-    stream: TextStream
-    stops: StopMatcher
-    tokens: int = 0
+    pipeline: Pipeline
     ended: bool = False
 
 
-@dataclass(slots=True)
-class _News:
+@dataclass(slots=True, kw_only=True)
+class _News(Said):
     """What one batch adds to one choice."""
 
     index: int
     ids: list[int] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     finished: pb.Finished | None = None
     ended_by_token: bool = False
@@ -58,16 +55,19 @@ class Completion:
     """Turns an engine's events into responses: text decoded, stop strings cut, one Delta per choice."""
 
     def __init__(
-        self, generation: Generation, tokenizer: Tokenizer, stopping: Stopping, prompt_tokens: int, n: int
+        self,
+        generation: Generation,
+        tokenizer: Tokenizer,
+        stopping: Stopping,
+        prompt_tokens: int,
+        n: int,
+        parsers: Callable[[int], Sequence[Parser]] = lambda choice: (),
     ) -> None:
         self._generation = generation
         self._tokenizer = tokenizer
         self._stopping = stopping
         self._prompt_tokens = prompt_tokens
-        self._choices = [
-            _Choice(text_stream(tokenizer), StopMatcher(stopping.strings, include=stopping.include_stop))
-            for _ in range(n)
-        ]
+        self._choices = [_Choice(Pipeline(tokenizer, stopping, parsers(choice))) for choice in range(n)]
         self._accepted = self._rejected = 0
 
     def take(self, batch: Sequence[Event]) -> Iterator[pb.GenerateResponse]:
@@ -79,22 +79,25 @@ class Completion:
                 progress = event
             elif isinstance(event, TokensEvent) and not (choice := self._choices[event.choice]).ended:
                 if event.choice not in news:
-                    news[event.choice] = _News(choice.tokens)
-                before = choice.tokens
+                    news[event.choice] = _News(index=choice.pipeline.tokens)
+                before = choice.pipeline.tokens
                 self._add(event, choice, news[event.choice])
                 # A stop string in the middle of a draft makes the rest of it worthless.
-                accepted = min(event.accepted, choice.tokens - before)
+                accepted = min(event.accepted, choice.pipeline.tokens - before)
                 self._accepted += accepted
                 self._rejected += event.accepted + event.rejected - accepted
         if progress is not None and not news:
             yield _heartbeat(progress)
         for index, item in news.items():
-            text = "".join(item.text)
-            if item.ids or text:
+            if item.ids or item.text or item.reasoning or item.tool_calls:
                 response = pb.GenerateResponse()
                 delta = response.delta  # field by field: half the time of the constructors
-                delta.choice, delta.token_index, delta.text = index, item.index, text
+                delta.choice, delta.token_index, delta.text = index, item.index, item.text
                 delta.token_ids.extend(item.ids)
+                if item.reasoning:
+                    delta.reasoning = item.reasoning
+                if item.tool_calls:
+                    delta.tool_calls.extend(item.tool_calls)
                 if item.logprobs:
                     delta.logprobs.extend(self._logprobs(item))
                 yield response
@@ -107,7 +110,7 @@ class Completion:
         usage = pb.Usage(
             prompt_tokens=self._prompt_tokens,
             cached_prompt_tokens=stats.cached_prompt_tokens,
-            completion_tokens=sum(choice.tokens for choice in self._choices),
+            completion_tokens=sum(choice.pipeline.tokens for choice in self._choices),
             accepted_draft_tokens=self._accepted,
             rejected_draft_tokens=self._rejected,
         )
@@ -119,50 +122,48 @@ class Completion:
         return pb.GenerateResponse(completed=pb.Completed(usage=usage, timings=timings))
 
     def _add(self, event: TokensEvent, choice: _Choice, news: _News) -> None:
-        last = len(event.token_ids) - 1
+        pipeline, last = choice.pipeline, len(event.token_ids) - 1
+        # A stop token has no text unless it was asked for.
+        hides = event.end is EndReason.STOP_TOKEN and not self._stopping.include_stop
         for offset, token in enumerate(event.token_ids):
-            choice.tokens += 1
             news.ids.append(token)
             if event.logprobs is not None:
                 news.logprobs.append(event.logprobs[offset])
-            if offset == last and event.end is EndReason.STOP_TOKEN and not self._stopping.include_stop:
-                news.ended_by_token = True
-                break  # a stop token has no text
-            text = choice.stream.push(token)
-            if text:
-                news.text.append(choice.stops.push(text, armed=self._armed(choice)))
-                if choice.stops.matched is not None:
-                    self._finish_at_stop_string(event.choice, choice, news)
-                    return
+            hidden = hides and offset == last
+            news.ended_by_token = news.ended_by_token or hidden
+            pipeline.push(token, news, hidden=hidden)
+            if pipeline.matched is not None:
+                self._finish_at_stop_string(event.choice, choice, news)
+                return
         if event.end is not None:
             self._finish(event, choice, news)
 
-    def _armed(self, choice: _Choice) -> bool:
-        return choice.tokens >= self._stopping.min_tokens
-
     def _finish(self, event: TokensEvent, choice: _Choice, news: _News) -> None:
         assert event.end is not None
-        news.text.append(choice.stops.push(choice.stream.flush(), armed=self._armed(choice)))
-        if choice.stops.matched is not None:
+        choice.pipeline.finish(news)
+        if choice.pipeline.matched is not None:
             self._finish_at_stop_string(event.choice, choice, news)
             return
-        news.text.append(choice.stops.flush())
         choice.ended = True
+        reason = _REASONS[event.end]
+        if choice.pipeline.called and event.end is EndReason.STOP_TOKEN:
+            reason = pb.FINISH_REASON_TOOL_CALLS
         news.finished = pb.Finished(
-            choice=event.choice, reason=_REASONS[event.end], completion_tokens=choice.tokens
+            choice=event.choice, reason=reason, completion_tokens=choice.pipeline.tokens
         )
         if event.end is EndReason.STOP_TOKEN and event.token_ids[-1] in self._stopping.token_ids:
             news.finished.stop_token_id = event.token_ids[-1]
 
     def _finish_at_stop_string(self, index: int, choice: _Choice, news: _News) -> None:
-        assert choice.stops.matched is not None
+        matched = choice.pipeline.matched
+        assert matched is not None
         choice.ended = True
         self._generation.abort(index)
         news.finished = pb.Finished(
             choice=index,
             reason=pb.FINISH_REASON_STOP,
-            stop_string=choice.stops.matched,
-            completion_tokens=choice.tokens,
+            stop_string=matched,
+            completion_tokens=choice.pipeline.tokens,
         )
 
     def _logprobs(self, news: _News) -> Iterable[pb.TokenLogprob]:

@@ -12,9 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from inferloom.v1 import worker_pb2 as pb
 from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_mesh.durations import duration
-from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_mesh.errors import invalid
 from inferloom_mesh.lateness import Lateness
-from inferloom_worker.hosting.host import HostState, ModelHost
+from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.joining.self_description import Registration
 from inferloom_worker.sourcing.sources import SourceError, check_name
@@ -69,7 +69,7 @@ class ControlServicer(WorkerServiceServicer):
 
     async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:
         """See the contract."""
-        self._refuse_while_draining()
+        self._host.check_open()
         _require(request, "model", "spec")
         name = _name("model", request.model)
         served = await _finish_loading(self._host.load(name, request.spec))
@@ -82,7 +82,7 @@ class ControlServicer(WorkerServiceServicer):
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
         """See the contract."""
-        self._refuse_while_draining()
+        self._host.check_open()
         _require(request, "model", "adapter", "spec")
         name = _name("adapter", request.adapter)
         base = await _finish_loading(self._host.load_adapter(name, request.model, request.spec))
@@ -96,10 +96,6 @@ class ControlServicer(WorkerServiceServicer):
         unloading = self._host.unload_adapter(request.adapter, request.model, self._drain_limit)
         await asyncio.shield(asyncio.ensure_future(unloading))
         return pb.UnloadAdapterResponse()
-
-    def _refuse_while_draining(self) -> None:
-        if self._host.state is HostState.DRAINING:
-            raise InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)
 
 
 def _event_loop(lateness: Lateness) -> pb.EventLoop:
@@ -122,7 +118,13 @@ def _name(field: str, value: str) -> str:
     try:
         return check_name(value)
     except SourceError as refusal:
-        raise invalid(field, f"{refusal}.") from refusal
+        raise invalid(field, _sentence(refusal)) from refusal
+
+
+def _sentence(refusal: SourceError) -> str:
+    """What is said, with one full stop at its end: libraries' words have their own."""
+    words = str(refusal).rstrip()
+    return words if words.endswith((".", "!", "?", "…")) else f"{words}."
 
 
 async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedModel:
@@ -130,4 +132,4 @@ async def _finish_loading(loading: Coroutine[Any, Any, ServedModel]) -> ServedMo
     try:
         return await asyncio.shield(asyncio.ensure_future(loading))
     except SourceError as refusal:
-        raise invalid("spec", f"{refusal}.") from refusal
+        raise invalid("spec", _sentence(refusal)) from refusal

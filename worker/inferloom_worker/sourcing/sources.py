@@ -11,12 +11,22 @@ from pathlib import Path
 
 from inferloom_worker.sourcing import demo
 from inferloom_worker.sourcing.echo_options import EchoOptions
+from inferloom_worker.weights.safetensors_files import CheckpointError, refuse_pointer
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
+_ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
 _HUB_COPIES = ("original/*", "onnx/*", "openvino/*")
 """Folders in which some repositories hold the same weights in other forms."""
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
+
+
+_LONGEST_SPEC = 4096
+"""Characters; no path is longer on Linux."""
+
+
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+"""The end of the name of a file that is a part of a model, and not the first."""
 
 
 class SourceError(ValueError):
@@ -29,20 +39,25 @@ class SourceKind(Enum):
     GGUF = "gguf"
     FOLDER = "folder"
     ECHO = "echo"
+    OWN = "own"
+    """Something that only its engine understands."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model on this machine: ``path`` is the GGUF file or the folder, and None for the echo engine."""
+    """A model on this machine: ``path`` is the GGUF file or the folder; None where its engine needs none."""
 
     spec: str
     kind: SourceKind
     path: Path | None = None
+    engine: str | None = None
+    """The engine that was asked for by name. None: the usual one."""
 
     @property
     def root(self) -> str:
         """How the model's card names what it was made from; shows no folders of this machine."""
-        local = self.path is not None and self.path == Path(self.spec).expanduser()
+        given = Path(self.spec).expanduser()
+        local = self.path is not None and given in (self.path, self.path.parent)
         return self.path.name if self.path is not None and local else self.spec
 
 
@@ -75,6 +90,18 @@ def parse_adapter_flag(flag: str) -> tuple[str, str, str]:
     return check_name(name), check_name(base), spec
 
 
+def parse_alias_flag(flag: str) -> tuple[str, str]:
+    """Split ``NAME=MODEL``.
+
+    Raises:
+        SourceError: A part is missing, or holds other than letters, digits and ``. _ : / -``.
+    """
+    name, found, model = flag.partition("=")
+    if not found:
+        raise SourceError(f"{flag!r} names no model: expected NAME=MODEL")
+    return check_name(name), check_name(model)
+
+
 def check_name(name: str) -> str:
     """Return a model's name.
 
@@ -89,8 +116,9 @@ def check_name(name: str) -> str:
 def _default_name(spec: str) -> str:
     if spec.startswith("echo:"):
         return "echo"
+    spec = _ENGINE.sub("", spec)
     path = Path(spec)
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         return path.stem
     return path.resolve().name if path.is_dir() else spec
 
@@ -105,6 +133,7 @@ def resolve(
     Raises:
         SourceError: There is no such model, or it holds nothing that may be loaded.
     """
+    path = _path(spec)
     if spec in demo.MODELS:
         try:
             return _local(spec, demo.fetch(spec, cache_dir, on_progress))
@@ -116,10 +145,9 @@ def resolve(
         except ValueError as failure:
             raise SourceError(str(failure)) from failure
         return ModelSource(spec, SourceKind.ECHO)
-    path = Path(spec).expanduser()
     if path.exists():
         return _local(spec, path)
-    if path.suffix == ".gguf" or spec.startswith((".", "/", "~")):
+    if path.suffix.lower() == ".gguf" or spec.startswith((".", "/", "~")):
         raise SourceError(f"{spec} does not exist")
     if not _HUB_ID.fullmatch(spec):
         known = ", ".join(demo.MODELS)
@@ -146,7 +174,7 @@ def resolve_adapter(spec: str, on_progress: Callable[[str], None] = lambda _: No
     Raises:
         SourceError: There is no such adapter.
     """
-    path = Path(spec).expanduser()
+    path = _path(spec)
     if path.is_dir():
         return path
     if path.exists():
@@ -159,23 +187,63 @@ def resolve_adapter(spec: str, on_progress: Callable[[str], None] = lambda _: No
     return _from_hub(spec)
 
 
+def _path(spec: str) -> Path:
+    """The path that a spec would be.
+
+    Raises:
+        SourceError: The system takes no such path.
+    """
+    if len(spec) > _LONGEST_SPEC or "\0" in spec:
+        raise SourceError(f"a spec has at most {_LONGEST_SPEC} characters, none of them NUL")
+    try:
+        path = Path(spec).expanduser()
+        path.exists()  # raises where the system does not even look
+    except (OSError, RuntimeError, ValueError) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else failure
+        raise SourceError(f"{spec[:128]!r} cannot be opened: {reason}") from failure
+    return path
+
+
 def _local(spec: str, path: Path) -> ModelSource:
-    if path.is_file():
-        if path.suffix != ".gguf":
-            raise SourceError(
-                f"{path.name} is not a GGUF file; a model in safetensors is given as its folder"
-            )
+    try:
+        return _file(spec, path) if path.is_file() else _folder(spec, path)
+    except OSError as failure:
+        raise SourceError(f"{path.name} cannot be opened: {failure.strerror}") from failure
+
+
+def _file(spec: str, path: Path) -> ModelSource:
+    # By its content: Ollama's blobs have no suffix. What has the suffix is told when it is read.
+    if path.suffix.lower() == ".gguf" or _begins_as_gguf(path):
         return ModelSource(spec, SourceKind.GGUF, path)
-    if any(path.glob("*.safetensors")):
+    raise SourceError(f"{path.name} is not a GGUF file; a model in safetensors is given as its folder")
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    # Not asked of weights/gguf.py: what it imports is of no use to a worker without GGUF files.
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def _folder(spec: str, path: Path) -> ModelSource:
+    if files := sorted(path.glob("*.safetensors")):
+        for file in files:
+            try:
+                refuse_pointer(file)
+            except CheckpointError as failure:
+                raise SourceError(str(failure)) from failure
         return ModelSource(spec, SourceKind.FOLDER, path)
+    if found := [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".gguf"]:
+        # The parts of one model are named by the first.
+        models = [file for file in found if not _LATER_PART.search(file.name)]
+        if len(models) == 1:
+            return ModelSource(spec, SourceKind.GGUF, models[0])
+        raise SourceError(
+            f"{path.name} is a folder with {len(found)} GGUF files; name one of them, such as {found[0].name}"
+        )
     if any(p.suffix in (".bin", ".pt", ".pth", ".ckpt") for p in path.iterdir()):
         raise SourceError(
             f"{path.name} holds its weights only as pickles, which can run code when they are loaded; "
             "convert them to safetensors"
-        )
-    if files := sorted(path.glob("*.gguf")):
-        raise SourceError(
-            f"{path.name} is a folder with GGUF files; name one of them, such as {files[0].name}"
         )
     raise SourceError(f"{path.name} holds no *.safetensors files")
 

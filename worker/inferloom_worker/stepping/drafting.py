@@ -8,11 +8,21 @@ such places, and a guess costs no second model.
 NGRAM = 2
 """Tokens that must stand alike before what follows is a guess."""
 
-MEMORY = 0.9
+MOST_PLACES = 8192
+"""Places that a sequence's guesses can come from, the latest ones: about a megabyte."""
+
+MEMORY = 0.93
 """Weight of what is known of a sequence's guesses relative to what its next guess adds."""
 
 FIRST_TRUST, NEXT_TRUST = 0.3, 0.7
 """What is thought of a sequence's guesses before any was checked."""
+
+SAMPLED_TRUST = 0.4
+"""The part of that which is thought where tokens are drawn: they repeat less than the likeliest do."""
+
+PLEDGE_MEMORY, PLEDGE_PRIOR, PLEDGE_REST = 0.9, 2.0, 0.98
+"""How long a sequence's drafts are held against what was expected of them: the weight of earlier ones with
+each draft, tokens of faith to begin with, and what is left with each token that passes."""
 
 
 class Drafter:
@@ -26,57 +36,84 @@ class Drafter:
     Args:
         tokens: The sequence's tokens, prompt first. The list may grow, and never changes otherwise.
         prompt: How many of them are the prompt, which checks nothing: it says little of the answer.
+        greedy: Whether the likeliest token is always taken.
     """
 
-    def __init__(self, tokens: list[int], prompt: int) -> None:
+    def __init__(self, tokens: list[int], prompt: int, *, greedy: bool = True) -> None:
         self._tokens = tokens
         self._prompt = prompt
-        self._read = 0
+        self._read = max(prompt - MOST_PLACES, 0)
         self._places: dict[tuple[int, ...], int] = {}
         self._source: int | None = None
         self._following = False
-        self._first, self._next = FIRST_TRUST, NEXT_TRUST
+        trust = 1.0 if greedy else SAMPLED_TRUST
+        self._first, self._next = trust * FIRST_TRUST, trust * NEXT_TRUST
+        self._pledged = 0.0
+        self._expected = self._accepted = 0.0
 
     def update(self) -> None:
         """Take in the tokens that are new, in time linear in their number."""
         for place in range(self._read, len(self._tokens)):
-            self._check(place)
+            if self._source is not None:
+                self._check(place, self._source)
             gram = tuple(self._tokens[place + 1 - NGRAM : place + 1]) if place + 1 >= NGRAM else ()
             if self._source is None:
                 self._source = self._places.get(gram)
                 self._following = False
             if gram:
+                self._places.pop(gram, None)  # so that the dict's order is that of the latest places
                 self._places[gram] = place + 1
+                if len(self._places) > MOST_PLACES:
+                    del self._places[next(iter(self._places))]
         self._read = len(self._tokens)
 
-    def _check(self, place: int) -> None:
-        """Compare the guess at ``place`` with what came."""
-        if self._source is None:
-            return
-        right = self._tokens[self._source] == self._tokens[place]
+    def _check(self, place: int, source: int) -> None:
+        """Compare the guess at ``place``, the token at ``source``, with what came."""
+        right = self._tokens[source] == self._tokens[place]
+        self._expected *= PLEDGE_REST
+        self._accepted *= PLEDGE_REST
         if place >= self._prompt:
             if self._following:
                 self._next = _moved(self._next, right)
             else:
                 self._first = _moved(self._first, right)
         self._following = True
-        self._source = self._source + 1 if right else None
+        self._source = source + 1 if right else None
+
+    @property
+    def has_guess(self) -> bool:
+        """Whether it has one for the next token."""
+        return self._source is not None
 
     def chance(self, depth: int) -> float:
         """How likely the first ``depth`` guesses are all right, in (0, 1); 0 where there is no guess."""
+        return self._faith() * self._trust(depth)
+
+    def _trust(self, depth: int) -> float:
         if self._source is None:
             return 0.0
         return float((self._next if self._following else self._first) * self._next ** (depth - 1))
 
+    def _faith(self) -> float:
+        """What its drafts brought of what was expected, at most 1. Guesses are drafted when they look good,
+        so that more is expected of them than of all."""
+        return min(1.0, (self._accepted + PLEDGE_PRIOR) / (self._expected + PLEDGE_PRIOR))
+
     def draft(self, count: int) -> tuple[int, ...]:
         """The next ``count`` tokens, as they followed the earlier place; only where there is a guess."""
         assert self._source is not None
+        self._pledged = sum(self._trust(depth) for depth in range(1, count + 1))
         draft: list[int] = []
         for place in range(self._source, self._source + count):
             # A source that reaches the end of the sequence goes on in its own draft: a loop stays a loop.
             known = place < len(self._tokens)
             draft.append(self._tokens[place] if known else draft[place - len(self._tokens)])
         return tuple(draft)
+
+    def settle(self, accepted: int) -> None:
+        """Note how many tokens of the last draft were right."""
+        self._expected = PLEDGE_MEMORY * self._expected + self._pledged
+        self._accepted = PLEDGE_MEMORY * self._accepted + accepted
 
 
 def _moved(trust: float, right: bool) -> float:

@@ -14,7 +14,8 @@ PROMPT_COST, GENERATED_COST = 1, 2
 
 
 class Fairness:
-    """The tenants' counters. A tenant is a cache salt."""
+    """The tenants' counters. Who a tenant is, the worker decides, never the request: one that could choose
+    would be a new tenant, level with the least charged, every time."""
 
     def __init__(self) -> None:
         self._charged: dict[str, int] = {}
@@ -42,4 +43,4 @@ class Fairness:
 
 
 def _tenant(sequence: Sequence) -> str:
-    return sequence.request.cache_salt
+    return sequence.request.tenant

@@ -4,7 +4,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
 from inferloom_worker.engine.protocol import EndReason, TokenLogprobs
-from inferloom_worker.stepping.sampler import SampledToken
+from inferloom_worker.stepping.sampler import NO_TOKEN, SampledToken
 from inferloom_worker.stepping.scheduler import Work
 
 
@@ -18,6 +18,8 @@ class Outcome:
     accepted: int
     rejected: int
     end: EndReason | None
+    lost: bool = False
+    """Whether the model computed no finite numbers for the place after the tokens, so there is none."""
 
 
 def verify(work: Work, sampled: Items[SampledToken]) -> Outcome:
@@ -33,6 +35,8 @@ def verify(work: Work, sampled: Items[SampledToken]) -> Outcome:
     end: EndReason | None = None
     accepted = 0
     for place, chosen in enumerate(sampled):
+        if chosen.token == NO_TOKEN:
+            return Outcome(tokens, logprobs, accepted, len(work.draft) - accepted, None, lost=True)
         tokens.append(chosen.token)
         if chosen.logprobs is not None:
             logprobs.append(chosen.logprobs)

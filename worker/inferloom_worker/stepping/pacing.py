@@ -7,6 +7,8 @@ say how much of a prompt may be read beside decoding, so that running streams ke
 a step is there to be shared by more rows.
 """
 
+from inferloom_worker.stepping.draft_price import DraftPrice
+
 DECAY = 0.99
 """Weight of a step relative to the one after it."""
 
@@ -26,9 +28,26 @@ class Pacing:
     def __init__(self, stretch: float = 1.45) -> None:
         self.stretch = stretch
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
+        self._prices = {greedy: DraftPrice() for greedy in (True, False)}
+
+    def observe_drafts(self, rows: int, drafts: int, accepted: int, seconds: float, *, greedy: bool) -> None:
+        """Take in a step of ``rows`` rows that decode, and ``drafts`` draft tokens, ``accepted`` of them
+        right, of sequences that are all greedy, or all drawn."""
+        fit = self._fit()
+        if fit is not None:
+            base, slope = fit
+            without = base + slope * rows
+            self._prices[greedy].observe(drafts, seconds - without, accepted * without / rows, slope)
+
+    def draft_price(self, greedy: bool) -> float:
+        """How many rows a draft token costs, with caution."""
+        fit = self._fit()
+        return 1.0 if fit is None else self._prices[greedy].rows(fit[1])
 
     def observe(self, rows: int, seconds: float) -> None:
-        """Take in a step of ``rows`` rows."""
+        """Take in a step of ``rows`` rows, none of them of a draft."""
+        for price in self._prices.values():
+            price.rest()
         self._weight = DECAY * self._weight + 1
         self._x = DECAY * self._x + rows
         self._y = DECAY * self._y + seconds
@@ -47,10 +66,15 @@ class Pacing:
     @property
     def overhead(self) -> float | None:
         """How many rows cost as much as ``base``; None where the steps so far do not tell."""
+        fit = self._fit()
+        return None if fit is None else fit[0] / fit[1]
+
+    def _fit(self) -> tuple[float, float] | None:
+        """Base and slope, the latter above 0."""
         spread = self._weight * self._xx - self._x**2
         # Steps of one size tell nothing of the slope; one prompt's own steps soon do.
         if spread < 1e-9 * max(self._xx, 1.0):
             return None
         slope = (self._weight * self._xy - self._x * self._y) / spread
         base = (self._y - slope * self._x) / self._weight
-        return max(base, 0.0) / slope if slope > 0 else None
+        return (max(base, 0.0), slope) if slope > 0 else None

@@ -2,9 +2,11 @@
 
 Order of operations, as in transformers' generate: penalties and bias on the logits; temperature; top-k;
 top-p; min-p; then one draw by inverse transform. A row's result depends on its own logits and settings only,
-never on what else is in the batch.
+never on what else is in the batch. Choosing is a total function: a logit that is not finite is never chosen,
+and a row without a finite one has no token.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import Sampling, TokenLogprobs
+from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, Sampling, TokenLogprobs
 from inferloom_worker.stepping.philox import uniforms
 from inferloom_worker.stepping.sequence import Sequence
 
+LEAST_LOGPROB = -9999.0
+"""What is reported for a token that cannot come, as in OpenAI's API: JSON has no infinity."""
 _CANDIDATES = 256
 """Tokens that are sorted before it is known whether a nucleus needs more."""
 
@@ -33,15 +37,14 @@ class Row:
         """The place in the choice, from 0."""
         return self.sequence.generated + len(self.draft)
 
-    @property
-    def prior(self) -> list[int]:
-        """Every token before it, the prompt's first."""
-        return [*self.sequence.tokens, *self.draft]
+
+NO_TOKEN = -1
+"""What is chosen from logits of which none is finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampledToken:
-    """A chosen token, and log-probabilities where its request wants them."""
+    """A chosen token or :data:`NO_TOKEN`, and log-probabilities where its request wants them."""
 
     token: int
     logprobs: TokenLogprobs | None
@@ -51,11 +54,13 @@ class Chooser(Protocol):
     """The two ways of choosing a token, over all rows at once."""
 
     def argmax(self, logits: Tensor) -> list[int]:
-        """The first place of each row's largest value, for logits [R, vocab_size]."""
+        """The first place of each row's largest finite value, for logits [R, vocab_size]; NO_TOKEN where none
+        is finite."""
         ...
 
     def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
-        """Filter each row of logits [R, vocab_size] by its settings, and draw with its number in [0, 1)."""
+        """Filter each row of logits [R, vocab_size] by its settings, and draw with its number in [0, 1) from
+        its finite ones; NO_TOKEN where there is none. Below LEAST_TEMPERATURE, as argmax."""
         ...
 
 
@@ -69,7 +74,7 @@ def sample(logits: Tensor, rows: list[Row], chooser: Chooser) -> list[SampledTok
     """
     requests = [row.sequence.request for row in rows]
     wanted = [i for i, request in enumerate(requests) if request.top_logprobs is not None]
-    plain = logits[wanted].log_softmax(-1) if wanted else None
+    plain = _finite(logits[wanted]).log_softmax(-1) if wanted else None
     for index, row in enumerate(rows):
         _adjust(logits[index], row)
     drawn = [i for i, request in enumerate(requests) if not request.sampling.greedy]
@@ -88,6 +93,8 @@ def sample(logits: Tensor, rows: list[Row], chooser: Chooser) -> list[SampledTok
     logprobs: list[TokenLogprobs | None] = [None] * len(rows)
     if plain is not None:
         for place, index in enumerate(wanted):
+            if chosen[index] == NO_TOKEN:
+                continue
             logprobs[index] = _report(plain[place], chosen[index], requests[index].top_logprobs or 0)
     return [SampledToken(*pair) for pair in zip(chosen, logprobs, strict=True)]
 
@@ -96,17 +103,17 @@ def _adjust(logits: Tensor, row: Row) -> None:
     """Apply penalties, bias and the ban on early ends to one row's logits [vocab_size], in place."""
     request = row.sequence.request
     sampling = request.sampling
-    if sampling.penalised:
-        prior = row.prior
-        if sampling.repetition_penalty != 1.0:
-            seen = torch.tensor(sorted(set(prior)), device=logits.device)
-            values = logits[seen]
-            factor = sampling.repetition_penalty
-            logits[seen] = torch.where(values > 0, values / factor, values * factor)
-        if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
-            said = torch.tensor(prior[-row.generated :], device=logits.device)
-            token, count = said.unique(return_counts=True)
-            logits[token] -= sampling.presence_penalty + sampling.frequency_penalty * count
+    if sampling.repetition_penalty != 1.0:
+        before = torch.from_numpy(row.sequence.seen(row.draft)).to(logits.device)
+        values = logits[before]
+        factor = sampling.repetition_penalty
+        logits[before] = torch.where(values > 0, values / factor, values * factor)
+    if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
+        said = row.sequence.said()
+        counts = said + Counter(row.draft) if row.draft else said
+        token = torch.tensor(list(counts), device=logits.device)
+        count = torch.tensor(list(counts.values()), device=logits.device)
+        logits[token] -= sampling.presence_penalty + sampling.frequency_penalty * count
     if sampling.logit_bias:
         tokens = torch.tensor(list(sampling.logit_bias), device=logits.device)
         logits[tokens] += torch.tensor(list(sampling.logit_bias.values()), device=logits.device)
@@ -119,8 +126,7 @@ class TorchChooser:
 
     def argmax(self, logits: Tensor) -> list[int]:
         """See :class:`Chooser`."""
-        places: list[int] = logits.argmax(-1).tolist()
-        return places
+        return _best(_finite(logits)).tolist()
 
     def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
         """See :class:`Chooser`."""
@@ -129,7 +135,15 @@ class TorchChooser:
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
 
-        logits = logits / column([s.temperature for s in settings])
+        finite = _finite(logits)
+        best = _best(finite)
+        # The largest is taken off first, so that no quotient is larger than 0. A banned token stays banned at
+        # any temperature, an infinite one included.
+        largest = finite.amax(-1, keepdim=True)
+        temperature = column([s.temperature if s.temperature >= LEAST_TEMPERATURE else 1.0 for s in settings])
+        scaled = torch.where(finite > -torch.inf, (finite - largest) / temperature, -torch.inf)
+        logits = scaled.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+        logits[best < 0] = 0.0  # drawn with the others, and not used
         u = torch.from_numpy(uniforms).to(device)[:, None]
         tokens = torch.empty(len(settings), dtype=torch.int64, device=device)
         filtered = [s.top_p < 1.0 or s.top_k > 0 or s.min_p > 0.0 for s in settings]
@@ -146,8 +160,19 @@ class TorchChooser:
                 top_p=column([settings[i].top_p for i in bound]),
                 min_p=column([settings[i].min_p for i in bound]),
             )
-        drawn: list[int] = tokens.tolist()
-        return drawn
+        greedy = torch.tensor([s.greedy for s in settings], device=device)
+        return torch.where(greedy | (best < 0), best, tokens).tolist()
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """The logits with minus infinity in place of what is no finite number."""
+    return logits.masked_fill(~logits.isfinite(), -torch.inf)
+
+
+def _best(finite: Tensor) -> Tensor:
+    """The first place of each row's largest logit, int64 [R]; NO_TOKEN where all are minus infinity."""
+    largest, places = finite.max(-1)
+    return places.masked_fill(largest == -torch.inf, NO_TOKEN)
 
 
 def _draw_filtered(logits: Tensor, u: Tensor, *, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
@@ -196,4 +221,7 @@ def _invert(weights: Tensor, u: Tensor) -> Tensor:
 
 def _report(logprobs: Tensor, token: int, count: int) -> TokenLogprobs:
     values, tokens = logprobs.topk(count)
-    return TokenLogprobs(float(logprobs[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))
+    # A banned token's is minus infinity, which JSON has no word for; OpenAI's own least value stands for it.
+    values = values.clamp(min=LEAST_LOGPROB)
+    own = max(float(logprobs[token]), LEAST_LOGPROB)
+    return TokenLogprobs(own, tuple(zip(tokens.tolist(), values.tolist(), strict=True)))

@@ -79,6 +79,8 @@ class Scheduler:
             count = work.count + max(len(tokens) - 1, 0)
             self.fairness.charge(sequence, count)
             sequence.tokens.extend(tokens)
+            if work.draft:
+                sequence.drafter.settle(count - work.count)
             sequence.computed += count
             self.prefixes.commit(sequence)
 

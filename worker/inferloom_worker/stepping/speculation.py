@@ -4,7 +4,9 @@ A step checks a draft by computing it: one row more for each token, and every to
 anyway is one that needs no step of its own (Leviathan et al., "Fast Inference from Transformers via
 Speculative Decoding", 2023). A row is worth it if it adds more to the tokens that the step is expected to
 yield than to its time. Where reading the weights is most of a step, rows are nearly free and even poor
-guesses are tried; in a crowd, where each row costs arithmetic, only near certainties are.
+guesses are tried; in a crowd, where each row costs arithmetic, only near certainties are. Both sides are
+measured: how often the sequence's guesses were right, and what draft tokens cost on this machine of late.
+Where nothing is to be won nothing is drafted, and a step is what it would be without.
 """
 
 import math
@@ -45,24 +47,33 @@ class Speculation:
         if not self._most:
             return {}
         queue = []
+        prices = {greedy: self._price(greedy) for greedy in (True, False)}
         for order, sequence in enumerate(sequences):
             sequence.drafter.update()
-            if self._limit(sequence):
-                queue.append((-sequence.drafter.chance(1), order, sequence))
+            if sequence.drafter.has_guess and self._limit(sequence):
+                price = prices[sequence.request.sampling.greedy]
+                queue.append((-sequence.drafter.chance(1) / price, order, price, sequence))
         tokens, cost = float(rows), rows + self._overhead()
         depths: dict[Sequence, int] = {}
         heapify(queue)
         while queue and room:
-            chance, order, sequence = -queue[0][0], *queue[0][1:]
-            if not chance or chance * cost <= tokens:
-                break  # the likeliest of the next guesses slows the step more than it helps
-            tokens, cost, room = tokens + chance, cost + 1, room - 1
+            worth, order, price, sequence = -queue[0][0], *queue[0][1:]
+            if not worth or worth * cost <= tokens:
+                break  # the best of the next guesses slows the step more than it helps
+            tokens, cost, room = tokens + worth * price, cost + price, room - 1
             depth = depths[sequence] = depths.get(sequence, 0) + 1
             if depth < self._limit(sequence):
-                heapreplace(queue, (-sequence.drafter.chance(depth + 1), order, sequence))
+                worth = sequence.drafter.chance(depth + 1) / price
+                heapreplace(queue, (-worth, order, price, sequence))
             else:
                 heappop(queue)
         return {sequence: sequence.drafter.draft(depth) for sequence, depth in depths.items()}
+
+    def _price(self, greedy: bool) -> float:
+        """What a draft token costs, in rows."""
+        if self._pacing is None:
+            return 1.0
+        return self._pacing.draft_price(greedy)
 
     def _overhead(self) -> float:
         """The step's fixed cost in rows."""

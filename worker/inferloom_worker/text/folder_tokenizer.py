@@ -6,9 +6,14 @@ from typing import Any
 import tokenizers
 
 from inferloom_worker.sourcing.json_files import read_object
+from inferloom_worker.text.folder_added_tokens import NAMED, add_tokens, content
 from inferloom_worker.text.tokenizer import Tokenizer
 
-_NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+_CONVERTED = (
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json", "vocab.txt", "vocab.json"),
+    *("tokenizer.tiktoken", "qwen.tiktoken"),
+)
+"""What tokenizers are kept in where there is no ``tokenizer.json``."""
 
 
 def load_folder_tokenizer(folder: Path) -> Tokenizer:
@@ -19,8 +24,8 @@ def load_folder_tokenizer(folder: Path) -> Tokenizer:
     """
     config = read_object(folder / "tokenizer_config.json")
     special = {**read_object(folder / "special_tokens_map.json"), **config}
-    names = {name: _content(special[name]) for name in _NAMED if special.get(name)}
-    backend = _backend(folder)
+    names = {name: content(special[name]) for name in NAMED if special.get(name)}
+    backend = _backend(folder, config)
     eos = {backend.token_to_id(names["eos_token"])} if "eos_token" in names else set()
     for file in ("generation_config.json", "config.json"):
         given = read_object(folder / file).get("eos_token_id")
@@ -35,20 +40,38 @@ def load_folder_tokenizer(folder: Path) -> Tokenizer:
     )
 
 
-def _backend(folder: Path) -> tokenizers.Tokenizer:
+def _backend(folder: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     file = folder / "tokenizer.json"
-    if file.is_file():
-        try:
-            return tokenizers.Tokenizer.from_file(str(file))
-        except Exception as failure:  # the library raises bare Exception for a file that it cannot read
-            raise ValueError(f"{folder.name}/tokenizer.json cannot be read: {failure}") from failure
-    # A folder with only a SentencePiece or vocabulary file is converted. Imported here: it takes a second.
+    if not file.is_file():
+        return _converted(folder)
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(file))
+    except Exception as failure:  # the library raises bare Exception for a file that it cannot read
+        raise ValueError(f"{folder.name}/tokenizer.json cannot be read: {failure}") from failure
+    add_tokens(backend, folder, config)
+    return backend
+
+
+def _converted(folder: Path) -> tokenizers.Tokenizer:
+    """Made by transformers of a SentencePiece or vocabulary file."""
+    found = next((name for name in _CONVERTED if (folder / name).is_file()), None)
+    if found is None:
+        raise ValueError(
+            f"{folder.name} has no tokenizer: neither tokenizer.json nor {', '.join(_CONVERTED[:3])}"
+        )
+    # Imported here: it takes a second.
     from transformers import AutoTokenizer
 
-    converted = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    backend = getattr(converted, "backend_tokenizer", None)
+    try:
+        converted = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        backend = converted.backend_tokenizer
+    except Exception as failure:  # the code of dozens of tokenizers, over a file that may hold anything
+        reason = (str(failure) or type(failure).__name__).splitlines()[0]
+        raise ValueError(
+            f"{folder.name} has no tokenizer.json, and its {found} cannot be converted: {reason}"
+        ) from failure
     if not isinstance(backend, tokenizers.Tokenizer):
-        raise ValueError(f"{folder.name} has no tokenizer.json, and its tokenizer cannot be converted")
+        raise ValueError(f"{folder.name} has no tokenizer.json, and its {found} cannot be converted")
     return backend
 
 
@@ -60,7 +83,3 @@ def _template(folder: Path, config: dict[str, Any]) -> str | None:
     if isinstance(given, list):  # several named templates
         given = next((t.get("template") for t in given if t.get("name") == "default"), None)
     return given if isinstance(given, str) else None
-
-
-def _content(token: Any) -> str:
-    return str(token["content"]) if isinstance(token, dict) else str(token)

@@ -1,116 +1,119 @@
-"""The tokenizer inside a GGUF file.
-
-A GGUF file holds a vocabulary and merges under llama.cpp's key names, and only the name of the rule that
-splits text before merging. transformers knows how to put these together again; its result is kept in the
-cache folder, because making it costs a second and reading it back does not.
-"""
-
-import logging
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+"""The tokenizer inside a GGUF file, built from the file's own tokens, so that ids are the file's."""
 
 import tokenizers
-from tokenizers import pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
-from inferloom_worker.text.tokenizer import Tokenizer, short_hash
+from inferloom_worker.text.gguf_special import SPECIAL, TokenType
+from inferloom_worker.text.gguf_splits import Split
+from inferloom_worker.text.gguf_vocabulary import GgufVocabulary, read_vocabulary
+from inferloom_worker.text.tokenizer import SPACE, Tokenizer
 from inferloom_worker.weights.gguf import GgufFile
 
-# Vocabularies whose merges were learned on single digits; transformers' conversion splits them as GPT-2's.
-_SINGLE_DIGITS = frozenset(
-    {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
-)
-_FORM = 1
-"""Raised when the same file would be converted differently."""
-_EOS_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
-_NAMED = {
-    "bos_token": "bos_token_id",
-    "eos_token": "eos_token_id",
-    "unk_token": "unknown_token_id",
-    "pad_token": "padding_token_id",
-}
-
-log = logging.getLogger(__name__)
+_NAMED = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
 
-def load_gguf_tokenizer(file: GgufFile, cache: Path) -> Tokenizer:
-    """Build the tokenizer of ``file``, or read it back from the folder ``cache``.
+def load_gguf_tokenizer(file: GgufFile) -> Tokenizer:
+    """Build the tokenizer of ``file``.
 
     Raises:
         ValueError: The file has no tokenizer, or one of a kind that is not known.
     """
-    ggml = {
-        key.removeprefix("tokenizer.ggml."): value
-        for key, value in file.metadata.items()
-        if key.startswith("tokenizer.ggml.")
-    }
-    tokens: list[str] = ggml.get("tokens", [])
-    if not tokens:
-        raise ValueError(f"{file.path.name} holds no tokenizer")
-
-    def spelled(key: str) -> str | None:
-        index = ggml.get(key)
-        return tokens[index] if isinstance(index, int) and 0 <= index < len(tokens) else None
-
+    vocabulary = read_vocabulary(file)
     template = file.metadata.get("tokenizer.chat_template")
     return Tokenizer(
-        _cached(file.architecture, ggml, cache),
-        eos_ids={ggml[key] for key in _EOS_KEYS if isinstance(ggml.get(key), int)},
-        special_tokens={name: token for name, key in _NAMED.items() if (token := spelled(key))},
+        build(vocabulary),
+        eos_ids=vocabulary.ends,
+        special_tokens={
+            name: vocabulary.tokens[vocabulary.ids[key]]
+            for name, key in _NAMED.items()
+            if key in vocabulary.ids
+        },
         chat_template=template if isinstance(template, str) else None,
-        # Files from before the flag: llama.cpp puts a begin token before SentencePiece vocabularies.
-        add_bos=bool(ggml.get("add_bos_token", ggml.get("model") == "llama")),
     )
 
 
-def _cached(architecture: str, ggml: Mapping[str, Any], cache: Path) -> tokenizers.Tokenizer:
-    kept = cache / "tokenizers" / f"{_key(architecture, ggml)}.json"
-    if kept.is_file():
-        try:
-            return tokenizers.Tokenizer.from_file(str(kept))
-        except Exception:  # the library raises bare Exception for a file that it cannot read
-            log.warning("%s is damaged and will be made again", kept)
-    backend = convert(architecture, ggml)
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            draft = Path(folder) / kept.name
-            backend.save(str(draft), pretty=False)
-            draft.replace(kept)
-    except OSError as failure:
-        log.warning("the tokenizer cannot be kept for the next start: %s", failure)
+def build(vocabulary: GgufVocabulary) -> tokenizers.Tokenizer:
+    """A tokenizer that gives the ids of ``vocabulary``."""
+    split = vocabulary.split
+    backend = _sentencepiece(vocabulary) if split is None else _byte_pairs(vocabulary, split)
+    backend.add_tokens(
+        [
+            AddedToken(
+                text,
+                special=kind is not TokenType.USER_DEFINED,
+                normalized=False,
+                lstrip=i in vocabulary.left_stripping,
+                rstrip=i in vocabulary.right_stripping,
+            )
+            for i, (text, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types, strict=True))
+            if kind in SPECIAL
+        ]
+    )
+    around = [key for key, there in (("bos", vocabulary.add_bos), ("eos", vocabulary.add_eos)) if there]
+    if around:
+        backend.post_processor = processors.TemplateProcessing(
+            single=[*(["bos"] if "bos" in around else []), "$A", *(["eos"] if "eos" in around else [])],
+            special_tokens=[(key, vocabulary.ids[key]) for key in around],
+        )
     return backend
 
 
-def convert(architecture: str, ggml: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """Make a tokenizer of the values under ``tokenizer.ggml.``.
-
-    Raises:
-        ValueError: The vocabulary is of a kind that is not known.
-    """
-    # Imported here: it takes a second, and only the first start with a model needs it.
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import (
-        GGUF_TOKENIZER_MAPPING,
-        convert_gguf_tokenizer,
+def _byte_pairs(vocabulary: GgufVocabulary, split: Split) -> tokenizers.Tokenizer:
+    ids = {text: i for i, text in enumerate(vocabulary.tokens)}
+    # The first of two equal merges counts, and one that makes no token makes nothing.
+    merges = [
+        m for m in dict.fromkeys(vocabulary.merges) if m[0] in ids and m[1] in ids and "".join(m) in ids
+    ]
+    backend = tokenizers.Tokenizer(
+        models.BPE(ids, merges, ignore_merges=split.whole_words, byte_fallback=split.spelled)
     )
+    cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in split.patterns]
+    if split.spelled:
+        backend.normalizer = normalizers.Replace(" ", SPACE)
+        backend.pre_tokenizer = pre_tokenizers.Sequence(cuts)
+        backend.decoder = _spelled_decoder(strip=False)
+    else:
+        bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([*cuts, bytes_])
+        backend.decoder = decoders.ByteLevel()
+    return backend
 
-    names = GGUF_TOKENIZER_MAPPING["tokenizer"]
-    values = {name: ggml[key] for k, name in names.items() if (key := k.removeprefix("ggml.")) in ggml}
-    backend, _ = convert_gguf_tokenizer(architecture, values)
-    if ggml.get("pre") in _SINGLE_DIGITS:
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-            ]
+
+def _sentencepiece(vocabulary: GgufVocabulary) -> tokenizers.Tokenizer:
+    ids = {text: i for i, text in enumerate(vocabulary.tokens)}
+    unknown = vocabulary.ids.get("unknown")
+    backend = tokenizers.Tokenizer(
+        models.BPE(
+            ids,
+            merges_by_score(vocabulary.tokens, vocabulary.scores),
+            unk_token=None if unknown is None else vocabulary.tokens[unknown],
+            fuse_unk=True,
+            byte_fallback=True,
         )
-    converted: tokenizers.Tokenizer = backend
-    return converted
-
-
-def _key(architecture: str, ggml: Mapping[str, Any]) -> str:
-    lists = (
-        "\0".join(map(str, value)) if isinstance(value, list) else value for _, value in sorted(ggml.items())
     )
-    return short_hash(_FORM, architecture, tokenizers.__version__, *sorted(ggml), *lists)
+    first = [normalizers.Prepend(SPACE)] if vocabulary.add_space_prefix else []
+    backend.normalizer = normalizers.Sequence([*first, normalizers.Replace(" ", SPACE)])
+    backend.decoder = _spelled_decoder(strip=vocabulary.add_space_prefix)
+    return backend
+
+
+def _spelled_decoder(*, strip: bool) -> decoders.Sequence:
+    first = [decoders.Strip(" ", 1, 0)] if strip else []
+    return decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *first])
+
+
+def merges_by_score(tokens: list[str], scores: list[float]) -> list[tuple[str, str]]:
+    """The pairs of tokens that make up tokens, in the order in which SentencePiece joins them.
+
+    It joins the pair whose token has the highest score, and of several the leftmost in the text. A list of
+    merges has no such second rule. The longer token first, and of one token the longer left part, comes to
+    the same for runs of one character, which are where equal scores occur.
+    """
+    known = set(tokens)
+    pairs = (
+        (-score, -len(token), -cut, token)
+        for token, score in zip(tokens, scores, strict=True)
+        for cut in range(1, len(token))
+        if token[:cut] in known and token[cut:] in known
+    )
+    return [(token[:-less], token[-less:]) for _, _, less, token in sorted(pairs)]

@@ -1,5 +1,7 @@
 """Token ids for text, and text for token ids."""
 
+import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -9,6 +11,8 @@ import tokenizers
 
 SPACE = "\u2581"
 """How SentencePiece vocabularies spell a space."""
+
+log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
@@ -49,14 +53,48 @@ class Tokenizer:
         self.special_tokens = dict(special_tokens or {})
         self.chat_template = chat_template
         self._added = backend.get_added_tokens_decoder()
+        self._strips = any(token.lstrip or token.rstrip for token in self._added.values())
         self.special_ids = frozenset(i for i, token in self._added.items() if token.special)
         self.vocab_size: int = max(backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         decoder = str(backend.decoder)
         self._byte_level = "ByteLevel" in decoder
         self._byte_fallback = "ByteFallback" in decoder
         self._sentencepiece = "Metaspace" in decoder or SPACE in decoder
+        self._add_bos = add_bos
         self._bos_fix = self._plan_bos(add_bos)
         self._spelled: dict[int, bytes] = {}
+
+    def limited(self, embeddings: int) -> "Tokenizer":
+        """The tokenizer for a model that has ``embeddings`` of them: it gives no other id, whatever the text.
+
+        Special tokens past them that were added to the vocabulary are left out, so that their text is read as
+        any other: Gemma 3's files for text have one, id 262144 of 262144, that stands for an image. Any other
+        token past them is refused: text contains it. Embeddings that no token has are fine.
+
+        Raises:
+            ValueError: There are tokens without an embedding.
+        """
+        ends = [i for i in self.eos_ids if 0 <= i < embeddings]
+        if self.vocab_size <= embeddings and len(ends) == len(self.eos_ids):
+            return self
+        known = self._backend.get_vocab(with_added_tokens=True)
+        past = {text: i for text, i in known.items() if i >= embeddings}
+        learned = self._backend.get_vocab(with_added_tokens=False)
+        if any(text in learned or i not in self.special_ids for text, i in past.items()):
+            raise ValueError(
+                f"the tokenizer has {self.vocab_size} tokens, and the model has embeddings for {embeddings}"
+            )
+        for text, i in past.items():
+            log.warning("%s (%d) has no embedding and is read as ordinary text", text, i)
+        parts = json.loads(self._backend.to_str())
+        parts["added_tokens"] = [token for token in parts["added_tokens"] if token["id"] < embeddings]
+        return Tokenizer(
+            tokenizers.Tokenizer.from_str(json.dumps(parts)),
+            eos_ids=ends,
+            special_tokens=self.special_tokens,
+            chat_template=self.chat_template,
+            add_bos=self._add_bos,
+        )
 
     def _plan_bos(self, add_bos: bool | None) -> tuple[int, bool] | None:
         """The begin token and whether to put it before (or take it from) what the backend gives."""
@@ -125,7 +163,7 @@ class Tokenizer:
 
     def fewest_tokens(self, text: str) -> int:
         """A lower bound of the tokens of ``text``, at once; 0 where none is known."""
-        if not self._byte_level or self._backend.normalizer is not None:
+        if not self._byte_level or self._backend.normalizer is not None or self._strips:
             return 0
         return len(text) // self._longest_token
 

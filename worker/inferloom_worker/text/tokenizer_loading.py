@@ -1,7 +1,5 @@
 """The tokenizer that belongs to a model source."""
 
-from pathlib import Path
-
 from inferloom_worker.sourcing.sources import ModelSource, SourceKind
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from inferloom_worker.text.folder_tokenizer import load_folder_tokenizer
@@ -10,15 +8,14 @@ from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.weights.gguf import read_gguf
 
 
-def load_tokenizer(source: ModelSource, cache: Path) -> Tokenizer:
-    """Load the tokenizer of ``source``; ``cache`` is the cache folder. Blocking.
+def load_tokenizer(source: ModelSource) -> Tokenizer:
+    """Load the tokenizer of ``source``. Blocking.
 
     Raises:
         ValueError, OSError: There is none, or it cannot be read.
     """
-    if source.kind is SourceKind.ECHO:
+    if source.path is None:
         return bytes_tokenizer()
-    assert source.path is not None
     if source.kind is SourceKind.GGUF:
-        return load_gguf_tokenizer(read_gguf(source.path), cache)
+        return load_gguf_tokenizer(read_gguf(source.path))
     return load_folder_tokenizer(source.path)

@@ -69,9 +69,13 @@ class CompletionRequest:
 
 
 def read_generate(
-    request: pb.GenerateRequest, vocab_size: int, defaults: pb.SamplingOptions | None = None
+    request: pb.GenerateRequest,
+    vocab_size: int,
+    defaults: pb.SamplingOptions | None = None,
+    *,
+    max_priority: int = 100,
 ) -> CompletionRequest:
-    """Check every field of a request.
+    """Check every field of a request. A priority above ``max_priority`` becomes that.
 
     Args:
         request: The request.
@@ -93,7 +97,7 @@ def read_generate(
         stopping=_stopping(request.stopping, vocab_size),
         top_logprobs=top if logprobs else None,
         echo=request.output.echo,
-        priority=request.priority,
+        priority=min(request.priority, max_priority),
         cache_salt=request.cache_salt,
     )
 

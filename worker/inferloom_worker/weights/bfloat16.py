@@ -37,7 +37,7 @@ class Bfloat16:
 
 
 def round_bfloat16(weights: NDArray[np.float32]) -> Bfloat16:
-    """Round finite numbers to the nearest bfloat16, ties to even; what is bfloat16 already stays as it is."""
+    """Round to the nearest bfloat16, ties to even; what is bfloat16 already, or NaN, stays as it is."""
     bits = weights.view(np.uint32)
     values = np.empty(weights.shape, np.uint16)
     # Some rows at a time, which the processor's cache holds from one step to the next.
@@ -45,4 +45,7 @@ def round_bfloat16(weights: NDArray[np.float32]) -> Bfloat16:
     for start in range(0, len(weights), step):
         rows = bits[start : start + step]
         values[start : start + step] = (rows + (((rows >> 16) & 1) + 0x7FFF)) >> 16
+        strange = np.isnan(weights[start : start + step])
+        if strange.any():
+            values[start : start + step][strange] = 0x7FC0
     return Bfloat16(values)

@@ -1,16 +1,21 @@
 """Weights by their transformers names, whatever file they come from."""
 
-import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor
 
+from inferloom_worker.sourcing.json_files import read_object
+from inferloom_worker.weights.dequantizing import PLAIN_TYPES, dequantized, spelled
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
+from inferloom_worker.weights.quantized import INSTEAD, QuantizationError, read_quantization
+from inferloom_worker.weights.safetensors_files import CheckpointError, open_safetensors, stored_tensors
 
 _GGUF_NAMES = {
     "model.embed_tokens": "token_embd",
@@ -42,8 +47,32 @@ _OFFSET_NORMS = frozenset({"gemma", "gemma2", "gemma3"})
 _INTERLEAVED = {".q_proj.": "attention.head_count", ".k_proj.": "attention.head_count_kv"}
 
 
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types of safetensors that are numbers by themselves, without a scale elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """What a file says of a tensor, before it is read."""
+
+    name: str
+    """In the file."""
+    shape: tuple[int, ...]
+    type: str
+    readable: bool
+    """Whether its values can be had as numbers."""
+
+
 class Checkpoint(Protocol):
     """A set of named tensors."""
+
+    def names(self) -> Iterable[str]:
+        """Every tensor, by its name in the file."""
+        ...
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """What the file says of the tensor that transformers calls ``name``, or None if there is none."""
+        ...
 
     def find(self, name: str) -> Tensor | None:
         """The tensor ``name`` in its stored type (quantised ones as float32), or None if there is none."""
@@ -51,36 +80,80 @@ class Checkpoint(Protocol):
 
 
 class FolderCheckpoint:
-    """The safetensors files of a model folder; of a model that sees as well, its decoder's.
+    """The safetensors files of a model folder; of a model that sees as well, its decoder's. Quantised weights
+    come as the numbers that they stand for.
 
     Raises:
         FileNotFoundError: The folder has none. Pickled weights are not read: loading one runs its code.
+        CheckpointError: A file is missing or damaged.
+        QuantizationError: The weights are quantised in a way that is not computed.
     """
 
     def __init__(self, folder: Path) -> None:
-        index = folder / "model.safetensors.index.json"
-        if index.exists():
-            files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-            self._files = {name: folder / Path(file).name for name, file in files.items()}
-        else:
-            self._files = {}
-            for path in sorted(folder.glob("*.safetensors")):
-                with safe_open(path, "pt") as opened:
-                    self._files.update(dict.fromkeys(opened.keys(), path))
-        if not self._files:
-            raise FileNotFoundError(f"{folder} has no safetensors weights")
+        self._files = stored_tensors(folder)
+        self._quantization = read_quantization(read_object(folder / "config.json"), folder.name)
+
+    def names(self) -> Iterable[str]:
+        """See the protocol."""
+        return self._files
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """See the protocol."""
+        place = self._place(name)
+        return None if place is None else self._headers[place]
+
+    @cached_property
+    def _headers(self) -> dict[str, StoredTensor]:
+        headers: dict[str, StoredTensor] = {}
+        for path in dict.fromkeys(self._files.values()):
+            with open_safetensors(path, "np") as opened:
+                for name in opened.keys():  # noqa: SIM118 # no dict
+                    piece = opened.get_slice(name)
+                    kind = str(piece.get_dtype())
+                    readable = kind in _FLOATS or (
+                        self._quantization is not None and name.endswith(".weight")
+                    )
+                    headers[name] = StoredTensor(name, tuple(piece.get_shape()), kind, readable)
+        if missing := self._files.keys() - headers.keys():
+            raise CheckpointError(f"the index names a tensor {min(missing)} that its file does not hold")
+        return headers
 
     def find(self, name: str) -> Tensor | None:
-        """See the protocol."""
+        """See the protocol.
+
+        Raises:
+            CheckpointError: Its file is damaged.
+            QuantizationError: It is stored as integers or float8, in a way that is not computed.
+        """
+        stored = self._place(name)
+        if stored is None:
+            return None
+        tensor = self._read(stored)
+        assert tensor is not None
+        if tensor.dtype in PLAIN_TYPES:
+            return tensor
+        if self._quantization is None or not stored.endswith(".weight"):
+            raise QuantizationError(
+                f"{stored} is stored as {spelled(tensor)}, "
+                f"and config.json has no quantization_config that says how to read it; {INSTEAD}"
+            )
+        return dequantized(self._quantization, stored, tensor, self._read)
+
+    def _read(self, stored: str) -> Tensor | None:
+        """A tensor as it is stored."""
+        path = self._files.get(stored)
+        if path is None:
+            return None
+        with open_safetensors(path) as file:
+            tensor: Tensor = file.get_tensor(stored)
+        return tensor
+
+    def _place(self, name: str) -> str | None:
+        """The file's name for a tensor."""
         inner = name.removeprefix("model.")
         # The second is how the hub's files of models that see are written, the third how transformers 5 does.
         places = (name, f"language_model.{name}", f"model.language_model.{inner}")
-        stored = next((place for place in places if place in self._files), None)
-        if stored is None:
-            return None
-        with safe_open(self._files[stored], "pt") as opened:
-            tensor: Tensor = opened.get_tensor(stored)
-        return tensor
+        return next((place for place in places if place in self._files), None)
 
 
 class GgufCheckpoint:
@@ -88,6 +161,17 @@ class GgufCheckpoint:
 
     def __init__(self, file: GgufFile) -> None:
         self.file = file
+
+    def names(self) -> Iterable[str]:
+        """See the protocol."""
+        return self.file.tensors
+
+    def stored(self, name: str) -> StoredTensor | None:
+        """See the protocol."""
+        tensor = self.tensor(name)
+        if tensor is None:
+            return None
+        return StoredTensor(tensor.name, tensor.shape, tensor.type.name, tensor.readable)
 
     def find(self, name: str) -> Tensor | None:
         """See the protocol."""

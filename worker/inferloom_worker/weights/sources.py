@@ -17,6 +17,11 @@ _OF_VOCABULARY = ("model.embed_tokens.weight", "lm_head.weight")
 class KernelSource(Protocol):
     """Where a kernel model reads its weights."""
 
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The weights before they are rounded."""
+        ...
+
     def has(self, name: str) -> bool:
         """Whether there is a tensor ``name``."""
         ...
@@ -35,8 +40,8 @@ class GgufSource:
 
     def __init__(self, file: GgufFile) -> None:
         self.file = file
-        self._checkpoint = GgufCheckpoint(file)
-        self._rest = RoundedSource(self._checkpoint, round_bfloat16)
+        self.checkpoint = GgufCheckpoint(file)
+        self._rest = RoundedSource(self.checkpoint, round_bfloat16)
 
     def readable(self) -> bool:
         """Whether the file has a matrix in a quantisation that the kernels compute."""
@@ -49,20 +54,20 @@ class GgufSource:
 
     def has(self, name: str) -> bool:
         """See the protocol."""
-        return self._checkpoint.tensor(name) is not None
+        return self.checkpoint.tensor(name) is not None
 
     def matrix(self, name: str) -> Matrix:
         """See the protocol."""
-        tensor = self._checkpoint.tensor(name)
+        tensor = self.checkpoint.tensor(name)
         if tensor is None or not can_read(tensor):
             return self._rest.matrix(name)
         groups = read_groups(tensor)
-        order = self._checkpoint.row_order(name, len(groups.q))
+        order = self.checkpoint.row_order(name, len(groups.q))
         return groups if order is None else groups.rows(order)
 
     def vector(self, name: str) -> NDArray[np.float32] | None:
         """See the protocol."""
-        return _vector(self._checkpoint, name)
+        return _vector(self.checkpoint, name)
 
 
 class RoundedSource:
@@ -77,17 +82,17 @@ class RoundedSource:
     def __init__(
         self, checkpoint: Checkpoint, rounding: Rounding, of_vocabulary: Rounding | None = None
     ) -> None:
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._rounding = rounding
         self._of_vocabulary = of_vocabulary or rounding
 
     def has(self, name: str) -> bool:
         """See the protocol."""
-        return self._checkpoint.find(name) is not None
+        return self.checkpoint.find(name) is not None
 
     def matrix(self, name: str) -> Matrix:
         """See the protocol."""
-        found = self._checkpoint.find(name)
+        found = self.checkpoint.find(name)
         if found is None:
             raise ValueError(f"the weights have no tensor {name}")
         rounding = self._of_vocabulary if name in _OF_VOCABULARY else self._rounding
@@ -95,7 +100,7 @@ class RoundedSource:
 
     def vector(self, name: str) -> NDArray[np.float32] | None:
         """See the protocol."""
-        return _vector(self._checkpoint, name)
+        return _vector(self.checkpoint, name)
 
 
 def _vector(checkpoint: Checkpoint, name: str) -> NDArray[np.float32] | None:

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
+from inferloom_worker.engine.health import Fault, Health, MemorySuspectError, engine_failed, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
@@ -34,6 +36,7 @@ from inferloom_worker.lora.weights import read_lora
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.batch import StepBatch, decoding_first
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool
+from inferloom_worker.stepping.longest_step import LongestStep
 from inferloom_worker.stepping.outcome import Outcome, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sampler import Row, SampledToken, sample
@@ -42,10 +45,17 @@ from inferloom_worker.stepping.sequence import Sequence
 from inferloom_worker.stepping.speculation import Speculation
 
 HEARTBEAT_S = 1.0
-"""How often a request without new tokens is told that the engine moves."""
+"""How often a request without other events is told that the engine moves."""
+
+BEAT_S = 0.25
+"""How often requests are looked through for those."""
+
+NO_NUMBERS = "The model computed no finite numbers for this request."
 
 log = logging.getLogger(__name__)
 Post = tuple[Mailbox, Event | InferloomError]
+_Arrival = tuple[GenerationRequest, Mailbox, int, int, float]
+"""What a sequence is made of: request, mailbox, choice, order, and when it was submitted."""
 
 
 class TorchEngine:
@@ -56,6 +66,8 @@ class TorchEngine:
         options: Limits. ``context_length`` can only shorten the model's own.
         kv_blocks: Blocks of the cache.
         clock: Monotonic seconds.
+        computes: What computes the model, for reports.
+        instruction_set: With what, for reports.
     """
 
     def __init__(
@@ -64,6 +76,9 @@ class TorchEngine:
         options: EngineOptions,
         kv_blocks: int,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        computes: str = "torch",
+        instruction_set: str = "",
     ) -> None:
         model.allocate(kv_blocks)
         self._model = model
@@ -71,6 +86,7 @@ class TorchEngine:
         self._clock = clock
         self._pool = BlockPool(kv_blocks)
         self._pacing = Pacing()
+        self._longest = LongestStep()
         self._scheduler = Scheduler(
             self._pool,
             Speculation(options.speculation, self._pacing),
@@ -81,6 +97,8 @@ class TorchEngine:
             vocab_size=model.vocab_size,
             context_length=min(model.context_length, options.context_length or model.context_length),
             dtype=str(model.dtype).removeprefix("torch."),
+            engine=computes,
+            instruction_set=instruction_set,
             slots=options.max_running,
             kv_tokens=kv_blocks * BLOCK_TOKENS,
             weights_bytes=model.weights_bytes,
@@ -90,9 +108,12 @@ class TorchEngine:
         self._arrivals = 0
         self._generated = 0
         self._beat_at = 0.0
-        self._inbox: deque[Sequence] = deque()
+        self._inbox: deque[_Arrival] = deque()
         self._aborts: deque[tuple[Mailbox, int | None]] = deque()
         self._adapters: list[weakref.ref[Adapter]] = []
+        self._open: weakref.WeakSet[Mailbox] = weakref.WeakSet()
+        """What to fail if the scheduler's own books are not to be trusted any more."""
+        self.health = Health()
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -103,14 +124,18 @@ class TorchEngine:
         mailbox = Mailbox(request, self._abort)
         now = self._clock()
         with self._changed:
+            if self.health.fault is not None:
+                raise engine_failed()
             if self._closed:
-                raise InferloomError(Reason.WORKER_LOST, "The model is being unloaded.", retry_after=1.0)
+                raise unloaded()
             waiting = len(self._inbox) + len(self._scheduler.waiting)
             if waiting + request.n > self._options.max_waiting:
                 raise overloaded(f"{waiting} requests are waiting already.")
             for choice in range(request.n):
                 self._arrivals += 1
-                self._inbox.append(Sequence(request, mailbox, choice, self._arrivals, now))
+                self._inbox.append((request, mailbox, choice, self._arrivals, now))
+            mailbox.posted_at = now
+            self._open.add(mailbox)
             self._changed.notify()
         return mailbox
 
@@ -121,6 +146,7 @@ class TorchEngine:
             waiting=len(self._inbox) + len(self._scheduler.waiting),
             free_kv_tokens=self._pool.free * BLOCK_TOKENS,
             generated_tokens=self._generated,
+            longest_step_s=self._longest.seconds,
             adapter_bytes=sum(held.weights_bytes for held in (ref() for ref in self._adapters) if held),
         )
 
@@ -144,18 +170,29 @@ class TorchEngine:
             self._changed.notify()
 
     def _run(self) -> None:
-        with torch.inference_mode():
-            while self._receive():
-                self._turn()
-        lost = InferloomError(Reason.WORKER_LOST, "The model was unloaded.", retry_after=1.0)
-        mailboxes = {s.mailbox for s in (*self._scheduler.sequences(), *self._inbox)}
-        hand_over((mailbox, lost) for mailbox in mailboxes)
-        for sequence in self._scheduler.sequences():
-            self._scheduler.remove(sequence)
+        try:
+            with torch.inference_mode():
+                while self._receive():
+                    self._turn()
+            self._fail_all(unloaded())
+            for sequence in self._scheduler.sequences():
+                self._scheduler.remove(sequence)
+        except BaseException as failure:
+            # The end of the thread, and so of the engine: nobody may go on waiting for it.
+            log.critical("the engine's thread failed", exc_info=failure)
+            self.health.broke(Fault("an engine's thread", failure))
+            self._fail_all(engine_failed())
+
+    def _fail_all(self, error: InferloomError) -> None:
+        with self._changed:
+            self._closed = True
+            mailboxes = list(self._open)
+        hand_over((mailbox, error) for mailbox in mailboxes)
 
     def _turn(self) -> None:
         """One turn of the loop. While it waits for the next, the thread holds nothing of a request's."""
         hand_over(self._expire() + self._beat())
+        began = self._clock()
         if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
             if generating := [item for item in work if not item.sequence.request.embeds]:
                 hand_over(self._step(generating))
@@ -165,17 +202,22 @@ class TorchEngine:
             # The scheduler promises never to do this; if it did, callers would wait for ever.
             log.error("%d sequences wait and none can run", len(stuck))
             hand_over(self._fail(stuck))
+        ended = self._clock()
+        self._longest.observe(ended, ended - began)
 
     def _receive(self) -> bool:
         """Take in what arrived, waiting while there is nothing to do; False when closed."""
         with self._changed:
             while not (self._closed or self._inbox or self._aborts or any(self._scheduler.sequences())):
                 self._changed.wait()
-            while self._inbox:
-                self._scheduler.add(self._inbox.popleft())
+            arrived = list(self._inbox)
+            self._inbox.clear()
             doomed = set(self._aborts)
             self._aborts.clear()
             closed = self._closed
+        for arrival in arrived:
+            # Made here and not where it was submitted: each choice has a copy of the prompt.
+            self._scheduler.add(Sequence(*arrival))
         for sequence in self._scheduler.sequences() if doomed else ():
             if (sequence.mailbox, None) in doomed or (sequence.mailbox, sequence.choice) in doomed:
                 self._scheduler.remove(sequence)
@@ -198,16 +240,19 @@ class TorchEngine:
         return posts
 
     def _beat(self) -> list[Post]:
-        """Tell requests without tokens, about once a second, that the engine moves."""
+        """Tell requests that had no event for about a second that the engine moves."""
         now = self._clock()
-        if now - self._beat_at < HEARTBEAT_S:
+        if now - self._beat_at < BEAT_S:
             return []
         self._beat_at = now
-        return [
-            (s.mailbox, ProgressEvent(_phase(s), min(s.computed, len(s.request.prompt))))
-            for s in self._scheduler.sequences()
-            if s.remaining > 1
-        ]
+        posts: list[Post] = []
+        for sequence in self._scheduler.sequences():
+            mailbox = sequence.mailbox
+            if now - mailbox.posted_at >= HEARTBEAT_S:
+                mailbox.posted_at = now
+                read = min(sequence.computed, len(sequence.request.prompt))
+                posts.append((mailbox, ProgressEvent(_phase(sequence), read)))
+        return posts
 
     def _step(self, work: list[Work]) -> list[Post]:
         """Compute one step and return what it produced."""
@@ -215,6 +260,8 @@ class TorchEngine:
         _start(work, now)
         try:
             choices = self._compute(work)
+        except MemorySuspectError:
+            raise
         except Exception:
             # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
             log.exception("a step of %d sequences failed", len(work))
@@ -222,17 +269,32 @@ class TorchEngine:
         outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
         self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
-        self._pacing.observe(sum(item.rows for item in work), now - started)
+        self._pace(work, outcomes, now - started)
         posts: list[Post] = []
         for item, outcome in zip(work, outcomes, strict=True):
+            if outcome.lost:
+                posts += self._fail([item.sequence], NO_NUMBERS)
+                continue
             if not outcome.tokens:
                 continue  # a part of a prompt
             self._generated += len(outcome.tokens)
             self._time(item.sequence, now)
+            item.sequence.mailbox.posted_at = now
             if outcome.end is not None:
                 self._scheduler.remove(item.sequence)
             posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
         return posts
+
+    def _pace(self, work: list[Work], outcomes: list[Outcome], seconds: float) -> None:
+        """Learn from a step how long steps take, and from one that only decoded what drafts cost."""
+        rows = sum(item.count for item in work)
+        drafts = sum(len(item.draft) for item in work)
+        kinds = {item.sequence.request.sampling.greedy for item in work if item.draft}
+        if not drafts:
+            self._pacing.observe(rows, seconds)
+        elif rows == len(work) and len(kinds) == 1:
+            accepted = sum(outcome.accepted for outcome in outcomes)
+            self._pacing.observe_drafts(rows, drafts, accepted, seconds, greedy=kinds.pop())
 
     def _compute(self, work: list[Work]) -> list[list[SampledToken]]:
         """Run the model and choose tokens: for a work that samples, one more than it drafts."""
@@ -253,6 +315,8 @@ class TorchEngine:
         _start(work, started)
         try:
             vectors = self._model.hidden(StepBatch.pack(work, self._model.device)).cpu().numpy()
+        except MemorySuspectError:
+            raise
         except Exception:
             # As above.
             log.exception("a step of %d texts failed", len(work))
@@ -263,17 +327,22 @@ class TorchEngine:
         posts: list[Post] = []
         read = [item.sequence for item in work if item.samples]
         for sequence, vector in zip(read, vectors, strict=True):
+            if not np.isfinite(vector).all():
+                posts += self._fail([sequence], NO_NUMBERS)
+                continue
             self._time(sequence, now)
             self._scheduler.remove(sequence)
             posts.append((sequence.mailbox, VectorEvent(vector)))
         return posts
 
-    def _fail(self, sequences: list[Sequence]) -> list[Post]:
+    def _fail(self, sequences: list[Sequence], words: str | None = None) -> list[Post]:
+        """End whole requests with a server error, whose message is ``words`` or says nothing."""
         doomed = {s.mailbox for s in sequences}
         for sequence in self._scheduler.sequences():
             if sequence.mailbox in doomed:
                 self._scheduler.remove(sequence)
-        return [(mailbox, server_error()) for mailbox in doomed]
+        error = server_error() if words is None else InferloomError(Reason.SERVER_ERROR, words)
+        return [(mailbox, error) for mailbox in doomed]
 
     def _time(self, sequence: Sequence, now: float) -> None:
         stats = sequence.mailbox.stats
@@ -294,6 +363,8 @@ def _start(work: list[Work], now: float) -> None:
 
 
 def _phase(sequence: Sequence) -> Phase:
+    if sequence.generated and sequence.remaining == 1:
+        return Phase.QUEUED  # for a place in a step
     if sequence.blocks:
         return Phase.PREFILL
     return Phase.PREEMPTED if sequence.preempted else Phase.QUEUED

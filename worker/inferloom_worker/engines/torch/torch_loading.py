@@ -10,10 +10,12 @@ from transformers.configuration_utils import PreTrainedConfig
 from inferloom_mesh.machine import cores
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.kernels.library import instruction_set
 from inferloom_worker.models.captured import CapturedModel
-from inferloom_worker.models.config_gguf import from_gguf
+from inferloom_worker.models.config_gguf import from_gguf, refuse_scaled
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.cuda_graph import CudaGraphs
+from inferloom_worker.models.instruction_set import torch_instruction_set
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel, can_compute
 from inferloom_worker.models.protocol import CausalModel, UnsupportedModelError
@@ -23,6 +25,7 @@ from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
 from inferloom_worker.weights.gguf import read_gguf
 from inferloom_worker.weights.groups import quantize_int4, quantize_int8
+from inferloom_worker.weights.quantized import refuse_quantized
 from inferloom_worker.weights.sources import GgufSource, KernelSource, RoundedSource
 
 _TOKENS_PER_SEQUENCE = 1024
@@ -39,7 +42,14 @@ def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
             message says why.
     """
     model = load_causal(path, options)
-    return TorchEngine(model, options, kv_blocks(model, options))
+    native = isinstance(model, NativeModel)
+    return TorchEngine(
+        model,
+        options,
+        kv_blocks(model, options),
+        computes="kernels" if native else "torch",
+        instruction_set=instruction_set() if native else torch_instruction_set(model.device),
+    )
 
 
 def load_causal(path: Path, options: EngineOptions) -> CausalModel:
@@ -65,7 +75,7 @@ def _load_native(path: Path, options: EngineOptions) -> CausalModel | None:
         return None
     source: KernelSource
     dtype = torch.int8
-    if path.suffix == ".gguf":
+    if path.is_file():
         file = read_gguf(path)
         shape = from_gguf(file, options.context_length)
         stored = GgufSource(file)
@@ -94,7 +104,11 @@ def _read_config(folder: Path) -> PreTrainedConfig:
     # Imported here: it takes half a second, and its architecture's class two more. GGUF files need neither.
     from transformers import AutoConfig
 
-    config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as failure:
+        # For values that make no sense, its classes raise whatever they stumble over.
+        raise UnsupportedModelError(f"config.json cannot be read: {failure}") from failure
     return config
 
 
@@ -125,39 +139,28 @@ def load_model(
 ) -> CausalModel:
     """Load weights expanded to ``dtype``: into the fast path where it computes the architecture, otherwise
     (or if ``general``) into the general path. ``context_length`` is the longest sequence to come."""
-    if path.suffix == ".gguf":
+    if path.is_file():
         file = read_gguf(path)
         shape = None if general else from_gguf(file, context_length)
         if shape is not None:
             return LlamaModel(shape, GgufCheckpoint(file), dtype, device)
-        if (scaling := file.value("rope.scaling.type", "none")) != "none":
-            # Transformers' reading of GGUF passes over it.
-            raise UnsupportedModelError(f"{path.name} scales its rotary embedding ({scaling})")
-        from transformers import GgufConfig
-
-        where = {
-            "pretrained_model_name_or_path": path.parent,
-            "gguf_file": path.name,
-            "quantization_config": GgufConfig(dequantize=True),
-        }
+        refuse_scaled(file)
+        if file.parts:
+            raise UnsupportedModelError(
+                f"{path.name} is one of {len(file.parts)} parts, which are not put together for "
+                f"{file.architecture} models; merge them with llama-gguf-split --merge"
+            )
     else:
         shape = None if general else from_transformers(_read_config(path), context_length)
         if shape is not None:
             return LlamaModel(shape, FolderCheckpoint(path), dtype, device)
-        where = {"pretrained_model_name_or_path": path, "use_safetensors": True}
+        refuse_quantized(path)
     log.info("%s: taking the general path", path.name)
     with large_imports():
         # Imported here: transformers' modelling code takes seconds, and the fast path needs none of it.
-        from transformers import AutoModelForCausalLM
-
         from inferloom_worker.models.general import GeneralModel
-    model, report = AutoModelForCausalLM.from_pretrained(
-        **where, dtype=dtype, trust_remote_code=False, local_files_only=True, output_loading_info=True
-    )
-    if missing := sorted(report["missing_keys"]):
-        # Transformers would go on with random numbers.
-        raise UnsupportedModelError(f"{path.name} has no weights for {', '.join(missing[:3])}")
-    return GeneralModel(model.to(device))
+        from inferloom_worker.models.general_loading import load_transformers
+    return GeneralModel(load_transformers(path, dtype).to(device), context_length)
 
 
 def pick_device(wanted: str) -> torch.device:

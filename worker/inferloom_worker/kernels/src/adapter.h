@@ -58,9 +58,16 @@ struct Change {
   }
 };
 
-struct Adapter {
-  explicit Adapter(int layers) : layers(layers) {}
+// Inputs and outputs of a projection.
+struct Width {
+  int inputs, outputs;
+  bool operator==(const Width& other) const { return inputs == other.inputs && outputs == other.outputs; }
+};
 
+struct Adapter {
+  Adapter(int layers, const std::array<Width, kProjections>& widths) : widths(widths), layers(layers) {}
+
+  const std::array<Width, kProjections> widths;  // of the model that it is for
   std::vector<std::array<Change, kProjections>> layers;
 
   int rank() const {

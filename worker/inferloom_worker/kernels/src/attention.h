@@ -38,8 +38,8 @@ inline f32x16 squash(f32x16 x, float softcap) {
 // Attends with N queries of one sequence and one key-value head. scores has room for N · stride floats, stride
 // a multiple of 16 that is at least the longest limit.
 template <int N>
-inline void attend(const Query* queries, const CacheLayer& cache, const int32_t* blocks, int head, int heads,
-                   int dim, float softcap, float* scores, int stride) {
+inline void attend(const Query* queries, const CacheLayer& cache, const int32_t* blocks, int head, int heads, int dim,
+                   float softcap, float* scores, int stride) {
   constexpr int kWide = 2 * N <= kLive ? 2 : 1;  // blocks, or runs of dimensions, that share the loads of the queries
   int from = queries[0].first, to = queries[0].limit;
   for (int n = 1; n < N; ++n) from = std::min(from, queries[n].first), to = std::max(to, queries[n].limit);
@@ -117,8 +117,8 @@ inline void attend(const Query* queries, const CacheLayer& cache, const int32_t*
   if (d < dim) mix(d, std::integral_constant<int, 1>{});
 }
 
-inline void attend(int count, const Query* queries, const CacheLayer& cache, const int32_t* blocks, int head,
-                   int heads, int dim, float softcap, float* scores, int stride) {
+inline void attend(int count, const Query* queries, const CacheLayer& cache, const int32_t* blocks, int head, int heads,
+                   int dim, float softcap, float* scores, int stride) {
   switch (count) {
     case 1: return attend<1>(queries, cache, blocks, head, heads, dim, softcap, scores, stride);
     case 2: return attend<2>(queries, cache, blocks, head, heads, dim, softcap, scores, stride);

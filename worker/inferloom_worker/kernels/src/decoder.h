@@ -10,6 +10,7 @@
 
 #include "adapter.h"
 #include "attention.h"
+#include "check.h"
 #include "pool.h"
 #include "product.h"
 #include "sampler.h"
@@ -45,8 +46,8 @@ struct LayerWeights {
   std::array<Matrix*, 7> matrices() { return {&q, &k, &v, &output, &gate, &up, &down}; }
 
   std::array<std::vector<float>*, 11> vectors() {
-    return {&input_norm, &attention_post_norm, &mlp_norm, &mlp_post_norm, &q_norm, &k_norm,
-            &qkv_bias,   &output_bias,         &gate_bias, &up_bias,      &down_bias};
+    return {&input_norm, &attention_post_norm, &mlp_norm,  &mlp_post_norm, &q_norm,   &k_norm,
+            &qkv_bias,   &output_bias,         &gate_bias, &up_bias,       &down_bias};
   }
 
   // Those that the model has not are empty.
@@ -56,22 +57,43 @@ struct LayerWeights {
 
 // The rows of a step: as StepBatch, in plain arrays.
 struct Step {
-  int32_t rows, spans, samples;
-  const int32_t* tokens;       // [rows]
-  const int32_t* positions;    // [rows]
-  const int32_t* span_start;   // [spans]
-  const int32_t* span_count;   // [spans]
-  const int32_t* span_blocks;  // [spans]: where the span's table begins in blocks
-  const int32_t* blocks;       // all tables, one after the other
-  const int32_t* sample_rows;  // [samples]
+  int32_t rows, spans, samples, block_count;
+  const int32_t* tokens;                // [rows]
+  const int32_t* positions;             // [rows]
+  const int32_t* span_start;            // [spans]
+  const int32_t* span_count;            // [spans]
+  const int32_t* span_blocks;           // [spans]: where the span's table begins in blocks
+  const int32_t* blocks;                // all tables, one after the other [block_count]
+  const int32_t* sample_rows;           // [samples]
   const Adapter* const* span_adapters;  // [spans]: null where there is none
 };
+
+// Refuses a shape that the decoder does not compute.
+inline void check_shape(const Shape& s, const LayerShape* layers, const Rope* ropes, int rope_count) {
+  require_between(s.layers, 0, kMostLayers, "the number of layers");
+  for (const int width : {s.hidden, s.intermediate, s.vocab}) require_between(width, 1, kMostWidth, "a width");
+  for (const int count : {s.heads, s.kv_heads, s.head_dim}) require_between(count, 1, 1 << 12, "a size of attention");
+  require(s.heads % s.kv_heads == 0, "the heads are no multiple of the key-value heads");
+  require(s.hidden % kGroup == 0 && s.intermediate % kGroup == 0 && s.heads * s.head_dim % kGroup == 0,
+          "widths that are not in whole groups");
+  require(s.vocab % kTile == 0 && s.head_dim % kTile == 0, "sizes that are not in whole tiles");
+  require_between(s.activation, kSilu, kGeluTanh + 1, "an activation");
+  for (int i = 0; i < rope_count; ++i)
+    require_between(ropes[i].pairs, 0, s.head_dim / 2 + 1, "the pairs of a rotary embedding");
+  for (int i = 0; i < s.layers; ++i) {
+    require_between(layers[i].rope, 0, rope_count, "a layer's rotary embedding");
+    require(layers[i].window >= 0, "a window of less than nothing");
+  }
+}
 
 class Decoder {
  public:
   Decoder(const Shape& shape, const LayerShape* layer_shapes, const Rope* ropes, int rope_count, int threads)
-      : shape(shape), layers(shape.layers), pool_(threads),
-        layer_shapes_(layer_shapes, layer_shapes + shape.layers), scores_(pool_.threads()) {
+      : shape(shape),
+        layers(shape.layers),
+        pool_(threads),
+        layer_shapes_(layer_shapes, layer_shapes + shape.layers),
+        scores_(pool_.threads()) {
     for (int i = 0; i < rope_count; ++i) {
       const Rope& rope = ropes[i];
       rotations_.push_back({{rope.frequencies, rope.frequencies + rope.pairs}, rope.scale, {}, {}});
@@ -79,22 +101,57 @@ class Decoder {
   }
 
   ~Decoder() {
-    for (auto& layer : layers)
-      for (Matrix* m : layer.matrices()) m->release();
-    embedding.release();
-    if (head.data != nullptr) head.release();
     if (cache_ != MAP_FAILED) munmap(cache_, cache_bytes_);
   }
 
-  // Reserves the cache; the system commits its pages when they are first written.
-  bool allocate(int blocks) {
+  // Reserves the cache, once; the system commits its pages when they are first written.
+  void allocate(int blocks) {
+    require(cache_ == MAP_FAILED && blocks > 0, "the cache is made once, of at least one block");
     const size_t layer = size_t(blocks) * shape.kv_heads * shape.head_dim * kBlock;
-    cache_bytes_ = 2 * sizeof(uint16_t) * layer * shape.layers;
-    cache_ = mmap(nullptr, cache_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (cache_ == MAP_FAILED) return false;
+    if (layer > SIZE_MAX / 4 / sizeof(uint16_t) / std::max(shape.layers, 1)) throw std::bad_alloc();
+    cache_layers_.reserve(shape.layers);
+    const size_t bytes = std::max<size_t>(2 * sizeof(uint16_t) * layer * shape.layers, 1);
+    cache_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (cache_ == MAP_FAILED) throw std::bad_alloc();
+    cache_bytes_ = bytes, blocks_ = blocks;
     auto* at = static_cast<uint16_t*>(cache_);
     for (int i = 0; i < shape.layers; ++i, at += 2 * layer) cache_layers_.push_back({at, at + layer});
-    return true;
+  }
+
+  // Inputs and outputs of each projection that an adapter can change.
+  std::array<Width, kProjections> widths() const {
+    const int queries = shape.heads * shape.head_dim, states = shape.kv_heads * shape.head_dim;
+    return {{{shape.hidden, queries + 2 * states},
+             {queries, shape.hidden},
+             {shape.hidden, 2 * shape.intermediate},
+             {shape.intermediate, shape.hidden}}};
+  }
+
+  // Refuses a step that would read or write outside of what there is. Linear in its rows and blocks.
+  void check(const Step& step) {
+    check_weights();
+    require(step.rows >= 0 && step.spans >= 0 && step.samples >= 0 && step.block_count >= 0,
+            "a step of less than nothing");
+    for (int r = 0; r < step.rows; ++r) {
+      require_between(step.tokens[r], 0, shape.vocab, "a token");
+      require_between(step.positions[r], 0, INT32_MAX, "a position");
+    }
+    for (int b = 0; b < step.block_count; ++b) require_between(step.blocks[b], 0, blocks_, "a block of the cache");
+    for (int s = 0; s < step.samples; ++s) require_between(step.sample_rows[s], 0, step.rows, "a row to sample");
+    int row = 0;
+    for (int s = 0; s < step.spans; ++s) {
+      require(step.span_start[s] == row && step.span_count[s] > 0 && step.span_count[s] <= step.rows - row,
+              "spans that do not follow each other");
+      const int end = s + 1 < step.spans ? step.span_blocks[s + 1] : step.block_count;
+      require(step.span_blocks[s] >= 0 && step.span_blocks[s] <= end && end <= step.block_count,
+              "tables of blocks that do not follow each other");
+      for (const int last = row + step.span_count[s]; row < last; ++row)
+        require(step.positions[row] / kBlock < end - step.span_blocks[s], "a position past its sequence's blocks");
+      const Adapter* adapter = step.span_adapters[s];
+      require(adapter == nullptr || (int(adapter->layers.size()) == shape.layers && adapter->widths == widths()),
+              "an adapter of another model");
+    }
+    require(row == step.rows, "rows without a span");
   }
 
   // Writes logits [samples, vocab].
@@ -112,15 +169,18 @@ class Decoder {
     });
   }
 
-  // The place of each row's largest logit; the first of equals.
+  // The place of each row's largest finite logit, the first of equals; -1 where there is none.
   void argmax(const float* logits, int rows, int stride, int width, int32_t* places) {
     pool_.loop(rows, [&](int r, int) {
       const float* row = logits + size_t(r) * stride;
       f32x16 best = set1(-INFINITY);
       const int whole = width / 16 * 16;
-      for (int i = 0; i < whole; i += 16) best = max(best, load(row + i));
+      for (int i = 0; i < whole; i += 16) best = max(best, only_finite(load(row + i)));
       float most = reduce_max(best);
-      for (int i = whole; i < width; ++i) most = std::max(most, row[i]);
+      for (int i = whole; i < width; ++i)
+        if (std::isfinite(row[i])) most = std::max(most, row[i]);
+      places[r] = -1;
+      if (!std::isfinite(most)) return;
       int at = 0;
       while (at + 16 <= width && bits(equal(load(row + at), set1(most))) == 0) at += 16;
       while (at < width - 1 && row[at] != most) ++at;
@@ -142,6 +202,43 @@ class Decoder {
   std::vector<float> norm;
 
  private:
+  // Refuses to compute before every weight is there, in its size. Only the first step pays for it.
+  void check_weights() {
+    if (checked_) return;
+    const auto matrix = [](const Matrix& m, int rows, int cols, const char* name) {
+      require(m.data != nullptr && m.rows == rows && m.cols == cols, name);
+    };
+    const auto vector = [](const std::vector<float>& v, int size, bool needed, const char* name) {
+      if (needed || !v.empty()) require_size((long long)v.size(), size, name);
+    };
+    const int hidden = shape.hidden, wide = shape.intermediate, dim = shape.head_dim;
+    const int queries = shape.heads * dim, states = shape.kv_heads * dim;
+    require(blocks_ > 0, "there is no cache");
+    matrix(embedding, shape.vocab, hidden, "there is no embedding of this size");
+    if (head.data != nullptr) matrix(head, shape.vocab, hidden, "the head is of another size");
+    vector(norm, hidden, true, "the last norm");
+    for (const LayerWeights& w : layers) {
+      matrix(w.q, queries, hidden, "a layer has no queries of this size");
+      matrix(w.k, states, hidden, "a layer has no keys of this size");
+      matrix(w.v, states, hidden, "a layer has no values of this size");
+      matrix(w.output, hidden, queries, "a layer has no attention output of this size");
+      matrix(w.gate, wide, hidden, "a layer has no gate of this size");
+      matrix(w.up, wide, hidden, "a layer has no up projection of this size");
+      matrix(w.down, hidden, wide, "a layer has no down projection of this size");
+      vector(w.input_norm, hidden, true, "a layer's first norm"),
+          vector(w.mlp_norm, hidden, true, "a layer's second norm");
+      vector(w.attention_post_norm, hidden, false, "a norm after attention");
+      vector(w.mlp_post_norm, hidden, false, "a norm after feed-forward");
+      vector(w.q_norm, dim, false, "a norm of queries"), vector(w.k_norm, dim, false, "a norm of keys");
+      vector(w.qkv_bias, queries + 2 * states, false, "a bias of attention");
+      vector(w.output_bias, hidden, false, "a bias of attention's output");
+      vector(w.gate_bias, wide, false, "a bias of a gate"),
+          vector(w.up_bias, wide, false, "a bias of an up projection");
+      vector(w.down_bias, hidden, false, "a bias of a down projection");
+    }
+    checked_ = true;
+  }
+
   template <class Body>
   void over_tiles(int tiles, Body&& body) {
     pool_.chunks(tiles, 4, 6, body);
@@ -206,11 +303,12 @@ class Decoder {
       int base = 0;
       for (const Matrix* m : parts) {
         const int from = std::max(begin - base, 0), to = std::min(end - base, m->tiles());
-        if (from < to) multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-          const int at = (base + t) * kTile;
-          out = expand(step, index, kQkv, r, at, biased(out, w.qkv_bias, at));
-          store(&qkv_[size_t(r) * width_ + at], out);
-        });
+        if (from < to)
+          multiply(*m, from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
+            const int at = (base + t) * kTile;
+            out = expand(step, index, kQkv, r, at, biased(out, w.qkv_bias, at));
+            store(&qkv_[size_t(r) * width_ + at], out);
+          });
         base += m->tiles();
       }
     });
@@ -254,8 +352,10 @@ class Decoder {
       multiply(m, begin, end, in, rows, [&](int r, int t, f32x16 out) {
         const size_t at = size_t(r) * hidden + t * kTile;
         out = expand(step, index, projection, r, t * kTile, biased(out, bias, t * kTile));
-        if (direct) store(&x_[at], load(&x_[at]) + out);
-        else store(&branch_[at], out);
+        if (direct)
+          store(&x_[at], load(&x_[at]) + out);
+        else
+          store(&branch_[at], out);
       });
     });
     if (direct) return;
@@ -282,7 +382,8 @@ class Decoder {
     over_tiles(out.tiles(), [&](int begin, int end) {
       multiply(out, begin, end, hidden_q_, step.samples, [&](int s, int t, f32x16 v) {
         store(logits + size_t(s) * shape.vocab + t * kTile,
-              shape.final_softcap > 0 ? squash(v, shape.final_softcap) : v);
+              // squash would make a number of NaN.
+              shape.final_softcap > 0 ? select(equal(v, v), squash(v, shape.final_softcap), v) : v);
       });
     });
   }
@@ -296,14 +397,13 @@ class Decoder {
   // 16 outputs of a projection with what the row's adapter adds.
   f32x16 expand(const Step& step, int index, Projection projection, int r, int at, f32x16 out) const {
     const Adapter* adapter = step.span_adapters[span_of_[r]];
-    return adapter == nullptr ? out
-                              : adapter->layers[index][projection].expand(&low_[size_t(r) * low_rank_], at, out);
+    return adapter == nullptr ? out : adapter->layers[index][projection].expand(&low_[size_t(r) * low_rank_], at, out);
   }
 
   // Prepares all rows for products with matrices that may be of different kinds.
   template <int N>
-  void normalize_rows(const Step& step, const std::vector<float>& weight, const Matrix* const (&readers)[N],
-                      int index, Projection projection) {
+  void normalize_rows(const Step& step, const std::vector<float>& weight, const Matrix* const (&readers)[N], int index,
+                      Projection projection) {
     over_rows(step.rows, [&](int r) {
       thread_local std::vector<float> y;
       y.resize(shape.hidden);
@@ -373,8 +473,7 @@ class Decoder {
         const int row = step.span_start[task.span] + vector / group;
         const int head = task.head * group + vector % group;
         const int limit = step.positions[row] + 1;
-        queries[n] = {&qkv_[size_t(row) * width_ + head * dim],
-                      &mixed_[(size_t(row) * shape.heads + head) * dim],
+        queries[n] = {&qkv_[size_t(row) * width_ + head * dim], &mixed_[(size_t(row) * shape.heads + head) * dim],
                       window > 0 ? std::max(0, limit - window) : 0, limit};
       }
       attend(task.count, queries, cache_layers_[index], step.blocks + step.span_blocks[task.span], task.head,
@@ -413,6 +512,8 @@ class Decoder {
   std::vector<CacheLayer> cache_layers_;
   void* cache_ = MAP_FAILED;
   size_t cache_bytes_ = 0;
+  int blocks_ = 0;
+  bool checked_ = false;
   std::vector<float> x_, branch_, qkv_, mixed_, gated_;
   Activations hidden_q_, mixed_q_, gated_q_;
   std::vector<int> span_of_;

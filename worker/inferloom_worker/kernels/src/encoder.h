@@ -6,14 +6,18 @@
 #include <vector>
 
 #include "attention.h"
+#include "check.h"
 #include "pool.h"
 #include "product.h"
 
 namespace inferloom {
 
+// Which of a text's rows become its vector: their mean, the first, or the last.
+enum Pooling : int { kMean = 0, kFirst = 1, kLast = 2 };
+
 struct EncoderShape {
   int32_t layers, hidden, heads, intermediate, vocab, positions;
-  int32_t pooling;  // 0: mean of a text's rows; 1: its first row; 2: its last row
+  int32_t pooling;
   float norm_eps;
 };
 
@@ -27,13 +31,35 @@ struct EncoderLayer {
   }
 };
 
+// Refuses a shape that the encoder does not compute.
+inline void check_shape(const EncoderShape& s) {
+  require_between(s.layers, 0, kMostLayers, "the number of layers");
+  for (const int width : {s.hidden, s.intermediate, s.vocab, s.positions})
+    require_between(width, 1, kMostWidth, "a width");
+  require_between(s.heads, 1, 1 << 12, "the number of heads");
+  require(s.hidden % kGroup == 0 && s.intermediate % kGroup == 0, "widths that are not in whole groups");
+  require(s.hidden % (s.heads * kTile) == 0, "heads that are not in whole tiles");
+  require_between(s.pooling, kMean, kLast + 1, "a pooling");
+}
+
 class Encoder {
  public:
-  Encoder(const EncoderShape& shape, int threads) : shape(shape), layers(shape.layers), pool_(threads), scores_(pool_.threads()) {}
+  Encoder(const EncoderShape& shape, int threads)
+      : shape(shape), layers(shape.layers), pool_(threads), scores_(pool_.threads()) {}
 
-  ~Encoder() {
-    for (auto& layer : layers)
-      for (Matrix* m : layer.matrices()) m->release();
+  std::array<std::vector<float>*, 4> outer() { return {&words, &places, &norm, &norm_bias}; }
+
+  // Refuses texts that would read outside of what there is. Linear in their tokens.
+  void check(int texts, const int32_t* tokens, const int32_t* counts) {
+    check_weights();
+    require(texts >= 0, "less than no texts");
+    long long rows = 0;
+    for (int t = 0; t < texts; ++t) {
+      require_between(counts[t], 1, shape.positions + 1LL, "the length of a text");
+      rows += counts[t];
+    }
+    require_between(rows, 0, kMostWidth, "the tokens of a batch");
+    for (long long r = 0; r < rows; ++r) require_between(tokens[r], 0, shape.vocab, "a token");
   }
 
   // Writes one row [hidden] per text. tokens holds the texts one after the other; counts their lengths.
@@ -49,6 +75,28 @@ class Encoder {
   std::vector<float> words, places, norm, norm_bias;
 
  private:
+  // Refuses to compute before every weight is there, in its size. Only the first batch pays for it.
+  void check_weights() {
+    if (checked_) return;
+    const auto matrix = [](const Matrix& m, int rows, int cols) {
+      require(m.data != nullptr && m.rows == rows && m.cols == cols, "a layer lacks a matrix of its size");
+    };
+    const auto vector = [](const std::vector<float>& v, long long size) {
+      require_size((long long)v.size(), size, "a vector of an encoder");
+    };
+    const int hidden = shape.hidden, wide = shape.intermediate;
+    vector(words, (long long)shape.vocab * hidden), vector(places, (long long)shape.positions * hidden);
+    vector(norm, hidden), vector(norm_bias, hidden);
+    for (const EncoderLayer& w : layers) {
+      for (const Matrix* m : {&w.q, &w.k, &w.v, &w.output}) matrix(*m, hidden, hidden);
+      matrix(w.up, wide, hidden), matrix(w.down, hidden, wide);
+      vector(w.qkv_bias, 3LL * hidden), vector(w.up_bias, wide);
+      for (const auto* v : {&w.output_bias, &w.norm1, &w.norm1_bias, &w.down_bias, &w.norm2, &w.norm2_bias})
+        vector(*v, hidden);
+    }
+    checked_ = true;
+  }
+
   struct Text {
     int start, count, block;
   };
@@ -97,11 +145,12 @@ class Encoder {
     pool_.chunks(3 * tiles, 4, 6, [&](int begin, int end) {
       for (int p = 0; p < 3; ++p) {
         const int from = std::max(begin - p * tiles, 0), to = std::min(end - p * tiles, tiles);
-        if (from < to) multiply(*parts[p], from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
-          const int at = (p * tiles + t) * kTile;
-          const f32x16 y = out + load(&w.qkv_bias[at]);
-          store(&qkv_[size_t(r) * 3 * hidden + at], p == 0 ? y * set1(scale_) : y);
-        });
+        if (from < to)
+          multiply(*parts[p], from, to, hidden_q_, rows, [&](int r, int t, f32x16 out) {
+            const int at = (p * tiles + t) * kTile;
+            const f32x16 y = out + load(&w.qkv_bias[at]);
+            store(&qkv_[size_t(r) * 3 * hidden + at], p == 0 ? y * set1(scale_) : y);
+          });
       }
     });
     attend_all();
@@ -154,7 +203,8 @@ class Encoder {
       Query queries[kQueries];
       for (int n = 0; n < task.count; ++n) {
         const size_t row = text.start + task.first + n;
-        queries[n] = {&qkv_[row * 3 * hidden + task.head * dim], &mixed_[row * hidden + task.head * dim], 0, text.count};
+        queries[n] = {&qkv_[row * 3 * hidden + task.head * dim], &mixed_[row * hidden + task.head * dim], 0,
+                      text.count};
       }
       attend(task.count, queries, cache, identity_.data() + text.block, task.head, heads, dim, 0.0f,
              scores_[thread].data(), stride_);
@@ -180,8 +230,8 @@ class Encoder {
   void pool_text(int t, float* out) const {
     const Text& text = texts_[t];
     const int hidden = shape.hidden;
-    if (shape.pooling != 0) {
-      const int row = shape.pooling == 1 ? text.start : text.start + text.count - 1;
+    if (shape.pooling != kMean) {
+      const int row = shape.pooling == kFirst ? text.start : text.start + text.count - 1;
       std::copy_n(&x_[size_t(row) * hidden], hidden, out);
       return;
     }
@@ -199,9 +249,11 @@ class Encoder {
   std::vector<int32_t> identity_;
   std::vector<float> x_, qkv_, mixed_, wide_;
   std::vector<uint16_t> keys_, values_;
-  Activations hidden_q_, mixed_q_, wide_q_;
+  // One part: an encoder's vectors are means over texts, and are as near to float32 as its weights (record 10).
+  Activations hidden_q_{1}, mixed_q_{1}, wide_q_{1};
   int rows_ = 0, stride_ = 0;
   float scale_ = 1.0f;
+  bool checked_ = false;
 };
 
 }  // namespace inferloom

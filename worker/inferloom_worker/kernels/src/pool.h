@@ -4,7 +4,7 @@
 // threads spin for about as long as an iteration takes. Iterations are handed out one by one, and a loop ends
 // when its iterations have ended, not when every thread has seen it: a thread that the system took off its core
 // delays only the iteration it was in. Who has spun in vain sleeps, which frees a core for that very thread;
-// spinning on would keep it away.
+// spinning on would keep it away. What an iteration throws reaches the caller of the loop, once all have ended.
 #pragma once
 
 #include <immintrin.h>
@@ -16,8 +16,10 @@
 #include <atomic>
 #include <climits>
 #include <cstdint>
+#include <exception>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace inferloom {
@@ -25,15 +27,19 @@ namespace inferloom {
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads < 1 ? 1 : threads) {
-    for (int i = 1; i < threads_; ++i) team_.emplace_back([this, i] { work(i); });
+    try {
+      team_.reserve(threads_);
+      for (int i = 1; i < threads_; ++i) team_.emplace_back([this, i] { work(i); });
+    } catch (...) {
+      close();  // a thread that nobody joins would end the process
+      throw;
+    }
   }
 
-  ~Pool() {
-    closing_.store(true);
-    signal_.fetch_add(1);
-    wake(signal_);
-    for (auto& thread : team_) thread.join();
-  }
+  ~Pool() { close(); }
+
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
 
   int threads() const { return threads_; }
 
@@ -65,6 +71,11 @@ class Pool {
       if (seen != uint32_t(count)) sleep(done_, seen);
       waiting_.store(false);
     }
+    if (failed_.load()) {
+      const std::exception_ptr failure = std::exchange(failure_, nullptr);
+      failed_.store(false);
+      std::rethrow_exception(failure);
+    }
   }
 
   // Calls body(begin, end) over chunks of [0, count), about `per_thread` for each thread, whole multiples of `unit`.
@@ -94,6 +105,13 @@ class Pool {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
   }
 
+  void close() {
+    closing_.store(true);
+    signal_.fetch_add(1);
+    wake(signal_);
+    for (auto& thread : team_) thread.join();
+  }
+
   bool has_work() const {
     const uint64_t ticket = ticket_.load();
     return uint32_t(ticket) < ticket >> 32;
@@ -105,7 +123,12 @@ class Pool {
       if (!has_work()) return any;
       const uint64_t mine = ticket_.fetch_add(1);
       if (uint32_t(mine) >= mine >> 32) return any;
-      body_(context_, int(uint32_t(mine)), thread);
+      try {
+        body_(context_, int(uint32_t(mine)), thread);
+      } catch (...) {
+        // Only the first is kept; it is read when every iteration has ended.
+        if (!failed_.exchange(true)) failure_ = std::current_exception();
+      }
       done_.fetch_add(1);
       if (waiting_.load()) wake(done_);
     }
@@ -136,6 +159,8 @@ class Pool {
   alignas(64) std::atomic<uint32_t> signal_{0};
   std::atomic<int> sleepers_{0};
   std::atomic<bool> closing_{false};
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;
 };
 
 }  // namespace inferloom

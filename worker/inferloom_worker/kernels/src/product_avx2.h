@@ -21,6 +21,10 @@ constexpr int kRowsToWiden = 12;  // below it, widening anew for every four rows
 
 // Rows of quantised activations.
 struct Activations {
+  // bfloat16 matrices are multiplied with whole float32 numbers here, so there is nothing to choose; see
+  // product_vnni.h.
+  explicit Activations(int = 2) {}
+
   int cols = 0;
   std::vector<int16_t> q;     // [rows, cols]; in every four, inputs 0, 2, 1, 3
   std::vector<float> scale;   // [rows, cols / 32]
@@ -52,17 +56,21 @@ struct Activations {
   void quantize(int row, const float* x) {
     const int groups = cols / kGroup;
     constexpr float kMost = 127 * 128;
+    f32x16 strange = zero();  // NaN where a number is not finite, else 0
     for (int g = 0; g < groups; ++g) {
       const size_t at = size_t(row) * groups + g;
       const f32x16 a = load(x + g * kGroup), b = load(x + g * kGroup + 16);
+      strange = strange + ((a - a) + (b - b));
       const float most = reduce_max(max(abs(a), abs(b)));
       const float step = most / kMost;
-      const f32x16 inverse = set1(most > 0 ? kMost / most : 0.0f);
+      const f32x16 inverse = set1(most > kLeastActivation ? kMost / most : 0.0f);
       half[2 * at] = put(q.data() + at * kGroup, a * inverse);
       half[2 * at + 1] = put(q.data() + at * kGroup + 16, b * inverse);
       scale[at] = step;
-      total[at] = step * float(half[2 * at] + half[2 * at + 1]);
+      total[at] = step * float(int32_t(uint32_t(half[2 * at]) + uint32_t(half[2 * at + 1])));
     }
+    // Rounding makes a number of NaN; the row's products must not look like a model's.
+    scale[size_t(row) * groups] += reduce_add(strange);
   }
 
   // Rounds 16 numbers, stores them, and returns their sum.
@@ -157,9 +165,12 @@ struct Rows {
   size_t cols, groups;
 
   Rows(const Activations& x, int first)
-      : q(x.q.data() + size_t(first) * x.cols), scale(x.scale.data() + size_t(first) * (x.cols / kGroup)),
+      : q(x.q.data() + size_t(first) * x.cols),
+        scale(x.scale.data() + size_t(first) * (x.cols / kGroup)),
         total(x.total.data() + size_t(first) * (x.cols / kGroup)),
-        half(x.half.data() + size_t(first) * (x.cols / kGroup) * 2), cols(x.cols), groups(x.cols / kGroup) {}
+        half(x.half.data() + size_t(first) * (x.cols / kGroup) * 2),
+        cols(x.cols),
+        groups(x.cols / kGroup) {}
 };
 
 // Adds what group g adds to the rows' sums. weights(dots, first, last) adds the pairs of vectors first … last - 1.
@@ -176,7 +187,7 @@ inline void add_group(f32x16 (&sum)[R], const Rows<R>& x, int g, const Scales& s
       const f32x16 d = h == 0 ? scales.scale : scales.offset;
       for (int r = 0; r < R; ++r) {
         // Weights are stored with 128 added; the activations' own sums take it off again.
-        const i32x8 excess = _mm256_set1_epi32(128 * x.half[(r * x.groups + g) * 2 + h]);
+        const i32x8 excess = _mm256_slli_epi32(_mm256_set1_epi32(x.half[(r * x.groups + g) * 2 + h]), 7);
         for (auto& s : dots.sum[r]) s = _mm256_sub_epi32(s, excess);
         sum[r] = fma(dots.values(r) * d, set1(x.scale[r * x.groups + g]), sum[r]);
       }
@@ -275,7 +286,8 @@ inline void multiply_bf16(const Matrix& m, int begin, int end, const Activations
   int tile = begin;
   // Four tiles side by side hide a single row's latencies.
   if (rows == 1)
-    for (; tile + 4 <= end; tile += 4) product(tile, 0, std::integral_constant<int, 1>{}, std::integral_constant<int, 4>{});
+    for (; tile + 4 <= end; tile += 4)
+      product(tile, 0, std::integral_constant<int, 1>{}, std::integral_constant<int, 4>{});
   for (; tile < end; ++tile)
     in_fours(rows, [&](int row, auto count) { product(tile, row, count, std::integral_constant<int, 1>{}); });
 }

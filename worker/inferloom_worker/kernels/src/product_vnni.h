@@ -1,7 +1,7 @@
 // Products on processors with AVX-512 VNNI.
 //
 // The 15-bit activations are held as two planes of 8 bits, q = 128 · high + low, so that the inner loop is 8-bit
-// dot products.
+// dot products. For bfloat16 weights they are split into bfloat16 numbers, where the processor multiplies those.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,6 @@ namespace inferloom {
 
 using i32x16 = __m512i;
 
-
 constexpr bool kHoldsQ12 = false;  // bfloat16 serves as well here
 
 inline bool dots_bf16() {
@@ -24,11 +23,15 @@ inline bool dots_bf16() {
 
 // Rows of quantised activations.
 struct Activations {
+  // For bfloat16 matrices, an activation is the sum of so many bfloat16 numbers: one keeps 8 of its bits, two 16.
+  explicit Activations(int parts = 2) : parts(parts) {}
+
+  const int parts;
   int cols = 0;
-  std::vector<int8_t> q;      // [rows, cols / 32, 2, 32]: each group's high plane, then its low one
-  std::vector<float> scale;   // [rows, cols / 32]
-  std::vector<float> total;   // [rows, cols / 32]: scale · sum of q
-  std::vector<uint16_t> wide;  // [rows, cols]: bfloat16, for matrices of that kind
+  std::vector<int8_t> q;       // [rows, cols / 32, 2, 32]: each group's high plane, then its low one
+  std::vector<float> scale;    // [rows, cols / 32]
+  std::vector<float> total;    // [rows, cols / 32]: scale · sum of q
+  std::vector<uint16_t> wide;  // [rows, parts, cols]: bfloat16, for matrices of that kind
   std::vector<float> plain;    // [rows, cols]: float32, where the processor does not multiply bfloat16
 
   void resize(int rows, int c) {
@@ -37,14 +40,14 @@ struct Activations {
       q.resize(size_t(rows) * c * 2);
       scale.resize(size_t(rows) * (c / kGroup));
       total.resize(size_t(rows) * (c / kGroup));
-      (dots_bf16() ? void(wide.resize(size_t(rows) * c)) : void(plain.resize(size_t(rows) * c)));
+      (dots_bf16() ? void(wide.resize(size_t(rows) * parts * c)) : void(plain.resize(size_t(rows) * c)));
     }
   }
 
   // Rounds a row to what a matrix of the kind is multiplied with.
   void put_row(Kind kind, int row, const float* x) {
     if (kind == kBF16) {
-      dots_bf16() ? round(row, x) : void(std::copy_n(x, cols, plain.data() + size_t(row) * cols));
+      dots_bf16() ? split(row, x) : void(std::copy_n(x, cols, plain.data() + size_t(row) * cols));
     } else {
       quantize(row, x);
     }
@@ -53,10 +56,12 @@ struct Activations {
   void quantize(int row, const float* x) {
     const int groups = cols / kGroup;
     constexpr float kMost = 127 * 128;
+    f32x16 strange = zero();  // NaN where a number is not finite, else 0
     for (int g = 0; g < groups; ++g) {
       const f32x16 a = load(x + g * kGroup), b = load(x + g * kGroup + 16);
+      strange = strange + ((a - a) + (b - b));
       const float most = reduce_max(max(abs(a), abs(b)));
-      const float step = most / kMost, inverse = most > 0 ? kMost / most : 0.0f;
+      const float step = most / kMost, inverse = most > kLeastActivation ? kMost / most : 0.0f;
       const i32x16 qa = _mm512_cvtps_epi32((a * set1(inverse)).v);
       const i32x16 qb = _mm512_cvtps_epi32((b * set1(inverse)).v);
       int8_t* out = q.data() + (size_t(row) * groups + g) * 2 * kGroup;
@@ -64,17 +69,25 @@ struct Activations {
       scale[size_t(row) * groups + g] = step;
       total[size_t(row) * groups + g] = step * float(_mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb)));
     }
+    // Rounding makes a number of NaN; the row's products must not look like a model's.
+    scale[size_t(row) * groups] += reduce_add(strange);
   }
 
  private:
-  // To nearest, ties to even, as the processor's own conversion.
-  void round(int row, const float* x) {
-    uint16_t* out = wide.data() + size_t(row) * cols;
+  // Each part is what the ones before it leave, rounded to nearest, ties to even, as the processor's own conversion.
+  void split(int row, const float* x) {
+    uint16_t* out = wide.data() + size_t(row) * parts * cols;
     for (int i = 0; i < cols; i += 16) {
-      const i32x16 bits = _mm512_loadu_si512(x + i);
-      const i32x16 odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-      const i32x16 up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
+      f32x16 left = load(x + i);
+      for (int part = 0; part < parts; ++part) {
+        const i32x16 bits = _mm512_castps_si512(left.v);
+        const i32x16 odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+        const i32x16 up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+        auto* at = reinterpret_cast<__m256i*>(out + size_t(part) * cols + i);
+        _mm256_storeu_si256(at, _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
+        const i32x16 whole = _mm512_and_si512(up, _mm512_set1_epi32(int(0xFFFF0000)));
+        left = left - f32x16{_mm512_castsi512_ps(whole)};
+      }
     }
   }
 
@@ -197,21 +210,24 @@ inline void product(const uint8_t* tile, size_t tile_bytes, const Activations& x
     for (int n = 0; n < N; ++n) out[r][n] = sum[r][n];
 }
 
-// The same for bfloat16, on processors that multiply it. Two consecutive inputs are multiplied and added to a lane's sum at a time.
-template <int R, int N>
+// The same for bfloat16, on processors that multiply it: two consecutive inputs are multiplied and added to a lane's
+// sum at a time, each of their parts in turn.
+template <int P, int R, int N>
 __attribute__((target("avx512bf16"))) void product_dots(const uint8_t* tile, size_t tile_bytes, const Activations& x,
                                                         int first, f32x16 (&out)[R][N]) {
-  const uint16_t* a = x.wide.data() + size_t(first) * x.cols;
+  const size_t row = size_t(P) * x.cols;
+  const uint16_t* a = x.wide.data() + first * row;
   f32x16 sum[R][N];
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) sum[r][n] = zero();
   for (int c = 0; c < x.cols; c += 2, tile += 64) {
     i32x16 w[N];
     for (int n = 0; n < N; ++n) w[n] = _mm512_loadu_si512(tile + n * tile_bytes);
-    for (int r = 0; r < R; ++r) {
-      const i32x16 pair = broadcast4(reinterpret_cast<const int8_t*>(a + size_t(r) * x.cols + c));
-      for (int n = 0; n < N; ++n) sum[r][n].v = _mm512_dpbf16_ps(sum[r][n].v, (__m512bh)w[n], (__m512bh)pair);
-    }
+    for (int r = 0; r < R; ++r)
+      for (int p = 0; p < P; ++p) {
+        const i32x16 pair = broadcast4(reinterpret_cast<const int8_t*>(a + r * row + size_t(p) * x.cols + c));
+        for (int n = 0; n < N; ++n) sum[r][n].v = _mm512_dpbf16_ps(sum[r][n].v, (__m512bh)w[n], (__m512bh)pair);
+      }
   }
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) out[r][n] = sum[r][n];
@@ -220,7 +236,8 @@ __attribute__((target("avx512bf16"))) void product_dots(const uint8_t* tile, siz
 template <int R, int N>
 inline void product_bf16(const uint8_t* tile, size_t tile_bytes, const Activations& x, int first, f32x16 (&out)[R][N]) {
   if (dots_bf16()) {
-    product_dots<R, N>(tile, tile_bytes, x, first, out);
+    x.parts == 1 ? product_dots<1, R, N>(tile, tile_bytes, x, first, out)
+                 : product_dots<2, R, N>(tile, tile_bytes, x, first, out);
   } else {
     product_plain<R, N>(tile, tile_bytes, x.plain.data() + size_t(first) * x.cols, x.cols, out);
   }

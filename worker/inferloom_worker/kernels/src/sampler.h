@@ -22,10 +22,15 @@ struct Filter {
 // draw. So only tokens within a few temperatures of the largest logit are sorted, then more, then all.
 constexpr float kTails[] = {5.0f, 10.0f, INFINITY};
 
+// Below it, a draw is the largest logit: quotients would leave the numbers that there are.
+constexpr float kLeastTemperature = 1e-5f;
+
 class RowSampler {
  public:
+  // Logits that are not finite are never drawn; -1 where none is.
   int draw(const float* logits, int width, const Filter& f) {
-    weigh(logits, width, f.temperature);
+    const int best = weigh(logits, width, f.temperature);
+    if (best < 0 || !(f.temperature >= kLeastTemperature) || f.top_k == 1) return best;
     if (f.top_k == 0 && f.top_p >= 1.0f && f.min_p <= 0.0f) return invert_all(width, f.u);
     for (const float tail : kTails) {
       sort(width, tail);
@@ -36,22 +41,31 @@ class RowSampler {
   }
 
  private:
-  // weights_[i] = e^((logit - largest) / temperature), and their sum.
-  void weigh(const float* logits, int width, float temperature) {
+  // weights_[i] = e^((logit - largest) / temperature), and their sum. Returns the place of the largest.
+  int weigh(const float* logits, int width, float temperature) {
     weights_.resize(width + 16);
-    float most = -INFINITY;
-    for (int i = 0; i < width; ++i) most = std::max(most, logits[i]);
-    const f32x16 top = set1(most), inverse = set1(1.0f / temperature);
+    f32x16 largest = set1(-INFINITY);
+    for (int i = 0; i < width; i += 16) {
+      const f32x16 x = only_finite(load_first(logits + i, std::min(16, width - i)));
+      largest = max(largest, select(lanes(0, width - i), x, set1(-INFINITY)));
+    }
+    const float most = reduce_max(largest);
+    if (!(most > -INFINITY)) return -1;
+    const f32x16 top = set1(most), inverse = set1(1.0f / std::max(temperature, kLeastTemperature));
     total_ = 0;
     for (int i = 0; i < width; i += 16) {
-      const int count = std::min(16, width - i);
-      const f32x16 x = (load_first(logits + i, count) - top) * inverse;
-      // Banned tokens are -inf, which exp16 would make merely small.
+      const f32x16 logit = only_finite(load_first(logits + i, std::min(16, width - i)));
+      const f32x16 x = (logit - top) * inverse;
+      // Banned tokens are -inf, which exp16 would make merely small, and 0 · inf is NaN, which is not less either.
       const f32x16 e = select(less(set1(-80.0f), x), exp16(x), zero());
-      const f32x16 inside = select(lanes(0, count), e, zero());
+      const f32x16 finite = select(less(set1(-INFINITY), logit), e, zero());
+      const f32x16 inside = select(lanes(0, width - i), finite, zero());
       store(weights_.data() + i, inside);
       total_ += reduce_add(inside);
     }
+    int best = 0;
+    while (logits[best] != most) ++best;
+    return best;
   }
 
   int invert_all(int width, double u) const {
@@ -78,9 +92,8 @@ class RowSampler {
       if (width - i < 16) heavy &= (1u << (width - i)) - 1;
       for (; heavy != 0; heavy &= heavy - 1) order_.push_back(i + __builtin_ctz(heavy));
     }
-    std::sort(order_.begin(), order_.end(), [this](int a, int b) {
-      return weights_[a] != weights_[b] ? weights_[a] > weights_[b] : a < b;
-    });
+    std::sort(order_.begin(), order_.end(),
+              [this](int a, int b) { return weights_[a] != weights_[b] ? weights_[a] > weights_[b] : a < b; });
   }
 
   // How many of the sorted tokens pass the filters; 0 if the tokens left out might pass too.

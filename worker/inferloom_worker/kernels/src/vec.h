@@ -16,6 +16,9 @@ inline f32x16 zero() { return set1(0.0f); }
 inline float f16_to_f32(uint16_t h) { return _cvtsh_ss(h); }
 inline uint16_t f32_to_f16(float f) { return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT); }
 
+// Minus infinity in place of what is no finite number.
+inline f32x16 only_finite(f32x16 x) { return select(less(abs(x), set1(INFINITY)), x, set1(-INFINITY)); }
+
 // e^x to about 2 ulp: x = n·ln 2 + r, |r| <= ln 2 / 2, and a polynomial of degree 6 in r. The constants are those
 // of the Cephes library's expf.
 inline f32x16 exp16(f32x16 x) {

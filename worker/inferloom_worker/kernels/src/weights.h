@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <new>
 
 #include "vec.h"
 
@@ -15,6 +16,9 @@ namespace inferloom {
 
 constexpr int kTile = 16;
 constexpr int kGroup = 32;
+
+// A group of activations below it is 0: the factor that rounding needs would be infinite.
+constexpr float kLeastActivation = 1e-30f;
 
 // Kinds of stored weights. A weight is scale · q + offset, with q unsigned in Q4 and signed in Q8.
 enum Kind : int {
@@ -41,13 +45,24 @@ constexpr size_t group_bytes(Kind kind) {
 
 // Vectors of 64 bytes in a group.
 template <Kind K>
-constexpr int kVectors = K == kQ4 || K == kQ4F ? 4 : K == kQ8 || K == kQ8F ? 8 : 16;
+constexpr int kVectors = K == kQ4 || K == kQ4F   ? 4
+                         : K == kQ8 || K == kQ8F ? 8
+                                                 : 16;
 
 struct Matrix {
   Kind kind = kQ4;
   int rows = 0;  // outputs, a multiple of kTile
   int cols = 0;  // inputs, a multiple of kGroup
   uint8_t* data = nullptr;
+
+  Matrix() = default;
+  Matrix(const Matrix&) = delete;
+  Matrix& operator=(const Matrix&) = delete;
+  // Vectors of layers are made in their final size, but may only be written with this.
+  Matrix(Matrix&& other) noexcept : kind(other.kind), rows(other.rows), cols(other.cols), data(other.data) {
+    other.data = nullptr;
+  }
+  ~Matrix() { std::free(data); }
 
   int tiles() const { return rows / kTile; }
   int groups() const { return cols / kGroup; }
@@ -56,21 +71,21 @@ struct Matrix {
   const uint8_t* tile(int index) const { return data + index * tile_bytes(); }
 
   void allocate(Kind k, int r, int c) {
+    std::free(data);
     kind = k, rows = r, cols = c;
     data = static_cast<uint8_t*>(std::aligned_alloc(64, (bytes() + 63) / 64 * 64));
+    if (data == nullptr) throw std::bad_alloc();
   }
-  void release() { std::free(data), data = nullptr; }
 };
 
-// Writes one group of one output. q holds kGroup values (Q4: 0 … 15; Q8: -128 … 127; Q12: -2047 … 2047); scale and offset hold
-// one value each, or for kQ8F two scales.
+// Writes one group of one output. q holds kGroup values (Q4: 0 … 15; Q8: -128 … 127; Q12: -2047 … 2047); scale and
+// offset hold one value each, or for kQ8F two scales.
 template <class Q>
 inline void put_group(const Matrix& m, int row, int group, const Q* q, const float* scale, float offset) {
   uint8_t* at = m.data + (row / kTile) * m.tile_bytes() + group * group_bytes(m.kind);
   const int lane = row % kTile;
   if (m.kind == kQ4 || m.kind == kQ4F) {
-    for (int k = 0; k < 16; ++k)
-      at[(k / 4) * 64 + lane * 4 + k % 4] = static_cast<uint8_t>(q[k] | (q[k + 16] << 4));
+    for (int k = 0; k < 16; ++k) at[(k / 4) * 64 + lane * 4 + k % 4] = static_cast<uint8_t>(q[k] | (q[k + 16] << 4));
     at += 256;
     if (m.kind == kQ4) {
       auto* h = reinterpret_cast<uint16_t*>(at);
@@ -88,8 +103,7 @@ inline void put_group(const Matrix& m, int row, int group, const Q* q, const flo
     reinterpret_cast<float*>(at + 1024)[lane] = scale[0];
     return;
   }
-  for (int k = 0; k < 32; ++k)
-    at[(k / 4) * 64 + lane * 4 + k % 4] = static_cast<uint8_t>(q[k] + 128);
+  for (int k = 0; k < 32; ++k) at[(k / 4) * 64 + lane * 4 + k % 4] = static_cast<uint8_t>(q[k] + 128);
   at += 512;
   if (m.kind == kQ8) {
     reinterpret_cast<uint16_t*>(at)[lane] = f32_to_f16(scale[0]);

@@ -1,13 +1,11 @@
 """From a checked Generate request to what its engine is asked for."""
 
-import time
-from typing import Any
-
-import grpc
+from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import GenerationRequest, Sampling
-from inferloom_worker.hosting.served import Generator, TokenizedPrompt
+from inferloom_worker.engine.protocol import Adapter, GenerationRequest, Sampling
+from inferloom_worker.hosting.answer import Terms
+from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import (
     DRAWN,
     ChatPrompt,
@@ -38,12 +36,26 @@ def is_short(prompt: Prompt) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class TokenizedPrompt:
+    """A prompt's tokens, and its text where it had one."""
+
+    ids: list[int]
+    text: str | None
+
+
 def engine_request(
-    asked: CompletionRequest, model: Generator, prompt: TokenizedPrompt, deadline: float | None
+    asked: CompletionRequest,
+    prompt: TokenizedPrompt,
+    terms: Terms,
+    *,
+    tokenizer: Tokenizer,
+    context_length: int,
+    adapter: Adapter | None,
 ) -> GenerationRequest:
     """What the engine is asked for. Raises InferloomError for what does not fit the model's context."""
-    ends = frozenset() if asked.stopping.ignore_eos else model.tokenizer.eos_ids
-    max_tokens = fit_max_tokens(asked, len(prompt.ids), model.card.context_length)
+    ends = frozenset() if asked.stopping.ignore_eos else tokenizer.eos_ids
+    max_tokens = fit_max_tokens(asked, len(prompt.ids), context_length)
     return GenerationRequest(
         request_id=asked.request_id,
         prompt=prompt.ids,
@@ -53,10 +65,11 @@ def engine_request(
         min_tokens=asked.stopping.min_tokens,
         stop_token_ids=asked.stopping.token_ids | ends,
         top_logprobs=asked.top_logprobs,
-        deadline=deadline,
+        deadline=terms.deadline,
         priority=asked.priority,
+        tenant=terms.tenant,
         cache_salt=asked.cache_salt,
-        adapter=model.adapter,
+        adapter=adapter,
     )
 
 
@@ -65,19 +78,13 @@ def drawn_with(sampling: Sampling) -> pb.SamplingOptions:
     return pb.SamplingOptions(**{name: getattr(sampling, name) for name in DRAWN})
 
 
-def echo(asked: CompletionRequest, model: Generator, prompt: TokenizedPrompt) -> list[pb.GenerateResponse]:
+def echo(
+    asked: CompletionRequest, prompt: TokenizedPrompt, tokenizer: Tokenizer
+) -> list[pb.GenerateResponse]:
     """The prompt's text as each choice's first Delta, where it was asked for."""
     if not asked.echo:
         return []
     text = prompt.text
     if text is None:
-        text = model.tokenizer.decode(prompt.ids, skip_special_tokens=False)
+        text = tokenizer.decode(prompt.ids, skip_special_tokens=False)
     return [pb.GenerateResponse(delta=pb.Delta(choice=i, text=text)) for i in range(asked.n)]
-
-
-def engine_deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float | None:
-    """When the engine is to end, so that what it has still reaches the caller in time."""
-    left = context.time_remaining()
-    if left is None:
-        return None
-    return time.monotonic() + left - min(0.25, left * 0.05)

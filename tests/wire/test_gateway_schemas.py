@@ -1,0 +1,78 @@
+"""What the OpenAPI document says of the answers is what is sent."""
+
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import BaseModel
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.schema import answers
+from tests.wire.fake_worker import completed, delta, finished, started
+from tests.wire.gateway_mesh import GatewayMesh
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHAT: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
+TEXT: dict[str, Any] = {"model": "chat-model", "prompt": "a"}
+EMBED: dict[str, Any] = {"model": "org/embedder", "input": ["a", "b"]}
+
+
+@pytest.fixture
+def mesh(shared_mesh: GatewayMesh) -> GatewayMesh:
+    """One gateway for all tests here."""
+    return shared_mesh
+
+
+async def everything(worker: object, request: pb.GenerateRequest) -> Any:
+    """A choice with all that a choice can have."""
+    top = [pb.TopLogprob(token_id=1, logprob=-0.5, token="é", token_bytes="é".encode())]
+    entry = pb.TokenLogprob(token_id=1, logprob=-0.5, token="é", token_bytes="é".encode(), top=top)
+    yield started(request, "w1")
+    if request.WhichOneof("input") == "chat":
+        yield delta("", reasoning="hm")
+        call = pb.ToolCallDelta(index=0, id="c", name="f", arguments="{")
+        yield delta("", tool_calls=[call])
+        yield delta("", tool_calls=[pb.ToolCallDelta(index=0, arguments="}")])
+    yield delta("é", logprobs=[entry])
+    yield delta("e")
+    yield finished()
+    yield completed()
+
+
+def is_a(model: type[BaseModel], raw: bytes | str) -> None:
+    """Fails unless the JSON has the model's fields and no others."""
+    model.model_validate(orjson.loads(raw))
+
+
+def events(text: str) -> list[str]:
+    """The data of each event but the last."""
+    lines = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    return lines[:-1]
+
+
+async def test_every_answer_is_what_its_schema_says(mesh: GatewayMesh) -> None:
+    """Bodies, events and errors: no field that is not described, none missing."""
+    mesh.worker.script = everything
+    for path, body, whole, chunk in (
+        (
+            "/v1/chat/completions",
+            {**CHAT, "logprobs": True},
+            answers.ChatCompletion,
+            answers.ChatCompletionChunk,
+        ),
+        ("/v1/completions", {**TEXT, "logprobs": 1}, answers.TextCompletion, answers.TextCompletion),
+    ):
+        is_a(whole, (await mesh.http.post(path, json=body)).content)
+        streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        for event in events((await mesh.http.post(path, json=streamed)).text):
+            is_a(chunk, event)
+    is_a(answers.EmbeddingList, (await mesh.http.post("/v1/embeddings", json=EMBED)).content)
+    is_a(answers.ModelList, (await mesh.http.get("/v1/models")).content)
+    is_a(answers.ModelCard, (await mesh.http.get("/v1/models/chat-model")).content)
+    is_a(answers.TokenizeAnswer, (await mesh.http.post("/tokenize", json=TEXT)).content)
+    detokenize = {"model": "chat-model", "tokens": [97]}
+    is_a(answers.DetokenizeAnswer, (await mesh.http.post("/detokenize", json=detokenize)).content)
+    is_a(answers.Version, (await mesh.http.get("/version")).content)
+    is_a(answers.ErrorAnswer, (await mesh.http.post("/v1/completions", json={})).content)

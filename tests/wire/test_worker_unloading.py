@@ -1,0 +1,81 @@
+"""Unloading, draining and loading anew while requests run."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from inferloom.v1 import worker_pb2
+from inferloom_mesh.errors import Reason
+from inferloom_worker.text.pool import TextPool
+from tests.wire.running_worker import limited, refused, running_worker, text_request
+
+
+async def test_a_model_that_is_loaded_anew_under_its_name_keeps_its_requests() -> None:
+    """A rolling update: the old model's requests are ended at the limit, and the new one's go on."""
+    async with running_worker("m=echo:delay_ms=50", drain_limit_s=1.0) as worker:
+        old = worker.stub.Generate(text_request("abc", model="m", **limited(1000)))
+        await old.read()
+        unloading = asyncio.create_task(
+            _finish(worker.control.UnloadModel(worker_pb2.UnloadModelRequest(model="m")))
+        )
+        async with asyncio.timeout(10):
+            while (await worker.status()).models:
+                pass
+        spec = "echo:delay_ms=50"
+        await worker.control.LoadModel(worker_pb2.LoadModelRequest(model="m", spec=spec))
+        new = asyncio.create_task(worker.generate(text_request("abc", model="m", **limited(60))))
+        await unloading
+        with pytest.raises(grpc.aio.AioRpcError):
+            await _to_end(old)
+        assert (await new).all("completed")[0].usage.completion_tokens == 60
+
+
+async def test_an_alias_answers_in_its_own_name() -> None:
+    """With the model's tokens and its compute hash; it is gone when the model is."""
+    async with running_worker("m=echo", aliases=("gpt-4o=m",)) as worker:
+        asked = [
+            await worker.generate(text_request("abc", model=name, **limited(3))) for name in ("m", "gpt-4o")
+        ]
+        started = [answer.all("started")[0] for answer in asked]
+        assert [each.model for each in started] == ["m", "gpt-4o"]
+        assert started[0].compute_hash == started[1].compute_hash
+        assert asked[0].tokens() == asked[1].tokens()
+        await worker.control.UnloadModel(worker_pb2.UnloadModelRequest(model="m"))
+        gone = await refused(worker.stub.Generate(text_request(model="gpt-4o")))
+        assert gone.reason is Reason.MODEL_NOT_FOUND
+
+
+async def test_a_request_that_is_being_checked_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drain waits for it, and says so if it ended it."""
+    run, checking, go_on = TextPool.run, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: TextPool, param: str, work: Any, **how: Any) -> Any:
+        if param == "input":
+            checking.set()
+            await go_on.wait()
+        return await run(self, param, work, **how)
+
+    monkeypatch.setattr(TextPool, "run", slow)
+    async with running_worker("echo=echo:context=100000") as worker:
+        asked = asyncio.create_task(_reason(worker.stub.Generate(text_request("a" * 20_000))))
+        await checking.wait()
+        answer = await worker.control.Drain(worker_pb2.DrainRequest(limit=Duration(nanos=300_000_000)))
+        go_on.set()
+        assert answer.ended_requests == 1
+        assert await asked is Reason.WORKER_LOST
+
+
+async def _finish(call: Any) -> Any:
+    return await call
+
+
+async def _reason(call: Any) -> Reason:
+    return (await refused(call)).reason
+
+
+async def _to_end(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass

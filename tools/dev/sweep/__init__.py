@@ -1,0 +1,1 @@
+"""What :mod:`sweep_models` compares."""

@@ -1,0 +1,80 @@
+"""Engines by name: those that are built in, and those that installed packages bring along.
+
+A package offers an engine as an entry point of the group ``inferloom.engines`` whose value is an
+:class:`EngineKind`. It is found when a model asks for it by name: ``--model NAME=ENGINE:SPEC``.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.protocol import Engine
+from inferloom_worker.engines.echo import EchoEngine
+from inferloom_worker.sourcing.echo_options import EchoOptions
+from inferloom_worker.sourcing.imports import large_imports
+from inferloom_worker.sourcing.sources import ModelSource, SourceError
+
+GROUP = "inferloom.engines"
+
+EngineFactory = Callable[[ModelSource, EngineOptions, int], Engine]
+"""Starts an engine for (source, options, number of token ids). Blocking, for seconds; raises ValueError or
+OSError with a message for people where the model cannot be served."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """One kind of engine. ``reads_files`` is false where what follows its name is the engine's own, and no
+    model on this machine or the hub."""
+
+    start: EngineFactory
+    reads_files: bool = True
+
+
+def _start_echo(source: ModelSource, options: EngineOptions, vocab_size: int) -> Engine:
+    return EchoEngine(EchoOptions.parse(source.spec), options, vocab_size)
+
+
+def _start_torch(source: ModelSource, options: EngineOptions, vocab_size: int) -> Engine:
+    assert source.path is not None
+    with large_imports():
+        # Imported here: it takes seconds, and a worker with only echo or embedding models needs none of it.
+        from inferloom_worker.engines.torch.torch_loading import load_engine
+    engine: Engine = load_engine(source.path, options)
+    return engine
+
+
+BUILT_IN = {"echo": EngineKind(_start_echo, reads_files=False), "torch": EngineKind(_start_torch)}
+
+_PREFIX = re.compile(r"([a-z][a-z0-9_-]*):(.*)", re.DOTALL)
+
+
+def names() -> list[str]:
+    """Every engine that can be asked for, in order of name."""
+    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def engine_kind(name: str) -> EngineKind:
+    """The engine of that name.
+
+    Raises:
+        SourceError: There is none; the message lists those there are.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    for entry in entry_points(group=GROUP, name=name):
+        kind = entry.load()
+        if isinstance(kind, EngineKind):
+            return kind
+    raise SourceError(f"there is no engine {name!r}; there are {', '.join(names())}")
+
+
+def split_engine(spec: str) -> tuple[str | None, str]:
+    """The engine that ``spec`` asks for, and the rest; None where it leaves that to the model. ``echo`` with
+    its options is one word."""
+    found = _PREFIX.fullmatch(spec)
+    if found is None or spec.startswith("echo:") or Path(spec).exists():
+        return None, spec
+    return found[1], found[2]

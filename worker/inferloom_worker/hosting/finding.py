@@ -1,0 +1,25 @@
+"""From what a person types to the model that is meant, and the engine that it is for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from inferloom_worker.engines.registry import engine_kind, split_engine
+from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve
+
+
+def find_model(
+    spec: str, cache_dir: Path | None = None, on_progress: Callable[[str], None] = lambda _: None
+) -> ModelSource:
+    """Find the model that ``spec``, ``[ENGINE:]SPEC``, names, fetching it where needed. Blocking.
+
+    Raises:
+        SourceError: There is no such engine or model, or it holds nothing that may be loaded.
+    """
+    engine, rest = split_engine(spec)
+    if engine is not None and not engine_kind(engine).reads_files:
+        return ModelSource(rest, SourceKind.OWN, engine=engine)
+    source = resolve(rest, cache_dir, on_progress)
+    if engine is not None and source.path is None:
+        raise SourceError(f"{rest} is no model that the engine {engine} can compute")
+    return replace(source, engine=engine)

@@ -1,0 +1,81 @@
+"""One choice's way from tokens to what is said: token, text, stop strings, parsers, in stages.
+
+Each stage is pushed what the one before passes on, and flushed when nothing follows. Tokens go in one by one,
+so the result depends on the tokens and not on the events that brought them.
+"""
+
+from collections.abc import Sequence
+
+from inferloom_worker.output.detokenizer import text_stream
+from inferloom_worker.output.parsing import Parser, Said
+from inferloom_worker.output.stop_strings import StopMatcher
+from inferloom_worker.text.tokenizer import Tokenizer
+from inferloom_worker.validate.generate import Stopping
+
+
+class Pipeline:
+    """The stages of one choice. What they pass on is added to the ``said`` that they are given.
+
+    Args:
+        tokenizer: Knows the tokens' text.
+        stopping: Stop strings, and from which token on they count.
+        parsers: The last stages.
+    """
+
+    __slots__ = ("_min_tokens", "_parsers", "_plain", "_stops", "_text", "called", "matched", "tokens")
+
+    def __init__(self, tokenizer: Tokenizer, stopping: Stopping, parsers: Sequence[Parser] = ()) -> None:
+        self._text = text_stream(tokenizer)
+        self._stops = StopMatcher(stopping.strings, include=stopping.include_stop)
+        self._min_tokens = stopping.min_tokens
+        self._parsers = parsers
+        self._plain = not (stopping.strings or parsers)
+        self.tokens = 0
+        """Tokens that went in."""
+        self.called = False
+        """Whether a tool call came out."""
+        self.matched: str | None = None
+        """The stop string that ended the choice; nothing is to be pushed after it."""
+
+    def push(self, token: int, said: Said, *, hidden: bool = False) -> None:
+        """The next token; a ``hidden`` one has no text."""
+        self.tokens += 1
+        if hidden:
+            return
+        text = self._text.push(token)
+        if self._plain:  # most are, and this is done for every token
+            said.text += text
+        elif text:
+            self._stop_or_say(text, said)
+
+    def finish(self, said: Said) -> None:
+        """No token follows. What was held back may yet complete a stop string."""
+        self._stop_or_say(self._text.flush(), said)
+        if self.matched is None:
+            self._say(self._stops.flush(), said)
+            self._end(said)
+
+    def _stop_or_say(self, text: str, said: Said) -> None:
+        self._say(self._stops.push(text, armed=self.tokens >= self._min_tokens), said)
+        self.matched = self._stops.matched
+        if self.matched is not None:
+            self._end(said)
+
+    def _say(self, text: str, said: Said, first: int = 0) -> None:
+        """Pass text on to the parsers from the ``first`` on."""
+        for place in range(first, len(self._parsers)):
+            if not text:
+                return
+            text = self._take(self._parsers[place].push(text), said)
+        said.text += text
+
+    def _end(self, said: Said) -> None:
+        for place, parser in enumerate(self._parsers):
+            self._say(self._take(parser.flush(), said), said, place + 1)
+
+    def _take(self, found: Said, said: Said) -> str:
+        """Keep what a parser found; the plain text that is left."""
+        said.reasoning += found.reasoning
+        said.tool_calls += found.tool_calls
+        self.called = self.called or bool(found.tool_calls)
+        return found.text

@@ -1,0 +1,183 @@
+"""What the inference contract means on a worker: count, check, tokenise, submit, and pass events on.
+
+Every door into the worker calls this, whatever its wire: requests go in as messages with an IncomingCall
+(tenant, deadline, what to do at the end), and responses come out; of what is raised, the interceptor's
+``told`` makes the caller's error. The order is always the same. What a request holds is counted before
+anything is made of it; then it is checked and tokenised, on a thread unless it is small, and counts as
+running from the start.
+"""
+
+import weakref
+from collections.abc import AsyncIterator
+from functools import partial
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.durations import duration
+from inferloom_mesh.errors import invalid
+from inferloom_worker.embed.response import embed_part, parts
+from inferloom_worker.embed.vector_stream import VectorStream
+from inferloom_worker.hosting.answer import Answer, Terms
+from inferloom_worker.hosting.host import ModelHost
+from inferloom_worker.hosting.refusals import unsupported_task
+from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.rpc.incoming import IncomingCall
+from inferloom_worker.rpc.tokens import detokenize, tokenize
+from inferloom_worker.text.pool import TextPool
+from inferloom_worker.validate import bounds
+from inferloom_worker.validate.embed import EmbeddingRequest, read_embed
+from inferloom_worker.validate.generate import read_generate
+
+QUICK_REQUEST_BYTES = 16 * 1024
+"""A request that is checked on the event loop."""
+
+QUICK_EMBED_BYTES = 1024
+"""One that is tokenised there too."""
+
+QUICK_VECTORS_BYTES = 64 * 1024
+"""Vectors that are scaled and packed on the event loop."""
+
+
+class Inference:
+    """Serves the models of one host.
+
+    Args:
+        host: The models.
+        texts: Threads for work on text.
+        registration: Knows the worker's name.
+        max_priority: Highest priority that a request gets, whatever it asks for.
+    """
+
+    def __init__(
+        self, host: ModelHost, texts: TextPool, registration: Registration, *, max_priority: int = 0
+    ) -> None:
+        self._host = host
+        self._texts = texts
+        self._registration = registration
+        self._max_priority = max_priority
+
+    async def generate(
+        self, request: pb.GenerateRequest, incoming: IncomingCall
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        """See the contract. Leaving, for whatever reason, frees the generation."""
+        deadline = incoming.engine_deadline()
+        model = self._host.generating(request.model)
+        with self._host.calls.run(model) as call:
+            bounds.check_generate(request, model.card.context_length)
+            asked = await self._texts.run(
+                "input",
+                partial(
+                    read_generate,
+                    request,
+                    model.card.vocabulary_size,
+                    model.card.sampling_defaults,
+                    max_priority=self._max_priority,
+                ),
+                quick=request.ByteSize() <= QUICK_REQUEST_BYTES,
+            )
+            call.check()
+            answer = await model.answer(asked, Terms(deadline=deadline, tenant=incoming.tenant), self._texts)
+            call.end = answer.abort
+            # A handler that is cancelled while a message is being sent is never resumed. A context refers to
+            # itself: what its callbacks hold, such as an adapter, stays until the garbage collector comes.
+            incoming.on_end(partial(_abort, weakref.ref(answer)))
+            try:
+                call.check()
+                async for batch in answer.events():
+                    for event in batch:
+                        if event.HasField("started"):
+                            event.started.worker_id = self._registration.worker_id
+                        yield event
+                call.check()
+            finally:
+                answer.abort()
+
+    async def embed(
+        self, request: pb.EmbedRequest, incoming: IncomingCall
+    ) -> AsyncIterator[pb.EmbedResponse]:
+        """See the contract. Leaving, for whatever reason, takes back what is not computed."""
+        embedder = self._host.embedder(request.model)
+        model = self._host.served(request.model)
+        info = embedder.info
+        with self._host.calls.run(model) as call:
+            bounds.check_embed(request, info.max_tokens)
+
+            def read() -> tuple[EmbeddingRequest, list[list[int]]]:
+                asked = read_embed(
+                    request,
+                    vocab_size=info.vocab_size,
+                    dimensions=info.dimensions,
+                    shortens=info.shortens,
+                    normalizes=info.normalizes,
+                )
+                return asked, [
+                    embedder.reader.read(f"inputs[{i}]", item, truncate=asked.truncate)
+                    for i, item in enumerate(asked.inputs)
+                ]
+
+            asked, texts = await self._texts.run(
+                "inputs", read, quick=request.ByteSize() <= QUICK_EMBED_BYTES
+            )
+            call.check()
+            stream = embedder.embed(texts, incoming.tenant)
+            call.end = stream.close
+            incoming.on_end(stream.close)
+            tokens = sum(map(len, texts))
+            started = pb.EmbedStarted(
+                request_id=asked.request_id,
+                model=model.card.id,
+                prompt_tokens=tokens,
+                compute_hash=model.card.compute_hash,
+                worker_id=self._registration.worker_id,
+            )
+            try:
+                yield pb.EmbedResponse(started=started)
+                async for first, vectors in stream:
+                    for run in parts(vectors, asked):
+                        work = partial(embed_part, asked, texts, first + run.start, vectors[run])
+                        quick = vectors[run].nbytes <= QUICK_VECTORS_BYTES
+                        yield await self._texts.run("inputs", work, quick=quick)
+                call.check()
+                yield _embed_completed(tokens, stream)
+            finally:
+                stream.close()
+
+    async def rerank(self, request: pb.RerankRequest, incoming: IncomingCall) -> pb.RerankResponse:
+        """Refused: no model here ranks."""
+        self._host.served(request.model)
+        raise unsupported_task(request.model, "rank documents")
+
+    async def tokenize(self, request: pb.TokenizeRequest, incoming: IncomingCall) -> pb.TokenizeResponse:
+        """See the contract."""
+        model = self._host.served(request.model)
+        kind = request.WhichOneof("input")
+        if kind is None:
+            raise invalid("input", "One of text and chat is required.")
+        with self._host.calls.run(model):
+            bounds.check_chat_counts(request.chat)
+            param = "chat.messages" if kind == "chat" else "text"
+            return await self._texts.run(param, partial(tokenize, request, model))
+
+    async def detokenize(
+        self, request: pb.DetokenizeRequest, incoming: IncomingCall
+    ) -> pb.DetokenizeResponse:
+        """See the contract."""
+        model = self._host.served(request.model)
+        with self._host.calls.run(model):
+            bounds.check_detokenize(request, model.card.context_length)
+            return await self._texts.run("token_ids", partial(detokenize, request, model))
+
+    async def list_models(
+        self, request: pb.ListModelsRequest, incoming: IncomingCall
+    ) -> pb.ListModelsResponse:
+        """See the contract."""
+        return pb.ListModelsResponse(models=self._host.cards)
+
+
+def _abort(answer: weakref.ref[Answer]) -> None:
+    if (running := answer()) is not None:
+        running.abort()
+
+
+def _embed_completed(tokens: int, stream: VectorStream) -> pb.EmbedResponse:
+    times = pb.Timings(queue=duration(stream.queue_s), prefill=duration(stream.compute_s), decode=duration(0))
+    return pb.EmbedResponse(completed=pb.EmbedCompleted(usage=pb.Usage(prompt_tokens=tokens), timings=times))
