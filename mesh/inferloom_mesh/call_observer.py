@@ -33,6 +33,10 @@ class SeenCall:
     """Whether the handler came to its end. If not, and there is no error, it was cancelled."""
     first_s: float | None = None
     """Seconds until the first token or vector, where an observer looks."""
+    tokens: int = 0
+    """Tokens that were sent, where an observer counts them."""
+    last_at: float = 0.0
+    """When the last of them were sent."""
     last: Any = None
     """The last response."""
     note: Any = None

@@ -15,6 +15,7 @@ from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -25,6 +26,15 @@ from inferloom_mesh.net import Address, AddressField
 
 CONFIG_VARIABLE = "INFERLOOM_CONFIG"
 """Environment variable that names the settings file; ``./inferloom.toml`` without it."""
+
+
+def or_none(value: object) -> object:
+    """``none``, and nothing, as None."""
+    return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
+
+
+OptionalAddress = Annotated[AddressField | None, NoDecode, BeforeValidator(or_none)]
+"""An address, or ``none``."""
 
 
 def _lower(value: object) -> object:

@@ -5,7 +5,9 @@ import json
 import httpx
 import pytest
 
+from tests.gateway.test_metrics import value
 from tests.mesh.processes import Mesh, inferloom, until
+from tests.wire.test_metrics import free_port
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "tell nobody"}], "max_tokens": 8}
 
@@ -39,3 +41,38 @@ def test_a_request_is_found_in_the_logs_of_all_services(up, form: str):
         assert {line.split()[0] for line in found} == {"gateway", "worker-1"}
         assert "POST /v1/chat/completions 200 model=echo worker=worker-1" in "\n".join(found)
     assert not any("tell nobody" in file.read_text() for file in logs.iterdir())
+
+
+GOOD = {"door": "rest", "asked": "generate", "model_name": "echo", "outcome": "ok"}
+
+
+def scrape(address: str) -> bytes:
+    """A service's metrics."""
+    response = httpx.get(f"http://{address}/metrics", timeout=30)
+    assert response.status_code == 200
+    return response.content
+
+
+def test_several_gateway_processes_are_one_in_the_metrics(up):
+    """Whichever gets the scrape, on either listener; and one that is killed takes nothing along."""
+    port = free_port()
+    settings = {"INFERLOOM_GATEWAY_METRICS_LISTEN": f"127.0.0.1:{port}"}
+    mesh = up("--model", "echo=echo", "--gateway-processes", "2", settings=settings)
+    rest, own = str(mesh.made["rest"]), f"127.0.0.1:{port}"
+    count = 12
+    for n in range(count):
+        assert ask(mesh, f"r{n}").status_code == 200  # each on a connection of its own
+    for _ in range(6):
+        for address in (rest, own):
+            text = scrape(address)
+            assert value(text, "inferloom_requests_total", **GOOD) == count
+            assert value(text, "vllm:time_to_first_token_seconds_count", model_name="echo") == count
+    first, _ = mesh.service("gateway").children()
+    first.kill()
+    first.wait()
+    until(lambda: value(scrape(own), "inferloom_workers", state="ready") == 1, 10, "one process's gauges")
+    assert value(scrape(own), "inferloom_requests_total", **GOOD) == count
+    until(lambda: value(scrape(own), "inferloom_workers", state="ready") == 2, 60, "the new process's report")
+    assert value(scrape(own), "inferloom_requests_total", **GOOD) == count
+    assert ask(mesh, "after").status_code == 200
+    assert value(scrape(own), "inferloom_requests_total", **GOOD) == count + 1

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inferloom_mesh.net import Address
 
@@ -32,6 +32,8 @@ class Plan:
     """What was typed for the workers and is passed on to each."""
     gateway_flags: Sequence[str] = ()
     """What was typed for the gateway and is passed on to it."""
+    worker_metrics: Mapping[str, Address] = field(default_factory=dict)
+    """Where workers have their metrics, by their names; others find a port of their own, from 9102 on."""
     shared_flags: Sequence[str] = ()
     """What was typed for every service."""
 
@@ -47,12 +49,14 @@ class Plan:
         adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
         aliases = [part for alias in self.aliases for part in ("--alias", "=".join(alias))]
         shared = ("--registry", str(registry), *share, *self.shared_flags)
+        metrics = ("--metrics-listen", str(self.worker_metrics[name])) if name in self.worker_metrics else ()
         return (
             *CLI,
             "worker",
             "--id",
             name,
             *where,
+            *metrics,
             *shared,
             *self.worker_flags,
             *models,

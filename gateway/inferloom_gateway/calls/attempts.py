@@ -96,7 +96,7 @@ class Attempts:
             raise
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(m.id, m.load / m.capacity) for m in choices)
-        self._running = Attempt(member.id, member.epoch, candidates, now - record.began)
+        self._running = Attempt(member.id, member.epoch, candidates, now - record.began, bool(self._tried))
         record.attempts.append(self._running)
         return member
 

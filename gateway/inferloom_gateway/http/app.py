@@ -15,7 +15,16 @@ from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.naming import REQUEST_ID_HEADER, WORKER_HEADER, Naming
-from inferloom_gateway.http.routes import chat, completions, documentation, embeddings, health, models, tokens
+from inferloom_gateway.http.routes import (
+    chat,
+    completions,
+    documentation,
+    embeddings,
+    health,
+    metrics,
+    models,
+    tokens,
+)
 from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
@@ -24,6 +33,7 @@ from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequ
 from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh.metrics_listener import Source
 
 BODIES = (
     ChatCompletionRequest,
@@ -39,7 +49,7 @@ _STREAMED = (ChatCompletionChunk, TextCompletion)
 """What the events of streams hold."""
 
 _ROUTERS = tuple(
-    part.router for part in (models, chat, completions, embeddings, tokens, health, documentation)
+    part.router for part in (models, chat, completions, embeddings, tokens, health, metrics, documentation)
 )
 
 _EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after")
@@ -62,10 +72,13 @@ class Facade(FastAPI):
         return self.openapi_schema
 
 
-def create_app(gateway: Gateway, intake: Intake, watching: Sequence[Layer] = ()) -> ASGIApp:
+def create_app(
+    gateway: Gateway, intake: Intake, read_metrics: Source, watching: Sequence[Layer] = ()
+) -> ASGIApp:
     """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it.
 
-    ``watching`` are layers that only look, such as an access log.
+    ``read_metrics`` gives what ``/metrics`` answers; ``watching`` are layers that only look, such as an
+    access log.
     """
     facade = Facade(
         title="Inferloom",
@@ -77,6 +90,7 @@ def create_app(gateway: Gateway, intake: Intake, watching: Sequence[Layer] = ())
     facade.state.gateway = gateway
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
+    facade.state.metrics = read_metrics
     errors.install(facade)
     for router in _ROUTERS:
         facade.include_router(router)

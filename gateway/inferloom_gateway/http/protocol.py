@@ -12,6 +12,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from inferloom_gateway.http.errors import head_of, render
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 
+Refused = Callable[[InferloomError, tuple[str, int] | None], None]
+"""Is told of what was refused before it was a request, and of who sent it."""
+
 MAX_HEAD_BYTES = 64 * 2**10
 """Largest request line and headers together."""
 
@@ -33,8 +36,7 @@ class Connection(HttpToolsProtocol):
 
     max_connections = 8192
     arrival_limit_s = 30.0
-    on_refused: Callable[[InferloomError, tuple[str, int] | None], None] | None = None
-    """Is told of what is refused here, and who sent it."""
+    on_refused: Refused | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

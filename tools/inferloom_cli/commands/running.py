@@ -13,6 +13,7 @@ from inferloom_cli.options import (
     GenerationConfig,
     LogFormat,
     LogLevel,
+    MetricsListen,
     ModelFlags,
     Quantize,
     ReadyFile,
@@ -119,6 +120,7 @@ def registry(
             help="Where to listen. [default: 127.0.0.1:7000]",
         ),
     ] = None,
+    metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     ready_file: ReadyFile = None,
@@ -126,7 +128,13 @@ def registry(
     """Run the registry, which knows which workers are alive."""
     from inferloom_cli import services
 
-    services.registry(ready_file, registry_listen=listen, log_level=log_level, log_format=log_format)
+    services.registry(
+        ready_file,
+        registry_listen=listen,
+        registry_metrics_listen=metrics_listen,
+        log_level=log_level,
+        log_format=log_format,
+    )
 
 
 def worker(
@@ -163,6 +171,7 @@ def worker(
     speculation: Speculation = None,
     generation_config: GenerationConfig = None,
     registry: Registry = None,
+    metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     ready_file: ReadyFile = None,
@@ -187,6 +196,7 @@ def worker(
         aliases=tuple(alias) if alias else None,
         worker_listen=listen,
         worker_id=name,
+        worker_metrics_listen=metrics_listen,
         dtype=dtype,
         quantize=quantize,
         threads=threads,
@@ -228,7 +238,9 @@ def gateway(
     strict: Strict = None,
     cors: Cors = None,
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
+    metrics_parent: Annotated[Path | None, typer.Option("--metrics-parent", hidden=True)] = None,
     registry: Registry = None,
+    metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     ready_file: ReadyFile = None,
@@ -242,6 +254,8 @@ def gateway(
         gateway_grpc_listen=grpc_listen,
         gateway_processes=processes,
         gateway_shares_ports=shares_ports,
+        gateway_metrics_listen=metrics_listen,
+        gateway_metrics_parent=metrics_parent,
         strict=strict,
         cors=cors,
         registry=registry,

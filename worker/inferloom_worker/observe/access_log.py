@@ -21,7 +21,7 @@ log = logging.getLogger(ACCESS)
 
 
 class AccessLog(CallObserver):
-    """Writes the lines.
+    """Writes the lines, with what :class:`~inferloom_worker.observe.meters.Meters` has noted of the calls.
 
     Args:
         worker: Gives the worker's name.
@@ -33,12 +33,6 @@ class AccessLog(CallObserver):
     def began(self, call: SeenCall, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Read what the gateway says of the request."""
         call.context = read_context(context, getattr(call.request, "request_id", ""))
-
-    def event(self, call: SeenCall, response: Any) -> None:
-        """Note when the first token or vector goes out."""
-        call.last = response
-        if call.first_s is None and response.WhichOneof("event") in ("delta", "part"):
-            call.first_s = time.monotonic() - call.began
 
     def ended(self, call: SeenCall) -> None:
         """Write one."""
@@ -65,4 +59,6 @@ class AccessLog(CallObserver):
             line.queue, line.prefill = seconds(timings.queue), seconds(timings.prefill)
             if isinstance(last, pb.GenerateResponse):
                 line.completion_tokens, line.decode = usage.completion_tokens, seconds(timings.decode)
+        elif call.tokens:
+            line.completion_tokens = call.tokens
         return line
