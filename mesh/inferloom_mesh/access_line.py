@@ -8,16 +8,16 @@ from typing import Literal
 from urllib.parse import unquote
 
 from inferloom_mesh.errors import InferloomError, Reason, shown
+from inferloom_mesh.log_format import Structured
 
 CANCELLED = "cancelled"
 """In place of a reason: the caller left, or a drain ended the request, before its end."""
 
 _PLAIN = re.compile(r"[!#-~]+")
-_TIMES = ("ttft", "queue", "prefill", "decode", "total")
 
 
 @dataclass(slots=True, kw_only=True)
-class AccessLine:
+class AccessLine(Structured):
     """One request. Times in seconds; None or empty: not known, or it never came to that."""
 
     door: Literal["rest", "grpc"]
@@ -46,26 +46,41 @@ class AccessLine:
 
     def __str__(self) -> str:
         """The line for people: what, how it went, then ``name=value``."""
-        words = [self.method if self.door == "rest" else f"grpc {self.method}"]
+        line = self.method if self.door == "rest" else f"grpc {self.method}"
         if self.path:
-            words.append(_plain(self.path))
-        words.append("-" if self.status is None else str(self.status))
-        words += self._named("error", "model", "worker")
+            line += f" {_plain(self.path)}"
+        line += f" {'-' if self.status is None else self.status}"
+        if self.error:
+            line += f" error={self.error}"
+        if self.model:
+            line += f" model={_plain(self.model)}"
+        if self.worker:
+            line += f" worker={_plain(self.worker)}"
         if self.prompt_tokens is not None:
-            words.append(f"in={self.prompt_tokens}")
+            line += f" in={self.prompt_tokens}"
             if self.cached_tokens:
-                words.append(f"cached={self.cached_tokens}")
+                line += f" cached={self.cached_tokens}"
         if self.completion_tokens is not None:
-            words.append(f"out={self.completion_tokens}")
-        times = ((name, getattr(self, name)) for name in _TIMES)
-        words += [f"{name}={time * 1e3:.1f}ms" for name, time in times if time is not None]
+            line += f" out={self.completion_tokens}"
+        for name, seconds in self._times():
+            if seconds is not None:
+                line += f" {name}={seconds * 1e3:.1f}ms"
         if self.attempts is not None:
-            words.append(f"attempts={self.attempts}")
-        return " ".join(words + self._named("client", "request_id"))
+            line += f" attempts={self.attempts}"
+        if self.client:
+            line += f" client={self.client}"
+        if self.request_id:
+            line += f" request_id={_plain(self.request_id)}"
+        return line
 
-    def _named(self, *names: str) -> list[str]:
-        values = ((name, getattr(self, name)) for name in names)
-        return [f"{name}={_plain(value)}" for name, value in values if value]
+    def _times(self) -> tuple[tuple[str, float | None], ...]:
+        return (
+            ("ttft", self.ttft),
+            ("queue", self.queue),
+            ("prefill", self.prefill),
+            ("decode", self.decode),
+            ("total", self.total),
+        )
 
     def fields(self) -> Mapping[str, object]:
         """The line for machines; every name is always there, null where nothing is known."""
@@ -83,9 +98,8 @@ class AccessLine:
             "cached_tokens": self.cached_tokens,
             "completion_tokens": self.completion_tokens,
         }
-        for name in _TIMES:
-            time = getattr(self, name)
-            known[f"{name}_ms"] = None if time is None else round(time * 1e3, 3)
+        for name, seconds in self._times():
+            known[f"{name}_ms"] = None if seconds is None else round(seconds * 1e3, 3)
         return known | {"attempts": self.attempts, "client": self.client or None}
 
 

@@ -169,6 +169,7 @@ class Worker:
         settings = self._settings
         await self._server.set_serving(False)
         async with AsyncExitStack() as opening:
+            opening.push_async_callback(self._server.stop, 0)
             await opening.enter_async_context(
                 metrics_at(
                     settings.worker_metrics_listen,
@@ -223,7 +224,7 @@ class Worker:
     async def close(self) -> None:
         """Stop listening and free the models."""
         await self._server.stop(GRACE_S)
-        await self._shown.aclose()
+        await self._shown.aclose()  # stops the server again, which does nothing
         await self.host.close()
         self._texts.close()
         self._monitor.stop()

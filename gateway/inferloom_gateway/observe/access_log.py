@@ -10,7 +10,7 @@ from inferloom_gateway.http.stack import Layer
 from inferloom_mesh.access_line import CANCELLED, AccessLine, address, error_name
 from inferloom_mesh.call_observer import CallObserver, SeenCall
 from inferloom_mesh.errors import InferloomError
-from inferloom_mesh.log_format import ACCESS
+from inferloom_mesh.log_format import ACCESS, write_access
 
 QUIET = frozenset({"/health", "/health/live", "/health/ready", "/ping", "/metrics"})
 """Paths that machines ask for all day: their lines have level DEBUG."""
@@ -25,13 +25,15 @@ class RestLog(Layer):
 
     def end(self, exchange: Exchange) -> None:
         """Write one."""
-        log.log(logging.DEBUG if exchange.path in QUIET else logging.INFO, rest_line(exchange))
+        write_access(log, logging.DEBUG if exchange.path in QUIET else logging.INFO, rest_line(exchange))
 
     def refused(self, error: InferloomError, client: tuple[str, int] | None) -> None:
         """Write the line of what never became a request."""
         where = f"{client[0]}:{client[1]}" if client is not None else ""
-        log.info(
-            AccessLine(door="rest", method="-", status=error.row.http, error=error_name(error), client=where)
+        write_access(
+            log,
+            logging.INFO,
+            AccessLine(door="rest", method="-", status=error.row.http, error=error_name(error), client=where),
         )
 
 
@@ -40,7 +42,7 @@ class GrpcLog(CallObserver):
 
     def ended(self, call: SeenCall) -> None:
         """Write one."""
-        log.info(grpc_line(call))
+        write_access(log, logging.INFO, grpc_line(call))
 
 
 def rest_line(exchange: Exchange) -> AccessLine:

@@ -12,7 +12,7 @@ from inferloom_mesh.access_line import CANCELLED, AccessLine, address, error_nam
 from inferloom_mesh.call_observer import CallObserver, SeenCall
 from inferloom_mesh.context import read_context
 from inferloom_mesh.durations import seconds
-from inferloom_mesh.log_format import ACCESS
+from inferloom_mesh.log_format import ACCESS, write_access
 
 QUIET = frozenset({"GetStatus"})
 """Methods that machines call all day: their lines have level DEBUG."""
@@ -36,7 +36,7 @@ class AccessLog(CallObserver):
 
     def ended(self, call: SeenCall) -> None:
         """Write one."""
-        log.log(logging.DEBUG if call.method in QUIET else logging.INFO, self._line(call))
+        write_access(log, logging.DEBUG if call.method in QUIET else logging.INFO, self._line(call))
 
     def _line(self, call: SeenCall) -> AccessLine:
         context = call.context

@@ -17,7 +17,7 @@ MODEL = "model_name"
 
 
 class Meters(CallObserver):
-    """Counts calls, and the tokens of each event as it goes out.
+    """Counts calls and their tokens, and measures between the events that go out.
 
     Models have a label only where they are served: what callers make up would grow without end.
     """
@@ -59,20 +59,18 @@ class Meters(CallObserver):
         measure_load(metrics, host)
 
     def event(self, call: SeenCall, response: Any) -> None:
-        """Count an event's tokens, and measure since the one before."""
+        """Note an event's tokens, and measure since the one before."""
         call.last = response
         kind = response.WhichOneof("event")
         if kind == "delta":
             now = self._clock()
-            tokens = len(response.delta.token_ids)
-            model = call.request.model
-            self._generated.add(model, by=tokens)
-            call.tokens += tokens
+            call.tokens += len(response.delta.token_ids)
             if call.first_s is None:
+                call.note = call.request.model
                 call.first_s = now - call.began
-                self._first.add(call.first_s, model)
+                self._first.add(call.first_s, call.note)
             else:
-                self._between.add(now - call.last_at, model)
+                self._between.add(now - call.last_at, call.note)
             call.last_at = now
         elif kind == "part" and call.first_s is None:
             call.first_s = self._clock() - call.began
@@ -86,6 +84,8 @@ class Meters(CallObserver):
             model = ""
         outcome = error_name(call.error) or ("ok" if call.complete else CANCELLED)
         self._calls.add(call.method, model, outcome)
+        if call.tokens:
+            self._generated.add(model, by=call.tokens)
         last = call.last
         if not (isinstance(last, pb.GenerateResponse | pb.EmbedResponse) and last.HasField("completed")):
             return
@@ -98,7 +98,7 @@ class Meters(CallObserver):
         if isinstance(last, pb.GenerateResponse):
             self._queries.add(model, by=usage.prompt_tokens)
             self._hits.add(model, by=usage.cached_prompt_tokens)
-            self._generated.add(model, by=max(0, usage.completion_tokens - call.tokens))
+            self._generated.add(model, by=max(0, usage.completion_tokens - call.tokens))  # those without text
             self._answers.add(usage.completion_tokens, model)
             self._decode.add(seconds(times.decode), model)
             self._accepted.add(model, by=usage.accepted_draft_tokens)
