@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,9 +59,6 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
         BrokenError: A model's own thread failed. Other models' requests were let finish, for
             :data:`FAULT_LIMIT_S` seconds at most; whoever runs the process starts it anew.
     """
-    # An engine's thread that comes back from a step wants the interpreter's lock from the event loop, which
-    # by default may keep it for 5 ms: as long as a whole step of one stream.
-    sys.setswitchinterval(0.0005)
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     # Before anybody is told that it listens: a mistyped path is the likeliest mistake.

@@ -1,6 +1,6 @@
 """Carries a plan out: as a stream of events, or as one body."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from fastapi import Request, Response
@@ -54,10 +54,6 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
 
     encoders = [part.encoder for part in plan.parts]
     return EventStream(open_all, encoders[0].failed, headers)
-
-
-def _names(workers: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(worker for worker in workers if worker))
 
 
 @contextmanager
