@@ -263,9 +263,10 @@ class TorchEngine:
         except MemorySuspectError:
             raise
         except Exception:
-            # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
+            # The boundary of the engine's thread: a sequence that cannot be computed ends its own request,
+            # neither the process nor its neighbours in the step.
             log.exception("a step of %d sequences failed", len(work))
-            return self._fail([item.sequence for item in work])
+            return self._one_by_one(self._step, work)
         outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
         self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
@@ -320,7 +321,7 @@ class TorchEngine:
         except Exception:
             # As above.
             log.exception("a step of %d texts failed", len(work))
-            return self._fail([item.sequence for item in work])
+            return self._one_by_one(self._embed, work)
         self._scheduler.advance(work, [[] for _ in work])
         now = self._clock()
         self._pacing.observe(sum(item.count for item in work), now - started)
@@ -333,6 +334,16 @@ class TorchEngine:
             self._time(sequence, now)
             self._scheduler.remove(sequence)
             posts.append((sequence.mailbox, VectorEvent(vector)))
+        return posts
+
+    def _one_by_one(self, compute: Callable[[list[Work]], list[Post]], work: list[Work]) -> list[Post]:
+        """Compute what failed together again, each alone; one that was alone fails."""
+        if len(work) == 1:
+            return self._fail([work[0].sequence])
+        posts: list[Post] = []
+        for item in work:
+            if item.sequence in self._scheduler.running:  # another choice of its request may have failed
+                posts += compute([item])
         return posts
 
     def _fail(self, sequences: list[Sequence], words: str | None = None) -> list[Post]:
