@@ -301,4 +301,8 @@ class FakeRegistry(RegistryServiceServicer):
         """Not part of any script: who calls it has a test that is wrong."""
         raise NotImplementedError
 
-    KeepAlive = Deregister = ListWorkers = Register
+    Deregister = ListWorkers = Register
+
+    def KeepAlive(self, requests: Any, context: Context) -> Any:
+        """Nor this."""
+        raise NotImplementedError

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
@@ -18,6 +18,7 @@ from inferloom_mesh.errors import Reason
 from inferloom_mesh.status import from_rpc_error
 from tests.wire.fake_worker import ANYWHERE, FakeRegistry, FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.standard import health_stub
 
 CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -26,13 +27,13 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 async def health(mesh: GatewayMesh) -> Any:
     """What gRPC's health check says."""
-    check = health_pb2_grpc.HealthStub(mesh.channel).Check
+    check = health_stub(mesh.channel).Check
     return (await check(health_pb2.HealthCheckRequest())).status
 
 
 async def becomes(mesh: GatewayMesh, status: Any) -> None:
     """Wait until gRPC's health is ``status``."""
-    watch = health_pb2_grpc.HealthStub(mesh.channel).Watch(health_pb2.HealthCheckRequest())
+    watch = health_stub(mesh.channel).Watch(health_pb2.HealthCheckRequest())
     async with asyncio.timeout(5):
         while (await watch.read()).status != status:
             pass
