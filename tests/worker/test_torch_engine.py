@@ -262,7 +262,7 @@ async def test_a_failing_step_ends_its_own_requests_only(engine: TorchEngine, mo
 
 async def test_one_sequence_that_cannot_be_computed_fails_alone(model: CountingModel) -> None:
     """Its neighbours in the step go on, with what they would have said without it."""
-    engine = TorchEngine(model, EngineOptions(), 64)  # type: ignore[arg-type]
+    engine = TorchEngine(model, EngineOptions(), 64)
     model.poison = 21
     asking = [asyncio.create_task(generate(engine, request([start], 3, n=2))) for start in (10, 20, 30)]
     await asyncio.sleep(0)
