@@ -110,12 +110,10 @@ class Registry:
                 log.warning("cannot remove %s: %s", registration.worker_id, failure.message)
 
     def stored(self, registration: Registration) -> None:
-        """See :class:`~inferloom_registry.stores.protocol.Follower`."""
         self.table.put(registration)
         self.hub.announce()
 
     def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
-        """See :class:`~inferloom_registry.stores.protocol.Follower`."""
         log.info(
             "%s gone, epoch %d: %s", registration.worker_id, registration.epoch, pb.LeaseLoss.Name(reason)
         )

@@ -18,7 +18,7 @@ from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, listen
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
-from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.rpc import control, servicer
 from inferloom_worker.rpc.control import ControlServicer
 from inferloom_worker.rpc.inference import Inference
@@ -124,18 +124,18 @@ class Worker:
         self._settings = settings
         load = partial(load_model, options=settings.load_options())
         self.host = ModelHost(load, load_adapter, self._on_change, max_adapters=settings.max_adapters)
-        self.registration = Registration(self.host, capacity=settings.max_running)
+        self.description = SelfDescription(self.host, capacity=settings.max_running)
         self._texts = TextPool()
         self._monitor = LoopMonitor()
         self._server: Server = build_server([servicer.SERVICE, control.SERVICE])
         add_InferenceServiceServicer_to_server(
             InferenceServicer(
-                Inference(self.host, self._texts, self.registration, max_priority=settings.max_priority)
+                Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
             ),
             self._server.grpc,
         )
         add_WorkerServiceServicer_to_server(
-            ControlServicer(self.host, self.registration, settings.drain_limit_s, self._monitor.lateness),
+            ControlServicer(self.host, self.description, settings.drain_limit_s, self._monitor.lateness),
             self._server.grpc,
         )
         self._keeper: LeaseKeeper | None = None
@@ -152,9 +152,9 @@ class Worker:
         await self._server.set_serving(False)
         bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
         name = settings.worker_id or default_worker_id(bound.port)
-        self.registration.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
+        self.description.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
         if settings.registry is not None:
-            self._keeper = LeaseKeeper(settings.registry, self.registration.worker, self.registration.load)
+            self._keeper = LeaseKeeper(settings.registry, self.description.worker, self.description.load)
         log.info("worker %s listens on %s", name, bound)
         return bound
 

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from inferloom_gateway.calls.call_group import GenerateStream
 from inferloom_gateway.gateway import Gateway
-from inferloom_gateway.http.bounded_gather import together
+from inferloom_gateway.http.bounded_gather import gather_bounded
 from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_bytes import pieces
@@ -38,7 +38,7 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
     if not plan.stream:
         with calls:
             async with AbortOnDisconnect(request.receive):
-                outcomes = await together([collect(part) for part in plan.parts])
+                outcomes = await gather_bounded([collect(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
         return Response(plan.body(outcomes), headers=dict(headers), media_type="application/json")
 
@@ -48,7 +48,7 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
                 return await calls.generate(part.request)
 
         stack.enter_context(calls)
-        streams = await together([start(part) for part in plan.parts])
+        streams = await gather_bounded([start(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
         return pieces(streams, encoders)
 

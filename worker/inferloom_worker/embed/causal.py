@@ -48,7 +48,6 @@ class CausalEmbedder:
         self._unfinished = 0
 
     def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
-        """See the protocol."""
         if self._unfinished and self._unfinished + len(texts) > self._most_waiting:
             raise overloaded(f"{self._unfinished} texts are waiting already.")
         self._unfinished += len(texts)
