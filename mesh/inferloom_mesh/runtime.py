@@ -16,9 +16,10 @@ LIFELINE_VARIABLE = "INFERLOOM_LIFELINE_FD"
 
 When the supervisor ends, however it ends, the pipe closes and the service stops as if by SIGTERM."""
 
-SWITCH_S = 1e-3
-"""How long one thread may run Python while another waits to. The event loop waits for a thread that renders a
-template or takes in a body, and an engine's thread for the loop."""
+SWITCH_S = 0.5e-3
+"""How long one thread may keep the GIL while another waits for it. The event loop waits for a thread that
+renders a template or takes in a body; an engine's thread that comes back from a step waits for the loop, and
+Python's own 5 ms are as long as a whole step of one stream."""
 
 log = logging.getLogger(__name__)
 

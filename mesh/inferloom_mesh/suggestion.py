@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from inferloom_mesh.errors import InferloomError, Reason, invalid, shown
+
 MOST_CHARACTERS = 64
 """Longer words get no suggestion: comparing takes time that grows with their square."""
 
@@ -36,3 +38,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?``, to be put after a sentence; empty if there is nothing to suggest."""
     meant = nearest(word, known)
     return "" if meant is None else f" Did you mean '{meant}'?"
+
+
+def model_not_found(model: str, known: Iterable[str]) -> InferloomError:
+    """The error for a model that is not served, nor was lately; names the nearest of ``known``."""
+    if not model:
+        return invalid("model", "A model must be named.")
+    message = f"The model '{shown(model)}' does not exist.{did_you_mean(model, known)}"
+    return InferloomError(Reason.MODEL_NOT_FOUND, message, param="model")

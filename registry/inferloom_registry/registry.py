@@ -120,7 +120,6 @@ class Registry:
                 log.warning("cannot remove %s: %s", registration.worker_id, failure.message)
 
     def stored(self, registration: Registration) -> None:
-        """See :class:`~inferloom_registry.stores.protocol.Follower`."""
         before = self.table.get(registration.worker_id)
         if before is not None and before.registration.lease_id != registration.lease_id:
             self._listener.on_lost(pb.LEASE_LOSS_FENCED)
@@ -128,7 +127,6 @@ class Registry:
         self.hub.announce()
 
     def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
-        """See :class:`~inferloom_registry.stores.protocol.Follower`."""
         log.info(
             "%s gone, epoch %d: %s", registration.worker_id, registration.epoch, pb.LeaseLoss.Name(reason)
         )

@@ -40,7 +40,6 @@ class RegistryServicer(RegistryServiceServicer):
         self._settings = settings
 
     async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
-        """See the contract."""
         ttl = self._ttl(request)
         check_epoch(request.previous_epoch)
         check_worker(request.worker)
@@ -56,12 +55,10 @@ class RegistryServicer(RegistryServiceServicer):
     async def KeepAlive(
         self, request_iterator: AsyncIterator[pb.KeepAliveRequest], context: Context
     ) -> AsyncIterator[pb.KeepAliveResponse]:
-        """See the contract."""
         async for request in request_iterator:
             yield await self._renew(request)
 
     async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
-        """See the contract."""
         _check_lease(request)
         try:
             await self._registry.deregister(request.lease_id, request.epoch)
@@ -70,14 +67,12 @@ class RegistryServicer(RegistryServiceServicer):
         return pb.DeregisterResponse()
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
-        """See the contract."""
         # A watch that resumes may have nothing to send for long; its caller should know that it stands.
         await context.send_initial_metadata(())
         async for response in self._registry.hub.follow(request.from_revision, request.registry_id):
             yield response
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
-        """See the contract."""
         table = self._registry.table
         now = table.now()
         return pb.ListWorkersResponse(

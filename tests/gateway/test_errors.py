@@ -6,11 +6,11 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from inferloom_gateway.calls.grpc_link import judge
-from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_gateway.http.errors import render, response
 from inferloom_gateway.http.translate import fields
 from inferloom_mesh.errors import TABLE, InferloomError, Reason, invalid
 from inferloom_mesh.status import to_status
+from inferloom_mesh.suggestion import model_not_found
 
 
 @pytest.mark.parametrize("reason", list(Reason))

@@ -106,7 +106,7 @@ def test_a_suspect_worker_is_kept_while_its_calls_go_well() -> None:
     assert not member.preferred(10)
     member.health.succeeded(11)
     assert member.preferred(12)
-    member.health.failed()
+    member.health.failed(0)
     assert not member.preferred(12)
     fleet.apply(change(put=entry("a")), 13)
     assert member.preferred(13)

@@ -7,9 +7,28 @@ from inferloom_gateway.fleet.worker_health import Health
 def test_five_failures_in_a_row_are_too_many() -> None:
     """Ejection is due at the fifth failure, and a good call starts the count anew."""
     health = Health()
-    assert [health.failed() for _ in range(4)] == [False] * 4
+    assert [health.failed(0) for _ in range(4)] == [False] * 4
     health.succeeded(0)
-    assert [health.failed() for _ in range(5)] == [False] * 4 + [True]
+    assert [health.failed(0) for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_too_many_failures_among_good_calls_are_too_many_as_well() -> None:
+    """Over half of at least ten calls of ten seconds, though there are never five failures in a row."""
+
+    def due(pattern: str, seconds: float) -> bool:
+        health, found = Health(), False
+        for index, good in enumerate(pattern):
+            now = 100 + index * seconds
+            if good == "g":
+                health.succeeded(now)
+            else:
+                found = health.failed(now)
+        return found
+
+    assert due("bbgbbgbbgb", 0.1)
+    assert not due("bbgbbgbgb", 0.1)  # nine
+    assert not due("bgbgbgbgbgbgb"[1:], 0.1)  # half
+    assert not due("bbgbbgbbgb", 3.0)  # in half a minute
 
 
 def test_each_ejection_lasts_longer() -> None:

@@ -4,9 +4,8 @@ import time
 
 import pytest
 
-from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_mesh.errors import Reason
-from inferloom_mesh.suggestion import nearest
+from inferloom_mesh.suggestion import model_not_found, nearest
 
 MODELS = ["all-minilm-l6-v2", "chat", "smollm2-135m-instruct", "org/Model-7B"]
 

@@ -260,3 +260,34 @@ async def test_a_call_without_an_event_leaves_with_its_workers_lease() -> None:
         )
         mesh.registry.remove(pair.asked[0], registry_pb2.LEASE_LOSS_EXPIRED)
         assert (await asking).status_code == 200
+
+
+async def break_down(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+    """Accept, and say that the model has failed, as a worker does that then ends itself."""
+    yield started(request, worker.id)
+    await asyncio.sleep(0.3)
+    raise InferloomError(Reason.WORKER_LOST, "The model failed.", retry_after=1.0)
+
+
+async def test_all_that_a_failed_model_had_is_answered_elsewhere() -> None:
+    """The worker says itself that it is lost: such retries are as free as those after a broken connection."""
+    workers = [FakeWorker("worker-1", script=break_down), FakeWorker("worker-2", script=by_seed)]
+    async with gateway_mesh(*workers) as mesh:
+        answers = await asyncio.gather(*(post(mesh, number) for number in range(32)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(workers[0].requests) > 8
+
+
+async def test_a_request_that_saw_two_models_fail_is_tried_no_more() -> None:
+    """It may be what breaks them."""
+    workers = [FakeWorker(f"worker-{number}", script=break_down) for number in range(4)]
+    async with gateway_mesh(*workers) as mesh:
+        assert (await post(mesh)).json()["error"]["code"] == "worker_lost"
+    assert sum(len(worker.requests) for worker in workers) == 2
+
+
+async def test_whoever_counted_tokens_is_named() -> None:
+    """The header x-inferloom-worker is on calls without a stream, too."""
+    async with gateway_mesh(FakeWorker("worker-7")) as mesh:
+        response = await mesh.http.post("/tokenize", json={"model": "chat-model", "prompt": "a"})
+    assert (response.status_code, response.headers.get("x-inferloom-worker")) == (200, "worker-7")

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.settings import WorkerSettings
 from tests.worker.test_host import make_host
 
@@ -29,7 +29,7 @@ async def test_an_alias_is_a_name_and_no_copy() -> None:
     alias: Any = host.served("gpt-4o")
     assert (alias.engine, alias.card.compute_hash) == (model.engine, model.card.compute_hash)
     assert (list(alias.card.adapters), [each.card.id for each in host.models]) == (["x"], ["a"])
-    assert Registration(host, capacity=1).worker().capacity == 64
+    assert SelfDescription(host, capacity=1).worker().capacity == 64
 
 
 async def test_aliases_go_with_their_model_and_come_back_with_it() -> None:

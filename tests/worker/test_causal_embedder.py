@@ -16,9 +16,11 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
 from inferloom_worker.hosting.served import Generator
+from inferloom_worker.stepping.batch import StepBatch
 from tests.worker.embedding_models import HIDDEN, decoder, general_decoder, whole
 from tests.worker.engines import generate, request
 from tests.worker.test_embedding_models import WORDS, cosines
@@ -110,6 +112,34 @@ async def test_texts_wait_in_a_bounded_queue(tmp_path: Path) -> None:
 
         assert caught.value.reason is Reason.SERVER_OVERLOADED
         assert len(await running) == 5
+
+
+async def test_a_text_that_cannot_be_computed_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, and who shared a step with it gets vectors."""
+    async with serving(decoder(tmp_path)) as served:
+        assert isinstance(served.engine, TorchEngine)
+        assert served.embedder is not None
+        hidden = served.engine._model.hidden  # type: ignore[attr-defined] # it gives vectors
+
+        def fails_at_seven(batch: StepBatch) -> torch.Tensor:
+            if 7 in batch.token_tensor:
+                raise RuntimeError("out of memory")
+            states: torch.Tensor = hidden(batch)
+            return states
+
+        monkeypatch.setattr(served.engine._model, "hidden", fails_at_seven)
+        good, bad = await asyncio.gather(
+            whole(served.embedder, [[1, 2], [3, 4]]),
+            whole(served.embedder, [[5, 6], [7, 8]]),
+            return_exceptions=True,
+        )
+
+    assert isinstance(bad, InferloomError)
+    assert (bad.reason, bad.param) == (Reason.SERVER_ERROR, "inputs[1]")
+    assert isinstance(good, np.ndarray)
+    assert len(good) == 2
 
 
 async def test_an_engine_that_closes_ends_the_request(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.stepping.draft_price import CAUTION
 from inferloom_worker.stepping.pacing import Pacing
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
 from tests.worker.engines import request
 
@@ -55,11 +55,11 @@ def gain(
     target = Speculation("auto", pacing)
     spent = generated = 0.0
     for _ in range(rounds):
-        running: dict[Sequence, list[int]] = {}
+        running: dict[SequenceState, list[int]] = {}
         for order in range(streams):
             truth = text(64 + TOKENS, repeats, chance)
             asked = request(truth[:64], TOKENS, sampling=Sampling(temperature=0.0 if greedy else 1.0))
-            running[Sequence(asked, mailbox=None, choice=0, arrival=order, submitted_at=0.0)] = truth  # type: ignore[arg-type]
+            running[SequenceState(asked, mailbox=None, choice=0, arrival=order, submitted_at=0.0)] = truth  # type: ignore[arg-type]
         while running:
             plan = target.plan(running, len(running), 256)
             drafts = sum(map(len, plan.values()))
@@ -137,7 +137,7 @@ def test_a_price_that_was_found_too_high_is_found_anew() -> None:
 
 def test_drafts_that_disappoint_lower_what_is_expected() -> None:
     """Of this sequence, for a while: tokens that pass restore it."""
-    sequence = Sequence(
+    sequence = SequenceState(
         request([1, 2, 3] * 20, 500),
         mailbox=None,  # type: ignore[arg-type] # nobody hears it
         choice=0,

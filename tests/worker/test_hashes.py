@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from gguf import GGMLQuantizationType, LlamaFileType
 from safetensors.torch import load_file, save_file
 
@@ -15,6 +16,7 @@ from inferloom_worker.hosting.card import quantization
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.hosting.served import Generator
+from inferloom_worker.hosting.weights_hash import model_files, weights_hash
 from inferloom_worker.sourcing.sources import resolve
 from tests.worker.adapters import make_adapter
 from tests.worker.embedding_models import bert_cls, decoder
@@ -86,6 +88,21 @@ def test_other_weights_change_both_hashes(folder: Path) -> None:
 
     assert before.weights_hash != after.weights_hash
     assert before.compute_hash != after.compute_hash
+
+
+def test_every_part_of_a_model_counts(tmp_path: Path) -> None:
+    """Models in several GGUF files that differ in the last one only."""
+    model = reference(make_model(tmp_path / "f", "llama"))
+    files = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        files.append(write_gguf(model, tmp_path / name / "m.gguf", parts=3))
+        with torch.no_grad():
+            list(model.state_dict().values())[-1][0] += 1
+    first, second = (model_files(resolve(str(file))) for file in files)
+
+    assert [file.read_bytes() for file in first[:2]] == [file.read_bytes() for file in second[:2]]
+    assert weights_hash(first) != weights_hash(second)
 
 
 def test_how_it_is_loaded_changes_the_compute_hash(folder: Path) -> None:

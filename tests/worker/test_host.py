@@ -13,7 +13,7 @@ from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
 from inferloom_worker.hosting.served import ServedModel
-from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.sourcing.sources import SourceError
 
 
@@ -134,19 +134,19 @@ async def test_a_worker_describes_itself() -> None:
     """Its state, models, capacity and load, and its rate of tokens between two looks."""
     now = 0.0
     host = make_host()
-    registration = Registration(host, capacity=7, clock=lambda: now)
-    assert (registration.worker().capacity, registration.worker().state) == (
+    description = SelfDescription(host, capacity=7, clock=lambda: now)
+    assert (description.worker().capacity, description.worker().state) == (
         7,
         registry_pb2.WORKER_STATE_STARTING,
     )
     await host.start([("a", "echo")])
     model: Any = host.generating("a")
-    assert registration.load().tokens_per_second == 0
+    assert description.load().tokens_per_second == 0
     model.engine.generated = 30
     now = 3.0
 
-    assert registration.load().tokens_per_second == 10
-    worker = registration.worker()
+    assert description.load().tokens_per_second == 10
+    worker = description.worker()
     assert (worker.capacity, worker.state) == (64, registry_pb2.WORKER_STATE_READY)
     assert list(worker.models[0].tasks) == [inference_pb2.TASK_COMPLETION, inference_pb2.TASK_CHAT]
 
@@ -162,7 +162,7 @@ async def test_adapters_are_models_of_their_own() -> None:
     adapted: Any = host.generating("x")
     base: Any = host.generating("a")
     assert adapted.engine is base.engine
-    assert Registration(host, capacity=1).worker().capacity == 64
+    assert SelfDescription(host, capacity=1).worker().capacity == 64
 
 
 async def code(call: Awaitable[object]) -> tuple[Reason, str | None]:

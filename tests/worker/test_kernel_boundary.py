@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from inferloom_worker.engine.health import MemorySuspectError
 from inferloom_worker.kernels import abi
 from inferloom_worker.kernels.build import VARIANTS
 from inferloom_worker.kernels.kept import library_path
@@ -123,6 +124,14 @@ def test_a_library_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(abi, "VECTORS", (abi.VECTORS[1], abi.VECTORS[0], *abi.VECTORS[2:]))
     with pytest.raises(KernelError, match="built from other sources"):
         load(library_path(RUNNABLE[0]))
+
+
+@pytest.mark.parametrize(("code", "kind"), [(1, MemoryError), (2, KernelError), (3, MemorySuspectError)])
+def test_failures_are_of_three_kinds(code: int, kind: type[Exception], kernels: Any) -> None:
+    """What the kernels neither refuse nor lack memory for puts all memory in doubt."""
+    with pytest.raises(kind) as failure:
+        kernels.il_forward.errcheck(code, kernels.il_forward, ())
+    assert isinstance(failure.value, MemorySuspectError) == (kind is MemorySuspectError)
 
 
 def test_an_adapter_of_other_sizes_is_refused(kernels: Any, model: NativeModel) -> None:

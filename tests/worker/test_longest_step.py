@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.stepping.longest_step import LongestStep, worth_telling
 from tests.worker.test_host import make_host
 
@@ -44,7 +44,7 @@ async def test_a_worker_describes_its_models_steps(monkeypatch: pytest.MonkeyPat
     """In their cards and those of their further names, each time that it renews its lease."""
     host = make_host()
     await host.start([("a", "echo")], aliases=[("b", "a")])
-    described = Registration(host, capacity=1)
+    described = SelfDescription(host, capacity=1)
     assert not any(card.HasField("longest_step") for card in described.worker().models)
     model: Any = host.served("a")
     load = model.engine.load()

@@ -15,7 +15,7 @@ from transformers import (
 
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.stepping.sampler import Row, TorchChooser, sample
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 from tests.worker.engines import request
 
 VOCABULARY = 1000
@@ -24,7 +24,8 @@ CHOOSER = TorchChooser()
 
 def row(generated: list[int] | None = None, draft: tuple[int, ...] = (), **fields: object) -> Row:
     """The next place of a sequence with a short prompt that has generated something."""
-    sequence = Sequence(request([1, 2, 3], 50, **fields), mailbox=None, choice=0, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
+    asked = request([1, 2, 3], 50, **fields)
+    sequence = SequenceState(asked, mailbox=None, choice=0, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
     sequence.tokens += generated or []
     return Row(sequence, draft)
 

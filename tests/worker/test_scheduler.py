@@ -7,7 +7,7 @@ from inferloom_worker.engine.options import SpeculationSetting
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.scheduler import Scheduler, Work
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
 from tests.worker.engines import request
 
@@ -21,11 +21,11 @@ def scheduler(
     )
 
 
-def arrive(target: Scheduler, *lengths: int) -> list[Sequence]:
+def arrive(target: Scheduler, *lengths: int) -> list[SequenceState]:
     """Queue sequences with prompts of these lengths."""
     start = len(tuple(target.sequences()))
     arrived = [
-        Sequence(
+        SequenceState(
             request([start + i, *range(n - 1)], 100),
             mailbox=None,  # type: ignore[arg-type] # nobody hears it
             choice=0,
@@ -111,11 +111,11 @@ def test_removing_frees_everything_and_twice_is_harmless() -> None:
 
 def share(
     target: Scheduler, prompts: list[list[int]], salts: list[str] | None = None, tenant: str = ""
-) -> list[Sequence]:
+) -> list[SequenceState]:
     """Queue sequences with these prompts."""
     start = len(tuple(target.sequences()))
     arrived = [
-        Sequence(
+        SequenceState(
             request(p, 100, cache_salt=salt, tenant=tenant),
             mailbox=None,  # type: ignore[arg-type] # nobody hears it
             choice=0,
@@ -225,7 +225,7 @@ def test_priority_goes_first_and_gives_way_last() -> None:
     """A waiting sequence of higher priority is admitted first; in need, the lowest priority is preempted."""
     target = scheduler(running=1)
     low, high = (
-        Sequence(request([i] * 5, 100, priority=p), mailbox=None, choice=0, arrival=i, submitted_at=0.0)  # type: ignore[arg-type]
+        SequenceState(request([i] * 5, 100, priority=p), mailbox=None, choice=0, arrival=i, submitted_at=0.0)  # type: ignore[arg-type]
         for i, p in enumerate([0, 3])
     )
     target.add(low)

@@ -2,21 +2,21 @@
 
 from inferloom_worker.engine.options import SpeculationSetting
 from inferloom_worker.stepping.pacing import Pacing
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import MOST_DRAFT_TOKENS, Speculation
 from tests.worker.engines import request
 
 TEXT = list(range(100))
 
 
-def copying(tokens: int = 20, limit: int = 1000) -> Sequence:
+def copying(tokens: int = 20, limit: int = 1000) -> SequenceState:
     """A sequence that has so far repeated its prompt."""
-    sequence = Sequence(request(TEXT, limit), mailbox=None, choice=0, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
+    sequence = SequenceState(request(TEXT, limit), mailbox=None, choice=0, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
     sequence.tokens += TEXT[:tokens]
     return sequence
 
 
-def straying() -> Sequence:
+def straying() -> SequenceState:
     """A sequence whose guesses were all wrong, and that has one more."""
     sequence = copying(0)
     for token in range(0, 80, 2):
@@ -33,7 +33,7 @@ def speculation(setting: SpeculationSetting, base: float = 0.0, slope: float = 1
     return Speculation(setting, pacing)
 
 
-def depths(target: Speculation, sequences: list[Sequence], room: int = 100) -> list[int]:
+def depths(target: Speculation, sequences: list[SequenceState], room: int = 100) -> list[int]:
     """How many tokens are drafted for each sequence when they decode together."""
     plan = target.plan(sequences, len(sequences), room)
     return [len(plan.get(sequence, ())) for sequence in sequences]

@@ -34,6 +34,7 @@ class CountingModel:
         self.permits = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)
         self.fail = False
+        self.poison = -1
 
     def allocate(self, blocks: int) -> None:
         """Needs no cache."""
@@ -46,7 +47,7 @@ class CountingModel:
         """Wait for a permit, then count, or fail."""
         self.entered.release()
         self.permits.acquire()
-        if self.fail:
+        if self.fail or self.poison in batch.token_tensor:
             raise RuntimeError("out of memory")
         following = batch.token_tensor[batch.sample_tensor] + 1
         return torch.nn.functional.one_hot(following, self.vocab_size).float()
@@ -257,6 +258,21 @@ async def test_a_failing_step_ends_its_own_requests_only(engine: TorchEngine, mo
     model.fail = False
     model.run_freely()
     assert await generate(engine, request([10], 2)) == [[11, 12]]
+
+
+async def test_one_sequence_that_cannot_be_computed_fails_alone(model: CountingModel) -> None:
+    """Its neighbours in the step go on, with what they would have said without it."""
+    engine = TorchEngine(model, EngineOptions(), 64)
+    model.poison = 21
+    asking = [asyncio.create_task(generate(engine, request([start], 3, n=2))) for start in (10, 20, 30)]
+    await asyncio.sleep(0)
+    model.run_freely()
+    first, doomed, last = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(doomed, InferloomError)
+    assert doomed.reason is Reason.SERVER_ERROR
+    assert (first, last) == ([[11, 12, 13]] * 2, [[31, 32, 33]] * 2)
+    assert engine.load().running == 0
+    engine.close()
 
 
 async def test_sequences_that_can_never_run_fail_instead_of_waiting(

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from inferloom_mesh.suggestion import nearest
 
 QUOTES = '"""'
 """Begins and ends a message of several lines."""
@@ -50,8 +51,8 @@ def read(line: str) -> Command | None:
     if name in _WORDS:
         return Command(name, rest.strip())
     if word.startswith("/") and "/" not in word[1:] and word[1:].isalpha():
-        near = get_close_matches(name, [*_WORDS, *_SAME], 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        near = nearest(name, (*_WORDS, *_SAME))
+        meant = f"; did you mean {near}?" if near else ""
         raise UnknownCommandError(f"{word[:80]} is no command{meant} (there are {', '.join(_WORDS)})")
     return None
 

@@ -4,7 +4,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 
 from inferloom_cli.client_settings import ClientSettings
@@ -12,6 +11,7 @@ from inferloom_cli.runmesh.readiness import READY_VARIABLE
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.runtime import LIFELINE_VARIABLE
 from inferloom_mesh.settings import CONFIG_VARIABLE, settings_file
+from inferloom_mesh.suggestion import nearest
 from inferloom_registry.settings import RegistrySettings
 from inferloom_worker.settings import WorkerSettings
 from inferloom_worker.sourcing.demo import CACHE_VARIABLE
@@ -62,5 +62,5 @@ def strangers(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
 
 
 def _sentence(shown: str, name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, 1, cutoff=0.75)
-    return f"{shown} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+    near = nearest(name, known)
+    return f"{shown} is no setting" + (f"; did you mean {near}?" if near else "")

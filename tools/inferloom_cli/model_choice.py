@@ -1,11 +1,11 @@
 """Which of the served models is meant."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from inferloom.v1.inference_pb2 import Model, Task
 from inferloom_cli import words
 from inferloom_cli.refusal import RefusedError
+from inferloom_mesh.suggestion import nearest
 
 _LISTED = 20
 
@@ -37,8 +37,8 @@ def _near(wanted: str, able: Sequence[Model]) -> str:
     names = {model.id.lower(): model.id for model in able}
     low = wanted.lower().removesuffix(":latest")
     near = next((name for name in names if low and (low in name or name in low)), None)
-    near = near or next(iter(get_close_matches(low, names, 1)), None)
-    return f"; did you mean {names[near]}?" if near else ""
+    meant = names[near] if near else nearest(low, names.values())
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def _others(able: Sequence[Model]) -> str:

@@ -17,6 +17,7 @@ _FLAGS = {
     "worker_id": "--id",
     "models": "--model",
     "adapters": "--adapter",
+    "aliases": "--alias",
 }
 """Flags that are not called like their settings."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -22,7 +21,7 @@ from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, listen
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
-from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.observe.access_log import AccessLog
 from inferloom_worker.observe.meters import Meters
 from inferloom_worker.rpc import control, servicer
@@ -68,9 +67,6 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
         BrokenError: A model's own thread failed. Other models' requests were let finish, for
             :data:`FAULT_LIMIT_S` seconds at most; whoever runs the process starts it anew.
     """
-    # An engine's thread that comes back from a step wants the interpreter's lock from the event loop, which
-    # by default may keep it for 5 ms: as long as a whole step of one stream.
-    sys.setswitchinterval(0.0005)
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     # Before anybody is told that it listens: a mistyped path is the likeliest mistake.
@@ -136,23 +132,23 @@ class Worker:
         self._settings = settings
         load = partial(load_model, options=settings.load_options())
         self.host = ModelHost(load, load_adapter, self._on_change, max_adapters=settings.max_adapters)
-        self.registration = Registration(self.host, capacity=settings.max_running)
+        self.description = SelfDescription(self.host, capacity=settings.max_running)
         self._texts = TextPool()
         self._monitor = LoopMonitor()
         self._metrics = Metrics()
         self._monitor.measure(self._metrics)
         observers: list[CallObserver] = [Meters(self._metrics, self.host)]
         if settings.access_log:
-            observers.append(AccessLog(lambda: self.registration.worker_id))
+            observers.append(AccessLog(lambda: self.description.worker_id))
         self._server: Server = build_server([servicer.SERVICE, control.SERVICE], observers=observers)
         add_InferenceServiceServicer_to_server(
             InferenceServicer(
-                Inference(self.host, self._texts, self.registration, max_priority=settings.max_priority)
+                Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
             ),
             self._server.grpc,
         )
         add_WorkerServiceServicer_to_server(
-            ControlServicer(self.host, self.registration, settings.drain_limit_s, self._monitor.lateness),
+            ControlServicer(self.host, self.description, settings.drain_limit_s, self._monitor.lateness),
             self._server.grpc,
         )
         self._keeper: LeaseKeeper | None = None
@@ -181,9 +177,9 @@ class Worker:
             bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
             self._shown = opening.pop_all()
         name = settings.worker_id or default_worker_id(bound.port)
-        self.registration.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
+        self.description.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
         if settings.registry is not None:
-            self._keeper = LeaseKeeper(settings.registry, self.registration.worker, self.registration.load)
+            self._keeper = LeaseKeeper(settings.registry, self.description.worker, self.description.load)
         log.info("worker %s listens on %s", name, bound)
         return bound
 

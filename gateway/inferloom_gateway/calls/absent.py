@@ -1,8 +1,8 @@
 """What to say of a model that no worker can be asked for."""
 
 from inferloom_gateway.fleet.members import Fleet
-from inferloom_gateway.fleet.suggestion import model_not_found
 from inferloom_mesh.errors import InferloomError, Reason, shown
+from inferloom_mesh.suggestion import model_not_found
 
 RETRY_AFTER_S = 1.0
 LOADING_RETRY_AFTER_S = 5.0

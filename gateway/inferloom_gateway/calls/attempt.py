@@ -12,8 +12,9 @@ LONGEST_NOT_NOW_S = 60.0
 _NOT_NOW = frozenset({Reason.SERVER_OVERLOADED, Reason.NO_WORKER, Reason.MODEL_NOT_FOUND})
 """What a worker says that cannot take a request at present: it is full, draining, loading or unloading."""
 
-_OUT_OF_THE_WAY = frozenset({Reason.NO_WORKER, Reason.MODEL_NOT_FOUND})
-"""What keeps a worker from every request for the model, and not only from as many as it has no room for."""
+_OUT_OF_THE_WAY = frozenset({Reason.NO_WORKER, Reason.MODEL_NOT_FOUND, Reason.WORKER_LOST})
+"""What keeps a worker from every request for the model, and not only from as many as it has no room for.
+A worker says WORKER_LOST where the model failed, was unloaded, or is drained to the end."""
 
 _ELSEWHERE = _NOT_NOW | {Reason.WORKER_LOST}
 
@@ -35,6 +36,8 @@ class Verdict:
     free: bool = False
     """Whether trying elsewhere needs nothing from the retry budget: the worker that failed gets no more
     calls, so such retries cannot become a storm."""
+    suspect: bool = False
+    """Whether the request may be what ended the worker, if it had accepted it."""
 
 
 def refused(error: InferloomError) -> Verdict:
@@ -48,12 +51,13 @@ def refused(error: InferloomError) -> Verdict:
         blamed=error.reason is Reason.SERVER_ERROR,
         not_now_s=not_now_s,
         free=error.reason in _OUT_OF_THE_WAY,
+        suspect=error.reason is Reason.WORKER_LOST,
     )
 
 
 def lost() -> Verdict:
     """The connection broke, or could not be made."""
-    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True)
+    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True, suspect=True)
 
 
 def broken() -> Verdict:
@@ -63,7 +67,7 @@ def broken() -> Verdict:
 
 def stalled() -> Verdict:
     """The worker has been silent for longer than its slowest steps explain."""
-    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True)
+    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True, suspect=True)
 
 
 def expired() -> Verdict:

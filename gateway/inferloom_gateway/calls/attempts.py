@@ -145,7 +145,7 @@ class Attempts:
         self.broke_off(member, verdict)
         if verdict.error.reason is not Reason.WORKER_LOST:
             self._reason = verdict.error
-        if verdict.lost and running is not None and running.accepted_s is not None:
+        if verdict.suspect and running is not None and running.accepted_s is not None:
             self._losses += 1
         if final or not verdict.elsewhere or self._losses >= MOST_LOSSES or not self._may_retry(verdict):
             self._record.error = verdict.error

@@ -52,5 +52,5 @@ class InFlight:
             self._connections.lost(member)
         if verdict.not_now_s:
             member.health.not_now(model, now + verdict.not_now_s)
-        if verdict.blamed and member.health.failed():
+        if verdict.blamed and member.health.failed(now):
             self._fleet.eject(member, now)

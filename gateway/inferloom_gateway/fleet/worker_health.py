@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 FAILURES_TO_EJECT = 5
 """Failed calls in a row after which a worker is ejected."""
 
+WINDOW_S = 10.0
+LEAST_CALLS = 10
+"""Of as many calls in about :data:`WINDOW_S`, or more, over half failed: a worker is ejected then, too."""
+
 EJECTION_S = 30.0
 """How long the first ejection lasts; the n-th lasts n times as long."""
 
@@ -28,6 +32,11 @@ class Health:
     last_good: float = float("-inf")
     """When a call last succeeded."""
 
+    _half: int = 0
+    """Number of the half window that the last call ended in."""
+    _counts: list[list[int]] = field(default_factory=lambda: [[0, 0], [0, 0]])
+    """Good and failed calls of this half window and of the one before it."""
+
     refusing: dict[str, float] = field(default_factory=dict)
     """Models that the worker would not take a request for, and until when it is left alone for them."""
 
@@ -35,11 +44,14 @@ class Health:
         """Note a call that the worker answered."""
         self.failures = 0
         self.last_good = now
+        self._count(now, failed=False)
 
-    def failed(self) -> bool:
+    def failed(self, now: float) -> bool:
         """Note a call that failed through the worker's fault; say whether ejecting it is due."""
         self.failures += 1
-        return self.failures >= FAILURES_TO_EJECT
+        self._count(now, failed=True)
+        good, bad = (sum(counts) for counts in zip(*self._counts, strict=True))
+        return self.failures >= FAILURES_TO_EJECT or (good + bad >= LEAST_CALLS and bad > good)
 
     def eject(self, now: float) -> None:
         """Keep new calls away for a while that grows with each ejection."""
@@ -48,6 +60,7 @@ class Health:
         self.ejections += 1
         self.ejected_until = now + EJECTION_S * self.ejections
         self.failures = 0
+        self._counts = [[0, 0], [0, 0]]
 
     def ejected(self, now: float) -> bool:
         """Whether an ejection is running."""
@@ -70,3 +83,10 @@ class Health:
     def proven_since(self, moment: float) -> bool:
         """Whether the last call was good and no older than ``moment``."""
         return self.failures == 0 and self.last_good >= moment
+
+    def _count(self, now: float, *, failed: bool) -> None:
+        half = int(now // (WINDOW_S / 2))
+        if half != self._half:
+            self._counts = [[0, 0], self._counts[0] if half == self._half + 1 else [0, 0]]
+            self._half = half
+        self._counts[0][failed] += 1

@@ -1,13 +1,13 @@
 """Carries a plan out: as a stream of events, or as one body."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from fastapi import Request, Response
 
 from inferloom_gateway.calls.call_group import GenerateStream
 from inferloom_gateway.gateway import Gateway
-from inferloom_gateway.http.bounded_gather import together
+from inferloom_gateway.http.bounded_gather import gather_bounded
 from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_bytes import pieces
@@ -38,7 +38,7 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
     if not plan.stream:
         with calls:
             async with AbortOnDisconnect(request.receive):
-                outcomes = await together([collect(part) for part in plan.parts])
+                outcomes = await gather_bounded([collect(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
         return Response(plan.body(outcomes), headers=dict(headers), media_type="application/json")
 
@@ -48,16 +48,12 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
                 return await calls.generate(part.request)
 
         stack.enter_context(calls)
-        streams = await together([start(part) for part in plan.parts])
+        streams = await gather_bounded([start(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
         return pieces(streams, encoders)
 
     encoders = [part.encoder for part in plan.parts]
     return EventStream(open_all, encoders[0].failed, headers)
-
-
-def _names(workers: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(worker for worker in workers if worker))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def together(calls: Sequence[Coroutine[Any, Any, T]], limit: int = 128) -> list[T]:
+async def gather_bounded(calls: Sequence[Coroutine[Any, Any, T]], limit: int = 128) -> list[T]:
     """Await all calls, at most ``limit`` at once, and return their results in order.
 
     The first failure cancels the others and is raised as it is.

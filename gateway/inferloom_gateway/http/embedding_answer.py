@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from inferloom.v1.inference_pb2 import EmbedRequest
 from inferloom_gateway.calls.call_group import CallGroup, EmbedStream
-from inferloom_gateway.http.bounded_gather import together
+from inferloom_gateway.http.bounded_gather import gather_bounded
 from inferloom_gateway.http.exchange import Exchange
 from inferloom_gateway.http.json_stream import JsonStream
 from inferloom_gateway.http.translate import embeddings, fields
@@ -46,7 +46,7 @@ def embedding_answer(
         # The status waits until every input was accepted. Where not all batches run at once, that is when all
         # are complete.
         begin = start if len(batches) <= MOST_AT_ONCE else complete
-        begun = await together([begin(*each) for each in enumerate(batches)], MOST_AT_ONCE)
+        begun = await gather_bounded([begin(*each) for each in enumerate(batches)], MOST_AT_ONCE)
         exchange.worker = calls.record.answered_by
         return _body(model, begun)
 

@@ -27,14 +27,12 @@ class MemoryStore(Store):
         self._follower: Follower | None = None
 
     async def open(self, follower: Follower) -> None:
-        """See :class:`Store`."""
         for registration in self._shelf.registrations.values():
             follower.stored(registration)
         self._shelf.followers.append(follower)
         self._follower = follower
 
     async def put(self, registration: Registration, replaces: Registration | None) -> bool:
-        """See :class:`Store`."""
         if not self._holds(registration.worker_id, replaces):
             return False
         self._shelf.registrations[registration.worker_id] = registration
@@ -43,7 +41,6 @@ class MemoryStore(Store):
         return True
 
     async def remove(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> bool:
-        """See :class:`Store`."""
         if not self._holds(registration.worker_id, registration):
             return False
         del self._shelf.registrations[registration.worker_id]
@@ -52,7 +49,6 @@ class MemoryStore(Store):
         return True
 
     async def close(self) -> None:
-        """See :class:`Store`."""
         if self._follower is not None:
             self._shelf.followers.remove(self._follower)
             self._follower = None

@@ -77,11 +77,9 @@ class Connection(asyncio.Protocol):
             self._transport = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See :class:`asyncio.BaseProtocol`."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
 
     def data_received(self, data: bytes) -> None:
-        """See :class:`asyncio.Protocol`."""
         now = time.perf_counter()
         if self._parser is None or self._on_body is None or self._answered is None:
             self.close()  # nobody asked
@@ -102,7 +100,6 @@ class Connection(asyncio.Protocol):
             self._answered.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See :class:`asyncio.BaseProtocol`."""
         self._transport = None
         if self._answered is None or self._answered.done() or self._parser is None:
             return

@@ -102,7 +102,6 @@ class ServiceLog(Tail):
         self._handler = _OnceWarned(self.file, warn)
 
     def write(self, line: str) -> int:
-        """See :meth:`Tail.write`."""
         self._handler.emit(logging.LogRecord("", 0, "", 0, line, None, None))
         return super().write(line)
 

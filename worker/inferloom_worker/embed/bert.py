@@ -104,7 +104,6 @@ class BertWeights:
             self._names = frozenset(opened.keys())
 
     def find(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """See the protocol."""
         # Files from before 2019 call a norm's weight and bias as its paper does.
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         places = (name, f"bert.{name}", old, f"bert.{old}")

@@ -10,9 +10,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
@@ -51,7 +48,6 @@ class CausalEmbedder:
         self._unfinished = 0
 
     def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
-        """See the protocol."""
         if self._unfinished and self._unfinished + len(texts) > self._most_waiting:
             raise overloaded(f"{self._unfinished} texts are waiting already.")
         self._unfinished += len(texts)
@@ -82,15 +78,14 @@ class CausalEmbedder:
                 async for batch in reading.events():
                     for event in batch:
                         if isinstance(event, VectorEvent):
-                            self._take(stream, index, event.vector)
+                            stream.put(index, event.vector)
+            except InferloomError as failure:
+                if failure.reason is not Reason.SERVER_ERROR:
+                    raise
+                where = f"inputs[{index}]"
+                message = f"{where} could not be embedded."
+                raise InferloomError(Reason.SERVER_ERROR, message, param=where) from failure
             finally:
                 reading.abort()
             stream.queue_s = max(stream.queue_s, reading.stats.queue_s)
             stream.compute_s = max(stream.compute_s, reading.stats.prefill_s)
-
-    @staticmethod
-    def _take(stream: VectorStream, index: int, vector: NDArray[np.float32]) -> None:
-        if not np.isfinite(vector).all():
-            where = f"inputs[{index}]"
-            raise InferloomError(Reason.SERVER_ERROR, f"{where} could not be embedded.", param=where)
-        stream.put(index, vector)

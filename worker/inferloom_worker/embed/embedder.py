@@ -89,7 +89,6 @@ class Embedder:
         return len(self._inbox)
 
     def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
-        """See the protocol."""
         stream = VectorStream(len(texts))
         now = time.monotonic()
         with self._changed:

@@ -71,7 +71,6 @@ class KernelModel:
         )
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
-        """See the protocol."""
         return self._encoder.encode(texts)
 
 

@@ -58,7 +58,6 @@ class Mailbox:
             self._wake.set_result(None)
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
-        """See :meth:`~inferloom_worker.engine.protocol.Generation.events`."""
         while self._open:
             if not self._pending:
                 if self._failure is not None:
@@ -71,7 +70,6 @@ class Mailbox:
             yield batch
 
     def abort(self, choice: int | None = None) -> None:
-        """See :meth:`~inferloom_worker.engine.protocol.Generation.abort`."""
         doomed = self._open if choice is None else self._open & {choice}
         if not doomed:
             return

@@ -26,7 +26,6 @@ class NothingGenerated:
         self._n = n
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
-        """See :meth:`~inferloom_worker.engine.protocol.Generation.events`."""
         yield [TokensEvent(choice, 0, (), end=EndReason.LENGTH) for choice in range(self._n)]
 
     def abort(self, choice: int | None = None) -> None:

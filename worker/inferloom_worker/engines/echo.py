@@ -66,7 +66,6 @@ class EchoEngine:
         self._generations: set[EchoGeneration] = set()
 
     def submit(self, request: GenerationRequest) -> "EchoGeneration":
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.submit`."""
         if self.closed:
             raise unloaded()
         generation = EchoGeneration(self, request)
@@ -79,7 +78,6 @@ class EchoEngine:
         return generation
 
     def load(self) -> EngineLoad:
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.load`."""
         return EngineLoad(
             running=self._running,
             waiting=sum(g.open for g in tuple(self._waiting)),
@@ -88,11 +86,9 @@ class EchoEngine:
         )
 
     def load_adapter(self, folder: Path) -> Adapter:
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.load_adapter`."""
         raise AdapterError("the echo engine has no weights to adapt")
 
     def close(self) -> None:
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.close`."""
         self.closed = True
         for generation in tuple(self._generations):
             generation.loop.call_soon_threadsafe(generation.stop)
@@ -139,7 +135,6 @@ class EchoGeneration:
         return len(self._open)
 
     def abort(self, choice: int | None = None) -> None:
-        """See :meth:`~inferloom_worker.engine.protocol.Generation.abort`."""
         self._end(self._open if choice is None else self._open & {choice})
 
     def stop(self) -> None:
@@ -155,7 +150,6 @@ class EchoGeneration:
                 self.stop()
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
-        """See :meth:`~inferloom_worker.engine.protocol.Generation.events`."""
         try:
             while self._open and not self.admitted.is_set():
                 if not await self._wait():

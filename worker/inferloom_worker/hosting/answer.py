@@ -59,7 +59,6 @@ class TokenAnswer:
         self._aborted = False
 
     async def events(self) -> AsyncIterator[Sequence[pb.GenerateResponse]]:
-        """See :meth:`Answer.events`."""
         yield self._opening
         async for batch in self._generation.events():
             yield list(self._completion.take(batch))
@@ -67,6 +66,5 @@ class TokenAnswer:
             yield [self._completion.completed()]
 
     def abort(self) -> None:
-        """See :meth:`Answer.abort`."""
         self._aborted = True
         self._generation.abort()

@@ -10,10 +10,11 @@ from functools import partial
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded, shown
+from inferloom_mesh.suggestion import model_not_found
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.health import Fault
-from inferloom_worker.hosting.refusals import model_not_found, not_now, unsupported_task
+from inferloom_worker.hosting.refusals import not_now, unsupported_task
 from inferloom_worker.hosting.running_calls import RunningCalls
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.sourcing.threads import in_background

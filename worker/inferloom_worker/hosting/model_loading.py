@@ -105,7 +105,7 @@ def _refusing(spec: str) -> Iterator[None]:
         yield
     except SourceError:
         raise
-    except (ValueError, OSError) as failure:
+    except (ValueError, OSError, MemoryError) as failure:
         raise SourceError(f"{_short(spec)} cannot be loaded: {_told(failure)}") from failure
     except Exception as failure:
         # The boundary of the loading thread: for a damaged file, the libraries raise whatever they like.

@@ -1,15 +1,6 @@
 """Why a model cannot be asked for something, as errors."""
 
-from collections.abc import Iterable
-
 from inferloom_mesh.errors import InferloomError, Reason, shown
-from inferloom_mesh.suggestion import did_you_mean
-
-
-def model_not_found(name: str, known: Iterable[str]) -> InferloomError:
-    """The error for a model that is not here; names the one of ``known`` that is nearest."""
-    message = f"The model '{shown(name)}' does not exist.{did_you_mean(name, known)}"
-    return InferloomError(Reason.MODEL_NOT_FOUND, message, param="model")
 
 
 def unsupported_task(name: str, task: str) -> InferloomError:

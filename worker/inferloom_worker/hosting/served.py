@@ -128,7 +128,6 @@ class Generator:
         """How its template has done with short conversations."""
 
     async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> TokenAnswer:
-        """See :meth:`ServedModel.answer`."""
         prompt = await texts.run(
             asked.prompt.param,
             partial(self.tokenize, asked.prompt),
@@ -180,7 +179,6 @@ class Generator:
         return TokenizedPrompt(prompt.ids, None)
 
     def render(self, chat: pb.ChatInput) -> str:
-        """See :meth:`ServedModel.render`."""
         if self.template is None:
             raise InferloomError(
                 Reason.UNSUPPORTED_TASK,
@@ -202,7 +200,6 @@ class Generator:
 
     @property
     def health(self) -> Health:
-        """See :attr:`ServedModel.health`."""
         return self.engine.health
 
     def _encode(self, param: str, text: str, *, special: bool) -> list[int]:
@@ -212,7 +209,6 @@ class Generator:
         return self.tokenizer.encode(text, add_special_tokens=special)
 
     def status(self) -> worker_pb2.ModelStatus:
-        """See :meth:`ServedModel.status`."""
         info, load = self.engine.info, self.engine.load()
         return worker_pb2.ModelStatus(
             model=self.card,
@@ -230,25 +226,20 @@ class Generator:
 
     @property
     def generated_tokens(self) -> int:
-        """See :attr:`ServedModel.generated_tokens`."""
         return self.engine.load().generated_tokens
 
     @property
     def longest_step_s(self) -> float:
-        """See :attr:`ServedModel.longest_step_s`."""
         return self.engine.load().longest_step_s
 
     @property
     def slots(self) -> int:
-        """See :attr:`ServedModel.slots`."""
         return self.engine.info.slots
 
     def load_adapter(self, folder: Path) -> Adapter:
-        """See :meth:`ServedModel.load_adapter`."""
         return self.engine.load_adapter(folder)
 
     def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "Generator":
-        """See :meth:`ServedModel.variant`."""
         other = copy(self)
         other.card = card
         other._owner = False
@@ -257,7 +248,7 @@ class Generator:
         return other
 
     def close(self) -> None:
-        """See :meth:`ServedModel.close`. An adapter's memory goes with its last request."""
+        """An adapter's memory goes with its last request."""
         if self._owner:
             self.engine.close()
 
@@ -275,26 +266,21 @@ class Encoder:
         self.health = embedder.health
 
     async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> Answer:
-        """See :meth:`ServedModel.answer`."""
         raise unsupported_task(self.card.id, "generate text")
 
     def render(self, chat: pb.ChatInput) -> str:
-        """See :meth:`ServedModel.render`."""
         raise unsupported_task(self.card.id, "read conversations")
 
     def load_adapter(self, folder: Path) -> Adapter:
-        """See :meth:`ServedModel.load_adapter`."""
         raise unsupported_task(self.card.id, "take adapters")
 
     def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "Encoder":
-        """See :meth:`ServedModel.variant`."""
         other = copy(self)
         other.card = card
         other._owner = False
         return other
 
     def status(self) -> worker_pb2.ModelStatus:
-        """See :meth:`ServedModel.status`."""
         running, waiting = self.embedder.running, self.embedder.waiting
         return worker_pb2.ModelStatus(
             model=self.card,
@@ -306,15 +292,12 @@ class Encoder:
 
     @property
     def longest_step_s(self) -> float:
-        """See :attr:`ServedModel.longest_step_s`."""
         return self.embedder.longest_step.seconds
 
     @property
     def slots(self) -> int:
-        """See :attr:`ServedModel.slots`."""
         return self.embedder.info.batch_size
 
     def close(self) -> None:
-        """See :meth:`ServedModel.close`."""
         if self._owner:
             self.embedder.close()

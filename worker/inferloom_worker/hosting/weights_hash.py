@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.sourcing.sources import ModelSource
+from inferloom_worker.weights.gguf import read_gguf
 
 WHOLE_BYTES = 1 << 30
 """Files up to this size are hashed whole (a tenth of a second for 100 MB)."""
@@ -66,12 +67,12 @@ def compute_hash(card: pb.Model, source: ModelSource, quantize: str | None) -> s
     return _digest(_deterministic(told), (quantize or "").encode(), *_settings(source))
 
 
-def model_files(source: ModelSource, parts: Iterable[Path] = ()) -> list[Path]:
-    """A source's files of weights; ``parts`` are those of a GGUF model in several."""
+def model_files(source: ModelSource) -> list[Path]:
+    """A source's files of weights."""
     if source.path is None:
         return []
     if source.path.is_file():
-        return list(parts) or [source.path]
+        return list(read_gguf(source.path).parts) or [source.path]
     # A folder of sentence-transformers has weights of its modules in folders of their own.
     return sorted([*source.path.glob("*.safetensors"), *source.path.glob("*/*.safetensors")])
 

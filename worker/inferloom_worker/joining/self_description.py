@@ -16,7 +16,7 @@ _STATES = {
 }
 
 
-class Registration:
+class SelfDescription:
     """Describes one worker as it is now; complete when :meth:`bind` was called.
 
     Args:

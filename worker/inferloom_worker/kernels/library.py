@@ -1,4 +1,4 @@
-"""The kernel library through ctypes. Calls release the interpreter's lock while they compute."""
+"""The kernel library through ctypes. Calls release the GIL while they compute."""
 
 import ctypes as c
 import os
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.engine.health import MemorySuspectError
 from inferloom_worker.kernels import abi
 from inferloom_worker.kernels.build import VARIANTS
 from inferloom_worker.kernels.kept import library_path
 
-_NO_MEMORY = 1
-"""``kNoMemory`` in api.cpp."""
+_NO_MEMORY, _BROKEN = 1, 3
+"""``kNoMemory`` and ``kBroken`` in api.cpp."""
 _FLAGS = Path("/proc/cpuinfo")
 _LINUX_NAMES = {"avx512vnni": "avx512_vnni"}
 """What Linux calls an extension, where it is not what compilers call it."""
@@ -22,6 +23,10 @@ _LINUX_NAMES = {"avx512vnni": "avx512_vnni"}
 
 class KernelError(ValueError):
     """The kernels refused what they were asked to do, or a library does not fit; the message says why."""
+
+
+class KernelFaultError(MemorySuspectError):
+    """The kernels failed while they computed, by an exception that they never throw themselves."""
 
 
 @cache
@@ -42,8 +47,8 @@ def instruction_set() -> str:
 def load(path: Path) -> Any:
     """Load a library, declare its functions, and check that it was built from this side's sources.
 
-    Its functions raise MemoryError where memory is lacking, and KernelError for sizes and places that are not
-    there.
+    Its functions raise MemoryError where memory is lacking, KernelError for sizes and places that are not
+    there, before anything is computed, and KernelFaultError for all else.
 
     Raises:
         KernelError: It was built from other sources.
@@ -63,6 +68,7 @@ def load(path: Path) -> Any:
     plain: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "il_destroy": (None, (pointer,)),
         "il_holds": (integer, (integer,)),
+        "il_failure": (integer, ()),
         "il_adapter_destroy": (None, (pointer,)),
         "il_weight_bytes": (c.c_longlong, (pointer,)),
         "il_encoder_destroy": (None, (pointer,)),
@@ -92,12 +98,13 @@ def load(path: Path) -> Any:
     }
 
     def failure(code: int) -> Exception:
-        words = loaded.il_error().decode()
-        return MemoryError(words) if code == _NO_MEMORY else KernelError(words)
+        words = loaded.il_error().decode(errors="replace")
+        kinds: dict[int, type[Exception]] = {_NO_MEMORY: MemoryError, _BROKEN: KernelFaultError}
+        return kinds.get(code, KernelError)(words)
 
     def made(result: int | None, function: Any, arguments: Any) -> int:
         if not result:
-            raise failure(_NO_MEMORY if loaded.il_error() == b"there is not enough memory" else 0)
+            raise failure(loaded.il_failure())
         return result
 
     def done(result: int, function: Any, arguments: Any) -> None:

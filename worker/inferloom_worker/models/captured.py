@@ -68,26 +68,23 @@ class CapturedModel:
 
     @property
     def weights_bytes(self) -> int:
-        """See the protocol."""
         return self._model.weights_bytes
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """See the protocol."""
         return self._model.kv_bytes_per_token
 
     def allocate(self, blocks: int) -> None:
-        """See the protocol. One block more is made, for the state of padding."""
+        """One block more is made, for the state of padding."""
         self._model.allocate(blocks + 1)
         self._scratch = blocks
 
     def adapter(self, weights: LoraWeights) -> Adapter:
-        """See the protocol. Steps with adapters are computed as they are."""
+        """Steps with adapters are computed as they are."""
         return self._model.adapter(weights)
 
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
-        """See the protocol."""
         size = self._size(batch)
         if size is None:
             return self._model.forward(batch)
@@ -97,7 +94,6 @@ class CapturedModel:
         return self._recorded[size].run(batch)
 
     def hidden(self, batch: StepBatch) -> Tensor:
-        """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
         return self._model.hidden(batch)
 
     def _size(self, batch: StepBatch) -> tuple[int, int] | None:

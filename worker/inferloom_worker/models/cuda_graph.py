@@ -29,7 +29,6 @@ class CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
 
     def record(self, work: Callable[[], Tensor]) -> Tensor:
-        """See the protocol."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -41,5 +40,4 @@ class CudaGraph:
             return work()
 
     def replay(self) -> None:
-        """See the protocol."""
         self._graph.replay()

@@ -71,20 +71,16 @@ class GeneralModel:
 
     @property
     def weights_bytes(self) -> int:
-        """See the protocol."""
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """See the protocol."""
         return bytes_per_token(self._shapes, self.dtype)
 
     def allocate(self, blocks: int) -> None:
-        """See the protocol."""
         self._cache = PagedCache(self._shapes, blocks, self.dtype, self.device)
 
     def adapter(self, weights: LoraWeights) -> TorchAdapter:
-        """See the protocol."""
         adapter = TorchAdapter(place(weights, self._targets), self.dtype, self.device)
         with self._adapting:
             # Hooks cost a little in every step, so only modules that an adapter changes get one.
@@ -99,7 +95,6 @@ class GeneralModel:
 
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
-        """See the protocol."""
         with self._step(batch) as inputs:
             output = self.model(**inputs, logits_to_keep=batch.sample_tensor)
         logits: Tensor = output.logits[0].float()
@@ -107,7 +102,6 @@ class GeneralModel:
 
     @torch.inference_mode()
     def hidden(self, batch: StepBatch) -> Tensor:
-        """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
         with self._step(batch) as inputs:
             output = self.model.base_model(**inputs)
         states: Tensor = output.last_hidden_state[0, batch.sample_tensor].float()

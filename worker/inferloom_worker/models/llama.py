@@ -63,31 +63,25 @@ class LlamaModel:
 
     @property
     def weights_bytes(self) -> int:
-        """See the protocol."""
         return self._reader.bytes_read
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """See the protocol."""
         return bytes_per_token(self._shapes, self.dtype)
 
     def allocate(self, blocks: int) -> None:
-        """See the protocol."""
         self._cache = PagedCache(self._shapes, blocks, self.dtype, self.device)
 
     def adapter(self, weights: LoraWeights) -> TorchAdapter:
-        """See the protocol."""
         return TorchAdapter(place(weights, decoder_targets(self.config)), self.dtype, self.device)
 
     @torch.inference_mode()
     def forward(self, batch: StepTensors) -> Tensor:
-        """See the protocol."""
         logits = F.linear(self._states(batch), self.head).float()
         return squash(logits, self.config.final_softcap)
 
     @torch.inference_mode()
     def hidden(self, batch: StepTensors) -> Tensor:
-        """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
         return self._states(batch).float()
 
     def _states(self, batch: StepTensors) -> Tensor:

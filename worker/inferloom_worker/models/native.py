@@ -107,33 +107,26 @@ class NativeModel:
 
     @property
     def chooser(self) -> Chooser:
-        """See the protocol."""
         return self
 
     @property
     def weights_bytes(self) -> int:
-        """See the protocol."""
         return int(self._library.il_weight_bytes(self._decoder))
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """See the protocol."""
         return 2 * 2 * len(self.config.layers) * self.config.kv_heads * self.config.head_dim
 
     def allocate(self, blocks: int) -> None:
-        """See the protocol."""
         self._library.il_allocate(self._decoder, blocks)
 
     def adapter(self, weights: LoraWeights) -> NativeAdapter:
-        """See the protocol."""
         return NativeAdapter(self._library, self._decoder, place(weights, decoder_targets(self.config)))
 
     def forward(self, batch: StepBatch) -> Tensor:
-        """See the protocol."""
         return self._run(batch, self._library.il_forward, self._padded)[:, : self.vocab_size]
 
     def hidden(self, batch: StepBatch) -> Tensor:
-        """See :class:`~inferloom_worker.models.protocol.EmbeddingModel`."""
         return self._run(batch, self._library.il_hidden, self.hidden_size)
 
     def _run(self, batch: StepBatch, compute: Any, width: int) -> Tensor:
@@ -161,14 +154,12 @@ class NativeModel:
         return output
 
     def argmax(self, logits: Tensor) -> list[int]:
-        """See :class:`~inferloom_worker.stepping.sampler.Chooser`."""
         places = np.empty(len(logits), np.int32)
         self._library.il_argmax(self._decoder, *_rows_of(logits), address(places))
         found: list[int] = places.tolist()
         return found
 
     def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
-        """See :class:`~inferloom_worker.stepping.sampler.Chooser`."""
         filters = np.empty(len(settings), FILTER)
         for name in ("temperature", "top_p", "min_p", "top_k"):
             filters[name] = [getattr(s, name) for s in settings]

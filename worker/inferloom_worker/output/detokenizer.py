@@ -41,7 +41,6 @@ class ByteStream:
         """Whether the tokens so far end inside a character."""
 
     def push(self, token_id: int) -> str:
-        """See :meth:`TextStream.push`."""
         if token_id in self._skipped:
             return ""
         data = self._tokenizer.token_bytes(token_id)
@@ -52,7 +51,6 @@ class ByteStream:
         return text
 
     def flush(self) -> str:
-        """See :meth:`TextStream.flush`."""
         return self._bytes.decode(b"", final=True)
 
 
@@ -71,14 +69,12 @@ class WindowStream:
         self._fresh: list[int] = []
 
     def push(self, token_id: int) -> str:
-        """See :meth:`TextStream.push`."""
         if token_id in self._tokenizer.special_ids:
             return ""
         self._fresh.append(token_id)
         return self._take(final=False)
 
     def flush(self) -> str:
-        """See :meth:`TextStream.flush`."""
         return self._take(final=True) if self._fresh else ""
 
     def _take(self, *, final: bool) -> str:

@@ -16,7 +16,7 @@ from inferloom_mesh.errors import invalid
 from inferloom_mesh.lateness import Lateness
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.served import ServedModel
-from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.sourcing.sources import SourceError, check_name
 
 SERVICE = "inferloom.v1.WorkerService"
@@ -29,26 +29,25 @@ class ControlServicer(WorkerServiceServicer):
 
     Args:
         host: The models.
-        registration: Describes the worker.
+        description: Describes the worker.
         drain_limit_s: Seconds that running requests may take where a caller says nothing.
         lateness: How late the event loop runs what is due.
     """
 
     def __init__(
-        self, host: ModelHost, registration: Registration, drain_limit_s: float, lateness: Lateness
+        self, host: ModelHost, description: SelfDescription, drain_limit_s: float, lateness: Lateness
     ) -> None:
         self._host = host
-        self._registration = registration
+        self._description = description
         self._drain_limit = drain_limit_s
         self._lateness = lateness
         self._started_at = Timestamp()
         self._started_at.GetCurrentTime()
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
-        """See the contract."""
         return pb.GetStatusResponse(
-            worker=self._registration.worker(),
-            load=self._registration.load(),
+            worker=self._description.worker(),
+            load=self._description.load(),
             models=[model.status() for model in self._host.models],
             started_at=self._started_at,
             pid=os.getpid(),
@@ -57,7 +56,7 @@ class ControlServicer(WorkerServiceServicer):
         )
 
     async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:
-        """See the contract. The process stays: whoever runs it stops it."""
+        """The process stays: whoever runs it stops it."""
         limit = self._drain_limit
         if request.HasField("limit"):
             limit = request.limit.ToNanoseconds() / 1e9
@@ -68,7 +67,6 @@ class ControlServicer(WorkerServiceServicer):
         return pb.DrainResponse(ended_requests=ended)
 
     async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:
-        """See the contract."""
         self._host.check_open()
         _require(request, "model", "spec")
         name = _name("model", request.model)
@@ -76,12 +74,10 @@ class ControlServicer(WorkerServiceServicer):
         return pb.LoadModelResponse(model=served.card)
 
     async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
-        """See the contract."""
         await asyncio.shield(asyncio.ensure_future(self._host.unload(request.model, self._drain_limit)))
         return pb.UnloadModelResponse()
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
-        """See the contract."""
         self._host.check_open()
         _require(request, "model", "adapter", "spec")
         name = _name("adapter", request.adapter)
@@ -91,7 +87,6 @@ class ControlServicer(WorkerServiceServicer):
     async def UnloadAdapter(
         self, request: pb.UnloadAdapterRequest, context: Context
     ) -> pb.UnloadAdapterResponse:
-        """See the contract."""
         _require(request, "model", "adapter")
         unloading = self._host.unload_adapter(request.adapter, request.model, self._drain_limit)
         await asyncio.shield(asyncio.ensure_future(unloading))

@@ -19,7 +19,7 @@ from inferloom_worker.embed.vector_stream import VectorStream
 from inferloom_worker.hosting.answer import Answer, Terms
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.refusals import unsupported_task
-from inferloom_worker.joining.self_description import Registration
+from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.rpc.incoming import IncomingCall
 from inferloom_worker.rpc.tokens import detokenize, tokenize
 from inferloom_worker.text.pool import TextPool
@@ -43,22 +43,22 @@ class Inference:
     Args:
         host: The models.
         texts: Threads for work on text.
-        registration: Knows the worker's name.
+        description: Knows the worker's name.
         max_priority: Highest priority that a request gets, whatever it asks for.
     """
 
     def __init__(
-        self, host: ModelHost, texts: TextPool, registration: Registration, *, max_priority: int = 0
+        self, host: ModelHost, texts: TextPool, description: SelfDescription, *, max_priority: int = 0
     ) -> None:
         self._host = host
         self._texts = texts
-        self._registration = registration
+        self._description = description
         self._max_priority = max_priority
 
     async def generate(
         self, request: pb.GenerateRequest, incoming: IncomingCall
     ) -> AsyncIterator[pb.GenerateResponse]:
-        """See the contract. Leaving, for whatever reason, frees the generation."""
+        """Leaving, for whatever reason, frees the generation."""
         deadline = incoming.engine_deadline()
         model = self._host.generating(request.model)
         with self._host.calls.run(model) as call:
@@ -87,7 +87,7 @@ class Inference:
                 async for batch in answer.events():
                     for event in batch:
                         if event.HasField("started"):
-                            event.started.worker_id = self._registration.worker_id
+                            event.started.worker_id = self._description.worker_id
                         yield event
                 call.check()
             finally:
@@ -96,7 +96,7 @@ class Inference:
     async def embed(
         self, request: pb.EmbedRequest, incoming: IncomingCall
     ) -> AsyncIterator[pb.EmbedResponse]:
-        """See the contract. Leaving, for whatever reason, takes back what is not computed."""
+        """Leaving, for whatever reason, takes back what is not computed."""
         embedder = self._host.embedder(request.model)
         model = self._host.served(request.model)
         info = embedder.info
@@ -129,7 +129,7 @@ class Inference:
                 model=model.card.id,
                 prompt_tokens=tokens,
                 compute_hash=model.card.compute_hash,
-                worker_id=self._registration.worker_id,
+                worker_id=self._description.worker_id,
             )
             try:
                 yield pb.EmbedResponse(started=started)
@@ -149,7 +149,6 @@ class Inference:
         raise unsupported_task(request.model, "rank documents")
 
     async def tokenize(self, request: pb.TokenizeRequest, incoming: IncomingCall) -> pb.TokenizeResponse:
-        """See the contract."""
         model = self._host.served(request.model)
         kind = request.WhichOneof("input")
         if kind is None:
@@ -162,7 +161,6 @@ class Inference:
     async def detokenize(
         self, request: pb.DetokenizeRequest, incoming: IncomingCall
     ) -> pb.DetokenizeResponse:
-        """See the contract."""
         model = self._host.served(request.model)
         with self._host.calls.run(model):
             bounds.check_detokenize(request, model.card.context_length)
@@ -171,7 +169,6 @@ class Inference:
     async def list_models(
         self, request: pb.ListModelsRequest, incoming: IncomingCall
     ) -> pb.ListModelsResponse:
-        """See the contract."""
         return pb.ListModelsResponse(models=self._host.cards)
 
 

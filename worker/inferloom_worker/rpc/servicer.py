@@ -17,25 +17,19 @@ class InferenceServicer(InferenceServiceServicer):
         self._inference = inference
 
     def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
-        """See the contract."""
         return self._inference.generate(request, from_grpc(context, request.request_id))
 
     def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
-        """See the contract."""
         return self._inference.embed(request, from_grpc(context, request.request_id))
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
-        """See the contract."""
         return await self._inference.rerank(request, from_grpc(context, request.request_id))
 
     async def Tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:
-        """See the contract."""
         return await self._inference.tokenize(request, from_grpc(context))
 
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> pb.DetokenizeResponse:
-        """See the contract."""
         return await self._inference.detokenize(request, from_grpc(context))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        """See the contract."""
         return await self._inference.list_models(request, from_grpc(context))

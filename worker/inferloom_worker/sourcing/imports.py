@@ -15,7 +15,7 @@ def large_imports() -> Iterator[None]:
 
     It would look through all objects again and again while none of them dies, which is a fifth of the time.
     What is there afterwards stays for as long as the process, so it is left out of later collections, too:
-    they would hold up whoever wants the interpreter's lock.
+    they would hold up whoever waits for the GIL.
     """
     with _ONE_AT_A_TIME:
         collects = gc.isenabled()

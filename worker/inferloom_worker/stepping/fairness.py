@@ -7,7 +7,7 @@ back from idleness starts level with the others, so that nobody saves up a right
 
 from collections.abc import Iterable
 
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 
 PROMPT_COST, GENERATED_COST = 1, 2
 """What a token is charged: generating takes a step, reading shares one."""
@@ -20,7 +20,7 @@ class Fairness:
     def __init__(self) -> None:
         self._charged: dict[str, int] = {}
 
-    def arrive(self, sequence: Sequence, present: Iterable[Sequence]) -> None:
+    def arrive(self, sequence: SequenceState, present: Iterable[SequenceState]) -> None:
         """Note a new sequence; ``present`` are those that wait or run already."""
         tenant = _tenant(sequence)
         active = {_tenant(other) for other in present}
@@ -31,16 +31,16 @@ class Fairness:
             floor = min((self._charged[name] for name in active), default=0)
             self._charged[tenant] = max(self._charged.get(tenant, 0), floor)
 
-    def charge(self, sequence: Sequence, count: int) -> None:
+    def charge(self, sequence: SequenceState, count: int) -> None:
         """Note that ``count`` tokens were computed for a sequence."""
         cost = GENERATED_COST if sequence.generated else PROMPT_COST
         tenant = _tenant(sequence)
         self._charged[tenant] = self._charged.get(tenant, 0) + cost * count
 
-    def turn(self, sequence: Sequence) -> tuple[int, int, int]:
+    def turn(self, sequence: SequenceState) -> tuple[int, int, int]:
         """Sorts waiting sequences: higher priority, then the least charged tenant, then the first to come."""
         return -sequence.request.priority, self._charged.get(_tenant(sequence), 0), sequence.arrival
 
 
-def _tenant(sequence: Sequence) -> str:
+def _tenant(sequence: SequenceState) -> str:
     return sequence.request.tenant

@@ -1,6 +1,6 @@
 """What a step yields for one sequence."""
 
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferloom_worker.engine.protocol import EndReason, TokenLogprobs
@@ -22,7 +22,7 @@ class Outcome:
     """Whether the model computed no finite numbers for the place after the tokens, so there is none."""
 
 
-def verify(work: Work, sampled: Items[SampledToken]) -> Outcome:
+def verify(work: Work, sampled: Sequence[SampledToken]) -> Outcome:
     """Decide what a work yields.
 
     ``sampled`` [1 + draft] are the tokens chosen after the sequence's own and after each token of the draft.

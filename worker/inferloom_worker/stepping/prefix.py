@@ -6,13 +6,13 @@ al., 2024). A node is announced when a sequence starts to compute it, so that ot
 path can wait for it instead of computing it again.
 """
 
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 
 _Key = tuple[object, tuple[int, ...]]
 
@@ -23,7 +23,7 @@ class _Node:
     id: int
     block: int | None = None
     """Where its state is; None while its owner computes it."""
-    owner: Sequence | None = None
+    owner: SequenceState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class PrefixCache:
     def __init__(self, pool: BlockPool) -> None:
         self.pool = pool
         self._nodes: dict[_Key, _Node] = {}
-        self._announced: dict[Sequence, list[_Node]] = {}
+        self._announced: dict[SequenceState, list[_Node]] = {}
         self._ids = count(1)
 
-    def match(self, sequence: Sequence) -> Match:
+    def match(self, sequence: SequenceState) -> Match:
         """Find the longest known path of a sequence's tokens, its last token left to be computed."""
         blocks: list[int] = []
         nodes: list[int] = []
@@ -59,7 +59,7 @@ class PrefixCache:
             nodes.append(node.id)
         return Match(blocks, nodes)
 
-    def announce(self, sequence: Sequence) -> None:
+    def announce(self, sequence: SequenceState) -> None:
         """Say that a sequence which was just admitted will compute the rest of its full blocks."""
         mine = self._announced.setdefault(sequence, [])
         parent = _parent(sequence)
@@ -71,7 +71,7 @@ class PrefixCache:
                 mine.append(node)
             parent = node.id
 
-    def commit(self, sequence: Sequence) -> None:
+    def commit(self, sequence: SequenceState) -> None:
         """Take in the blocks that are full now."""
         first = len(sequence.nodes)
         known = sequence.tokens[first * BLOCK_TOKENS : sequence.computed]
@@ -87,23 +87,23 @@ class PrefixCache:
         node = self._nodes[key] = _Node(key, next(self._ids))
         return node
 
-    def retract(self, sequence: Sequence) -> None:
+    def retract(self, sequence: SequenceState) -> None:
         """Take back what a sequence that leaves had announced and not computed."""
         for node in self._announced.pop(sequence, ()):
             if node.owner is sequence:
                 del self._nodes[node.key]
 
 
-def _root(sequence: Sequence) -> object:
+def _root(sequence: SequenceState) -> object:
     """Sequences of different tenants share nothing, and those of different adapters have other state."""
     adapter = sequence.request.adapter
     return sequence.request.cache_salt, None if adapter is None else adapter.id
 
 
-def _parent(sequence: Sequence) -> object:
+def _parent(sequence: SequenceState) -> object:
     return sequence.nodes[-1] if sequence.nodes else _root(sequence)
 
 
-def _full_blocks(tokens: Items[int]) -> list[tuple[int, ...]]:
+def _full_blocks(tokens: Sequence[int]) -> list[tuple[int, ...]]:
     whole = len(tokens) - len(tokens) % BLOCK_TOKENS
     return [tuple(tokens[i : i + BLOCK_TOKENS]) for i in range(0, whole, BLOCK_TOKENS)]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, Sampling, TokenLogprobs
 from inferloom_worker.stepping.philox import uniforms
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 
 LEAST_LOGPROB = -9999.0
 """What is reported for a token that cannot come, as in OpenAI's API: JSON has no infinity."""
@@ -29,7 +29,7 @@ _CANDIDATES = 256
 class Row:
     """A place whose token is chosen: after a sequence's tokens and, as if it were certain, ``draft``."""
 
-    sequence: Sequence
+    sequence: SequenceState
     draft: tuple[int, ...] = ()
 
     @property
@@ -125,11 +125,9 @@ class TorchChooser:
     """The :class:`Chooser` in torch, on any device."""
 
     def argmax(self, logits: Tensor) -> list[int]:
-        """See :class:`Chooser`."""
         return _best(_finite(logits)).tolist()
 
     def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
-        """See :class:`Chooser`."""
         device = logits.device
 
         def column(values: list[float]) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.fairness import Fairness
 from inferloom_worker.stepping.prefix import Match, PrefixCache
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
 
 
@@ -23,7 +23,7 @@ class Work:
     them, so that the step yields its next token. The tokens of a ``draft`` are computed after them, and yield
     one more for each that turns out right."""
 
-    sequence: Sequence
+    sequence: SequenceState
     count: int
     samples: bool
     draft: tuple[int, ...] = ()
@@ -51,22 +51,22 @@ class Scheduler:
         self.max_running = max_running
         self.max_step_tokens = max_step_tokens
         self.fairness = Fairness()
-        self.waiting: list[Sequence] = []
-        self.running: list[Sequence] = []
+        self.waiting: list[SequenceState] = []
+        self.running: list[SequenceState] = []
 
-    def add(self, sequence: Sequence) -> None:
+    def add(self, sequence: SequenceState) -> None:
         """Queue a sequence."""
         self.fairness.arrive(sequence, self.sequences())
         self.waiting.append(sequence)
 
-    def remove(self, sequence: Sequence) -> None:
+    def remove(self, sequence: SequenceState) -> None:
         """Take a sequence out, finished or not, and free its blocks. Removing twice does nothing."""
         if sequence in self.running:
             self._stop(sequence)
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
 
-    def sequences(self) -> Iterable[Sequence]:
+    def sequences(self) -> Iterable[SequenceState]:
         """Every sequence, running ones first."""
         return (*self.running, *self.waiting)
 
@@ -139,7 +139,7 @@ class Scheduler:
                 step[place] = replace(work, draft=draft)
         return step
 
-    def _admit(self, sequence: Sequence, match: Match) -> bool:
+    def _admit(self, sequence: SequenceState, match: Match) -> bool:
         """Let a waiting sequence run, with the blocks that it shares; False if memory does not allow it."""
         self.pool.share(match.blocks)
         sequence.blocks.extend(match.blocks)
@@ -156,7 +156,7 @@ class Scheduler:
         self.prefixes.announce(sequence)
         return True
 
-    def _make_room(self, sequence: Sequence, count: int) -> bool:
+    def _make_room(self, sequence: SequenceState, count: int) -> bool:
         """Give ``sequence`` blocks for ``count`` more tokens, at the cost of others' if need be."""
         need = blocks_for(sequence.computed + count) - len(sequence.blocks)
         while not self.pool.can_allocate(need):
@@ -167,12 +167,12 @@ class Scheduler:
         sequence.blocks.extend(self.pool.allocate(need))
         return True
 
-    def _stop(self, sequence: Sequence) -> None:
+    def _stop(self, sequence: SequenceState) -> None:
         self.running.remove(sequence)
         self.prefixes.retract(sequence)
         self.pool.release(sequence.blocks)
 
-    def _preempt(self, sequence: Sequence) -> None:
+    def _preempt(self, sequence: SequenceState) -> None:
         self._stop(sequence)
         sequence.computed = 0
         sequence.nodes = []
@@ -180,14 +180,14 @@ class Scheduler:
         self.waiting.append(sequence)
 
 
-def _dispensable(sequence: Sequence) -> tuple[int, int]:
+def _dispensable(sequence: SequenceState) -> tuple[int, int]:
     """The greatest gives way: the least priority, then the latest arrival."""
     return -sequence.request.priority, sequence.arrival
 
 
-def _decoding_first(sequence: Sequence) -> tuple[bool, int]:
+def _decoding_first(sequence: SequenceState) -> tuple[bool, int]:
     return sequence.remaining > 1, sequence.arrival
 
 
-def _work(sequence: Sequence, count: int) -> Work:
+def _work(sequence: SequenceState, count: int) -> Work:
     return Work(sequence, count, samples=count == sequence.remaining)

@@ -13,7 +13,7 @@ from inferloom_worker.stepping.drafting import Drafter
 
 
 @dataclass(slots=True, eq=False)
-class Sequence:
+class SequenceState:
     """A choice that is waiting or running.
 
     ``tokens`` is the prompt and what was generated; the first ``computed`` of them have their state in

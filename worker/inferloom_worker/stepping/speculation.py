@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heapreplace
 
 from inferloom_worker.engine.options import SpeculationSetting
 from inferloom_worker.stepping.pacing import Pacing
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 
 MOST_DRAFT_TOKENS = 16
 """Draft tokens of one sequence in one step at most, where the setting is ``auto``."""
@@ -36,7 +36,9 @@ class Speculation:
         else:
             self._most = 0 if setting == "off" else setting
 
-    def plan(self, sequences: Iterable[Sequence], rows: int, room: int) -> dict[Sequence, tuple[int, ...]]:
+    def plan(
+        self, sequences: Iterable[SequenceState], rows: int, room: int
+    ) -> dict[SequenceState, tuple[int, ...]]:
         """The drafts that are worth computing.
 
         Args:
@@ -54,7 +56,7 @@ class Speculation:
                 price = prices[sequence.request.sampling.greedy]
                 queue.append((-sequence.drafter.chance(1) / price, order, price, sequence))
         tokens, cost = float(rows), rows + self._overhead()
-        depths: dict[Sequence, int] = {}
+        depths: dict[SequenceState, int] = {}
         heapify(queue)
         while queue and room:
             worth, order, price, sequence = -queue[0][0], *queue[0][1:]
@@ -81,6 +83,6 @@ class Speculation:
             return math.inf  # drafts at any price: as if rows cost nothing
         return self._pacing.overhead or 0.0
 
-    def _limit(self, sequence: Sequence) -> int:
+    def _limit(self, sequence: SequenceState) -> int:
         """Most draft tokens of a sequence: a step yields one token more than it accepts."""
         return min(self._most, sequence.request.max_tokens - sequence.generated - 1)

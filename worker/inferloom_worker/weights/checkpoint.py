@@ -90,7 +90,7 @@ class FolderCheckpoint:
         self._quantization = read_quantization(read_object(folder / "config.json"), folder.name)
 
     def names(self) -> Iterable[str]:
-        """See the protocol. What goes with a quantised weight, such as its scale, is a part of it."""
+        """What goes with a quantised weight, such as its scale, is a part of it."""
         if self._quantization is None:
             return self._files
         return [name for name in self._files if not self._is_part(name)]
@@ -100,7 +100,6 @@ class FolderCheckpoint:
         return part not in ("weight", "bias") and f"{owner}.weight" in self._files
 
     def stored(self, name: str) -> StoredTensor | None:
-        """See the protocol."""
         place = self._place(name)
         return None if place is None else self._headers[place]
 
@@ -118,7 +117,7 @@ class FolderCheckpoint:
         return headers
 
     def find(self, name: str) -> Tensor | None:
-        """See the protocol.
+        """The tensor, as numbers; None if there is none.
 
         Raises:
             CheckpointError: Its file is damaged.
@@ -162,18 +161,15 @@ class GgufCheckpoint:
         self.file = file
 
     def names(self) -> Iterable[str]:
-        """See the protocol."""
         return self.file.tensors
 
     def stored(self, name: str) -> StoredTensor | None:
-        """See the protocol."""
         tensor = self.tensor(name)
         if tensor is None:
             return None
         return StoredTensor(tensor.name, tensor.shape, tensor.type.name, tensor.readable)
 
     def find(self, name: str) -> Tensor | None:
-        """See the protocol."""
         tensor = self.tensor(name)
         if tensor is None:
             return None

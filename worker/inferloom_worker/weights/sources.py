@@ -53,11 +53,9 @@ class GgufSource:
         return sorted({tensor.type.name for tensor in matrices if not can_read(tensor)} - {"BF16"})
 
     def has(self, name: str) -> bool:
-        """See the protocol."""
         return self.checkpoint.tensor(name) is not None
 
     def matrix(self, name: str) -> Matrix:
-        """See the protocol."""
         tensor = self.checkpoint.tensor(name)
         if tensor is None or not can_read(tensor):
             return self._rest.matrix(name)
@@ -66,7 +64,6 @@ class GgufSource:
         return groups if order is None else groups.rows(order)
 
     def vector(self, name: str) -> NDArray[np.float32] | None:
-        """See the protocol."""
         return _vector(self.checkpoint, name)
 
 
@@ -87,11 +84,9 @@ class RoundedSource:
         self._of_vocabulary = of_vocabulary or rounding
 
     def has(self, name: str) -> bool:
-        """See the protocol."""
         return self.checkpoint.find(name) is not None
 
     def matrix(self, name: str) -> Matrix:
-        """See the protocol."""
         found = self.checkpoint.find(name)
         if found is None:
             raise ValueError(f"the weights have no tensor {name}")
@@ -99,7 +94,6 @@ class RoundedSource:
         return rounding(found.float().numpy())
 
     def vector(self, name: str) -> NDArray[np.float32] | None:
-        """See the protocol."""
         return _vector(self.checkpoint, name)
 
 

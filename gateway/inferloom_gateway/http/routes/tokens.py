@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from inferloom_gateway.http.caller import calls_of
+from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.routes.shared import (
     ERRORS,
     answers,
@@ -38,6 +39,7 @@ async def tokenize(request: Request) -> Response:
             response = await calls.tokenize(wanted)
         except InferloomError as failure:
             raise fields.restate(failure, fields.of("tokenize")) from failure
+        exchange_of(request.scope).worker = calls.record.answered_by
     return json_response(tokens.tokenize_answer(body, response), headers=headers)
 
 
@@ -56,4 +58,5 @@ async def detokenize(request: Request) -> Response:
             response = await calls.detokenize(wanted)
         except InferloomError as failure:
             raise fields.restate(failure, fields.of("detokenize")) from failure
+        exchange_of(request.scope).worker = calls.record.answered_by
     return json_response(tokens.detokenize_answer(response), headers=headers)

@@ -110,7 +110,7 @@ def _choice(index: int, choice: Choice) -> dict[str, object]:
 
 
 def fingerprint(started: pb.Started) -> str | None:
-    """OpenAI's name for what answered: the beginning of the weights' hash."""
+    """OpenAI's name for what answered: the beginning of the compute hash."""
     return f"fp_{started.compute_hash[:12]}" if started.compute_hash else None
 
 

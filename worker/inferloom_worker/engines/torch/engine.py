@@ -41,7 +41,7 @@ from inferloom_worker.stepping.outcome import Outcome, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sampler import Row, SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work
-from inferloom_worker.stepping.sequence import Sequence
+from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
 
 HEARTBEAT_S = 1.0
@@ -120,7 +120,6 @@ class TorchEngine:
         self._thread.start()
 
     def submit(self, request: GenerationRequest) -> Mailbox:
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.submit`."""
         mailbox = Mailbox(request, self._abort)
         now = self._clock()
         with self._changed:
@@ -140,7 +139,6 @@ class TorchEngine:
         return mailbox
 
     def load(self) -> EngineLoad:
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.load`."""
         return EngineLoad(
             running=len(self._scheduler.running),
             waiting=len(self._inbox) + len(self._scheduler.waiting),
@@ -151,14 +149,12 @@ class TorchEngine:
         )
 
     def load_adapter(self, folder: Path) -> Adapter:
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.load_adapter`."""
         adapter = self._model.adapter(read_lora(folder, self._options.max_adapter_rank))
         with self._changed:
             self._adapters = [*(ref for ref in self._adapters if ref()), weakref.ref(adapter)]
         return adapter
 
     def close(self) -> None:
-        """See :meth:`~inferloom_worker.engine.protocol.Engine.close`."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -217,7 +213,7 @@ class TorchEngine:
             closed = self._closed
         for arrival in arrived:
             # Made here and not where it was submitted: each choice has a copy of the prompt.
-            self._scheduler.add(Sequence(*arrival))
+            self._scheduler.add(SequenceState(*arrival))
         for sequence in self._scheduler.sequences() if doomed else ():
             if (sequence.mailbox, None) in doomed or (sequence.mailbox, sequence.choice) in doomed:
                 self._scheduler.remove(sequence)
@@ -263,9 +259,10 @@ class TorchEngine:
         except MemorySuspectError:
             raise
         except Exception:
-            # The boundary of the engine's thread: a step that fails ends its own requests, not the process.
+            # The boundary of the engine's thread: a sequence that cannot be computed ends its own request,
+            # neither the process nor its neighbours in the step.
             log.exception("a step of %d sequences failed", len(work))
-            return self._fail([item.sequence for item in work])
+            return self._one_by_one(self._step, work)
         outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
         self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
@@ -320,7 +317,7 @@ class TorchEngine:
         except Exception:
             # As above.
             log.exception("a step of %d texts failed", len(work))
-            return self._fail([item.sequence for item in work])
+            return self._one_by_one(self._embed, work)
         self._scheduler.advance(work, [[] for _ in work])
         now = self._clock()
         self._pacing.observe(sum(item.count for item in work), now - started)
@@ -335,7 +332,17 @@ class TorchEngine:
             posts.append((sequence.mailbox, VectorEvent(vector)))
         return posts
 
-    def _fail(self, sequences: list[Sequence], words: str | None = None) -> list[Post]:
+    def _one_by_one(self, compute: Callable[[list[Work]], list[Post]], work: list[Work]) -> list[Post]:
+        """Compute what failed together again, each alone; one that was alone fails."""
+        if len(work) == 1:
+            return self._fail([work[0].sequence])
+        posts: list[Post] = []
+        for item in work:
+            if item.sequence in self._scheduler.running:  # another choice of its request may have failed
+                posts += compute([item])
+        return posts
+
+    def _fail(self, sequences: list[SequenceState], words: str | None = None) -> list[Post]:
         """End whole requests with a server error, whose message is ``words`` or says nothing."""
         doomed = {s.mailbox for s in sequences}
         for sequence in self._scheduler.sequences():
@@ -344,7 +351,7 @@ class TorchEngine:
         error = server_error() if words is None else InferloomError(Reason.SERVER_ERROR, words)
         return [(mailbox, error) for mailbox in doomed]
 
-    def _time(self, sequence: Sequence, now: float) -> None:
+    def _time(self, sequence: SequenceState, now: float) -> None:
         stats = sequence.mailbox.stats
         if sequence.first_token_at is None:
             sequence.first_token_at = now
@@ -362,7 +369,7 @@ def _start(work: list[Work], now: float) -> None:
             stats.cached_prompt_tokens = sequence.reused
 
 
-def _phase(sequence: Sequence) -> Phase:
+def _phase(sequence: SequenceState) -> Phase:
     if sequence.generated and sequence.remaining == 1:
         return Phase.QUEUED  # for a place in a step
     if sequence.blocks:
@@ -370,7 +377,7 @@ def _phase(sequence: Sequence) -> Phase:
     return Phase.PREEMPTED if sequence.preempted else Phase.QUEUED
 
 
-def _tell(sequence: Sequence, outcome: Outcome) -> TokensEvent:
+def _tell(sequence: SequenceState, outcome: Outcome) -> TokensEvent:
     """The event for what was just appended to a sequence."""
     return TokensEvent(
         sequence.choice,

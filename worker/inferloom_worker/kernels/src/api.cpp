@@ -1,5 +1,7 @@
 // The C face of the kernels, for ctypes. Nothing gets past it unchecked, and no exception does: a function that fails
 // returns a Failure or a null pointer, and il_error has the reason.
+#include <system_error>
+
 #include "abi.h"
 #include "check.h"
 #include "decoder.h"
@@ -12,6 +14,12 @@ namespace {
 enum Failure : int { kDone = 0, kNoMemory = 1, kRefused = 2, kBroken = 3 };
 
 thread_local std::string error;
+thread_local Failure failure = kDone;
+
+int failed(Failure how, const char* why) {
+  error = why;
+  return failure = how;
+}
 
 // Runs body, and says how it ended.
 template <class Body>
@@ -20,20 +28,17 @@ int guarded(Body&& body) noexcept {
     body();
     return kDone;
   } catch (const std::bad_alloc&) {
-    error = "there is not enough memory";
-    return kNoMemory;
+    return failed(kNoMemory, "there is not enough memory");
   } catch (const std::length_error&) {
-    error = "there is not enough memory";
-    return kNoMemory;
+    return failed(kNoMemory, "there is not enough memory");
   } catch (const std::invalid_argument& refused) {
-    error = refused.what();
-    return kRefused;
-  } catch (const std::exception& failure) {
-    error = failure.what();
-    return kBroken;
+    return failed(kRefused, refused.what());
+  } catch (const std::system_error& refused) {
+    return failed(kRefused, refused.what());  // the system gives no more threads
+  } catch (const std::exception& broken) {
+    return failed(kBroken, broken.what());
   } catch (...) {
-    error = "unknown";
-    return kBroken;
+    return failed(kBroken, "unknown");
   }
 }
 
@@ -77,6 +82,9 @@ const char* il_abi() {
 
 // Why the last function that failed on this thread did.
 const char* il_error() { return error.c_str(); }
+
+// The Failure that it was.
+int il_failure() { return failure; }
 
 // layers is [shape->layers].
 Decoder* il_create(const Shape* shape, const LayerShape* layers, const Rope* ropes, int rope_count, int threads) {

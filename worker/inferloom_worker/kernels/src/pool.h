@@ -7,7 +7,6 @@
 // spinning on would keep it away. What an iteration throws reaches the caller of the loop, once all have ended.
 #pragma once
 
-#include <immintrin.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,6 +20,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "intrinsics.h"
 
 namespace inferloom {
 

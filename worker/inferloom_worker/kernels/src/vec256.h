@@ -1,10 +1,10 @@
 // Sixteen float32 lanes in two AVX2 registers. The same names as in vec512.h.
 #pragma once
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstdint>
+
+#include "intrinsics.h"
 
 namespace inferloom {
 

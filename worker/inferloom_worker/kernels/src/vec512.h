@@ -1,9 +1,9 @@
 // Sixteen float32 lanes in one AVX-512 register. The same names as in vec256.h.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#include "intrinsics.h"
 
 namespace inferloom {
 
