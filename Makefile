@@ -11,7 +11,7 @@ export GPU TORCH_INDEX
 # The kernels are compiled by the installation, so a change of theirs is one too.
 SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard worker/inferloom_worker/kernels/build.py worker/inferloom_worker/kernels/src/*)
 
-.PHONY: install install-test up test check protos bench
+.PHONY: install install-test up test-fast test test-all check protos bench
 install: $(RUN)
 $(RUN): $(SOURCES)
 	@$(PYTHON) tools/dev/install.py all
@@ -26,8 +26,17 @@ $(TEST): $(SOURCES)
 up: install
 	@trap : INT; $(BIN)/inferloom up $(ARGS) || [ $$? = 130 ]
 
+# Three tiers, each with the one before: CONTRIBUTING.md says what is in which.
+test-fast: install-test
+	$(BIN)/pytest --fast $(ARGS)
+
 test: install-test
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: install-test
 	$(BIN)/pytest $(ARGS)
+	$(BIN)/python tools/dev/check_kernels.py --fuzz 300
+	$(BIN)/python tools/dev/check_wheel.py contract base
 
 check: install-test
 	$(BIN)/python tools/dev/check.py

@@ -1,10 +1,32 @@
-"""Fixtures that every part's tests share: the demo models, fetched once into the user's cache."""
+"""The tiers of tests, and fixtures that every part shares: the demo models, fetched once into the user's
+cache."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from inferloom_worker.sourcing import demo
+from tests import tiers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the fast tier be asked for."""
+    parser.addoption("--fast", action="store_true", help="only tests without torch, processes and servers")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what is not in the fast tier, before it imports anything."""
+    if config.getoption("--fast") and collection_path.is_relative_to(tiers.ROOT):
+        return None if tiers.is_fast(collection_path) else True
+    return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the fast tier if it loaded what it is to do without."""
+    if session.config.getoption("--fast") and (loaded := sys.modules.keys() & set(tiers.LARGE)):
+        print(f"\nthe fast tier imported {', '.join(sorted(loaded))}: see tests/tiers.py")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,12 @@ class FakeGateway(inference_pb2_grpc.InferenceServiceServicer):
             )
         yield pb.EmbedResponse(completed=pb.EmbedCompleted())
 
+    async def Tokenize(self, request: Any, context: Any) -> Any:
+        """No command asks for it."""
+        raise NotImplementedError
+
+    Detokenize = Rerank = Tokenize
+
 
 @dataclass
 class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
@@ -72,6 +78,20 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     async def ListWorkers(self, request: Any, context: Any) -> registry_pb2.ListWorkersResponse:
         return registry_pb2.ListWorkersResponse(workers=self.workers)
+
+    async def Register(self, request: Any, context: Any) -> Any:
+        """No command asks for it."""
+        raise NotImplementedError
+
+    Deregister = Register
+
+    def Watch(self, request: Any, context: Any) -> Any:
+        """Nor this."""
+        raise NotImplementedError
+
+    def KeepAlive(self, requests: Any, context: Any) -> Any:
+        """Nor this."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

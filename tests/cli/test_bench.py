@@ -62,7 +62,7 @@ async def listening(server: Server) -> AsyncIterator[Endpoint]:
         yield Endpoint("http", "127.0.0.1", listener.sockets[0].getsockname()[1], "/v1")
 
 
-async def test_a_connection_carries_one_request_after_another():
+async def test_a_connection_carries_one_request_after_another() -> None:
     """As the OpenAI SDK's do."""
     server = Server(ANSWER, ANSWER, ANSWER)
     async with listening(server) as endpoint:
@@ -71,7 +71,7 @@ async def test_a_connection_carries_one_request_after_another():
     assert server.connections == 1
 
 
-async def test_each_request_can_have_a_connection_of_its_own():
+async def test_each_request_can_have_a_connection_of_its_own() -> None:
     """Without keep-alive."""
     server = Server(ANSWER, ANSWER, ANSWER)
     async with listening(server) as endpoint:
@@ -79,7 +79,7 @@ async def test_each_request_can_have_a_connection_of_its_own():
     assert (summary.failed, server.connections) == (0, 3)
 
 
-async def test_a_connection_that_the_server_gave_up_is_opened_again():
+async def test_a_connection_that_the_server_gave_up_is_opened_again() -> None:
     """A server may close a connection between requests, also while the next one is on its way."""
     server = Server(ANSWER, None, ANSWER)
     async with listening(server) as endpoint:
@@ -99,7 +99,7 @@ async def test_a_connection_that_the_server_gave_up_is_opened_again():
     ],
     ids=["hangs up", "falls silent", "no HTTP", "refuses", "no JSON"],
 )
-async def test_what_goes_wrong_is_a_failure_of_that_request_alone(answer: bytes | None, words: str):
+async def test_what_goes_wrong_is_a_failure_of_that_request_alone(answer: bytes | None, words: str) -> None:
     """The next one is sent, and the first error is kept."""
     server = Server(answer, ANSWER)
     async with listening(server) as endpoint:
@@ -109,7 +109,7 @@ async def test_what_goes_wrong_is_a_failure_of_that_request_alone(answer: bytes 
     assert words in summary.first_error
 
 
-async def test_many_clients_send_no_more_than_was_asked():
+async def test_many_clients_send_no_more_than_was_asked() -> None:
     """Each request is sent once."""
     server = Server(*[ANSWER] * 10)
     async with listening(server) as endpoint:
@@ -119,13 +119,13 @@ async def test_many_clients_send_no_more_than_was_asked():
 
 
 @pytest.mark.parametrize("text", ["", "1,", "0", "eight", "1,-2", "5000"])
-def test_levels_that_are_no_numbers_are_refused(text: str):
+def test_levels_that_are_no_numbers_are_refused(text: str) -> None:
     """In one line that shows what is meant."""
     with pytest.raises(RefusedError, match="1,8,32"):
         levels_of(text)
 
 
-def test_a_mesh_is_measured_end_to_end(echo: Mesh, tmp_path: Path):
+def test_a_mesh_is_measured_end_to_end(echo: Mesh, tmp_path: Path) -> None:
     """A table for people, numbers for scripts, and a picture, from one run with several levels."""
     numbers, picture = tmp_path / "numbers.json", tmp_path / "picture.svg"
     flags = ("--tokens", "16", "--requests", "6", "--shared-prefix", "50", "--json", str(numbers))
@@ -139,7 +139,7 @@ def test_a_mesh_is_measured_end_to_end(echo: Mesh, tmp_path: Path):
     assert picture.read_text().startswith("<svg")
 
 
-def test_text_completions_and_printed_json(echo: Mesh):
+def test_text_completions_and_printed_json(echo: Mesh) -> None:
     """`--json -` prints nothing else."""
     printed = inferloom(
         "bench", echo.base_url, "--api", "completions", "-c", "2", "--tokens", "8", "--json", "-"
@@ -158,14 +158,16 @@ def test_text_completions_and_printed_json(echo: Mesh):
         (("--json", "/no/such/folder/file"), "no folder", 2),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(echo: Mesh, flags: tuple[str, ...], words: str, status: int):
+def test_what_cannot_be_measured_is_one_line(
+    echo: Mesh, flags: tuple[str, ...], words: str, status: int
+) -> None:
     """The exit status tells wrong use from failure."""
     done = run(*INFERLOOM, "bench", echo.base_url, "-c", "1", *flags, check=False)
     assert status == done.returncode
     assert words in done.stderr.splitlines()[-1]
 
 
-def test_when_nothing_listens_the_line_says_so():
+def test_when_nothing_listens_the_line_says_so() -> None:
     """Port 1 is nobody's."""
     done = run(*INFERLOOM, "bench", "http://127.0.0.1:1/v1", check=False)
     assert done.stderr == "inferloom: no server at http://127.0.0.1:1/v1 – start one with `inferloom up`\n"

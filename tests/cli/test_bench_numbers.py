@@ -45,17 +45,17 @@ BROKEN = Answer(10.0, 12.0, failure="status 503: full")
 @pytest.mark.parametrize(
     ("share", "expected"), [(0.0, 1.0), (0.5, 2.0), (0.51, 3.0), (0.75, 3.0), (0.99, 4.0), (1.0, 4.0)]
 )
-def test_a_percentile_is_the_smallest_value_that_covers_its_share(share: float, expected: float):
+def test_a_percentile_is_the_smallest_value_that_covers_its_share(share: float, expected: float) -> None:
     """Nearest rank: it is always one of the values."""
     assert expected == percentile([1.0, 2.0, 3.0, 4.0], share)
 
 
-def test_a_percentile_of_nothing_is_none():
+def test_a_percentile_of_nothing_is_none() -> None:
     """There is no number to make up."""
     assert percentile([], 0.5) is None
 
 
-def test_a_summary_counts_what_did_not_fail():
+def test_a_summary_counts_what_did_not_fail() -> None:
     """Rates and times are over the good answers, and the first error is kept."""
     summary = Summary.of(2, [*GOOD, BROKEN], seconds=2.0)
     assert (summary.requests, summary.failed, summary.first_error) == (3, 1, "status 503: full")
@@ -68,7 +68,7 @@ def test_a_summary_counts_what_did_not_fail():
     assert summary.latency_p99_ms == pytest.approx(1500)
 
 
-def test_text_is_timed_and_the_servers_count_wins():
+def test_text_is_timed_and_the_servers_count_wins() -> None:
     """A role alone is no text; the usage says how many tokens the pieces were."""
     usage = {
         "prompt_tokens": 9,
@@ -84,25 +84,25 @@ def test_text_is_timed_and_the_servers_count_wins():
     assert answer.failure is None
 
 
-def test_pieces_are_counted_where_the_server_does_not():
+def test_pieces_are_counted_where_the_server_does_not() -> None:
     """Also those of text completions, and of reasoning."""
     thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]}
     assert read(frames(piece("a"), thought, {"choices": [{"index": 0, "text": "b"}]})).output_tokens == 3
 
 
-def test_an_error_in_the_stream_is_the_answers_failure():
+def test_an_error_in_the_stream_is_the_answers_failure() -> None:
     """The first one, in its own words; a null is none."""
     failed = read(frames(piece("a") | {"error": None}, {"error": {"message": "worker lost"}}))
     assert failed.failure == "worker lost"
     assert read(frames(piece("a") | {"error": None})).failure is None
 
 
-def test_a_stream_without_its_end_is_a_failure():
+def test_a_stream_without_its_end_is_a_failure() -> None:
     """The text that came might not be all."""
     assert read(b'data: {"choices": []}\n\n').failure == "the stream ended without [DONE]"
 
 
-def test_embeddings_are_counted():
+def test_embeddings_are_counted() -> None:
     """The body may come in pieces."""
     answer = Answer(0.0)
     reader = BodyReader(answer)
@@ -116,13 +116,13 @@ def test_embeddings_are_counted():
     ("body", "text"),
     [(b'{"error": {"message": "no"}}', "no"), (b'{"error": "no"}', '{"error": "no"}'), (b"<html>", "<html>")],
 )
-def test_an_error_is_its_message_or_its_beginning(body: bytes, text: str):
+def test_an_error_is_its_message_or_its_beginning(body: bytes, text: str) -> None:
     """Whatever shape the server gives it."""
     assert text == error_text(body)
 
 
 @pytest.mark.parametrize(("api", "model"), [("chat", "talker"), ("embeddings", "embedder")])
-def test_the_model_that_is_made_for_it_is_chosen(api: Api, model: str):
+def test_the_model_that_is_made_for_it_is_chosen(api: Api, model: str) -> None:
     """As far as the server says what its models can do; where it does not, the first will do."""
     listed = [
         {"id": "talker", "capabilities": ["chat", "embedding"]},
@@ -135,7 +135,7 @@ def test_the_model_that_is_made_for_it_is_chosen(api: Api, model: str):
         choose_model(b'{"models": 3}', api)
 
 
-def test_requests_of_a_load_share_a_prefix_and_nothing_else():
+def test_requests_of_a_load_share_a_prefix_and_nothing_else() -> None:
     """The system prompt is the same, and every prompt begins with its own number."""
     load = Load("m", shared_prefix=100, prompt_tokens=50, first=10)
     first, second = load.body(0)["messages"], load.body(1)["messages"]
@@ -148,7 +148,7 @@ def test_requests_of_a_load_share_a_prefix_and_nothing_else():
     assert load.body(0) == load.body(0)
 
 
-def test_the_table_fits_80_columns():
+def test_the_table_fits_80_columns() -> None:
     """Also with large numbers and failures."""
     answers = [*GOOD, BROKEN] * 200
     out = io.StringIO()
@@ -159,7 +159,7 @@ def test_the_table_fits_80_columns():
 
 
 @pytest.mark.parametrize(("api", "panels"), [("chat", 3), ("embeddings", 2)])
-def test_the_plot_is_xml_with_a_panel_for_each_measure(api: Api, panels: int):
+def test_the_plot_is_xml_with_a_panel_for_each_measure(api: Api, panels: int) -> None:
     """Names are escaped, and a level without a measure is left out."""
     rows = [Summary.of(1, GOOD, 1.0), Summary.of(8, [BROKEN], 1.0)]
     drawn = ElementTree.fromstring(plot(rows, api, "a <b> & c"))
@@ -173,6 +173,6 @@ def test_the_plot_is_xml_with_a_panel_for_each_measure(api: Api, panels: int):
 @pytest.mark.parametrize(
     ("value", "top"), [(0, 1), (0.03, 0.04), (1, 1), (7, 8), (9, 10), (10, 10), (101, 200), (999, 1000)]
 )
-def test_an_axis_ends_at_a_round_number(value: float, top: float):
+def test_an_axis_ends_at_a_round_number(value: float, top: float) -> None:
     """Not below the largest value."""
     assert ceiling(value) == pytest.approx(top)

@@ -43,7 +43,7 @@ def closed() -> str:
 COMMANDS = ("up", "registry", "worker", "gateway", "ps", "models", "logs", "chat", "embed", "pull")
 
 
-def test_help_is_quick():
+def test_help_is_quick() -> None:
     """The best of three takes less than 0.6 s of processor time, which leaves room for a slow machine."""
     times = []
     for _ in range(3):
@@ -57,7 +57,7 @@ def test_help_is_quick():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str):
+def test_every_command_explains_itself(command: str) -> None:
     """`--help` of each ends well, and the overview lists it."""
     result = inferloom(command, "--help")
     assert result.returncode == 0
@@ -65,7 +65,7 @@ def test_every_command_explains_itself(command: str):
     assert command in inferloom("--help").stdout
 
 
-def test_a_flag_is_not_shown_as_if_it_took_a_value():
+def test_a_flag_is_not_shown_as_if_it_took_a_value() -> None:
     """`--json`, not `--json <bool>`; and a shell's completion can be installed."""
     assert "<bool>" not in inferloom("ps", "--help").stdout
     overview = inferloom("--help").stdout
@@ -73,14 +73,14 @@ def test_a_flag_is_not_shown_as_if_it_took_a_value():
     assert "--install-completion" in overview
 
 
-def test_the_version_is_the_distributions():
+def test_the_version_is_the_distributions() -> None:
     """`--version` prints one line."""
     from importlib.metadata import version
 
     assert inferloom("--version").stdout == f"inferloom {version('inferloom')}\n"
 
 
-def test_looking_at_the_mesh_needs_neither_torch_nor_fastapi(closed: str):
+def test_looking_at_the_mesh_needs_neither_torch_nor_fastapi(closed: str) -> None:
     """`ps` imports no service's libraries."""
     imported = set(traced("ps", "--registry", closed).stdout.rpartition("imported:")[2].split())
     assert "grpc" in imported
@@ -91,7 +91,9 @@ def test_looking_at_the_mesh_needs_neither_torch_nor_fastapi(closed: str):
     ("command", "library", "extra"),
     [("gateway", "fastapi", "gateway"), ("worker", "numpy", "worker")],
 )
-def test_a_missing_extra_is_one_line_that_installs_it(command: str, library: str, extra: str, closed: str):
+def test_a_missing_extra_is_one_line_that_installs_it(
+    command: str, library: str, extra: str, closed: str
+) -> None:
     """The line is fit to paste."""
     flags = ("--model", "all-minilm-l6-v2") if command == "worker" else ()
     result = traced(command, "--registry", closed, *flags, missing=(library,))
@@ -99,7 +101,7 @@ def test_a_missing_extra_is_one_line_that_installs_it(command: str, library: str
     assert f"inferloom: {line}\n" == result.stderr
 
 
-def test_the_bare_distribution_says_how_to_get_the_command_line():
+def test_the_bare_distribution_says_how_to_get_the_command_line() -> None:
     """Without typer there is still an answer."""
     result = traced("ps", missing=("typer",))
     assert result.stderr == (
@@ -116,7 +118,9 @@ def test_the_bare_distribution_says_how_to_get_the_command_line():
         (("embed", "hello", "--gateway"), "gateway"),
     ],
 )
-def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...], service: str, closed: str):
+def test_when_nothing_listens_the_line_says_what_to_start(
+    args: tuple[str, ...], service: str, closed: str
+) -> None:
     """One line, at once, with status 1."""
     result = inferloom(*args, closed)
     variable = f"INFERLOOM_{service.upper()}"
@@ -147,7 +151,7 @@ def test_when_nothing_listens_the_line_says_what_to_start(args: tuple[str, ...],
         (("gateway", "--cors", "app.example"), "no origin"),
     ],
 )
-def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str):
+def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str) -> None:
     """No traceback, and status 2."""
     result = inferloom(*args)
     assert words in result.stderr
@@ -155,14 +159,14 @@ def test_misuse_is_a_readable_line(args: tuple[str, ...], words: str):
     assert result.returncode == 2
 
 
-def test_a_wrong_environment_is_a_readable_line():
+def test_a_wrong_environment_is_a_readable_line() -> None:
     """The variable is at fault in the same words as a flag would be."""
     result = inferloom("ps", env={"INFERLOOM_REGISTRY": "no where"})
     wrong = "inferloom: INFERLOOM_REGISTRY: 'no where' is not an address of the form host:port\n"
     assert wrong == result.stderr
 
 
-def test_a_taken_port_is_named_before_anything_starts():
+def test_a_taken_port_is_named_before_anything_starts() -> None:
     """`up` says which port and which flag moves it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -172,7 +176,7 @@ def test_a_taken_port_is_named_before_anything_starts():
     assert result.returncode == 1
 
 
-def test_a_taken_address_is_told_in_our_words_alone():
+def test_a_taken_address_is_told_in_our_words_alone() -> None:
     """Without a line of gRPC's core before it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -182,7 +186,7 @@ def test_a_taken_address_is_told_in_our_words_alone():
     assert result.returncode == 1
 
 
-def test_a_worker_does_not_say_that_it_listens_before_it_looks(closed: str):
+def test_a_worker_does_not_say_that_it_listens_before_it_looks(closed: str) -> None:
     """A mistyped path is told first."""
     result = inferloom("worker", "--model", "a=./nope.gguf", "--listen", "127.0.0.1:0", "--registry", closed)
     assert "listens on" not in result.stderr
@@ -190,7 +194,7 @@ def test_a_worker_does_not_say_that_it_listens_before_it_looks(closed: str):
     assert result.returncode == 1
 
 
-def test_settings_that_nobody_knows_are_refused(tmp_path: Path):
+def test_settings_that_nobody_knows_are_refused(tmp_path: Path) -> None:
     """In the file and in the environment, whichever command reads them."""
     file = tmp_path / "settings.toml"
     file.write_text("max_runing = 3\n")
@@ -200,14 +204,14 @@ def test_settings_that_nobody_knows_are_refused(tmp_path: Path):
     assert result.returncode == 2
 
 
-def test_one_file_drives_services_and_clients(tmp_path: Path):
+def test_one_file_drives_services_and_clients(tmp_path: Path) -> None:
     """`models` looks where the gateway of the same file listens."""
     file = tmp_path / "settings.toml"
     file.write_text('gateway_grpc_listen = "127.0.0.1:1"\n')
     assert "no gateway at 127.0.0.1:1 " in inferloom("models", env={"INFERLOOM_CONFIG": str(file)}).stderr
 
 
-def test_all_taken_ports_are_told_at_once():
+def test_all_taken_ports_are_told_at_once() -> None:
     """With the flag that moves each."""
     with (
         socket.create_server(("127.0.0.1", 0)) as one,

@@ -11,6 +11,7 @@ from inferloom.v1.inference_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
     ROLE_USER,
+    GenerateRequest,
     SamplingOptions,
     StoppingOptions,
 )
@@ -28,11 +29,11 @@ async def talk(mesh: FakeMesh) -> AsyncIterator[Conversation]:
         yield Conversation(InferenceServiceStub(channel), "talker", manner)
 
 
-def spoken(request) -> list[tuple[int, str]]:
+def spoken(request: GenerateRequest) -> list[tuple[int, str]]:
     return [(message.role, message.parts[0].text) for message in request.chat.messages]
 
 
-async def test_an_answer_streams_and_is_remembered(mesh: FakeMesh, talk: Conversation):
+async def test_an_answer_streams_and_is_remembered(mesh: FakeMesh, talk: Conversation) -> None:
     """The second question carries the first, its answer and the standing instructions."""
     assert [text async for text in talk.ask("Capital of France?")] == ["Par", "is."]
     assert [text async for text in talk.ask("Sure?")] == ["Par", "is."]
@@ -45,7 +46,7 @@ async def test_an_answer_streams_and_is_remembered(mesh: FakeMesh, talk: Convers
     assert expected == spoken(mesh.gateway.requests[1])
 
 
-async def test_the_manner_is_sent_as_it_was_asked_for(mesh: FakeMesh, talk: Conversation):
+async def test_the_manner_is_sent_as_it_was_asked_for(mesh: FakeMesh, talk: Conversation) -> None:
     """A temperature of zero is sent, and what was not asked for is left to the server."""
     async for _ in talk.ask("x"):
         pass
@@ -55,7 +56,9 @@ async def test_the_manner_is_sent_as_it_was_asked_for(mesh: FakeMesh, talk: Conv
     assert request.stopping.max_tokens == 9
 
 
-async def test_a_stopped_answer_ends_the_call_and_keeps_its_beginning(mesh: FakeMesh, talk: Conversation):
+async def test_a_stopped_answer_ends_the_call_and_keeps_its_beginning(
+    mesh: FakeMesh, talk: Conversation
+) -> None:
     """Leaving the stream cancels the call on the server."""
     mesh.gateway.hangs = True
     async with aclosing(talk.ask("x")) as pieces:
@@ -66,7 +69,7 @@ async def test_a_stopped_answer_ends_the_call_and_keeps_its_beginning(mesh: Fake
     assert [turn.parts[0].text for turn in talk.turns] == ["x", "Paris."]
 
 
-async def test_a_failed_answer_leaves_no_trace(mesh: FakeMesh, talk: Conversation):
+async def test_a_failed_answer_leaves_no_trace(mesh: FakeMesh, talk: Conversation) -> None:
     """The next question goes out as if the failed one had not been asked."""
     mesh.gateway.failure = InferloomError(Reason.WORKER_LOST, "The worker was lost.")
     with pytest.raises(grpc.aio.AioRpcError):
@@ -75,7 +78,9 @@ async def test_a_failed_answer_leaves_no_trace(mesh: FakeMesh, talk: Conversatio
     assert talk.turns == []
 
 
-async def test_starting_over_forgets_the_turns_but_not_the_instructions(mesh: FakeMesh, talk: Conversation):
+async def test_starting_over_forgets_the_turns_but_not_the_instructions(
+    mesh: FakeMesh, talk: Conversation
+) -> None:
     """The next question is the first again."""
     async for _ in talk.ask("x"):
         pass

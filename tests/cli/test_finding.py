@@ -16,12 +16,12 @@ from inferloom_mesh.net import Address
 GRPC, REGISTRY = Address("127.0.0.1", 9000), Address("127.0.0.1", 7000)
 
 
-def test_usual_ports_need_no_line():
+def test_usual_ports_need_no_line() -> None:
     """Everything finds them."""
     assert export_line(GRPC, REGISTRY, (GRPC, REGISTRY)) is None
 
 
-def test_other_ports_come_with_a_line_to_paste():
+def test_other_ports_come_with_a_line_to_paste() -> None:
     """Both variables, whichever differs."""
     line = export_line(Address("127.0.0.1", 9260), REGISTRY, (GRPC, REGISTRY))
     assert line == "export INFERLOOM_GATEWAY=127.0.0.1:9260 INFERLOOM_REGISTRY=127.0.0.1:7000"
@@ -40,14 +40,14 @@ def test_other_ports_come_with_a_line_to_paste():
         ("box:1", True),
     ],
 )
-def test_what_other_machines_can_reach_is_told(text: str, reachable: bool):
+def test_what_other_machines_can_reach_is_told(text: str, reachable: bool) -> None:
     """Everything that is not certainly this machine alone."""
     address = Address.parse(text)
     assert exposed([address, None]) == ([address] if reachable else [])
     assert text in warning([address])
 
 
-def test_a_wildcard_is_shown_as_an_address_that_others_can_call():
+def test_a_wildcard_is_shown_as_an_address_that_others_can_call() -> None:
     """The port stays, and the host is one."""
     outside = seen_from_outside(Address("0.0.0.0", 8000))
     assert outside.host not in ("0.0.0.0", "")
@@ -84,7 +84,7 @@ def rest(request: pytest.FixtureRequest) -> Iterator[Address]:
     ],
     indirect=["rest"],
 )
-async def test_the_rest_port_in_place_of_grpcs_is_told(rest: Address, words: str):
+async def test_the_rest_port_in_place_of_grpcs_is_told(rest: Address, words: str) -> None:
     """It does not say that there is no gateway."""
     with pytest.raises(RefusedError) as refused:
         await models.show(rest, REGISTRY, as_json=False)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -56,8 +56,11 @@ class Bench:
         return psutil.Process(await asyncio.wait_for(self.readies.get(), 20))
 
 
+MakeBench = Callable[..., Bench]
+
+
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[object]:
+async def bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
     made: list[Bench] = []
 
     def make(*scripts: str) -> Bench:
@@ -77,7 +80,7 @@ async def gone(process: psutil.Process) -> None:
     await asyncio.to_thread(process.wait, 20)
 
 
-async def test_a_killed_service_is_started_again_on_its_address(bench):
+async def test_a_killed_service_is_started_again_on_its_address(bench: MakeBench) -> None:
     """The new process is told what the old one had said, and the end and the return are told."""
     one = bench(SERVE)
     first = await one.ready()
@@ -89,7 +92,7 @@ async def test_a_killed_service_is_started_again_on_its_address(bench):
     assert one.news[1].startswith("service is back after ")
 
 
-async def test_a_service_that_refuses_its_first_start_is_given_up_at_once(bench):
+async def test_a_service_that_refuses_its_first_start_is_given_up_at_once(bench: MakeBench) -> None:
     """It has said why, and its last lines are handed on."""
     one = bench("sys.exit('no such model')")
     with pytest.raises(GaveUpError, match="service ended with status 1 while it started") as given_up:
@@ -98,7 +101,7 @@ async def test_a_service_that_refuses_its_first_start_is_given_up_at_once(bench)
     assert len(one.reports) == 1
 
 
-async def test_a_service_that_fails_to_come_back_is_given_up_after_three_starts(bench):
+async def test_a_service_that_fails_to_come_back_is_given_up_after_three_starts(bench: MakeBench) -> None:
     """It was ready once, so it is tried again, but not for ever."""
     one = bench(SERVE, "sys.exit('the model is gone')")
     (await one.ready()).kill()
@@ -107,7 +110,7 @@ async def test_a_service_that_fails_to_come_back_is_given_up_after_three_starts(
     assert len(one.reports) == 4
 
 
-async def test_stopping_lets_a_service_finish(bench):
+async def test_stopping_lets_a_service_finish(bench: MakeBench) -> None:
     """It gets SIGTERM and the time that it needs within the limit."""
     one = bench("signal.signal(signal.SIGTERM, lambda *_: (print('drained'), sys.exit())); " + SERVE)
     await one.ready()
@@ -116,7 +119,7 @@ async def test_stopping_lets_a_service_finish(bench):
     assert one.news == []
 
 
-async def test_a_service_that_will_not_stop_is_ended(bench):
+async def test_a_service_that_will_not_stop_is_ended(bench: MakeBench) -> None:
     """The limit holds, and so does the news of it."""
     one = bench("signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); time.sleep(600)")
     process = await one.ready()
@@ -125,7 +128,7 @@ async def test_a_service_that_will_not_stop_is_ended(bench):
     assert "did not stop within" in one.news[0]
 
 
-async def test_a_service_that_is_stopped_is_not_started_again(bench):
+async def test_a_service_that_is_stopped_is_not_started_again(bench: MakeBench) -> None:
     """Its end was asked for."""
     one = bench(SERVE)
     await one.ready()
@@ -134,14 +137,14 @@ async def test_a_service_that_is_stopped_is_not_started_again(bench):
     assert len(one.reports) == 1
 
 
-async def test_a_service_leads_its_own_session(bench):
+async def test_a_service_leads_its_own_session(bench: MakeBench) -> None:
     """A terminal's Ctrl-C goes to the supervisor alone."""
     one = bench(SERVE)
     process = await one.ready()
     assert os.getsid(process.pid) == process.pid
 
 
-async def test_a_service_reads_the_end_of_its_supervisor_from_the_lifeline(bench):
+async def test_a_service_reads_the_end_of_its_supervisor_from_the_lifeline(bench: MakeBench) -> None:
     """Its descriptor reads as closed once the supervisor no longer holds the other end."""
     one = bench(
         "ready(); os.read(int(os.environ['INFERLOOM_LIFELINE_FD']), 1); os.kill(os.getpid(), signal.SIGKILL)"
@@ -153,7 +156,7 @@ async def test_a_service_reads_the_end_of_its_supervisor_from_the_lifeline(bench
     one.lifeline = Lifeline()
 
 
-async def test_what_a_service_started_ends_with_it(bench):
+async def test_what_a_service_started_ends_with_it(bench: MakeBench) -> None:
     """Being ended at once takes its whole process group along."""
     one = bench(
         "import subprocess; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
@@ -165,7 +168,7 @@ async def test_what_a_service_started_ends_with_it(bench):
     await gone(grandchild)
 
 
-async def test_a_line_without_an_end_does_not_stop_the_others(bench):
+async def test_a_line_without_an_end_does_not_stop_the_others(bench: MakeBench) -> None:
     """A line far over the limit is dropped, and the next ones arrive."""
     one = bench("print('x' * 3_000_000); print('after', flush=True); " + SERVE)
     await one.ready()
@@ -177,6 +180,6 @@ async def test_a_line_without_an_end_does_not_stop_the_others(bench):
     ("status", "words"),
     [(0, "ended with status 0"), (3, "ended with status 3"), (-signal.SIGSEGV, "was ended by SIGSEGV")],
 )
-def test_an_end_in_words(status: int, words: str):
+def test_an_end_in_words(status: int, words: str) -> None:
     """An exit status is a number, a signal has a name."""
     assert words == ending(status)

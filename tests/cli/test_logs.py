@@ -8,7 +8,7 @@ import pytest
 from inferloom_cli.runmesh.logs import ServiceLog
 
 
-def test_every_line_goes_to_the_file(tmp_path: Path):
+def test_every_line_goes_to_the_file(tmp_path: Path) -> None:
     """The file holds the lines as they came."""
     log = ServiceLog(tmp_path, "worker-1", pytest.fail)
     log.write("2026-01-01 10:00:00,000 INFO    x: one")
@@ -18,7 +18,7 @@ def test_every_line_goes_to_the_file(tmp_path: Path):
     assert expected == (tmp_path / "worker-1.log").read_text()
 
 
-def test_a_line_has_the_level_that_it_names(tmp_path: Path):
+def test_a_line_has_the_level_that_it_names(tmp_path: Path) -> None:
     """The level is read from the line."""
     log = ServiceLog(tmp_path, "x", pytest.fail)
     assert log.write("2026-01-01 10:00:00,000 WARNING x: careful") == logging.WARNING
@@ -26,7 +26,7 @@ def test_a_line_has_the_level_that_it_names(tmp_path: Path):
     log.close()
 
 
-def test_a_traceback_has_the_level_of_its_record(tmp_path: Path):
+def test_a_traceback_has_the_level_of_its_record(tmp_path: Path) -> None:
     """Lines without a level continue the line before."""
     log = ServiceLog(tmp_path, "x", pytest.fail)
     log.write("2026-01-01 10:00:00,000 ERROR   x: failed")
@@ -34,7 +34,7 @@ def test_a_traceback_has_the_level_of_its_record(tmp_path: Path):
     log.close()
 
 
-def test_noise_before_the_first_record_is_quiet(tmp_path: Path):
+def test_noise_before_the_first_record_is_quiet(tmp_path: Path) -> None:
     """What a library prints while it is imported is not a warning."""
     log = ServiceLog(tmp_path, "x", pytest.fail)
     assert log.write("Loading weights: 100%") == logging.INFO
@@ -42,7 +42,7 @@ def test_noise_before_the_first_record_is_quiet(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_a_full_disk_is_one_warning(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_full_disk_is_one_warning(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Not a traceback for each line; the lines are still kept for the terminal."""
     (tmp_path / "x.log").symlink_to("/dev/full")
     warnings: list[str] = []

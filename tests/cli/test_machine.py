@@ -24,7 +24,7 @@ def elsewhere(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_up_counts_cores_where_processes_are_not_bound_to_them(tmp_path: Path):
+def test_up_counts_cores_where_processes_are_not_bound_to_them(tmp_path: Path) -> None:
     """It comes as far as the log folder, which is a file here, and names the flag."""
     file = tmp_path / "file"
     file.touch()
@@ -45,7 +45,7 @@ def test_up_counts_cores_where_processes_are_not_bound_to_them(tmp_path: Path):
 )
 def test_cores_are_counted_with_what_the_system_has(
     gone: tuple[str, ...], expected: int, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """All of them where nothing says which are ours."""
     from inferloom_mesh.machine import cores
 
@@ -58,7 +58,7 @@ def test_cores_are_counted_with_what_the_system_has(
 @pytest.mark.parametrize(
     ("system", "processor"), [("darwin", "arm64"), ("darwin", "x86_64"), ("linux", "aarch64")]
 )
-def test_kernels_are_not_attempted_where_they_cannot_work(system: str, processor: str):
+def test_kernels_are_not_attempted_where_they_cannot_work(system: str, processor: str) -> None:
     """One sentence that names the machine, before a compiler is looked for."""
     from inferloom_worker.kernels.build import BuildError, require_known_machine
 

@@ -11,7 +11,7 @@ from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeMesh
 
 
-def test_a_taken_port_names_the_flag_that_moves_it():
+def test_a_taken_port_names_the_flag_that_moves_it() -> None:
     """The line holds the port and the flag."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -19,7 +19,7 @@ def test_a_taken_port_names_the_flag_that_moves_it():
             require_free([(Address("127.0.0.1", port), "--grpc-port")])
 
 
-def test_a_free_port_stays_free():
+def test_a_free_port_stays_free() -> None:
     """Asking leaves nothing bound."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = Address("127.0.0.1", other.getsockname()[1])
@@ -27,13 +27,13 @@ def test_a_free_port_stays_free():
     require_free([(address, "--port")])
 
 
-def test_an_address_of_another_machine_is_refused():
+def test_an_address_of_another_machine_is_refused() -> None:
     """An address that this machine does not have cannot be listened on (TEST-NET-1)."""
     with pytest.raises(RefusedError, match=r"cannot listen on 192\.0\.2\.1:80"):
         require_free([(Address("192.0.2.1", 80), "--port")])
 
 
-async def test_all_clashes_are_told_at_once_and_whose_they_are(mesh: FakeMesh):
+async def test_all_clashes_are_told_at_once_and_whose_they_are(mesh: FakeMesh) -> None:
     """One of ours is told from another program, and each port comes with its flag."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -25,7 +25,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_flags_win_over_the_environment_and_the_environment_over_the_file(
     monkeypatch: pytest.MonkeyPatch, bare: Path
-):
+) -> None:
     """Each source is used where those before it are silent."""
     (bare / "inferloom.toml").write_text('gateway = "file:1"\nregistry = "file:2"\nlog_level = "error"\n')
     monkeypatch.setenv("INFERLOOM_GATEWAY", "environment:3")
@@ -45,7 +45,7 @@ def test_flags_win_over_the_environment_and_the_environment_over_the_file(
         ({"gateway": "a:1", "registry": "b:99999"}, ["--registry", "'b:99999'"]),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_the_setting(flags: dict[str, str], words: list[str]):
+def test_a_wrong_value_is_one_line_that_names_the_setting(flags: dict[str, str], words: list[str]) -> None:
     """The line says which setting and why, and the status is that of misuse."""
     with pytest.raises(RefusedError) as refused:
         load(ClientSettings, **flags)
@@ -54,14 +54,14 @@ def test_a_wrong_value_is_one_line_that_names_the_setting(flags: dict[str, str],
     assert all(word in str(refused.value) for word in words)
 
 
-def test_a_settings_file_that_is_no_toml_is_one_line(bare: Path):
+def test_a_settings_file_that_is_no_toml_is_one_line(bare: Path) -> None:
     """The place of the fault is kept."""
     (bare / "inferloom.toml").write_text("gateway = \n")
     with pytest.raises(RefusedError, match="line 1"):
         load(ClientSettings)
 
 
-def test_a_settings_file_that_was_named_must_exist(monkeypatch: pytest.MonkeyPatch):
+def test_a_settings_file_that_was_named_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistyped path is not taken for no settings."""
     monkeypatch.setenv("INFERLOOM_CONFIG", "mistyped.toml")
     with pytest.raises(RefusedError, match=r"mistyped\.toml"):
@@ -78,12 +78,12 @@ def test_a_settings_file_that_was_named_must_exist(monkeypatch: pytest.MonkeyPat
         ("http://box/v1", Address("box", 9000)),
     ],
 )
-def test_an_address_is_read_as_people_type_it(typed: str, address: Address):
+def test_an_address_is_read_as_people_type_it(typed: str, address: Address) -> None:
     """The usual port is added, and a scheme is dropped."""
     assert address == load(ClientSettings, gateway=typed).gateway
 
 
-def test_clients_call_where_the_services_of_the_same_file_listen(bare: Path):
+def test_clients_call_where_the_services_of_the_same_file_listen(bare: Path) -> None:
     """So one file drives `up` and everything that asks it."""
     (bare / "inferloom.toml").write_text(
         'gateway_grpc_listen = "0.0.0.0:9260"\nregistry_listen = "127.0.0.1:7260"\n'
@@ -95,7 +95,7 @@ def test_clients_call_where_the_services_of_the_same_file_listen(bare: Path):
     assert load(ClientSettings).gateway == Address("box", 1)
 
 
-def test_a_name_that_no_service_knows_is_refused(bare: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_name_that_no_service_knows_is_refused(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the file and in the environment, with the name that was meant; another service's name is fine."""
     (bare / "inferloom.toml").write_text('max_runing = 3\nlease_ttl_s = 9\ngateway_lisen = "0.0.0.0:1"\n')
     monkeypatch.setenv("INFERLOOM_MAXRUNNING", "3")
@@ -112,7 +112,7 @@ def test_a_name_that_no_service_knows_is_refused(bare: Path, monkeypatch: pytest
     ]
 
 
-def test_variables_of_an_orchestrator_are_no_settings(monkeypatch: pytest.MonkeyPatch):
+def test_variables_of_an_orchestrator_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kubernetes sets these for a service that is called inferloom, or inferloom-gateway."""
     for name, value in {
         "INFERLOOM_SERVICE_HOST": "10.0.0.1",
@@ -124,7 +124,7 @@ def test_variables_of_an_orchestrator_are_no_settings(monkeypatch: pytest.Monkey
     load(ClientSettings)
 
 
-def test_every_variable_that_the_code_reads_is_known():
+def test_every_variable_that_the_code_reads_is_known() -> None:
     """A new one is either a setting of a service or is listed beside them."""
     root = Path(__file__).parents[2]
     read = {
@@ -151,7 +151,7 @@ def test_every_variable_that_the_code_reads_is_known():
 )
 def test_a_wrong_value_names_its_source(
     line: str, sentence: str, bare: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """The file with its key, or the variable."""
     (bare / "inferloom.toml").write_text(line + "\n")
     with pytest.raises(RefusedError) as refused:
@@ -165,7 +165,7 @@ def test_a_wrong_value_names_its_source(
         load(WorkerSettings)
 
 
-def test_more_sequences_than_a_step_has_tokens_are_refused():
+def test_more_sequences_than_a_step_has_tokens_are_refused() -> None:
     """The worker would promise slots that it cannot fill."""
     with pytest.raises(RefusedError, match=r"max_running \(64\) is more than max_step_tokens \(16\)"):
         load(WorkerSettings, max_step_tokens=16)

@@ -45,7 +45,7 @@ def inferloom(cwd: Path, env: dict[str, str], *args: str) -> subprocess.Complete
 )
 def test_an_unwritable_home_is_one_line_that_says_what_to_set(
     args: tuple[str, ...], advice: str, tmp_path: Path, homeless: dict[str, str]
-):
+) -> None:
     """Status 1, and no traceback."""
     result = inferloom(tmp_path, homeless, *args)
     assert "Traceback" not in result.stderr
@@ -54,7 +54,7 @@ def test_an_unwritable_home_is_one_line_that_says_what_to_set(
     assert result.returncode == 1
 
 
-def test_a_ready_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path):
+def test_a_ready_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     """Not when everything has been started."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("INFERLOOM_")}
     where = ("--log-dir", "logs", "--ready-file", "nowhere/ready.json")

@@ -37,7 +37,9 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-async def test_ps_shows_a_worker_with_its_lease_and_load(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_ps_shows_a_worker_with_its_lease_and_load(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Everything that an operator asks for is in one row, and each model on a line."""
     mesh.registry.workers = [WORKER]
     await ps.show(mesh.address, as_json=False)
@@ -51,7 +53,7 @@ async def test_ps_shows_a_worker_with_its_lease_and_load(mesh: FakeMesh, capsys:
 
 async def test_ps_fits_a_narrow_terminal(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """Nothing is folded in 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     mesh.registry.workers = [WORKER]
@@ -59,7 +61,7 @@ async def test_ps_fits_a_narrow_terminal(
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-async def test_ps_as_json_has_the_contracts_names(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_ps_as_json_has_the_contracts_names(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """Scripts read the same fields as from grpcurl, zeros included."""
     mesh.registry.workers = [WORKER]
     await ps.show(mesh.address, as_json=True)
@@ -70,7 +72,9 @@ async def test_ps_as_json_has_the_contracts_names(mesh: FakeMesh, capsys: pytest
     assert worker["epoch"] == "0"
 
 
-async def test_ps_of_an_empty_mesh_says_what_to_start(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_ps_of_an_empty_mesh_says_what_to_start(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No empty table."""
     await ps.show(mesh.address, as_json=False)
     assert "inferloom worker" in capsys.readouterr().out
@@ -78,7 +82,7 @@ async def test_ps_of_an_empty_mesh_says_what_to_start(mesh: FakeMesh, capsys: py
 
 async def test_models_are_shown_with_the_number_of_their_workers(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     """The gateway knows the models, the registry who holds them."""
     mesh.registry.workers = [WORKER]
     await models.show(mesh.address, mesh.address, as_json=False)
@@ -89,7 +93,7 @@ async def test_models_are_shown_with_the_number_of_their_workers(
     ]
 
 
-async def test_adapters_are_shown_with_their_base(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_adapters_are_shown_with_their_base(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """In a column that is there only when it is needed."""
     mesh.gateway.models = [Model(id="support", parent="talker", tasks=[TASK_CHAT], dtype="float32"), CHAT]
     await models.show(mesh.address, NOWHERE, as_json=False)
@@ -99,7 +103,7 @@ async def test_adapters_are_shown_with_their_base(mesh: FakeMesh, capsys: pytest
     assert base.startswith("talker chat, completion")
 
 
-async def test_aliases_are_shown_with_their_model(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_aliases_are_shown_with_their_model(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """In a column of their own."""
     mesh.gateway.models = [Model(id="gpt-4o", alias_of="talker", tasks=[TASK_CHAT], dtype="float32"), CHAT]
     await models.show(mesh.address, NOWHERE, as_json=False)
@@ -111,19 +115,19 @@ async def test_aliases_are_shown_with_their_model(mesh: FakeMesh, capsys: pytest
 
 async def test_models_are_shown_while_the_registry_is_away(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     """Only the number of workers is unknown."""
     await models.show(mesh.address, NOWHERE, as_json=False)
     assert capsys.readouterr().out.splitlines()[1].endswith("?")
 
 
-async def test_models_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_models_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """The contract's fields."""
     await models.show(mesh.address, mesh.address, as_json=True)
     assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["embedder", "talker"]
 
 
-async def test_embed_prints_whole_vectors_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_embed_prints_whole_vectors_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """One list of numbers for each text, from the first model that can embed."""
     await embed.embed(mesh.address, None, ["a", "b"], dimensions=None, as_json=True)
     assert json.loads(capsys.readouterr().out) == [[1.0, -0.5], [1.0, -0.5]]
@@ -132,14 +136,16 @@ async def test_embed_prints_whole_vectors_as_json(mesh: FakeMesh, capsys: pytest
     assert not request.HasField("dimensions")
 
 
-async def test_embed_previews_vectors_on_a_terminal(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_embed_previews_vectors_on_a_terminal(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The text, the length and the first numbers."""
     await embed.embed(mesh.address, "embedder", ["a cat"], dimensions=2, as_json=False)
     assert " ".join(capsys.readouterr().out.splitlines()[1].split()) == "a cat 2 +1.000 -0.500 …"
     assert mesh.gateway.requests[0].dimensions == 2
 
 
-async def test_a_refused_call_is_its_message(mesh: FakeMesh):
+async def test_a_refused_call_is_its_message(mesh: FakeMesh) -> None:
     """The mesh's own words, and no gRPC around them."""
     mesh.gateway.failure = InferloomError(Reason.MODEL_NOT_FOUND, "There is no model x.")
     with pytest.raises(RefusedError, match=r"^There is no model x\.$"):
@@ -155,7 +161,7 @@ async def test_a_refused_call_is_its_message(mesh: FakeMesh):
         ("talker", "talker is not a model for embed (served: embedder)"),
     ],
 )
-async def test_a_wrong_model_is_told_with_those_there_are(wanted: str, words: str, mesh: FakeMesh):
+async def test_a_wrong_model_is_told_with_those_there_are(wanted: str, words: str, mesh: FakeMesh) -> None:
     """And with the one that was meant, where a name is near."""
     with pytest.raises(RefusedError) as refused:
         await embed.embed(mesh.address, wanted, ["a"], dimensions=None, as_json=True)
@@ -163,7 +169,7 @@ async def test_a_wrong_model_is_told_with_those_there_are(wanted: str, words: st
     assert mesh.gateway.requests == []
 
 
-async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh):
+async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh) -> None:
     """Choosing among none says so."""
     mesh.gateway.models = [CHAT]
     with pytest.raises(RefusedError, match="no model for embed is served"):
@@ -171,12 +177,12 @@ async def test_no_model_for_a_task_is_a_line(mesh: FakeMesh):
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0"), (812.4, "812"), (8_100, "8.1k"), (2_000_000, "2.0M")])
-def test_numbers_are_short(number: float, text: str):
+def test_numbers_are_short(number: float, text: str) -> None:
     """At most four digits, with a unit where they are not enough."""
     assert text == count(number)
 
 
-async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]):
+async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
     """As JSON: a line for each change, none for the passing of time or while nobody answers."""
     worker = pb.RegisteredWorker()
     worker.CopyFrom(WORKER)
@@ -212,7 +218,7 @@ async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]
     assert [len(json.loads(line)) for line in lines] == [1, 2]
 
 
-def test_ps_has_a_block_for_each_worker_on_a_very_narrow_terminal():
+def test_ps_has_a_block_for_each_worker_on_a_very_narrow_terminal() -> None:
     """Words stay whole in 48 columns."""
     console = Console(width=48, file=io.StringIO())
     console.print(ps.table(pb.ListWorkersResponse(workers=[WORKER]), width=48))
@@ -222,7 +228,9 @@ def test_ps_has_a_block_for_each_worker_on_a_very_narrow_terminal():
         assert words in text
 
 
-async def test_models_show_how_they_are_drawn_from(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]):
+async def test_models_show_how_they_are_drawn_from(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where a card says so, with its engine."""
     card = Model(id="m", tasks=[TASK_CHAT], dtype="float32", engine="kernels")
     card.sampling_defaults.temperature = 0.6
@@ -232,3 +240,23 @@ async def test_models_show_how_they_are_drawn_from(mesh: FakeMesh, capsys: pytes
     header, row = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
     assert header == "MODEL TASKS CONTEXT DTYPE WEIGHTS ENGINE SAMPLING WORKERS"
     assert row == "m chat 0 float32 float32 kernels t=0.6 k=20 ?"
+
+
+async def test_workers_that_compute_differently_are_marked(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two workers that have one name for two models are seen in both tables."""
+    rows = []
+    for name, compute_hash in (("worker-1", "a"), ("worker-2", "b")):
+        row = pb.RegisteredWorker()
+        row.CopyFrom(WORKER)
+        row.worker.id = name
+        row.worker.models[0].compute_hash = compute_hash
+        rows.append(row)
+    mesh.registry.workers = rows
+    await ps.show(mesh.address, as_json=False)
+    shown = capsys.readouterr().out
+    assert (shown.count("talker !"), shown.count("embedder !")) == (2, 0)
+    assert "computes differently" in shown
+    await models.show(mesh.address, mesh.address, as_json=False)
+    assert "2, 2 kinds!" in capsys.readouterr().out

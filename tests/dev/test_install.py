@@ -21,6 +21,6 @@ from install import CPU_INDEX, torch_index
 )
 def test_pytorch_comes_without_cuda_unless_somebody_says_otherwise(
     environment: dict[str, str], system: str, pip_config: str, expected: tuple[str | None, bool]
-):
+) -> None:
     """A GPU, an index, or a pip that was told where packages come from."""
     assert expected == torch_index(environment, system, pip_config)

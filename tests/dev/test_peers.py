@@ -23,35 +23,35 @@ ROUNDS: Rounds = {
 }
 
 
-def test_a_ratio_is_of_medians_with_the_range_of_the_rounds():
+def test_a_ratio_is_of_medians_with_the_range_of_the_rounds() -> None:
     """One bad moment of the machine in both sides of a round changes neither."""
     assert Spread(1.5, 1.25, 2.0) == ratio(ROUNDS["inferloom"], ROUNDS["fast"], "tok/s")
 
 
-def test_there_is_no_ratio_to_what_was_not_measured():
+def test_there_is_no_ratio_to_what_was_not_measured() -> None:
     """A peer that has no such column gives none."""
     assert ratio(ROUNDS["inferloom"], ROUNDS["slow"], "TTFT, ms") is None
 
 
-def test_a_bar_is_judged_against_the_best_of_its_peers_that_was_measured():
+def test_a_bar_is_judged_against_the_best_of_its_peers_that_was_measured() -> None:
     """Twice the slowest peer is no merit, and a peer that did not run does not count."""
     [verdict] = judge([Bar("tok/s", 1.6, ("slow", "fast", "absent"))], ROUNDS)
     assert (verdict.against, verdict.value, verdict.met) == ("fast", 1.5, False)
 
 
-def test_a_bar_on_a_time_is_met_from_below():
+def test_a_bar_on_a_time_is_met_from_below() -> None:
     """Less is better of times, and a bar without peers is on the figure itself."""
     ahead, itself = judge([Bar("TTFT, ms", 0.7, ("fast",)), Bar("TTFT, ms", 4.9)], ROUNDS)
     assert (ahead.value, ahead.met) == (0.5, True)
     assert (itself.value, itself.met) == (5.0, False)
 
 
-def test_a_bar_whose_peers_did_not_run_has_no_verdict():
+def test_a_bar_whose_peers_did_not_run_has_no_verdict() -> None:
     """Nothing is claimed of what was not compared."""
     assert list(judge([Bar("tok/s", 1.0, ("absent",))], ROUNDS)) == []
 
 
-def test_the_table_rates_figures_and_not_facts():
+def test_the_table_rates_figures_and_not_facts() -> None:
     """A fact in parentheses gets no ratio."""
     output = io.StringIO()
     Console(file=output, width=200).print(table(ROUNDS))
@@ -60,7 +60,7 @@ def test_the_table_rates_figures_and_not_facts():
     assert "×" not in rows["(prompt tokens)"]
 
 
-def test_the_numbers_are_json():
+def test_the_numbers_are_json() -> None:
     """They hold the weights of every side, each round's figures, the ratios and the bars."""
     verdicts = list(judge([Bar("tok/s", 1.0, ("fast",))], ROUNDS))
     made = json.loads(json.dumps(numbers("chat", {"inferloom": "Q4_1"}, ROUNDS, verdicts)))

@@ -19,7 +19,7 @@ def logits() -> np.ndarray:
     return (3 * np.random.default_rng(3).standard_normal((SCORED, VOCABULARY))).astype(np.float32)
 
 
-def test_the_divergence_is_that_of_torch(logits: np.ndarray):
+def test_the_divergence_is_that_of_torch(logits: np.ndarray) -> None:
     """Mean over places of the KL divergence from the reference, and the share of equal first choices."""
     expected = log_softmax(logits)
     other = log_softmax(logits + np.random.default_rng(4).standard_normal(logits.shape).astype(np.float32))
@@ -30,7 +30,7 @@ def test_the_divergence_is_that_of_torch(logits: np.ndarray):
     assert found.places == SCORED
 
 
-def test_a_distribution_is_at_no_distance_from_itself(logits: np.ndarray):
+def test_a_distribution_is_at_no_distance_from_itself(logits: np.ndarray) -> None:
     """The precision of the file costs less than a difference worth reporting."""
     found = Distance.of([(log_softmax(logits), coarse(log_softmax(logits)))])
     assert abs(found.kl) < 1e-5
@@ -38,7 +38,7 @@ def test_a_distribution_is_at_no_distance_from_itself(logits: np.ndarray):
     assert found.agreement == 1
 
 
-def test_one_token_too_probable_is_the_worst_difference(logits: np.ndarray):
+def test_one_token_too_probable_is_the_worst_difference(logits: np.ndarray) -> None:
     """The difference is seen wherever it is."""
     expected = log_softmax(logits)
     other = coarse(expected)
@@ -46,7 +46,7 @@ def test_one_token_too_probable_is_the_worst_difference(logits: np.ndarray):
     assert Distance.of([(expected, other)]).worst == pytest.approx(0.5, abs=1e-3)
 
 
-def test_a_file_of_logits_is_read_as_it_was_written(logits: np.ndarray, tmp_path: Path):
+def test_a_file_of_logits_is_read_as_it_was_written(logits: np.ndarray, tmp_path: Path) -> None:
     """Steps above the least log-probability, after the tokens, padded to an even vocabulary."""
     tokens = np.arange(COUNT * WINDOW, dtype=np.int32)
     expected = coarse(log_softmax(logits))
@@ -63,7 +63,7 @@ def test_a_file_of_logits_is_read_as_it_was_written(logits: np.ndarray, tmp_path
     assert all(np.allclose(one, expected, atol=2e-6) for one in found)
 
 
-def test_other_tokens_are_refused(tmp_path: Path):
+def test_other_tokens_are_refused(tmp_path: Path) -> None:
     """Distributions after other tokens are no comparison."""
     head = b"_logits_" + np.array([WINDOW, VOCABULARY, COUNT], np.int32).tobytes()
     file = tmp_path / "logits"
@@ -72,7 +72,7 @@ def test_other_tokens_are_refused(tmp_path: Path):
         next(read(file, [[1] * WINDOW] * COUNT))
 
 
-def test_a_short_text_is_refused():
+def test_a_short_text_is_refused() -> None:
     """Fewer places than promised would not be noticed in a mean."""
     with pytest.raises(ValueError, match="2048 are wanted"):
         windows([1] * 2047)

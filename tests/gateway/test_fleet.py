@@ -176,3 +176,67 @@ def test_at_most_a_tenth_of_the_workers_is_ejected() -> None:
     for member in fleet.members():
         fleet.eject(member, 0)
     assert sum(member.health.ejected(0) for member in fleet.members()) == 2
+
+
+def test_what_a_worker_said_before_is_forgotten_when_it_changes() -> None:
+    """A worker that would not take requests for a model is asked again once it has registered anew."""
+    fleet = Fleet()
+    fleet.apply(change(put=entry("a")), 0)
+    member = only(fleet)
+    member.health.not_now("chat", 60)
+    assert member.health.refuses("chat", 59)
+    assert not member.health.refuses("embed", 59)
+    fleet.apply(change(put=entry("a")), 1)
+    assert member.health.refuses("chat", 2)
+    fleet.apply(change(put=entry("a", epoch=2)), 3)
+    assert not member.health.refuses("chat", 4)
+
+
+def test_a_fleet_is_settled_by_a_whole_snapshot() -> None:
+    """Until one has come, nobody can say that a model does not exist."""
+    fleet = Fleet()
+    fleet.apply(snapshot(entry("a"), settling=True), 0)
+    assert not fleet.settled
+    fleet.apply(snapshot(entry("a")), 1)
+    assert fleet.settled
+    fleet.apply(snapshot(settling=True), 2)
+    assert fleet.settled
+
+
+def test_a_model_may_come_from_a_worker_that_loads_it() -> None:
+    """One that says what it loads is believed; one that starts and says nothing may load anything."""
+    fleet = Fleet()
+    loading = entry("a", models=(), state=rpb.WORKER_STATE_STARTING)
+    fleet.apply(change(put=loading), 0)
+    assert fleet.may_come("anything")
+    loading.worker.loading.append("chat")
+    fleet.apply(change(put=loading), 1)
+    assert fleet.may_come("chat")
+    assert not fleet.may_come("anything")
+
+
+def test_workers_that_differ_are_told_apart() -> None:
+    """By the compute hash of their cards; those that do not tell theirs are nobody's opposite."""
+    fleet = Fleet()
+    fleet.apply(snapshot(*(_with_hash(name, kind) for name, kind in (("a", "x"), ("b", "x"), ("c", "")))), 0)
+    assert fleet.differing == {}
+    fleet.apply(change(put=_with_hash("d", "y")), 1)
+    assert fleet.differing == {"chat": {"x": ["a", "b"], "y": ["d"]}}
+    fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="d", epoch=1)), 2)
+    assert fleet.differing == {}
+
+
+def test_an_expired_lease_is_told_from_one_that_was_given_back() -> None:
+    """Only the first means that nobody may be there any more."""
+    for reason, expired in ((rpb.LEASE_LOSS_EXPIRED, True), (rpb.LEASE_LOSS_DEREGISTERED, False)):
+        fleet = Fleet()
+        fleet.apply(change(put=entry("a")), 0)
+        (left,) = fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="a", epoch=1, reason=reason)), 1)
+        assert left.expired is expired
+
+
+def _with_hash(name: str, compute_hash: str) -> rpb.RegisteredWorker:
+    model = type(CHAT)()
+    model.CopyFrom(CHAT)
+    model.compute_hash = compute_hash
+    return entry(name, models=(model,))

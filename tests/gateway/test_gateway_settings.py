@@ -79,7 +79,7 @@ def test_cors_is_all_or_a_list_of_origins(
     given: object, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a list in the file, and with commas elsewhere."""
-    assert origins == GatewaySettings(cors=given).cors  # type: ignore[arg-type] # it is read
+    assert origins == GatewaySettings(cors=given).cors
     if isinstance(given, str):
         monkeypatch.setenv("INFERLOOM_CORS", given)
         assert origins == GatewaySettings().cors
@@ -89,4 +89,4 @@ def test_cors_is_all_or_a_list_of_origins(
 def test_what_is_no_origin_is_refused(given: object) -> None:
     """A browser would compare it with what it never sends."""
     with pytest.raises(ValidationError, match="origin"):
-        GatewaySettings(cors=given)  # type: ignore[arg-type]
+        GatewaySettings(cors=given)

@@ -5,10 +5,15 @@ import logging
 
 import pytest
 
-from inferloom_gateway.fleet.connections import Connections
+from inferloom_gateway.fleet.connections import Connections, Line
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_gateway.fleet.membership import Membership
 from inferloom_mesh.net import Address
+
+
+def _connect(address: str) -> Line:
+    """There is no worker to connect to."""
+    raise AssertionError(address)
 
 
 async def test_a_registry_that_has_not_come_yet_is_waited_for_quietly(
@@ -16,7 +21,7 @@ async def test_a_registry_that_has_not_come_yet_is_waited_for_quietly(
 ) -> None:
     """It is no loss, so no warning, until it has been away for long."""
     now = 100.0
-    fleet, connections = Fleet(600.0), Connections(linger_s=1.0)
+    fleet, connections = Fleet(600.0), Connections(_connect, linger_s=1.0)
     membership = Membership(Address("127.0.0.1", 1), fleet, connections, lambda: now)
 
     async def until(words: str) -> logging.LogRecord:

@@ -1,12 +1,14 @@
 """Which worker takes a request."""
 
 from collections import Counter
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
+from inferloom_gateway.calls.compute_pin import ComputePin
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.router import BOUND, candidates, choose, prompt_key
 from tests.gateway.samples import EMBED, entry, snapshot
@@ -28,6 +30,11 @@ def chat(*turns: tuple[int, str]) -> pb.GenerateRequest:
     return pb.GenerateRequest(model="chat", chat=pb.ChatInput(messages=messages))
 
 
+def always(key: int) -> Callable[[], int]:
+    """What gives this key for every prompt."""
+    return lambda: key
+
+
 def test_one_worker_costs_no_hash() -> None:
     """With a single candidate the prompt is not looked at."""
     (member,) = workers("a")
@@ -38,25 +45,23 @@ def test_equal_prompts_go_to_the_same_worker() -> None:
     """Without load, the choice depends on the prompt alone, not on the order of the workers."""
     members = workers("a", "b", "c")
     for key in range(50):
-        assert choose(members, lambda key=key: key) is choose(members[::-1], lambda key=key: key)
+        assert choose(members, always(key)) is choose(members[::-1], always(key))
 
 
 def test_distinct_prompts_spread_evenly() -> None:
     """Three idle workers get about a third of distinct prompts each."""
     members = workers("a", "b", "c")
     keys = [prompt_key(pb.GenerateRequest(model="chat", text=f"prompt {number}")) for number in range(900)]
-    counts = Counter(choose(members, lambda key=key: key).id for key in keys)
+    counts = Counter(choose(members, always(key)).id for key in keys)
     assert min(counts.values()) >= 240
 
 
 def test_a_worker_that_goes_moves_only_its_own_prompts() -> None:
     """Prompts of the workers that stay keep their worker."""
     members = workers("a", "b", "c")
-    before = {key: choose(members, lambda key=key: key) for key in range(200)}
+    before = {key: choose(members, always(key)) for key in range(200)}
     rest = [member for member in members if member.id != "b"]
-    assert all(
-        choose(rest, lambda key=key: key) is member for key, member in before.items() if member.id != "b"
-    )
+    assert all(choose(rest, always(key)) is member for key, member in before.items() if member.id != "b")
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 5))
@@ -64,7 +69,7 @@ def test_no_worker_goes_over_its_bound(keys: list[int], count: int) -> None:
     """However alike the prompts are, no worker gets more than 1.25 times its share, rounded up."""
     members = workers(*(f"w{number}" for number in range(count)))
     for key in keys:
-        choose(members, lambda key=key: key).in_flight += 1
+        choose(members, always(key)).in_flight += 1
     assert sum(member.in_flight for member in members) == len(keys)
     assert max(member.in_flight for member in members) <= BOUND * len(keys) / count + 1
 
@@ -135,3 +140,34 @@ def test_texts_and_tokens_are_hashed_by_how_they_begin() -> None:
     assert text("ab") != text("ac")
     assert tokens(*range(300), 1) == tokens(*range(300), 2)
     assert tokens(1, 2) != tokens(2, 1)
+
+
+def test_a_worker_that_says_not_now_is_the_very_last_resort() -> None:
+    """For the model that it named; it is asked where there is nobody else."""
+    a, b = workers("a", "b")
+    a.health.not_now("chat", 10)
+    b.health.eject(0)
+    assert candidates([a, b], "chat", None, 5) == [b]
+    assert candidates([a], "chat", None, 5) == [a]
+    assert candidates([a, b], "chat", None, 11) == [a]
+
+
+def test_the_parts_of_one_request_stay_with_one_kind() -> None:
+    """The first chosen leads, the first that accepts decides; a card that tells nothing is let pass."""
+    a, b, c = workers("a", "b", "c")
+    for member, kind in ((a, "x"), (b, "y"), (c, "x")):
+        card = pb.Model()
+        card.CopyFrom(member.models["chat"])
+        card.compute_hash = kind
+        member.models["chat"] = card
+    pin = ComputePin()
+    assert pin.narrow([a, b, c], "chat") == [a, b, c]
+    pin.lead(b, "chat")
+    assert pin.narrow([a, b, c], "chat") == [b]
+    assert pin.narrow([a, c], "chat") == [a, c]
+    assert pin.accept("x")
+    assert pin.narrow([a, b, c], "chat") == [a, c]
+    assert not pin.accept("y")
+    assert pin.accept("")
+    b.models["chat"].compute_hash = ""
+    assert pin.narrow([a, b, c], "chat") == [a, b, c]

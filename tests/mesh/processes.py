@@ -25,7 +25,7 @@ ANY_PORTS = ("--port", "0", "--grpc-port", "0", "--registry-port", "0", "--worke
 _POLL_S = 0.02
 
 
-def until(condition: Callable[[], T], limit: float, what: str) -> T:
+def until(condition: Callable[[], T | None], limit: float, what: str) -> T:
     """Wait until ``condition`` gives something true, and return it; fail after ``limit`` seconds."""
     deadline = time.monotonic() + limit
     while not (found := condition()):
@@ -55,7 +55,7 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,  # no settings file of the developer's is read
-                env=environment() | (settings or {}),
+                env={**environment(), **(settings or {})},
                 start_new_session=True,
             )
 

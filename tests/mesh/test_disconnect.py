@@ -1,7 +1,7 @@
 """A client that goes away frees what it held."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 
 import grpc
@@ -27,7 +27,7 @@ FREED_LIMIT_S = 10.0
 
 
 @pytest.fixture
-def slots(demo: Mesh) -> Iterator[object]:
+def slots(demo: Mesh) -> Iterator[Callable[[], int]]:
     """Counts the sequences that hold state on the worker."""
     with grpc.insecure_channel(demo.worker) as channel:
         stub = WorkerServiceStub(channel)
@@ -39,7 +39,7 @@ def slots(demo: Mesh) -> Iterator[object]:
         yield count
 
 
-def test_leaving_a_stream_frees_its_slot(demo: Mesh, slots):
+def test_leaving_a_stream_frees_its_slot(demo: Mesh, slots: Callable[[], int]) -> None:
     """The connection is closed after the first events."""
     with httpx.stream(
         "POST", f"{demo.base_url}/chat/completions", json={**LONG, "stream": True}, timeout=60
@@ -49,7 +49,7 @@ def test_leaving_a_stream_frees_its_slot(demo: Mesh, slots):
     until(lambda: slots() == 0, FREED_LIMIT_S, "freeing the slot")
 
 
-def test_leaving_a_request_that_does_not_stream_frees_its_slot(demo: Mesh, slots):
+def test_leaving_a_request_that_does_not_stream_frees_its_slot(demo: Mesh, slots: Callable[[], int]) -> None:
     """The client gives up while nothing has been sent to it yet."""
     rest = Address.parse(demo.made["rest"])
     connection = HTTPConnection(rest.host, rest.port, timeout=60)
@@ -60,7 +60,7 @@ def test_leaving_a_request_that_does_not_stream_frees_its_slot(demo: Mesh, slots
 
 
 @pytest.mark.parametrize("face", ["grpc", "worker"])
-def test_cancelling_a_call_frees_its_slot(demo: Mesh, slots, face: str):
+def test_cancelling_a_call_frees_its_slot(demo: Mesh, slots: Callable[[], int], face: str) -> None:
     """Through the gateway and on the worker itself."""
     request = pb.GenerateRequest(
         model=CHAT,

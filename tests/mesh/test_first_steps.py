@@ -27,13 +27,13 @@ REQUEST = json.dumps(
 )
 
 
-def test_up_is_ready_soon(demo: Mesh):
+def test_up_is_ready_soon(demo: Mesh) -> None:
     """The bar is 10 s on two idle cores; a loaded machine gets twice that."""
     assert demo.made["seconds"] < 20
     assert set(REPORT_FIELDS) == set(demo.made)
 
 
-def test_up_prints_what_is_ready_and_a_line_to_paste(demo: Mesh):
+def test_up_prints_what_is_ready_and_a_line_to_paste(demo: Mesh) -> None:
     """The panel holds every address, and the line works as it is printed."""
     output = demo.output
     for address in (demo.made["rest"], demo.grpc, demo.registry, demo.worker):
@@ -48,7 +48,7 @@ def test_up_prints_what_is_ready_and_a_line_to_paste(demo: Mesh):
     assert "Paris" in answer["choices"][0]["message"]["content"]
 
 
-def test_the_openai_sdk_hears_paris(client: OpenAI):
+def test_the_openai_sdk_hears_paris(client: OpenAI) -> None:
     """Only the base URL is changed."""
     answer = client.chat.completions.create(
         model=CHAT, messages=[{"role": "user", "content": QUESTION}], temperature=0, max_tokens=32
@@ -56,7 +56,7 @@ def test_the_openai_sdk_hears_paris(client: OpenAI):
     assert "Paris" in (answer.choices[0].message.content or "")
 
 
-def test_a_grpc_client_with_typed_stubs_hears_paris(channel: grpc.Channel):
+def test_a_grpc_client_with_typed_stubs_hears_paris(channel: grpc.Channel) -> None:
     """The event grammar holds: started, deltas, finished, completed."""
     request = pb.GenerateRequest(
         model=CHAT,
@@ -74,21 +74,21 @@ def test_a_grpc_client_with_typed_stubs_hears_paris(channel: grpc.Channel):
 
 
 @pytest.mark.parametrize("face", ["gateway", "worker"])
-def test_grpcurl_hears_paris(demo: Mesh, face: str):
+def test_grpcurl_hears_paris(demo: Mesh, face: str) -> None:
     """Messages in, tokens streamed out, with no tokenizer at hand; from the gateway and from a worker."""
     address = demo.grpc if face == "gateway" else demo.worker
     events = messages(grpcurl(address, GENERATE, data=REQUEST))
     assert "Paris" in "".join(event.get("delta", {}).get("text", "") for event in events)
 
 
-def test_the_command_line_hears_paris(demo: Mesh):
+def test_the_command_line_hears_paris(demo: Mesh) -> None:
     """A message as a flag, and a message from a pipe."""
     flags = ("chat", "--gateway", demo.grpc, "--temperature", "0", "--max-tokens", "32")
     assert "Paris" in inferloom(*flags, "-m", QUESTION)
     assert "Paris" in inferloom(*flags, stdin=QUESTION)
 
 
-def test_the_command_line_embeds(demo: Mesh):
+def test_the_command_line_embeds(demo: Mesh) -> None:
     """JSON into a pipe: one vector of unit length for each text."""
     vectors = json.loads(inferloom("embed", "a cat", "a kitten", "--gateway", demo.grpc))
     assert [len(vector) for vector in vectors] == [384, 384]
@@ -96,7 +96,7 @@ def test_the_command_line_embeds(demo: Mesh):
     assert sum(x * y for x, y in zip(*vectors, strict=True)) > 0.5
 
 
-def test_the_command_line_lists_models_and_workers(demo: Mesh):
+def test_the_command_line_lists_models_and_workers(demo: Mesh) -> None:
     """Both demo models on one worker."""
     models = inferloom("models", "--gateway", demo.grpc, "--registry", demo.registry)
     assert CHAT in models
@@ -107,6 +107,6 @@ def test_the_command_line_lists_models_and_workers(demo: Mesh):
     assert "worker-1" in inferloom("ps", "--registry", demo.registry)
 
 
-def test_pulling_a_model_that_is_here_says_where(demo: Mesh):
+def test_pulling_a_model_that_is_here_says_where(demo: Mesh) -> None:
     """It is not fetched again."""
     assert inferloom("pull", CHAT).startswith(f"{CHAT}: /")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from http.client import HTTPConnection
 
 import grpc
@@ -15,7 +16,7 @@ from tests.mesh.processes import INFERLOOM, Mesh, run, until
 
 
 @pytest.fixture
-def mesh(up) -> Mesh:
+def mesh(up: Callable[..., Mesh]) -> Mesh:
     """A mesh with two gateway processes."""
     return up("--model", "echo=echo", "--gateway-processes", "2")
 
@@ -47,7 +48,7 @@ def listens(process: psutil.Process, address: str) -> bool:
     return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections())
 
 
-def test_each_process_takes_requests_on_both_ports(mesh: Mesh):
+def test_each_process_takes_requests_on_both_ports(mesh: Mesh) -> None:
     """REST and gRPC answer on every connection, whichever process it went to."""
     first, second = processes(mesh)
     for process in (first, second):
@@ -61,7 +62,7 @@ def test_each_process_takes_requests_on_both_ports(mesh: Mesh):
         assert [model.id for model in listed.models] == ["echo"]
 
 
-def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh):
+def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh) -> None:
     """Its parent starts it again on the same ports; nothing else is restarted."""
     parent, (first, second) = mesh.service("gateway"), processes(mesh)
     first.kill()
@@ -75,7 +76,7 @@ def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_stops_all_of_them(mesh: Mesh, number: signal.Signals, status: int):
+def test_a_signal_stops_all_of_them(mesh: Mesh, number: signal.Signals, status: int) -> None:
     """The mesh drains, and no process is left."""
     members = mesh.family()
     assert len(members) == 5
@@ -85,7 +86,7 @@ def test_a_signal_stops_all_of_them(mesh: Mesh, number: signal.Signals, status: 
     assert "Traceback" not in mesh.output
 
 
-def test_they_end_with_their_parent(mesh: Mesh):
+def test_they_end_with_their_parent(mesh: Mesh) -> None:
     """A parent that is killed takes them along; `up` starts a new one with two more."""
     parent, old = mesh.service("gateway"), processes(mesh)
     parent.kill()
@@ -95,7 +96,7 @@ def test_they_end_with_their_parent(mesh: Mesh):
     assert len(processes(mesh)) == 2
 
 
-def test_another_gateway_cannot_share_the_ports(mesh: Mesh):
+def test_another_gateway_cannot_share_the_ports(mesh: Mesh) -> None:
     """Only processes of one gateway share them; a second gateway says that they are taken."""
     where = ("--listen", mesh.made["rest"], "--grpc-listen", "127.0.0.1:0")
     for count in ("1", "2"):

@@ -16,7 +16,7 @@ SERVICES = {
 
 
 @pytest.mark.parametrize("face", SERVICES)
-def test_services_are_listed_and_healthy(demo: Mesh, face: str):
+def test_services_are_listed_and_healthy(demo: Mesh, face: str) -> None:
     """Reflection names each service, and health answers for the server and for each of them."""
     address = getattr(demo, face)
     listed = set(grpcurl(address, "list").split())
@@ -26,14 +26,14 @@ def test_services_are_listed_and_healthy(demo: Mesh, face: str):
         assert json.loads(health) == {"status": "SERVING"}
 
 
-def test_services_and_messages_are_described(demo: Mesh):
+def test_services_and_messages_are_described(demo: Mesh) -> None:
     """Enough to write a request by hand."""
     service = grpcurl(demo.grpc, "describe", "inferloom.v1.InferenceService")
     assert "rpc Generate ( .inferloom.v1.GenerateRequest )" in service
     assert ".inferloom.v1.ChatInput chat" in grpcurl(demo.grpc, "describe", "inferloom.v1.GenerateRequest")
 
 
-def test_the_registry_lists_its_workers(demo: Mesh):
+def test_the_registry_lists_its_workers(demo: Mesh) -> None:
     """ListWorkers, whole and by model."""
     method = "inferloom.v1.RegistryService/ListWorkers"
     for request in ({}, {"model": EMBEDDER}):
@@ -43,7 +43,7 @@ def test_the_registry_lists_its_workers(demo: Mesh):
     assert "workers" not in json.loads(grpcurl(demo.registry, method, data='{"model": "none"}'))
 
 
-def test_watching_the_registry_starts_with_a_snapshot(demo: Mesh):
+def test_watching_the_registry_starts_with_a_snapshot(demo: Mesh) -> None:
     """The stream goes on until the caller leaves, here after a second."""
     command = [str(BIN / "grpcurl"), "-plaintext", "-max-time", "1", demo.registry]
     done = subprocess.run(
@@ -53,7 +53,7 @@ def test_watching_the_registry_starts_with_a_snapshot(demo: Mesh):
     assert [worker["worker"]["id"] for worker in first["snapshot"]["workers"]] == ["worker-1"]
 
 
-def test_the_gateway_lists_its_models(demo: Mesh):
+def test_the_gateway_lists_its_models(demo: Mesh) -> None:
     """In order of id, with what each can do."""
     models = json.loads(grpcurl(demo.grpc, "inferloom.v1.InferenceService/ListModels"))["models"]
     assert [model["id"] for model in models] == [EMBEDDER, CHAT]

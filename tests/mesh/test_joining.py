@@ -1,13 +1,14 @@
 """Workers that come and go while the mesh runs."""
 
 import json
+from collections.abc import Callable
 
 import grpc
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from tests.mesh.processes import Mesh, inferloom, until
+from tests.mesh.processes import Mesh, Running, inferloom, until
 
 JOIN_LIMIT_S = 10.0  # it takes under a second; the bound is for a machine that is busy
 TTL_S = 2.0
@@ -31,18 +32,18 @@ def listed(mesh: Mesh) -> set[str]:
 
 
 @pytest.fixture
-def mesh(up) -> Mesh:
+def mesh(up: Callable[..., Mesh]) -> Mesh:
     """A mesh of one worker whose engine costs nothing, with the shortest lease."""
     return up("--model", "echo=echo:delay_ms=20", settings={"INFERLOOM_LEASE_TTL_S": str(TTL_S)})
 
 
-def by_hand(start, mesh: Mesh):
+def by_hand(start: Callable[..., Running], mesh: Mesh) -> Running:
     """A second worker, started as an operator would."""
     where = ("--listen", "127.0.0.1:0", "--registry", mesh.registry)
     return start("worker", "--id", "by-hand", "--model", "echo=echo:delay_ms=20", *where)
 
 
-def test_a_second_worker_joins_and_takes_load(mesh: Mesh, start):
+def test_a_second_worker_joins_and_takes_load(mesh: Mesh, start: Callable[..., Running]) -> None:
     """No restart, no configuration: it names the registry and gets its share."""
     by_hand(start, mesh).report()
     prompts = [f"question {n}" for n in range(24)]
@@ -52,7 +53,9 @@ def test_a_second_worker_joins_and_takes_load(mesh: Mesh, start):
     assert listed(mesh) == {"worker-1", "by-hand"}
 
 
-def test_a_killed_worker_gets_no_new_request_and_leaves_the_list(mesh: Mesh, start):
+def test_a_killed_worker_gets_no_new_request_and_leaves_the_list(
+    mesh: Mesh, start: Callable[..., Running]
+) -> None:
     """Not one call fails after the kill, and `ps` forgets the worker within one and a half TTLs."""
     second = by_hand(start, mesh)
     second.report()
@@ -63,7 +66,7 @@ def test_a_killed_worker_gets_no_new_request_and_leaves_the_list(mesh: Mesh, sta
     until(lambda: listed(mesh) == {"worker-1"}, TTL_S * 1.5 + 10, "leaving the list")
 
 
-def test_a_worker_that_is_stopped_leaves_at_once(mesh: Mesh, start):
+def test_a_worker_that_is_stopped_leaves_at_once(mesh: Mesh, start: Callable[..., Running]) -> None:
     """It gives its lease back instead of letting it run out."""
     second = by_hand(start, mesh)
     second.report()

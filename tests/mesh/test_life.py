@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Callable
 from http.client import HTTPConnection
 
 import psutil
@@ -40,12 +41,12 @@ def answers(mesh: Mesh, model: str) -> bool:
 
 
 @pytest.fixture
-def mesh(up) -> Mesh:
+def mesh(up: Callable[..., Mesh]) -> Mesh:
     """A mesh whose engine costs nothing."""
     return up("--model", "echo=echo:delay_ms=50")
 
 
-def test_ctrl_c_stops_everything(mesh: Mesh):
+def test_ctrl_c_stops_everything(mesh: Mesh) -> None:
     """A terminal's Ctrl-C: status 130, no process left, every port free, no ready file."""
     members = mesh.family()
     assert len(members) == 3
@@ -59,7 +60,7 @@ def test_ctrl_c_stops_everything(mesh: Mesh):
     assert "Traceback" not in mesh.output
 
 
-def test_a_service_managers_stop_is_a_good_end(mesh: Mesh):
+def test_a_service_managers_stop_is_a_good_end(mesh: Mesh) -> None:
     """SIGTERM: status 0, no process left."""
     members = mesh.family()
     mesh.signal(signal.SIGTERM)
@@ -67,7 +68,7 @@ def test_a_service_managers_stop_is_a_good_end(mesh: Mesh):
     assert alive(members) == []
 
 
-def test_running_requests_finish_before_the_mesh_ends(mesh: Mesh):
+def test_running_requests_finish_before_the_mesh_ends(mesh: Mesh) -> None:
     """A stream that began before Ctrl-C is complete."""
     with (
         OpenAI(base_url=mesh.base_url, api_key="none", max_retries=0) as client,
@@ -83,7 +84,7 @@ def test_running_requests_finish_before_the_mesh_ends(mesh: Mesh):
     assert mesh.wait() == 130
 
 
-def test_a_second_ctrl_c_does_not_wait(mesh: Mesh):
+def test_a_second_ctrl_c_does_not_wait(mesh: Mesh) -> None:
     """Even with a request that would run for an hour."""
     with (
         OpenAI(base_url=mesh.base_url, api_key="none", max_retries=0) as client,
@@ -100,7 +101,7 @@ def test_a_second_ctrl_c_does_not_wait(mesh: Mesh):
     assert alive(members) == []
 
 
-def test_a_killed_supervisor_leaves_no_orphan(mesh: Mesh):
+def test_a_killed_supervisor_leaves_no_orphan(mesh: Mesh) -> None:
     """SIGKILL gives it no chance to clean up; its services see its end themselves."""
     members = mesh.family()
     mesh.process.kill()
@@ -109,7 +110,7 @@ def test_a_killed_supervisor_leaves_no_orphan(mesh: Mesh):
     assert left == []
 
 
-def test_ctrl_c_while_starting_leaves_no_orphan(start):
+def test_ctrl_c_while_starting_leaves_no_orphan(start: Callable[..., Running]) -> None:
     """There is no moment at which stopping does not work."""
     starting: Running = start("up", "--model", "echo=echo", *ANY_PORTS)
     until(lambda: starting.family(), 20, "a first service")
@@ -120,7 +121,7 @@ def test_ctrl_c_while_starting_leaves_no_orphan(start):
 
 
 @pytest.mark.parametrize("service", ["worker", "gateway", "registry"])
-def test_a_killed_service_comes_back(mesh: Mesh, service: str):
+def test_a_killed_service_comes_back(mesh: Mesh, service: str) -> None:
     """On its old address, so that requests work again with nothing else restarted."""
     before = {name: mesh.service(name).pid for name in ("worker", "gateway", "registry")}
     mesh.service(service).kill()
@@ -131,7 +132,7 @@ def test_a_killed_service_comes_back(mesh: Mesh, service: str):
     assert "was ended by SIGKILL" in mesh.output
 
 
-def test_a_mesh_without_its_registry_answers(mesh: Mesh):
+def test_a_mesh_without_its_registry_answers(mesh: Mesh) -> None:
     """A registry that is down is a non-event for requests."""
     registry = mesh.service("registry")
     registry.suspend()
@@ -141,7 +142,7 @@ def test_a_mesh_without_its_registry_answers(mesh: Mesh):
         registry.resume()
 
 
-def test_a_worker_with_the_real_models_is_back_soon(demo: Mesh):
+def test_a_worker_with_the_real_models_is_back_soon(demo: Mesh) -> None:
     """Killed and restarted: the chat model answers again."""
     demo.service("worker").kill()
     until(lambda: "is back after" in demo.output, RESTART_LIMIT_S, "the worker's return")
@@ -150,7 +151,7 @@ def test_a_worker_with_the_real_models_is_back_soon(demo: Mesh):
     assert seconds is not None
 
 
-def test_a_model_that_does_not_exist_is_one_line():
+def test_a_model_that_does_not_exist_is_one_line() -> None:
     """Nothing is started for it."""
     done = run(*INFERLOOM, "up", "--model", "x=./missing.gguf", "--port", "0", check=False)
     assert done.returncode != 0

@@ -33,7 +33,7 @@ async def stream(client: AsyncOpenAI, n: int) -> tuple[str, str | None, int]:
     return text, reason, tokens
 
 
-async def test_every_one_of_32_streams_is_complete_and_correct(demo: Mesh):
+async def test_every_one_of_32_streams_is_complete_and_correct(demo: Mesh) -> None:
     """Each stream ends well, counts its tokens, and says what it says when it runs alone."""
     async with AsyncOpenAI(base_url=demo.base_url, api_key="none", max_retries=0) as client:
         together = await asyncio.gather(*(stream(client, n) for n in range(CLIENTS)))

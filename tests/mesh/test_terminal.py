@@ -19,7 +19,7 @@ def forking() -> Iterator[None]:
         yield
 
 
-def test_a_conversation_remembers_and_can_be_stopped(demo: Mesh, tmp_path: Path):
+def test_a_conversation_remembers_and_can_be_stopped(demo: Mesh, tmp_path: Path) -> None:
     """Ctrl-C stops an answer and not the program; /exit leaves it. The answer's speed stands below it."""
     with terminal(tmp_path, "chat", "--gateway", demo.grpc, "--temperature", "0") as screen:
         assert CHAT in screen.expect("> ")
@@ -40,7 +40,7 @@ def test_a_conversation_remembers_and_can_be_stopped(demo: Mesh, tmp_path: Path)
     assert "capital of France" in (tmp_path / "inferloom" / "chat_history").read_text()
 
 
-def test_ctrl_d_leaves_a_conversation(demo: Mesh, tmp_path: Path):
+def test_ctrl_d_leaves_a_conversation(demo: Mesh, tmp_path: Path) -> None:
     """As it leaves a shell."""
     with terminal(tmp_path, "chat", "--gateway", demo.grpc) as screen:
         screen.expect("> ")
@@ -48,7 +48,7 @@ def test_ctrl_d_leaves_a_conversation(demo: Mesh, tmp_path: Path):
         assert screen.status() == 0
 
 
-def test_ctrl_c_ends_a_single_answer(demo: Mesh, tmp_path: Path):
+def test_ctrl_c_ends_a_single_answer(demo: Mesh, tmp_path: Path) -> None:
     """Status 130, and no traceback."""
     flags = ("-m", "Write a very long story about the sea.", "--temperature", "0")
     with terminal(tmp_path, "chat", "--gateway", demo.grpc, *flags) as screen:
@@ -59,14 +59,14 @@ def test_ctrl_c_ends_a_single_answer(demo: Mesh, tmp_path: Path):
             screen.expect("Traceback", limit=0.1)
 
 
-def test_an_unknown_model_ends_before_the_first_prompt(demo: Mesh, tmp_path: Path):
+def test_an_unknown_model_ends_before_the_first_prompt(demo: Mesh, tmp_path: Path) -> None:
     """With the name that was meant, and status 1."""
     with terminal(tmp_path, "chat", "smollm2", "--gateway", demo.grpc) as screen:
         screen.expect(f"no model called smollm2 is served; did you mean {CHAT}")
         assert screen.status() == 1
 
 
-def test_what_begins_like_a_command_is_not_sent_to_the_model(demo: Mesh, tmp_path: Path):
+def test_what_begins_like_a_command_is_not_sent_to_the_model(demo: Mesh, tmp_path: Path) -> None:
     """/help and /? list what there is, an unknown word is told, and words that leave a shell leave here."""
     with terminal(tmp_path, "chat", "--gateway", demo.grpc) as screen:
         for typed, shown in (
@@ -88,7 +88,7 @@ def test_what_begins_like_a_command_is_not_sent_to_the_model(demo: Mesh, tmp_pat
         assert screen.status() == 0
 
 
-def test_a_message_may_have_several_lines(demo: Mesh, tmp_path: Path):
+def test_a_message_may_have_several_lines(demo: Mesh, tmp_path: Path) -> None:
     """Between triple quotes, where a slash is no command."""
     flags = ("--temperature", "0", "--max-tokens", "40")
     with terminal(tmp_path, "chat", "--gateway", demo.grpc, *flags) as screen:
@@ -101,7 +101,7 @@ def test_a_message_may_have_several_lines(demo: Mesh, tmp_path: Path):
         assert "no command" not in screen.expect(r"tok/s\)")
 
 
-def test_what_is_typed_during_an_answer_is_read_after_it(demo: Mesh, tmp_path: Path):
+def test_what_is_typed_during_an_answer_is_read_after_it(demo: Mesh, tmp_path: Path) -> None:
     """It does not appear in the answer, and it is not lost."""
     flags = ("--temperature", "0", "--max-tokens", "100")
     with terminal(tmp_path, "chat", "--gateway", demo.grpc, *flags) as screen:
@@ -114,7 +114,7 @@ def test_what_is_typed_during_an_answer_is_read_after_it(demo: Mesh, tmp_path: P
         assert screen.status() == 0
 
 
-def test_ps_keeps_its_table_up_to_date(demo: Mesh, tmp_path: Path):
+def test_ps_keeps_its_table_up_to_date(demo: Mesh, tmp_path: Path) -> None:
     """A second table comes after the first, and Ctrl-C leaves."""
     with terminal(tmp_path, "ps", "--watch", "--registry", demo.registry) as screen:
         screen.expect("worker-1")
@@ -123,14 +123,14 @@ def test_ps_keeps_its_table_up_to_date(demo: Mesh, tmp_path: Path):
         assert screen.status() == 130
 
 
-def test_embed_previews_on_a_terminal(demo: Mesh, tmp_path: Path):
+def test_embed_previews_on_a_terminal(demo: Mesh, tmp_path: Path) -> None:
     """A table with the length, not 384 numbers."""
     with terminal(tmp_path, "embed", "a cat", "--gateway", demo.grpc) as screen:
         screen.expect(r"a cat\s+384\s+[+-]0\.\d{3}")
         assert screen.status() == 0
 
 
-def test_a_conversation_needs_no_place_for_its_history(demo: Mesh, tmp_path: Path):
+def test_a_conversation_needs_no_place_for_its_history(demo: Mesh, tmp_path: Path) -> None:
     """Where nothing can be written it goes on without one."""
     (tmp_path / "file").touch()
     flags = ("--temperature", "0", "--max-tokens", "32")

@@ -51,7 +51,6 @@ def started(request: pb.GenerateRequest, worker: str = "w") -> pb.GenerateRespon
             model=request.model,
             prompt_tokens=7,
             seed=1,
-            compute_hash="0123456789abcdef",
             worker_id=worker,
         )
     )
@@ -302,4 +301,8 @@ class FakeRegistry(RegistryServiceServicer):
         """Not part of any script: who calls it has a test that is wrong."""
         raise NotImplementedError
 
-    KeepAlive = Deregister = ListWorkers = Register
+    Deregister = ListWorkers = Register
+
+    def KeepAlive(self, requests: Any, context: Context) -> Any:
+        """Nor this."""
+        raise NotImplementedError

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 import httpx
+from grpc.aio import Channel
 from openai import AsyncOpenAI, OpenAI
 
 from inferloom.v1 import inference_pb2
@@ -28,7 +28,7 @@ class GatewayMesh:
     rest: Address
     grpc: Address
     http: httpx.AsyncClient
-    channel: grpc.aio.Channel
+    channel: Channel
     stop: asyncio.Event
 
     @property
@@ -91,17 +91,20 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
         **{"drain_limit_s": 1, **settings},
     )
     serving = asyncio.create_task(serve(configured, stop, lambda *found: listening.set_result(found)))
-    await asyncio.wait([serving, listening], return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [serving, listening]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         await serving
     rest, grpc_address = listening.result()
-    async with (
-        httpx.AsyncClient(base_url=f"http://{rest}", timeout=20) as http,
-        open_channel(grpc_address) as channel,
-    ):
-        yield GatewayMesh(registry, list(workers), rest, grpc_address, http, channel, stop)
-    stop.set()
-    await serving
-    for worker in workers:
-        await worker.kill()
-    await registry.stop()
+    try:
+        async with (
+            httpx.AsyncClient(base_url=f"http://{rest}", timeout=20) as http,
+            open_channel(grpc_address) as channel,
+        ):
+            yield GatewayMesh(registry, list(workers), rest, grpc_address, http, channel, stop)
+    finally:
+        stop.set()
+        await serving
+        for worker in workers:
+            await worker.kill()
+        await registry.stop()

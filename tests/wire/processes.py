@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
 
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
+from tests.wire.standard import health_stub
 
 PATIENCE = 60.0
 
@@ -66,7 +66,7 @@ class Process:
 async def calling(address: str) -> AsyncIterator[tuple[Any, Any]]:
     """Stubs for requests and for health."""
     async with open_channel(Address.parse(address)) as channel:
-        yield InferenceServiceStub(channel), health_pb2_grpc.HealthStub(channel)
+        yield InferenceServiceStub(channel), health_stub(channel)
 
 
 async def status_of(call: Any) -> grpc.StatusCode:

@@ -78,7 +78,8 @@ async def running_worker(*models: str, **settings: Any) -> AsyncIterator[Running
     stop = asyncio.Event()
     ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(WorkerSettings(models=models, **values), stop, ready.set_result))
-    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    either: set[asyncio.Future[Any]] = {serving, ready}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=60)
     if serving.done():
         serving.result()
     try:

@@ -14,7 +14,7 @@ from inferloom_mesh.status import from_rpc_error
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, hang, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
-CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
+CHAT: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 async def _silent(worker: FakeWorker, request: pb.GenerateRequest) -> Any:

@@ -1,6 +1,8 @@
 """The OpenAI SDK, and LangChain on top of it, against the gateway."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import openai
 import pytest
@@ -13,7 +15,7 @@ from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-HELLO = [{"role": "user", "content": "Hello! What is your name?"}]
+HELLO: list[Any] = [{"role": "user", "content": "Hello! What is your name?"}]
 SAID = "".join(WORDS)
 
 
@@ -26,7 +28,7 @@ def mesh(shared_mesh: GatewayMesh) -> GatewayMesh:
 async def test_models_are_listed_in_order_with_owner_permission_and_context(mesh: GatewayMesh) -> None:
     """models.list gives every model once, sorted, with the fields that clients read."""
     async with mesh.openai() as client:
-        models = (await client.models.list()).data
+        models: list[Any] = (await client.models.list()).data
     assert [model.id for model in models] == ["chat-model", "org/embedder"]
     assert (models[0].object, models[0].created, models[0].owned_by) == ("model", 1_700_000_000, "tests")
     assert models[0].context_length == models[0].max_model_len == 512
@@ -158,14 +160,14 @@ async def test_chat_logprobs_come_in_both_forms(mesh: GatewayMesh) -> None:
     top = [pb.TopLogprob(token_id=1, logprob=float("-inf"), token="x", token_bytes=b"x")]
     entry = pb.TokenLogprob(token_id=1, logprob=-0.5, token="é", token_bytes="é".encode(), top=top)
 
-    async def script(worker: object, request: pb.GenerateRequest):
+    async def script(worker: object, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         yield started(request)
         yield delta("é", logprobs=[entry])
         yield finished()
         yield completed(1)
 
     mesh.worker.script = script
-    asked = {"model": "chat-model", "messages": HELLO, "logprobs": True, "top_logprobs": 1}
+    asked: dict[str, Any] = {"model": "chat-model", "messages": HELLO, "logprobs": True, "top_logprobs": 1}
     async with mesh.openai() as client:
         whole = await client.chat.completions.create(**asked)
         stream = await client.chat.completions.create(**asked, stream=True)
@@ -183,7 +185,7 @@ async def test_tool_calls_come_in_both_forms(mesh: GatewayMesh) -> None:
         pb.ToolCallDelta(index=0, arguments=': "sea"}'),
     ]
 
-    async def script(worker: object, request: pb.GenerateRequest):
+    async def script(worker: object, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         yield started(request)
         for part in parts:
             yield delta("", tool_calls=[part])
@@ -192,7 +194,12 @@ async def test_tool_calls_come_in_both_forms(mesh: GatewayMesh) -> None:
 
     mesh.worker.script = script
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
-    asked = {"model": "chat-model", "messages": HELLO, "tools": [tool], "tool_choice": "required"}
+    asked: dict[str, Any] = {
+        "model": "chat-model",
+        "messages": HELLO,
+        "tools": [tool],
+        "tool_choice": "required",
+    }
     async with mesh.openai() as client:
         whole = await client.chat.completions.create(**asked)
         stream = await client.chat.completions.create(**asked, stream=True)
@@ -210,7 +217,7 @@ async def test_tool_calls_come_in_both_forms(mesh: GatewayMesh) -> None:
 async def test_reasoning_is_kept_apart_from_the_answer(mesh: GatewayMesh) -> None:
     """Reasoning text arrives as reasoning_content and never in content."""
 
-    async def script(worker: object, request: pb.GenerateRequest):
+    async def script(worker: object, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         yield started(request)
         yield delta("", reasoning="hmm")
         yield delta("yes")
@@ -220,8 +227,9 @@ async def test_reasoning_is_kept_apart_from_the_answer(mesh: GatewayMesh) -> Non
     mesh.worker.script = script
     async with mesh.openai() as client:
         answer = await client.chat.completions.create(model="chat-model", messages=HELLO)
-    assert answer.choices[0].message.reasoning_content == "hmm"
-    assert answer.choices[0].message.content == "yes"
+    message: Any = answer.choices[0].message
+    assert message.reasoning_content == "hmm"
+    assert message.content == "yes"
     assert answer.choices[0].finish_reason == "length"
 
 
@@ -251,7 +259,7 @@ async def test_a_completion_streams(mesh: GatewayMesh) -> None:
 async def test_an_array_of_prompts_numbers_its_choices_through(mesh: GatewayMesh, stream: bool) -> None:
     """Two prompts with n=2 give choices 0 to 3 in the order of the prompts, and usage of both."""
 
-    async def echo(worker: object, request: pb.GenerateRequest):
+    async def echo(worker: object, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         yield started(request)
         for choice in range(2):
             yield delta(f"{request.text or list(request.token_ids.ids)}/{choice}", choice)
@@ -261,13 +269,11 @@ async def test_an_array_of_prompts_numbers_its_choices_through(mesh: GatewayMesh
     mesh.worker.script = echo
     async with mesh.openai() as client:
         for prompt, shown in ((["a", "b"], ["a", "b"]), ([[1, 2], [3]], ["[1, 2]", "[3]"])):
-            asked = {"model": "chat-model", "prompt": prompt, "n": 2}
+            asked: dict[str, Any] = {"model": "chat-model", "prompt": prompt, "n": 2}
             texts = [""] * 4
             if stream:
-                options = {"include_usage": True}
-                async for chunk in await client.completions.create(
-                    **asked, stream=True, stream_options=options
-                ):
+                asked |= {"stream": True, "stream_options": {"include_usage": True}}
+                async for chunk in await client.completions.create(**asked):
                     for choice in chunk.choices:
                         texts[choice.index] += choice.text
                     usage = chunk.usage
@@ -284,7 +290,7 @@ async def test_an_array_of_prompts_numbers_its_choices_through(mesh: GatewayMesh
 async def test_usage_tells_what_drafts_were_worth(mesh: GatewayMesh, stream: bool) -> None:
     """Chat and text completions have OpenAI's counts of accepted and rejected prediction tokens."""
 
-    async def drafted(worker: object, request: pb.GenerateRequest):
+    async def drafted(worker: object, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         yield started(request)
         yield finished()
         usage = pb.Usage(
@@ -293,7 +299,7 @@ async def test_usage_tells_what_drafts_were_worth(mesh: GatewayMesh, stream: boo
         yield pb.GenerateResponse(completed=pb.Completed(usage=usage))
 
     mesh.worker.script = drafted
-    options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     async with mesh.openai() as client:
         for answer in (
             await client.chat.completions.create(model="chat-model", messages=HELLO, **options),
@@ -317,17 +323,17 @@ async def test_completion_logprobs_have_offsets(mesh: GatewayMesh, stream: bool)
     """Each token has its log-probability, alternatives and the offset of its text from the prompt's
     beginning."""
 
-    async def script(worker: object, request: pb.GenerateRequest):
+    async def script(worker: object, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         yield started(request)
         for number, word in enumerate(("ab", "c")):
-            spelled = {"token": word, "token_bytes": word.encode(), "token_id": number}
+            spelled: dict[str, Any] = {"token": word, "token_bytes": word.encode(), "token_id": number}
             top = [pb.TopLogprob(token="z", token_bytes=b"z", token_id=9, logprob=-2)]
             yield delta(word, logprobs=[pb.TokenLogprob(**spelled, logprob=-1, top=top)])
         yield finished()
         yield completed(2)
 
     mesh.worker.script = script
-    asked = {"model": "chat-model", "prompt": "x" * 5, "logprobs": 1}
+    asked: dict[str, Any] = {"model": "chat-model", "prompt": "x" * 5, "logprobs": 1}
     async with mesh.openai() as client:
         if stream:
             found = [
@@ -392,7 +398,12 @@ async def test_the_synchronous_sdk_works_too(mesh: GatewayMesh) -> None:
 async def test_langchain_chats_and_embeds(mesh: GatewayMesh) -> None:
     """ChatOpenAI answers and streams; OpenAIEmbeddings embeds."""
     async with openai.DefaultAsyncHttpxClient() as http:
-        reach = {"base_url": mesh.base_url, "api_key": "EMPTY", "max_retries": 0, "http_async_client": http}
+        reach: dict[str, Any] = {
+            "base_url": mesh.base_url,
+            "api_key": "EMPTY",
+            "max_retries": 0,
+            "http_async_client": http,
+        }
         chat = ChatOpenAI(model="chat-model", **reach)
         assert (await chat.ainvoke("Hi")).content == SAID
         assert "".join([str(part.content) async for part in chat.astream("Hi")]) == SAID
@@ -442,7 +453,7 @@ async def test_a_refusal_is_a_real_status_streamed_or_not(
 async def test_32_streams_at_once_are_all_complete() -> None:
     """Concurrent streams do not mix or lose text."""
 
-    async def tell(worker: object, request: pb.GenerateRequest):
+    async def tell(worker: object, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         yield started(request)
         for index in range(50):
             yield delta(f"{request.chat.messages[0].parts[0].text}.{index} ", 0, index)

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.service import serve
@@ -16,6 +16,7 @@ from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.net import Address
 from tests.wire.fake_worker import ANYWHERE, FakeWorker, hang, say_hello
 from tests.wire.gateway_mesh import LIST, GatewayMesh, gateway_mesh
+from tests.wire.standard import health_stub, reflection_stub
 
 CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -144,11 +145,11 @@ async def test_rerank_reaches_a_ranker() -> None:
 
 async def test_health_and_reflection_are_served_over_grpc(mesh: GatewayMesh) -> None:
     """grpc.health.v1 says SERVING, and reflection lists the service."""
-    check = health_pb2_grpc.HealthStub(mesh.channel).Check
+    check = health_stub(mesh.channel).Check
     for service in ("", "inferloom.v1.InferenceService"):
         answer = await check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    call = reflection_pb2_grpc.ServerReflectionStub(mesh.channel).ServerReflectionInfo()
+    call = reflection_stub(mesh.channel).ServerReflectionInfo()
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     services = (await call.read()).list_services_response.service
     await call.done_writing()
@@ -163,7 +164,8 @@ async def test_a_taken_port_is_a_clear_error() -> None:
             ("gateway_listen", "gateway_grpc_listen"),
             ("gateway_grpc_listen", "gateway_listen"),
         ):
-            settings = GatewaySettings(**{field: address, other: ANYWHERE})
+            listen: dict[str, Any] = {field: address, other: ANYWHERE}
+            settings = GatewaySettings(**listen)
             with pytest.raises(OSError, match=f"cannot listen on {address}"):
                 await serve(settings, asyncio.Event(), lambda rest, grpc: None)
 

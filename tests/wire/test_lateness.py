@@ -16,7 +16,8 @@ def test_delays_are_counted_in_buckets() -> None:
     for delay_ms in (0.1, 0.9, 1.5, 30, 5000):
         lateness.add(delay_ms / 1e3)
 
-    assert dict(lateness.buckets()) == {**dict.fromkeys(BOUNDS_MS, 0), 1: 2, 2: 1, 50: 1, None: 1}
+    none: dict[float | None, int] = dict.fromkeys(BOUNDS_MS, 0)
+    assert dict(lateness.buckets()) == {**none, 1: 2, 2: 1, 50: 1, None: 1}
     assert (lateness.ticks, lateness.worst_s) == (5, 5)
     assert [lateness.quantile_ms(share) for share in (0.4, 0.6, 0.8, 1.0)] == [1, 2, 50, 5000]
 

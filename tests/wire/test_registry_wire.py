@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
 from inferloom.v1 import inference_pb2
@@ -18,6 +18,7 @@ from inferloom_registry.service import SERVICE, TICK
 from tests.registry.clock import FakeClock
 from tests.registry.running import running_registry
 from tests.registry.samples import TTL, worker
+from tests.wire.standard import health_stub, reflection_stub
 
 
 @pytest.fixture
@@ -312,7 +313,7 @@ async def test_an_older_process_is_refused(stub: Any) -> None:
 
 async def test_bytes_that_are_no_message_are_refused(channel: grpc.aio.Channel, stub: Any) -> None:
     """INVALID_ARGUMENT rather than INTERNAL, and the next request is fine."""
-    raw = channel.unary_unary(f"/{SERVICE}/Register")
+    raw: Any = channel.unary_unary(f"/{SERVICE}/Register")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await raw(b"\xff\xff\xff", timeout=5)
     assert details(caught.value)[0] == "INVALID_ARGUMENT"
@@ -337,14 +338,14 @@ async def test_a_caller_that_leaves_disturbs_nobody(stub: Any) -> None:
 @pytest.mark.parametrize("service", ["", SERVICE])
 async def test_health_says_serving(channel: grpc.aio.Channel, service: str) -> None:
     """Overall and for the service."""
-    health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+    health = health_stub(channel)
     answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_reflection_names_the_service(channel: grpc.aio.Channel) -> None:
     """So grpcurl needs no files."""
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[no-untyped-call]
+    stub = reflection_stub(channel)
     call = stub.ServerReflectionInfo(timeout=5)
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     answer = await call.read()

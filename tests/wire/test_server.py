@@ -12,14 +12,15 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
 from tests.wire.fake_worker import FakeWorker, hang
+from tests.wire.standard import health_stub, reflection_stub
 from tests.wire.tcp_proxy import TcpProxy
 
 CHECK = health_pb2.HealthCheckRequest()
@@ -31,16 +32,18 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 async def worker(**how: Any) -> AsyncIterator[FakeWorker]:
     """A worker that listens until the block ends."""
     made = await FakeWorker(**how).start()
-    yield made
-    await made.kill()
+    try:
+        yield made
+    finally:
+        await made.kill()
 
 
 async def test_streams_that_watch_do_not_hold_a_stop() -> None:
     """A Watch gets NOT_SERVING and its end, a reflection stream its end; the stop takes no grace."""
     async with worker() as one, open_channel(one.address) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(CHECK)
+        watch = health_stub(channel).Watch(CHECK)
         assert (await watch.read()).status == SERVING
-        mirror = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+        mirror = reflection_stub(channel).ServerReflectionInfo()
         await mirror.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         assert (await mirror.read()).list_services_response.service
         assert one.server is not None
@@ -68,7 +71,7 @@ async def test_a_stop_still_waits_for_work() -> None:
 async def test_health_of_an_unknown_service() -> None:
     """Check says NOT_FOUND; Watch says SERVICE_UNKNOWN and stays open."""
     async with worker() as one, open_channel(one.address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub = health_stub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(health_pb2.HealthCheckRequest(service="nobody"))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
@@ -85,7 +88,7 @@ async def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.Monkey
         for name in ("http_proxy", "https_proxy", "grpc_proxy"):
             monkeypatch.setenv(name, proxy)
         async with worker() as one, open_channel(one.address) as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check
+            check = health_stub(channel).Check
             assert (await check(CHECK, timeout=5, wait_for_ready=True)).status == SERVING
 
 
@@ -96,14 +99,14 @@ async def test_a_far_server_is_reached() -> None:
         TcpProxy(one.address, delay_s=0.4) as proxy,
         open_channel(proxy.address) as channel,
     ):
-        check = health_pb2_grpc.HealthStub(channel).Check
+        check = health_stub(channel).Check
         assert (await check(CHECK, timeout=10)).status == SERVING
 
 
 async def test_a_server_that_starts_again_is_found_soon() -> None:
     """Giving connections seconds to be made does not make a channel wait long between tries."""
     async with worker() as one, open_channel(one.address) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
+        check = health_stub(channel).Check
         await check(CHECK)
         await one.kill()
         with pytest.raises(grpc.aio.AioRpcError):

@@ -111,7 +111,8 @@ LONE_SURROGATE = b"\n\x04echo\x22\x03\xed\xa0\x80"
 @pytest.mark.parametrize("data", [LONE_SURROGATE, b"\xff\xff\xff", b"\x0a\xff"])
 async def test_bytes_that_are_no_request_are_refused(data: bytes, worker: RunningWorker) -> None:
     """A lone surrogate's bytes, and garbage: INVALID_ARGUMENT, not INTERNAL."""
-    call: Any = worker.channel.unary_stream("/inferloom.v1.InferenceService/Generate")(data)
+    generate: Any = worker.channel.unary_stream("/inferloom.v1.InferenceService/Generate")
+    call = generate(data)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async for _ in call:
             pass
@@ -122,7 +123,8 @@ async def test_bytes_that_are_no_request_are_refused(data: bytes, worker: Runnin
 async def test_a_message_over_the_limit_is_refused(worker: RunningWorker) -> None:
     """The transport answers before the message is read."""
     async with grpc.aio.insecure_channel(str(worker.address)) as channel:
-        call: Any = channel.unary_stream("/inferloom.v1.InferenceService/Generate")(b"x" * 17 * 2**20)
+        generate: Any = channel.unary_stream("/inferloom.v1.InferenceService/Generate")
+        call = generate(b"x" * 17 * 2**20)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             async for _ in call:
                 pass

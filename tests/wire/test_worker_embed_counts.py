@@ -1,12 +1,19 @@
 """Embed requests with more than a model reads."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import Reason
 from tests.wire.running_worker import refused, running_worker
 from tests.wire.test_worker_held import MOST_S, longest_wait
+
+
+def embedding(request: pb.EmbedRequest) -> Callable[[Any], Any]:
+    """What sends this request on a stub."""
+    return lambda stub: stub.Embed(request)
 
 
 async def test_millions_of_ids_are_refused_before_their_neighbours_notice(minilm_folder: Path) -> None:
@@ -15,7 +22,7 @@ async def test_millions_of_ids_are_refused_before_their_neighbours_notice(minilm
         for truncate, reason in ((False, Reason.CONTEXT_LENGTH_EXCEEDED), (True, Reason.INVALID_ARGUMENT)):
             request = pb.EmbedRequest(model="m", truncate=truncate)
             request.inputs.add().token_ids.ids.extend([5] * 3_000_000)
-            worst, failure = await longest_wait(worker, lambda stub, asked=request: stub.Embed(asked))
+            worst, failure = await longest_wait(worker, embedding(request))
             assert (failure.reason, failure.param) == (reason, "inputs[0]")
             assert worst < MOST_S
         request = pb.EmbedRequest(model="m", truncate=True)

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import Reason
 from tests.wire.running_worker import (
     PATIENCE,
@@ -158,6 +159,16 @@ async def test_a_deadline_in_the_middle_keeps_what_there_is() -> None:
 
     assert answer.all("finished")[0].reason == pb.FINISH_REASON_DEADLINE
     assert len(answer.tokens()) == answer.all("completed")[0].usage.completion_tokens > 0
+
+
+async def test_the_time_that_a_gateway_says_is_left_is_the_deadline() -> None:
+    """A call without a deadline of its own ends in time by the context that came along."""
+    metadata = CallContext("r", deadline=1.0).metadata(0.0)
+    async with running_worker("echo=echo:delay_ms=5") as worker, asyncio.timeout(10):
+        events = [event async for event in worker.stub.Generate(text_request(), metadata=metadata)]
+
+    (finished,) = (event.finished for event in events if event.HasField("finished"))
+    assert finished.reason == pb.FINISH_REASON_DEADLINE
 
 
 async def test_tokens_and_texts_are_exchanged(worker: RunningWorker) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from inferloom.v1 import inference_pb2 as pb
@@ -25,13 +26,14 @@ from tests.wire.running_worker import (
     running_worker,
     text_request,
 )
+from tests.wire.standard import health_stub
 
 SLOW = "slow=echo:delay_ms=60000"
 
 
 async def health(worker: RunningWorker, service: str = "") -> int:
     """What the health service says."""
-    stub = health_pb2_grpc.HealthStub(worker.channel)
+    stub = health_stub(worker.channel)
     response = await stub.Check(health_pb2.HealthCheckRequest(service=service))
     return int(response.status)
 
@@ -186,7 +188,7 @@ async def test_a_worker_is_in_the_registry_while_it_serves() -> None:
     address = await ready
     async with open_channel(address) as channel:
         stub = RegistryServiceStub(channel)
-        watch = stub.Watch(registry_pb2.WatchRequest())
+        watch: Any = stub.Watch(registry_pb2.WatchRequest())
         async with running_worker("echo", registry=str(address), worker_id="w-1") as worker:
             seen = await _until_put(watch, models=["echo"], within=1.0)
             assert (seen.id, seen.address) == ("w-1", str(worker.address))
@@ -201,11 +203,11 @@ async def test_a_worker_is_in_the_registry_while_it_serves() -> None:
     await registry
 
 
-async def _until_put(watch: object, *, models: list[str], within: float) -> registry_pb2.Worker:
+async def _until_put(watch: Any, *, models: list[str], within: float) -> registry_pb2.Worker:
     """The worker as the registry knows it once it is ready with these models."""
     async with asyncio.timeout(within):
         while True:
-            change = await watch.read()  # type: ignore[attr-defined]
+            change = await watch.read()
             found = [change.put] if change.HasField("put") else list(change.snapshot.workers)
             for entry in found:
                 worker: registry_pb2.Worker = entry.worker

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
+from inferloom_worker.hosting import model_loading
 from tests.wire.running_worker import RunningWorker, chat_request, refused, running_worker
 from tests.worker.gguf_files import write_gguf
 from tests.worker.models import VOCABULARY, make_model, reference
@@ -212,6 +213,10 @@ REFUSED: dict[str, tuple[Callable[[PreTrainedModel, Path], Path], str]] = {
         _folder(template="{{ messages[0].role }}"),
         "the model's chat template leaves out what the user says.",
     ),
+    "a template without an end": (
+        _folder(template="{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3),
+        "did not end within 0.5 s on a short conversation.",
+    ),
 }
 
 
@@ -222,8 +227,10 @@ async def test_what_would_be_read_wrong_is_refused_at_load(
     worker: RunningWorker,
     model: PreTrainedModel,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one sentence that says what it is, with one full stop."""
+    monkeypatch.setattr(model_loading, "TEMPLATE_LIMIT_S", 0.5)
     path = make(model, tmp_path)
     failure = await refused(worker.control.LoadModel(worker_pb2.LoadModelRequest(model="m", spec=str(path))))
 

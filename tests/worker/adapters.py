@@ -19,7 +19,7 @@ def make_adapter(folder: Path, base: Path, seed: int = 1, **fields: Any) -> Path
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
                 parameter.normal_(0.0, 0.2)
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
     return folder
 
 

@@ -38,9 +38,9 @@ def write_gguf(
     )
     writer = GGUFWriter(path, name, split_max_tensors=-(-tensors // parts) if parts else 0)
     _write_metadata(writer, config)
-    for key, value in (sampling or {}).items():
-        add = writer.add_int32 if isinstance(value, int) else writer.add_float32
-        add(f"general.sampling.{key}", value)
+    for key, number in (sampling or {}).items():
+        add = writer.add_int32 if isinstance(number, int) else writer.add_float32
+        add(f"general.sampling.{key}", number)
     for key, value in (tokenizer or {}).items():
         adder = {
             bool: writer.add_bool,

@@ -54,7 +54,8 @@ def _greatest(weight: Tensor, high: int, wide: int) -> Tensor:
     """The greatest magnitude of each block, the last ones of which may be cut."""
     rows, columns = weight.shape
     padded = torch.nn.functional.pad(weight.abs(), (0, -columns % wide, 0, -rows % high))
-    return padded.unflatten(0, (-1, high)).unflatten(2, (-1, wide)).amax((1, 3))
+    greatest: Tensor = padded.unflatten(0, (-1, high)).unflatten(2, (-1, wide)).amax((1, 3))
+    return greatest
 
 
 def _float8(name: str, high: int, wide: int) -> Callable[[Tensor], tuple[Stored, Tensor]]:

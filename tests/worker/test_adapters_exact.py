@@ -27,7 +27,7 @@ def start() -> Iterator[Start]:
     """Start engines on model folders; they are closed after the test."""
     engines: list[TorchEngine] = []
 
-    def run(path: Path, *, general: bool = False, **limits: int) -> TorchEngine:
+    def run(path: Path, *, general: bool = False, **limits: Any) -> TorchEngine:
         options = EngineOptions(dtype="float32", kv_cache_bytes=0, **limits)
         model = load_model(path, torch.float32, CPU, general=general)
         engines.append(TorchEngine(model, options, 8 * kv_blocks(model, options)))

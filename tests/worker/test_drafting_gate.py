@@ -139,10 +139,10 @@ def test_drafts_that_disappoint_lower_what_is_expected() -> None:
     """Of this sequence, for a while: tokens that pass restore it."""
     sequence = Sequence(
         request([1, 2, 3] * 20, 500),
-        mailbox=None,
+        mailbox=None,  # type: ignore[arg-type] # nobody hears it
         choice=0,
         arrival=0,
-        submitted_at=0.0,  # type: ignore[arg-type]
+        submitted_at=0.0,
     )
     drafter = sequence.drafter
     sequence.tokens += [1, 2, 3] * 10

@@ -174,7 +174,9 @@ async def test_vectors_come_as_they_are_computed(model: Model, make: Make) -> No
     """The first batch's rows are there while the second is still computed."""
     embedder = make()
     stream = embedder.embed([[1]] * 6)
-    assert await anext(stream) == (0, pytest.approx(np.array([[1, 4]] * 4)))
+    at, rows = await anext(stream)
+    assert at == 0
+    assert rows == pytest.approx(np.array([[1, 4]] * 4))
     assert (await anext(stream))[0] == 4
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
@@ -189,8 +191,13 @@ async def test_closing_fails_what_waits(model: Model, make: Make, monkeypatch: p
     waiting = asyncio.create_task(whole(embedder, [[1]]))
     await asyncio.sleep(0)
     join = embedder._thread.join
+
+    def release_and_join() -> None:
+        model.release.set()
+        join()
+
     # It is closed when it waits for its thread; only then may the running batch go on.
-    monkeypatch.setattr(embedder._thread, "join", lambda: (model.release.set(), join()))
+    monkeypatch.setattr(embedder._thread, "join", release_and_join)
     await asyncio.to_thread(embedder.close)
 
     assert len(await running) == 1
@@ -234,7 +241,7 @@ def test_vectors_are_cut_then_scaled() -> None:
     """The leading part has unit length again; a zero row stays zero; unscaled rows stay as they are."""
     rows = np.array([[3, 4, 12], [0, 0, 5]], dtype=np.float32)
 
-    np.testing.assert_allclose(finish(rows, dimensions=2, normalize=True), [[0.6, 0.8], [0, 0]])
+    np.testing.assert_allclose(finish(rows, dimensions=2, normalize=True), np.array([[0.6, 0.8], [0, 0]]))
     np.testing.assert_array_equal(finish(rows, dimensions=3, normalize=False), rows)
 
 
@@ -250,11 +257,11 @@ async def test_a_vector_that_is_no_numbers_fails_its_own_request(model: Model) -
     embedder = Embedder(model, EmbedOptions())
     try:
         bad, good = await asyncio.gather(
-            embedder.embed([[1, 2], [1, 2, 3]]), embedder.embed([[1, 2]]), return_exceptions=True
+            whole(embedder, [[1, 2], [1, 2, 3]]), whole(embedder, [[1, 2]]), return_exceptions=True
         )
     finally:
         embedder.close()
     assert isinstance(bad, InferloomError)
     assert bad.reason is Reason.SERVER_ERROR
     assert not isinstance(good, BaseException)
-    assert good.vectors[0, 0] == 2
+    assert good[0, 0] == 2

@@ -35,7 +35,7 @@ def start() -> Iterator[Start]:
     """Start engines on model folders; they are closed after the test."""
     engines: list[TorchEngine] = []
 
-    def run(path: Path, *, general: bool = False, blocks: int | None = None, **limits: int) -> TorchEngine:
+    def run(path: Path, *, general: bool = False, blocks: int | None = None, **limits: Any) -> TorchEngine:
         options = EngineOptions(dtype="float32", kv_cache_bytes=0, **limits)
         model = load_model(path, torch.float32, CPU, general=general, context_length=options.context_length)
         engines.append(TorchEngine(model, options, blocks or 4 * kv_blocks(model, options)))

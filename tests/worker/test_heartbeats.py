@@ -14,7 +14,7 @@ from tests.worker.test_torch_engine import Clock, CountingModel, entered
 async def test_a_sequence_that_waits_to_decode_is_heard_of() -> None:
     """Steps that are full leave it out; it is told once a second that the engine moves."""
     model, clock = CountingModel(), Clock()
-    engine = TorchEngine(model, EngineOptions(max_running=3, max_step_tokens=2, speculation="off"), 64, clock)  # type: ignore[arg-type]
+    engine = TorchEngine(model, EngineOptions(max_running=3, max_step_tokens=2, speculation="off"), 64, clock)
     model.permits.release()
     first, second = engine.submit(request([1], 200)), engine.submit(request([2], 200))
     third = engine.submit(request([3], 200))

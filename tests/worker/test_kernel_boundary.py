@@ -9,7 +9,8 @@ import torch
 
 from inferloom_worker.kernels import abi
 from inferloom_worker.kernels.build import VARIANTS
-from inferloom_worker.kernels.library import KernelError, can_run, library, library_path, load
+from inferloom_worker.kernels.kept import library_path
+from inferloom_worker.kernels.library import KernelError, can_run, library, load
 from inferloom_worker.models import native
 from inferloom_worker.models.native import NativeModel
 from inferloom_worker.stepping.batch import Span, StepBatch

@@ -67,7 +67,7 @@ ALL_ROUNDINGS: dict[str, Rounding] = {
 ROUNDINGS = {
     name: rounding
     for name, rounding in ALL_ROUNDINGS.items()
-    if library() is None or library().il_holds(Kind[name])
+    if (loaded := library()) is None or loaded.il_holds(Kind[name])
 }
 """Those that this machine's library computes."""
 
@@ -131,7 +131,8 @@ def batch(tokens: list[int], start: int, blocks: list[int], samples: list[int] |
 
 def tokens(count: int) -> list[int]:
     """Random tokens."""
-    return np.random.default_rng(5).integers(0, 203, count).tolist()
+    drawn: list[int] = np.random.default_rng(5).integers(0, 203, count).tolist()
+    return drawn
 
 
 def both(

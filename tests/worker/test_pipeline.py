@@ -79,7 +79,9 @@ def told(tokenizer: Tokenizer, ids: list[int], cuts: Sequence[int], **fields: An
         choice + 1,
         lambda index: parsers(index) if choice else (),
     )
-    text, reasoning, calls, after = "", "", (), {}
+    text, reasoning = "", ""
+    calls: tuple[str, ...] = ()
+    after: dict[int, Told] = {}
     for start, end in pairwise(sorted({0, len(ids), *cuts})):
         reason = EndReason.LENGTH if end == len(ids) else None
         for response in completion.take([TokensEvent(choice, start, tuple(ids[start:end]), None, reason)]):

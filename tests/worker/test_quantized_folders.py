@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from inferloom_worker.embed.options import EmbedOptions
-from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.options import Dtype, EngineOptions
 from inferloom_worker.engines.torch.torch_loading import load_causal
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
@@ -23,7 +23,7 @@ from tests.worker.quantized_folders import REFUSED, SCHEMES, write_quantized
 TOKENS = torch.randint(0, VOCABULARY, (24,), generator=torch.Generator().manual_seed(1)).tolist()
 
 
-def logits(folder: Path, dtype: str) -> torch.Tensor:
+def logits(folder: Path, dtype: Dtype) -> torch.Tensor:
     """What the model gives for :data:`TOKENS`, as it is served."""
     model = load_causal(folder, EngineOptions(dtype=dtype, threads=1))
     model.allocate(4)
@@ -41,7 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("dtype", ["auto", "float32"])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_scales_are_applied(scheme: str, dtype: str, base: Path, tmp_path: Path) -> None:
+def test_scales_are_applied(scheme: str, dtype: Dtype, base: Path, tmp_path: Path) -> None:
     """The answers are those of the same numbers unquantised, in the kernels and in torch."""
     folder = write_quantized(base, tmp_path / "m", SCHEMES[scheme])
     actual, expected = logits(folder, dtype), logits(tmp_path / "m-plain", dtype)
@@ -53,7 +53,7 @@ def test_scales_are_applied(scheme: str, dtype: str, base: Path, tmp_path: Path)
 @pytest.mark.parametrize("dtype", ["auto", "float32"])
 @pytest.mark.parametrize(("config", "words"), REFUSED.values(), ids=REFUSED)
 def test_another_method_is_refused_by_name(
-    config: dict[str, Any], words: str, dtype: str, tmp_path: Path
+    config: dict[str, Any], words: str, dtype: Dtype, tmp_path: Path
 ) -> None:
     """The message says how the model is quantised, and what to use instead."""
     folder = decoder(tmp_path / "m")

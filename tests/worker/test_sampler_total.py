@@ -17,7 +17,8 @@ from inferloom_worker.engine.protocol import GenerationRequest, Sampling, Vector
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.kernels import abi
 from inferloom_worker.kernels.build import VARIANTS
-from inferloom_worker.kernels.library import address, can_run, library_path, load
+from inferloom_worker.kernels.kept import library_path
+from inferloom_worker.kernels.library import address, can_run, load
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.stepping.sampler import Chooser, TorchChooser, sample
 from inferloom_worker.weights.checkpoint import FolderCheckpoint
@@ -138,8 +139,9 @@ def test_the_choosers_agree(values: list[float], sampling: Sampling, u: float) -
 def test_penalties_of_any_size_leave_a_choice(field: str, value: float, chooser: Chooser) -> None:
     """What a penalty makes of a logit may be no number; another token is chosen then."""
     values = torch.linspace(-3, 3, 48)[None]
+    penalty: dict[str, Any] = {field: value}
     for temperature in (0.0, 1.0):
-        said = row([47, 46], sampling=Sampling(temperature=temperature, top_p=0.9, **{field: value}))
+        said = row([47, 46], sampling=Sampling(temperature=temperature, top_p=0.9, **penalty))
         (chosen,) = sample(values.clone(), [said], chooser)
         assert 0 <= chosen.token < 48
 

@@ -27,11 +27,11 @@ def arrive(target: Scheduler, *lengths: int) -> list[Sequence]:
     arrived = [
         Sequence(
             request([start + i, *range(n - 1)], 100),
-            mailbox=None,
+            mailbox=None,  # type: ignore[arg-type] # nobody hears it
             choice=0,
             arrival=start + i,
             submitted_at=0.0,
-        )  # type: ignore[arg-type]
+        )
         for i, n in enumerate(lengths)
     ]
     for sequence in arrived:
@@ -117,11 +117,11 @@ def share(
     arrived = [
         Sequence(
             request(p, 100, cache_salt=salt, tenant=tenant),
-            mailbox=None,
+            mailbox=None,  # type: ignore[arg-type] # nobody hears it
             choice=0,
             arrival=start + i,
             submitted_at=0.0,
-        )  # type: ignore[arg-type]
+        )
         for i, (p, salt) in enumerate(zip(prompts, salts or [""] * len(prompts), strict=True))
     ]
     for sequence in arrived:

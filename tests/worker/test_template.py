@@ -158,7 +158,7 @@ def test_tools_get_openais_envelope() -> None:
 def test_variables_become_plain_values() -> None:
     """Whole numbers are integers again; a number that is not finite is refused."""
     variables = Struct()
-    values = {"n": 3, "x": 0.5, "deep": {"list": [1, "a", None, True]}}
+    values: dict[str, Any] = {"n": 3, "x": 0.5, "deep": {"list": [1, "a", None, True]}}
     variables.update(values)
     chat = pb.ChatInput(template=pb.TemplateOptions(variables=variables))
 
@@ -209,8 +209,8 @@ def test_templates_mean_here_what_they_mean_in_transformers(name: str, continued
         with pytest.raises(InferloomError, match="cannot be continued"):
             template.render(chat, add_generation_prompt=False, continue_final_message=True)
     else:
-        flags = {"add_generation_prompt": not continued, "continue_final_message": continued}
-        assert expected == template.render(chat, **flags)
+        actual = template.render(chat, add_generation_prompt=not continued, continue_final_message=continued)
+        assert expected == actual
 
 
 PARTS = (

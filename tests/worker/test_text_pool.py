@@ -1,13 +1,16 @@
 """The threads for text work."""
 
 import asyncio
+import contextlib
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.text.job import QUICK_S, Trial
+from inferloom_worker.text.job import QUICK_S, Job, NeverStartedError, TimeUp, Trial
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
 
@@ -27,7 +30,9 @@ async def short_pool() -> AsyncIterator[TextPool]:
 
 async def test_an_endless_template_is_ended_and_the_thread_lives_on(short_pool: TextPool) -> None:
     """A template that loops for ever is the request's error, and the next piece of work runs."""
-    ChatTemplate("", {}).check()  # as loading a model does: it imports what rendering needs
+    ChatTemplate(
+        "{{ messages[0].content }}", {}
+    ).check()  # as loading a model does: it imports what rendering needs
     template = ChatTemplate(ENDLESS, {})
     for _ in range(3):
         with pytest.raises(InferloomError) as caught:
@@ -109,7 +114,7 @@ async def test_work_that_passed_its_trial_runs_on_the_loop() -> None:
 async def test_work_that_nobody_waits_for_is_ended() -> None:
     """A caller that leaves an endless template frees the thread, and its template has not passed."""
     pool, trial = TextPool(threads=1), Trial()
-    ChatTemplate("", {}).check()
+    ChatTemplate("{{ messages[0].content }}", {}).check()
     template, going = ChatTemplate(ENDLESS, {}), threading.Event()
 
     def work() -> str:
@@ -134,7 +139,7 @@ async def test_a_template_that_becomes_endless_on_the_loop_is_ended() -> None:
     trial = Trial()
     for _ in range(16):
         trial.note(0.0)
-    ChatTemplate("", {}).check()
+    ChatTemplate("{{ messages[0].content }}", {}).check()
     template = ChatTemplate(ENDLESS, {})
     with pytest.raises(InferloomError) as caught:
         await pool.run("chat.messages", lambda: template.render([]), trial=trial)
@@ -142,3 +147,28 @@ async def test_a_template_that_becomes_endless_on_the_loop_is_ended() -> None:
     assert not trial.passed
     assert await pool.run("text", threading.get_ident, trial=trial) != threading.get_ident()
     pool.close()
+
+
+def test_a_thread_that_left_its_work_is_not_ended_by_it() -> None:
+    """Wherever the end of its time meets the end of the work, it is raised in the work or not at all."""
+
+    def end_soon(job: Job[int]) -> None:
+        while not ready.wait(1):
+            pass
+        job.end()
+        job.end()
+
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(3000):
+            ready = threading.Event()
+            job: Job[int] = Job(lambda ready=ready: ready.set() or 1, None, time.thread_time)  # type: ignore[misc]
+            ender = threading.Thread(target=end_soon, args=(job,))
+            ender.start()
+            with contextlib.suppress(TimeUp, NeverStartedError):
+                job.run()
+            assert job._thread is None
+            ender.join()
+    finally:
+        sys.setswitchinterval(switching)

@@ -128,7 +128,7 @@ def test_a_tokenizer_gives_no_id_past_the_embeddings() -> None:
 
     assert whole.encode("a<s></s>b", add_special_tokens=False) == [0, 2, 3, 1]
     assert limited.encode("a<s></s>b", add_special_tokens=False) == [0, 2, 1]
-    assert (limited.vocab_size, limited.eos_ids) == (3, {1})
+    assert (limited.vocab_size, limited.eos_ids) == (3, frozenset({1}))
     with pytest.raises(ValueError, match="4 tokens, and the model has embeddings for 1"):
         whole.limited(1)
 

@@ -9,8 +9,9 @@ import torch
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import EndReason, Phase, ProgressEvent, TokensEvent
+from inferloom_worker.engine.protocol import Adapter, EndReason, Phase, ProgressEvent, TokensEvent
 from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 from inferloom_worker.stepping.sampler import TorchChooser
@@ -36,6 +37,10 @@ class CountingModel:
 
     def allocate(self, blocks: int) -> None:
         """Needs no cache."""
+
+    def adapter(self, weights: LoraWeights) -> Adapter:
+        """No test here asks for one."""
+        raise NotImplementedError
 
     def forward(self, batch: StepBatch) -> torch.Tensor:
         """Wait for a permit, then count, or fail."""

@@ -18,10 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.channel import open_channel
+
+if TYPE_CHECKING:
+    from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
 
 MODEL = "smollm2-135m-instruct"
 FREE_PORTS = [part for name in ("", "grpc-", "registry-", "worker-") for part in (f"--{name}port", "0")]
@@ -55,7 +59,7 @@ def mesh(**environment: str) -> Iterator[str]:
             process.wait()
 
 
-async def stream(stub: InferenceServiceStub, number: int, tokens: int) -> tuple[int, float]:
+async def stream(stub: "InferenceServiceAsyncStub", number: int, tokens: int) -> tuple[int, float]:
     """Run one stream; return its tokens and the wait for the first of them."""
     request = pb.GenerateRequest(
         model=MODEL,

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import orjson
 from peers.own import mesh
@@ -28,6 +29,9 @@ from inferloom_cli.benchmark.load import Load
 from inferloom_cli.benchmark.prompts import passage, words
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.lateness import BOUNDS_MS, Lateness
+
+if TYPE_CHECKING:
+    from inferloom.v1.worker_pb2_grpc import WorkerServiceAsyncStub
 
 STREAMS = Load(CHAT_MODEL, clients=32, requests=64, ignore_eos=True)
 
@@ -88,7 +92,7 @@ class Meter:
     """What two loops measured since it was last read."""
 
     endpoint: Endpoint
-    worker: WorkerServiceStub
+    worker: "WorkerServiceAsyncStub"
     before: dict[str, list[int]] = field(default_factory=dict)
 
     async def read(self) -> dict[str, Lateness]:

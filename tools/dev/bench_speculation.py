@@ -12,15 +12,18 @@ temperature, the seeds are the same for both, and so are the answers.
 import argparse
 import asyncio
 import statistics
-import sys
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bench import MODEL, mesh
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.channel import open_channel
+
+if TYPE_CHECKING:
+    from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
 
 SENTENCES = (
     "The ferry leaves the north quay at seven and reaches the island before nine.",
@@ -62,7 +65,7 @@ TASKS = {"repeat": repeat, "prose": prose}
 class Side:
     """What one mesh did with one task."""
 
-    stub: InferenceServiceStub
+    stub: "InferenceServiceAsyncStub"
     rates: list[float] = field(default_factory=list)
     answers: list[list[int]] = field(default_factory=list)
     accepted: int = 0
@@ -134,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -22,7 +22,7 @@ from inferloom_worker.kernels.library import can_run
 
 ROOT = Path(__file__).parents[2]
 EMULATED = "avx512-emulated"
-SANITIZED = ("-O1", "-g", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+SANITIZED = ("-O0", "-g", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 TESTS = ("native", "native_adapters", "native_encoder", "kernel_boundary")
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",

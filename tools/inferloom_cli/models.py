@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 import grpc
@@ -19,17 +19,20 @@ from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.net import Address
 
+Held = defaultdict[str, list[str]]
+"""The compute hashes of each model, one for each worker that holds it."""
+
 
 async def show(gateway: Address, registry: Address, *, as_json: bool) -> None:
     """Print the models that the gateway routes to."""
     async with calling("gateway", gateway) as channel:
-        models, workers = await asyncio.gather(list_models(channel), _workers_by_model(registry))
+        models, held = await asyncio.gather(list_models(channel), _by_model(registry))
     if as_json:
         print(
             json.dumps([MessageToDict(model, preserving_proto_field_name=True) for model in models], indent=2)
         )
     elif models:
-        Console().print(table(models, workers))
+        Console().print(table(models, held))
     else:
         Console().print("no models – start a worker with `inferloom worker --model NAME=SPEC`")
 
@@ -59,8 +62,9 @@ _OPTIONAL = {"ENGINE": lambda model: model.engine, "SAMPLING": _drawn}
 """Columns that are there only when a model has something to say in them."""
 
 
-def table(models: list[Model], workers: Counter[str] | None) -> Table:
-    """The models as a table; ``workers`` counts the workers of each, None where nobody knows."""
+def table(models: list[Model], held: Held | None) -> Table:
+    """The models as a table. ``held`` has the compute hash of each on each of its workers, None where nobody
+    knows; workers that do not compute the same are marked."""
     made = Table(box=None, header_style="bold", pad_edge=False)
     adapted = any(model.parent for model in models)
     aliased = any(model.alias_of for model in models)
@@ -80,12 +84,12 @@ def table(models: list[Model], workers: Counter[str] | None) -> Table:
             model.dtype,
             model.quantization or model.dtype,
             *(_OPTIONAL[name](model) for name in told),
-            "?" if workers is None else str(workers[model.id]),
+            "?" if held is None else words.workers(held[model.id]),
         )
     return made
 
 
-async def _workers_by_model(registry: Address) -> Counter[str] | None:
+async def _by_model(registry: Address) -> Held | None:
     # The gateway answers for itself; a registry that is away must not hide that.
     try:
         async with calling("registry", registry) as channel:
@@ -93,4 +97,8 @@ async def _workers_by_model(registry: Address) -> Counter[str] | None:
             answer = await stub.ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
     except RefusedError:
         return None
-    return Counter(model.id for row in answer.workers for model in row.worker.models)
+    held: Held = defaultdict(list)
+    for row in answer.workers:
+        for model in row.worker.models:
+            held[model.id].append(model.compute_hash)
+    return held

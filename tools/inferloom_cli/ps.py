@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import defaultdict
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -27,6 +28,8 @@ _TABLE_COLUMNS = 72
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 """What a registry that is away, or is just stopping, answers."""
 _NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
+
+_DIFFERS = "[yellow]! computes differently from another worker of the same model name"
 
 
 async def show(registry: Address, *, as_json: bool) -> None:
@@ -102,37 +105,52 @@ def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
 
     On a terminal narrower than that (``width``, or as it is) each worker has a block of lines instead.
     """
+    differing = _differing(answer)
     if (width or Console().width) < _TABLE_COLUMNS:
-        return _blocks(answer)
+        return _blocks(answer, differing)
     made = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for column in ("WORKER", "MODELS", "STATE", "LEASE"):
         made.add_column(column, overflow="fold")
     for column in ("AGE", "TTL", *_NUMBERS):
         made.add_column(column, justify="right", no_wrap=True)
-    for worker in answer.workers:
-        made.add_row(*_row(worker))
+    for row in answer.workers:
+        made.add_row(*_row(row, differing))
+    if differing:
+        made.caption = _DIFFERS
+        made.caption_justify = "left"
     return made
 
 
-def _blocks(answer: ListWorkersResponse) -> Table:
+def _differing(answer: ListWorkersResponse) -> set[str]:
+    """The models that workers hold under one name and compute differently."""
+    kinds: defaultdict[str, set[str]] = defaultdict(set)
+    for row in answer.workers:
+        for model in row.worker.models:
+            kinds[model.id].add(model.compute_hash)
+    return {name for name, hashes in kinds.items() if len(hashes - {""}) > 1}
+
+
+def _blocks(answer: ListWorkersResponse, differing: set[str]) -> Table:
     made = Table.grid(padding=(0, 2))
     for worker in answer.workers:
-        name, models, state, lease, age, ttl, *numbers = _row(worker)
+        name, models, state, lease, age, ttl, *numbers = _row(worker, differing)
         made.add_row("[bold]worker[/]", name.replace("\n", " "))
         made.add_row("[bold]models[/]", models)
         made.add_row("[bold]state[/]", f"{state}[/], lease {lease}[/] ({age} of {ttl})")
         for title, number in zip(_NUMBERS, numbers, strict=True):
             made.add_row(f"[bold]{title.lower()}[/]", number)
+    if differing:
+        made.add_row("", _DIFFERS)
     return made
 
 
-def _row(row: RegisteredWorker) -> tuple[str, ...]:
+def _row(row: RegisteredWorker, differing: set[str]) -> tuple[str, ...]:
     worker, load = row.worker, row.load
     ready = worker.state == WORKER_STATE_READY
     active = row.lease_state == LEASE_STATE_ACTIVE
     return (
         f"{worker.id}\n[dim]{worker.address}[/]",
-        "\n".join(model.id for model in worker.models) or "–",
+        "\n".join(f"{model.id}{' [yellow]![/]' * (model.id in differing)}" for model in worker.models) or "–",
         f"[{'green' if ready else 'yellow'}]{words.state(worker.state)}",
         f"[{'green' if active else 'red'}]{words.lease(row.lease_state)}",
         words.seconds(row.last_renewal_age),

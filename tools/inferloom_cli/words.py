@@ -1,5 +1,7 @@
 """The contract's values in words for a table. Pure."""
 
+from collections.abc import Sequence
+
 from google.protobuf.duration_pb2 import Duration
 
 from inferloom.v1.inference_pb2 import Task
@@ -32,3 +34,9 @@ def count(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f}{unit}"
     return f"{number:.0f}"
+
+
+def workers(compute_hashes: Sequence[str]) -> str:
+    """How many workers hold a model, and whether they compute differently: ``3``, ``3, 2 kinds!``."""
+    kinds = len(set(compute_hashes) - {""})
+    return f"{len(compute_hashes)}" + (f", [yellow]{kinds} kinds![/]" if kinds > 1 else "")

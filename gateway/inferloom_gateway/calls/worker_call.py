@@ -81,9 +81,13 @@ class WorkerCall(Generic[Event]):
         if self._since is None:
             return
         if now - self._since > self._patience_s:
-            self._source.abort(attempt.stalled())
+            verdict = attempt.stalled()
         elif self.member.expired and not self._heard:
-            self._source.abort(attempt.expired())
+            verdict = attempt.expired()
+        else:
+            return
+        self._since = None  # the read will end
+        self._source.abort(verdict)
 
     def close(self) -> None:
         """End the call if it still runs. Closing it again does nothing."""

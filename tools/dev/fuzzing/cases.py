@@ -99,7 +99,7 @@ class Bases:
                 )
                 self._adapter = folder / "adapter"
                 self._base = folder / "llama"
-                get_peft_model(model, peft).save_pretrained(self._adapter)
+                get_peft_model(model, peft).save_pretrained(str(self._adapter))
         self._encoder = folder / "encoder"
         sizes = {
             name: size for name, size in _SIZES.items() if name in BertConfig().to_dict() and size is not None

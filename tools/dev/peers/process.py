@@ -81,7 +81,7 @@ def check(child: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
         return
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
     what = "took too long" if child.poll() is None else f"ended with status {child.returncode}"
-    raise DidNotStartError(f"{child.args!r} {what}:\n{tail}")  # type: ignore[str-bytes-safe] # a list of text
+    raise DidNotStartError(f"{child.args!r} {what}:\n{tail}")
 
 
 def end_well() -> None:

@@ -42,7 +42,8 @@ class Distance:
 def log_softmax(logits: NDArray[np.float32]) -> Logs:
     """The log-probabilities of logits."""
     shifted: Logs = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    logs: Logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return logs
 
 
 def coarse(logs: Logs) -> Logs:

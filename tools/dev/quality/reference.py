@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -16,8 +17,8 @@ class Reference:
 
     def __init__(self, path: Path) -> None:
         disable_progress_bar()
-        where = {"pretrained_model_name_or_path": path}
-        how = {}
+        where: dict[str, Any] = {"pretrained_model_name_or_path": path}
+        how: dict[str, Any] = {}
         if path.suffix == ".gguf":
             where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
             how = {"quantization_config": GgufConfig(dequantize=True)}

@@ -1,6 +1,6 @@
 """Whether a mesh holds more after a load than before it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.table import Table
 
@@ -46,11 +46,12 @@ def table(before: Sample, most: Sample, after: Sample) -> Table:
         made.add_row(f"{name}: MiB", *(f"{one.mib:,.0f}" if one else "–" for one in all_of))
         made.add_row("  open files", *(str(one.descriptors) if one else "–" for one in all_of))
         made.add_row("  threads", *(str(one.threads) if one else "–" for one in all_of))
-    for label, pick in (
+    rows: tuple[tuple[str, Callable[[Sample], int]], ...] = (
         ("slots in use", lambda sample: sample.slots_in_use),
         ("waiting", lambda sample: sample.waiting),
         ("KV tokens in use", lambda sample: sample.total_kv_tokens - sample.free_kv_tokens),
-    ):
+    )
+    for label, pick in rows:
         made.add_row(label, *(f"{pick(sample):,}" for sample in (before, most, after)))
     return made
 

@@ -1,6 +1,7 @@
 """From a spec to a served model. Blocking, for seconds: it runs on a thread of its own."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +26,13 @@ from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, mo
 from inferloom_worker.kernels import kept
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
+from inferloom_worker.text.job import Job, TimeUp
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
 from inferloom_worker.text.tokenizer_loading import load_tokenizer
+
+TEMPLATE_LIMIT_S = 10.0
+"""Time that a chat template may take to be tried when it is loaded."""
 
 OWNER = "inferloom"
 """Who provides the models, as their cards say."""
@@ -157,7 +162,19 @@ def _template(tokenizer: Tokenizer) -> ChatTemplate | None:
         return None
     template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
     with large_imports():
-        template.check()
+        import jinja2  # noqa: F401 # first, so that its time is not the template's
+    job = Job(template.check, None, time.thread_time)
+    alarm = threading.Timer(TEMPLATE_LIMIT_S, job.end)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        job.run()
+    except TimeUp:
+        raise ValueError(
+            f"the model's chat template did not end within {TEMPLATE_LIMIT_S:g} s on a short conversation"
+        ) from None
+    finally:
+        alarm.cancel()
     return template
 
 

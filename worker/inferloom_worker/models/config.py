@@ -10,6 +10,10 @@ MOST = 1 << 24
 """Larger sizes are those of a damaged file: every model is far below."""
 
 
+MOST_LAYERS = 1 << 12
+"""The same of layers, of which lists are made before anything else is known of them."""
+
+
 class ConfigError(ValueError):
     """A config says what no model can be; the message says what."""
 
@@ -68,6 +72,8 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that no model has, which a damaged or made-up file may."""
         windows = [("window", layer.window) for layer in self.layers if layer.window is not None]
+        if not 1 <= len(self.layers) <= MOST_LAYERS:
+            raise ConfigError(f"the model has {len(self.layers)} layers")
         for name, size in (
             ("hidden size", self.hidden),
             ("number of heads", self.heads),
@@ -76,7 +82,6 @@ class DecoderConfig:
             ("feed-forward size", self.intermediate),
             ("vocabulary", self.vocab_size),
             ("context length", self.context_length),
-            ("number of layers", len(self.layers)),
             *windows,
         ):
             if not isinstance(size, int) or not 1 <= size <= MOST:

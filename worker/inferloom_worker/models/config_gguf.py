@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig
 
-from inferloom_worker.models.config import MOST, DecoderConfig
+from inferloom_worker.models.config import MOST, MOST_LAYERS, DecoderConfig
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.protocol import UnsupportedModelError
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
@@ -100,7 +100,7 @@ def from_gguf(file: GgufFile, context_length: int | None = None) -> DecoderConfi
         "model_type": _model_type(file),
         "hidden_act": "silu",
         "head_dim": _head_width(file),
-        "vocab_size": _tensor(file, "token_embd.weight").shape[0],
+        "vocab_size": file.tensor("token_embd.weight").shape[0],
         "tie_word_embeddings": "output.weight" not in file.tensors,
     }
     fields |= _ASSUMED.get(file.architecture, {}) | sizes | _attention(file) | _ropes(file)
@@ -138,7 +138,8 @@ def _sizes(file: GgufFile) -> dict[str, Any]:
             whole = name not in _NUMBERS
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 raise UnsupportedModelError(f"{file.path.name} has {key} {value!r}")
-            if not (0 < value <= MOST) and name not in _MAY_BE_ZERO:
+            most = MOST_LAYERS if name == "num_hidden_layers" else MOST
+            if not (0 < value <= most) and name not in _MAY_BE_ZERO:
                 raise UnsupportedModelError(f"{file.path.name} has {key} {value}")
             values[name] = value
         elif name in _FIELDS:
@@ -156,11 +157,14 @@ def _model_type(file: GgufFile) -> str:
 def _attention(file: GgufFile) -> dict[str, Any]:
     """Sliding windows and the scale of scores."""
     fields: dict[str, Any] = {"layer_types": ["full_attention"] * file.value("block_count")}
-    if (window := file.value("attention.sliding_window")) is not None:
+    if (window := file.number("attention.sliding_window")) is not None:
         fields["sliding_window"] = window or None
     if (usual := _WINDOW_PERIODS.get(file.architecture)) is not None:
         count = file.value("block_count")
         period = file.value("attention.sliding_window_pattern", usual)
+        fits = len(period) == count if isinstance(period, list) else isinstance(period, int) and period > 0
+        if not fits:
+            raise UnsupportedModelError(f"{file.path.name} has a sliding_window_pattern of {period!r}")
         windowed = period if isinstance(period, list) else [(i + 1) % period > 0 for i in range(count)]
         fields["layer_types"] = ["sliding_attention" if w else "full_attention" for w in windowed]
         fields["query_pre_attn_scalar"] = _head_width(file)
@@ -174,12 +178,12 @@ def _attention(file: GgufFile) -> dict[str, Any]:
 def _ropes(file: GgufFile) -> dict[str, Any]:
     """The rotary embedding, or for Gemma 3 the two of them."""
     theta = 1_000_000.0 if file.architecture == "gemma3" else 10_000.0
-    rope = {"rope_theta": file.value("rope.freq_base", theta), **_scaling(file)}
+    rope = {"rope_theta": file.number("rope.freq_base", theta), **_scaling(file)}
     width = _head_width(file)
-    if (rotated := file.value("rope.dimension_count", width)) != width:
+    if (rotated := file.number("rope.dimension_count", width)) != width:
         rope["partial_rotary_factor"] = rotated / width
     if file.architecture == "gemma3":
-        local = {"rope_type": "default", "rope_theta": file.value("rope.freq_base_swa", 10_000.0)}
+        local = {"rope_type": "default", "rope_theta": file.number("rope.freq_base_swa", 10_000.0)}
         return {"rope_parameters": {"full_attention": rope, "sliding_attention": local}}
     fields = {"rope_parameters": rope}
     if (original := rope.get("original_max_position_embeddings")) is not None:
@@ -190,23 +194,25 @@ def _ropes(file: GgufFile) -> dict[str, Any]:
 def _scaling(file: GgufFile) -> dict[str, Any]:
     """What is done to the rotary frequencies for long contexts."""
     kind, factor = scaling_kind(file), scaling_factor(file)
-    scale = file.value("rope.scaling.attn_factor")
-    original = file.value("rope.scaling.original_context_length", file.value("context_length"))
+    scale = file.number("rope.scaling.attn_factor")
+    original = file.number("rope.scaling.original_context_length", file.value("context_length"))
     if "rope_factors_long.weight" in file.tensors:
-        short, long = (_tensor(file, f"rope_factors_{name}.weight") for name in ("short", "long"))
+        short, long = (file.tensor(f"rope_factors_{name}.weight") for name in ("short", "long"))
         return _divided(file, short, long, scale, original)
     if worked_out := file.tensors.get("rope_freqs.weight"):  # Llama 3's scaling
         return _divided(file, worked_out, worked_out, 1.0, original)
     if kind == "linear" and factor != 1.0:
         return {"rope_type": "linear", "factor": factor}
+    if kind == "yarn" and not factor >= 1:
+        raise UnsupportedModelError(f"{file.path.name} has a rope.scaling.factor of {factor}")
     if kind == "yarn" and file.value("rope.scaling.yarn_log_multiplier") is None:
         return {
             "rope_type": "yarn",
             "factor": factor,
             "original_max_position_embeddings": original,
             "attention_factor": (1.0 if scale is None else scale) * (1.0 + 0.1 * math.log(factor)),
-            "beta_fast": file.value("rope.scaling.yarn_beta_fast", 32.0),
-            "beta_slow": file.value("rope.scaling.yarn_beta_slow", 1.0),
+            "beta_fast": file.number("rope.scaling.yarn_beta_fast", 32.0),
+            "beta_slow": file.number("rope.scaling.yarn_beta_slow", 1.0),
         }
     return {"rope_type": "default" if kind in ("none", "linear") else kind}
 
@@ -249,13 +255,6 @@ def _divided(
         "attention_factor": scale,
         "original_max_position_embeddings": original,
     }
-
-
-def _tensor(file: GgufFile, name: str) -> GgufTensor:
-    found = file.tensors.get(name)
-    if found is None:
-        raise UnsupportedModelError(f"{file.path.name} has no tensor {name}")
-    return found
 
 
 def _head_width(file: GgufFile) -> int:

@@ -7,34 +7,43 @@ from typing import Any
 
 import grpc
 
+from inferloom_mesh.context import CallContext, read_context
+
 Context = grpc.aio.ServicerContext[Any, Any]
+
+MARGIN_S = 0.25
+"""Time that is kept of a deadline so that what there is reaches the caller; less of short ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingCall:
     """One call, whichever door it came through."""
 
-    tenant: str
-    """Who gets a fair share. Until callers show who they are: the connection, so that one gateway is one
-    tenant, and who calls directly is another."""
-    time_left: float | None
-    """Seconds until its deadline, when it came; None: it has none."""
+    context: CallContext
+    """What came along with it: whose it is, and until when. Until callers show who they are, a tenant is a
+    connection: one gateway is one tenant, and who calls directly is another."""
     on_end: Callable[[Callable[[], object]], object]
     """Has something called when the call ends, however it ends. On the event loop."""
 
     def engine_deadline(self) -> float | None:
         """When a model is to end, of ``time.monotonic``, so that what it has still reaches the caller in
         time."""
-        if self.time_left is None:
+        deadline = self.context.deadline
+        if deadline is None:
             return None
-        return time.monotonic() + self.time_left - min(0.25, self.time_left * 0.05)
+        return deadline - min(MARGIN_S, max(0.0, deadline - time.monotonic()) * 0.05)
+
+    def priority_limit(self, own: int) -> int:
+        """The highest priority that the call may have where the worker's own limit is ``own``."""
+        cap = self.context.priority_cap
+        return own if cap is None else min(own, cap)
 
 
-def from_grpc(context: Context) -> IncomingCall:
-    """A gRPC call."""
+def from_grpc(context: Context, request_id: str = "") -> IncomingCall:
+    """A gRPC call; ``request_id`` is its request's own name, for callers that send no context."""
 
     def on_end(act: Callable[[], object]) -> None:
         done: Any = lambda _: act()  # noqa: E731 # Any: the stub wants a class
         context.add_done_callback(done)
 
-    return IncomingCall(context.peer(), context.time_remaining(), on_end)
+    return IncomingCall(read_context(context, request_id), on_end)

@@ -70,12 +70,14 @@ class Inference:
                     request,
                     model.card.vocabulary_size,
                     model.card.sampling_defaults,
-                    max_priority=self._max_priority,
+                    max_priority=incoming.priority_limit(self._max_priority),
                 ),
                 quick=request.ByteSize() <= QUICK_REQUEST_BYTES,
             )
             call.check()
-            answer = await model.answer(asked, Terms(deadline=deadline, tenant=incoming.tenant), self._texts)
+            answer = await model.answer(
+                asked, Terms(deadline=deadline, tenant=incoming.context.tenant), self._texts
+            )
             call.end = answer.abort
             # A handler that is cancelled while a message is being sent is never resumed. A context refers to
             # itself: what its callbacks hold, such as an adapter, stays until the garbage collector comes.
@@ -118,7 +120,7 @@ class Inference:
                 "inputs", read, quick=request.ByteSize() <= QUICK_EMBED_BYTES
             )
             call.check()
-            stream = embedder.embed(texts, incoming.tenant)
+            stream = embedder.embed(texts, incoming.context.tenant)
             call.end = stream.close
             incoming.on_end(stream.close)
             tokens = sum(map(len, texts))

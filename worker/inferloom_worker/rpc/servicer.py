@@ -18,15 +18,15 @@ class InferenceServicer(InferenceServiceServicer):
 
     def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
         """See the contract."""
-        return self._inference.generate(request, from_grpc(context))
+        return self._inference.generate(request, from_grpc(context, request.request_id))
 
     def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
         """See the contract."""
-        return self._inference.embed(request, from_grpc(context))
+        return self._inference.embed(request, from_grpc(context, request.request_id))
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """See the contract."""
-        return await self._inference.rerank(request, from_grpc(context))
+        return await self._inference.rerank(request, from_grpc(context, request.request_id))
 
     async def Tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:
         """See the contract."""

@@ -65,21 +65,30 @@ class Job(Generic[T]):
             self._thread = threading.get_ident()
         began = self._clock()
         try:
-            return self._work()
+            try:
+                return self._work()
+            finally:
+                self._leave()
         finally:
-            with self._lock:
-                # Takes back an exception that was set and has not been raised yet.
-                _raise_in(self._thread, None)
-                self._thread = None
+            # TimeUp comes once at most, and may come between any two instructions: also on the way to leaving
+            # or in the midst of it.
+            self._leave()
             if self._trial is not None:
                 self._trial.note(self._clock() - began)
+
+    def _leave(self) -> None:
+        """Let nobody end this thread any more, and take back what was set and has not been raised yet."""
+        with self._lock:
+            if self._thread is not None:
+                thread, self._thread = self._thread, None
+                _raise_in(thread, None)
 
     def end(self) -> None:
         """End it, wherever it is. Callable from any thread."""
         with self._lock:
-            self._late = True
-            if self._thread is not None:
+            if self._thread is not None and not self._late:
                 _raise_in(self._thread, TimeUp)
+            self._late = True
 
 
 def _raise_in(thread: int | None, exception: type[BaseException] | None) -> None:

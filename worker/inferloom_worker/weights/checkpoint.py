@@ -47,10 +47,6 @@ _OFFSET_NORMS = frozenset({"gemma", "gemma2", "gemma3"})
 _INTERLEAVED = {".q_proj.": "attention.head_count", ".k_proj.": "attention.head_count_kv"}
 
 
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
-"""Types of safetensors that are numbers by themselves, without a scale elsewhere."""
-
-
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
     """What a file says of a tensor, before it is read."""
@@ -60,7 +56,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     type: str
     readable: bool
-    """Whether its values can be had as numbers."""
+    """False where its values cannot be had as numbers. Where it is true, reading may still tell why not."""
 
 
 class Checkpoint(Protocol):
@@ -94,8 +90,14 @@ class FolderCheckpoint:
         self._quantization = read_quantization(read_object(folder / "config.json"), folder.name)
 
     def names(self) -> Iterable[str]:
-        """See the protocol."""
-        return self._files
+        """See the protocol. What goes with a quantised weight, such as its scale, is a part of it."""
+        if self._quantization is None:
+            return self._files
+        return [name for name in self._files if not self._is_part(name)]
+
+    def _is_part(self, name: str) -> bool:
+        owner, _, part = name.rpartition(".")
+        return part not in ("weight", "bias") and f"{owner}.weight" in self._files
 
     def stored(self, name: str) -> StoredTensor | None:
         """See the protocol."""
@@ -110,10 +112,7 @@ class FolderCheckpoint:
                 for name in opened.keys():  # noqa: SIM118 # no dict
                     piece = opened.get_slice(name)
                     kind = str(piece.get_dtype())
-                    readable = kind in _FLOATS or (
-                        self._quantization is not None and name.endswith(".weight")
-                    )
-                    headers[name] = StoredTensor(name, tuple(piece.get_shape()), kind, readable)
+                    headers[name] = StoredTensor(name, tuple(piece.get_shape()), kind, readable=True)
         if missing := self._files.keys() - headers.keys():
             raise CheckpointError(f"the index names a tensor {min(missing)} that its file does not hold")
         return headers

@@ -84,6 +84,29 @@ class GgufFile:
             raise GgufError(f"{self.path.name} has no general.architecture")
         return name
 
+    def tensor(self, name: str) -> GgufTensor:
+        """The tensor ``name``.
+
+        Raises:
+            GgufError: There is none.
+        """
+        if name not in self.tensors:
+            raise GgufError(f"{self.path.name} has no tensor {name}")
+        return self.tensors[name]
+
+    def number(self, key: str, default: Any = None) -> Any:
+        """The metadata value of ``{architecture}.{key}``, which is a number that is not negative.
+
+        Raises:
+            GgufError: It is something else.
+        """
+        value = self.value(key, default)
+        if value is not default and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
+        ):
+            raise GgufError(f"{self.path.name} has {key} {value!r}")
+        return value
+
     def value(self, key: str, default: Any = None) -> Any:
         """The metadata value of ``{architecture}.{key}``."""
         return self.metadata.get(f"{self.architecture}.{key}", default)

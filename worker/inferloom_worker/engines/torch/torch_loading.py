@@ -12,6 +12,7 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.kernels.library import instruction_set
 from inferloom_worker.models.captured import CapturedModel
+from inferloom_worker.models.config import MOST_LAYERS
 from inferloom_worker.models.config_gguf import from_gguf, refuse_scaled
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.cuda_graph import CudaGraphs
@@ -20,6 +21,7 @@ from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel, can_compute
 from inferloom_worker.models.protocol import CausalModel, UnsupportedModelError
 from inferloom_worker.sourcing.imports import large_imports
+from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, blocks_for
 from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.checkpoint import FolderCheckpoint, GgufCheckpoint
@@ -104,6 +106,12 @@ def _read_config(folder: Path) -> PreTrainedConfig:
     # Imported here: it takes half a second, and its architecture's class two more. GGUF files need neither.
     from transformers import AutoConfig
 
+    values = read_object(folder / "config.json")
+    for part in (values, values.get("text_config")):
+        layers = part.get("num_hidden_layers", 1) if isinstance(part, dict) else 1
+        if not isinstance(layers, int) or not 0 < layers <= MOST_LAYERS:
+            # Its classes would make lists of so many names.
+            raise UnsupportedModelError(f"config.json has num_hidden_layers {layers!r}")
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as failure:

@@ -84,7 +84,8 @@ struct Activations {
     const i32x8 eight = _mm256_add_epi32(a, b);
     __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
     four = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
-    return _mm_cvtsi128_si32(four) + _mm_extract_epi32(four, 1);
+    // Unsigned: of numbers that are not finite, rounding makes some that overflow.
+    return int32_t(uint32_t(_mm_cvtsi128_si32(four)) + uint32_t(_mm_extract_epi32(four, 1)));
   }
 };
 

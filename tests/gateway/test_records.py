@@ -1,0 +1,37 @@
+"""The records of requests, and who is told of them."""
+
+from inferloom_gateway.calls.listener import Listener, Listeners
+from inferloom_gateway.calls.records import Record, Records
+from inferloom_mesh.context import CallContext
+
+
+def record(name: str) -> Record:
+    """A record of a request."""
+    return Record(CallContext(name), "generate", "m", 0.0)
+
+
+def test_the_last_requests_are_kept() -> None:
+    """The oldest go; the newest of one name is found."""
+    records = Records(2)
+    made = [record("a"), record("b"), record("b")]
+    for one in made:
+        records.on_ended(one)
+    assert list(records) == made[1:]
+    assert records.find("b") is made[2]
+    assert records.find("a") is None
+
+
+def test_only_those_that_listen_to_frames_are_told_of_them() -> None:
+    """All others cost a frame nothing."""
+    told: list[tuple[str, int]] = []
+
+    class Frames(Listener):
+        def on_frame(self, record: Record, count: int) -> None:
+            told.append((record.context.request_id, count))
+
+    listeners = Listeners()
+    listeners.add(Records(1))
+    listeners.add(Frames())
+    listeners.on_frame(record("a"), 3)
+    assert told == [("a", 3)]
+    assert len(listeners._of_frames) == 1

@@ -1,0 +1,1 @@
+"""Real processes that are killed, hung and restarted under load."""
