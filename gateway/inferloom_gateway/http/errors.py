@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
-from inferloom_gateway.http.exchange import Exchange, exchange_of
+from inferloom_gateway.http.exchange import KEY, Exchange, exchange_of
 from inferloom_gateway.http.wording import complaint
 from inferloom_mesh.errors import InferloomError, Reason, server_error, shown
 
@@ -58,13 +58,15 @@ class ErrorResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange_of(scope).error = self._reason
+        if (exchange := scope.get(KEY)) is not None:  # an application may be used without the stack
+            exchange.error = self._reason
         await super().__call__(scope, receive, send)
 
 
 class _NobodyWaits(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange_of(scope).left = True
+        if (exchange := scope.get(KEY)) is not None:
+            exchange.left = True
         await super().__call__(scope, receive, send)
 
 
