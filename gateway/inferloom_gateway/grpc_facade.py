@@ -9,6 +9,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
+from inferloom_mesh.call_observer import CURRENT
 from inferloom_mesh.context import CallContext, valid_traceparent
 from inferloom_mesh.request_id import new_request_id
 
@@ -74,7 +75,10 @@ class InferenceFacade(InferenceServiceServicer):
             caller=call.peer() or "",
             traceparent=valid_traceparent(trace if isinstance(trace, str) else None),
         )
-        return self._gateway.dispatcher.group(context, method, model)
+        calls = self._gateway.dispatcher.group(context, method, model)
+        if (seen := CURRENT.get()) is not None:
+            seen.note = calls.record
+        return calls
 
 
 def _name(request: pb.GenerateRequest | pb.EmbedRequest | pb.RerankRequest) -> None:

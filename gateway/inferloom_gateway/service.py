@@ -15,7 +15,8 @@ from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import SERVICE, InferenceFacade
 from inferloom_gateway.http.app import create_app
 from inferloom_gateway.http.intake import Intake
-from inferloom_gateway.http.protocol import Connection
+from inferloom_gateway.http.protocol import Connection, Refused
+from inferloom_gateway.observe.watch import Watch
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
@@ -49,15 +50,16 @@ async def serve(
     shared = settings.gateway_shares_ports
     with contextlib.closing(bind(settings.gateway_listen, shared=shared)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
-        server = build_server([SERVICE], shared=shared)
-        add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
         intake = Intake(settings.body_memory_bytes)
-        rest = _RestServer(create_app(gateway, intake), settings)
+        watch = Watch(gateway, intake)
+        server = build_server([SERVICE], shared=shared, observers=watch.observers)
+        add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
+        rest = _RestServer(create_app(gateway, intake, watch.read, watch.layers), settings, watch.refused)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         try:
             await gateway.settled()
             grpc = await server.listen(settings.gateway_grpc_listen)
-            async with asyncio.TaskGroup() as tasks:
+            async with watch.shown(), asyncio.TaskGroup() as tasks:
                 waiting = tasks.create_task(_outlast(following))
                 telling = tasks.create_task(_tell_readiness(gateway, server), name="readiness")
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
@@ -96,10 +98,11 @@ async def _tell_readiness(gateway: Gateway, server: Server) -> None:
 class _RestServer(uvicorn.Server):
     """uvicorn without its signal handlers: signals belong to the process."""
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, refused: Refused) -> None:
         class Bounded(Connection):
             max_connections = settings.max_connections
             arrival_limit_s = settings.body_limit_s
+            on_refused = staticmethod(refused)
 
         super().__init__(
             uvicorn.Config(

@@ -1,13 +1,14 @@
 """What the gateway can be told."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
-from inferloom_mesh.settings import ServiceSettings
+from inferloom_mesh.settings import OptionalAddress, ServiceSettings
 
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/]+")
 
@@ -36,11 +37,18 @@ class GatewaySettings(ServiceSettings):
     gateway_grpc_listen: AddressField = Address("127.0.0.1", 9000)
     """Where the gRPC façade listens."""
 
+    gateway_metrics_listen: OptionalAddress = Address("127.0.0.1", 9100)
+    """Where Prometheus reads the gateway's metrics, at ``/metrics``, besides the REST façade; ``none``: only
+    there. Where nobody has set it and the port is taken, there is no such listener."""
+
     gateway_processes: int = Field(1, ge=1, le=64)
     """Processes that take requests on both addresses, each for itself: limits count for each of them."""
 
     gateway_shares_ports: bool = False
     """Whether this is one of several such processes; the one that starts them says so."""
+
+    gateway_metrics_parent: Path | None = None
+    """The socket where such a process reports its metrics; the one that starts them says so."""
 
     worker_timeout_s: float = Field(
         600.0,

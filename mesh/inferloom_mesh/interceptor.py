@@ -3,12 +3,13 @@
 from __future__ import annotations  # grpc's generic types cannot be subscripted at run time
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from inferloom_mesh.call_observer import CallObserver, SeenCall, begin
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 from inferloom_mesh.status import to_status
 
@@ -19,7 +20,14 @@ _MALFORMED = object()
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
-    """Turns errors into statuses, and undecodable requests into INVALID_ARGUMENT instead of INTERNAL."""
+    """Turns errors into statuses, and undecodable requests into INVALID_ARGUMENT instead of INTERNAL.
+
+    Args:
+        observers: Are told of the calls that have one request.
+    """
+
+    def __init__(self, observers: Sequence[CallObserver] = ()) -> None:
+        self._observers = observers
 
     async def intercept_service(
         self,
@@ -32,12 +40,13 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return] # Any, as said above
         name = handler_call_details.method
         changes: dict[str, Any] = {"request_deserializer": _lenient(handler.request_deserializer)}
+        watched = () if handler.request_streaming else self._observers
         for kind in ("unary_unary", "stream_unary"):
             if behaviour := getattr(handler, kind):
-                changes[kind] = _unary(behaviour, name)
+                changes[kind] = _unary(behaviour, name, watched)
         for kind in ("unary_stream", "stream_stream"):
             if behaviour := getattr(handler, kind):
-                changes[kind] = _stream(behaviour, name)
+                changes[kind] = _stream(behaviour, name, watched)
         return handler._replace(**changes)  # type: ignore[no-any-return] # Any, as said above
 
 
@@ -64,31 +73,68 @@ def _checked(request: Any) -> Any:
     return checked_stream()
 
 
-def _unary(behaviour: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
+def _unary(
+    behaviour: Callable[..., Awaitable[Any]], name: str, observers: Sequence[CallObserver]
+) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        seen = _begin(name, request, context, observers)
         try:
-            return await behaviour(_checked(request), context)
+            response = await behaviour(_checked(request), context)
         except Exception as failure:
-            await _abort(context, failure, name)
+            await _abort(context, failure, name, seen)
+        else:
+            seen.last = response
+            seen.complete = True
+            return response
 
     return call
 
 
-def _stream(behaviour: Callable[..., AsyncIterator[Any]], name: str) -> Callable[..., AsyncIterator[Any]]:
+def _stream(
+    behaviour: Callable[..., AsyncIterator[Any]], name: str, observers: Sequence[CallObserver]
+) -> Callable[..., AsyncIterator[Any]]:
+    listening = [each.event for each in observers if type(each).event is not CallObserver.event]
+
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        seen = _begin(name, request, context, observers)
         try:
             async for response in behaviour(_checked(request), context):
+                for tell in listening:
+                    tell(seen, response)
                 yield response
         except Exception as failure:
-            await _abort(context, failure, name)
+            await _abort(context, failure, name, seen)
+        else:
+            seen.complete = True
 
     return call
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], failure: Exception, name: str) -> None:
+def _begin(
+    name: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], observers: Sequence[CallObserver]
+) -> SeenCall:
+    if not observers:
+        return SeenCall("", name, None, "")
+    seen = begin(name, request, context)
+    for observer in observers:
+        observer.began(seen, context)
+
+    def end(_: object) -> None:
+        for observer in observers:
+            observer.ended(seen)
+
+    # A handler that is cancelled while a message is being sent is never resumed.
+    context.add_done_callback(end)  # type: ignore[arg-type] # the stub wants a class
+    return seen
+
+
+async def _abort(
+    context: grpc.aio.ServicerContext[Any, Any], failure: Exception, name: str, seen: SeenCall
+) -> None:
     if isinstance(failure, grpc.aio.AbortError):
         raise failure  # the handler has already chosen its status
-    await context.abort_with_status(to_status(told(failure, name)))
+    seen.error = told(failure, name)
+    await context.abort_with_status(to_status(seen.error))
 
 
 def told(failure: Exception, name: str) -> InferloomError:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from inferloom_mesh.metrics import Metrics
+
 TICK_S = 0.005
 """Time between two measurements. Work that holds the loop for B seconds shows as at least B − TICK_S."""
 
@@ -31,12 +33,14 @@ class Lateness:
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
     """Delays in each bucket."""
     worst_s: float = 0.0
+    total_s: float = 0.0
 
     def add(self, delay_s: float) -> None:
         """Count a delay."""
         place = next((i for i, bound in enumerate(BOUNDS_MS) if delay_s * 1e3 <= bound), len(BOUNDS_MS))
         self.counts[place] += 1
         self.worst_s = max(self.worst_s, delay_s)
+        self.total_s += delay_s
 
     @property
     def ticks(self) -> int:
@@ -89,6 +93,16 @@ class LoopMonitor:
             lateness.ticks,
             lateness.quantile_ms(0.99),
             lateness.worst_s * 1e3,
+        )
+
+    def measure(self, metrics: Metrics) -> None:
+        """Add what is measured to a process's metrics."""
+        lateness = self.lateness
+        metrics.read_histogram(
+            "inferloom_event_loop_delay_seconds",
+            "How late the event loop ran what was due: every request on it waited as long.",
+            [bound / 1e3 for bound in BOUNDS_MS],
+            lambda: [*lateness.counts, lateness.total_s],
         )
 
     def _tick(self) -> None:

@@ -93,13 +93,3 @@ def _watch_lifeline() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
-
-
-def configure_logging(level: str) -> None:
-    """Write log lines of at least ``level`` to standard error, one line each."""
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        force=True,
-    )

@@ -7,6 +7,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.interceptor import StatusInterceptor
 from inferloom_mesh.net import Address
 from inferloom_mesh.observation_servicer import HealthServicer, ReflectionServicer
@@ -77,14 +78,17 @@ class Server:
         await self.grpc.stop(grace)
 
 
-def build_server(services: Sequence[str], *, shared: bool = False) -> Server:
+def build_server(
+    services: Sequence[str], *, shared: bool = False, observers: Sequence[CallObserver] = ()
+) -> Server:
     """Make a server that will serve ``services`` (full names), not serving until told to.
 
     The caller adds its servicers to ``.grpc`` before it listens. With ``shared`` it may listen where other
-    processes of the same service do; otherwise a second one on the same port fails.
+    processes of the same service do; otherwise a second one on the same port fails. ``observers`` are told of
+    every call that has one request.
     """
     options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
-    server = grpc.aio.server(interceptors=[StatusInterceptor()], options=options)
+    server = grpc.aio.server(interceptors=[StatusInterceptor(observers)], options=options)
     checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     mirror = ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))

@@ -15,15 +15,26 @@ from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from inferloom_mesh.log_format import LogFormat
 from inferloom_mesh.net import Address, AddressField
 
 CONFIG_VARIABLE = "INFERLOOM_CONFIG"
 """Environment variable that names the settings file; ``./inferloom.toml`` without it."""
+
+
+def or_none(value: object) -> object:
+    """``none``, and nothing, as None."""
+    return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
+
+
+OptionalAddress = Annotated[AddressField | None, NoDecode, BeforeValidator(or_none)]
+"""An address, or ``none``."""
 
 
 def _lower(value: object) -> object:
@@ -42,6 +53,13 @@ class ServiceSettings(BaseSettings):
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     """Least severe log lines that are written: debug, info, warning or error."""
+
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = "text"
+    """How log lines are written: ``text`` for people, ``json`` for one object a line."""
+
+    access_log: bool = True
+    """Whether the gateway and the workers write one line for each request, at level info. It never holds
+    prompts or answers."""
 
     @classmethod
     def settings_customise_sources(

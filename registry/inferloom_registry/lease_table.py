@@ -49,6 +49,8 @@ class LeaseTable:
         self._journal = Journal()
         self.settling = True
         """Whether a worker that is missing here may only not have come back yet."""
+        self.suspected = 0
+        """How often a lease was found SUSPECT."""
         self.silenced: frozenset[str] = frozenset()
         """The alarm: models of which more than half of the workers fell silent together."""
 
@@ -202,6 +204,7 @@ class LeaseTable:
         for lease in self._leases.values():
             if not lease.suspect and lease.outlived(1.0, now):
                 lease.suspect_since = now
+                self.suspected += 1
                 self._journal.record(Kind.PUT, lease.registration.worker_id, lease.registration.epoch)
         self._watch_for_silence(now)
         if self.settling:

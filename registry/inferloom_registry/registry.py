@@ -8,6 +8,7 @@ from collections.abc import Callable
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, overloaded
 from inferloom_registry.lease_table import LeaseTable
+from inferloom_registry.listener import Listener
 from inferloom_registry.registration import Registration
 from inferloom_registry.stores.protocol import Store
 from inferloom_registry.watch import WatchHub
@@ -29,15 +30,22 @@ class Registry:
         store: Where registrations are kept; opened and closed with the registry.
         hub: The watchers.
         wall_clock: Seconds since 1970.
+        listener: Is told of each lease's change.
     """
 
     def __init__(
-        self, table: LeaseTable, store: Store, hub: WatchHub, wall_clock: Callable[[], float] = time.time
+        self,
+        table: LeaseTable,
+        store: Store,
+        hub: WatchHub,
+        wall_clock: Callable[[], float] = time.time,
+        listener: Listener | None = None,
     ) -> None:
         self.table = table
         self.hub = hub
         self._store = store
         self._wall_clock = wall_clock
+        self._listener = listener or Listener()
 
     async def open(self) -> None:
         """Take over what the store holds."""
@@ -59,6 +67,7 @@ class Registry:
             draft = self.table.draft(wanted, previous_epoch)
             lease = self.table.get(worker.id)
             if await self._store.put(draft, lease.registration if lease else None):
+                self._listener.on_registered()
                 log.info("%s registered at %s, epoch %d", worker.id, worker.address, draft.epoch)
                 return draft
         raise overloaded("Other registries are writing this worker.")
@@ -81,6 +90,7 @@ class Registry:
             held = self.table.held(lease_id, epoch)
             renewed = self.table.renewal(lease_id, epoch, load, state, models, capacity)
             if await self._store.put(renewed, held):
+                self._listener.on_renewed()
                 return renewed
         raise overloaded("Other registries are writing this worker.")
 
@@ -110,6 +120,9 @@ class Registry:
                 log.warning("cannot remove %s: %s", registration.worker_id, failure.message)
 
     def stored(self, registration: Registration) -> None:
+        before = self.table.get(registration.worker_id)
+        if before is not None and before.registration.lease_id != registration.lease_id:
+            self._listener.on_lost(pb.LEASE_LOSS_FENCED)
         self.table.put(registration)
         self.hub.announce()
 
@@ -117,5 +130,6 @@ class Registry:
         log.info(
             "%s gone, epoch %d: %s", registration.worker_id, registration.epoch, pb.LeaseLoss.Name(reason)
         )
+        self._listener.on_lost(reason)
         self.table.remove(registration, reason)
         self.hub.announce()

@@ -7,10 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+from inferloom_mesh.metrics import Metrics, rendered
+from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from inferloom_registry.addresses import AddressPolicy
 from inferloom_registry.lease_table import LeaseTable
+from inferloom_registry.meters import Meters
 from inferloom_registry.registry import Registry
 from inferloom_registry.servicer import RegistryServicer
 from inferloom_registry.settings import RegistrySettings
@@ -49,18 +52,26 @@ async def serve(
         OSError: The address cannot be bound.
     """
     table = LeaseTable(clock, settle=settings.lease_ttl_s, max_workers=settings.max_workers)
-    registry = Registry(table, MemoryStore(), WatchHub(table, secrets.token_hex(8)))
+    metrics = Metrics()
+    hub = WatchHub(table, secrets.token_hex(8))
+    registry = Registry(table, MemoryStore(), hub, listener=Meters(metrics, table))
     server = build_server([SERVICE])
     servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings)
     add_RegistryServiceServicer_to_server(servicer, server.grpc)
+
+    async def read(accept: str) -> tuple[bytes, str]:
+        return rendered(metrics.snapshot(), accept)
+
+    where, chosen = settings.registry_metrics_listen, "registry_metrics_listen" in settings.model_fields_set
     await registry.open()
     try:
         address = await server.listen(settings.registry_listen)
         try:
-            await server.set_serving(True)
-            log.info("registry listens on %s", address)
-            on_ready(address)
-            await _tick_until(stop, registry, sleep)
+            async with metrics_at(where, read, chosen=chosen):
+                await server.set_serving(True)
+                log.info("registry listens on %s", address)
+                on_ready(address)
+                await _tick_until(stop, registry, sleep)
         finally:
             registry.hub.close()
             await server.stop(GRACE)

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
-from inferloom_mesh.settings import ServiceSettings
+from inferloom_mesh.settings import OptionalAddress, ServiceSettings
 
 LOOPBACK_AND_PRIVATE = tuple(
     ip_network(network)
@@ -28,6 +28,10 @@ class RegistrySettings(ServiceSettings):
 
     registry_listen: AddressField = Address("127.0.0.1", 7000)
     """Where it listens."""
+
+    registry_metrics_listen: OptionalAddress = Address("127.0.0.1", 9101)
+    """Where Prometheus reads its metrics, at ``/metrics``; ``none``: nowhere. Where nobody has set it and the
+    port is taken, there is no such listener."""
 
     lease_ttl_s: float = Field(default=6.0, gt=0)
     """How long a lease lasts without renewal, in seconds, where the worker asks for no other time. Also how

@@ -40,7 +40,7 @@ def closed() -> str:
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-COMMANDS = ("up", "registry", "worker", "gateway", "ps", "models", "chat", "embed", "pull")
+COMMANDS = ("up", "registry", "worker", "gateway", "ps", "models", "logs", "chat", "embed", "pull")
 
 
 def test_help_is_quick() -> None:

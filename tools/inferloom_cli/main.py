@@ -9,7 +9,7 @@ from inferloom_cli.helpful import Command, Commands
 
 _PANELS = {
     "Run": (running.up, running.registry, running.worker, running.gateway),
-    "Look": (looking.ps, looking.models),
+    "Look": (looking.ps, looking.models, looking.logs),
     "Use": (using.chat, using.embed, using.pull, using.bench),
 }
 

@@ -111,6 +111,24 @@ LogLevel = Annotated[
         help="debug, info, warning or error. [default: info]",
     ),
 ]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format",
+        metavar="text|json",
+        envvar="INFERLOOM_LOG_FORMAT",
+        help="Write log lines for people, or one JSON object a line. [default: text]",
+    ),
+]
+MetricsListen = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-listen",
+        metavar="HOST:PORT|none",
+        help="Where Prometheus reads /metrics. [default: 127.0.0.1, port 9100 for the gateway, 9101 for the "
+        "registry, and from 9102 on for workers]",
+    ),
+]
 ReadyFile = Annotated[
     Path | None,
     typer.Option(

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inferloom_mesh.net import Address
 
@@ -32,10 +32,14 @@ class Plan:
     """What was typed for the workers and is passed on to each."""
     gateway_flags: Sequence[str] = ()
     """What was typed for the gateway and is passed on to it."""
+    worker_metrics: Mapping[str, Address] = field(default_factory=dict)
+    """Where workers have their metrics, by their names; others find a port of their own, from 9102 on."""
+    shared_flags: Sequence[str] = ()
+    """What was typed for every service."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""
-        return (*CLI, "registry", "--listen", str(listen))
+        return (*CLI, "registry", "--listen", str(listen), *self.shared_flags)
 
     def worker_command(self, name: str, listen: Address | None, registry: Address) -> Sequence[str]:
         """One worker."""
@@ -44,13 +48,15 @@ class Plan:
         share = () if self.threads is None else ("--threads", str(self.threads))
         adapters = [part for adapter in self.adapters for part in ("--adapter", "=".join(adapter))]
         aliases = [part for alias in self.aliases for part in ("--alias", "=".join(alias))]
-        shared = ("--registry", str(registry), *share)
+        shared = ("--registry", str(registry), *share, *self.shared_flags)
+        metrics = ("--metrics-listen", str(self.worker_metrics[name])) if name in self.worker_metrics else ()
         return (
             *CLI,
             "worker",
             "--id",
             name,
             *where,
+            *metrics,
             *shared,
             *self.worker_flags,
             *models,
@@ -61,7 +67,7 @@ class Plan:
     def gateway_command(self, rest: Address, grpc: Address, registry: Address) -> Sequence[str]:
         """The gateway."""
         where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(registry))
-        shared = ("--processes", str(self.gateway_processes), *self.gateway_flags)
+        shared = ("--processes", str(self.gateway_processes), *self.gateway_flags, *self.shared_flags)
         return (*CLI, "gateway", *where, *shared)
 
 

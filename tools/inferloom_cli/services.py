@@ -14,8 +14,9 @@ from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.runmesh.readiness import Report, announce
 from inferloom_cli.settings import load
 from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.log_format import configure_logging
 from inferloom_mesh.net import Address
-from inferloom_mesh.runtime import LIFELINE_VARIABLE, configure_logging, run_service, settle
+from inferloom_mesh.runtime import LIFELINE_VARIABLE, run_service, settle
 from inferloom_mesh.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _run(
     """Run a service that listens on ``listening``; OSError and ``refusals`` carry messages for people."""
     readable: tuple[type[Exception], ...] = (OSError, *refusals)
     supervised = LIFELINE_VARIABLE in os.environ  # `up` has said it of all services
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     if (beyond := exposed(listening)) and not supervised:
         log.warning(warning(beyond))
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
 
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.display import Display
@@ -25,6 +26,9 @@ from inferloom_cli.settings import load
 from inferloom_cli.signals import StopSignals
 from inferloom_mesh.machine import cores
 from inferloom_mesh.net import Address
+
+if TYPE_CHECKING:
+    from inferloom_worker.settings import WorkerSettings
 
 _FIRST_WORKER_PORT = 7100
 
@@ -52,6 +56,7 @@ class UpFlags:
     speculation: str | None
     threads: int | None
     cors: str | None
+    log_format: str | None
     verbose: bool
     ready_file: Path | None
     log_dir: Path | None
@@ -131,7 +136,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         from inferloom_registry.settings import RegistrySettings
         from inferloom_worker.settings import WorkerSettings
     registry, gateway = (
-        load(RegistrySettings),
+        load(RegistrySettings, log_format=flags.log_format),
         load(
             GatewaySettings, gateway_processes=flags.gateway_processes, cors=flags.cors, strict=flags.strict
         ),
@@ -161,6 +166,8 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         threads=worker.threads or threads_of_each(cores(), flags.workers),
         worker_flags=as_flags(passed_on),
         gateway_flags=as_flags({"cors": flags.cors, "strict": flags.strict}),
+        worker_metrics=_in_a_row(worker, flags.workers),
+        shared_flags=as_flags({"log_format": flags.log_format}),
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)
@@ -180,6 +187,14 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
             from inferloom_worker.kernels.kept import ensure
         ensure(lambda words: print(words, file=sys.stderr, flush=True))
     return plan, max(gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
+
+
+def _in_a_row(worker: "WorkerSettings", workers: int) -> dict[str, Address]:
+    """Where each worker has its metrics, if the settings say where: they say it for the first."""
+    first = worker.worker_metrics_listen
+    if first is None or not first.port or "worker_metrics_listen" not in worker.model_fields_set:
+        return {}
+    return {f"worker-{n + 1}": Address(first.host, first.port + n) for n in range(workers)}
 
 
 def _moved(address: Address, host: str | None, port: int | None) -> Address:

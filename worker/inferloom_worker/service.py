@@ -5,13 +5,16 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
+from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.lateness import LoopMonitor
+from inferloom_mesh.metrics import Metrics, rendered
+from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
 from inferloom_worker.hosting.host import HostState, ModelHost
@@ -19,6 +22,8 @@ from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, listen
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
 from inferloom_worker.joining.self_description import SelfDescription
+from inferloom_worker.observe.access_log import AccessLog
+from inferloom_worker.observe.meters import Meters
 from inferloom_worker.rpc import control, servicer
 from inferloom_worker.rpc.control import ControlServicer
 from inferloom_worker.rpc.inference import Inference
@@ -29,6 +34,9 @@ from inferloom_worker.text.pool import TextPool
 
 GRACE_S = 1.0
 """Seconds that the server gives the calls which are left when it stops."""
+
+METRICS_PORTS = 64
+"""Ports that are tried for the metrics where nobody chose one: as many workers may be on a machine."""
 
 FAULT_LIMIT_S = 5.0
 """Seconds that other models' requests get when a model's thread has failed."""
@@ -127,7 +135,12 @@ class Worker:
         self.description = SelfDescription(self.host, capacity=settings.max_running)
         self._texts = TextPool()
         self._monitor = LoopMonitor()
-        self._server: Server = build_server([servicer.SERVICE, control.SERVICE])
+        self._metrics = Metrics()
+        self._monitor.measure(self._metrics)
+        observers: list[CallObserver] = [Meters(self._metrics, self.host)]
+        if settings.access_log:
+            observers.append(AccessLog(lambda: self.description.worker_id))
+        self._server: Server = build_server([servicer.SERVICE, control.SERVICE], observers=observers)
         add_InferenceServiceServicer_to_server(
             InferenceServicer(
                 Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
@@ -141,6 +154,7 @@ class Worker:
         self._keeper: LeaseKeeper | None = None
         self._health: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._shown = AsyncExitStack()
 
     async def listen(self) -> Address:
         """Listen and take a name; health says NOT_SERVING.
@@ -150,7 +164,18 @@ class Worker:
         """
         settings = self._settings
         await self._server.set_serving(False)
-        bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
+        async with AsyncExitStack() as opening:
+            opening.push_async_callback(self._server.stop, 0)
+            await opening.enter_async_context(
+                metrics_at(
+                    settings.worker_metrics_listen,
+                    self._read_metrics,
+                    chosen="worker_metrics_listen" in settings.model_fields_set,
+                    ports=METRICS_PORTS,
+                )
+            )
+            bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
+            self._shown = opening.pop_all()
         name = settings.worker_id or default_worker_id(bound.port)
         self.description.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
         if settings.registry is not None:
@@ -195,11 +220,15 @@ class Worker:
     async def close(self) -> None:
         """Stop listening and free the models."""
         await self._server.stop(GRACE_S)
+        await self._shown.aclose()  # stops the server again, which does nothing
         await self.host.close()
         self._texts.close()
         self._monitor.stop()
         if self._health is not None:
             await self._health
+
+    async def _read_metrics(self, accept: str) -> tuple[bytes, str]:
+        return rendered(self._metrics.snapshot(), accept)
 
     def _on_change(self) -> None:
         serving = self.host.state is HostState.READY

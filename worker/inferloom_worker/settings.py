@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
-from inferloom_mesh.settings import ServiceSettings
+from inferloom_mesh.settings import OptionalAddress, ServiceSettings, or_none
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
 from inferloom_worker.hosting.load_options import LoadOptions
@@ -20,6 +20,9 @@ from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_alias_fl
 
 DEFAULT_ADDRESS = Address("127.0.0.1", 7100)
 """Where the first worker of a machine listens; the next ones take the ports after it."""
+
+DEFAULT_METRICS_ADDRESS = Address("127.0.0.1", 9102)
+"""Where the first worker of a machine has its metrics; likewise."""
 
 _ECHO_OPTION = re.compile(r",(?=(?:delay_ms|tokens|chunk|context)=)")
 _WORKER_ID = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
@@ -55,10 +58,6 @@ def _aliased(value: object) -> object:
     return _parsed(value, parse_alias_flag)
 
 
-def _or_none(value: object) -> object:
-    return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
-
-
 Models = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_named), BeforeValidator(_split)]
 """Pairs of name and spec, read from a list, or text with commas, of ``NAME=SPEC``."""
 
@@ -72,7 +71,7 @@ Aliases = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_alia
 class WorkerSettings(ServiceSettings):
     """Settings of a worker."""
 
-    registry: Annotated[AddressField | None, BeforeValidator(_or_none)] = Address("127.0.0.1", 7000)  # type: ignore[assignment] # a worker can do without
+    registry: Annotated[AddressField | None, BeforeValidator(or_none)] = Address("127.0.0.1", 7000)  # type: ignore[assignment] # a worker can do without
     """Where the registry is; ``none``: the worker serves who knows its address."""
 
     worker_listen: AddressField | None = None
@@ -80,6 +79,10 @@ class WorkerSettings(ServiceSettings):
 
     worker_advertise: str | None = None
     """Address or host by which others reach it. Not set: where it listens."""
+
+    worker_metrics_listen: OptionalAddress = DEFAULT_METRICS_ADDRESS
+    """Where Prometheus reads its metrics, at ``/metrics``; ``none``: nowhere. Not set: port 9102 on the
+    loopback interface, or the next one that is free."""
 
     worker_id: str | None = Field(default=None, pattern=_WORKER_ID)
     """Its name, unique in the mesh. Not set: made of the host's name and the port."""

@@ -96,7 +96,7 @@ class Attempts:
             raise
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(m.id, m.load / m.capacity) for m in choices)
-        self._running = Attempt(member.id, member.epoch, candidates, now - record.began)
+        self._running = Attempt(member.id, member.epoch, candidates, now - record.began, bool(self._tried))
         record.attempts.append(self._running)
         return member
 
@@ -122,6 +122,7 @@ class Attempts:
         if self._unproven is not None:
             self._prove()
         record.frames += 1
+        record.delivered += count
         self._listener.on_frame(record, count)
 
     def completed(self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings") -> None:

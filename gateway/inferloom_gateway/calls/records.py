@@ -29,6 +29,8 @@ class Attempt:
     """Epoch of the worker's registration."""
     candidates: tuple[Candidate, ...]
     began_s: float
+    again: bool = False
+    """Whether another worker was tried before, for the same call."""
     accepted_s: float | None = None
     """When the worker accepted the request."""
     ended_s: float | None = None
@@ -59,6 +61,10 @@ class Record:
     ended_s: float | None = None
     frames: int = 0
     """Events with tokens or vectors."""
+    delivered: int = 0
+    """Tokens or vectors in those events."""
+    last_frame_s: float = 0.0
+    """When the last of them came; whoever needs it keeps it."""
     prompt_tokens: int = 0
     cached_prompt_tokens: int = 0
     completion_tokens: int = 0

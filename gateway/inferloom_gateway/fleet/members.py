@@ -65,6 +65,8 @@ class Fleet:
         self._by_model: dict[str, tuple[Member, ...]] = {}
         self._gone: dict[str, float] = {}
         self._unloaded: set[str] = set()
+        self.ejections = 0
+        """Workers that were ejected, so far."""
         self.settled = False
         """Whether the whole set was heard once; until then a model that is not here may exist after all."""
         self.differing: dict[str, dict[str, list[str]]] = {}
@@ -129,6 +131,7 @@ class Fleet:
         others = sum(m.health.ejected(now) for m in self._members.values() if m is not member)
         if others < max(1, len(self._members) // 10):
             member.health.eject(now)
+            self.ejections += 1
 
     def _snapshot(self, snapshot: registry_pb2.Snapshot, now: float) -> list[Member]:
         left = [m for entry in snapshot.workers for m in self._put(entry, now)]

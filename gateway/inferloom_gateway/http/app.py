@@ -1,5 +1,6 @@
 """The REST façade: endpoints, errors and documentation, put together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,7 +15,16 @@ from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.naming import REQUEST_ID_HEADER, WORKER_HEADER, Naming
-from inferloom_gateway.http.routes import chat, completions, documentation, embeddings, health, models, tokens
+from inferloom_gateway.http.routes import (
+    chat,
+    completions,
+    documentation,
+    embeddings,
+    health,
+    metrics,
+    models,
+    tokens,
+)
 from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
@@ -23,6 +33,7 @@ from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequ
 from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh.metrics_listener import Source
 
 BODIES = (
     ChatCompletionRequest,
@@ -38,7 +49,7 @@ _STREAMED = (ChatCompletionChunk, TextCompletion)
 """What the events of streams hold."""
 
 _ROUTERS = tuple(
-    part.router for part in (models, chat, completions, embeddings, tokens, health, documentation)
+    part.router for part in (models, chat, completions, embeddings, tokens, health, metrics, documentation)
 )
 
 _EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after")
@@ -61,8 +72,14 @@ class Facade(FastAPI):
         return self.openapi_schema
 
 
-def create_app(gateway: Gateway, intake: Intake) -> ASGIApp:
-    """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it."""
+def create_app(
+    gateway: Gateway, intake: Intake, read_metrics: Source, watching: Sequence[Layer] = ()
+) -> ASGIApp:
+    """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it.
+
+    ``read_metrics`` gives what ``/metrics`` answers; ``watching`` are layers that only look, such as an
+    access log.
+    """
     facade = Facade(
         title="Inferloom",
         version=inferloom_mesh.__version__,
@@ -73,19 +90,20 @@ def create_app(gateway: Gateway, intake: Intake) -> ASGIApp:
     facade.state.gateway = gateway
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
+    facade.state.metrics = read_metrics
     errors.install(facade)
     for router in _ROUTERS:
         facade.include_router(router)
-    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway.settings))
+    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway.settings, watching))
 
 
-def _layers(settings: GatewaySettings) -> list[Layer]:
+def _layers(settings: GatewaySettings, watching: Sequence[Layer]) -> list[Layer]:
     """What happens around every request, from the outermost to the innermost.
 
-    An access log goes behind the names, so that its lines have them; authentication and limits behind CORS,
-    because a preflight carries no key.
+    Those that only look are behind the names, so that they know them; authentication and limits go behind
+    CORS, because a preflight carries no key.
     """
-    layers: list[Layer] = [Naming()]
+    layers: list[Layer] = [Naming(), *watching]
     if settings.cors:
         layers.append(Cors(settings.cors, _EXPOSED))
     return layers

@@ -4,17 +4,19 @@ from fastapi import Request
 
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
-from inferloom_gateway.http.exchange import request_id_of
+from inferloom_gateway.http.exchange import exchange_of
 from inferloom_mesh.context import CallContext, valid_traceparent
 
 
 def calls_of(request: Request, gateway: Gateway, method: str, model: str) -> CallGroup:
     """Begin to answer a request with calls to workers; ``method`` names them in its record."""
-    client = request.client
+    exchange, client = exchange_of(request.scope), request.client
     context = CallContext(
-        request_id_of(request.scope),
+        exchange.request_id,
         gateway.deadline(),
         caller=f"{client.host}:{client.port}" if client is not None else "",
         traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
-    return gateway.dispatcher.group(context, method, model)
+    calls = gateway.dispatcher.group(context, method, model)
+    exchange.record = calls.record
+    return calls

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
 from inferloom_gateway.http.exchange import Exchange, exchange_of
@@ -46,12 +47,33 @@ def head_of(error: InferloomError, length: int) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+class ErrorResponse(Response):
+    """The response that tells of an error; its exchange knows of it too."""
+
+    media_type = "application/json"
+
+    def __init__(self, error: InferloomError, headers: Mapping[str, str]) -> None:
+        super().__init__(render(error), error.row.http, headers)
+        self._reason = error.reason
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        exchange_of(scope).error = self._reason
+        await super().__call__(scope, receive, send)
+
+
+class _NobodyWaits(Response):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange_of(scope).left = True
+        await super().__call__(scope, receive, send)
+
+
 def response(error: InferloomError, headers: Mapping[str, str] | None = None) -> Response:
     """The response to a request that failed before its first byte."""
     headers = dict(headers or {})
     if error.retry_after is not None:
         headers["retry-after"] = _seconds(error.retry_after)
-    return Response(render(error), error.row.http, headers, media_type="application/json")
+    return ErrorResponse(error, headers)
 
 
 def _seconds(delay: float) -> str:
@@ -60,7 +82,7 @@ def _seconds(delay: float) -> str:
 
 def nobody_waits() -> Response:
     """The response to a request whose client has left."""
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return _NobodyWaits(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def from_validation(failure: ValidationError | RequestValidationError) -> InferloomError:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from inferloom_gateway.http.disconnect import AbortOnDisconnect, ClientDisconnectedError
+from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.sink import Sink, sink_of
 from inferloom_mesh.errors import InferloomError, server_error
 
@@ -43,7 +44,7 @@ class EventStream(Response):
                     async with aclosing(await self._open(stack)) as pieces:
                         last = await self._send(pieces, sink_of(scope))
         except ClientDisconnectedError:
-            log.debug("the client left")
+            exchange_of(scope).left = True
             return
         await send({"type": "http.response.body", "body": last, "more_body": False})
 

@@ -1,9 +1,13 @@
 """One request and its response, as the layers of the stack see them."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
+
+from inferloom_gateway.calls.records import Record
+from inferloom_mesh.errors import Reason
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -28,6 +32,13 @@ class Exchange:
     """The worker that answers; of several, their names with commas."""
     status: int | None = None
     """None until the response begins."""
+    began: float = field(default_factory=time.monotonic)
+    record: Record | None = None
+    """What is known of it as a request to workers; None: it has not come to that."""
+    error: Reason | None = None
+    """What the response said that went wrong."""
+    left: bool = False
+    """Whether the client went before the response's end."""
 
     @property
     def headers(self) -> Headers:

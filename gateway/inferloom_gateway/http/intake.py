@@ -24,7 +24,8 @@ class Intake:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._held = 0
+        self.held = 0
+        """Bytes that are held now."""
         self._waiting = 0
         # One thread: the event loop waits for the GIL behind every thread that computes.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
@@ -36,7 +37,7 @@ class Intake:
         try:
             yield held
         finally:
-            self._held -= held.size
+            self.held -= held.size
 
     async def run(self, read: Callable[[], T]) -> T:
         """Run ``read`` on the thread.
@@ -62,9 +63,9 @@ class Intake:
         Raises:
             InferloomError: There is no room for them.
         """
-        if self._held + size > self._most_bytes:
+        if self.held + size > self._most_bytes:
             raise overloaded("The gateway holds as many bytes of requests as it takes.")
-        self._held += size
+        self.held += size
 
 
 class Held:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from inferloom_gateway.http.disconnect import AbortOnDisconnect, ClientDisconnectedError
+from inferloom_gateway.http.exchange import exchange_of
 from inferloom_mesh.errors import InferloomError
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class JsonStream(Response):
                         if not await self._send(parts, send):
                             return
         except ClientDisconnectedError:
-            log.debug("the client left")
+            exchange_of(scope).left = True
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

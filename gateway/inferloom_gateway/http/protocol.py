@@ -1,6 +1,7 @@
 """The HTTP/1.1 connection: uvicorn's own protocol, with what RFC 9110 and 9112 ask of a server beyond it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,6 +11,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from inferloom_gateway.http.errors import head_of, render
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
+
+Refused = Callable[[InferloomError, tuple[str, int] | None], None]
+"""Is told of what was refused before it was a request, and of who sent it."""
 
 MAX_HEAD_BYTES = 64 * 2**10
 """Largest request line and headers together."""
@@ -32,6 +36,7 @@ class Connection(HttpToolsProtocol):
 
     max_connections = 8192
     arrival_limit_s = 30.0
+    on_refused: Refused | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -190,6 +195,8 @@ class Connection(HttpToolsProtocol):
         """Answer what never became a request, and end the connection; a response under way ends first."""
         self._refused = True
         self._arrived()
+        if self.on_refused is not None:
+            self.on_refused(error, self.client)
         if self._busy():
             self.cycle.keep_alive = False
             return

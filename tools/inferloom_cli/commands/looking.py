@@ -1,6 +1,7 @@
 """The commands that look at a mesh."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,3 +37,41 @@ def models(gateway: Gateway = None, registry: Registry = None, as_json: AsJson =
 
     settings = load(ClientSettings, gateway=gateway, registry=registry)
     asyncio.run(view.show(settings.gateway, settings.registry, as_json=as_json))
+
+
+def logs(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written next.")] = False,
+    request: Annotated[
+        str | None, typer.Option("--request", "-r", metavar="ID", help="Only the lines of one request.")
+    ] = None,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--service", "-s", metavar="NAME", help="gateway, registry, worker-1, …; repeat it for more."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From then on: `10m`, `2h`, or `2026-01-31 10:00`.")
+    ] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="A run's folder. [default: the last run of `inferloom up`]"
+        ),
+    ] = None,
+) -> None:
+    """Show what the services of this machine's `inferloom up` have logged, by time.
+
+    The gateway and the worker each write a line for a request, under the name that the response's header
+    `x-request-id` has.
+
+    Examples:
+
+    ```
+    inferloom logs -f
+    inferloom logs --request 3f0c8a3b2a0d4bd1b2c9a001 --since 10m
+    ```
+    """
+    from inferloom_cli import logs as view
+
+    view.show(log_dir, service or (), request, since, follow=follow)

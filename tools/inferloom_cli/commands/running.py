@@ -11,7 +11,9 @@ from inferloom_cli.options import (
     AliasFlags,
     Cors,
     GenerationConfig,
+    LogFormat,
     LogLevel,
+    MetricsListen,
     ModelFlags,
     Quantize,
     ReadyFile,
@@ -58,6 +60,7 @@ def up(
     speculation: Speculation = None,
     threads: Threads = None,
     cors: Cors = None,
+    log_format: LogFormat = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every service's log lines.")] = False,
     ready_file: ReadyFile = None,
     log_dir: Annotated[
@@ -100,6 +103,7 @@ def up(
         speculation=speculation,
         threads=threads,
         cors=cors,
+        log_format=log_format,
         verbose=verbose,
         ready_file=ready_file,
         log_dir=log_dir,
@@ -116,13 +120,21 @@ def registry(
             help="Where to listen. [default: 127.0.0.1:7000]",
         ),
     ] = None,
+    metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
     ready_file: ReadyFile = None,
 ) -> None:
     """Run the registry, which knows which workers are alive."""
     from inferloom_cli import services
 
-    services.registry(ready_file, registry_listen=listen, log_level=log_level)
+    services.registry(
+        ready_file,
+        registry_listen=listen,
+        registry_metrics_listen=metrics_listen,
+        log_level=log_level,
+        log_format=log_format,
+    )
 
 
 def worker(
@@ -159,7 +171,9 @@ def worker(
     speculation: Speculation = None,
     generation_config: GenerationConfig = None,
     registry: Registry = None,
+    metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
     ready_file: ReadyFile = None,
 ) -> None:
     """Run a worker, which holds models and answers for them.
@@ -182,6 +196,7 @@ def worker(
         aliases=tuple(alias) if alias else None,
         worker_listen=listen,
         worker_id=name,
+        worker_metrics_listen=metrics_listen,
         dtype=dtype,
         quantize=quantize,
         threads=threads,
@@ -189,6 +204,7 @@ def worker(
         generation_config=generation_config,
         registry=registry,
         log_level=log_level,
+        log_format=log_format,
     )
 
 
@@ -222,8 +238,11 @@ def gateway(
     strict: Strict = None,
     cors: Cors = None,
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
+    metrics_parent: Annotated[Path | None, typer.Option("--metrics-parent", hidden=True)] = None,
     registry: Registry = None,
+    metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
     ready_file: ReadyFile = None,
 ) -> None:
     """Run the gateway, which takes OpenAI and gRPC requests and routes them to workers."""
@@ -235,8 +254,11 @@ def gateway(
         gateway_grpc_listen=grpc_listen,
         gateway_processes=processes,
         gateway_shares_ports=shares_ports,
+        gateway_metrics_listen=metrics_listen,
+        gateway_metrics_parent=metrics_parent,
         strict=strict,
         cors=cors,
         registry=registry,
         log_level=log_level,
+        log_format=log_format,
     )

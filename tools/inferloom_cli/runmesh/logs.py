@@ -11,7 +11,8 @@ from pathlib import Path
 
 from platformdirs import user_log_path
 
-_RECORD = re.compile(r"\S+ \S+ (DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
+_LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+_RECORD = re.compile(rf'\S+ \S+ ({_LEVELS}) |\{{"time": "[^"]*", "level": "({_LEVELS})"')
 _FILE_BYTES = 16 * 2**20
 _KEPT_RUNS = 20
 _TAIL_LINES = 30
@@ -54,7 +55,7 @@ class Tail:
         """Keep a line and return its level. A line with no level of its own continues the one before."""
         self.tail.append(line)
         if match := _RECORD.match(line):
-            self._level = logging.getLevelNamesMapping()[match[1]]
+            self._level = logging.getLevelNamesMapping()[match[1] or match[2]]
         return self._level
 
     def close(self) -> None:

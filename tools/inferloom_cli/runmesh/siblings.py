@@ -4,7 +4,9 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from inferloom_cli.plan import CLI
 from inferloom_cli.runmesh.children import Lifeline
@@ -12,6 +14,8 @@ from inferloom_cli.runmesh.keeper import Keeper
 from inferloom_cli.runmesh.logs import Tail
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import reserve
+from inferloom_mesh.metrics_listener import metrics_at
+from inferloom_mesh.metrics_reports import Reports
 from inferloom_mesh.net import Address
 
 log = logging.getLogger(__name__)
@@ -37,16 +41,30 @@ async def keep(
         OSError: An address cannot be listened on.
         GaveUpError: A process cannot be kept running; the others have been stopped.
     """
-    with (
-        closing(reserve(settings.gateway_listen)) as rest,
-        closing(reserve(settings.gateway_grpc_listen)) as grpc,
-    ):
+    chosen = "gateway_metrics_listen" in settings.model_fields_set
+    reports = Reports()
+    async with AsyncExitStack() as stack:
+        rest = stack.enter_context(closing(reserve(settings.gateway_listen)))
+        grpc = stack.enter_context(closing(reserve(settings.gateway_grpc_listen)))
+        socket = Path(stack.enter_context(TemporaryDirectory(prefix="inferloom-"))) / "metrics"
+        await reports.listen(socket)
+        stack.callback(reports.close)
+        await stack.enter_async_context(
+            metrics_at(settings.gateway_metrics_listen, reports.read, chosen=chosen)
+        )
         at = (
             Address(settings.gateway_listen.host, rest.getsockname()[1]),
             Address(settings.gateway_grpc_listen.host, grpc.getsockname()[1]),
         )
         keepers = [
-            Keeper(f"gateway-{n}", lambda _: _command(settings, *at), Tail(), _pass_on, log.warning, _nothing)
+            Keeper(
+                f"gateway-{n}",
+                lambda _: _command(settings, *at, socket),
+                Tail(),
+                _pass_on,
+                log.warning,
+                _nothing,
+            )
             for n in range(1, settings.gateway_processes + 1)
         ]
         lifeline = Lifeline()
@@ -65,7 +83,7 @@ async def keep(
             lifeline.close()
 
 
-def _command(settings: GatewaySettings, rest: Address, grpc: Address) -> Sequence[str]:
+def _command(settings: GatewaySettings, rest: Address, grpc: Address, metrics: Path) -> Sequence[str]:
     """One process; what is not said here it reads where its parent did."""
     where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
     cors = ("--cors", ",".join(settings.cors)) if settings.cors else ()
@@ -78,9 +96,13 @@ def _command(settings: GatewaySettings, rest: Address, grpc: Address) -> Sequenc
         *strict,
         "--log-level",
         settings.log_level,
+        "--log-format",
+        settings.log_format,
         "--processes",
         "1",
         "--shares-ports",
+        "--metrics-parent",
+        str(metrics),
     )
 
 

@@ -1,0 +1,166 @@
+"""The gateway's metrics: under vLLM's names where they mean the same, under ours elsewhere."""
+
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
+
+from inferloom_gateway.calls.listener import Listener
+from inferloom_gateway.calls.records import Attempt, Record
+from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.http.exchange import Exchange
+from inferloom_gateway.http.stack import Layer
+from inferloom_gateway.observe.access_log import QUIET, outcome
+from inferloom_mesh.access_line import CANCELLED, error_name
+from inferloom_mesh.call_observer import CallObserver, SeenCall
+from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.metrics import SECONDS, TOKENS, Metrics
+
+MODEL = "model_name"
+OK = "ok"
+_OTHER = "other"
+"""What is asked where no worker is."""
+
+
+class Meters(Listener):
+    """Counts what becomes of requests to workers.
+
+    Models have a label only where a worker has them: what callers make up would grow without end.
+    """
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        seconds = metrics.histogram
+        self._attempts = metrics.counter(
+            "inferloom_attempts", "Calls to workers that ended, by how.", "worker", "outcome"
+        )
+        self._retries = metrics.counter(
+            "inferloom_retries", "Calls to workers after another worker had failed.", MODEL
+        )
+        self._prompt = metrics.counter("vllm:prompt_tokens", "Prompt tokens processed.", MODEL)
+        self._generated = metrics.counter("vllm:generation_tokens", "Tokens generated.", MODEL)
+        self._first = seconds(
+            "vllm:time_to_first_token_seconds", "From arrival to the first token.", SECONDS, MODEL
+        )
+        self._between = seconds(
+            "vllm:inter_token_latency_seconds", "Between two events with tokens.", SECONDS, MODEL
+        )
+        self._whole = seconds(
+            "vllm:e2e_request_latency_seconds",
+            "From arrival to the end, of requests that ended well.",
+            SECONDS,
+            MODEL,
+        )
+        self._queue = seconds("vllm:request_queue_time_seconds", "Waiting on the worker.", SECONDS, MODEL)
+        self._prefill = seconds("vllm:request_prefill_time_seconds", "Reading the prompt.", SECONDS, MODEL)
+        self._decode = seconds("vllm:request_decode_time_seconds", "Generating.", SECONDS, MODEL)
+        self._prompts = seconds("vllm:request_prompt_tokens", "Prompt tokens of a request.", TOKENS, MODEL)
+        self._answers = seconds(
+            "vllm:request_generation_tokens", "Tokens generated for a request.", TOKENS, MODEL
+        )
+
+    def on_attempt(self, record: Record, attempt: Attempt) -> None:
+        """Count an attempt by how it ended."""
+        self._attempts.add(attempt.worker, error_name(attempt.error) or OK)
+        if attempt.again:
+            self._retries.add(record.model)
+
+    def on_frame(self, record: Record, count: int) -> None:
+        """Measure since the last frame."""
+        if record.method == "generate":
+            now = self._clock() - record.began
+            if record.frames > 1:
+                self._between.add(now - record.last_frame_s, record.model)
+            record.last_frame_s = now
+
+    def on_ended(self, record: Record) -> None:
+        """Count what the request used, and how long it took."""
+        model = record.model
+        if not record.attempts:
+            return
+        if record.first_token_s is not None and record.method == "generate":
+            self._first.add(record.first_token_s, model)
+        if not record.prompt_tokens:
+            self._generated.add(model, by=record.delivered if record.method == "generate" else 0)
+            return
+        self._prompt.add(model, by=record.prompt_tokens)
+        self._prompts.add(record.prompt_tokens, model)
+        self._queue.add(record.queue_s, model)
+        self._prefill.add(record.prefill_s, model)
+        if record.error is None and not record.cancelled:
+            self._whole.add(record.ended_s or 0.0, model)
+        if record.method == "generate":
+            self._generated.add(model, by=record.completion_tokens)
+            self._answers.add(record.completion_tokens, model)
+            self._decode.add(record.decode_s, model)
+
+
+class Doors(Layer, CallObserver):
+    """Counts the requests of both doors by what became of them, those too that no worker saw."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._requests = metrics.counter(
+            "inferloom_requests",
+            "Requests that ended, by what became of them.",
+            "door",
+            "asked",
+            MODEL,
+            "outcome",
+        )
+
+    def end(self, exchange: Exchange) -> None:
+        """Count a request of the REST door."""
+        if exchange.path not in QUIET:
+            self._count("rest", exchange.record, outcome(exchange))
+
+    def refused(self, error: InferloomError) -> None:
+        """Count what never became a request."""
+        self._count("rest", None, error_name(error))
+
+    def ended(self, call: SeenCall) -> None:
+        """Count a call of the gRPC door."""
+        record = call.note if isinstance(call.note, Record) else None
+        self._count("grpc", record, error_name(call.error) or ("" if call.complete else CANCELLED))
+
+    def _count(self, door: str, record: Record | None, error: str) -> None:
+        asked, model = _OTHER, ""
+        if record is not None:
+            asked, model = record.method, record.model if record.attempts else ""
+        self._requests.add(door, asked, model, error or OK)
+
+
+def measure_fleet(metrics: Metrics, fleet: Fleet, clock: Callable[[], float] = time.monotonic) -> None:
+    """Add what is known of the workers."""
+
+    def states() -> Iterator[tuple[tuple[str, ...], float]]:
+        now = clock()
+        tally = Tally(_state(member, now) for member in fleet.members())
+        for state in ("ready", "not_ready", "suspect", "ejected", "unreachable"):
+            yield (state,), tally[state]
+
+    metrics.read(
+        "gauge", "inferloom_workers", "Workers, by what speaks for and against them.", ("state",), states
+    )
+    metrics.read(
+        "gauge",
+        "inferloom_calls_in_flight",
+        "Calls that run on each worker, of this gateway's.",
+        ("worker",),
+        lambda: (((member.id,), member.in_flight) for member in fleet.members()),
+    )
+    metrics.read(
+        "counter",
+        "inferloom_ejections",
+        "Workers that were left alone for a while because their calls failed.",
+        (),
+        lambda: [((), fleet.ejections)],
+    )
+
+
+def _state(member: Member, now: float) -> str:
+    if not member.health.reachable:
+        return "unreachable"
+    if member.health.ejected(now):
+        return "ejected"
+    if member.suspect_since is not None:
+        return "suspect"
+    return "ready" if member.ready else "not_ready"

@@ -1,0 +1,83 @@
+"""All that looks at one gateway's requests, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.stack import Layer
+from inferloom_gateway.observe.access_log import GrpcLog, RestLog
+from inferloom_gateway.observe.meters import Doors, Meters, measure_fleet
+from inferloom_mesh.call_observer import CallObserver
+from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.metrics import Metrics, rendered
+from inferloom_mesh.metrics_listener import metrics_at
+from inferloom_mesh.metrics_reports import report, scrape
+
+
+class Watch:
+    """The access log and the metrics of a gateway, for its doors to tell.
+
+    Made before the first request comes, because it listens to the gateway's requests.
+    """
+
+    def __init__(self, gateway: Gateway, intake: Intake) -> None:
+        self._settings = gateway.settings
+        self.metrics = Metrics()
+        gateway.listeners.add(Meters(self.metrics, gateway.clock))
+        gateway.monitor.measure(self.metrics)
+        measure_fleet(self.metrics, gateway.fleet, gateway.clock)
+        self.metrics.read(
+            "gauge",
+            "inferloom_request_body_bytes",
+            "Bytes of request bodies that are being read.",
+            (),
+            lambda: [((), intake.held)],
+        )
+        self._doors = Doors(self.metrics)
+        self._log = RestLog() if self._settings.access_log else None
+        self.layers: Sequence[Layer] = [self._doors] if self._log is None else [self._doors, self._log]
+        """For the REST door."""
+        self.observers: Sequence[CallObserver] = (
+            [self._doors] if self._log is None else [self._doors, GrpcLog()]
+        )
+        """For the gRPC door."""
+
+    def refused(self, error: InferloomError, client: tuple[str, int] | None) -> None:
+        """Take note of what never became a request at the REST door."""
+        self._doors.refused(error)
+        if self._log is not None:
+            self._log.refused(error, client)
+
+    async def read(self, accept: str) -> tuple[bytes, str]:
+        """The metrics' text and media type: of all processes, where this is one of several.
+
+        Raises:
+            OSError: The process that knows them all does not answer.
+        """
+        parent = self._settings.gateway_metrics_parent
+        if parent is not None:
+            return await scrape(parent, accept)
+        return rendered(self.metrics.snapshot(), accept)
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Let the metrics be read until the block ends.
+
+        Raises:
+            OSError: The address that was chosen for them cannot be listened on.
+        """
+        settings = self._settings
+        if settings.gateway_metrics_parent is not None:
+            reporting = asyncio.create_task(report(settings.gateway_metrics_parent, self.metrics))
+            try:
+                yield
+            finally:
+                reporting.cancel()
+                await asyncio.gather(reporting, return_exceptions=True)
+            return
+        where = None if settings.gateway_shares_ports else settings.gateway_metrics_listen
+        chosen = "gateway_metrics_listen" in settings.model_fields_set
+        async with metrics_at(where, self.read, chosen=chosen):
+            yield

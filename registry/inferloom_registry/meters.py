@@ -1,0 +1,52 @@
+"""The registry's metrics."""
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from inferloom.v1 import registry_pb2 as pb
+from inferloom_mesh.metrics import Labels, Metrics
+from inferloom_registry.lease_table import LeaseTable
+from inferloom_registry.listener import Listener
+
+
+class Meters(Listener):
+    """Counts what happens to leases."""
+
+    def __init__(self, metrics: Metrics, table: LeaseTable) -> None:
+        self._registered = metrics.counter("inferloom_lease_registrations", "Leases granted.")
+        self._renewed = metrics.counter("inferloom_lease_renewals", "Renewals of leases.")
+        self._lost = metrics.counter(
+            "inferloom_lease_losses", "Leases that ended: deregistered, expired, fenced.", "reason"
+        )
+
+        def states() -> Iterator[tuple[Labels, float]]:
+            tally = Tally(lease.suspect for lease in table.leases())
+            yield from ((("active",), tally[False]), (("suspect",), tally[True]))
+
+        metrics.read("gauge", "inferloom_leases", "Leases that are held.", ("state",), states)
+        metrics.read(
+            "counter",
+            "inferloom_lease_suspicions",
+            "Leases that were not renewed in time and became SUSPECT.",
+            (),
+            lambda: [((), table.suspected)],
+        )
+        metrics.read(
+            "gauge",
+            "inferloom_models_silenced",
+            "Models of which more than half of the workers fell silent together.",
+            (),
+            lambda: [((), len(table.silenced))],
+        )
+
+    def on_registered(self) -> None:
+        """Count a grant."""
+        self._registered.add()
+
+    def on_renewed(self) -> None:
+        """Count a renewal."""
+        self._renewed.add()
+
+    def on_lost(self, reason: pb.LeaseLoss.ValueType) -> None:
+        """Count an end by its reason."""
+        self._lost.add(pb.LeaseLoss.Name(reason).removeprefix("LEASE_LOSS_").lower())

@@ -1,0 +1,127 @@
+"""A worker's metrics: under vLLM's names where they mean the same, under ours elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import worker_pb2
+from inferloom_mesh.access_line import CANCELLED, error_name
+from inferloom_mesh.call_observer import CallObserver, SeenCall
+from inferloom_mesh.durations import seconds
+from inferloom_mesh.metrics import SECONDS, TOKENS, Labels, Metrics
+from inferloom_worker.hosting.host import ModelHost
+from inferloom_worker.observe.access_log import QUIET
+
+MODEL = "model_name"
+
+
+class Meters(CallObserver):
+    """Counts calls and their tokens, and measures between the events that go out.
+
+    Models have a label only where they are served: what callers make up would grow without end.
+    """
+
+    def __init__(
+        self, metrics: Metrics, host: ModelHost, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._host = host
+        self._clock = clock
+        count, spread = metrics.counter, metrics.histogram
+        self._calls = count(
+            "inferloom_calls", "Calls that ended, by what became of them.", "method", MODEL, "outcome"
+        )
+        self._prompt = count("vllm:prompt_tokens", "Prompt tokens processed.", MODEL)
+        self._generated = count("vllm:generation_tokens", "Tokens generated.", MODEL)
+        self._queries = count("vllm:prefix_cache_queries", "Prompt tokens looked for in the cache.", MODEL)
+        self._hits = count("vllm:prefix_cache_hits", "Prompt tokens found in the cache.", MODEL)
+        self._drafts = count("vllm:spec_decode_num_draft_tokens", "Tokens guessed ahead.", MODEL)
+        self._accepted = count("vllm:spec_decode_num_accepted_tokens", "Guesses that were right.", MODEL)
+        self._first = spread(
+            "vllm:time_to_first_token_seconds", "From arrival to the first token.", SECONDS, MODEL
+        )
+        self._between = spread(
+            "vllm:inter_token_latency_seconds", "Between two events with tokens.", SECONDS, MODEL
+        )
+        self._whole = spread(
+            "vllm:e2e_request_latency_seconds",
+            "From arrival to the end, of requests that ended well.",
+            SECONDS,
+            MODEL,
+        )
+        self._queue = spread("vllm:request_queue_time_seconds", "Waiting for the engine.", SECONDS, MODEL)
+        self._prefill = spread("vllm:request_prefill_time_seconds", "Reading the prompt.", SECONDS, MODEL)
+        self._decode = spread("vllm:request_decode_time_seconds", "Generating.", SECONDS, MODEL)
+        self._prompts = spread("vllm:request_prompt_tokens", "Prompt tokens of a request.", TOKENS, MODEL)
+        self._answers = spread(
+            "vllm:request_generation_tokens", "Tokens generated for a request.", TOKENS, MODEL
+        )
+        measure_load(metrics, host)
+
+    def event(self, call: SeenCall, response: Any) -> None:
+        """Note an event's tokens, and measure since the one before."""
+        call.last = response
+        kind = response.WhichOneof("event")
+        if kind == "delta":
+            now = self._clock()
+            call.tokens += len(response.delta.token_ids)
+            if call.first_s is None:
+                call.note = call.request.model
+                call.first_s = now - call.began
+                self._first.add(call.first_s, call.note)
+            else:
+                self._between.add(now - call.last_at, call.note)
+            call.last_at = now
+        elif kind == "part" and call.first_s is None:
+            call.first_s = self._clock() - call.began
+
+    def ended(self, call: SeenCall) -> None:
+        """Count a call, and what it used."""
+        if call.method in QUIET:
+            return
+        model = getattr(call.request, "model", "")
+        if not any(card.id == model for card in self._host.cards):
+            model = ""
+        outcome = error_name(call.error) or ("ok" if call.complete else CANCELLED)
+        self._calls.add(call.method, model, outcome)
+        if call.tokens:
+            self._generated.add(model, by=call.tokens)
+        last = call.last
+        if not (isinstance(last, pb.GenerateResponse | pb.EmbedResponse) and last.HasField("completed")):
+            return
+        usage, times = last.completed.usage, last.completed.timings
+        self._prompt.add(model, by=usage.prompt_tokens)
+        self._prompts.add(usage.prompt_tokens, model)
+        self._queue.add(seconds(times.queue), model)
+        self._prefill.add(seconds(times.prefill), model)
+        self._whole.add(self._clock() - call.began, model)
+        if isinstance(last, pb.GenerateResponse):
+            self._queries.add(model, by=usage.prompt_tokens)
+            self._hits.add(model, by=usage.cached_prompt_tokens)
+            self._generated.add(model, by=max(0, usage.completion_tokens - call.tokens))  # those without text
+            self._answers.add(usage.completion_tokens, model)
+            self._decode.add(seconds(times.decode), model)
+            self._accepted.add(model, by=usage.accepted_draft_tokens)
+            self._drafts.add(model, by=usage.accepted_draft_tokens + usage.rejected_draft_tokens)
+
+
+def measure_load(metrics: Metrics, host: ModelHost) -> None:
+    """Add how busy the models are, read when the metrics are."""
+
+    def gauge(name: str, text: str, value: Callable[[worker_pb2.ModelStatus], float | None]) -> None:
+        def read() -> Iterator[tuple[Labels, float]]:
+            for model in host.models:
+                if (number := value(model.status())) is not None:
+                    yield (model.card.id,), number
+
+        metrics.read("gauge", name, text, (MODEL,), read)
+
+    gauge("vllm:num_requests_running", "Sequences or texts in the running batch.", lambda s: s.load.running)
+    gauge("vllm:num_requests_waiting", "Requests that wait for it.", lambda s: s.load.waiting)
+    gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, from 0 to 1.", _kv_use)
+    gauge("inferloom_weights_bytes", "Memory of the weights, adapters included.", lambda s: s.weights_bytes)
+
+
+def _kv_use(status: worker_pb2.ModelStatus) -> float | None:
+    total = status.load.total_kv_tokens
+    return 1 - status.load.free_kv_tokens / total if total else None
