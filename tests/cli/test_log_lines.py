@@ -16,13 +16,13 @@ def jsonl(second: int, request_id: str) -> str:
     return json.dumps(line)
 
 
-def test_lines_without_a_time_continue_the_entry_before():
+def test_lines_without_a_time_continue_the_entry_before() -> None:
     """A traceback stays with its line, and noise at the beginning is an entry too."""
     lines = ["noise", TEXT.format(1, "a"), "Traceback:", "  boom", TEXT.format(2, "b")]
     assert [entry.lines for entry in entries("w", lines)] == [lines[:1], lines[1:4], lines[4:]]
 
 
-def test_services_are_merged_by_time():
+def test_services_are_merged_by_time() -> None:
     """And each stays in its own order."""
     gateway = entries("gateway", [TEXT.format(1, "a"), TEXT.format(4, "d")])
     worker = entries("worker-1", [TEXT.format(2, "b"), TEXT.format(3, "c")])
@@ -34,7 +34,7 @@ def test_services_are_merged_by_time():
     ]
 
 
-def test_text_and_json_have_the_same_clock():
+def test_text_and_json_have_the_same_clock() -> None:
     """Text is in local time, JSON in UTC."""
     local = datetime(2026, 1, 1, 10, 0, 1).astimezone()
     assert moment_of(TEXT.format(1, "a")) == local.timestamp()
@@ -43,7 +43,7 @@ def test_text_and_json_have_the_same_clock():
 
 
 @pytest.mark.parametrize("line", [TEXT.format(1, "abc"), jsonl(1, "abc")])
-def test_a_request_is_found_by_its_whole_name(line: str):
+def test_a_request_is_found_by_its_whole_name(line: str) -> None:
     """In text and in JSON; a part of a name is another's."""
     (entry,) = entries("w", [line])
     assert entry.of_request("abc")
@@ -51,7 +51,7 @@ def test_a_request_is_found_by_its_whole_name(line: str):
     assert not entry.of_request("bc")
 
 
-def test_a_json_line_stays_json():
+def test_a_json_line_stays_json() -> None:
     """The service becomes one of its fields."""
     (entry,) = entries("worker-1", [jsonl(1, "a")])
     (line,) = entry.shown(8)
@@ -61,13 +61,13 @@ def test_a_json_line_stays_json():
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("2h", 7200), ("1.5s", 1.5), ("1d", 86400)])
-def test_times_are_counted_back(text: str, seconds: float):
+def test_times_are_counted_back(text: str, seconds: float) -> None:
     """From now."""
     now = datetime(2026, 1, 2, 10, 0)
     assert now.timestamp() - since(text, now) == seconds
 
 
-def test_times_can_be_dates():
+def test_times_can_be_dates() -> None:
     """In local time where nothing else is said."""
     now = datetime(2026, 1, 2, 10, 0)
     assert since("2026-01-01 10:00", now) == datetime(2026, 1, 1, 10).timestamp()

@@ -37,7 +37,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="XDG_STATE_HOME moves
 
 
 @linux
-def test_the_last_runs_lines_come_by_time(runs: Path, tmp_path: Path):
+def test_the_last_runs_lines_come_by_time(runs: Path, tmp_path: Path) -> None:
     """All services, oldest first, and not the run before."""
     done = logs(tmp_path / "state")
     assert done.stdout.splitlines() == [
@@ -48,7 +48,7 @@ def test_the_last_runs_lines_come_by_time(runs: Path, tmp_path: Path):
 
 
 @linux
-def test_one_request_is_followed_through_the_services(runs: Path, tmp_path: Path):
+def test_one_request_is_followed_through_the_services(runs: Path, tmp_path: Path) -> None:
     """And one service can be chosen."""
     done = logs(tmp_path / "state", "--request", "abc")
     assert done.stdout.splitlines() == [f"worker-1 │ {WORKER}", f"gateway  │ {GATEWAY}"]
@@ -67,7 +67,7 @@ def test_one_request_is_followed_through_the_services(runs: Path, tmp_path: Path
 )
 def test_what_is_not_there_is_one_sentence(
     args: tuple[str, ...], says: str, status: int, runs: Path, tmp_path: Path
-):
+) -> None:
     """With what there is."""
     done = logs(tmp_path / "state", *args)
     assert (done.returncode, done.stdout) == (status, "")
@@ -75,7 +75,7 @@ def test_what_is_not_there_is_one_sentence(
     assert done.stderr.count("\n") == 1
 
 
-def test_without_a_run_there_is_one_sentence(tmp_path: Path):
+def test_without_a_run_there_is_one_sentence(tmp_path: Path) -> None:
     """It says what writes logs."""
     done = logs(tmp_path)
     assert done.returncode == 1
@@ -83,7 +83,7 @@ def test_without_a_run_there_is_one_sentence(tmp_path: Path):
     assert done.stderr.count("\n") == 1
 
 
-def test_it_follows_what_is_written_next(runs: Path):
+def test_it_follows_what_is_written_next(runs: Path) -> None:
     """Through a file that is full and moved away, and a service that comes later; a half line waits."""
     with subprocess.Popen(
         [sys.executable, "-m", "inferloom_cli", "logs", "-f", "--log-dir", str(runs)],

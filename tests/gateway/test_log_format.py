@@ -37,7 +37,7 @@ def record(
     )
 
 
-def test_a_request_reads_from_left_to_right():
+def test_a_request_reads_from_left_to_right() -> None:
     """What, how it went, who, how much, how long, for whom."""
     assert str(LINE) == (
         'POST /v1/chat/completions 200 model="a model" worker=worker-1 in=12 cached=8 out=20 ttft=43.1ms '
@@ -46,7 +46,7 @@ def test_a_request_reads_from_left_to_right():
     )
 
 
-def test_what_is_not_known_is_left_out():
+def test_what_is_not_known_is_left_out() -> None:
     """A request that came to nothing has a short line."""
     line = AccessLine(
         door="grpc", method="Generate", status="NOT_FOUND", error="model_not_found", total=0.001
@@ -54,7 +54,7 @@ def test_what_is_not_known_is_left_out():
     assert str(line) == "grpc Generate NOT_FOUND error=model_not_found total=1.0ms"
 
 
-def test_json_lines_hold_every_field_with_its_type():
+def test_json_lines_hold_every_field_with_its_type() -> None:
     """Numbers are numbers, and every name is there."""
     line = json.loads(JsonFormatter().format(record(LINE)))
     assert list(line)[:2] == ["time", "level"]
@@ -64,7 +64,7 @@ def test_json_lines_hold_every_field_with_its_type():
     assert json.loads(JsonFormatter().format(record(bare))).keys() == line.keys()
 
 
-def test_every_other_line_is_json_too():
+def test_every_other_line_is_json_too() -> None:
     """With its traceback in it, on one line."""
     try:
         raise ValueError("two\nlines")
@@ -76,7 +76,7 @@ def test_every_other_line_is_json_too():
     assert "ValueError: two" in line["exception"]
 
 
-def test_text_lines_are_as_before():
+def test_text_lines_are_as_before() -> None:
     """Time, level, logger, message."""
     words = TextFormatter().format(record("hello %d", 3)).split()
     assert words[2:] == ["INFO", "some.logger:", "hello", "3"]

@@ -39,7 +39,7 @@ def counting(times: int) -> Metrics:
     return metrics
 
 
-def test_what_is_counted_is_what_is_read():
+def test_what_is_counted_is_what_is_read() -> None:
     """Counters, gauges and histograms, in Prometheus' form."""
     text, media_type = rendered(counting(3).snapshot())
     assert media_type.startswith("text/plain")
@@ -52,7 +52,7 @@ def test_what_is_counted_is_what_is_read():
     assert value(text, "size_bucket", colour="red", le="+Inf") == 3
 
 
-def test_a_value_at_a_bound_is_in_its_bucket():
+def test_a_value_at_a_bound_is_in_its_bucket() -> None:
     """As Prometheus says: less or equal."""
     metrics = Metrics()
     sizes = metrics.histogram("size", "Sizes.", (1, 10))
@@ -62,14 +62,14 @@ def test_a_value_at_a_bound_is_in_its_bucket():
     assert [value(text, "size_bucket", le=le) for le in ("1.0", "10.0", "+Inf")] == [1, 2, 3]
 
 
-def test_openmetrics_is_spoken_to_who_asks():
+def test_openmetrics_is_spoken_to_who_asks() -> None:
     """By the Accept header."""
     text, media_type = rendered(counting(1).snapshot(), "application/openmetrics-text; version=1.0.0")
     assert media_type.startswith("application/openmetrics-text")
     assert text.endswith(b"# EOF\n")
 
 
-def test_processes_are_added_up():
+def test_processes_are_added_up() -> None:
     """All but the moment that a process began, of which there is no sum."""
     one, two = counting(2).snapshot(), counting(3).snapshot()
     text, _ = rendered(added([one, two]))
@@ -81,7 +81,7 @@ def test_processes_are_added_up():
         assert value(text, "process_start_time_seconds") == began
 
 
-def test_what_a_process_was_goes_with_it_and_what_it_did_stays():
+def test_what_a_process_was_goes_with_it_and_what_it_did_stays() -> None:
     """Gauges are left out of what outlives it."""
     text, _ = rendered(lasting(counting(2).snapshot()))
     assert value(text, "things_total", colour="red") == 2
@@ -120,7 +120,7 @@ async def until(reports: Reports, name: str, expected: float, **labels: str) -> 
             await give_way()
 
 
-async def test_a_scrape_holds_what_was_done_before_it(parent: tuple[Reports, Path]):
+async def test_a_scrape_holds_what_was_done_before_it(parent: tuple[Reports, Path]) -> None:
     """However long ago the children last reported by themselves, and whichever got the scrape."""
     reports, path = parent
     first, second = counting(1), counting(1)
@@ -134,7 +134,7 @@ async def test_a_scrape_holds_what_was_done_before_it(parent: tuple[Reports, Pat
             assert value(text, "things_total", colour="red") == 2
 
 
-async def test_what_an_ended_child_counted_stays_and_is_counted_once(parent: tuple[Reports, Path]):
+async def test_what_an_ended_child_counted_stays_and_is_counted_once(parent: tuple[Reports, Path]) -> None:
     """Its counters go on in the sum; its gauges do not."""
     reports, path = parent
     lasts, ends = counting(1), counting(5)
@@ -149,7 +149,7 @@ async def test_what_an_ended_child_counted_stays_and_is_counted_once(parent: tup
             await until(reports, "things_total", 8, colour="red")
 
 
-async def test_a_childs_last_report_is_made_when_it_ends(parent: tuple[Reports, Path]):
+async def test_a_childs_last_report_is_made_when_it_ends(parent: tuple[Reports, Path]) -> None:
     """What it counted since the one before is not lost."""
     reports, path = parent
     metrics = counting(1)
@@ -160,7 +160,7 @@ async def test_a_childs_last_report_is_made_when_it_ends(parent: tuple[Reports, 
     await until(reports, "late_total", 7)
 
 
-async def test_a_child_that_hangs_delays_a_scrape_and_is_told_as_it_was(parent: tuple[Reports, Path]):
+async def test_a_child_that_hangs_delays_a_scrape_and_is_told_as_it_was(parent: tuple[Reports, Path]) -> None:
     """Its last report counts; others are fresh."""
     reports, path = parent
     _, writer = await asyncio.open_unix_connection(path)
@@ -173,7 +173,7 @@ async def test_a_child_that_hangs_delays_a_scrape_and_is_told_as_it_was(parent: 
     writer.close()
 
 
-async def test_a_parent_that_is_gone_is_an_error(tmp_path: Path):
+async def test_a_parent_that_is_gone_is_an_error(tmp_path: Path) -> None:
     """Which the gateway answers with 503."""
     with pytest.raises(FileNotFoundError):
         await scrape(tmp_path / "nobody", "")

@@ -1,6 +1,7 @@
 """Seeing what a mesh of real processes does."""
 
 import json
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ def ask(mesh: Mesh, request_id: str, **more: object) -> httpx.Response:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_request_is_found_in_the_logs_of_all_services(up, form: str):
+def test_a_request_is_found_in_the_logs_of_all_services(up: Callable[..., Mesh], form: str) -> None:
     """`inferloom logs --request ID` shows the gateway's line and the worker's, in either form."""
     mesh = up("--model", "echo=echo", "--log-format", form, settings={"INFERLOOM_LOG_LEVEL": "debug"})
     logs = mesh.folder / "logs"
@@ -53,7 +54,7 @@ def scrape(address: str) -> bytes:
     return response.content
 
 
-def test_several_gateway_processes_are_one_in_the_metrics(up):
+def test_several_gateway_processes_are_one_in_the_metrics(up: Callable[..., Mesh]) -> None:
     """Whichever gets the scrape, on either listener; and one that is killed takes nothing along."""
     port = free_port()
     settings = {"INFERLOOM_GATEWAY_METRICS_LISTEN": f"127.0.0.1:{port}"}

@@ -42,7 +42,9 @@ async def slowly(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterat
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_request_is_one_line_with_all_that_is_known(mesh: GatewayMesh, lines: Lines, stream: bool):
+async def test_a_request_is_one_line_with_all_that_is_known(
+    mesh: GatewayMesh, lines: Lines, stream: bool
+) -> None:
     """Who asked for what, who answered, how it went and how long each part took."""
     mesh.worker.script = slowly
     response = await mesh.http.post(
@@ -86,7 +88,7 @@ async def test_a_request_is_one_line_with_all_that_is_known(mesh: GatewayMesh, l
 )
 async def test_a_request_that_no_worker_saw_has_its_line(
     lines: Lines, method: str, path: str, body: Any, status: int, error: str | None
-):
+) -> None:
     """With its status and the reason of its error."""
     async with gateway_mesh(FakeWorker(), max_body_bytes=2048) as mesh:
         response = await mesh.http.request(method, path, json=body)
@@ -97,7 +99,9 @@ async def test_a_request_that_no_worker_saw_has_its_line(
     assert line["worker"] is None
 
 
-async def test_what_never_became_a_request_has_a_line_with_its_sender(mesh: GatewayMesh, lines: Lines):
+async def test_what_never_became_a_request_has_a_line_with_its_sender(
+    mesh: GatewayMesh, lines: Lines
+) -> None:
     """Bytes that are no HTTP are refused, and it is known who sent them."""
     connection = await RawConnection.open(mesh.rest)
     await connection.send(b"GET \x01\x02\r\n\r\n")
@@ -111,7 +115,7 @@ async def test_what_never_became_a_request_has_a_line_with_its_sender(mesh: Gate
 @pytest.mark.parametrize(("stream", "status"), [(False, 499), (True, 200)])
 async def test_a_client_that_left_is_told_as_cancelled(
     mesh: GatewayMesh, lines: Lines, stream: bool, status: int
-):
+) -> None:
     """With what it had been sent by then: 499 if that was nothing."""
     mesh.worker.script = hang
     body = json.dumps({**CHAT, "stream": stream}).encode()
@@ -131,7 +135,7 @@ async def test_a_client_that_left_is_told_as_cancelled(
         assert line["completion_tokens"] == 1
 
 
-async def test_attempts_are_counted_and_the_last_worker_is_named(lines: Lines):
+async def test_attempts_are_counted_and_the_last_worker_is_named(lines: Lines) -> None:
     """A request that was refused by one worker and answered by another had two."""
     full = refuse(InferloomError(Reason.NO_WORKER, "draining", retry_after=1.0))
     async with gateway_mesh(FakeWorker("a"), FakeWorker("b")) as mesh:
@@ -141,7 +145,7 @@ async def test_attempts_are_counted_and_the_last_worker_is_named(lines: Lines):
     assert (line["attempts"], line["error"]) == (2, "no_worker")
 
 
-async def test_a_stream_that_breaks_has_its_error(mesh: GatewayMesh, lines: Lines):
+async def test_a_stream_that_breaks_has_its_error(mesh: GatewayMesh, lines: Lines) -> None:
     """Its status was 200 by then; the line says what came after."""
 
     async def breaks(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
@@ -157,7 +161,7 @@ async def test_a_stream_that_breaks_has_its_error(mesh: GatewayMesh, lines: Line
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/ping"])
-async def test_health_checks_are_no_lines_for_people(mesh: GatewayMesh, lines: Lines, path: str):
+async def test_health_checks_are_no_lines_for_people(mesh: GatewayMesh, lines: Lines, path: str) -> None:
     """They are at level DEBUG."""
     await mesh.http.get(path)
     await asyncio.sleep(0.05)
@@ -165,7 +169,7 @@ async def test_health_checks_are_no_lines_for_people(mesh: GatewayMesh, lines: L
     assert [record.levelno for record in lines.records] == [logging.DEBUG]
 
 
-async def test_the_grpc_door_has_lines_too(mesh: GatewayMesh, lines: Lines):
+async def test_the_grpc_door_has_lines_too(mesh: GatewayMesh, lines: Lines) -> None:
     """With the method, gRPC's status, and the same facts."""
     mesh.worker.script = slowly
     async for _ in mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="x", request_id="mine")):
@@ -177,7 +181,7 @@ async def test_the_grpc_door_has_lines_too(mesh: GatewayMesh, lines: Lines):
     assert line["client"].startswith("127.0.0.1:")
 
 
-async def test_a_refused_call_has_its_reason(mesh: GatewayMesh, lines: Lines):
+async def test_a_refused_call_has_its_reason(mesh: GatewayMesh, lines: Lines) -> None:
     """The gRPC status, and the reason behind it."""
     with pytest.raises(grpc.aio.AioRpcError):
         await mesh.stub.Tokenize(pb.TokenizeRequest(model="nope", text="x"))
@@ -185,7 +189,7 @@ async def test_a_refused_call_has_its_reason(mesh: GatewayMesh, lines: Lines):
     assert (line["status"], line["error"]) == ("NOT_FOUND", "model_not_found")
 
 
-async def test_a_cancelled_call_is_told_as_cancelled(mesh: GatewayMesh, lines: Lines):
+async def test_a_cancelled_call_is_told_as_cancelled(mesh: GatewayMesh, lines: Lines) -> None:
     """Also while its handler was sending."""
     mesh.worker.script = hang
     call = mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="x"))
@@ -196,7 +200,7 @@ async def test_a_cancelled_call_is_told_as_cancelled(mesh: GatewayMesh, lines: L
     assert (line["status"], line["error"], line["worker"]) == ("CANCELLED", "cancelled", "worker-1")
 
 
-async def test_it_can_be_switched_off(lines: Lines):
+async def test_it_can_be_switched_off(lines: Lines) -> None:
     """``access_log = false``: no line."""
     async with gateway_mesh(FakeWorker(), access_log=False) as mesh:
         assert (await mesh.http.post("/v1/chat/completions", json=CHAT)).status_code == 200
@@ -205,7 +209,7 @@ async def test_it_can_be_switched_off(lines: Lines):
     assert lines.records == []
 
 
-async def test_a_worker_tells_the_same_request(lines: Lines):
+async def test_a_worker_tells_the_same_request(lines: Lines) -> None:
     """By the name and for the client that the gateway gave, with its own times."""
     async with running_worker("echo=echo", worker_id="here") as worker:
         answer = await worker.generate(text_request("one two", request_id="named", **limited(3)))
@@ -225,7 +229,7 @@ async def test_a_worker_tells_the_same_request(lines: Lines):
     assert line["ttft_ms"] <= line["total_ms"]
 
 
-async def test_a_worker_tells_what_it_refused(lines: Lines):
+async def test_a_worker_tells_what_it_refused(lines: Lines) -> None:
     """And does not tell people of what machines ask all day."""
     async with running_worker("echo=echo") as worker:
         await refused(worker.stub.Generate(text_request(model="nope", request_id="named")))
@@ -234,7 +238,7 @@ async def test_a_worker_tells_what_it_refused(lines: Lines):
     assert (line["status"], line["error"], line["request_id"]) == ("NOT_FOUND", "model_not_found", "named")
 
 
-async def test_a_line_of_text_cannot_be_forged(mesh: GatewayMesh):
+async def test_a_line_of_text_cannot_be_forged(mesh: GatewayMesh) -> None:
     """What a caller writes stays inside its word: no new lines, no spaces that look like another field."""
     with access_lines() as lines:
         await mesh.http.get("/v1/models/a%0A2026-01-01 INFO status=200")
@@ -244,7 +248,7 @@ async def test_a_line_of_text_cannot_be_forged(mesh: GatewayMesh):
     assert '"/v1/models/a\\n2026-01-01 INFO status=200" 404 error=' in text
 
 
-async def test_nothing_that_was_said_is_in_any_log(caplog: pytest.LogCaptureFixture):
+async def test_nothing_that_was_said_is_in_any_log(caplog: pytest.LogCaptureFixture) -> None:
     """At no level, through either door, in the right places and in wrong ones, in text and in JSON."""
     caplog.set_level(logging.DEBUG)
     chat = {"messages": [{"role": "user", "content": MARKER}]}

@@ -50,7 +50,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def test_counters_move_by_exactly_what_was_done(mesh: GatewayMesh):
+async def test_counters_move_by_exactly_what_was_done(mesh: GatewayMesh) -> None:
     """Requests, tokens and times of both doors."""
     for _ in range(3):
         await mesh.http.post("/v1/chat/completions", json=CHAT)
@@ -72,7 +72,7 @@ async def test_counters_move_by_exactly_what_was_done(mesh: GatewayMesh):
     assert value(text, "inferloom_event_loop_delay_seconds_count") is not None
 
 
-async def test_what_no_worker_saw_is_counted_by_its_reason(mesh: GatewayMesh):
+async def test_what_no_worker_saw_is_counted_by_its_reason(mesh: GatewayMesh) -> None:
     """And a model that a caller made up gets no label."""
     await mesh.http.post("/v1/chat/completions", json={"model": "chat-model"})
     await mesh.http.post("/v1/chat/completions", json={**CHAT, "model": "made-up"})
@@ -89,7 +89,7 @@ async def test_what_no_worker_saw_is_counted_by_its_reason(mesh: GatewayMesh):
     assert b"made-up" not in text
 
 
-async def test_retries_and_ejections_are_counted():
+async def test_retries_and_ejections_are_counted() -> None:
     """An attempt by how it ended; one after a failure is a retry."""
     not_now = refuse(InferloomError(Reason.NO_WORKER, "draining", retry_after=1.0))
     async with gateway_mesh(FakeWorker("a", script=not_now), FakeWorker("b", script=not_now)) as mesh:
@@ -108,7 +108,7 @@ async def test_retries_and_ejections_are_counted():
         assert value(text, "inferloom_workers", state="ejected") == 1
 
 
-async def test_requests_that_run_are_seen_and_those_that_left_are_counted(mesh: GatewayMesh):
+async def test_requests_that_run_are_seen_and_those_that_left_are_counted(mesh: GatewayMesh) -> None:
     """In flight while they run, cancelled after that, with the tokens that they had."""
     mesh.worker.script = hang
     async with mesh.http.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
@@ -122,14 +122,14 @@ async def test_requests_that_run_are_seen_and_those_that_left_are_counted(mesh: 
     assert value(text, "inferloom_calls_in_flight", worker="worker-1") == 0
 
 
-async def test_scrapes_and_health_checks_are_not_requests(mesh: GatewayMesh):
+async def test_scrapes_and_health_checks_are_not_requests(mesh: GatewayMesh) -> None:
     """They would hide what matters."""
     for path in ("/metrics", "/health", "/metrics"):
         await mesh.http.get(path)
     assert b"inferloom_requests_total{" not in await read(mesh.http)
 
 
-async def test_every_service_has_a_listener_of_its_own():
+async def test_every_service_has_a_listener_of_its_own() -> None:
     """Only /metrics, only to be read, beside the REST façade's."""
     port = free_port()
     async with (
@@ -150,7 +150,7 @@ async def test_every_service_has_a_listener_of_its_own():
         assert value(await read(http), "inferloom_workers", state="ready") == 1
 
 
-async def test_a_taken_port_is_one_sentence_unless_it_was_chosen(caplog: pytest.LogCaptureFixture):
+async def test_a_taken_port_is_one_sentence_unless_it_was_chosen(caplog: pytest.LogCaptureFixture) -> None:
     """The default gives way; what somebody asked for is had or refused."""
     caplog.set_level(logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -169,7 +169,7 @@ async def test_a_taken_port_is_one_sentence_unless_it_was_chosen(caplog: pytest.
     assert all("cannot listen on 127.0.0.1:9100" in sentence for sentence in said)
 
 
-async def test_a_worker_counts_calls_tokens_and_load():
+async def test_a_worker_counts_calls_tokens_and_load() -> None:
     """Under vLLM's names where they mean the same."""
     port = free_port()
     at = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}")
@@ -196,7 +196,7 @@ async def test_a_worker_counts_calls_tokens_and_load():
         assert b"GetStatus" not in text
 
 
-async def test_tokens_of_a_cancelled_generation_are_counted():
+async def test_tokens_of_a_cancelled_generation_are_counted() -> None:
     """They were computed, and sent."""
     port = free_port()
     at = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}")
@@ -230,7 +230,9 @@ async def registry() -> AsyncIterator[tuple[Address, httpx.AsyncClient]]:
     await serving
 
 
-async def test_a_registry_counts_leases_and_what_happens_to_them(registry: tuple[Address, httpx.AsyncClient]):
+async def test_a_registry_counts_leases_and_what_happens_to_them(
+    registry: tuple[Address, httpx.AsyncClient],
+) -> None:
     """Grants, renewals, and ends by their reason."""
     address, http = registry
     worker = registry_pb2.Worker(id="w", address="127.0.0.1:7100", capacity=1, state=STATE)
@@ -255,7 +257,7 @@ async def test_a_registry_counts_leases_and_what_happens_to_them(registry: tuple
         assert value(text, "inferloom_lease_losses_total", reason="deregistered") == 1
 
 
-async def test_a_stream_that_breaks_is_counted_by_its_error(mesh: GatewayMesh):
+async def test_a_stream_that_breaks_is_counted_by_its_error(mesh: GatewayMesh) -> None:
     """Though its status was 200."""
 
     async def breaks(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:

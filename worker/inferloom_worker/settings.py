@@ -13,8 +13,7 @@ from inferloom_mesh.net import Address, AddressField
 from inferloom_mesh.settings import OptionalAddress, ServiceSettings, or_none
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
-from inferloom_worker.hosting.load_options import LoadOptions
-from inferloom_worker.hosting.sampling_defaults import GenerationConfig
+from inferloom_worker.hosting.load_options import GenerationConfig, LoadOptions
 from inferloom_worker.sourcing.demo import MODELS
 from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_alias_flag, parse_model_flag
 

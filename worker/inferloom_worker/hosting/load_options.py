@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.hosting.sampling_defaults import GenerationConfig
+
+GenerationConfig = Literal["auto", "openai"]
+"""``auto``: as the model's files say; ``openai``: OpenAI's defaults, whatever they say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

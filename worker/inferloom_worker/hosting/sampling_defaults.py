@@ -3,16 +3,14 @@
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker.hosting.load_options import GenerationConfig
 from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.sourcing.sources import ModelSource, SourceKind
 from inferloom_worker.weights.gguf import read_gguf
-
-GenerationConfig = Literal["auto", "openai"]
-"""``auto``: as the model's files say; ``openai``: OpenAI's defaults, whatever they say."""
 
 _FOLDER_KEYS = {
     "temperature": "temperature",
