@@ -149,6 +149,7 @@ class FakeWorker(InferenceServiceServicer):
     """Set once a generation was cancelled by its caller."""
     address: Address = ANYWHERE
     server: Server | None = None
+    stopping: "asyncio.Future[None] | None" = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def runs(self, count: int) -> None:
@@ -167,10 +168,12 @@ class FakeWorker(InferenceServiceServicer):
         return self
 
     async def kill(self) -> None:
-        """Go away without a word; running calls break."""
+        """Go away without a word; running calls break, the one that this is called in, too."""
         if self.server is not None:
-            await self.server.grpc.stop(None)
+            self.stopping = asyncio.ensure_future(self.server.grpc.stop(None))
             self.server = None
+        if self.stopping is not None:
+            await asyncio.shield(self.stopping)
 
     def registered(
         self, epoch: int = 1, state: registry_pb2.WorkerState.ValueType = registry_pb2.WORKER_STATE_READY

@@ -25,6 +25,8 @@ async def test_millions_of_ids_are_refused_before_their_neighbours_notice(minilm
             worst, failure = await longest_wait(worker, embedding(request))
             assert (failure.reason, failure.param) == (reason, "inputs[0]")
             assert worst < MOST_S
+            known = "This model's maximum context length is"  # the words that clients look for
+            assert failure.message.startswith(known) == (reason is Reason.CONTEXT_LENGTH_EXCEEDED)
         request = pb.EmbedRequest(model="m", truncate=True)
         request.inputs.add().token_ids.ids.extend([5] * 100_000)
         began = time.monotonic()

@@ -64,7 +64,7 @@ try:
 except SourceError as refusal:
     print(refusal)
 """
-    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     (tmp_path / "modules.json").write_text("[]")
     (tmp_path / "config.json").write_text('{"model_type": "mpnet", "architectures": ["MPNetModel"]}')
     for path, extra in ((smollm_file, "torch"), (tmp_path, "sentence-transformers")):

@@ -1,7 +1,7 @@
 """From an input to the tokens that an embedding model reads."""
 
-from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.text.tokenizer import Tokenizer
+from inferloom_worker.validate.embed import input_too_long
 
 
 class Reader:
@@ -31,13 +31,7 @@ class Reader:
             return ids
         if truncate:
             return self.shorten(ids, special=not isinstance(item, list))
-        raise InferloomError(
-            Reason.CONTEXT_LENGTH_EXCEEDED,
-            # OpenAI's sentence, which clients look for
-            f"This model's maximum context length is {self.max_tokens} tokens, however you requested "
-            f"{len(ids)} tokens ({len(ids)} in {param}). Please reduce the length of the input.",
-            param=param,
-        )
+        raise input_too_long(param, len(ids), self.max_tokens)
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, however many."""

@@ -38,11 +38,6 @@ class Sampling:
         """Whether the likeliest token is always taken."""
         return not self.temperature >= LEAST_TEMPERATURE or self.top_k == 1
 
-    @property
-    def penalised(self) -> bool:
-        """Whether logits depend on the tokens so far."""
-        return bool(self.presence_penalty or self.frequency_penalty) or self.repetition_penalty != 1.0
-
 
 class Adapter(Protocol):
     """Weights that change what a model computes for the requests that ask for it.

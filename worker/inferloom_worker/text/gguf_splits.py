@@ -75,7 +75,6 @@ DEFAULT = Split((r"[\p{P}$+<=>^~|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"))
 _DIGITS_ALONE = Split((r"\p{N}", _GPT2))
 _GPT2_ONLY = Split((_GPT2,))
 _DEEPSEEK3 = Split((r"\p{N}{1,3}", _KANA, _DEEPSEEK_WORDS))
-_CHATGLM = Split((_LLAMA3,))
 _BAILING = Split(
     (rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_SIGNS}|\s*[\r\n]|\s+(?!\S)|\s+",),
 )

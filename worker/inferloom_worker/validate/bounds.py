@@ -5,8 +5,9 @@ as it takes: 14 million numbers take seconds. A count costs nothing.
 """
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_mesh.errors import invalid
 from inferloom_worker.validate.checks import at_most
+from inferloom_worker.validate.embed import input_too_long
 from inferloom_worker.validate.generate import too_long
 
 MAX_TOKENS = 2**18
@@ -74,11 +75,7 @@ def check_embed(request: pb.EmbedRequest, max_tokens: int) -> None:
     for index, item in enumerate(request.inputs):
         param, count = f"inputs[{index}]", len(item.token_ids.ids)
         if count > max_tokens and not request.truncate:
-            raise InferloomError(
-                Reason.CONTEXT_LENGTH_EXCEEDED,
-                f"The model reads at most {max_tokens} tokens, and {param} has {count}.",
-                param=param,
-            )
+            raise input_too_long(param, count, max_tokens)
         check_token_count(param, count, most_tokens(max_tokens))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import invalid, unsupported
+from inferloom_mesh.errors import InferloomError, Reason, invalid, unsupported
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.ranges import check_fields
 
@@ -48,6 +48,16 @@ def read_embed(
         dimensions=wanted,
         normalize=request.normalize if request.HasField("normalize") else normalizes,
         truncate=request.truncate,
+    )
+
+
+def input_too_long(param: str, tokens: int, most: int) -> InferloomError:
+    """The error for an input that the model cannot read whole, in OpenAI's sentence, which clients read."""
+    return InferloomError(
+        Reason.CONTEXT_LENGTH_EXCEEDED,
+        f"This model's maximum context length is {most} tokens, however you requested "
+        f"{tokens} tokens ({tokens} in {param}). Please reduce the length of the input.",
+        param=param,
     )
 
 
