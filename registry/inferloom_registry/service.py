@@ -51,7 +51,8 @@ async def serve(
     Raises:
         OSError: The address cannot be bound.
     """
-    table = LeaseTable(clock, settle=settings.lease_ttl_s, max_workers=settings.max_workers)
+    settle = settings.lease_ttl_s if settings.settle_s is None else settings.settle_s
+    table = LeaseTable(clock, settle=settle, max_workers=settings.max_workers)
     metrics = Metrics()
     hub = WatchHub(table, secrets.token_hex(8))
     registry = Registry(table, MemoryStore(), hub, listener=Meters(metrics, table))

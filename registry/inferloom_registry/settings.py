@@ -34,8 +34,11 @@ class RegistrySettings(ServiceSettings):
     port is taken, there is no such listener."""
 
     lease_ttl_s: float = Field(default=6.0, gt=0)
-    """How long a lease lasts without renewal, in seconds, where the worker asks for no other time. Also how
-    long the registry settles after its start."""
+    """How long a lease lasts without renewal, in seconds, where the worker asks for no other time."""
+
+    settle_s: float | None = Field(default=None, ge=0, le=600)
+    """How long after its start the registry takes its set for incomplete, in seconds: workers whose leases it
+    has forgotten come back meanwhile. Not set: as long as a lease lasts."""
 
     lease_ttl_min_s: float = Field(default=2.0, gt=0)
     """Shortest lease that a worker may ask for, in seconds."""

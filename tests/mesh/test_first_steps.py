@@ -2,8 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Callable
 
 import grpc
+import httpx
 import pytest
 from openai import OpenAI
 
@@ -46,6 +48,15 @@ def test_up_prints_what_is_ready_and_a_line_to_paste(demo: Mesh) -> None:
     assert line in output
     answer = json.loads(run(*shlex.split(line)).stdout)
     assert "Paris" in answer["choices"][0]["message"]["content"]
+
+
+def test_what_up_calls_ready_is_ready(up: Callable[..., Mesh]) -> None:
+    """Health says so from the first moment, and a name that nobody serves is denied and not put off."""
+    mesh = up("--model", "echo=echo")
+    rest = mesh.made["rest"]
+    assert httpx.get(f"http://{rest}/health", timeout=10).status_code == 200
+    body = {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}
+    assert httpx.post(f"http://{rest}/v1/chat/completions", json=body, timeout=10).status_code == 404
 
 
 def test_the_openai_sdk_hears_paris(client: OpenAI) -> None:

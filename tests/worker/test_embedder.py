@@ -170,11 +170,21 @@ async def test_a_text_that_fails_fails_alone(poison: list[int], model: Model, ma
     assert (caught.value.reason, caught.value.param) == (Reason.SERVER_ERROR, "inputs[1]")
 
 
-async def test_vectors_come_as_they_are_computed(model: Model, make: Make) -> None:
+async def test_vectors_come_as_they_are_computed(
+    model: Model, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first batch's rows are there while the second is still computed."""
+    encode, taken = model.encode, threading.Event()
+
+    def encode_slowly(texts: list[list[int]]) -> NDArray[np.float32]:
+        assert len(texts) == 4 or taken.wait(WAIT)
+        return encode(texts)
+
+    monkeypatch.setattr(model, "encode", encode_slowly)
     embedder = make()
     stream = embedder.embed([[1]] * 6)
     at, rows = await anext(stream)
+    taken.set()
     assert at == 0
     assert rows == pytest.approx(np.array([[1, 4]] * 4))
     assert (await anext(stream))[0] == 4

@@ -34,12 +34,15 @@ class Plan:
     """What was typed for the gateway and is passed on to it."""
     worker_metrics: Mapping[str, Address] = field(default_factory=dict)
     """Where workers have their metrics, by their names; others find a port of their own, from 9102 on."""
+    settle_s: float | None = None
+    """How long the registry settles after a start, in seconds. None: as its settings say."""
     shared_flags: Sequence[str] = ()
     """What was typed for every service."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""
-        return (*CLI, "registry", "--listen", str(listen), *self.shared_flags)
+        settle = () if self.settle_s is None else ("--settle", f"{self.settle_s:g}")
+        return (*CLI, "registry", "--listen", str(listen), *settle, *self.shared_flags)
 
     def worker_command(self, name: str, listen: Address | None, registry: Address) -> Sequence[str]:
         """One worker."""

@@ -45,6 +45,18 @@ def http_answer(address: Address, timeout: float = 1.0) -> HttpAnswer | None:
     return HttpAnswer(is_gateway=True, grpc=grpc if isinstance(grpc, str) else None)
 
 
+def is_ready(rest: Address) -> bool:
+    """Whether ``GET /health/ready`` says that requests can be answered. Blocks."""
+    connection = HTTPConnection(rest.host.strip("[]"), rest.port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def served_models(rest: Address) -> tuple[ModelReport, ...]:
     """What ``GET /v1/models`` lists; nothing while the gateway does not answer. Blocks."""
     connection = HTTPConnection(rest.host.strip("[]"), rest.port, timeout=_TIMEOUT_S)

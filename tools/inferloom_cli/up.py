@@ -167,6 +167,9 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         worker_flags=as_flags(passed_on),
         gateway_flags=as_flags({"cors": flags.cors, "strict": flags.strict}),
         worker_metrics=_in_a_row(worker, flags.workers),
+        # Workers renew three times a lease, and are back within a second of that; nobody should wait longer
+        # for a mesh on one machine to be sure of itself.
+        settle_s=registry.lease_ttl_s / 2 if registry.settle_s is None else registry.settle_s,
         shared_flags=as_flags({"log_format": flags.log_format}),
     )
     if len(plan.models) < len(worker.models):

@@ -120,6 +120,14 @@ def registry(
             help="Where to listen. [default: 127.0.0.1:7000]",
         ),
     ] = None,
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            envvar="INFERLOOM_SETTLE_S",
+            help="How long workers may take to come back after its start. [default: a lease]",
+        ),
+    ] = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -131,6 +139,7 @@ def registry(
     services.registry(
         ready_file,
         registry_listen=listen,
+        settle_s=settle,
         registry_metrics_listen=metrics_listen,
         log_level=log_level,
         log_format=log_format,

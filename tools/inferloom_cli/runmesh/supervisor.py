@@ -10,7 +10,7 @@ from pathlib import Path
 from inferloom_cli.display import Display
 from inferloom_cli.mesh_report import MeshReport, ModelReport, WorkerReport
 from inferloom_cli.plan import Plan
-from inferloom_cli.probe import reachable, served_models
+from inferloom_cli.probe import is_ready, reachable, served_models
 from inferloom_cli.runmesh.children import Lifeline
 from inferloom_cli.runmesh.keeper import GaveUpError, Keeper
 from inferloom_cli.runmesh.logs import ServiceLog
@@ -126,12 +126,13 @@ class Supervisor:
         while True:
             served = await asyncio.to_thread(served_models, reachable(rest))
             missing = wanted - {model.id for model in served}
-            if not missing:
+            if not missing and await asyncio.to_thread(is_ready, reachable(rest)):
                 return served
             if time.monotonic() > deadline:
-                raise GaveUpError(
-                    "gateway", f"does not route to {', '.join(sorted(missing))}", self.gateway.log.tail
+                why = (
+                    f"does not route to {', '.join(sorted(missing))}" if missing else "does not become ready"
                 )
+                raise GaveUpError("gateway", why, self.gateway.log.tail)
             await asyncio.sleep(_POLL_S)
 
     async def _unless_stopped(self, stop: asyncio.Event, aim: Coroutine[None, None, object]) -> bool:
