@@ -9,7 +9,11 @@ from inferloom_mesh.metrics_listener import Source
 router = APIRouter(tags=["health"], responses=ERRORS)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """The gateway's metrics in Prometheus' form, of all its processes."""
     source: Source = request.app.state.metrics
