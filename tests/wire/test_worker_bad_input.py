@@ -52,7 +52,7 @@ def tokens(*ids: int) -> pb.GenerateRequest:
 
 GENERATE: dict[str, tuple[pb.GenerateRequest, Reason, str]] = {
     "unknown model": (text_request(model="nope"), Reason.MODEL_NOT_FOUND, "model"),
-    "no model": (text_request(model=""), Reason.MODEL_NOT_FOUND, "model"),
+    "no model": (text_request(model=""), INVALID, "model"),
     "no input": (pb.GenerateRequest(model="echo"), INVALID, "input"),
     "empty text": (text_request(""), INVALID, "text"),
     "empty messages": (chat_request(), INVALID, "chat.messages"),
