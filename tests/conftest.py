@@ -1,6 +1,7 @@
 """The tiers of tests, and fixtures that every part shares: the demo models, fetched once into the user's
 cache."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from tests import tiers
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the fast tier be asked for."""
     parser.addoption("--fast", action="store_true", help="only tests without torch, processes and servers")
+
+
+def pytest_configure() -> None:
+    """Let what the tests start hear of SIGHUP, also where the tests themselves were started to ignore it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

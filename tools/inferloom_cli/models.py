@@ -69,7 +69,8 @@ def table(models: list[Model], held: Held | None) -> Table:
     adapted = any(model.parent for model in models)
     aliased = any(model.alias_of for model in models)
     further = [*(["ADAPTER OF"] if adapted else []), *(["ALIAS OF"] if aliased else [])]
-    for column in ("MODEL", *further, "TASKS"):
+    made.add_column("MODEL", no_wrap=True)  # a name is copied from here
+    for column in (*further, "TASKS"):
         made.add_column(column, overflow="fold")
     told = [name for name, of in _OPTIONAL.items() if any(of(model) for model in models)]
     for column in ("CONTEXT", "DTYPE", "WEIGHTS", *told, "WORKERS"):

@@ -207,46 +207,87 @@ inline f512 dpbf16_ps(f512 sum, bh512 a, bh512 b) {
 #define __m512i emulated::i512
 #define __m512bh emulated::bh512
 #define __mmask16 emulated::mask
+#undef _mm512_set1_ps
 #define _mm512_set1_ps emulated::set1_ps
+#undef _mm512_set1_epi32
 #define _mm512_set1_epi32 emulated::set1_epi32
+#undef _mm512_set1_epi8
 #define _mm512_set1_epi8 emulated::set1_epi8
+#undef _mm512_setzero_si512
 #define _mm512_setzero_si512 emulated::setzero_si512
+#undef _mm512_loadu_ps
 #define _mm512_loadu_ps emulated::loadu_ps
+#undef _mm512_loadu_si512
 #define _mm512_loadu_si512 emulated::loadu_si512
+#undef _mm512_maskz_loadu_ps
 #define _mm512_maskz_loadu_ps emulated::maskz_loadu_ps
+#undef _mm512_storeu_ps
 #define _mm512_storeu_ps emulated::storeu_ps
+#undef _mm512_castsi512_ps
 #define _mm512_castsi512_ps emulated::castsi512_ps
+#undef _mm512_castps_si512
 #define _mm512_castps_si512 emulated::castps_si512
+#undef _mm512_cvtph_ps
 #define _mm512_cvtph_ps emulated::cvtph_ps
+#undef _mm512_cvtps_ph
 #define _mm512_cvtps_ph emulated::cvtps_ph
+#undef _mm512_cvtps_epi32
 #define _mm512_cvtps_epi32 emulated::cvtps_epi32
+#undef _mm512_cvtepi32_ps
 #define _mm512_cvtepi32_ps emulated::cvtepi32_ps
+#undef _mm512_cvtepi32_epi8
 #define _mm512_cvtepi32_epi8 emulated::cvtepi32_epi8
+#undef _mm512_cvtepi32_epi16
 #define _mm512_cvtepi32_epi16 emulated::cvtepi32_epi16
+#undef _mm512_add_ps
 #define _mm512_add_ps emulated::add_ps
+#undef _mm512_sub_ps
 #define _mm512_sub_ps emulated::sub_ps
+#undef _mm512_mul_ps
 #define _mm512_mul_ps emulated::mul_ps
+#undef _mm512_div_ps
 #define _mm512_div_ps emulated::div_ps
+#undef _mm512_max_ps
 #define _mm512_max_ps emulated::max_ps
+#undef _mm512_min_ps
 #define _mm512_min_ps emulated::min_ps
+#undef _mm512_fmadd_ps
 #define _mm512_fmadd_ps emulated::fmadd_ps
+#undef _mm512_fnmadd_ps
 #define _mm512_fnmadd_ps emulated::fnmadd_ps
+#undef _mm512_abs_ps
 #define _mm512_abs_ps emulated::abs_ps
+#undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps emulated::roundscale_ps
+#undef _mm512_scalef_ps
 #define _mm512_scalef_ps emulated::scalef_ps
+#undef _mm512_reduce_add_ps
 #define _mm512_reduce_add_ps emulated::reduce_add_ps
+#undef _mm512_reduce_max_ps
 #define _mm512_reduce_max_ps emulated::reduce_max_ps
+#undef _mm512_cmp_ps_mask
 #define _mm512_cmp_ps_mask emulated::cmp_ps_mask
+#undef _mm512_mask_mov_ps
 #define _mm512_mask_mov_ps emulated::mask_mov_ps
+#undef _mm512_add_epi32
 #define _mm512_add_epi32 emulated::add_epi32
+#undef _mm512_sub_epi32
 #define _mm512_sub_epi32 emulated::sub_epi32
+#undef _mm512_and_si512
 #define _mm512_and_si512 emulated::and_si512
+#undef _mm512_slli_epi32
 #define _mm512_slli_epi32 emulated::slli_epi32
+#undef _mm512_srli_epi32
 #define _mm512_srli_epi32 emulated::srli_epi32
+#undef _mm512_srai_epi32
 #define _mm512_srai_epi32 emulated::srai_epi32
+#undef _mm512_srli_epi16
 #define _mm512_srli_epi16 emulated::srli_epi16
+#undef _mm512_reduce_add_epi32
 #define _mm512_reduce_add_epi32 emulated::reduce_add_epi32
+#undef _mm512_dpbusd_epi32
 #define _mm512_dpbusd_epi32 emulated::dpbusd_epi32
+#undef _mm512_dpbf16_ps
 #define _mm512_dpbf16_ps emulated::dpbf16_ps
 // The processor that is emulated multiplies bfloat16, unless the compiler is told otherwise; a function for it needs
 // no other target here.
