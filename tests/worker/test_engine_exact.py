@@ -184,6 +184,7 @@ def smollm_prompts() -> list[str]:
     return [form.format(topic) for topic in topics for form in forms]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # transformers generates 1,280 tokens one by one
 async def test_the_demo_model_equals_transformers(smollm_file: Path, start: Start) -> None:
     """Twenty prompts, 64 tokens each, float32: transformers' own tokens, alone and among eight others."""
