@@ -9,6 +9,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
+from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.call_observer import CURRENT
 from inferloom_mesh.context import CallContext, valid_traceparent
 from inferloom_mesh.request_id import new_request_id
@@ -30,8 +31,7 @@ class InferenceFacade(InferenceServiceServicer):
         """Pass a worker's events on as they are. A cancelled call cancels the worker's."""
         _name(request)
         with self._calls("generate", request.model, context, request.request_id) as calls:
-            # A handler that is cancelled while an event is being sent is never resumed.
-            context.add_done_callback(lambda _: calls.close())  # type: ignore[arg-type] # the stub wants a class
+            when_ended(context, calls.close)
             stream = await calls.generate(request)
             while (event := await stream.read()) is not None:
                 yield event
@@ -40,7 +40,7 @@ class InferenceFacade(InferenceServiceServicer):
         """Pass a worker's events on, as in Generate."""
         _name(request)
         with self._calls("embed", request.model, context, request.request_id) as calls:
-            context.add_done_callback(lambda _: calls.close())  # type: ignore[arg-type] # as above
+            when_ended(context, calls.close)
             stream = await calls.embed(request)
             while (event := await stream.read()) is not None:
                 yield event

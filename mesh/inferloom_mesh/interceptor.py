@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.call_observer import CallObserver, SeenCall, begin
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 from inferloom_mesh.status import to_status
@@ -119,12 +120,11 @@ def _begin(
     for observer in observers:
         observer.began(seen, context)
 
-    def end(_: object) -> None:
+    def end() -> None:
         for observer in observers:
             observer.ended(seen)
 
-    # A handler that is cancelled while a message is being sent is never resumed.
-    context.add_done_callback(end)  # type: ignore[arg-type] # the stub wants a class
+    when_ended(context, end)
     return seen
 
 

@@ -92,5 +92,5 @@ def build_server(
     checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     mirror = ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(mirror, server)  # type: ignore[no-untyped-call]
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(mirror, server)  # type: ignore[no-untyped-call] # the library's
     return Server(server, checker, mirror)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
+from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from inferloom_mesh.durations import duration, seconds
 from inferloom_mesh.errors import InferloomError, Reason
 
 DOMAIN = "inferloom"
@@ -43,9 +44,7 @@ def to_status(error: InferloomError) -> grpc.Status:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.param, description=error.message)
         attach(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after is not None:
-        delay = duration_pb2.Duration()
-        delay.FromNanoseconds(int(error.retry_after * 1e9))
-        attach(error_details_pb2.RetryInfo(retry_delay=delay))
+        attach(error_details_pb2.RetryInfo(retry_delay=duration(error.retry_after)))
     code = code_pb2.Code.Value(error.row.grpc.name)
     return rpc_status.to_status(status_pb2.Status(code=code, message=error.message, details=details))
 
@@ -80,7 +79,7 @@ def read_failure(failure: grpc.aio.AioRpcError) -> CallFailure:
     if info.reason in Reason.__members__:  # a newer service may have others
         reason = Reason(info.reason)
     param = bad.field_violations[0].field if bad.field_violations else None
-    after = retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None
+    after = seconds(retry.retry_delay) if retry.HasField("retry_delay") else None
     error = InferloomError(reason, failure.details() or "", param=param, retry_after=after)
     return CallFailure(error, ours=True, code=code)
 

@@ -1,9 +1,13 @@
 """A gateway and a registry with set answers, over real gRPC in this process."""
 
+from __future__ import annotations  # grpc's generic types cannot be subscripted at run time
+
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import grpc
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import inference_pb2_grpc, registry_pb2, registry_pb2_grpc
@@ -18,6 +22,14 @@ CHAT = pb.Model(
     quantization="Q4_1",
 )
 EMBEDDER = pb.Model(id="embedder", tasks=[pb.TASK_EMBED], context_length=256, dtype="float32")
+
+
+async def _uncalled(self: object, request: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "No command of the CLI calls this.")
+
+
+UNCALLED: Any = _uncalled
+"""Stands for a method of any kind."""
 
 
 @dataclass
@@ -63,11 +75,7 @@ class FakeGateway(inference_pb2_grpc.InferenceServiceServicer):
             )
         yield pb.EmbedResponse(completed=pb.EmbedCompleted())
 
-    async def Tokenize(self, request: Any, context: Any) -> Any:
-        """No command asks for it."""
-        raise NotImplementedError
-
-    Detokenize = Rerank = Tokenize
+    Tokenize = Detokenize = Rerank = UNCALLED
 
 
 @dataclass
@@ -79,19 +87,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
     async def ListWorkers(self, request: Any, context: Any) -> registry_pb2.ListWorkersResponse:
         return registry_pb2.ListWorkersResponse(workers=self.workers)
 
-    async def Register(self, request: Any, context: Any) -> Any:
-        """No command asks for it."""
-        raise NotImplementedError
-
-    Deregister = Register
-
-    def Watch(self, request: Any, context: Any) -> Any:
-        """Nor this."""
-        raise NotImplementedError
-
-    def KeepAlive(self, requests: Any, context: Any) -> Any:
-        """Nor this."""
-        raise NotImplementedError
+    Register = Deregister = Watch = KeepAlive = UNCALLED
 
 
 @dataclass(frozen=True)

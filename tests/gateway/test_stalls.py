@@ -9,7 +9,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempt import Verdict
-from inferloom_gateway.calls.link import CallFailed
+from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.stall_watch import INTERVAL_S, StallWatch
 from inferloom_gateway.calls.worker_call import STALL_S, WorkerCall, patience
 from inferloom_gateway.fleet.members import Member
@@ -23,7 +23,7 @@ class Silent:
         self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
 
     async def read(self) -> None:
-        raise CallFailed(await self.verdict)
+        raise CallFailedError(await self.verdict)
 
     def abort(self, verdict: Verdict) -> None:
         self.verdict.set_result(verdict)
@@ -67,7 +67,7 @@ async def failing(call: WorkerCall[Any]) -> "asyncio.Task[Verdict]":
     """A read that is under way, and the verdict that it will fail with."""
 
     async def read() -> Verdict:
-        with pytest.raises(CallFailed) as caught:
+        with pytest.raises(CallFailedError) as caught:
             await call.read()
         return caught.value.verdict
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.test_metrics import value
 from tests.mesh.processes import Mesh, inferloom, until
-from tests.wire.test_metrics import free_port
+from tests.wire.ports import free_port
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "tell nobody"}], "max_tokens": 8}
 

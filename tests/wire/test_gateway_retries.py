@@ -22,6 +22,7 @@ from tests.wire.fake_worker import (
     started,
 )
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.ports import free_port
 
 CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -167,15 +168,15 @@ async def test_no_request_is_lost_to_a_worker_that_cannot_be_reached() -> None:
     async with gateway_mesh(FakeWorker("worker-1")) as mesh:
         bad = registry_pb2.Worker(
             id="bad",
-            address="127.0.0.1:9",
-            models=mesh.worker.models,
+            address=f"127.0.0.1:{free_port()}",
+            models=[*mesh.worker.models, pb.Model(id="only-there", tasks=[pb.TASK_CHAT])],
             state=registry_pb2.WORKER_STATE_READY,
             capacity=64,
         )
         mesh.registry.put(
             registry_pb2.RegisteredWorker(worker=bad, epoch=1, lease_state=registry_pb2.LEASE_STATE_ACTIVE)
         )
-        await asyncio.sleep(0.2)
+        await mesh.lists("chat-model", "only-there", "org/embedder")
         answers = await asyncio.gather(*(post(mesh, number) for number in range(24)))
     assert [answer.status_code for answer in answers] == [200] * 24
 

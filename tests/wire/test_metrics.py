@@ -22,6 +22,7 @@ from inferloom_registry.settings import RegistrySettings
 from tests.gateway.test_metrics import value
 from tests.wire.fake_worker import ANYWHERE, FakeWorker, delta, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.ports import free_port
 from tests.wire.running_worker import limited, refused, running_worker, text_request
 
 CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
@@ -43,12 +44,6 @@ async def ended(mesh: GatewayMesh, expected: float, **labels: str) -> bytes:
         while value(text := await read(mesh.http), "inferloom_requests_total", **labels) != expected:
             pass  # each look is a call that gives way to everything else
     return text
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def test_counters_move_by_exactly_what_was_done(mesh: GatewayMesh) -> None:

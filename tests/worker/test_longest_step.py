@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from inferloom_mesh.durations import seconds
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.stepping.longest_step import LongestStep, worth_telling
 from tests.worker.test_host import make_host
@@ -48,8 +49,8 @@ async def test_a_worker_describes_its_models_steps(monkeypatch: pytest.MonkeyPat
     assert not any(card.HasField("longest_step") for card in described.worker().models)
     model: Any = host.served("a")
     load = model.engine.load()
-    for seconds, told in ((0.5, 0.5), (0.55, 0.5), (0.7, 0.7), (0.1, 0.1)):
-        object.__setattr__(load, "longest_step_s", seconds)
+    for measured, told in ((0.5, 0.5), (0.55, 0.5), (0.7, 0.7), (0.1, 0.1)):
+        object.__setattr__(load, "longest_step_s", measured)
         monkeypatch.setattr(model.engine, "load", lambda: load)
         cards = described.worker().models
-        assert [card.longest_step.ToNanoseconds() / 1e9 for card in cards] == [told, told]
+        assert [seconds(card.longest_step) for card in cards] == [told, told]

@@ -1,11 +1,10 @@
 """The threads for text work."""
 
 import asyncio
-import contextlib
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -149,26 +148,40 @@ async def test_a_template_that_becomes_endless_on_the_loop_is_ended() -> None:
     pool.close()
 
 
-def test_a_thread_that_left_its_work_is_not_ended_by_it() -> None:
-    """Wherever the end of its time meets the end of the work, it is raised in the work or not at all."""
+class MeetingLock:
+    """A job's lock, at whose ``place``-th entry or exit by this thread another one ends the job."""
 
-    def end_soon(job: Job[int]) -> None:
-        while not ready.wait(1):
-            pass
-        job.end()
-        job.end()
+    def __init__(self, job: "Job[int]", place: int) -> None:
+        self._job = job
+        self._lock = threading.Lock()
+        self._thread = threading.get_ident()
+        self.left = place
 
-    switching = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for _ in range(3000):
-            ready = threading.Event()
-            job: Job[int] = Job(lambda ready=ready: ready.set() or 1, None, time.thread_time)  # type: ignore[misc]
-            ender = threading.Thread(target=end_soon, args=(job,))
-            ender.start()
-            with contextlib.suppress(TimeUp, NeverStartedError):
-                job.run()
-            assert job._thread is None
-            ender.join()
-    finally:
-        sys.setswitchinterval(switching)
+    def __enter__(self) -> None:
+        self._pass()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        self._pass()
+
+    def _pass(self) -> None:
+        if threading.get_ident() == self._thread:
+            self.left -= 1
+            if self.left == 0:
+                ender = threading.Thread(target=self._job.end)
+                ender.start()
+                ender.join()
+
+
+@pytest.mark.parametrize("place", [1, 2, 3, 4])
+def test_a_thread_that_left_its_work_is_not_ended_by_it(place: int) -> None:
+    """Wherever its time is over as the work begins or ends, that is raised in the work or not at all."""
+    job: Job[int] = Job(lambda: 1, None, time.thread_time)
+    lock = MeetingLock(job, place)
+    job._lock = lock  # type: ignore[assignment] # it is one
+    with suppress(TimeUp, NeverStartedError):
+        job.run()
+    assert lock.left <= 0
+    job.end()
+    time.sleep(0)  # where TimeUp would be raised

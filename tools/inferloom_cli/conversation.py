@@ -23,6 +23,7 @@ from inferloom.v1.inference_pb2 import (
     StoppingOptions,
 )
 from inferloom_cli.chat_settings import with_defaults
+from inferloom_mesh.durations import seconds
 
 if TYPE_CHECKING:
     from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
@@ -93,9 +94,9 @@ class Conversation:
         if self.completed is None:
             return None
         tokens = self.completed.usage.completion_tokens
-        seconds = self.completed.timings.decode.ToNanoseconds() / 1e9
+        decoding_s = seconds(self.completed.timings.decode)
         # The first token ends the prefill; decoding makes the others.
-        speed = f", {(tokens - 1) / seconds:.1f} tok/s" if tokens > 1 and seconds > 0 else ""
+        speed = f", {(tokens - 1) / decoding_s:.1f} tok/s" if tokens > 1 and decoding_s > 0 else ""
         return f"({tokens} token{'s' if tokens != 1 else ''}{speed})"
 
     def forget(self) -> None:

@@ -6,6 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from inferloom.v1.inference_pb2 import Task
 from inferloom.v1.registry_pb2 import LeaseState, WorkerState
+from inferloom_mesh import durations
 
 
 def state(value: WorkerState.ValueType) -> str:
@@ -25,7 +26,7 @@ def task(value: Task.ValueType) -> str:
 
 def seconds(duration: Duration) -> str:
     """``1.2s``."""
-    return f"{duration.ToNanoseconds() / 1e9:.1f}s"
+    return f"{durations.seconds(duration):.1f}s"
 
 
 def count(number: float) -> str:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any
 
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
@@ -17,6 +16,7 @@ from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
+from inferloom_mesh.waiting import first_of
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, listen
@@ -80,11 +80,11 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
     faulty = asyncio.create_task(worker.host.fault())
     last_resort: threading.Timer | None = None
     try:
-        await _first_of(stopping, loading, faulty, failing=keeping)
+        await first_of(stopping, loading, faulty, failing=[keeping])
         if loading.done() and not faulty.done():
             loading.result()
             on_ready(address)
-            await _first_of(stopping, faulty, failing=keeping)
+            await first_of(stopping, faulty, failing=[keeping])
     finally:
         loading.cancel()
         limit = settings.drain_limit_s
@@ -116,13 +116,6 @@ def _end_surely(seconds: float) -> threading.Timer:
     timer.daemon = True
     timer.start()
     return timer
-
-
-async def _first_of(*tasks: "asyncio.Task[Any]", failing: "asyncio.Task[object]") -> None:
-    """Wait until one of ``tasks`` is done; raise what ``failing`` raises meanwhile."""
-    await asyncio.wait({*tasks, failing}, return_when=asyncio.FIRST_COMPLETED)
-    if failing.done():
-        failing.result()
 
 
 class Worker:

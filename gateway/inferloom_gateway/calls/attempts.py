@@ -8,7 +8,7 @@ from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
 from inferloom_gateway.calls.in_flight import InFlight
-from inferloom_gateway.calls.link import CallFailed
+from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Candidate, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
@@ -104,10 +104,11 @@ class Attempts:
         """Note that the worker has accepted the call.
 
         Raises:
-            CallFailed: It computes differently from the worker that has accepted another part of the request.
+            CallFailedError: It computes differently from the worker that has accepted another part of the
+                request.
         """
         if not self._pin.accept(compute_hash):
-            raise CallFailed(attempt.differs())
+            raise CallFailedError(attempt.differs())
         self._record.compute_hash = self._pin.hash
         self._unproven = member
         if self._running is not None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from inferloom.v1 import inference_pb2 as pb
@@ -10,7 +11,7 @@ from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempts import Attempts
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.calls.in_flight import InFlight
-from inferloom_gateway.calls.link import CallFailed, EventSource, UnaryRequest, WorkerLink
+from inferloom_gateway.calls.link import CallFailedError, EventSource, UnaryRequest, WorkerLink
 from inferloom_gateway.calls.listener import Listeners
 from inferloom_gateway.calls.progress import Progress
 from inferloom_gateway.calls.records import Record
@@ -96,7 +97,7 @@ class Dispatcher:
         key = None
         if isinstance(request, pb.GenerateRequest):
             task = _INPUT_TASKS.get(request.WhichOneof("input") or "")
-            key = lambda: router.prompt_key(request)  # noqa: E731 # hashed only where there is a choice
+            key = partial(router.prompt_key, request)  # hashed only where there is a choice
         elif isinstance(request, pb.EmbedRequest):
             task = pb.TASK_EMBED
         elif isinstance(request, pb.RerankRequest):
@@ -139,9 +140,9 @@ class Dispatcher:
             try:
                 first = await call.read()
                 if first is None:
-                    raise CallFailed(attempt.broken())
+                    raise CallFailedError(attempt.broken())
                 attempts.accepted(member, _compute_hash(first))
-            except CallFailed as failure:
+            except CallFailedError as failure:
                 call.close()
                 attempts.failed(member, failure.verdict)
             except BaseException:

@@ -12,7 +12,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempt import Verdict
-from inferloom_gateway.calls.link import CallFailed, UnaryRequest
+from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.status import read_failure
@@ -98,12 +98,12 @@ class _Call(Generic[Event]):
         try:
             event: Any = await self._read()
         except grpc.aio.AioRpcError as failure:
-            raise CallFailed(self._aborted or judge(failure)) from failure
+            raise CallFailedError(self._aborted or judge(failure)) from failure
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._aborted is None or (task is not None and task.cancelling()):
                 raise  # not the call but its reader is ended
-            raise CallFailed(self._aborted) from None
+            raise CallFailedError(self._aborted) from None
         return None if event is grpc.aio.EOF else event
 
     def abort(self, verdict: Verdict) -> None:

@@ -12,7 +12,7 @@ EventT = TypeVar("EventT", covariant=True)
 UnaryRequest = pb.RerankRequest | pb.TokenizeRequest | pb.DetokenizeRequest
 
 
-class CallFailed(Exception):  # noqa: N818 # it is what happened
+class CallFailedError(Exception):
     """A call to a worker failed."""
 
     def __init__(self, verdict: Verdict) -> None:
@@ -27,7 +27,7 @@ class EventSource(Protocol[EventT]):
         """Return the next event; None after the last. One read at a time.
 
         Raises:
-            CallFailed: The call failed, or was aborted.
+            CallFailedError: The call failed, or was aborted.
         """
 
     def abort(self, verdict: Verdict) -> None:

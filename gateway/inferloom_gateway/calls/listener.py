@@ -1,4 +1,4 @@
-"""Where the access log, metrics and traces listen: the few points of a request's life, told once each."""
+"""Where the access log and metrics listen: the few points of a request's life, told once each."""
 
 from __future__ import annotations
 

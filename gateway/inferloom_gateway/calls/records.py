@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from inferloom.v1.inference_pb2 import Timings, Usage
 from inferloom_gateway.calls.listener import Listener
 from inferloom_mesh.context import CallContext
+from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError
 
 
@@ -93,9 +94,9 @@ class Record:
         self.prompt_tokens += usage.prompt_tokens
         self.cached_prompt_tokens += usage.cached_prompt_tokens
         self.completion_tokens += usage.completion_tokens
-        self.queue_s = max(self.queue_s, timings.queue.ToNanoseconds() / 1e9)
-        self.prefill_s = max(self.prefill_s, timings.prefill.ToNanoseconds() / 1e9)
-        self.decode_s = max(self.decode_s, timings.decode.ToNanoseconds() / 1e9)
+        self.queue_s = max(self.queue_s, seconds(timings.queue))
+        self.prefill_s = max(self.prefill_s, seconds(timings.prefill))
+        self.decode_s = max(self.decode_s, seconds(timings.decode))
 
 
 class Records(Listener):

@@ -8,7 +8,7 @@ from typing import Generic, Self, TypeVar
 from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse, GenerateRequest, GenerateResponse
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempts import Attempts
-from inferloom_gateway.calls.link import CallFailed
+from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.progress import Progress
 from inferloom_gateway.calls.worker_call import WorkerCall
 from inferloom_mesh.errors import InferloomError
@@ -69,8 +69,8 @@ class Stream(Generic[Request, Event]):
                     if event is None:
                         if self._progress.completed:
                             return None
-                        raise CallFailed(attempt.broken())
-                except CallFailed as failure:
+                        raise CallFailedError(attempt.broken())
+                except CallFailedError as failure:
                     await self._move(call, failure)
                     continue
             seen = self._progress.take(event)
@@ -95,7 +95,7 @@ class Stream(Generic[Request, Event]):
     ) -> None:
         self.close()
 
-    async def _move(self, call: WorkerCall[Event], failure: CallFailed) -> None:
+    async def _move(self, call: WorkerCall[Event], failure: CallFailedError) -> None:
         """Go on elsewhere, or raise why not."""
         call.close()
         progress = self._progress

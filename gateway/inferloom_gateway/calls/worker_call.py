@@ -4,9 +4,10 @@ from typing import Generic, TypeVar
 
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.in_flight import InFlight
-from inferloom_gateway.calls.link import CallFailed, EventSource
+from inferloom_gateway.calls.link import CallFailedError, EventSource
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.fleet.members import Member
+from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import Reason
 
 STALL_S = 6.0
@@ -21,7 +22,7 @@ Event = TypeVar("Event")
 def patience(member: Member, model: str) -> float:
     """How long a worker may send nothing, in seconds."""
     card = member.models.get(model)
-    longest = card.longest_step.ToNanoseconds() / 1e9 if card is not None else 0.0
+    longest = seconds(card.longest_step) if card is not None else 0.0
     return max(STALL_S, STALL_STEPS * longest)
 
 
@@ -61,15 +62,15 @@ class WorkerCall(Generic[Event]):
         """Return the next event; None after the last.
 
         Raises:
-            CallFailed: The call failed, stalled, or lost its worker's lease before its first event.
+            CallFailedError: The call failed, stalled, or lost its worker's lease before its first event.
         """
         self._since = since = self._watch.now
         try:
             event = await self._source.read()
-        except CallFailed as failure:
+        except CallFailedError as failure:
             timed_out = failure.verdict.error.reason is Reason.TIMEOUT
             if timed_out and self._watch.now - since < STALL_S:  # it was given too little time
-                raise CallFailed(attempt.unblamed(failure.verdict)) from failure
+                raise CallFailedError(attempt.unblamed(failure.verdict)) from failure
             raise
         finally:
             self._since = None

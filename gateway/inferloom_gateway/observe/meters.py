@@ -13,9 +13,9 @@ from inferloom_gateway.observe.access_log import QUIET, outcome
 from inferloom_mesh.access_line import CANCELLED, error_name
 from inferloom_mesh.call_observer import CallObserver, SeenCall
 from inferloom_mesh.errors import InferloomError
-from inferloom_mesh.metrics import SECONDS, TOKENS, Metrics
+from inferloom_mesh.metrics import Metrics
+from inferloom_mesh.request_meters import MODEL, RequestMeters
 
-MODEL = "model_name"
 OK = "ok"
 _OTHER = "other"
 """What is asked where no worker is."""
@@ -29,34 +29,13 @@ class Meters(Listener):
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._clock = clock
-        seconds = metrics.histogram
         self._attempts = metrics.counter(
             "inferloom_attempts", "Calls to workers that ended, by how.", "worker", "outcome"
         )
         self._retries = metrics.counter(
             "inferloom_retries", "Calls to workers after another worker had failed.", MODEL
         )
-        self._prompt = metrics.counter("vllm:prompt_tokens", "Prompt tokens processed.", MODEL)
-        self._generated = metrics.counter("vllm:generation_tokens", "Tokens generated.", MODEL)
-        self._first = seconds(
-            "vllm:time_to_first_token_seconds", "From arrival to the first token.", SECONDS, MODEL
-        )
-        self._between = seconds(
-            "vllm:inter_token_latency_seconds", "Between two events with tokens.", SECONDS, MODEL
-        )
-        self._whole = seconds(
-            "vllm:e2e_request_latency_seconds",
-            "From arrival to the end, of requests that ended well.",
-            SECONDS,
-            MODEL,
-        )
-        self._queue = seconds("vllm:request_queue_time_seconds", "Waiting on the worker.", SECONDS, MODEL)
-        self._prefill = seconds("vllm:request_prefill_time_seconds", "Reading the prompt.", SECONDS, MODEL)
-        self._decode = seconds("vllm:request_decode_time_seconds", "Generating.", SECONDS, MODEL)
-        self._prompts = seconds("vllm:request_prompt_tokens", "Prompt tokens of a request.", TOKENS, MODEL)
-        self._answers = seconds(
-            "vllm:request_generation_tokens", "Tokens generated for a request.", TOKENS, MODEL
-        )
+        self._meters = RequestMeters(metrics)
 
     def on_attempt(self, record: Record, attempt: Attempt) -> None:
         """Count an attempt by how it ended."""
@@ -69,7 +48,7 @@ class Meters(Listener):
         if record.method == "generate":
             now = self._clock() - record.began
             if record.frames > 1:
-                self._between.add(now - record.last_frame_s, record.model)
+                self._meters.between.add(now - record.last_frame_s, record.model)
             record.last_frame_s = now
 
     def on_ended(self, record: Record) -> None:
@@ -77,21 +56,18 @@ class Meters(Listener):
         model = record.model
         if not record.attempts:
             return
-        if record.first_token_s is not None and record.method == "generate":
-            self._first.add(record.first_token_s, model)
+        generates, meters = record.method == "generate", self._meters
+        if record.first_token_s is not None and generates:
+            meters.first.add(record.first_token_s, model)
         if not record.prompt_tokens:
-            self._generated.add(model, by=record.delivered if record.method == "generate" else 0)
+            meters.generated.add(model, by=record.delivered if generates else 0)
             return
-        self._prompt.add(model, by=record.prompt_tokens)
-        self._prompts.add(record.prompt_tokens, model)
-        self._queue.add(record.queue_s, model)
-        self._prefill.add(record.prefill_s, model)
+        meters.read(model, record.prompt_tokens, record.queue_s, record.prefill_s)
         if record.error is None and not record.cancelled:
-            self._whole.add(record.ended_s or 0.0, model)
-        if record.method == "generate":
-            self._generated.add(model, by=record.completion_tokens)
-            self._answers.add(record.completion_tokens, model)
-            self._decode.add(record.decode_s, model)
+            meters.whole.add(record.ended_s or 0.0, model)
+        if generates:
+            meters.generated.add(model, by=record.completion_tokens)
+            meters.answered(model, record.completion_tokens, record.decode_s)
 
 
 class Doors(Layer, CallObserver):

@@ -17,6 +17,7 @@ from inferloom_mesh.listening import reserve
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.metrics_reports import Reports
 from inferloom_mesh.net import Address
+from inferloom_mesh.waiting import first_of
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +73,10 @@ async def keep(
         stopped: asyncio.Task[object] = asyncio.create_task(stop.wait())
         ready: asyncio.Task[object] = asyncio.create_task(_all_ready(keepers))
         try:
-            await _first_of(stopped, ready, failing=running)
+            await first_of(stopped, ready, failing=running)
             if ready.done():
                 on_ready(*at)
-                await _first_of(stopped, failing=running)
+                await first_of(stopped, failing=running)
         finally:
             stopped.cancel()
             ready.cancel()
@@ -109,13 +110,6 @@ def _command(settings: GatewaySettings, rest: Address, grpc: Address, metrics: P
 async def _all_ready(keepers: Sequence[Keeper]) -> None:
     for keeper in keepers:
         await keeper.was_ready.wait()
-
-
-async def _first_of(*waits: "asyncio.Task[object]", failing: "Sequence[asyncio.Task[object]]") -> None:
-    """Wait until one of ``waits`` is done; raise what one of ``failing`` raises meanwhile."""
-    done, _ = await asyncio.wait({*waits, *failing}, return_when=asyncio.FIRST_COMPLETED)
-    for task in done.intersection(failing):
-        task.result()
 
 
 def _pass_on(name: str, line: str, level: int) -> None:

@@ -2,23 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded, shown
-from inferloom_mesh.suggestion import model_not_found
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.health import Fault
+from inferloom_worker.hosting.catalogue import Catalogue
 from inferloom_worker.hosting.refusals import not_now, unsupported_task
 from inferloom_worker.hosting.running_calls import RunningCalls
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.sourcing.threads import in_background
-from inferloom_worker.stepping.longest_step import worth_telling
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +39,6 @@ class HostState(Enum):
 class ModelHost:
     """Holds the models. Lives on the event loop; loads and closes on threads.
 
-    Beside a model there may be variants of it: adapters, whose card names it as ``parent``, and aliases,
-    whose card says ``alias_of``. They go with it.
-
     Args:
         load: Loads one model.
         load_adapter: Loads one adapter.
@@ -65,13 +59,7 @@ class ModelHost:
         self._load = load
         self._load_adapter = load_adapter
         self._max_adapters = max_adapters
-        self._models: dict[str, ServedModel] = {}
-        self._loading: dict[str, str | None] = {}
-        """Names that are being loaded, and the base of an adapter's."""
-        self._expected: set[str] = set()
-        """Names that this host was started with."""
-        self._aliases: dict[str, str] = {}
-        """What it was started with: they come with their models, and come back with them."""
+        self._catalogue = Catalogue(on_change)
         self._state = HostState.STARTING
         self._faults: asyncio.Queue[Fault] = asyncio.Queue()
 
@@ -87,26 +75,21 @@ class ModelHost:
     @property
     def models(self) -> Sequence[ServedModel]:
         """The loaded models without their variants, in order of name."""
-        served = (self._models[name] for name in sorted(self._models))
-        return [model for model in served if not _is_variant(model)]
+        return self._catalogue.models
 
     @property
     def cards(self) -> Sequence[pb.Model]:
         """Everything that requests can name, adapters and aliases included, in order of name."""
-        return [self._models[name].card for name in sorted(self._models)]
+        return self._catalogue.cards
 
     @property
     def loading(self) -> Sequence[str]:
         """Names that requests will be able to use, in order."""
-        return sorted({*self._expected, *self._loading} - self._models.keys())
+        return self._catalogue.loading
 
     def refresh_cards(self) -> None:
         """Note in the cards how long steps take by now, where that is another story than they tell."""
-        for served in self._models.values():
-            card, measured = served.card, served.longest_step_s
-            told = card.longest_step.ToNanoseconds() / 1e9
-            if measured and (not told or worth_telling(told, measured)):
-                card.longest_step.CopyFrom(duration(measured))
+        self._catalogue.refresh_cards()
 
     async def start(
         self,
@@ -125,11 +108,10 @@ class ModelHost:
             SourceError: One of them cannot be loaded.
             InferloomError: An adapter's name is taken, or its base takes no adapter.
         """
-        self._aliases = dict(aliases)
-        self._expected = {name for name, *_ in (*models, *adapters, *aliases)}
+        self._catalogue.expect((name for name, *_ in (*models, *adapters)), aliases)
         await asyncio.gather(*(self.load(name, spec) for name, spec in models))
         await asyncio.gather(*(self.load_adapter(*adapter) for adapter in adapters))
-        self._expected.clear()
+        self._catalogue.came()
         if self._state is HostState.STARTING:
             self._state = HostState.READY
             self._on_change()
@@ -141,9 +123,9 @@ class ModelHost:
             SourceError: It cannot be loaded.
             InferloomError: ALREADY_EXISTS, when the name is taken.
         """
-        with self._taking(name, "model"):
+        with self._catalogue.taking(name, "model"):
             served = await in_background(f"load {name}", partial(self._load, name, spec))
-            self._serve(served)
+            self._catalogue.add(served)
         loop = asyncio.get_running_loop()
         served.health.watch(lambda fault: hand_to_loops([fault], lambda _: loop, self._fail))
         self._on_change()
@@ -156,7 +138,7 @@ class ModelHost:
         Raises:
             InferloomError: MODEL_NOT_FOUND; INVALID_ARGUMENT for an adapter.
         """
-        served = self._find(name)
+        served = self._catalogue.find(name)
         if served.card.parent and not served.card.alias_of:
             raise invalid("model", f"'{name}' is an adapter of the model '{served.card.parent}'.")
         await self._withdraw(served, limit_s)
@@ -170,20 +152,17 @@ class ModelHost:
             InferloomError: MODEL_NOT_FOUND or UNSUPPORTED_TASK for the base; ALREADY_EXISTS, when the name is
                 taken; SERVER_OVERLOADED, when the base has as many adapters as it takes.
         """
-        served = self._model(base)
+        served = self._catalogue.base(base)
         if pb.TASK_COMPLETION not in served.card.tasks:
             raise unsupported_task(base, "take adapters")
-        count = len(served.card.adapters) + sum(
-            loading == served.card.id for loading in self._loading.values()
-        )
-        with self._taking(name, "adapter", served.card.id):
+        count = self._catalogue.adapters(served)
+        with self._catalogue.taking(name, "adapter", served):
             if count >= self._max_adapters:
                 raise overloaded(f"The model '{base}' has {count} adapters, as many as it takes; unload one.")
             adapted = await in_background(f"load {name}", partial(self._load_adapter, name, served, spec))
-            if self._models.get(served.card.id) is not served:
-                raise model_not_found(base, self._models)  # it was unloaded meanwhile
-            self._serve(adapted)
-        self._list_adapters(served, sorted([*served.card.adapters, name]))
+            self._catalogue.require(base, served)  # it may have been unloaded meanwhile
+            self._catalogue.add(adapted)
+        self._catalogue.list_adapters(served, [*served.card.adapters, name])
         self._on_change()
         return served
 
@@ -194,15 +173,15 @@ class ModelHost:
         Raises:
             InferloomError: MODEL_NOT_FOUND, when there is no such base, or no such adapter of it.
         """
-        served = self._model(base)
+        served = self._catalogue.base(base)
         if name not in served.card.adapters:
             raise InferloomError(
                 Reason.MODEL_NOT_FOUND,
                 f"The model '{base}' has no adapter '{shown(name)}'.",
                 param="adapter",
             )
-        self._list_adapters(served, [each for each in served.card.adapters if each != name])
-        await self._withdraw(self._models[name], limit_s)
+        self._catalogue.list_adapters(served, [each for each in served.card.adapters if each != name])
+        await self._withdraw(self._catalogue.find(name), limit_s)
 
     async def drain(self, limit_s: float) -> int:
         """Take nothing new, let running calls finish for ``limit_s`` seconds at most, then end the rest.
@@ -227,8 +206,7 @@ class ModelHost:
 
     async def close(self) -> None:
         """Free every model."""
-        served, self._models = list(self._models.values()), {}
-        await asyncio.gather(*(asyncio.to_thread(model.close) for model in served))
+        await asyncio.gather(*(asyncio.to_thread(model.close) for model in self._catalogue.clear()))
 
     def served(self, name: str) -> ServedModel:
         """The model of that name, for a call that starts now.
@@ -237,7 +215,7 @@ class ModelHost:
             InferloomError: MODEL_NOT_FOUND; NO_WORKER while it is loading, or the worker drains or fails.
         """
         self.check_open()
-        return self._find(name)
+        return self._catalogue.find(name)
 
     def generating(self, name: str) -> ServedModel:
         """As :meth:`served`; UNSUPPORTED_TASK for a model that does not generate."""
@@ -260,65 +238,8 @@ class ModelHost:
         for fault in faults:
             self._faults.put_nowait(fault)
 
-    def _serve(self, served: ServedModel) -> None:
-        """Serve what was loaded under its name, and under further ones that it was to have."""
-        self._models[served.card.id] = served
-        for alias, of in self._aliases.items():
-            if of == served.card.id and alias not in self._models:
-                card = pb.Model()
-                card.CopyFrom(served.card)
-                card.id, card.alias_of = alias, of
-                self._models[alias] = served.variant(card)
-
     async def _withdraw(self, served: ServedModel, limit_s: float) -> None:
         """Stop serving a model and what goes with it, and let their calls finish."""
-        gone = [self._models.pop(name) for name in _family(served.card.id, self._models.values())]
+        gone = self._catalogue.remove(served)
         self._on_change()
         await asyncio.gather(*(self.calls.finish(limit_s, each) for each in gone))
-
-    def _list_adapters(self, served: ServedModel, names: Iterable[str]) -> None:
-        listed = list(names)
-        for each in self._models.values():
-            if each is served or (each.card.alias_of == served.card.id):
-                each.card.adapters[:] = listed
-
-    @contextmanager
-    def _taking(self, name: str, param: str, base: str | None = None) -> Iterator[None]:
-        """Keep a name from others while it is loaded."""
-        if name in self._models or name in self._loading:
-            raise InferloomError(Reason.ALREADY_EXISTS, f"There is a model '{name}' already.", param=param)
-        self._loading[name] = base
-        if name not in self._expected:
-            self._on_change()
-        try:
-            yield
-        finally:
-            del self._loading[name]
-
-    def _model(self, name: str) -> ServedModel:
-        """A model that is no adapter; an alias stands for its model."""
-        served = self._find(name)
-        if served.card.alias_of:
-            served = self._models[served.card.alias_of]
-        if served.card.parent:
-            raise invalid("model", f"'{name}' is an adapter of the model '{served.card.parent}'.")
-        return served
-
-    def _find(self, name: str) -> ServedModel:
-        if name in self._models:
-            return self._models[name]
-        if name in self.loading:
-            raise not_now(f"The model '{name}' is still being loaded.")
-        raise model_not_found(name, self._models)
-
-
-def _is_variant(served: ServedModel) -> bool:
-    return bool(served.card.parent or served.card.alias_of)
-
-
-def _family(name: str, models: Iterable[ServedModel]) -> list[str]:
-    """A model's name, and those of all that go with it: its adapters, and the aliases of each."""
-    cards = [model.card for model in models]
-    adapters = [card.id for card in cards if card.parent == name and not card.alias_of]
-    owners = {name, *adapters}
-    return [name, *adapters, *(card.id for card in cards if card.alias_of in owners)]

@@ -1,7 +1,6 @@
 """From a spec to a served model. Blocking, for seconds: it runs on a thread of its own."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, mo
 from inferloom_worker.kernels import kept
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
-from inferloom_worker.text.job import Job, TimeUp
+from inferloom_worker.text.job import TimeUp, run_within
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
 from inferloom_worker.text.tokenizer_loading import load_tokenizer
@@ -163,18 +162,12 @@ def _template(tokenizer: Tokenizer) -> ChatTemplate | None:
     template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
     with large_imports():
         import jinja2  # noqa: F401 # first, so that its time is not the template's
-    job = Job(template.check, None, time.thread_time)
-    alarm = threading.Timer(TEMPLATE_LIMIT_S, job.end)
-    alarm.daemon = True
-    alarm.start()
     try:
-        job.run()
+        run_within(TEMPLATE_LIMIT_S, template.check)
     except TimeUp:
         raise ValueError(
             f"the model's chat template did not end within {TEMPLATE_LIMIT_S:g} s on a short conversation"
         ) from None
-    finally:
-        alarm.cancel()
     return template
 
 

@@ -16,6 +16,7 @@ from inferloom.v1 import registry_pb2 as pb
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_mesh.backoff import backoff
 from inferloom_mesh.channel import open_channel
+from inferloom_mesh.durations import duration, seconds
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.status import from_rpc_error, read_failure
@@ -156,14 +157,14 @@ class LeaseKeeper:
         worker = self._describe()
         request = pb.RegisterRequest(worker=worker, previous_epoch=self._epoch)
         if self._ttl is not None:
-            request.ttl.FromNanoseconds(round(self._ttl * 1e9))
+            request.ttl.CopyFrom(duration(self._ttl))
         try:
             answer = await stub.Register(request, timeout=self._timeout, wait_for_ready=True)
         except grpc.aio.AioRpcError as failure:
             self._raise_if_final(failure)
             raise
         self._epoch = answer.epoch
-        interval = self._interval or answer.renew_interval.ToNanoseconds() / 1e9
+        interval = self._interval or seconds(answer.renew_interval)
         self._lease = _Lease(answer.lease_id, answer.epoch, interval, _models(worker), worker.capacity)
         self._succeeded()
         self._registered.set()
@@ -220,7 +221,7 @@ class LeaseKeeper:
         answer = await call.read()
         if not isinstance(answer, pb.KeepAliveResponse):
             raise TimeoutError("the registry ended the stream")
-        if answer.loss or not answer.ttl.ToNanoseconds():
+        if answer.loss or not seconds(answer.ttl):
             return answer.loss
         lease.models, lease.capacity = models, request.capacity or lease.capacity
         return None

@@ -9,11 +9,10 @@ from inferloom.v1 import worker_pb2
 from inferloom_mesh.access_line import CANCELLED, error_name
 from inferloom_mesh.call_observer import CallObserver, SeenCall
 from inferloom_mesh.durations import seconds
-from inferloom_mesh.metrics import SECONDS, TOKENS, Labels, Metrics
+from inferloom_mesh.metrics import Labels, Metrics
+from inferloom_mesh.request_meters import MODEL, RequestMeters
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.observe.access_log import QUIET
-
-MODEL = "model_name"
 
 
 class Meters(CallObserver):
@@ -27,35 +26,15 @@ class Meters(CallObserver):
     ) -> None:
         self._host = host
         self._clock = clock
-        count, spread = metrics.counter, metrics.histogram
+        count = metrics.counter
+        self._meters = RequestMeters(metrics)
         self._calls = count(
             "inferloom_calls", "Calls that ended, by what became of them.", "method", MODEL, "outcome"
         )
-        self._prompt = count("vllm:prompt_tokens", "Prompt tokens processed.", MODEL)
-        self._generated = count("vllm:generation_tokens", "Tokens generated.", MODEL)
         self._queries = count("vllm:prefix_cache_queries", "Prompt tokens looked for in the cache.", MODEL)
         self._hits = count("vllm:prefix_cache_hits", "Prompt tokens found in the cache.", MODEL)
         self._drafts = count("vllm:spec_decode_num_draft_tokens", "Tokens guessed ahead.", MODEL)
         self._accepted = count("vllm:spec_decode_num_accepted_tokens", "Guesses that were right.", MODEL)
-        self._first = spread(
-            "vllm:time_to_first_token_seconds", "From arrival to the first token.", SECONDS, MODEL
-        )
-        self._between = spread(
-            "vllm:inter_token_latency_seconds", "Between two events with tokens.", SECONDS, MODEL
-        )
-        self._whole = spread(
-            "vllm:e2e_request_latency_seconds",
-            "From arrival to the end, of requests that ended well.",
-            SECONDS,
-            MODEL,
-        )
-        self._queue = spread("vllm:request_queue_time_seconds", "Waiting for the engine.", SECONDS, MODEL)
-        self._prefill = spread("vllm:request_prefill_time_seconds", "Reading the prompt.", SECONDS, MODEL)
-        self._decode = spread("vllm:request_decode_time_seconds", "Generating.", SECONDS, MODEL)
-        self._prompts = spread("vllm:request_prompt_tokens", "Prompt tokens of a request.", TOKENS, MODEL)
-        self._answers = spread(
-            "vllm:request_generation_tokens", "Tokens generated for a request.", TOKENS, MODEL
-        )
         measure_load(metrics, host)
 
     def event(self, call: SeenCall, response: Any) -> None:
@@ -68,9 +47,9 @@ class Meters(CallObserver):
             if call.first_s is None:
                 call.note = call.request.model
                 call.first_s = now - call.began
-                self._first.add(call.first_s, call.note)
+                self._meters.first.add(call.first_s, call.note)
             else:
-                self._between.add(now - call.last_at, call.note)
+                self._meters.between.add(now - call.last_at, call.note)
             call.last_at = now
         elif kind == "part" and call.first_s is None:
             call.first_s = self._clock() - call.began
@@ -85,22 +64,19 @@ class Meters(CallObserver):
         outcome = error_name(call.error) or ("ok" if call.complete else CANCELLED)
         self._calls.add(call.method, model, outcome)
         if call.tokens:
-            self._generated.add(model, by=call.tokens)
+            self._meters.generated.add(model, by=call.tokens)
         last = call.last
         if not (isinstance(last, pb.GenerateResponse | pb.EmbedResponse) and last.HasField("completed")):
             return
-        usage, times = last.completed.usage, last.completed.timings
-        self._prompt.add(model, by=usage.prompt_tokens)
-        self._prompts.add(usage.prompt_tokens, model)
-        self._queue.add(seconds(times.queue), model)
-        self._prefill.add(seconds(times.prefill), model)
-        self._whole.add(self._clock() - call.began, model)
+        usage, times, meters = last.completed.usage, last.completed.timings, self._meters
+        meters.read(model, usage.prompt_tokens, seconds(times.queue), seconds(times.prefill))
+        meters.whole.add(self._clock() - call.began, model)
         if isinstance(last, pb.GenerateResponse):
             self._queries.add(model, by=usage.prompt_tokens)
             self._hits.add(model, by=usage.cached_prompt_tokens)
-            self._generated.add(model, by=max(0, usage.completion_tokens - call.tokens))  # those without text
-            self._answers.add(usage.completion_tokens, model)
-            self._decode.add(seconds(times.decode), model)
+            # Those without text, which no event brought.
+            meters.generated.add(model, by=max(0, usage.completion_tokens - call.tokens))
+            meters.answered(model, usage.completion_tokens, seconds(times.decode))
             self._accepted.add(model, by=usage.accepted_draft_tokens)
             self._drafts.add(model, by=usage.accepted_draft_tokens + usage.rejected_draft_tokens)
 

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferloom.v1 import worker_pb2 as pb
 from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
-from inferloom_mesh.durations import duration
+from inferloom_mesh.durations import duration, seconds
 from inferloom_mesh.errors import invalid
 from inferloom_mesh.lateness import Lateness
 from inferloom_worker.hosting.host import ModelHost
@@ -59,7 +59,7 @@ class ControlServicer(WorkerServiceServicer):
         """The process stays: whoever runs it stops it."""
         limit = self._drain_limit
         if request.HasField("limit"):
-            limit = request.limit.ToNanoseconds() / 1e9
+            limit = seconds(request.limit)
             if limit < 0:
                 raise invalid("limit", "limit must not be negative.")
         # Goes on if the caller hangs up: a worker that drains does not come back.

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 
+from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.context import CallContext, read_context
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -41,9 +43,4 @@ class IncomingCall:
 
 def from_grpc(context: Context, request_id: str = "") -> IncomingCall:
     """A gRPC call; ``request_id`` is its request's own name, for callers that send no context."""
-
-    def on_end(act: Callable[[], object]) -> None:
-        done: Any = lambda _: act()  # noqa: E731 # Any: the stub wants a class
-        context.add_done_callback(done)
-
-    return IncomingCall(read_context(context, request_id), on_end)
+    return IncomingCall(read_context(context, request_id), partial(when_ended, context))

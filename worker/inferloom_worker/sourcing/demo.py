@@ -62,16 +62,6 @@ def cache_folder(cache_dir: Path | None = None) -> Path:
     return Path(named) if named else user_cache_path("inferloom")
 
 
-def is_fetched(model_id: str, cache_dir: Path | None = None) -> bool:
-    """Whether the model's files are on this machine."""
-    return _home(model_id, cache_dir).exists()
-
-
-def path_of(model_id: str, cache_dir: Path | None = None) -> Path:
-    """Where the model is, or will be: a GGUF file or a folder."""
-    return _home(model_id, cache_dir) / MODELS[model_id].result
-
-
 def fetch(
     model_id: str, cache_dir: Path | None = None, on_progress: Callable[[str], None] = lambda _: None
 ) -> Path:

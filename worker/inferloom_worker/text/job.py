@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -89,6 +90,18 @@ class Job(Generic[T]):
             if self._thread is not None and not self._late:
                 _raise_in(self._thread, TimeUp)
             self._late = True
+
+
+def run_within(limit_s: float, work: Callable[[], T]) -> T:
+    """Do ``work`` on this thread, and end it after ``limit_s`` seconds. Raises TimeUp when it was ended."""
+    job = Job(work, None, time.thread_time)
+    alarm = threading.Timer(limit_s, job.end)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        return job.run()
+    finally:
+        alarm.cancel()
 
 
 def _raise_in(thread: int | None, exception: type[BaseException] | None) -> None:

@@ -1,0 +1,194 @@
+"""Steps of a model: from the sequences' shares of one to the events that it produced."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from inferloom_mesh.errors import InferloomError, Reason, server_error
+from inferloom_worker.engine.health import MemorySuspectError
+from inferloom_worker.engine.mailbox import Mailbox
+from inferloom_worker.engine.protocol import Event, TokensEvent, VectorEvent
+from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
+from inferloom_worker.stepping.batch import StepBatch
+from inferloom_worker.stepping.outcome import Outcome, verify
+from inferloom_worker.stepping.pacing import Pacing
+from inferloom_worker.stepping.sampler import Row, SampledToken, sample
+from inferloom_worker.stepping.scheduler import Scheduler, Work
+from inferloom_worker.stepping.sequence import SequenceState
+
+NO_NUMBERS = "The model computed no finite numbers for this request."
+
+log = logging.getLogger(__name__)
+
+Post = tuple[Mailbox, Event | InferloomError]
+"""An event for whoever waits for it."""
+
+
+class StepRunner:
+    """Computes what the scheduler chose, and tells it what came of it. For the engine's thread.
+
+    A sequence that cannot be computed ends its own request, neither the process nor its neighbours in the
+    step: what failed together is computed again, each alone.
+
+    Args:
+        model: The model, with its cache.
+        scheduler: Whose sequences they are.
+        pacing: Learns how long steps take.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        model: CausalModel,
+        scheduler: Scheduler,
+        pacing: Pacing,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._scheduler = scheduler
+        self._pacing = pacing
+        self._clock = clock
+        self.generated = 0
+        """Tokens that were generated."""
+
+    def run(self, work: list[Work]) -> Iterator[list[Post]]:
+        """Compute the prompts' and answers' share of a step, then that of the texts to embed; what each
+        produced is to be handed over before the next."""
+        if generating := [item for item in work if not item.sequence.request.embeds]:
+            yield self._generate(generating)
+        if embedding := [item for item in work if item.sequence.request.embeds]:
+            yield self._embed(embedding)
+
+    def _generate(self, work: list[Work]) -> list[Post]:
+        now = self._clock()
+        _start(work, now)
+        try:
+            choices = self._compute(work)
+        except MemorySuspectError:
+            raise
+        except Exception:
+            # The boundary of a step: a model may raise whatever its libraries do.
+            log.exception("a step of %d sequences failed", len(work))
+            return self._one_by_one(self._generate, work)
+        outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
+        self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
+        started, now = now, self._clock()
+        self._pace(work, outcomes, now - started)
+        posts: list[Post] = []
+        for item, outcome in zip(work, outcomes, strict=True):
+            if outcome.lost:
+                posts += self.fail([item.sequence], NO_NUMBERS)
+                continue
+            if not outcome.tokens:
+                continue  # a part of a prompt
+            self.generated += len(outcome.tokens)
+            _time(item.sequence, now)
+            item.sequence.mailbox.posted_at = now
+            if outcome.end is not None:
+                self._scheduler.remove(item.sequence)
+            posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
+        return posts
+
+    def _pace(self, work: list[Work], outcomes: list[Outcome], seconds: float) -> None:
+        """Learn from a step how long steps take, and from one that only decoded what drafts cost."""
+        rows = sum(item.count for item in work)
+        drafts = sum(len(item.draft) for item in work)
+        kinds = {item.sequence.request.sampling.greedy for item in work if item.draft}
+        if not drafts:
+            self._pacing.observe(rows, seconds)
+        elif rows == len(work) and len(kinds) == 1:
+            accepted = sum(outcome.accepted for outcome in outcomes)
+            self._pacing.observe_drafts(rows, drafts, accepted, seconds, greedy=kinds.pop())
+
+    def _compute(self, work: list[Work]) -> list[list[SampledToken]]:
+        """Run the model and choose tokens: for a work that samples, one more than it drafts."""
+        logits = self._model.forward(StepBatch.pack(work, self._model.device))
+        counts = [len(item.draft) + 1 if item.samples else 0 for item in work]
+        rows = [
+            Row(item.sequence, item.draft[:ahead])
+            for item, count in zip(work, counts, strict=True)
+            for ahead in range(count)
+        ]
+        chosen = iter(sample(logits, rows, self._model.chooser))
+        return [list(islice(chosen, count)) for count in counts]
+
+    def _embed(self, work: list[Work]) -> list[Post]:
+        """Read a step's share of the texts to embed; return the vectors of those that are read to the end."""
+        assert isinstance(self._model, EmbeddingModel)
+        started = self._clock()
+        _start(work, started)
+        try:
+            vectors = self._model.hidden(StepBatch.pack(work, self._model.device)).cpu().numpy()
+        except MemorySuspectError:
+            raise
+        except Exception:
+            # As for a step of sequences.
+            log.exception("a step of %d texts failed", len(work))
+            return self._one_by_one(self._embed, work)
+        self._scheduler.advance(work, [[] for _ in work])
+        now = self._clock()
+        self._pacing.observe(sum(item.count for item in work), now - started)
+        posts: list[Post] = []
+        read = [item.sequence for item in work if item.samples]
+        for sequence, vector in zip(read, vectors, strict=True):
+            if not np.isfinite(vector).all():
+                posts += self.fail([sequence], NO_NUMBERS)
+                continue
+            _time(sequence, now)
+            self._scheduler.remove(sequence)
+            posts.append((sequence.mailbox, VectorEvent(vector)))
+        return posts
+
+    def _one_by_one(self, compute: Callable[[list[Work]], list[Post]], work: list[Work]) -> list[Post]:
+        """Compute what failed together again, each alone; one that was alone fails."""
+        if len(work) == 1:
+            return self.fail([work[0].sequence])
+        posts: list[Post] = []
+        for item in work:
+            if item.sequence in self._scheduler.running:  # another choice of its request may have failed
+                posts += compute([item])
+        return posts
+
+    def fail(self, sequences: list[SequenceState], words: str | None = None) -> list[Post]:
+        """End whole requests with a server error, whose message is ``words`` or says nothing."""
+        doomed = {s.mailbox for s in sequences}
+        for sequence in self._scheduler.sequences():
+            if sequence.mailbox in doomed:
+                self._scheduler.remove(sequence)
+        error = server_error() if words is None else InferloomError(Reason.SERVER_ERROR, words)
+        return [(mailbox, error) for mailbox in doomed]
+
+
+def _start(work: list[Work], now: float) -> None:
+    """Note the sequences whose first step this is."""
+    for sequence in (item.sequence for item in work if item.sequence.started_at is None):
+        sequence.started_at = now
+        stats = sequence.mailbox.stats
+        stats.queue_s = max(stats.queue_s, now - sequence.submitted_at)
+        if sequence.choice == 0:
+            stats.cached_prompt_tokens = sequence.reused
+
+
+def _time(sequence: SequenceState, now: float) -> None:
+    """Note how long a sequence took to its first token, and since."""
+    stats = sequence.mailbox.stats
+    if sequence.first_token_at is None:
+        sequence.first_token_at = now
+        stats.prefill_s = max(stats.prefill_s, now - (sequence.started_at or now))
+    stats.decode_s = max(stats.decode_s, now - sequence.first_token_at)
+
+
+def _tell(sequence: SequenceState, outcome: Outcome) -> TokensEvent:
+    """The event for what was just appended to a sequence."""
+    return TokensEvent(
+        sequence.choice,
+        sequence.generated - len(outcome.tokens),
+        tuple(outcome.tokens),
+        tuple(outcome.logprobs) or None,
+        outcome.end,
+        outcome.accepted,
+        outcome.rejected,
+    )
