@@ -15,6 +15,7 @@ def calls_of(request: Request, gateway: Gateway, method: str, model: str) -> Cal
         exchange.request_id,
         gateway.deadline(),
         caller=f"{client.host}:{client.port}" if client is not None else "",
+        tenant=exchange.identity.tenant,
         traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
     calls = gateway.dispatcher.group(context, method, model)

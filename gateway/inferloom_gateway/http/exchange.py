@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from inferloom_gateway.access.identity import ANONYMOUS, Identity
 from inferloom_gateway.calls.records import Record
 from inferloom_mesh.errors import Reason
 
@@ -28,6 +29,7 @@ class Exchange:
     client: tuple[str, int] | None
     raw_headers: RawHeaders
     request_id: str = ""
+    identity: Identity = ANONYMOUS
     worker: str = ""
     """The worker that answers; of several, their names with commas."""
     status: int | None = None
@@ -50,6 +52,11 @@ def exchange_of(scope: Scope) -> Exchange:
     """The exchange that ``scope`` belongs to."""
     exchange: Exchange = scope[KEY]
     return exchange
+
+
+def identity_of(scope: Scope) -> Identity:
+    """Who sent the request that ``scope`` belongs to."""
+    return exchange_of(scope).identity
 
 
 def request_id_of(scope: Scope) -> str:
