@@ -16,6 +16,7 @@ from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_gateway.fleet.membership import Membership
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.storage.storage import Storage
 from inferloom_mesh.lateness import LoopMonitor
 
 
@@ -32,6 +33,7 @@ class Gateway:
     """Are told of every request; add to them before the first one comes."""
     records: Records
     """The requests that ended lately."""
+    storage: Storage
     monitor: LoopMonitor
     clock: Callable[[], float]
     stopping: asyncio.Event
@@ -57,6 +59,7 @@ class Gateway:
             Dispatcher(fleet, connections, in_flight, listeners, clock),
             listeners,
             records,
+            Storage(settings),
             LoopMonitor(),
             clock,
             asyncio.Event(),

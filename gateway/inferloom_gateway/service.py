@@ -62,6 +62,7 @@ async def serve(
             async with watch.shown(), asyncio.TaskGroup() as tasks:
                 waiting = tasks.create_task(_outlast(following))
                 telling = tasks.create_task(_tell_readiness(gateway, server), name="readiness")
+                sweeping = tasks.create_task(gateway.storage.keep_swept(), name="sweeping")
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
                 await rest.listening.wait()
                 gateway.monitor.start()
@@ -73,11 +74,13 @@ async def serve(
                 await server.stop(settings.drain_limit_s)
                 await serving
                 telling.cancel()
+                sweeping.cancel()
                 waiting.cancel()
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             gateway.monitor.stop()
+            await gateway.storage.close()
             intake.close()
             await server.stop(0)
             await gateway.connections.close()

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -101,3 +101,27 @@ class GatewaySettings(ServiceSettings):
     cors: Origins = ()
     """Origins, such as ``https://app.example``, whose pages may call the REST façade from a browser; ``*``:
     all. Not set: none but the gateway's own."""
+
+    store: Path | None = None
+    """Folder of files, batches, and stored chat completions and responses, which several gateways may share;
+    without it, one in the user's own data folder. It is made when something is first stored."""
+
+    no_store: bool = False
+    """Whether nothing is ever stored: what needs a store is not served."""
+
+    store_journal: Literal["auto", "wal", "rollback"] = "auto"
+    """How the store's database is written: ``rollback`` where several machines share its folder, ``wal`` on
+    one. ``auto`` tells by the file system."""
+
+    store_max_bytes: int = Field(32 * 2**30, ge=2**20)
+    """Most bytes that the store holds for all tenants together."""
+
+    store_spare_bytes: int = Field(256 * 2**20, ge=0)
+    """What is left free on the store's disk; beyond that nothing is stored."""
+
+    store_max_items: int = Field(100_000, ge=1)
+    """Most files, batches, chat completions and responses, of each, that one tenant has in the store. Of the
+    latter two the oldest then give way."""
+
+    store_age_s: float = Field(30 * 86_400.0, gt=0)
+    """How long something stays in the store, unless a request says otherwise."""

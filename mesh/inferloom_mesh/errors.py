@@ -39,6 +39,9 @@ class Reason(StrEnum):
     MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
     ALREADY_EXISTS = "ALREADY_EXISTS"
     RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
+    STORAGE_QUOTA_EXCEEDED = "STORAGE_QUOTA_EXCEEDED"
+    STORAGE_FULL = "STORAGE_FULL"
+    STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
     SERVER_OVERLOADED = "SERVER_OVERLOADED"
     NO_WORKER = "NO_WORKER"
     WORKER_LOST = "WORKER_LOST"
@@ -81,6 +84,9 @@ TABLE: dict[Reason, Row] = {
     Reason.MODEL_NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "model_not_found"),
     Reason.ALREADY_EXISTS: Row(_Code.ALREADY_EXISTS, 409, _CALLER, "already_exists"),
     Reason.RATE_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "rate_limit_error", "rate_limit_exceeded"),
+    Reason.STORAGE_QUOTA_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 400, _CALLER, "storage_quota_exceeded"),
+    Reason.STORAGE_FULL: Row(_Code.RESOURCE_EXHAUSTED, 507, _SERVER, "storage_full"),
+    Reason.STORAGE_UNAVAILABLE: Row(_Code.UNAVAILABLE, 503, _SERVER, "storage_unavailable"),
     Reason.SERVER_OVERLOADED: Row(_Code.UNAVAILABLE, 503, _SERVER, "server_overloaded"),
     Reason.NO_WORKER: Row(_Code.UNAVAILABLE, 503, _SERVER, "no_worker"),
     Reason.WORKER_LOST: Row(_Code.UNAVAILABLE, 503, _SERVER, "worker_lost"),

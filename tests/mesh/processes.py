@@ -55,7 +55,7 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,  # no settings file of the developer's is read
-                env={**environment(), **(settings or {})},
+                env={**environment(), "INFERLOOM_STORE": str(folder / "store"), **(settings or {})},
                 start_new_session=True,
             )
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -84,11 +86,12 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
         registry.put(worker.registered())
     listening: asyncio.Future[tuple[Address, Address]] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
+    folder = TemporaryDirectory(prefix="inferloom-tests-")
     configured = GatewaySettings(
         registry=registry.address,
         gateway_listen=ANYWHERE,
         gateway_grpc_listen=ANYWHERE,
-        **{"drain_limit_s": 1, **settings},
+        **{"drain_limit_s": 1, "store": Path(folder.name) / "store", **settings},
     )
     serving = asyncio.create_task(serve(configured, stop, lambda *found: listening.set_result(found)))
     either: list[asyncio.Future[Any]] = [serving, listening]
@@ -108,3 +111,4 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
         for worker in workers:
             await worker.kill()
         await registry.stop()
+        folder.cleanup()

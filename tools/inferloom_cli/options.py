@@ -94,6 +94,19 @@ Cors = Annotated[
         help="Web pages that may call REST from a browser, by their origin; `*`: all. [default: none]",
     ),
 ]
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="FOLDER",
+        envvar="INFERLOOM_STORE",
+        file_okay=False,
+        help="Where files, batches and stored answers are kept. [default: in the user's data folder]",
+    ),
+]
+NoStore = Annotated[
+    bool | None, typer.Option("--no-store", help="Store nothing: no files, batches or stored answers.")
+]
 AliasFlags = Annotated[
     list[str] | None,
     typer.Option(

@@ -56,6 +56,8 @@ class UpFlags:
     speculation: str | None
     threads: int | None
     cors: str | None
+    store: Path | None
+    no_store: bool | None
     log_format: str | None
     verbose: bool
     ready_file: Path | None
@@ -138,7 +140,12 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
     registry, gateway = (
         load(RegistrySettings, log_format=flags.log_format),
         load(
-            GatewaySettings, gateway_processes=flags.gateway_processes, cors=flags.cors, strict=flags.strict
+            GatewaySettings,
+            gateway_processes=flags.gateway_processes,
+            cors=flags.cors,
+            strict=flags.strict,
+            store=flags.store,
+            no_store=flags.no_store,
         ),
     )
     passed_on = {
@@ -165,7 +172,14 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         gateway_processes=gateway.gateway_processes,
         threads=worker.threads or threads_of_each(cores(), flags.workers),
         worker_flags=as_flags(passed_on),
-        gateway_flags=as_flags({"cors": flags.cors, "strict": flags.strict}),
+        gateway_flags=as_flags(
+            {
+                "cors": flags.cors,
+                "strict": flags.strict,
+                "store": None if flags.store is None else str(flags.store.absolute()),
+                "no_store": flags.no_store,
+            }
+        ),
         worker_metrics=_in_a_row(worker, flags.workers),
         # Workers renew three times a lease, and are back within a second of that; nobody should wait longer
         # for a mesh on one machine to be sure of itself.

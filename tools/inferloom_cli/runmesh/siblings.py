@@ -89,12 +89,16 @@ def _command(settings: GatewaySettings, rest: Address, grpc: Address, metrics: P
     where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
     cors = ("--cors", ",".join(settings.cors)) if settings.cors else ()
     strict = ("--strict",) if settings.strict else ()
+    store = ("--store", str(settings.store)) if settings.store is not None else ()
+    no_store = ("--no-store",) if settings.no_store else ()
     return (
         *CLI,
         "gateway",
         *where,
         *cors,
         *strict,
+        *store,
+        *no_store,
         "--log-level",
         settings.log_level,
         "--log-format",

@@ -1,0 +1,1 @@
+"""What the gateway keeps: rows in SQLite, and a folder of contents, shared by all processes that name it."""

@@ -1,0 +1,53 @@
+"""How a connection to the database is made."""
+
+import sqlite3
+from pathlib import Path
+
+BUSY_S = 15.0
+"""How long a statement waits for another process's write to end."""
+
+_NETWORK = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "afs", "fuse.sshfs")
+)
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def connect(path: Path, journal: str) -> sqlite3.Connection:
+    """Open the database, making it where it is not there; transactions are begun by whoever needs one.
+
+    Args:
+        path: The file.
+        journal: ``wal``; ``rollback``, which several machines can share, because no memory has to be; or
+            ``auto``: rollback where the file system is known to be a network's.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        shared = journal == "rollback" or (journal == "auto" and on_network(path))
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}")
+        connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def on_network(path: Path) -> bool:
+    """Whether a path is on a file system of a network, as far as the system tells."""
+    try:
+        lines = _MOUNTS.read_text(errors="replace").splitlines()
+    except OSError:  # not Linux
+        return False
+    place, kind = "", ""
+    resolved = str(path.resolve())
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        mounted = before.split()[4].replace("\\040", " ")
+        inside = resolved == mounted or resolved.startswith(mounted.rstrip("/") + "/")
+        if inside and len(mounted) >= len(place):
+            place, kind = mounted, after.split()[0]
+    return kind in _NETWORK

@@ -1,0 +1,73 @@
+"""Where a gateway's store is, if it has one; it is opened when it is first needed."""
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.storage.failures import in_words, unavailable
+from inferloom_gateway.storage.migrations import NewerSchemaError
+from inferloom_gateway.storage.store import DATABASE, SWEEP_S, Store
+from inferloom_mesh.errors import InferloomError, Reason
+
+log = logging.getLogger(__name__)
+
+
+class Storage:
+    """The store that a gateway's settings name, or none (``--no-store``)."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self.folder = settings.store or user_data_path("inferloom") / "store"
+        self.on = not settings.no_store
+        """Whether there is a store at all."""
+        self._store: Store | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def used(self) -> bool:
+        """Whether something may be in it."""
+        return self.on and (self._store is not None or (self.folder / DATABASE).exists())
+
+    async def open(self) -> Store:
+        """The store.
+
+        Raises:
+            InferloomError: There is none, or it cannot be used.
+        """
+        if not self.on:
+            raise InferloomError(
+                Reason.NOT_FOUND, "Not served here: this gateway keeps nothing (--no-store)."
+            )
+        if self._store is None:
+            async with self._opening:
+                if self._store is None:
+                    self._store = await self._opened()
+        return self._store
+
+    async def keep_swept(self) -> None:
+        """Remove what has expired, until cancelled."""
+        while True:
+            if self.used:
+                try:
+                    await (await self.open()).sweep()
+                except InferloomError as failure:
+                    log.warning("the store is not swept: %s", failure.message)
+            await asyncio.sleep(SWEEP_S)
+
+    async def close(self) -> None:
+        """Close it, if it is open."""
+        if self._store is not None:
+            store, self._store, self.on = self._store, None, False
+            await store.close()
+
+    async def _opened(self) -> Store:
+        try:
+            return await asyncio.to_thread(Store.open, Path(self.folder), self._settings)
+        except (sqlite3.Error, OSError) as failure:
+            raise in_words(failure) from failure
+        except NewerSchemaError as failure:
+            raise unavailable(failure) from failure
