@@ -61,6 +61,13 @@ class InferenceFacade(InferenceServiceServicer):
         with self._calls("detokenize", request.model, context) as calls:
             return await calls.detokenize(request)
 
+    async def GetTokenizer(
+        self, request: pb.GetTokenizerRequest, context: Context
+    ) -> pb.GetTokenizerResponse:
+        """Have one worker describe its tokenizer."""
+        with self._calls("tokenizer", request.model, context) as calls:
+            return await calls.get_tokenizer(request)
+
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """List the models of all workers."""
         return pb.ListModelsResponse(models=self._gateway.fleet.models())

@@ -1065,6 +1065,134 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
         },
     ),
     RestEndpoint(
+        "edits",
+        "/v1/edits",
+        "GenerateRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "input": RestParameter(
+                name="input",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+                note="the text to edit; absent: empty",
+            ),
+            "instruction": RestParameter(
+                name="instruction",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+                required=True,
+                note="what is to be done to it",
+            ),
+            "temperature": RestParameter(
+                name="temperature",
+                meaning=Meaning.FIELD,
+                field="sampling.temperature",
+                shape="number",
+                range=Range(least=0, most=2),
+                default=1,
+                note="default: the model's, else 1",
+            ),
+            "top_p": RestParameter(
+                name="top_p",
+                meaning=Meaning.FIELD,
+                field="sampling.top_p",
+                shape="number",
+                range=Range(least=0, most=1),
+                default=1,
+                note="0: the likeliest token; default: the model's, else 1",
+            ),
+            "n": RestParameter(
+                name="n",
+                meaning=Meaning.FIELD,
+                field="sampling.n",
+                shape="integer",
+                range=Range(least=1, most=128),
+                default=1,
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
+            ),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
+            "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
         "embeddings",
         "/v1/embeddings",
         "EmbedRequest",

@@ -75,7 +75,7 @@ class FakeGateway(inference_pb2_grpc.InferenceServiceServicer):
             )
         yield pb.EmbedResponse(completed=pb.EmbedCompleted())
 
-    Tokenize = Detokenize = Rerank = UNCALLED
+    Tokenize = Detokenize = GetTokenizer = Rerank = UNCALLED
 
 
 @dataclass

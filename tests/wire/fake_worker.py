@@ -227,6 +227,24 @@ class FakeWorker(InferenceServiceServicer):
         await self._unary(request)
         return pb.DetokenizeResponse(text="".join(chr(token) for token in request.token_ids))
 
+    async def GetTokenizer(
+        self, request: pb.GetTokenizerRequest, context: Context
+    ) -> pb.GetTokenizerResponse:
+        """A tokenizer with a few special tokens."""
+        await self._unary(request)
+        return pb.GetTokenizerResponse(
+            model=request.model,
+            tokenizer_class="PreTrainedTokenizerFast",
+            hash="t" * 16,
+            vocabulary_size=300,
+            context_length=512,
+            special_tokens={"eos_token": "<|end|>", "bos_token": "<|begin|>"},
+            end_token_ids=[2],
+            added_tokens=[pb.AddedToken(id=2, content="<|end|>", special=True)],
+            chat_template="{{ messages }}",
+            add_bos_token=False,
+        )
+
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """List its models."""
         return pb.ListModelsResponse(models=self.models)

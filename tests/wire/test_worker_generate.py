@@ -185,6 +185,25 @@ async def test_tokens_and_texts_are_exchanged(worker: RunningWorker) -> None:
     assert (await worker.stub.Detokenize(request)).text == "user\nx\nassistant\n"
 
 
+async def test_a_tokenizer_is_described(worker: RunningWorker) -> None:
+    """With the hash, the sizes and the template that the model's card tells of."""
+    (card, _) = (await worker.stub.ListModels(pb.ListModelsRequest())).models
+    told = await worker.stub.GetTokenizer(pb.GetTokenizerRequest(model="echo"))
+
+    assert (told.model, told.hash, told.vocabulary_size) == (
+        "echo",
+        card.tokenizer_hash,
+        card.vocabulary_size,
+    )
+    assert told.context_length == card.context_length
+    assert "<|turn|>" in told.chat_template
+    special = {token.content: token.id for token in told.added_tokens if token.special}
+    assert list(told.end_token_ids) == [special["<|end|>"]]
+    assert told.special_tokens["eos_token"] == "<|end|>"
+    error = await refused(worker.stub.GetTokenizer(pb.GetTokenizerRequest(model="none")))
+    assert error.reason is Reason.MODEL_NOT_FOUND
+
+
 async def test_models_are_listed_with_what_they_can_do(worker: RunningWorker) -> None:
     """In order of id, with hashes that differ where the models do."""
     models = (await worker.stub.ListModels(pb.ListModelsRequest())).models

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.commands import looking, running, using
+from inferloom_cli.commands import looking, operating, running, using
 from inferloom_cli.helpful import Command, Commands
 
 _PANELS = {
     "Run": (running.up, running.registry, running.worker, running.gateway),
     "Look": (looking.ps, looking.models, looking.logs),
+    "Operate": (operating.unload,),
     "Use": (using.chat, using.embed, using.pull, using.bench),
 }
 

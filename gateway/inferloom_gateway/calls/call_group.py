@@ -81,6 +81,11 @@ class CallGroup:
         response: pb.DetokenizeResponse = await self._dispatcher.unary(self, request)
         return response
 
+    async def get_tokenizer(self, request: pb.GetTokenizerRequest) -> pb.GetTokenizerResponse:
+        """Have one worker describe its tokenizer."""
+        response: pb.GetTokenizerResponse = await self._dispatcher.unary(self, request)
+        return response
+
     def close(self, error: BaseException | None = None) -> None:
         """End the calls that still run, and the record; ``error`` is why, if it is not what a call raised."""
         if not self._open:

@@ -43,6 +43,7 @@ class GrpcLink:
             pb.RerankRequest: stub.Rerank,
             pb.TokenizeRequest: stub.Tokenize,
             pb.DetokenizeRequest: stub.Detokenize,
+            pb.GetTokenizerRequest: stub.GetTokenizer,
         }
 
     def generate(self, request: pb.GenerateRequest, context: CallContext) -> "_Call[pb.GenerateResponse]":

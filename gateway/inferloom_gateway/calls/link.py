@@ -9,7 +9,7 @@ from inferloom_mesh.context import CallContext
 
 EventT = TypeVar("EventT", covariant=True)
 
-UnaryRequest = pb.RerankRequest | pb.TokenizeRequest | pb.DetokenizeRequest
+UnaryRequest = pb.RerankRequest | pb.TokenizeRequest | pb.DetokenizeRequest | pb.GetTokenizerRequest
 
 
 class CallFailedError(Exception):

@@ -48,7 +48,7 @@ class Record:
 
     context: CallContext
     method: str
-    """What is asked of workers: generate, embed, rerank, tokenize or detokenize."""
+    """What is asked of workers: generate, embed, rerank, tokenize, detokenize or tokenizer."""
     model: str
     began: float
     """Its arrival on the gateway's clock."""

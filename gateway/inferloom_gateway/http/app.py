@@ -15,10 +15,12 @@ from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.naming import REQUEST_ID_HEADER, WORKER_HEADER, Naming
+from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.routes import (
     chat,
     completions,
     documentation,
+    edits,
     embeddings,
     health,
     metrics,
@@ -28,6 +30,7 @@ from inferloom_gateway.http.routes import (
 from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
+from inferloom_gateway.http.schema.edits import EditRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.stack import Layer, Stack
@@ -38,6 +41,7 @@ from inferloom_mesh.metrics_listener import Source
 BODIES = (
     ChatCompletionRequest,
     CompletionRequest,
+    EditRequest,
     EmbeddingRequest,
     EngineEmbeddingRequest,
     TokenizeRequest,
@@ -49,7 +53,8 @@ _STREAMED = (ChatCompletionChunk, TextCompletion)
 """What the events of streams hold."""
 
 _ROUTERS = tuple(
-    part.router for part in (models, chat, completions, embeddings, tokens, health, metrics, documentation)
+    part.router
+    for part in (models, chat, completions, edits, embeddings, tokens, health, metrics, documentation)
 )
 
 _EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after")
@@ -91,7 +96,7 @@ def create_app(
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
     facade.state.metrics = read_metrics
-    errors.install(facade)
+    errors.install(facade, Paths(_ROUTERS))
     for router in _ROUTERS:
         facade.include_router(router)
     return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway.settings, watching))

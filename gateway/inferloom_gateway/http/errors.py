@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
-from inferloom_gateway.http.exchange import KEY, Exchange, exchange_of
+from inferloom_gateway.http.exchange import KEY, exchange_of
+from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.wording import complaint
 from inferloom_mesh.errors import InferloomError, Reason, server_error, shown
 
@@ -22,9 +23,6 @@ _HTTP = {
     413: Reason.REQUEST_TOO_LARGE,
     415: Reason.UNSUPPORTED_MEDIA_TYPE,
 }
-
-_UNDER_V1 = frozenset({"chat", "completions", "embeddings", "engines", "models"})
-"""First steps of paths that clients with a base URL without /v1 ask for."""
 
 CLIENT_CLOSED_REQUEST = 499
 """Status of a response that nobody waits for any more; it only shows in logs."""
@@ -94,8 +92,8 @@ def from_validation(failure: ValidationError | RequestValidationError) -> Inferl
     return InferloomError(Reason.INVALID_ARGUMENT, _sentence(first, param), param=param or None)
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of ``app`` leave as an OpenAI error object."""
+def install(app: FastAPI, paths: Paths) -> None:
+    """Let every error of ``app``, whose routes are ``paths``, leave as an OpenAI error object."""
 
     @app.exception_handler(InferloomError)
     async def _ours(request: Request, failure: InferloomError) -> Response:
@@ -108,8 +106,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, failure: HTTPException) -> Response:
         reason = _HTTP.get(failure.status_code, Reason.INVALID_ARGUMENT)
-        message = _misdirected(failure, exchange_of(request.scope))
-        return response(InferloomError(reason, message), failure.headers)
+        exchange, headers = exchange_of(request.scope), dict(failure.headers or {})
+        if reason is Reason.METHOD_NOT_ALLOWED:
+            headers["Allow"] = allowed = ", ".join(paths.methods(exchange.path))
+            asked = f"{shown(exchange.method)} {shown(exchange.path)}"
+            message = f"Method not allowed: {asked}; this path takes {allowed}."
+        else:
+            message = paths.missing(exchange.method, exchange.path)
+        return response(InferloomError(reason, message), headers)
 
     @app.exception_handler(ClientDisconnectedError)
     async def _gone(request: Request, failure: ClientDisconnectedError) -> Response:
@@ -118,21 +122,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _bug(request: Request, failure: Exception) -> Response:
         return response(server_error())  # the server logs the failure itself
-
-
-def _misdirected(failure: HTTPException, exchange: Exchange) -> str:
-    """What to do about a method or a path that is not there."""
-    asked = f"{shown(exchange.method)} {shown(exchange.path)}"
-    path = exchange.path
-    allowed = next((value for name, value in (failure.headers or {}).items() if name.lower() == "allow"), "")
-    if failure.status_code == 405 and allowed:
-        return f"Method not allowed: {asked}; this path takes {allowed}."
-    hint = ""
-    if path.startswith("/v1/v1/"):
-        hint = " The base URL of the API ends in a single /v1."
-    elif path.split("/")[1] in _UNDER_V1:
-        hint = f" The API is under /v1: /v1{path}."
-    return f"Not found: {asked}.{hint}"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

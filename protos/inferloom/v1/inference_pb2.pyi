@@ -622,8 +622,8 @@ class TokenizeRequest(_message.Message):
     text: _builtins.str
     """Raw text."""
     add_special_tokens: _builtins.bool
-    """Whether the tokenizer adds its own special tokens to raw text. Absent:
-    true. Chat templates carry their own.
+    """Whether the tokenizer adds its own special tokens. Absent: true for raw
+    text, and false for a conversation, whose template carries them.
     """
     @_builtins.property
     def chat(self) -> Global___ChatInput:
@@ -745,6 +745,164 @@ class DetokenizeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DetokenizeResponse: _TypeAlias = DetokenizeResponse  # noqa: Y015
+
+@_typing.final
+class GetTokenizerRequest(_message.Message):
+    """Asks for a model's tokenizer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model id. Required."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTokenizerRequest: _TypeAlias = GetTokenizerRequest  # noqa: Y015
+
+@_typing.final
+class GetTokenizerResponse(_message.Message):
+    """Describes a model's tokenizer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SpecialTokensEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TOKENIZER_CLASS_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    VOCABULARY_SIZE_FIELD_NUMBER: _builtins.int
+    CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    SPECIAL_TOKENS_FIELD_NUMBER: _builtins.int
+    END_TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    ADDED_TOKENS_FIELD_NUMBER: _builtins.int
+    CHAT_TEMPLATE_FIELD_NUMBER: _builtins.int
+    ADD_BOS_TOKEN_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model id that answers."""
+    tokenizer_class: _builtins.str
+    """Class of transformers that reads such a tokenizer."""
+    hash: _builtins.str
+    """Hash of the tokenizer; as in Model."""
+    vocabulary_size: _builtins.int
+    """Number of token ids."""
+    context_length: _builtins.int
+    """Most tokens that the model reads at once."""
+    chat_template: _builtins.str
+    """Source of the chat template. Empty: the model has none."""
+    add_bos_token: _builtins.bool
+    """Whether encoding with special tokens puts the token that begins a document
+    first. Absent: not told.
+    """
+    @_builtins.property
+    def special_tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Special tokens by their names in chat templates, such as "bos_token"."""
+
+    @_builtins.property
+    def end_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Tokens that end a completion, in order."""
+
+    @_builtins.property
+    def added_tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___AddedToken]:
+        """Tokens that are found in a text before it is cut into others, in order of
+        id.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        tokenizer_class: _builtins.str = ...,
+        hash: _builtins.str = ...,
+        vocabulary_size: _builtins.int = ...,
+        context_length: _builtins.int = ...,
+        special_tokens: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        end_token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        added_tokens: _abc.Iterable[Global___AddedToken] | None = ...,
+        chat_template: _builtins.str = ...,
+        add_bos_token: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_add_bos_token", b"_add_bos_token", "add_bos_token", b"add_bos_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_add_bos_token", b"_add_bos_token", "add_bos_token", b"add_bos_token", "added_tokens", b"added_tokens", "chat_template", b"chat_template", "context_length", b"context_length", "end_token_ids", b"end_token_ids", "hash", b"hash", "model", b"model", "special_tokens", b"special_tokens", "tokenizer_class", b"tokenizer_class", "vocabulary_size", b"vocabulary_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__add_bos_token: _TypeAlias = _typing.Literal["add_bos_token"]  # noqa: Y015
+    _WhichOneofArgType__add_bos_token: _TypeAlias = _typing.Literal["_add_bos_token", b"_add_bos_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__add_bos_token) -> _WhichOneofReturnType__add_bos_token | None: ...
+
+Global___GetTokenizerResponse: _TypeAlias = GetTokenizerResponse  # noqa: Y015
+
+@_typing.final
+class AddedToken(_message.Message):
+    """Holds a token that is found in a text as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SPECIAL_FIELD_NUMBER: _builtins.int
+    LSTRIP_FIELD_NUMBER: _builtins.int
+    RSTRIP_FIELD_NUMBER: _builtins.int
+    SINGLE_WORD_FIELD_NUMBER: _builtins.int
+    NORMALIZED_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The token."""
+    content: _builtins.str
+    """Its text."""
+    special: _builtins.bool
+    """Whether it is no text of its own, and can be skipped when decoding."""
+    lstrip: _builtins.bool
+    """Whether it takes the white space before it in."""
+    rstrip: _builtins.bool
+    """Whether it takes the white space behind it in."""
+    single_word: _builtins.bool
+    """Whether it is found only as a word of its own."""
+    normalized: _builtins.bool
+    """Whether it is looked for in the normalised text."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        content: _builtins.str = ...,
+        special: _builtins.bool = ...,
+        lstrip: _builtins.bool = ...,
+        rstrip: _builtins.bool = ...,
+        single_word: _builtins.bool = ...,
+        normalized: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "id", b"id", "lstrip", b"lstrip", "normalized", b"normalized", "rstrip", b"rstrip", "single_word", b"single_word", "special", b"special"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddedToken: _TypeAlias = AddedToken  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):

@@ -60,6 +60,11 @@ class InferenceServiceStub:
                 request_serializer=inferloom_dot_v1_dot_inference__pb2.DetokenizeRequest.SerializeToString,
                 response_deserializer=inferloom_dot_v1_dot_inference__pb2.DetokenizeResponse.FromString,
                 _registered_method=True)
+        self.GetTokenizer = channel.unary_unary(
+                '/inferloom.v1.InferenceService/GetTokenizer',
+                request_serializer=inferloom_dot_v1_dot_inference__pb2.GetTokenizerRequest.SerializeToString,
+                response_deserializer=inferloom_dot_v1_dot_inference__pb2.GetTokenizerResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/inferloom.v1.InferenceService/ListModels',
                 request_serializer=inferloom_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
@@ -122,6 +127,13 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTokenizer(self, request, context):
+        """Describes a model's tokenizer: its special tokens and its chat template.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Lists the models that can be called here, with what each can do.
         """
@@ -156,6 +168,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Detokenize,
                     request_deserializer=inferloom_dot_v1_dot_inference__pb2.DetokenizeRequest.FromString,
                     response_serializer=inferloom_dot_v1_dot_inference__pb2.DetokenizeResponse.SerializeToString,
+            ),
+            'GetTokenizer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTokenizer,
+                    request_deserializer=inferloom_dot_v1_dot_inference__pb2.GetTokenizerRequest.FromString,
+                    response_serializer=inferloom_dot_v1_dot_inference__pb2.GetTokenizerResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -299,6 +316,33 @@ class InferenceService:
             '/inferloom.v1.InferenceService/Detokenize',
             inferloom_dot_v1_dot_inference__pb2.DetokenizeRequest.SerializeToString,
             inferloom_dot_v1_dot_inference__pb2.DetokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTokenizer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferloom.v1.InferenceService/GetTokenizer',
+            inferloom_dot_v1_dot_inference__pb2.GetTokenizerRequest.SerializeToString,
+            inferloom_dot_v1_dot_inference__pb2.GetTokenizerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,8 @@ class InferenceServiceStub:
     """Returns the token ids that a model reads for a text or a chat."""
     Detokenize: _grpc.UnaryUnaryMultiCallable[_inference_pb2.DetokenizeRequest, _inference_pb2.DetokenizeResponse]
     """Returns the text that a sequence of token ids stands for."""
+    GetTokenizer: _grpc.UnaryUnaryMultiCallable[_inference_pb2.GetTokenizerRequest, _inference_pb2.GetTokenizerResponse]
+    """Describes a model's tokenizer: its special tokens and its chat template."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
     """Lists the models that can be called here, with what each can do."""
 
@@ -104,6 +106,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Returns the token ids that a model reads for a text or a chat."""
     Detokenize: _aio.UnaryUnaryMultiCallable[_inference_pb2.DetokenizeRequest, _inference_pb2.DetokenizeResponse]  # type: ignore[assignment]
     """Returns the text that a sequence of token ids stands for."""
+    GetTokenizer: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetTokenizerRequest, _inference_pb2.GetTokenizerResponse]  # type: ignore[assignment]
+    """Describes a model's tokenizer: its special tokens and its chat template."""
     ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models that can be called here, with what each can do."""
 
@@ -167,6 +171,14 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.DetokenizeResponse, _abc.Awaitable[_inference_pb2.DetokenizeResponse]]:
         """Returns the text that a sequence of token ids stands for."""
+
+    @_abc_1.abstractmethod
+    def GetTokenizer(
+        self,
+        request: _inference_pb2.GetTokenizerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.GetTokenizerResponse, _abc.Awaitable[_inference_pb2.GetTokenizerResponse]]:
+        """Describes a model's tokenizer: its special tokens and its chat template."""
 
     @_abc_1.abstractmethod
     def ListModels(

@@ -21,7 +21,7 @@ from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.refusals import unsupported_task
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.rpc.incoming import IncomingCall
-from inferloom_worker.rpc.tokens import detokenize, tokenize
+from inferloom_worker.rpc.tokens import describe, detokenize, tokenize
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.validate import bounds
 from inferloom_worker.validate.embed import EmbeddingRequest, read_embed
@@ -165,6 +165,13 @@ class Inference:
         with self._host.calls.run(model):
             bounds.check_detokenize(request, model.card.context_length)
             return await self._texts.run("token_ids", partial(detokenize, request, model))
+
+    async def get_tokenizer(
+        self, request: pb.GetTokenizerRequest, incoming: IncomingCall
+    ) -> pb.GetTokenizerResponse:
+        model = self._host.served(request.model)
+        with self._host.calls.run(model):
+            return await self._texts.run("model", partial(describe, model))
 
     async def list_models(
         self, request: pb.ListModelsRequest, incoming: IncomingCall

@@ -31,5 +31,10 @@ class InferenceServicer(InferenceServiceServicer):
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> pb.DetokenizeResponse:
         return await self._inference.detokenize(request, from_grpc(context))
 
+    async def GetTokenizer(
+        self, request: pb.GetTokenizerRequest, context: Context
+    ) -> pb.GetTokenizerResponse:
+        return await self._inference.get_tokenizer(request, from_grpc(context))
+
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         return await self._inference.list_models(request, from_grpc(context))

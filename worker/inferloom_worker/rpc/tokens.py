@@ -1,10 +1,13 @@
-"""Tokenize and Detokenize: what their threads do. Blocking."""
+"""Tokenize, Detokenize and GetTokenizer: what their threads do. Blocking."""
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.bounds import check_token_count, most_tokens
 from inferloom_worker.validate.chat import check_chat
+
+TOKENIZER_CLASS = "PreTrainedTokenizerFast"
+"""Transformers' class for every tokenizer that its ``tokenizers`` library runs, as it does all of ours."""
 
 _AT_ONCE = 16 * 1024
 """Tokens that are copied into a message in one go: copying holds the GIL, which an event loop may want."""
@@ -22,8 +25,9 @@ def tokenize(request: pb.TokenizeRequest, model: ServedModel) -> pb.TokenizeResp
         check_chat(request.chat)
         param, text, special = "chat.messages", model.render(request.chat), False
     else:
-        special = request.add_special_tokens if request.HasField("add_special_tokens") else True
-        param, text = "text", request.text
+        param, text, special = "text", request.text, True
+    if request.HasField("add_special_tokens"):
+        special = request.add_special_tokens
     check_token_count(param, tokenizer.fewest_tokens(text), most)
     ids = tokenizer.encode(text, add_special_tokens=special)
     check_token_count(param, len(ids), most)
@@ -46,3 +50,32 @@ def detokenize(request: pb.DetokenizeRequest, model: ServedModel) -> pb.Detokeni
         ids = checks.token_ids("token_ids", request.token_ids, model.card.vocabulary_size)
     text = model.tokenizer.decode(ids, skip_special_tokens=request.skip_special_tokens)
     return pb.DetokenizeResponse(text=text)
+
+
+def describe(model: ServedModel) -> pb.GetTokenizerResponse:
+    """A model's tokenizer."""
+    card, tokenizer = model.card, model.tokenizer
+    added = (
+        pb.AddedToken(
+            id=token_id,
+            content=token.content,
+            special=token.special,
+            lstrip=token.lstrip,
+            rstrip=token.rstrip,
+            single_word=token.single_word,
+            normalized=token.normalized,
+        )
+        for token_id, token in sorted(tokenizer.added_tokens.items())
+    )
+    return pb.GetTokenizerResponse(
+        model=card.id,
+        tokenizer_class=TOKENIZER_CLASS,
+        hash=card.tokenizer_hash,
+        vocabulary_size=card.vocabulary_size,
+        context_length=card.context_length,
+        special_tokens=tokenizer.special_tokens,
+        end_token_ids=sorted(tokenizer.eos_ids),
+        added_tokens=added,
+        chat_template=tokenizer.chat_template or "",
+        add_bos_token=tokenizer.add_bos,
+    )

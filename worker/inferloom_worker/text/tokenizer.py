@@ -105,6 +105,16 @@ class Tokenizer:
         return None if adds == add_bos else (bos, add_bos)
 
     @property
+    def added_tokens(self) -> Mapping[int, tokenizers.AddedToken]:
+        """Tokens that are found in a text before it is cut into others, by id."""
+        return self._added
+
+    @property
+    def add_bos(self) -> bool | None:
+        """Whether encoding with special tokens puts ``bos_token`` first; None: it is not said."""
+        return self._add_bos
+
+    @property
     def bos_id(self) -> int | None:
         """The token that begins a document. None: the model has none."""
         found: int | None = self._backend.token_to_id(self.special_tokens.get("bos_token", ""))

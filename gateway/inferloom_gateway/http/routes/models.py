@@ -1,11 +1,12 @@
-"""GET /v1/models and GET /v1/models/{id}."""
+"""GET /v1/models, and GET and DELETE /v1/models/{id}."""
 
 from fastapi import APIRouter, Request, Response
 
 from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
-from inferloom_gateway.http.schema.answers import ModelCard, ModelList
+from inferloom_gateway.http.schema.answers import ModelDetail, ModelList
 from inferloom_gateway.http.stack import plain_path
 from inferloom_gateway.http.translate import fields, models
+from inferloom_mesh.errors import InferloomError, Reason, shown
 
 router = APIRouter(tags=["models"], responses=ERRORS)
 
@@ -16,15 +17,28 @@ async def list_models(request: Request) -> Response:
     return json_response(models.model_list(gateway_of(request).fleet.models()))
 
 
-@router.get("/v1/models/{model:path}", responses=answers(ModelCard))
+@router.get("/v1/models/{model:path}", responses=answers(ModelDetail))
 async def retrieve_model(request: Request, model: str) -> Response:
-    """Describe one model; its id may contain slashes."""
+    """Describe one model, with the workers that hold it; its id may contain slashes."""
     gateway = gateway_of(request)
-    served = {item.id: item for item in gateway.fleet.models()}
-    found = next((item for item in served.values() if _is(item.id, model)), None)
-    if found is not None:
-        return json_response(models.model(found))
-    raise fields.restate(gateway.dispatcher.absent(model), lambda path: path)
+    served = gateway.fleet.models()
+    found = next((item for item in served if _is(item.id, model)), None)
+    if found is None:
+        raise fields.restate(gateway.dispatcher.absent(model), lambda path: path)
+    members = [
+        each for each in gateway.fleet.members() if found.id in each.models or found.id in each.loading
+    ]
+    aliases = [item.id for item in served if item.alias_of == found.id]
+    return json_response(models.detail(found, members, aliases))
+
+
+@router.delete("/v1/models/{model:path}")
+async def delete_model(request: Request, model: str) -> Response:
+    """Refused: models are unloaded by their operator, with ``inferloom unload``."""
+    message = (
+        f"Models are not unloaded over this API. Their operator does it: inferloom unload {shown(model)}"
+    )
+    raise InferloomError(Reason.PERMISSION_DENIED, message)
 
 
 def _is(model_id: str, asked: str) -> bool:

@@ -1,7 +1,8 @@
-"""POST /tokenize and POST /detokenize."""
+"""POST /tokenize, POST /detokenize and GET /tokenizer_info."""
 
 from fastapi import APIRouter, Request, Response
 
+from inferloom.v1.inference_pb2 import GetTokenizerRequest
 from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.routes.shared import (
@@ -12,10 +13,10 @@ from inferloom_gateway.http.routes.shared import (
     json_response,
     translate_off_loop,
 )
-from inferloom_gateway.http.schema.answers import DetokenizeAnswer, TokenizeAnswer
+from inferloom_gateway.http.schema.answers import DetokenizeAnswer, TokenizeAnswer, TokenizerInfo
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.translate import fields, tokens
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, invalid
 
 router = APIRouter(tags=["tokens"], responses=ERRORS)
 
@@ -60,3 +61,21 @@ async def detokenize(request: Request) -> Response:
             raise fields.restate(failure, fields.of("detokenize")) from failure
         exchange_of(request.scope).worker = calls.record.answered_by
     return json_response(tokens.detokenize_answer(response), headers=headers)
+
+
+@router.get("/tokenizer_info", responses=answers(TokenizerInfo))
+async def tokenizer_info(request: Request, model: str | None = None) -> Response:
+    """Describe a model's tokenizer; where only one model is served, it need not be named."""
+    gateway = gateway_of(request)
+    if not model:
+        served = [item.id for item in gateway.fleet.models()]
+        if len(served) != 1:
+            raise invalid("model", "Name the model: /tokenizer_info?model=NAME. GET /v1/models lists all.")
+        model = served[0]
+    with calls_of(request, gateway, "tokenizer", model) as calls:
+        try:
+            response = await calls.get_tokenizer(GetTokenizerRequest(model=model))
+        except InferloomError as failure:
+            raise fields.restate(failure, lambda path: path) from failure
+        exchange_of(request.scope).worker = calls.record.answered_by
+    return json_response(tokens.tokenizer_info(response))

@@ -196,6 +196,23 @@ class TextCompletion(Answer):
     usage: CompletionUsage | None = None
 
 
+class EditChoice(Answer):
+    """One way to edit a text."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason | None
+
+
+class Edit(Answer):
+    """The answer of POST /v1/edits."""
+
+    object: Literal["edit"]
+    created: int
+    choices: list[EditChoice]
+    usage: CompletionUsage
+
+
 class EmbeddingEntry(Answer):
     """The vector of one input: numbers, or little-endian float32 in base64."""
 
@@ -235,11 +252,58 @@ class ModelCard(BaseModel):
     supported_parameters: list[str]
 
 
+class ModelWorker(Answer):
+    """A worker that holds a model, or loads it."""
+
+    id: str
+    state: Literal["starting", "loading", "ready", "draining"]
+    lease: Literal["active", "suspect"]
+    """``suspect``: past its time to live, and not removed yet."""
+    reachable: bool
+    """Whether the gateway's last call reached it."""
+    capacity: int
+    """Requests that it takes in at once."""
+    load: int
+    """Requests that it has, as far as the gateway knows."""
+    compute_hash: str | None
+    """What it computes the model with: equal for workers that answer alike."""
+
+
+class ModelDetail(ModelCard):
+    """A model with everything that its workers' leases say."""
+
+    architecture: str | None
+    engine: str | None
+    instruction_set: str | None
+    vocabulary_size: int | None
+    weights_hash: str | None
+    compute_hash: str | None
+    tokenizer_hash: str | None
+    chat_template_hash: str | None
+    longest_step_s: float | None
+    """The longest that a step of its engine took lately, in seconds."""
+    adapters: list[str]
+    alias_of: str | None
+    aliases: list[str]
+    workers: list[ModelWorker]
+
+
 class ModelList(Answer):
     """The models that can be called."""
 
     object: Literal["list"]
     data: list[ModelCard]
+
+
+class AddedToken(Answer):
+    """A token that is found in a text as a whole."""
+
+    content: str
+    special: bool
+    lstrip: bool
+    rstrip: bool
+    single_word: bool
+    normalized: bool
 
 
 class TokenizeAnswer(Answer):
@@ -249,6 +313,21 @@ class TokenizeAnswer(Answer):
     max_model_len: int
     tokens: list[int]
     token_strs: list[str] | None
+
+
+class TokenizerInfo(BaseModel):
+    """The answer of GET /tokenizer_info: what ``tokenizer_config.json`` would say; special tokens have their
+    own names, such as ``bos_token``, so more fields may be there."""
+
+    tokenizer_class: str
+    chat_template: str | None
+    model_max_length: int
+    added_tokens_decoder: dict[str, AddedToken]
+    add_bos_token: bool | None
+    model: str
+    tokenizer_hash: str
+    vocab_size: int
+    eos_token_ids: list[int]
 
 
 class DetokenizeAnswer(Answer):

@@ -1,10 +1,12 @@
 """GET /v1/models: the contract's models as OpenAI's, with the fields that FastChat's clients read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from inferloom.parameter_table import Meaning, RestEndpoint
 from inferloom.parameters import ENDPOINTS, FIELDS
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.fleet.members import Member
+from inferloom_mesh.durations import seconds
 
 _TASKS = {
     pb.TASK_CHAT: "chat",
@@ -63,6 +65,46 @@ def model(item: pb.Model) -> dict[str, object]:
         "sampling_defaults": _defaults(item.sampling_defaults),
         "dtype": item.dtype,
         "quantization": item.quantization or None,
+    }
+
+
+def detail(item: pb.Model, members: Iterable[Member], aliases: Sequence[str]) -> dict[str, object]:
+    """One model with everything that is known of it.
+
+    Args:
+        item: Its card, as one of its workers shows it.
+        members: The workers that hold or load it.
+        aliases: Its other names.
+    """
+    return {
+        **model(item),
+        "architecture": item.architecture or None,
+        "engine": item.engine or None,
+        "instruction_set": item.instruction_set or None,
+        "vocabulary_size": item.vocabulary_size or None,
+        "weights_hash": item.weights_hash or None,
+        "compute_hash": item.compute_hash or None,
+        "tokenizer_hash": item.tokenizer_hash or None,
+        "chat_template_hash": item.chat_template_hash or None,
+        "longest_step_s": seconds(item.longest_step) if item.HasField("longest_step") else None,
+        "adapters": list(item.adapters),
+        "alias_of": item.alias_of or None,
+        "aliases": list(aliases),
+        "workers": [_worker(item.id, member) for member in sorted(members, key=lambda each: each.id)],
+    }
+
+
+def _worker(model_id: str, member: Member) -> dict[str, object]:
+    card = member.models.get(model_id)
+    state = "starting" if member.starting else "ready" if member.ready else "draining"
+    return {
+        "id": member.id,
+        "state": "loading" if card is None else state,
+        "lease": "active" if member.suspect_since is None else "suspect",
+        "reachable": member.health.reachable,
+        "capacity": member.capacity,
+        "load": member.load,
+        "compute_hash": (card.compute_hash or None) if card is not None else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""POST /tokenize and POST /detokenize."""
+"""POST /tokenize, POST /detokenize and GET /tokenizer_info."""
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
@@ -45,3 +45,29 @@ def detokenize_request(body: DetokenizeRequest) -> pb.DetokenizeRequest:
 def detokenize_answer(response: pb.DetokenizeResponse) -> dict[str, object]:
     """The response body."""
     return {"prompt": response.text}
+
+
+def tokenizer_info(response: pb.GetTokenizerResponse) -> dict[str, object]:
+    """The response body, in the names of ``tokenizer_config.json``; what that has not comes last."""
+    return {
+        "tokenizer_class": response.tokenizer_class,
+        "chat_template": response.chat_template or None,
+        "model_max_length": response.context_length,
+        **dict(sorted(response.special_tokens.items())),
+        "added_tokens_decoder": {
+            str(token.id): {
+                "content": token.content,
+                "special": token.special,
+                "lstrip": token.lstrip,
+                "rstrip": token.rstrip,
+                "single_word": token.single_word,
+                "normalized": token.normalized,
+            }
+            for token in response.added_tokens
+        },
+        "add_bos_token": response.add_bos_token if response.HasField("add_bos_token") else None,
+        "model": response.model,
+        "tokenizer_hash": response.hash,
+        "vocab_size": response.vocabulary_size,
+        "eos_token_ids": list(response.end_token_ids),
+    }

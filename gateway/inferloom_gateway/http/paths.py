@@ -1,0 +1,60 @@
+"""The paths of the REST façade: which are served, with which methods, and which are known to be others'."""
+
+import re
+from collections.abc import Iterable
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from inferloom_mesh.errors import shown
+
+_OPENAI = (
+    *("assistants", "audio", "chatkit", "containers", "conversations", "evals", "fine-tunes"),
+    *("fine_tuning", "images", "moderations", "organization", "projects", "realtime", "skills"),
+    *("threads", "uploads", "vector_stores", "videos"),
+)
+_ANTHROPIC = ("complete", "messages")
+_OTHERS = frozenset((*_OPENAI, *_ANTHROPIC))
+"""First steps of paths, behind /v1, that clients know from other APIs."""
+
+_ADVERTISED = 500
+"""Most characters of the list of what is served."""
+
+
+class Paths:
+    """Knows the routes of some routers."""
+
+    def __init__(self, routers: Iterable[APIRouter]) -> None:
+        self._routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+        self._bare = frozenset(route.path.split("/")[2] for route in self._routes if _is_v1(route.path))
+
+    def methods(self, path: str) -> list[str]:
+        """What a path can be asked for, in order; nothing for one that is not there."""
+        found = {
+            method for route in self._routes if route.path_regex.match(path) for method in route.methods or ()
+        }
+        return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+    def missing(self, method: str, path: str) -> str:
+        """What to say of a path that is not there."""
+        asked = f"{shown(method)} {shown(path)}"
+        steps = path.split("/")[1:]
+        if steps[:2] == ["v1", "v1"]:
+            return f"Not found: {asked}. The base URL of the API ends in a single /v1."
+        first = steps[1] if steps[0] == "v1" and len(steps) > 1 else steps[0]
+        if first in self._bare and steps[0] != "v1":
+            return f"Not found: {asked}. The API is under /v1: /v1{shown(path)}."
+        if first in _OTHERS - self._bare:
+            return f"{asked} is not served here. What is: {self._served()}."
+        return f"Not found: {asked}."
+
+    def _served(self) -> str:
+        """The endpoints under /v1 whose paths name nothing else, in order."""
+        paths = sorted({r.path for r in self._routes if _is_v1(r.path) and not re.search("[{}]", r.path)})
+        while len(", ".join(paths)) > _ADVERTISED:
+            paths.pop()
+        return ", ".join(paths)
+
+
+def _is_v1(path: str) -> bool:
+    return path.startswith("/v1/")

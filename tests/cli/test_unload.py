@@ -1,0 +1,60 @@
+"""``inferloom unload`` takes a model off the workers that hold it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from inferloom.v1 import registry_pb2, worker_pb2
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from inferloom_cli.refusal import RefusedError
+from inferloom_cli.unload import unload
+from inferloom_mesh.net import Address
+from inferloom_mesh.server import build_server
+from tests.cli.fake_mesh import CHAT, UNCALLED, FakeMesh
+
+
+class Unloading(WorkerServiceServicer):
+    """Notes what it is to unload."""
+
+    def __init__(self) -> None:
+        self.unloaded: list[str] = []
+
+    async def UnloadModel(self, request: worker_pb2.UnloadModelRequest, context: Any) -> Any:
+        """Do nothing."""
+        self.unloaded.append(request.model)
+        return worker_pb2.UnloadModelResponse()
+
+    GetStatus = Drain = LoadModel = LoadAdapter = UnloadAdapter = UNCALLED
+
+
+@pytest.fixture
+async def worker(mesh: FakeMesh) -> AsyncIterator[Unloading]:
+    """One worker under two names, as two that hold the model, and one that holds another."""
+    server, worker = build_server(["inferloom.v1.WorkerService"]), Unloading()
+    add_WorkerServiceServicer_to_server(worker, server.grpc)
+    address = str(await server.listen(Address("127.0.0.1", 0)))
+    for name, models in (("a", [CHAT]), ("b", [CHAT]), ("c", [])):
+        row = registry_pb2.Worker(id=name, address=address, models=models)
+        mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
+    yield worker
+    await server.stop(0)
+
+
+async def test_a_model_is_unloaded_everywhere_or_at_one_place(
+    mesh: FakeMesh, worker: Unloading, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says where it was."""
+    await unload(mesh.address, "talker", None)
+    assert capsys.readouterr().out == "talker is unloaded from a\ntalker is unloaded from b\n"
+    await unload(mesh.address, "talker", "b")
+    assert worker.unloaded == ["talker"] * 3
+
+
+async def test_who_does_not_hold_it_is_named(mesh: FakeMesh, worker: Unloading) -> None:
+    """And who does."""
+    with pytest.raises(RefusedError, match=r"^c does not hold talker; on: a, b$"):
+        await unload(mesh.address, "talker", "c")
+    with pytest.raises(RefusedError, match=r"^no worker holds other$"):
+        await unload(mesh.address, "other", None)
+    assert worker.unloaded == []

@@ -1,0 +1,27 @@
+"""The commands that change a running mesh."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from inferloom_cli.options import Registry
+
+
+def unload(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model id, as `inferloom models` shows it.")],
+    worker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only from this worker. [default: from all]")
+    ] = None,
+    registry: Registry = None,
+) -> None:
+    """Take a model off the workers that hold it, once its running requests have ended.
+
+    Its adapters and aliases go with it; of an alias only the name goes. A worker that is started anew loads
+    what it was started with.
+    """
+    from inferloom_cli import unload as work
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.settings import load
+
+    asyncio.run(work.unload(load(ClientSettings, registry=registry).registry, model, worker))
