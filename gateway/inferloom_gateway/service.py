@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
+from inferloom_gateway.contract.inference import SERVICE, Inference
 from inferloom_gateway.gateway import Gateway
-from inferloom_gateway.grpc_facade import SERVICE, InferenceFacade
+from inferloom_gateway.grpc_facade import add_service
 from inferloom_gateway.http.app import create_app
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection, Refused
@@ -52,8 +52,8 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         intake = Intake(settings.body_memory_bytes)
         watch = Watch(gateway, intake)
-        server = build_server([SERVICE], shared=shared, observers=watch.observers)
-        add_InferenceServiceServicer_to_server(InferenceFacade(gateway), server.grpc)
+        server = build_server([SERVICE.full_name], shared=shared, observers=watch.observers)
+        add_service(server.grpc, Inference(gateway))
         rest = _RestServer(create_app(gateway, intake, watch.read, watch.layers), settings, watch.refused)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         try:

@@ -1,0 +1,1 @@
+"""The native contract at the gateway: its methods, as every door of it calls them."""

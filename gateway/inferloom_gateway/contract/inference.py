@@ -1,0 +1,101 @@
+"""The inference service in front of all workers."""
+
+import re
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls.call_group import CallGroup
+from inferloom_gateway.contract.method import Method, methods_of
+from inferloom_gateway.contract.service import Call, Caller, Events
+from inferloom_gateway.gateway import Gateway
+from inferloom_mesh.context import CallContext, valid_traceparent
+from inferloom_mesh.request_id import new_request_id
+
+_CAPITAL = re.compile("(?<=.)(?=[A-Z])")
+
+SERVICE = pb.DESCRIPTOR.services_by_name["InferenceService"]
+
+
+class Inference:
+    """``InferenceService``: each call is routed to a worker. Errors leave as the worker raised them."""
+
+    methods = methods_of(SERVICE)
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def begin(self, method: Method, request: Any, caller: Caller) -> Call:
+        """Begin a call; a request that can have a name and has none gets one."""
+        if method.name == "ListModels":
+            return Known(lambda: pb.ListModelsResponse(models=self._gateway.fleet.models()))
+        name = caller.request_id or new_request_id()
+        if "request_id" in method.request.DESCRIPTOR.fields_by_name:
+            name = request.request_id = request.request_id or name
+        context = CallContext(
+            name,
+            self._gateway.deadline(caller.time_left),
+            caller=caller.address,
+            tenant=caller.identity.tenant,
+            traceparent=valid_traceparent(caller.traceparent),
+        )
+        kind = _CAPITAL.sub("_", method.name).lower()
+        group = self._gateway.dispatcher.group(context, kind.removeprefix("get_"), request.model)
+        return _Routed(group, kind, request)
+
+
+class _Routed:
+    """A call that workers answer, by the method of a call group that is named like the contract's."""
+
+    def __init__(self, calls: CallGroup, kind: str, request: Any) -> None:
+        self.record = calls.record
+        self._calls = calls
+        self._ask: Callable[[Any], Awaitable[Any]] = getattr(calls, kind)
+        self._request = request
+
+    async def answer(self) -> Any:
+        return await self._ask(self._request)
+
+    async def events(self) -> Events:
+        stream: Events = await self._ask(self._request)
+        return stream
+
+    def close(self) -> None:
+        self._calls.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calls.close(error)
+
+
+class Known:
+    """A call whose one response the gateway knows by itself."""
+
+    record = None
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    async def answer(self) -> Any:
+        """Make it."""
+        return self._make()
+
+    async def events(self) -> Events:
+        """There are none."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
