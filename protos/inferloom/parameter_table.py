@@ -50,6 +50,7 @@ class Honour(Enum):
     EMBEDDING = "embedding"
     SHORTENING = "shortening"
     NONE = "none"
+    CONSTRAINING = "constraining"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,7 +177,9 @@ FIELDS: tuple[ContractField, ...] = (
         default=0,
         honoured_by=Honour.GENERATING,
     ),
-    ContractField(request="GenerateRequest", path="constraint", type="Constraint", honoured_by=Honour.NONE),
+    ContractField(
+        request="GenerateRequest", path="constraint", type="Constraint", honoured_by=Honour.CONSTRAINING
+    ),
     ContractField(request="GenerateRequest", path="constraint.json_schema", type="string"),
     ContractField(request="GenerateRequest", path="constraint.json_object", type="bool"),
     ContractField(request="GenerateRequest", path="constraint.regex", type="string"),

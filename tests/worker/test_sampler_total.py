@@ -20,7 +20,8 @@ from inferloom_worker.kernels.build import VARIANTS
 from inferloom_worker.kernels.kept import library_path
 from inferloom_worker.kernels.library import address, can_run, load
 from inferloom_worker.models.llama import LlamaModel
-from inferloom_worker.stepping.sampler import Chooser, TorchChooser, sample
+from inferloom_worker.models.native import mask_addresses
+from inferloom_worker.stepping.sampler import Chooser, Masks, TorchChooser, sample
 from inferloom_worker.weights.checkpoint import FolderCheckpoint
 from tests.worker.engines import collect, request
 from tests.worker.test_native import make, needs_kernels
@@ -39,26 +40,36 @@ class KernelChooser:
         sizes = {"hidden": 32, "heads": 1, "kv_heads": 1, "head_dim": 32, "intermediate": 32, "vocab": 48}
         self.decoder = self.library.il_create(abi.Shape(**sizes), None, None, 0, 2)
 
-    def argmax(self, logits: torch.Tensor) -> list[int]:
+    def argmax(self, logits: torch.Tensor, masks: Masks | None = None) -> list[int]:
         """See :class:`Chooser`."""
         places = np.empty(len(logits), np.int32)
+        allowed = mask_addresses(masks)
         self.library.il_argmax(
-            self.decoder, logits.data_ptr(), *logits.shape, logits.shape[1], address(places)
+            self.decoder,
+            logits.data_ptr(),
+            *logits.shape,
+            logits.shape[1],
+            address(allowed),
+            address(places),
         )
         return places.tolist()
 
-    def draw(self, logits: torch.Tensor, settings: list[Sampling], uniforms: Any) -> list[int]:
+    def draw(
+        self, logits: torch.Tensor, settings: list[Sampling], uniforms: Any, masks: Masks | None = None
+    ) -> list[int]:
         """See :class:`Chooser`."""
         filters = np.empty(len(settings), abi.FILTER)
         for name in ("temperature", "top_p", "min_p", "top_k"):
             filters[name] = [getattr(s, name) for s in settings]
         filters["u"] = uniforms
         tokens = np.empty(len(settings), np.int32)
+        allowed = mask_addresses(masks)
         self.library.il_draw(
             self.decoder,
             logits.data_ptr(),
             *logits.shape,
             logits.shape[1],
+            address(allowed),
             address(filters),
             address(tokens),
         )

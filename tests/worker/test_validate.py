@@ -128,8 +128,6 @@ def test_a_template_variable_cannot_replace_how_the_template_is_called(name: str
 
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
-    ("constraint", {"constraint": pb.Constraint(regex="a+")}),
-    ("constraint", {"constraint": pb.Constraint()}),
     ("resume", {"resume": pb.Resume()}),
     ("output.prompt_logprobs", {"output": pb.OutputOptions(prompt_logprobs=0)}),
     ("chat.tools", chat(message(), tools=[pb.Tool(name="f")])),

@@ -106,6 +106,7 @@ _WHO = {
     Honour.EMBEDDING: "embed",
     Honour.SHORTENING: "embed, and whose vectors may be cut",
     Honour.NONE: "none yet: refused",
+    Honour.CONSTRAINING: "generate with an engine that can be constrained",
 }
 
 

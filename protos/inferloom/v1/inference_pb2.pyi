@@ -1643,6 +1643,7 @@ class Started(_message.Message):
     COMPUTE_HASH_FIELD_NUMBER: _builtins.int
     WORKER_ID_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Name of the request, as sent or as made."""
     model: _builtins.str
@@ -1661,6 +1662,12 @@ class Started(_message.Message):
         of the model's card. Every field is set but logit_bias, seed and n.
         """
 
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What of the request is not done although it was accepted, one sentence
+        each, such as a format of a JSON Schema that is not enforced.
+        """
+
     def __init__(
         self,
         *,
@@ -1671,10 +1678,11 @@ class Started(_message.Message):
         compute_hash: _builtins.str = ...,
         worker_id: _builtins.str = ...,
         sampling: Global___SamplingOptions | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "sampling", b"sampling", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "notes", b"notes", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "sampling", b"sampling", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

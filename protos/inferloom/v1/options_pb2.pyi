@@ -44,6 +44,8 @@ class _ModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelKind.V
     """Those whose vectors may be cut."""
     MODEL_KIND_NONE: _ModelKind.ValueType  # 5
     """None yet: the field is refused."""
+    MODEL_KIND_CONSTRAINING: _ModelKind.ValueType  # 6
+    """Those whose engine can be constrained."""
 
 class ModelKind(_ModelKind, metaclass=_ModelKindEnumTypeWrapper):
     """Says which models honour a parameter."""
@@ -60,6 +62,8 @@ MODEL_KIND_SHORTENING: ModelKind.ValueType  # 4
 """Those whose vectors may be cut."""
 MODEL_KIND_NONE: ModelKind.ValueType  # 5
 """None yet: the field is refused."""
+MODEL_KIND_CONSTRAINING: ModelKind.ValueType  # 6
+"""Those whose engine can be constrained."""
 Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
 
 @_typing.final

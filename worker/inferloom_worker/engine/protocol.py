@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.health import Health
 
 LEAST_TEMPERATURE = 1e-5
@@ -84,12 +85,16 @@ class GenerationRequest:
     embeds: bool = False
     adapter: Adapter | None = None
     """None: the model as it is."""
+    constraint: Constraint | None = None
+    """What every choice must conform to; only for engines that constrain."""
 
 
 class EndReason(Enum):
     """Why an engine ended a choice."""
 
     STOP_TOKEN = "stop_token"  # noqa: S105 # not a password
+    COMPLETE = "complete"
+    """Its constraint is fulfilled, and nothing may follow."""
     LENGTH = "length"
     DEADLINE = "deadline"
 
@@ -110,7 +115,7 @@ class TokensEvent:
     """More tokens of one choice; ``end`` is set with the choice's last.
 
     ``index`` is the place of the first token in the choice, from 0. A stop token is the last of
-    ``token_ids``. A choice that ends without a further token (a deadline) has no ``token_ids``. A draft
+    ``token_ids``. A choice that ends without a further token (a deadline, say) has no ``token_ids``. A draft
     foresaw the first ``accepted`` tokens; ``rejected`` tokens of it did not come.
     """
 
@@ -205,6 +210,8 @@ class EngineInfo:
     """What it is computed with, as far as results depend on it. Empty: not told apart."""
     embedding_dimensions: int | None = None
     """Length of the vectors that it gives for prompts. None: it gives none."""
+    constrains: bool = False
+    """Whether requests may have constraints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.protocol import Adapter, GenerationRequest, Sampling
 from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.text.tokenizer import Tokenizer
@@ -52,6 +53,7 @@ def engine_request(
     tokenizer: Tokenizer,
     context_length: int,
     adapter: Adapter | None,
+    constraint: Constraint | None = None,
 ) -> GenerationRequest:
     """What the engine is asked for. Raises InferloomError for what does not fit the model's context."""
     ends = frozenset() if asked.stopping.ignore_eos else tokenizer.eos_ids
@@ -70,6 +72,7 @@ def engine_request(
         tenant=terms.tenant,
         cache_salt=asked.cache_salt,
         adapter=adapter,
+        constraint=constraint,
     )
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.extras import advice
+from inferloom_worker.constrain.grammar import Grammars
 from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.encoder_loading import is_cpu, load_encoder
 from inferloom_worker.embed.options import EmbedderInfo
+from inferloom_worker.engine.protocol import EngineInfo
 from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.capabilities import honoured_by
@@ -144,16 +146,28 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     model.supported_parameters.extend(honoured_by(Honour.GENERATING))
     if template is not None:
         model.supported_parameters.extend(honoured_by(Honour.CHATTING))
+    if engine.info.constrains:
+        model.supported_parameters.extend(honoured_by(Honour.CONSTRAINING))
     defaults = sampling_defaults(source, options.generation_config)
     if defaults.ByteSize():
         model.sampling_defaults.CopyFrom(defaults)
     if template is not None:
         model.chat_template_hash = short_hash(template.source)
+    grammars = _grammars(tokenizer, engine.info)
     if engine.info.embedding_dimensions is None:
-        return Generator(model, tokenizer, template, engine)
+        return Generator(model, tokenizer, template, engine, grammars=grammars)
     embedder = CausalEmbedder(engine, tokenizer, options.embed)
     _offer_embeddings(model, embedder.info)
-    return Generator(model, tokenizer, template, engine, embedder)
+    return Generator(model, tokenizer, template, engine, embedder, grammars)
+
+
+def _grammars(tokenizer: Tokenizer, info: EngineInfo) -> Grammars | None:
+    if not info.constrains:
+        return None
+    # Imported here: the library that compiles grammars comes with the engines that are constrained.
+    from inferloom_worker.constrain.compiler import GrammarCompiler
+
+    return GrammarCompiler(tokenizer, info.vocab_size)
 
 
 def _template(tokenizer: Tokenizer) -> ChatTemplate | None:

@@ -1,5 +1,6 @@
 """A loaded model with everything that a call on it needs."""
 
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2, worker_pb2
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, unsupported
+from inferloom_worker.constrain.grammar import Grammar, Grammars
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import submit
 from inferloom_worker.engine.protocol import Adapter, Engine
@@ -30,7 +33,14 @@ from inferloom_worker.text.messages import template_messages, template_tools, te
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer
-from inferloom_worker.validate.generate import ChatPrompt, CompletionRequest, Prompt, TextPrompt, too_long
+from inferloom_worker.validate.generate import (
+    ChatPrompt,
+    CompletionRequest,
+    Prompt,
+    Stopping,
+    TextPrompt,
+    too_long,
+)
 
 
 class ServedModel(Protocol):
@@ -118,12 +128,14 @@ class Generator:
         template: ChatTemplate | None,
         engine: Engine,
         embedder: TextEmbedder | None = None,
+        grammars: Grammars | None = None,
     ) -> None:
         self.card = card
         self.tokenizer = tokenizer
         self.template = template
         self.engine = engine
         self.embedder = embedder
+        self.grammars = grammars
         self.trial = Trial()
         """How its template has done with short conversations."""
 
@@ -134,6 +146,8 @@ class Generator:
             quick=is_quick(asked.prompt),
             trial=self.trial if is_short(asked.prompt) else None,
         )
+        grammar = asked.grammar
+        constraint = None if grammar is None else await self._constrain(grammar, asked.stopping, texts)
         request = engine_request(
             asked,
             prompt,
@@ -141,6 +155,7 @@ class Generator:
             tokenizer=self.tokenizer,
             context_length=self.card.context_length,
             adapter=self.adapter,
+            constraint=constraint,
         )
         generation = submit(self.engine, request)
         completion = Completion(
@@ -158,9 +173,19 @@ class Generator:
             seed=asked.sampling.seed,
             compute_hash=self.card.compute_hash,
             sampling=drawn_with(asked.sampling),
+            notes=() if grammar is None else grammar.notes,
         )
         opening = [pb.GenerateResponse(started=started), *echo(asked, prompt, self.tokenizer)]
         return TokenAnswer(generation, completion, opening)
+
+    async def _constrain(self, grammar: Grammar, stopping: Stopping, texts: TextPool) -> Constraint:
+        """What a grammar is for the engine. Raises InferloomError where it cannot be enforced."""
+        if self.grammars is None:
+            raise unsupported("constraint", f"The model '{self.card.id}' cannot be constrained.")
+        constraint: Callable[[], Constraint] = partial(
+            self.grammars.compile, grammar, stops=stopping.token_ids, ignores_ends=stopping.ignore_eos
+        )
+        return await texts.run(grammar.param, constraint)
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Render and tokenise. Blocking.

@@ -10,7 +10,7 @@ import numpy as np
 
 from inferloom_worker.weights.groups import GROUP, Kind
 
-VERSION = 3
+VERSION = 4
 """Of the functions, as in ``abi.h``."""
 TILE = 16
 """Outputs that the kernels compute side by side; matrices are padded to whole tiles."""

@@ -91,8 +91,8 @@ def load(path: Path) -> Any:
         "il_adapter_part": (pointer, *[integer] * 6, pointer),
         "il_forward": (pointer, c.POINTER(abi.Step), pointer),
         "il_hidden": (pointer, c.POINTER(abi.Step), pointer),
-        "il_argmax": (pointer, pointer, integer, integer, integer, pointer),
-        "il_draw": (pointer, pointer, integer, integer, integer, pointer, pointer),
+        "il_argmax": (pointer, pointer, integer, integer, integer, pointer, pointer),
+        "il_draw": (pointer, pointer, integer, integer, integer, pointer, pointer, pointer),
         "il_encoder_vector": (pointer, integer, integer, pointer, c.c_longlong),
         "il_encoder_forward": (pointer, integer, pointer, pointer, pointer),
     }

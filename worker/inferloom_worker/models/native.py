@@ -29,7 +29,7 @@ from inferloom_worker.models.decoder_tensors import check_tensors
 from inferloom_worker.models.native_adapter import NativeAdapter
 from inferloom_worker.models.native_weights import layer_matrices, layer_vectors, norm
 from inferloom_worker.stepping.batch import StepBatch
-from inferloom_worker.stepping.sampler import Chooser
+from inferloom_worker.stepping.sampler import Chooser, Masks
 from inferloom_worker.weights.groups import GROUP
 from inferloom_worker.weights.matrix import Matrix
 from inferloom_worker.weights.sources import KernelSource
@@ -153,19 +153,29 @@ class NativeModel:
         compute(self._decoder, ctypes.byref(step), output.data_ptr())
         return output
 
-    def argmax(self, logits: Tensor) -> list[int]:
+    def argmax(self, logits: Tensor, masks: Masks | None = None) -> list[int]:
         places = np.empty(len(logits), np.int32)
-        self._library.il_argmax(self._decoder, *_rows_of(logits), address(places))
+        allowed = mask_addresses(masks)
+        self._library.il_argmax(self._decoder, *_rows_of(logits), address(allowed), address(places))
         found: list[int] = places.tolist()
         return found
 
-    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+    def draw(
+        self,
+        logits: Tensor,
+        settings: list[Sampling],
+        uniforms: NDArray[np.float64],
+        masks: Masks | None = None,
+    ) -> list[int]:
         filters = np.empty(len(settings), FILTER)
         for name in ("temperature", "top_p", "min_p", "top_k"):
             filters[name] = [getattr(s, name) for s in settings]
         filters["u"] = uniforms
         tokens = np.empty(len(settings), np.int32)
-        self._library.il_draw(self._decoder, *_rows_of(logits), address(filters), address(tokens))
+        allowed = mask_addresses(masks)
+        self._library.il_draw(
+            self._decoder, *_rows_of(logits), address(allowed), address(filters), address(tokens)
+        )
         drawn: list[int] = tokens.tolist()
         return drawn
 
@@ -197,6 +207,13 @@ def _handles(batch: StepBatch) -> NDArray[np.uintp]:
             assert isinstance(span.adapter, NativeAdapter)
             handles[index] = span.adapter.handle
     return handles
+
+
+def mask_addresses(masks: Masks | None) -> NDArray[np.uintp] | None:
+    """Where each row's mask is; 0 where everything is allowed. None: it is in every row."""
+    if masks is None or not any(mask is not None for mask in masks):
+        return None
+    return np.array([address(mask) or 0 for mask in masks], np.uintp)
 
 
 def _rows_of(logits: Tensor) -> tuple[int, int, int, int]:

@@ -26,6 +26,7 @@ _PHASES = {
 }
 _REASONS = {
     EndReason.STOP_TOKEN: pb.FINISH_REASON_STOP,
+    EndReason.COMPLETE: pb.FINISH_REASON_STOP,
     EndReason.LENGTH: pb.FINISH_REASON_LENGTH,
     EndReason.DEADLINE: pb.FINISH_REASON_DEADLINE,
 }
@@ -146,7 +147,7 @@ class Completion:
             return
         choice.ended = True
         reason = _REASONS[event.end]
-        if choice.pipeline.called and event.end is EndReason.STOP_TOKEN:
+        if choice.pipeline.called and event.end in (EndReason.STOP_TOKEN, EndReason.COMPLETE):
             reason = pb.FINISH_REASON_TOOL_CALLS
         news.finished = pb.Finished(
             choice=event.choice, reason=reason, completion_tokens=choice.pipeline.tokens

@@ -101,8 +101,12 @@ class Drafter:
 
     def draft(self, count: int) -> tuple[int, ...]:
         """The next ``count`` tokens, as they followed the earlier place; only where there is a guess."""
-        assert self._source is not None
         self._pledged = sum(self._trust(depth) for depth in range(1, count + 1))
+        return self.guess(count)
+
+    def guess(self, count: int) -> tuple[int, ...]:
+        """The same, without being held to it."""
+        assert self._source is not None
         draft: list[int] = []
         for place in range(self._source, self._source + count):
             # A source that reaches the end of the sequence goes on in its own draft: a loop stays a loop.

@@ -1,9 +1,11 @@
 """What a step yields for one sequence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from inferloom_worker.engine.constraint import ConstraintError, Matcher
 from inferloom_worker.engine.protocol import EndReason, TokenLogprobs
+from inferloom_worker.stepping.masks import FREE, PlaceMask
 from inferloom_worker.stepping.sampler import NO_TOKEN, SampledToken
 from inferloom_worker.stepping.scheduler import Work
 
@@ -18,16 +20,23 @@ class Outcome:
     accepted: int
     rejected: int
     end: EndReason | None
-    lost: bool = False
-    """Whether the model computed no finite numbers for the place after the tokens, so there is none."""
+    failure: str | None = None
+    """Why there is no token at the place after them, so that the request ends: in words for its caller."""
+    by_constraint: bool = False
+    """Whether that is for the request's own constraint."""
 
 
-def verify(work: Work, sampled: Sequence[SampledToken]) -> Outcome:
+NO_NUMBERS = "The model computed no finite numbers for this request."
+DEAD_END = "The constraint allows no token here, and no end."
+
+
+def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMask] = ()) -> Outcome:
     """Decide what a work yields.
 
     ``sampled`` [1 + draft] are the tokens chosen after the sequence's own and after each token of the draft.
     One counts while the draft before it is what was chosen: then it is the very token that a step without
     drafts would have chosen, because draws depend on nothing but their place. Empty for a part of a prompt.
+    ``masks`` are what a constraint allows at these places; empty where there is none.
     """
     request, generated = work.sequence.request, work.sequence.generated
     tokens: list[int] = []
@@ -35,8 +44,16 @@ def verify(work: Work, sampled: Sequence[SampledToken]) -> Outcome:
     end: EndReason | None = None
     accepted = 0
     for place, chosen in enumerate(sampled):
-        if chosen.token == NO_TOKEN:
-            return Outcome(tokens, logprobs, accepted, len(work.draft) - accepted, None, lost=True)
+        mask = masks[place] if masks else FREE
+        if mask.over:
+            end = EndReason.COMPLETE
+            break
+        if mask.error is not None or chosen.token == NO_TOKEN:
+            barred = mask.error is not None or mask.empty
+            words = str(mask.error) if mask.error is not None else DEAD_END if barred else NO_NUMBERS
+            return Outcome(
+                tokens, logprobs, accepted, len(work.draft) - accepted, None, words, by_constraint=barred
+            )
         tokens.append(chosen.token)
         if chosen.logprobs is not None:
             logprobs.append(chosen.logprobs)
@@ -49,3 +66,18 @@ def verify(work: Work, sampled: Sequence[SampledToken]) -> Outcome:
         if end is not None or not foreseen:
             break
     return Outcome(tokens, logprobs, accepted, len(work.draft) - accepted, end)
+
+
+def follow(outcome: Outcome, matcher: Matcher, stops: frozenset[int]) -> Outcome:
+    """Take a matcher along with the tokens of an outcome, which ends where nothing may follow them. A token
+    of ``stops`` that ends it is no part of what the constraint is about."""
+    ended = outcome.end is EndReason.STOP_TOKEN
+    tokens = outcome.tokens[:-1] if ended and outcome.tokens[-1] in stops else outcome.tokens
+    try:
+        for token in tokens:
+            matcher.accept(token)
+    except ConstraintError as error:
+        return replace(outcome, end=None, failure=str(error), by_constraint=True)
+    if not ended and outcome.failure is None and matcher.ended:
+        return replace(outcome, end=EndReason.COMPLETE)
+    return outcome

@@ -1,12 +1,14 @@
 """Choosing the next token of every sampling row at once.
 
 Order of operations, as in transformers' generate: penalties and bias on the logits; temperature; top-k;
-top-p; min-p; then one draw by inverse transform. A row's result depends on its own logits and settings only,
-never on what else is in the batch. Choosing is a total function: a logit that is not finite is never chosen,
-and a row without a finite one has no token.
+top-p; min-p; then one draw by inverse transform. Where a mask says which tokens are allowed, the others are
+out before the temperature. A row's result depends on its own logits, mask and settings only, never on what
+else is in the batch. Choosing is a total function: a logit that is not finite is never chosen, and a row
+without a finite one that is allowed has no token.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inferloom_worker.engine.constraint import Mask
 from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, Sampling, TokenLogprobs
 from inferloom_worker.stepping.philox import uniforms
 from inferloom_worker.stepping.sequence import SequenceState
@@ -39,7 +42,10 @@ class Row:
 
 
 NO_TOKEN = -1
-"""What is chosen from logits of which none is finite."""
+"""What is chosen from logits of which none is finite and allowed."""
+
+Masks = Sequence[Mask | None]
+"""The allowed tokens of each row; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +59,33 @@ class SampledToken:
 class Chooser(Protocol):
     """The two ways of choosing a token, over all rows at once."""
 
-    def argmax(self, logits: Tensor) -> list[int]:
-        """The first place of each row's largest finite value, for logits [R, vocab_size]; NO_TOKEN where none
-        is finite."""
+    def argmax(self, logits: Tensor, masks: Masks | None = None) -> list[int]:
+        """The first place of each row's largest finite value that is allowed, for logits [R, vocab_size];
+        NO_TOKEN where there is none."""
         ...
 
-    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+    def draw(
+        self,
+        logits: Tensor,
+        settings: list[Sampling],
+        uniforms: NDArray[np.float64],
+        masks: Masks | None = None,
+    ) -> list[int]:
         """Filter each row of logits [R, vocab_size] by its settings, and draw with its number in [0, 1) from
-        its finite ones; NO_TOKEN where there is none. Below LEAST_TEMPERATURE, as argmax."""
+        its finite ones that are allowed; NO_TOKEN where there is none. Below LEAST_TEMPERATURE, as argmax."""
         ...
 
 
-def sample(logits: Tensor, rows: list[Row], chooser: Chooser) -> list[SampledToken]:
+def sample(
+    logits: Tensor, rows: list[Row], chooser: Chooser, masks: Masks | None = None
+) -> list[SampledToken]:
     """Choose a token for each row.
 
     Args:
         logits: float32 [R, vocab_size]; changed in place.
         rows: The places that the logits are of.
         chooser: What chooses; a model may have a faster one than torch.
+        masks: What constraints allow at these places. None: everything.
     """
     requests = [row.sequence.request for row in rows]
     wanted = [i for i, request in enumerate(requests) if request.top_logprobs is not None]
@@ -78,7 +93,7 @@ def sample(logits: Tensor, rows: list[Row], chooser: Chooser) -> list[SampledTok
     for index, row in enumerate(rows):
         _adjust(logits[index], row)
     drawn = [i for i, request in enumerate(requests) if not request.sampling.greedy]
-    chosen = chooser.argmax(logits) if len(drawn) < len(rows) else [0] * len(rows)
+    chosen = chooser.argmax(logits, masks) if len(drawn) < len(rows) else [0] * len(rows)
     if drawn:
         settings = [requests[i].sampling for i in drawn]
         numbers = uniforms(
@@ -87,7 +102,8 @@ def sample(logits: Tensor, rows: list[Row], chooser: Chooser) -> list[SampledTok
             [rows[i].generated for i in drawn],
         )
         some = logits if len(drawn) == len(rows) else logits[drawn]
-        tokens = chooser.draw(some, settings, numbers)
+        allowed = None if masks is None else [masks[i] for i in drawn]
+        tokens = chooser.draw(some, settings, numbers, allowed)
         for index, token in zip(drawn, tokens, strict=True):
             chosen[index] = token
     logprobs: list[TokenLogprobs | None] = [None] * len(rows)
@@ -124,16 +140,22 @@ def _adjust(logits: Tensor, row: Row) -> None:
 class TorchChooser:
     """The :class:`Chooser` in torch, on any device."""
 
-    def argmax(self, logits: Tensor) -> list[int]:
-        return _best(_finite(logits)).tolist()
+    def argmax(self, logits: Tensor, masks: Masks | None = None) -> list[int]:
+        return _best(_allowed(_finite(logits), masks)).tolist()
 
-    def draw(self, logits: Tensor, settings: list[Sampling], uniforms: NDArray[np.float64]) -> list[int]:
+    def draw(
+        self,
+        logits: Tensor,
+        settings: list[Sampling],
+        uniforms: NDArray[np.float64],
+        masks: Masks | None = None,
+    ) -> list[int]:
         device = logits.device
 
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
 
-        finite = _finite(logits)
+        finite = _allowed(_finite(logits), masks)
         best = _best(finite)
         # The largest is taken off first, so that no quotient is larger than 0. A banned token stays banned at
         # any temperature, an infinite one included.
@@ -165,6 +187,15 @@ class TorchChooser:
 def _finite(logits: Tensor) -> Tensor:
     """The logits with minus infinity in place of what is no finite number."""
     return logits.masked_fill(~logits.isfinite(), -torch.inf)
+
+
+def _allowed(finite: Tensor, masks: Masks | None) -> Tensor:
+    """The logits [R, vocab_size] with minus infinity in place of what a mask does not have; in place."""
+    for row, mask in enumerate(masks or ()):
+        if mask is not None:
+            bits = np.unpackbits(mask.view(np.uint8), bitorder="little", count=finite.shape[1])
+            finite[row].masked_fill_(torch.from_numpy(bits == 0).to(finite.device), -torch.inf)
+    return finite
 
 
 def _best(finite: Tensor) -> Tensor:
@@ -213,8 +244,10 @@ def _kept(values: Tensor, logits: Tensor, top_k: Tensor, top_p: Tensor, min_p: T
 def _invert(weights: Tensor, u: Tensor) -> Tensor:
     """Inverse transform: the first places [R] where cumulated weights [R, C] exceed u [R, 1] of their sum."""
     cumulated = weights.double().cumsum(-1)
-    target = u * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, target, right=True)[:, 0].clamp_(max=weights.shape[-1] - 1)
+    total = cumulated[:, -1:].contiguous()
+    found = torch.searchsorted(cumulated, u * total, right=True)
+    # u times the total may be rounded to the total; then it is the last place that weighs anything.
+    return torch.minimum(found, torch.searchsorted(cumulated, total))[:, 0]
 
 
 def _report(logprobs: Tensor, token: int, count: int) -> TokenLogprobs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.engine.constraint import Matcher
 from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.protocol import GenerationRequest
 from inferloom_worker.stepping.drafting import Drafter
@@ -38,6 +39,8 @@ class SequenceState:
     """When its first prefill step was scheduled."""
     first_token_at: float | None = None
     drafter: Drafter = field(init=False)
+    matcher: Matcher | None = field(init=False)
+    """What its constraint allows next; it has taken in all that was generated. None: it has none."""
     _counts: Counter[int] = field(init=False, default_factory=Counter)
     _known: set[int] = field(init=False, default_factory=set)
     _distinct: "array[int]" = field(init=False, default_factory=lambda: array("q"))
@@ -46,6 +49,8 @@ class SequenceState:
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)
+        constraint = self.request.constraint
+        self.matcher = None if constraint is None else constraint.matcher()
         self.drafter = Drafter(self.tokens, len(self.tokens), greedy=self.request.sampling.greedy)
 
     @property

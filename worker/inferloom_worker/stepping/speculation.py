@@ -49,10 +49,12 @@ class Speculation:
         if not self._most:
             return {}
         queue = []
+        limits: dict[SequenceState, int] = {}
         prices = {greedy: self._price(greedy) for greedy in (True, False)}
         for order, sequence in enumerate(sequences):
             sequence.drafter.update()
-            if sequence.drafter.has_guess and self._limit(sequence):
+            if sequence.drafter.has_guess and (limit := self._limit(sequence)):
+                limits[sequence] = limit
                 price = prices[sequence.request.sampling.greedy]
                 queue.append((-sequence.drafter.chance(1) / price, order, price, sequence))
         tokens, cost = float(rows), rows + self._overhead()
@@ -64,7 +66,7 @@ class Speculation:
                 break  # the best of the next guesses slows the step more than it helps
             tokens, cost, room = tokens + worth * price, cost + price, room - 1
             depth = depths[sequence] = depths.get(sequence, 0) + 1
-            if depth < self._limit(sequence):
+            if depth < limits[sequence]:
                 worth = sequence.drafter.chance(depth + 1) / price
                 heapreplace(queue, (-worth, order, price, sequence))
             else:
@@ -84,5 +86,9 @@ class Speculation:
         return self._pacing.overhead or 0.0
 
     def _limit(self, sequence: SequenceState) -> int:
-        """Most draft tokens of a sequence: a step yields one token more than it accepts."""
-        return min(self._most, sequence.request.max_tokens - sequence.generated - 1)
+        """Most draft tokens of a sequence: a step yields one token more than it accepts, and none that a
+        constraint forbids."""
+        most = min(self._most, sequence.request.max_tokens - sequence.generated - 1)
+        if sequence.matcher is None or most <= 0:
+            return most
+        return sequence.matcher.allowed(sequence.drafter.guess(most))

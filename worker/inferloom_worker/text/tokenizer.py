@@ -120,6 +120,10 @@ class Tokenizer:
         found: int | None = self._backend.token_to_id(self.special_tokens.get("bos_token", ""))
         return found
 
+    def serialized(self) -> str:
+        """The tokenizer as a ``tokenizer.json`` has it."""
+        return str(self._backend.to_str())
+
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """The token ids of ``text``. Special tokens spelled out in the text become their ids."""
         # The batch call, because it lets other threads run meanwhile.

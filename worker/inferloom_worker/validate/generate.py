@@ -7,6 +7,8 @@ from typing import Any
 from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_worker.constrain.grammar import Grammar
+from inferloom_worker.constrain.reading import read_constraint
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
@@ -66,6 +68,8 @@ class CompletionRequest:
     echo: bool
     priority: int
     cache_salt: str
+    grammar: Grammar | None
+    """What the text must conform to. None: it is free."""
 
 
 def read_generate(
@@ -99,6 +103,7 @@ def read_generate(
         echo=request.output.echo,
         priority=min(request.priority, max_priority),
         cache_salt=request.cache_salt,
+        grammar=read_constraint(request.constraint) if request.HasField("constraint") else None,
     )
 
 

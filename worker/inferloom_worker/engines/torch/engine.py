@@ -96,6 +96,7 @@ class TorchEngine:
             kv_tokens=kv_blocks * BLOCK_TOKENS,
             weights_bytes=model.weights_bytes,
             kv_bytes=model.kv_bytes_per_token * kv_blocks * BLOCK_TOKENS,
+            constrains=True,
             embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
         )
         self._arrivals = 0
@@ -170,6 +171,8 @@ class TorchEngine:
             log.critical("the engine's thread failed", exc_info=failure)
             self.health.broke(Fault("an engine's thread", failure))
             self._fail_all(engine_failed())
+        finally:
+            self._runner.close()
 
     def _fail_all(self, error: InferloomError) -> None:
         with self._changed:

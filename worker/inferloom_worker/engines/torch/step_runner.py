@@ -7,19 +7,18 @@ from itertools import islice
 
 import numpy as np
 
-from inferloom_mesh.errors import InferloomError, Reason, server_error
+from inferloom_mesh.errors import InferloomError, Reason, invalid, server_error
 from inferloom_worker.engine.health import MemorySuspectError
 from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.protocol import Event, TokensEvent, VectorEvent
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.batch import StepBatch
-from inferloom_worker.stepping.outcome import Outcome, verify
+from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
+from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sampler import Row, SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work
 from inferloom_worker.stepping.sequence import SequenceState
-
-NO_NUMBERS = "The model computed no finite numbers for this request."
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +50,7 @@ class StepRunner:
         self._scheduler = scheduler
         self._pacing = pacing
         self._clock = clock
+        self._masks = MaskFiller()
         self.generated = 0
         """Tokens that were generated."""
 
@@ -66,23 +66,23 @@ class StepRunner:
         now = self._clock()
         _start(work, now)
         try:
-            choices = self._compute(work)
+            choices, masks = self._compute(work)
         except MemorySuspectError:
             raise
         except Exception:
             # The boundary of a step: a model may raise whatever its libraries do.
             log.exception("a step of %d sequences failed", len(work))
             return self._one_by_one(self._generate, work)
-        outcomes = [verify(item, chosen) for item, chosen in zip(work, choices, strict=True)]
+        outcomes = [_outcome(*each) for each in zip(work, choices, masks, strict=True)]
         self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
         self._pace(work, outcomes, now - started)
         posts: list[Post] = []
         for item, outcome in zip(work, outcomes, strict=True):
-            if outcome.lost:
-                posts += self.fail([item.sequence], NO_NUMBERS)
+            if outcome.failure is not None:
+                posts += self.fail([item.sequence], outcome.failure, by_caller=outcome.by_constraint)
                 continue
-            if not outcome.tokens:
+            if not outcome.tokens and outcome.end is None:
                 continue  # a part of a prompt
             self.generated += len(outcome.tokens)
             _time(item.sequence, now)
@@ -103,17 +103,28 @@ class StepRunner:
             accepted = sum(outcome.accepted for outcome in outcomes)
             self._pacing.observe_drafts(rows, drafts, accepted, seconds, greedy=kinds.pop())
 
-    def _compute(self, work: list[Work]) -> list[list[SampledToken]]:
-        """Run the model and choose tokens: for a work that samples, one more than it drafts."""
-        logits = self._model.forward(StepBatch.pack(work, self._model.device))
+    def _compute(self, work: list[Work]) -> tuple[list[list[SampledToken]], list[list[PlaceMask]]]:
+        """Run the model and choose tokens: for a work that samples, one more than it drafts. Return with them
+        what constraints allowed at their places, which is worked out while the model runs."""
+        bound = [item for item in work if item.samples and item.sequence.matcher is not None]
+        filling = self._masks.start([_mask_work(item) for item in bound], self._model.vocab_size)
+        try:
+            logits = self._model.forward(StepBatch.pack(work, self._model.device))
+        finally:
+            filled = filling.wait()  # whatever comes next, the matchers are this thread's again
         counts = [len(item.draft) + 1 if item.samples else 0 for item in work]
+        own = dict(zip((item.sequence for item in bound), filled, strict=True))
+        masks = [own.get(item.sequence, []) for item in work]
         rows = [
             Row(item.sequence, item.draft[:ahead])
             for item, count in zip(work, counts, strict=True)
             for ahead in range(count)
         ]
-        chosen = iter(sample(logits, rows, self._model.chooser))
-        return [list(islice(chosen, count)) for count in counts]
+        allowed = [
+            mask.words for found, count in zip(masks, counts, strict=True) for mask in found or [FREE] * count
+        ]
+        chosen = iter(sample(logits, rows, self._model.chooser, allowed if bound else None))
+        return [list(islice(chosen, count)) for count in counts], masks
 
     def _embed(self, work: list[Work]) -> list[Post]:
         """Read a step's share of the texts to embed; return the vectors of those that are read to the end."""
@@ -152,14 +163,36 @@ class StepRunner:
                 posts += compute([item])
         return posts
 
-    def fail(self, sequences: list[SequenceState], words: str | None = None) -> list[Post]:
-        """End whole requests with a server error, whose message is ``words`` or says nothing."""
+    def close(self) -> None:
+        """Let its threads end."""
+        self._masks.close()
+
+    def fail(
+        self, sequences: list[SequenceState], words: str | None = None, *, by_caller: bool = False
+    ) -> list[Post]:
+        """End whole requests with a server error, whose message is ``words`` or says nothing; or, where it
+        is the caller's doing, with that of a bad constraint."""
         doomed = {s.mailbox for s in sequences}
         for sequence in self._scheduler.sequences():
             if sequence.mailbox in doomed:
                 self._scheduler.remove(sequence)
-        error = server_error() if words is None else InferloomError(Reason.SERVER_ERROR, words)
+        if words is None:
+            error = server_error()
+        else:
+            error = invalid("constraint", words) if by_caller else InferloomError(Reason.SERVER_ERROR, words)
         return [(mailbox, error) for mailbox in doomed]
+
+
+def _mask_work(item: Work) -> MaskWork:
+    assert item.sequence.matcher is not None
+    return MaskWork(item.sequence.matcher, item.draft, item.sequence.request.stop_token_ids)
+
+
+def _outcome(item: Work, chosen: list[SampledToken], masks: list[PlaceMask]) -> Outcome:
+    """What a work yields, with which its matcher has gone along."""
+    outcome = verify(item, chosen, masks)
+    matcher = item.sequence.matcher
+    return outcome if matcher is None else follow(outcome, matcher, item.sequence.request.stop_token_ids)
 
 
 def _start(work: list[Work], now: float) -> None:

@@ -10,7 +10,7 @@
 namespace inferloom {
 
 // Of the functions in api.cpp: raised whenever one takes other arguments or means something else.
-constexpr int kAbiVersion = 3;
+constexpr int kAbiVersion = 4;
 
 // clang-format off: it takes the lists for expressions
 class AbiDescription {

@@ -219,19 +219,22 @@ int il_hidden(Decoder* d, const Step* step, float* states) {
   });
 }
 
-// The place of each row's largest logit; -1 where none is finite.
-int il_argmax(Decoder* d, const float* logits, int rows, int stride, int width, int32_t* places) {
+// The place of each row's largest logit that is allowed; -1 where none is finite. A row's mask is null where every
+// token is allowed, and so is the list of masks.
+int il_argmax(Decoder* d, const float* logits, int rows, int stride, int width, const uint32_t* const* masks,
+              int32_t* places) {
   return guarded([&] {
     require_logits(rows, stride, width);
-    d->argmax(logits, rows, stride, width, places);
+    d->argmax(logits, rows, stride, width, masks, places);
   });
 }
 
-// The token that is drawn for each row; -1 where no logit is finite.
-int il_draw(Decoder* d, const float* logits, int rows, int stride, int width, const Filter* filters, int32_t* tokens) {
+// The token that is drawn for each row; -1 where no logit is finite. Masks as above.
+int il_draw(Decoder* d, const float* logits, int rows, int stride, int width, const uint32_t* const* masks,
+            const Filter* filters, int32_t* tokens) {
   return guarded([&] {
     require_logits(rows, stride, width);
-    d->draw(logits, rows, stride, width, filters, tokens);
+    d->draw(logits, rows, stride, width, masks, filters, tokens);
   });
 }
 

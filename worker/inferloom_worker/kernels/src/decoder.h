@@ -169,30 +169,22 @@ class Decoder {
     });
   }
 
-  // The place of each row's largest finite logit, the first of equals; -1 where there is none.
-  void argmax(const float* logits, int rows, int stride, int width, int32_t* places) {
+  // The place of each row's largest logit that is finite and allowed, the first of equals; -1 where there is none.
+  void argmax(const float* logits, int rows, int stride, int width, const uint32_t* const* masks, int32_t* places) {
     pool_.loop(rows, [&](int r, int) {
       const float* row = logits + size_t(r) * stride;
-      f32x16 best = set1(-INFINITY);
-      const int whole = width / 16 * 16;
-      for (int i = 0; i < whole; i += 16) best = max(best, only_finite(load(row + i)));
-      float most = reduce_max(best);
-      for (int i = whole; i < width; ++i)
-        if (std::isfinite(row[i])) most = std::max(most, row[i]);
-      places[r] = -1;
-      if (!std::isfinite(most)) return;
-      int at = 0;
-      while (at + 16 <= width && bits(equal(load(row + at), set1(most))) == 0) at += 16;
-      while (at < width - 1 && row[at] != most) ++at;
-      places[r] = at;
+      const uint32_t* mask = masks == nullptr ? nullptr : masks[r];
+      places[r] = place_of(row, width, mask, largest(row, width, mask));
     });
   }
 
   // Draws a token for each row; see RowSampler.
-  void draw(const float* logits, int rows, int stride, int width, const Filter* filters, int32_t* tokens) {
+  void draw(const float* logits, int rows, int stride, int width, const uint32_t* const* masks, const Filter* filters,
+            int32_t* tokens) {
     samplers_.resize(pool_.threads());
     pool_.loop(rows, [&](int r, int thread) {
-      tokens[r] = samplers_[thread].draw(logits + size_t(r) * stride, width, filters[r]);
+      const uint32_t* mask = masks == nullptr ? nullptr : masks[r];
+      tokens[r] = samplers_[thread].draw(logits + size_t(r) * stride, width, mask, filters[r]);
     });
   }
 

@@ -25,11 +25,35 @@ constexpr float kTails[] = {5.0f, 10.0f, INFINITY};
 // Below it, a draw is the largest logit: quotients would leave the numbers that there are.
 constexpr float kLeastTemperature = 1e-5f;
 
+// Sixteen logits from place i on, a multiple of 16; minus infinity for what is not finite, not allowed or past the
+// width. Bit n of `mask` is set where place n is allowed; null: everything is.
+inline f32x16 allowed16(const float* logits, int i, int width, const uint32_t* mask) {
+  const f32x16 x = only_finite(load_first(logits + i, std::min(16, width - i)));
+  const f32x16 inside = select(lanes(0, width - i), x, set1(-INFINITY));
+  return mask == nullptr ? inside : select(from_bits(mask[i / 32] >> i % 32), inside, set1(-INFINITY));
+}
+
+// The largest logit that is finite and allowed; minus infinity where there is none.
+inline float largest(const float* logits, int width, const uint32_t* mask) {
+  f32x16 most = set1(-INFINITY);
+  for (int i = 0; i < width; i += 16) most = max(most, allowed16(logits, i, width, mask));
+  return reduce_max(most);
+}
+
+// The first allowed place of a logit that `largest` found; -1 for minus infinity.
+inline int place_of(const float* logits, int width, const uint32_t* mask, float found) {
+  if (!(found > -INFINITY)) return -1;
+  for (int i = 0;; i += 16) {
+    const unsigned same = bits(equal(allowed16(logits, i, width, mask), set1(found)));
+    if (same != 0) return i + __builtin_ctz(same);
+  }
+}
+
 class RowSampler {
  public:
-  // Logits that are not finite are never drawn; -1 where none is.
-  int draw(const float* logits, int width, const Filter& f) {
-    const int best = weigh(logits, width, f.temperature);
+  // Logits that are not finite or not allowed are never drawn; -1 where there is no other.
+  int draw(const float* logits, int width, const uint32_t* mask, const Filter& f) {
+    const int best = weigh(logits, width, mask, f.temperature);
     if (best < 0 || !(f.temperature >= kLeastTemperature) || f.top_k == 1) return best;
     if (f.top_k == 0 && f.top_p >= 1.0f && f.min_p <= 0.0f) return invert_all(width, f.u);
     for (const float tail : kTails) {
@@ -42,30 +66,22 @@ class RowSampler {
 
  private:
   // weights_[i] = e^((logit - largest) / temperature), and their sum. Returns the place of the largest.
-  int weigh(const float* logits, int width, float temperature) {
+  int weigh(const float* logits, int width, const uint32_t* mask, float temperature) {
     weights_.resize(width + 16);
-    f32x16 largest = set1(-INFINITY);
-    for (int i = 0; i < width; i += 16) {
-      const f32x16 x = only_finite(load_first(logits + i, std::min(16, width - i)));
-      largest = max(largest, select(lanes(0, width - i), x, set1(-INFINITY)));
-    }
-    const float most = reduce_max(largest);
+    const float most = largest(logits, width, mask);
     if (!(most > -INFINITY)) return -1;
     const f32x16 top = set1(most), inverse = set1(1.0f / std::max(temperature, kLeastTemperature));
     total_ = 0;
     for (int i = 0; i < width; i += 16) {
-      const f32x16 logit = only_finite(load_first(logits + i, std::min(16, width - i)));
+      const f32x16 logit = allowed16(logits, i, width, mask);
       const f32x16 x = (logit - top) * inverse;
       // Banned tokens are -inf, which exp16 would make merely small, and 0 · inf is NaN, which is not less either.
       const f32x16 e = select(less(set1(-80.0f), x), exp16(x), zero());
       const f32x16 finite = select(less(set1(-INFINITY), logit), e, zero());
-      const f32x16 inside = select(lanes(0, width - i), finite, zero());
-      store(weights_.data() + i, inside);
-      total_ += reduce_add(inside);
+      store(weights_.data() + i, finite);
+      total_ += reduce_add(finite);
     }
-    int best = 0;
-    while (logits[best] != most) ++best;
-    return best;
+    return place_of(logits, width, mask, most);
   }
 
   int invert_all(int width, double u) const {
@@ -123,6 +139,7 @@ class RowSampler {
     for (int i = 0; i < kept; ++i) total += weights_[order_[i]];
     for (int i = 0; i < kept; ++i)
       if ((sum += weights_[order_[i]]) > u * total) return order_[i];
+    while (kept > 1 && weights_[order_[kept - 1]] == 0) --kept;  // u · total may be rounded to total
     return order_[kept - 1];
   }
 

@@ -101,6 +101,13 @@ inline mask16 lanes(int first, int limit) {
 inline unsigned bits(mask16 m) {  // bit n for lane n
   return unsigned(_mm256_movemask_ps(m.a)) | unsigned(_mm256_movemask_ps(m.b)) << 8;
 }
+inline mask16 from_bits(unsigned b) {
+  const __m256i all = _mm256_set1_epi32(int(b)), low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const auto set = [&](__m256i bit) {
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, bit), bit));
+  };
+  return {set(low), set(_mm256_slli_epi32(low, 8))};
+}
 inline f32x16 load_first(const float* p, int count) {
   const mask16 m = lanes(0, count);
   return {_mm256_maskload_ps(p, _mm256_castps_si256(m.a)), _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.b))};

@@ -55,5 +55,6 @@ inline mask16 lanes(int first, int limit) {
   return static_cast<mask16>(first <= 0 ? below : first >= 16 ? 0u : below & ~((1u << first) - 1));
 }
 inline unsigned bits(mask16 m) { return m; }  // bit n for lane n
+inline mask16 from_bits(unsigned b) { return static_cast<mask16>(b); }
 
 }  // namespace inferloom

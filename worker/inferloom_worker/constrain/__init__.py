@@ -1,0 +1,1 @@
+"""What a completion's text must conform to: grammars, compiled for a tokenizer, as masks over its tokens."""

@@ -1,0 +1,140 @@
+"""A compiled grammar, and one choice's place in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from llguidance import LLMatcher
+
+from inferloom_worker.constrain.vocabulary import Vocabulary
+from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask
+
+
+def mask_of(tokens: frozenset[int], width: int) -> Mask:
+    """The mask that has just these tokens."""
+    mask = np.zeros(-(-width // WORD), np.int32)
+    for token in tokens:
+        mask[token // WORD] |= np.array(1 << token % WORD, np.uint32).astype(np.int32)
+    return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The tokens that may end a choice, beside the grammar: as masks."""
+
+    own: Mask
+    """The model's."""
+    asked: Mask | None = None
+    """Other tokens with which the caller ends it, where the grammar lets it end. None: there are none."""
+    ignored: bool = False
+    """Whether the model's are to come only where nothing else may."""
+
+
+class GrammarConstraint:
+    """A :class:`~inferloom_worker.engine.constraint.Constraint` by a grammar.
+
+    Args:
+        start: The grammar at its beginning; nobody moves it.
+        vocabulary: What it was compiled for.
+        ends: What may end a choice.
+    """
+
+    def __init__(self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends) -> None:
+        self._start = start
+        self._vocabulary = vocabulary
+        self._ends = ends
+
+    def matcher(self) -> "GrammarMatcher":
+        return GrammarMatcher(self._start.deep_copy(), self._vocabulary, self._ends)
+
+
+class GrammarMatcher:
+    """A :class:`~inferloom_worker.engine.constraint.Matcher` of a grammar.
+
+    Where the grammar leaves one text only, and it is known which tokens that becomes, these are forced: a run
+    is worked out at its first token and stays, so that it is the same however many are computed at once.
+    """
+
+    __slots__ = ("_count", "_ends", "_inner", "_run", "_scratch", "_started", "_vocabulary")
+
+    def __init__(self, inner: LLMatcher, vocabulary: Vocabulary, ends: Ends) -> None:
+        self._inner = inner
+        self._vocabulary = vocabulary
+        self._ends = ends
+        self._count = 0
+        self._run: Sequence[int] = ()
+        """The last run that was worked out, and the place of its first token; none: -1."""
+        self._started = -1
+        size = -(-vocabulary.tokens.vocab_size // WORD)
+        self._scratch = np.empty(size, np.int32) if size != len(ends.own) else None
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._inner.is_stopped())
+
+    def fill(self, mask: Mask) -> bool:
+        if self.ended:
+            self._check()
+            mask[:] = 0
+            return False
+        if run := self.forced():
+            mask[:] = mask_of(frozenset(run[:1]), self._vocabulary.width)
+            return True
+        into = mask if self._scratch is None else self._scratch
+        self._inner.unsafe_compute_mask_ptr(into.ctypes.data, into.nbytes)
+        self._check()
+        if into is not mask:
+            mask[:] = into[: len(mask)]
+        if not (mask & ~self._ends.own).any():
+            if mask.any() or self._inner.is_accepting():
+                mask[:] = 0
+                return False
+            return True  # a dead end
+        if self._ends.ignored:
+            mask &= ~self._ends.own
+        if self._ends.asked is not None and self._inner.is_accepting():
+            mask |= self._ends.asked
+        return True
+
+    def allowed(self, tokens: Sequence[int]) -> int:
+        run = self.forced()
+        same = 0
+        while same < min(len(run), len(tokens)) and run[same] == tokens[same]:
+            same += 1
+        if same < len(run):
+            return same
+        return int(self._inner.validate_tokens(list(tokens)))
+
+    def forced(self) -> Sequence[int]:
+        if not self._vocabulary.canonical or self.ended:
+            return ()
+        if self._started < 0 or self._count >= self._started + max(len(self._run), 1):
+            self._run = tuple(self._inner.compute_ff_tokens())
+            self._started = self._count
+        return self._run[self._count - self._started :]
+
+    def accept(self, token: int) -> None:
+        self._inner.consume_token(token)
+        self._check()
+        self._count += 1
+
+    def rollback(self, count: int) -> None:
+        if not count:
+            return
+        self._inner.rollback(count)
+        self._check()
+        self._count -= count
+        if self._started > self._count:
+            self._started = -1
+
+    def _check(self) -> None:
+        if self._inner.is_error():
+            raise ConstraintError(_told(self._inner))
+
+
+def _told(matcher: LLMatcher) -> str:
+    """Why a grammar cannot be followed."""
+    reason = str(matcher.stop_reason())
+    if reason in ("ParserTooComplex", "LexerTooComplex"):
+        return "The grammar is too complex at this place."
+    return "The grammar cannot be followed here."

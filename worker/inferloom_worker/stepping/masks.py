@@ -1,0 +1,118 @@
+"""Masks of the tokens that constraints allow, filled while the model computes."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
+
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(slots=True)
+class PlaceMask:
+    """What may come at one place. Without ``words``: whatever the model says."""
+
+    words: Mask | None = None
+    over: bool = False
+    """Whether nothing may: the choice has ended before it."""
+    error: ConstraintError | None = None
+    """Why it is not known."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether no token may come, although the choice has not ended."""
+        return self.words is not None and not self.words.any()
+
+
+FREE = PlaceMask()
+"""Anything may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskWork:
+    """The places of one sequence in a step: after its tokens, and after each token of its ``draft``.
+
+    The draft is what the matcher allows; past a token of ``stops``, no place counts.
+    """
+
+    matcher: Matcher
+    draft: Sequence[int] = ()
+    stops: frozenset[int] = frozenset()
+
+    @property
+    def places(self) -> int:
+        """How many there are."""
+        return len(self.draft) + 1
+
+
+class Filling:
+    """Masks that are being filled."""
+
+    def __init__(self, places: list[list[PlaceMask]], running: Sequence[Future[None]]) -> None:
+        self._places = places
+        self._running = running
+
+    def wait(self) -> list[list[PlaceMask]]:
+        """Those of each work, once all are filled."""
+        for future in self._running:
+            future.result()
+        return self._places
+
+
+class MaskFiller:
+    """Fills masks on threads of its own. For one thread, which leaves the matchers alone meanwhile."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._buffer: NDArray[np.int32] = np.empty((0, 0), np.int32)
+
+    def start(self, works: Sequence[MaskWork], vocab_size: int) -> Filling:
+        """Begin. The masks are good until the next call."""
+        if not works:
+            return Filling([], ())
+        rows = sum(work.places for work in works)
+        words = -(-vocab_size // WORD)
+        if self._buffer.shape[0] < rows or self._buffer.shape[1] != words:
+            self._buffer = np.empty((rows, words), np.int32)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="masks")
+        places = [[PlaceMask() for _ in range(work.places)] for work in works]
+        firsts = np.cumsum([0, *(work.places for work in works)])
+        parts = min(_THREADS, len(works))
+
+        def fill(part: int) -> None:
+            for index in range(part, len(works), parts):
+                _fill(works[index], places[index], self._buffer[firsts[index] : firsts[index + 1]])
+
+        return Filling(places, [self._threads.submit(fill, part) for part in range(parts)])
+
+    def close(self) -> None:
+        """Let its threads end."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+
+
+def _fill(work: MaskWork, places: list[PlaceMask], masks: NDArray[np.int32]) -> None:
+    """Fill the masks of one sequence's places, and leave its matcher where it was."""
+    accepted = index = 0
+    try:
+        for index, place in enumerate(places):
+            if index:
+                token = work.draft[index - 1]
+                if token in work.stops:
+                    break
+                work.matcher.accept(token)
+                accepted += 1
+            if not work.matcher.fill(masks[index]):
+                place.over = True
+                break
+            place.words = masks[index]
+    except ConstraintError as error:
+        places[index].error = error
+        return  # there is no way back for the matcher, and its request ends
+    work.matcher.rollback(accepted)
