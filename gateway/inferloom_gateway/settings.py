@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
@@ -125,3 +125,7 @@ class GatewaySettings(ServiceSettings):
 
     store_age_s: float = Field(30 * 86_400.0, gt=0)
     """How long something stays in the store, unless a request says otherwise."""
+
+    reasoning_key: SecretStr | None = Field(None, min_length=16)
+    """The secret that ``reasoning.encrypted_content`` is encrypted with; gateways that open each other's have
+    the same. Without it the store has one, and a gateway without a store makes one when it starts."""

@@ -1195,6 +1195,473 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
         },
     ),
     RestEndpoint(
+        "responses",
+        "/v1/responses",
+        "GenerateRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "temperature": RestParameter(
+                name="temperature",
+                meaning=Meaning.FIELD,
+                field="sampling.temperature",
+                shape="number",
+                range=Range(least=0, most=2),
+                default=1,
+                note="default: the model's, else 1",
+            ),
+            "top_p": RestParameter(
+                name="top_p",
+                meaning=Meaning.FIELD,
+                field="sampling.top_p",
+                shape="number",
+                range=Range(least=0, most=1),
+                default=1,
+                note="0: the likeliest token; default: the model's, else 1",
+            ),
+            "stream": RestParameter(
+                name="stream", meaning=Meaning.OWN, shape="boolean", note="typed server-sent events"
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.FIELD, field="chat.tools", shape="array"),
+            "tools[].type": RestParameter(
+                name="tools[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="function or custom",
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.FIELD, field="chat.tool_choice", shape="string|object"
+            ),
+            "tool_choice.type": RestParameter(
+                name="tool_choice.type",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.mode",
+                shape="string",
+                required=True,
+            ),
+            "input": RestParameter(
+                name="input",
+                meaning=Meaning.FIELD,
+                field="chat.messages",
+                shape="string|array",
+                min_items=1,
+                note="items, or one turn of the user; may be absent with previous_response_id",
+            ),
+            "input[].type": RestParameter(
+                name="input[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="the kind of item; absent: a message",
+            ),
+            "input[].id": RestParameter(
+                name="input[].id",
+                meaning=Meaning.OWN,
+                shape="string",
+                range=Range(least=1, most=128),
+                note="the item's name; of a reference, what it refers to",
+            ),
+            "input[].role": RestParameter(
+                name="input[].role", meaning=Meaning.FIELD, field="chat.messages[].role", shape="string"
+            ),
+            "input[].content": RestParameter(
+                name="input[].content",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string|array",
+            ),
+            "input[].content[].type": RestParameter(
+                name="input[].content[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the kind of part",
+            ),
+            "input[].content[].text": RestParameter(
+                name="input[].content[].text",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
+            "input[].content[].refusal": RestParameter(
+                name="input[].content[].refusal",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+            ),
+            "input[].content[].annotations": RestParameter(
+                name="input[].content[].annotations", meaning=Meaning.HINT, shape="array"
+            ),
+            "input[].content[].logprobs": RestParameter(
+                name="input[].content[].logprobs", meaning=Meaning.HINT, shape="array"
+            ),
+            "input[].content[].parsed": RestParameter(
+                name="input[].content[].parsed", meaning=Meaning.HINT, shape="object"
+            ),
+            "input[].content[].prompt_cache_breakpoint": RestParameter(
+                name="input[].content[].prompt_cache_breakpoint", meaning=Meaning.HINT, shape="object"
+            ),
+            "input[].call_id": RestParameter(
+                name="input[].call_id",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.id",
+                shape="string",
+                range=Range(least=1, most=128),
+            ),
+            "input[].name": RestParameter(
+                name="input[].name",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.name",
+                shape="string",
+            ),
+            "input[].arguments": RestParameter(
+                name="input[].arguments",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+            ),
+            "input[].input": RestParameter(
+                name="input[].input",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+            ),
+            "input[].output": RestParameter(
+                name="input[].output",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_result.content",
+                shape="string|array",
+            ),
+            "input[].output[].type": RestParameter(
+                name="input[].output[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the kind of part",
+            ),
+            "input[].output[].text": RestParameter(
+                name="input[].output[].text",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_result.content",
+                shape="string",
+            ),
+            "input[].output[].refusal": RestParameter(
+                name="input[].output[].refusal", meaning=Meaning.OWN, shape="string", note="none"
+            ),
+            "input[].summary": RestParameter(
+                name="input[].summary",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="array",
+            ),
+            "input[].summary[].type": RestParameter(
+                name="input[].summary[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the kind of part",
+            ),
+            "input[].summary[].text": RestParameter(
+                name="input[].summary[].text",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+            ),
+            "input[].summary[].refusal": RestParameter(
+                name="input[].summary[].refusal", meaning=Meaning.OWN, shape="string", note="none"
+            ),
+            "input[].encrypted_content": RestParameter(
+                name="input[].encrypted_content",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+                note="as an earlier response gave it",
+            ),
+            "input[].status": RestParameter(name="input[].status", meaning=Meaning.HINT, shape="string"),
+            "input[].phase": RestParameter(name="input[].phase", meaning=Meaning.HINT, shape="string"),
+            "input[].caller": RestParameter(name="input[].caller", meaning=Meaning.HINT, shape="object"),
+            "input[].created_by": RestParameter(
+                name="input[].created_by", meaning=Meaning.HINT, shape="string"
+            ),
+            "input[].parsed_arguments": RestParameter(
+                name="input[].parsed_arguments", meaning=Meaning.HINT, shape="object"
+            ),
+            "input[].async": RestParameter(name="input[].async", meaning=Meaning.REFUSED, nothing=(False,)),
+            "input[].namespace": RestParameter(name="input[].namespace", meaning=Meaning.REFUSED),
+            "instructions": RestParameter(
+                name="instructions",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].text",
+                shape="string",
+                note="the first turn, of the system; not carried over by previous_response_id",
+            ),
+            "previous_response_id": RestParameter(
+                name="previous_response_id",
+                meaning=Meaning.OWN,
+                shape="string",
+                range=Range(least=1, most=128),
+                note="the conversation that this goes on with",
+            ),
+            "max_output_tokens": RestParameter(
+                name="max_output_tokens",
+                meaning=Meaning.FIELD,
+                field="stopping.max_tokens",
+                shape="integer",
+                range=Range(least=1, most=4294967295),
+            ),
+            "text": RestParameter(
+                name="text", meaning=Meaning.OWN, shape="object", note="what the text must be"
+            ),
+            "text.format": RestParameter(
+                name="text.format", meaning=Meaning.FIELD, field="constraint", shape="object"
+            ),
+            "text.format.type": RestParameter(
+                name="text.format.type",
+                meaning=Meaning.FIELD,
+                field="constraint",
+                shape="string",
+                required=True,
+            ),
+            "text.format.name": RestParameter(
+                name="text.format.name", meaning=Meaning.OWN, shape="string", note="a name for people"
+            ),
+            "text.format.description": RestParameter(
+                name="text.format.description", meaning=Meaning.OWN, shape="string", note="given back"
+            ),
+            "text.format.schema": RestParameter(
+                name="text.format.schema",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="object",
+            ),
+            "text.format.strict": RestParameter(
+                name="text.format.strict", meaning=Meaning.OWN, shape="boolean", note="always strict"
+            ),
+            "text.verbosity": RestParameter(
+                name="text.verbosity",
+                meaning=Meaning.FIELD,
+                field="chat.template.variables",
+                shape="string",
+                note="a variable, for templates that read it",
+            ),
+            "reasoning": RestParameter(
+                name="reasoning", meaning=Meaning.OWN, shape="object", note="how much the model reasons"
+            ),
+            "reasoning.effort": RestParameter(
+                name="reasoning.effort",
+                meaning=Meaning.FIELD,
+                field="chat.template.variables",
+                shape="string",
+                note="the variable reasoning_effort, for templates that read it",
+            ),
+            "reasoning.summary": RestParameter(
+                name="reasoning.summary", meaning=Meaning.HINT, shape="string"
+            ),
+            "reasoning.generate_summary": RestParameter(
+                name="reasoning.generate_summary", meaning=Meaning.HINT, shape="string"
+            ),
+            "reasoning.context": RestParameter(
+                name="reasoning.context", meaning=Meaning.HINT, shape="string"
+            ),
+            "reasoning.mode": RestParameter(
+                name="reasoning.mode", meaning=Meaning.REFUSED, nothing=("standard",)
+            ),
+            "top_logprobs": RestParameter(
+                name="top_logprobs",
+                meaning=Meaning.FIELD,
+                field="output.top_logprobs",
+                shape="integer",
+                range=Range(least=0, most=20),
+                default=0,
+            ),
+            "include": RestParameter(
+                name="include",
+                meaning=Meaning.OWN,
+                shape="array",
+                note="message.output_text.logprobs, reasoning.encrypted_content",
+            ),
+            "truncation": RestParameter(
+                name="truncation",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="auto: the oldest turns give way; disabled: too long is an error",
+            ),
+            "tools[].name": RestParameter(
+                name="tools[].name",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].name",
+                shape="string",
+                required=True,
+            ),
+            "tools[].description": RestParameter(
+                name="tools[].description",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].description",
+                shape="string",
+            ),
+            "tools[].parameters": RestParameter(
+                name="tools[].parameters",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].parameters_json_schema",
+                shape="object",
+            ),
+            "tools[].strict": RestParameter(
+                name="tools[].strict", meaning=Meaning.FIELD, field="chat.tools[].strict", shape="boolean"
+            ),
+            "tools[].output_schema": RestParameter(
+                name="tools[].output_schema", meaning=Meaning.HINT, shape="object"
+            ),
+            "tools[].defer_loading": RestParameter(
+                name="tools[].defer_loading", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "tools[].async": RestParameter(name="tools[].async", meaning=Meaning.REFUSED, nothing=(False,)),
+            "tools[].allowed_callers": RestParameter(
+                name="tools[].allowed_callers", meaning=Meaning.REFUSED, nothing=([], ["direct"])
+            ),
+            "tool_choice.name": RestParameter(
+                name="tool_choice.name",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.function_name",
+                shape="string",
+            ),
+            "tool_choice.mode": RestParameter(
+                name="tool_choice.mode", meaning=Meaning.FIELD, field="chat.tool_choice.mode", shape="string"
+            ),
+            "tool_choice.tools": RestParameter(
+                name="tool_choice.tools",
+                meaning=Meaning.OWN,
+                shape="array",
+                note="the tools that may be called",
+            ),
+            "tool_choice.tools[].type": RestParameter(
+                name="tool_choice.tools[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="function or custom",
+            ),
+            "tool_choice.tools[].name": RestParameter(
+                name="tool_choice.tools[].name",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the tool",
+            ),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "background": RestParameter(
+                name="background", meaning=Meaning.OWN, shape="boolean", note="the answer is fetched later"
+            ),
+            "store": RestParameter(
+                name="store", meaning=Meaning.OWN, shape="boolean", note="kept for 30 days; default true"
+            ),
+            "metadata": RestParameter(
+                name="metadata",
+                meaning=Meaning.OWN,
+                shape="object",
+                range=Range(least=0, most=512),
+                max_items=16,
+                note="kept and given back",
+            ),
+            "service_tier": RestParameter(
+                name="service_tier", meaning=Meaning.OWN, shape="string", note="flex: later than others"
+            ),
+            "prompt_cache_key": RestParameter(
+                name="prompt_cache_key", meaning=Meaning.OWN, shape="string", note="given back"
+            ),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.OWN, shape="string", note="a hint, given back"
+            ),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.OWN, shape="string", note="a hint, given back"
+            ),
+            "user": RestParameter(
+                name="user", meaning=Meaning.OWN, shape="string", note="a hint, given back"
+            ),
+            "max_tool_calls": RestParameter(
+                name="max_tool_calls",
+                meaning=Meaning.OWN,
+                shape="integer",
+                note="a hint, given back: there are no built-in tools",
+            ),
+            "stream_options": RestParameter(name="stream_options", meaning=Meaning.HINT, shape="object"),
+            "stream_options.include_obfuscation": RestParameter(
+                name="stream_options.include_obfuscation", meaning=Meaning.HINT, shape="boolean"
+            ),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "access_programs": RestParameter(name="access_programs", meaning=Meaning.REFUSED),
+            "background_options": RestParameter(name="background_options", meaning=Meaning.REFUSED),
+            "context_management": RestParameter(
+                name="context_management", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "conversation": RestParameter(name="conversation", meaning=Meaning.REFUSED),
+            "image": RestParameter(name="image", meaning=Meaning.REFUSED),
+            "prompt": RestParameter(name="prompt", meaning=Meaning.REFUSED),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
+            ),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
         "embeddings",
         "/v1/embeddings",
         "EmbedRequest",

@@ -16,6 +16,7 @@ from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.naming import REQUEST_ID_HEADER, WORKER_HEADER, Naming
 from inferloom_gateway.http.paths import Paths
+from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.routes import (
     chat,
     completions,
@@ -25,6 +26,7 @@ from inferloom_gateway.http.routes import (
     health,
     metrics,
     models,
+    responses,
     tokens,
 )
 from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
@@ -32,6 +34,8 @@ from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.edits import EditRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
+from inferloom_gateway.http.schema.response_answers import ResponseEvent
+from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
@@ -44,17 +48,29 @@ BODIES = (
     EditRequest,
     EmbeddingRequest,
     EngineEmbeddingRequest,
+    ResponseRequest,
     TokenizeRequest,
     DetokenizeRequest,
 )
 """What the endpoints take."""
 
-_STREAMED = (ChatCompletionChunk, TextCompletion)
+_STREAMED = (ChatCompletionChunk, ResponseEvent, TextCompletion)
 """What the events of streams hold."""
 
 _ROUTERS = tuple(
     part.router
-    for part in (models, chat, completions, edits, embeddings, tokens, health, metrics, documentation)
+    for part in (
+        models,
+        chat,
+        completions,
+        edits,
+        embeddings,
+        responses,
+        tokens,
+        health,
+        metrics,
+        documentation,
+    )
 )
 
 _EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after")
@@ -95,6 +111,7 @@ def create_app(
     facade.state.gateway = gateway
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
+    facade.state.responses = Desk(gateway, intake)
     facade.state.metrics = read_metrics
     errors.install(facade, Paths(_ROUTERS))
     for router in _ROUTERS:

@@ -55,7 +55,7 @@ def of_embedding(offset: int) -> Rename:
     return rename
 
 
-_NO_INPUT = {"chat": "messages", "tokenize": "prompt"}
+_NO_INPUT = {"chat": "messages", "responses": "input", "tokenize": "prompt"}
 """What is named where none of the contract's inputs is there."""
 
 

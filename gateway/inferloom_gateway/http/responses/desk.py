@@ -1,0 +1,89 @@
+"""Where requests about responses come in: what the store knows is looked up for them."""
+
+import logging
+from functools import partial
+
+from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.responses.kept import Kept
+from inferloom_gateway.http.responses.making import Known, Making, Sealing, make
+from inferloom_gateway.http.responses.secret import SecretKeeper
+from inferloom_gateway.http.schema.responses import ResponseRequest
+from inferloom_gateway.http.translate.responses.document import Document
+from inferloom_gateway.http.translate.responses.items import Item, references
+from inferloom_gateway.http.translate.responses.listing import sealed, sealed_document
+from inferloom_gateway.http.translate.responses.names import PREFIX
+from inferloom_gateway.http.translate.responses.request import ENCRYPTED
+from inferloom_gateway.storage.ids import new_id, new_store_id
+from inferloom_mesh.errors import InferloomError, unsupported
+
+log = logging.getLogger(__name__)
+
+_MANY = 256
+"""Items from which on a conversation is put together on the intake's thread."""
+
+
+class Desk:
+    """What all requests about responses share."""
+
+    def __init__(self, gateway: Gateway, intake: Intake) -> None:
+        self.kept = Kept(gateway.storage, gateway.settings.store_age_s)
+        self._intake = intake
+        self._secret = SecretKeeper(gateway.storage, gateway.settings.reasoning_key)
+
+    async def make(self, body: ResponseRequest, tenant: str, request_id: str, created: int) -> Making:
+        """What a request comes to.
+
+        Raises:
+            InferloomError: It cannot be expressed, or goes on from what is not there.
+        """
+        known = await self._known(body, tenant)
+        response_id, store = await self._named(body)
+        sealing = Sealing(await self._secret.seal() if _encrypted(body) else None, tenant)
+        made = partial(make, body, known, response_id, request_id, created, sealing, store=store)
+        if len(known.past) + len(body.input or ()) < _MANY:
+            return made()
+        return await self._intake.run(made)
+
+    async def document(self, tenant: str, name: str, include: frozenset[str]) -> Document:
+        """A response that is kept. Raises InferloomError if it is not there."""
+        found = (await self.kept.get(tenant, name)).document
+        if ENCRYPTED not in include:
+            return found
+        return sealed_document(found, Sealing(await self._secret.seal(), tenant).close)
+
+    async def read_by(self, tenant: str, name: str, include: frozenset[str]) -> list[Item]:
+        """The items that a response's model read. Raises InferloomError if it is not there."""
+        found = await self.kept.read_by(tenant, name)
+        if ENCRYPTED not in include:
+            return found
+        return sealed(found, Sealing(await self._secret.seal(), tenant).close)
+
+    async def _named(self, body: ResponseRequest) -> tuple[str, bool]:
+        """A name, and whether the response will be kept.
+
+        A store that cannot be used keeps nothing, and only those who need it are told with an error.
+        """
+        if body.background and not self.kept.storage.on:
+            message = "background is not supported here: this gateway keeps nothing (--no-store)."
+            raise unsupported("background", message)
+        if self.kept.storage.on and body.store is not False:
+            try:
+                return await self.kept.new_name(), True
+            except InferloomError as failure:
+                if body.background:
+                    raise
+                log.warning("responses are not kept: %s", failure.message)
+        return new_id(PREFIX, new_store_id()), False
+
+    async def _known(self, body: ResponseRequest, tenant: str) -> Known:
+        referred = list(references(body.input or ()))
+        past = []
+        if body.previous_response_id is not None:
+            past = await self.kept.before(tenant, body.previous_response_id)
+        return Known(past, dict(await self.kept.referred(tenant, referred)) if referred else {})
+
+
+def _encrypted(body: ResponseRequest) -> bool:
+    """Whether reasoning is encrypted or opened."""
+    return ENCRYPTED in (body.include or ()) or any(item.encrypted_content for item in body.input or ())

@@ -1,0 +1,27 @@
+"""Typed events as server-sent events, numbered."""
+
+from collections.abc import Iterable
+
+import orjson
+
+from inferloom_gateway.http.sse import framed
+from inferloom_gateway.http.translate.responses.parts import Event
+
+
+class Numbering:
+    """Numbers the events of one stream, from 0."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.next = first
+
+    def lines(self, events: Iterable[Event]) -> list[tuple[str, bytes]]:
+        """The type of each event, and its JSON."""
+        found = []
+        for event in events:
+            found.append((event["type"], orjson.dumps({**event, "sequence_number": self.next})))
+            self.next += 1
+        return found
+
+    def frames(self, events: Iterable[Event]) -> bytes:
+        """The bytes of a stream."""
+        return b"".join(framed(line, kind) for kind, line in self.lines(events))

@@ -1,0 +1,98 @@
+"""POST /v1/responses, and what can be done with a response that is kept."""
+
+import time
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from inferloom_gateway.http.exchange import identity_of, request_id_of
+from inferloom_gateway.http.responses.answer import answer
+from inferloom_gateway.http.responses.desk import Desk
+from inferloom_gateway.http.responses.making import Making
+from inferloom_gateway.http.routes.shared import (
+    ERRORS,
+    answers,
+    documents,
+    gateway_of,
+    json_response,
+    translate_off_loop,
+)
+from inferloom_gateway.http.schema.response_answers import (
+    DeletedResponse,
+    ResponseAnswer,
+    ResponseEvent,
+    ResponseItemList,
+)
+from inferloom_gateway.http.schema.responses import ResponseRequest
+from inferloom_gateway.http.translate.responses.listing import page
+from inferloom_gateway.http.translate.responses.request import check, included
+
+router = APIRouter(tags=["responses"], responses=ERRORS)
+
+_HELLO = {"model": "smollm2-135m-instruct", "input": "What is the capital of France?"}
+
+
+Include = Annotated[
+    list[str], Query(default_factory=list, description="What is shown besides: reasoning.encrypted_content")
+]
+Bracketed = Annotated[list[str], Query(default_factory=list, alias="include[]", include_in_schema=False)]
+"""As the SDKs write lists."""
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.responses
+    return desk
+
+
+def _tenant(request: Request) -> str:
+    return identity_of(request.scope).tenant
+
+
+@router.post(
+    "/v1/responses",
+    responses=answers(ResponseAnswer, ResponseEvent),
+    openapi_extra=documents(ResponseRequest, simple=_HELLO, streamed={**_HELLO, "stream": True}),
+)
+async def create_response(request: Request) -> Response:
+    """Make one turn of the model, as one body or, with ``stream``, as typed server-sent events."""
+
+    def checked(body: ResponseRequest) -> ResponseRequest:
+        check(body)
+        return body
+
+    body, headers = await translate_off_loop(request, ResponseRequest, checked)
+    desk = _desk(request)
+    making: Making = await desk.make(body, _tenant(request), request_id_of(request.scope), int(time.time()))
+    return await answer(request, gateway_of(request), desk.kept, making, headers)
+
+
+@router.get("/v1/responses/{response_id}", responses=answers(ResponseAnswer))
+async def retrieve_response(
+    request: Request, response_id: str, include: Include, bracketed: Bracketed
+) -> Response:
+    """Return a response that is kept."""
+    wanted = included([*include, *bracketed])
+    return json_response(await _desk(request).document(_tenant(request), response_id, wanted))
+
+
+@router.delete("/v1/responses/{response_id}", responses=answers(DeletedResponse))
+async def delete_response(request: Request, response_id: str) -> Response:
+    """Forget a response."""
+    await _desk(request).kept.delete(_tenant(request), response_id)
+    return json_response({"id": response_id, "object": "response", "deleted": True})
+
+
+@router.get("/v1/responses/{response_id}/input_items", responses=answers(ResponseItemList))
+async def list_input_items(
+    request: Request,
+    response_id: str,
+    include: Include,
+    bracketed: Bracketed,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    after: str | None = None,
+) -> Response:
+    """List what a response's model read: its own input, after all that it goes on from."""
+    wanted = included([*include, *bracketed])
+    items = await _desk(request).read_by(_tenant(request), response_id, wanted)
+    return json_response(page(items, after, limit, ascending=order == "asc"))

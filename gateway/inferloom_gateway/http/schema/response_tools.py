@@ -1,0 +1,71 @@
+"""The tools of a response, and which of them it may or must use."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from inferloom_gateway.http.schema.base import Part
+from inferloom_mesh.errors import shown, unsupported
+
+KINDS = frozenset({"function", "custom"})
+_CHOICES = frozenset({"auto", "none", "required", "function", "custom", "allowed_tools"})
+
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class ResponseTool(Part):
+    """A function, whose arguments are JSON, or a custom tool, whose input is text."""
+
+    type: Literal["function", "custom"]
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class AllowedTool(Part):
+    """The name of a tool."""
+
+    type: Literal["function", "custom"]
+    name: str
+
+
+class ResponseToolChoice(Part):
+    """Whether, or which tool, the model must call; a general rule may stand as a string alone."""
+
+    type: Literal["auto", "none", "required", "function", "custom", "allowed_tools"]
+    name: str | None = None
+    mode: Literal["auto", "required"] | None = None
+    tools: list[AllowedTool] | None = None
+
+
+def _tools(value: Any) -> Any:
+    """The tools as they are. Raises InferloomError for one that OpenAI would run itself."""
+    for index, tool in enumerate(value if isinstance(value, list) else ()):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if isinstance(kind, str) and kind not in KINDS:
+            raise unsupported(f"tools[{index}]", f"Tools of type '{shown(kind)}' are not supported.")
+    return value
+
+
+def _choice(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"type": value}
+    if not isinstance(value, dict):
+        raise PydanticCustomError("tool_choice", "must be a string or an object")
+    kind = value.get("type")
+    if isinstance(kind, str) and kind not in _CHOICES:
+        raise unsupported("tool_choice", f"Tools of type '{shown(kind)}' are not supported.")
+    for index, tool in enumerate(value.get("tools") or ()):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if isinstance(kind, str) and kind not in KINDS:
+            where = f"tool_choice.tools[{index}]"
+            raise unsupported(where, f"Tools of type '{shown(kind)}' are not supported.")
+    return value
+
+
+ResponseTools = Annotated[list[ResponseTool], BeforeValidator(_tools)]
+ResponseChoice = Annotated[
+    ResponseToolChoice, BeforeValidator(_choice, json_schema_input_type=str | ResponseToolChoice)
+]

@@ -1,0 +1,97 @@
+"""The tools of a response as the contract's, and as the answer repeats them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.schema.response_tools import ResponseTool, ResponseToolChoice
+from inferloom_gateway.http.translate.options import json_text
+from inferloom_mesh.errors import InferloomError, invalid, shown, unsupported
+
+_MODES = {
+    "auto": pb.TOOL_CHOICE_MODE_AUTO,
+    "none": pb.TOOL_CHOICE_MODE_NONE,
+    "required": pb.TOOL_CHOICE_MODE_REQUIRED,
+}
+
+
+def tools(given: Sequence[ResponseTool] | None) -> list[pb.Tool]:
+    """The tools that a model is told of. Raises InferloomError for what the contract cannot express."""
+    return [_tool(index, tool) for index, tool in enumerate(given or ())]
+
+
+def tool_choice(
+    choice: ResponseToolChoice | None, given: Sequence[ResponseTool] | None
+) -> pb.ToolChoice | None:
+    """Which of them it may or must call.
+
+    Raises:
+        InferloomError: It names a tool that is not given.
+    """
+    if choice is None:
+        return None
+    names = {(tool.type, tool.name) for tool in given or ()}
+    match choice.type:
+        case "function" | "custom":
+            if choice.name is None:
+                raise _missing("tool_choice.name")
+            if (choice.type, choice.name) not in names:
+                raise _unknown("tool_choice.name", choice.name)
+            return pb.ToolChoice(function_name=choice.name)
+        case "allowed_tools":
+            if not choice.tools:
+                raise _missing("tool_choice.tools")
+            for index, tool in enumerate(choice.tools):
+                if (tool.type, tool.name) not in names:
+                    raise _unknown(f"tool_choice.tools[{index}].name", tool.name)
+            raise unsupported("tool_choice", "tool_choice with allowed_tools is not supported.")
+        case mode:
+            return pb.ToolChoice(mode=_MODES[mode])
+
+
+def repeated(given: Sequence[ResponseTool] | None) -> list[dict[str, Any]]:
+    """The tools as a response repeats them."""
+    return [_repeated(tool) for tool in given or ()]
+
+
+def repeated_choice(choice: ResponseToolChoice | None) -> str | dict[str, Any]:
+    """The choice as a response repeats it."""
+    if choice is None:
+        return "auto"
+    match choice.type:
+        case "function" | "custom":
+            return {"type": choice.type, "name": choice.name}
+        case "allowed_tools":
+            named = [{"type": tool.type, "name": tool.name} for tool in choice.tools or ()]
+            return {"type": "allowed_tools", "mode": choice.mode or "auto", "tools": named}
+        case mode:
+            return mode
+
+
+def _tool(index: int, tool: ResponseTool) -> pb.Tool:
+    where = f"tools[{index}]"
+    if tool.type == "custom":
+        raise unsupported(where, "Tools of type 'custom' are not supported.")
+    return pb.Tool(
+        name=tool.name,
+        description=tool.description or "",
+        parameters_json_schema=json_text(f"{where}.parameters", tool.parameters),
+        strict=tool.strict,
+    )
+
+
+def _repeated(tool: ResponseTool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"type": tool.type, "name": tool.name}
+    if tool.description is not None or tool.type == "function":
+        shown["description"] = tool.description
+    if tool.type == "function":
+        return shown | {"parameters": tool.parameters, "strict": tool.strict}
+    return shown
+
+
+def _missing(param: str) -> InferloomError:
+    return invalid(param, f"Missing required parameter: '{param}'.")
+
+
+def _unknown(param: str, name: str) -> InferloomError:
+    return invalid(param, f"Invalid '{param}': there is no tool '{shown(name)}' among tools.")
