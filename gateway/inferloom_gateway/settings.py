@@ -72,6 +72,9 @@ class GatewaySettings(ServiceSettings):
     max_body_bytes: int = Field(8 * 2**20, ge=1024, le=2**30)
     """Largest request body that the REST façade reads, before and after its Content-Encoding is undone."""
 
+    max_upload_bytes: int = Field(512 * 2**20, ge=1024)
+    """Largest file that POST /v1/files takes; it goes to disk as it arrives."""
+
     body_memory_bytes: int = Field(256 * 2**20, ge=1024)
     """Most bytes of request bodies that one process holds at once; beyond them, bodies are answered with
     server_overloaded."""
@@ -80,7 +83,8 @@ class GatewaySettings(ServiceSettings):
     """Most connections to the REST façade at once; one more is answered with 503 and closed."""
 
     body_limit_s: float = Field(30.0, gt=0, le=3600)
-    """How long a request may take to arrive, from its first byte to the last of its body."""
+    """How long a request may take to arrive, from its first byte to the last of its body; an upload takes as
+    long as it needs if it brings 16 KiB a second."""
 
     max_in_flight: int = Field(4096, ge=1)
     """Most calls to workers at once; one more is answered with server_overloaded."""

@@ -732,8 +732,21 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="boolean",
                 default=0,
             ),
+            "store": RestParameter(
+                name="store",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="keep the answer, for /v1/chat/completions/{completion_id}",
+            ),
+            "metadata": RestParameter(
+                name="metadata",
+                meaning=Meaning.OWN,
+                shape="object",
+                range=Range(least=0, most=512),
+                max_items=16,
+                note="what its owner writes on what is stored",
+            ),
             "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
-            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
@@ -758,7 +771,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
-            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -2163,6 +2175,79 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
                 name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
+        "batches",
+        "/v1/batches",
+        "",
+        {
+            "metadata": RestParameter(
+                name="metadata",
+                meaning=Meaning.OWN,
+                shape="object",
+                range=Range(least=0, most=512),
+                max_items=16,
+                note="what its owner writes on what is stored",
+            ),
+            "input_file_id": RestParameter(
+                name="input_file_id",
+                meaning=Meaning.OWN,
+                shape="string",
+                range=Range(least=1, most=128),
+                required=True,
+                note="the requests, one a line",
+            ),
+            "endpoint": RestParameter(
+                name="endpoint",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="what every line asks for",
+            ),
+            "completion_window": RestParameter(
+                name="completion_window",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="always 24h",
+            ),
+            "output_expires_after": RestParameter(
+                name="output_expires_after",
+                meaning=Meaning.OWN,
+                shape="object",
+                note="how long the files of results are kept",
+            ),
+            "output_expires_after.anchor": RestParameter(
+                name="output_expires_after.anchor",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="always created_at",
+            ),
+            "output_expires_after.seconds": RestParameter(
+                name="output_expires_after.seconds",
+                meaning=Meaning.OWN,
+                shape="integer",
+                range=Range(least=3600, most=2592000),
+                required=True,
+                note="from then on",
+            ),
+        },
+    ),
+    RestEndpoint(
+        "chat_update",
+        "/v1/chat/completions/{completion_id}",
+        "",
+        {
+            "metadata": RestParameter(
+                name="metadata",
+                meaning=Meaning.OWN,
+                shape="object",
+                range=Range(least=0, most=512),
+                max_items=16,
+                note="what its owner writes on it; null: nothing",
             ),
         },
     ),

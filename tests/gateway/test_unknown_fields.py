@@ -21,7 +21,7 @@ def paths(body: dict[str, Any], endpoint: str = "chat") -> list[str]:
 
 def test_hints_pass_and_what_asks_for_nothing_passes() -> None:
     """Null, and the values with which a refused parameter asks for nothing."""
-    assert paths({"user": "u", "store": False, "best_of": None, "best_of": 1, "zzz": 1}) == ["zzz"]  # noqa: F601
+    assert paths({"user": "u", "functions": [], "best_of": None, "best_of": 1, "zzz": 1}) == ["zzz"]  # noqa: F601
     assert paths({"zzz": None}) == []
 
 
@@ -29,7 +29,7 @@ def test_hints_pass_and_what_asks_for_nothing_passes() -> None:
 def test_a_known_parameter_that_is_not_supported_is_refused(value: object) -> None:
     """0 asks for something else than false."""
     with pytest.raises(InferloomError) as caught:
-        judge("chat", {"store": value})
+        judge("completions", {"store": value})
     assert (caught.value.reason, caught.value.param) == (Reason.UNSUPPORTED_PARAMETER, "store")
 
 

@@ -32,6 +32,8 @@ class GatewayMesh:
     http: httpx.AsyncClient
     channel: Channel
     stop: asyncio.Event
+    store: Path
+    """The folder of its store."""
 
     @property
     def worker(self) -> FakeWorker:
@@ -104,7 +106,8 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
             httpx.AsyncClient(base_url=f"http://{rest}", timeout=20) as http,
             open_channel(grpc_address) as channel,
         ):
-            yield GatewayMesh(registry, list(workers), rest, grpc_address, http, channel, stop)
+            store = configured.store or Path(folder.name)
+            yield GatewayMesh(registry, list(workers), rest, grpc_address, http, channel, stop, store)
     finally:
         stop.set()
         await serving

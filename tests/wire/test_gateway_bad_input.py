@@ -159,7 +159,6 @@ def _huge(body: dict[str, Any]) -> Any:
         ("chat/completions", CHAT, {"modalities": ["text", "audio"]}, "modalities"),
         ("chat/completions", CHAT, {"prediction": {"type": "content"}}, "prediction"),
         ("chat/completions", CHAT, {"web_search_options": {}}, "web_search_options"),
-        ("chat/completions", CHAT, {"store": True}, "store"),
         ("chat/completions", CHAT, {"functions": [{"name": "f"}]}, "functions"),
         ("chat/completions", CHAT, {"guided_regex": "a+"}, "guided_regex"),
         ("chat/completions", CHAT,

@@ -80,7 +80,10 @@ def markdown(fields: Collection[ContractField], endpoints: Iterable[RestEndpoint
             if field.request == each.request and field.honoured_by is Honour.NONE
         }
         lines += [_rest(row, later) for row in rows if row.meaning in (Meaning.FIELD, Meaning.OWN)]
-        lines += ["", f"Accepted without effect: {_names(rows, Meaning.HINT)}.", ""]
+        lines.append("")
+        if not each.request:
+            continue
+        lines += [f"Accepted without effect: {_names(rows, Meaning.HINT)}.", ""]
         refused = [row for row in rows if row.meaning is Meaning.REFUSED]
         lines += [
             "Refused, unless the value asks for nothing, as null and those in brackets do: "

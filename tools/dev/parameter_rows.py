@@ -90,7 +90,12 @@ class Source:
         return options.Extensions[self._param] if options.HasExtension(self._param) else None
 
     def fields(self, request: str) -> list[ContractField]:
-        """Every field under a request that is no message of ours, and every message with an option."""
+        """Every field under a request that is no message of ours, and every message with an option.
+
+        None where an endpoint's bodies become no message.
+        """
+        if not request:
+            return []
         return list(self._walk(request, self.message(request), ""))
 
     def _walk(self, request: str, message: Descriptor, prefix: str) -> Iterator[ContractField]:
@@ -191,7 +196,7 @@ def _parameters(endpoint: Any, table: Any, fields: list[ContractField]) -> dict[
             alias_of = "" if name == row.name else row.name
             rows[name] = _parameter(row, name, alias_of, known, endpoint.name)
     for row in table.rows:
-        if not row.on and row.name not in rows:
+        if endpoint.request and not row.on and row.name not in rows:
             rows[row.name] = _parameter(row, row.name, "", known, endpoint.name)
     return rows
 

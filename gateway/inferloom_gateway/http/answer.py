@@ -13,6 +13,7 @@ from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_bytes import pieces
 from inferloom_gateway.http.event_stream import EventStream
 from inferloom_gateway.http.exchange import exchange_of
+from inferloom_gateway.http.kept import Keep, KeptStream
 from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_gateway.http.translate.plan import Part, Plan
@@ -21,8 +22,12 @@ from inferloom_mesh.errors import InferloomError
 Rename = Callable[[str], str]
 
 
-async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mapping[str, str]) -> Response:
+async def answer(
+    request: Request, gateway: Gateway, plan: Plan, headers: Mapping[str, str], keep: Keep | None = None
+) -> Response:
     """Run a plan's generations; return the response.
+
+    ``keep`` is given what a plan of one generation came to as one body, before the last of it is sent.
 
     Raises:
         InferloomError: One of them was refused or failed.
@@ -40,7 +45,10 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
             async with AbortOnDisconnect(request.receive):
                 outcomes = await gather_bounded([collect(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
-        return Response(plan.body(outcomes), headers=dict(headers), media_type="application/json")
+        body = plan.body(outcomes)
+        if keep is not None:
+            await keep(body)
+        return Response(body, headers=dict(headers), media_type="application/json")
 
     async def open_all(stack: ExitStack) -> AsyncGenerator[bytes, None]:
         async def start(part: Part) -> GenerateStream:
@@ -50,10 +58,17 @@ async def answer(request: Request, gateway: Gateway, plan: Plan, headers: Mappin
         stack.enter_context(calls)
         streams = await gather_bounded([start(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
+        if keep is not None:
+            return pieces([_kept(streams[0], plan, keep)], encoders)
         return pieces(streams, encoders)
 
     encoders = [part.encoder for part in plan.parts]
     return EventStream(open_all, encoders[0].failed, headers)
+
+
+def _kept(stream: GenerateStream, plan: Plan, keep: Keep) -> KeptStream:
+    outcome = Outcome(plan.parts[0].request.sampling.n or 1)
+    return KeptStream(stream, outcome, lambda: keep(plan.body([outcome])))
 
 
 @contextmanager

@@ -23,10 +23,12 @@ from inferloom_gateway.http.routes import (
     documentation,
     edits,
     embeddings,
+    files,
     health,
     metrics,
     models,
     responses,
+    stored_chat,
     tokens,
 )
 from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
@@ -36,6 +38,7 @@ from inferloom_gateway.http.schema.edits import EditRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
 from inferloom_gateway.http.schema.response_answers import ResponseEvent
 from inferloom_gateway.http.schema.responses import ResponseRequest
+from inferloom_gateway.http.schema.stored import ChatUpdate
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
@@ -51,6 +54,7 @@ BODIES = (
     ResponseRequest,
     TokenizeRequest,
     DetokenizeRequest,
+    ChatUpdate,
 )
 """What the endpoints take."""
 
@@ -60,16 +64,8 @@ _STREAMED = (ChatCompletionChunk, ResponseEvent, TextCompletion)
 _ROUTERS = tuple(
     part.router
     for part in (
-        models,
-        chat,
-        completions,
-        edits,
-        embeddings,
-        responses,
-        tokens,
-        health,
-        metrics,
-        documentation,
+        *(models, chat, stored_chat, completions, edits, embeddings, responses, tokens, files),
+        *(health, metrics, documentation),
     )
 )
 

@@ -43,20 +43,20 @@ async def read_body(
     coding = coding_of(headers.get("content-encoding"))
     declared = headers.get("content-length")
     if declared is not None and int(declared) > limit:
-        raise _too_large(limit)
-    part, more = await _receive(request)
+        raise too_large(limit)
+    part, more = await receive_part(request)
     if len(part) < LARGE_BYTES and not more and coding is None:
         return translate(*_validate(part, schema))
     with intake.hold() as held:
         raw = bytearray()
         while True:
             if len(raw) + len(part) > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             held.add(len(part))
             raw += part
             if not more:
                 break
-            part, more = await _receive(request)
+            part, more = await receive_part(request)
 
         def read() -> T:
             body = raw if coding is None else decoded(raw, coding, limit)
@@ -65,8 +65,12 @@ async def read_body(
         return read() if len(raw) < LARGE_BYTES and coding is None else await intake.run(read)
 
 
-async def _receive(request: Request) -> tuple[bytes, bool]:
-    """The next part of the body, and whether there is more."""
+async def receive_part(request: Request) -> tuple[bytes, bool]:
+    """The next part of the body, and whether there is more.
+
+    Raises:
+        ClientDisconnectedError: The client has left.
+    """
     message = await request.receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnectedError
@@ -90,7 +94,8 @@ def _check_type(value: str | None) -> None:
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
 
 
-def _too_large(limit: int) -> InferloomError:
+def too_large(limit: int) -> InferloomError:
+    """The error for a body of more than ``limit`` bytes."""
     return InferloomError(Reason.REQUEST_TOO_LARGE, f"The body is over the limit of {limit} bytes.")
 
 

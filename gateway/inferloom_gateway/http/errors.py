@@ -85,10 +85,11 @@ def nobody_waits() -> Response:
     return _NobodyWaits(status_code=CLIENT_CLOSED_REQUEST)
 
 
-def from_validation(failure: ValidationError | RequestValidationError) -> InferloomError:
-    """The error for the first thing that is wrong with a body."""
+def from_validation(failure: ValidationError | RequestValidationError, within: str = "") -> InferloomError:
+    """The error for the first thing that is wrong with a query, a body, or its part ``within``."""
     first = failure.errors()[0]
-    param = _path(first["loc"])
+    place = first["loc"][1:] if isinstance(failure, RequestValidationError) else first["loc"]
+    param = _path((within, *place) if within else place)
     return InferloomError(Reason.INVALID_ARGUMENT, _sentence(first, param), param=param or None)
 
 

@@ -2,20 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
 
 from inferloom.v1.inference_pb2 import GenerateResponse, Usage
-from inferloom_gateway.calls.call_group import GenerateStream
 from inferloom_gateway.http.sse import KEEP_ALIVE
 from inferloom_gateway.http.translate.plan import Encoder
 from inferloom_gateway.http.translate.usage import total
 
 
-def pieces(streams: Sequence[GenerateStream], encoders: Sequence[Encoder]) -> AsyncGenerator[bytes, None]:
+class Events(Protocol):
+    """The events of one generation."""
+
+    async def read(self) -> GenerateResponse | None:
+        """The next one; None at the end. Raises InferloomError."""
+
+
+def pieces(streams: Sequence[Events], encoders: Sequence[Encoder]) -> AsyncGenerator[bytes, None]:
     """The pieces of an answer, as its generations make them; one that fails fails all."""
     return _of_one(streams[0], encoders[0]) if len(streams) == 1 else _of_several(streams, encoders)
 
 
-async def _of_one(stream: GenerateStream, encoder: Encoder) -> AsyncGenerator[bytes, None]:
+async def _of_one(stream: Events, encoder: Encoder) -> AsyncGenerator[bytes, None]:
     usage = Usage()
     while (event := await stream.read()) is not None:
         if event.HasField("completed"):
@@ -25,9 +32,7 @@ async def _of_one(stream: GenerateStream, encoder: Encoder) -> AsyncGenerator[by
     yield encoder.end(usage)
 
 
-async def _of_several(
-    streams: Sequence[GenerateStream], encoders: Sequence[Encoder]
-) -> AsyncGenerator[bytes, None]:
+async def _of_several(streams: Sequence[Events], encoders: Sequence[Encoder]) -> AsyncGenerator[bytes, None]:
     usages: list[Usage] = []
     reads = {
         asyncio.create_task(stream.read()): (stream, encoder)

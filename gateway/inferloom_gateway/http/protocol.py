@@ -10,6 +10,7 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from inferloom_gateway.http.errors import head_of, render
+from inferloom_gateway.http.stack import plain_path
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 
 Refused = Callable[[InferloomError, tuple[str, int] | None], None]
@@ -20,6 +21,12 @@ MAX_HEAD_BYTES = 64 * 2**10
 
 SURPLUS_PATIENCE_S = 5
 """How long a connection beyond the limit may stay silent."""
+
+UPLOADS = frozenset({"/v1/files"})
+"""Paths whose bodies may take longer to arrive than others'."""
+
+UPLOAD_RATE = 16 * 2**10
+"""Bytes a second that such a body must bring meanwhile."""
 
 
 class Connection(HttpToolsProtocol):
@@ -45,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         """What has arrived of a head that is not complete."""
         self._in_head = False
+        self._came = 0
+        """What has arrived since the timer was set."""
         self._arrival: asyncio.TimerHandle | None = None
         self._refused = False
         self._surplus = False
@@ -73,6 +82,7 @@ class Connection(HttpToolsProtocol):
             return
         if self._in_head:
             self._head_bytes += len(data)
+        self._came += len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError:
@@ -84,7 +94,7 @@ class Connection(HttpToolsProtocol):
             message = f"The head of the request is over the limit of {MAX_HEAD_BYTES} bytes."
             self._refuse(InferloomError(Reason.REQUEST_HEAD_TOO_LARGE, message))
         elif self._arrival is None:
-            self._arrival = self.loop.call_later(self.arrival_limit_s, self._late)
+            self._await_arrival()
 
     def _feed(self, data: bytes) -> None:
         while True:
@@ -174,12 +184,21 @@ class Connection(HttpToolsProtocol):
             self._arrival.cancel()
             self._arrival = None
 
+    def _await_arrival(self) -> None:
+        self._came = 0
+        self._arrival = self.loop.call_later(self.arrival_limit_s, self._late)
+
     def _late(self) -> None:
-        """End a request that is not complete in time, unless it waits behind another, when we do not read."""
+        """End a request that is not complete in time, unless it waits behind another, when we do not read, or
+        is an upload that goes on."""
         self._arrival = None
         cycle = self.cycle
-        if (self._in_head and self._busy()) or any(cycle is waiting for waiting, _ in self.pipeline):
-            self._arrival = self.loop.call_later(self.arrival_limit_s, self._late)
+        if (
+            (self._in_head and self._busy())
+            or any(cycle is waiting for waiting, _ in self.pipeline)
+            or (not self._in_head and self._uploads(cycle))
+        ):
+            self._await_arrival()
         elif self._in_head:
             self._refuse(_too_slow(self.arrival_limit_s))
         elif cycle.response_complete:
@@ -187,6 +206,12 @@ class Connection(HttpToolsProtocol):
         else:
             assert isinstance(cycle, Cycle)
             cycle.fail(_too_slow(self.arrival_limit_s))
+
+    def _uploads(self, cycle: RequestResponseCycle) -> bool:
+        """Whether an upload is arriving, and fast enough."""
+        there = plain_path(cycle.scope["path"]) in UPLOADS and not cycle.response_complete
+        waits = self.flow.read_paused  # for us, not for the client
+        return there and (waits or self._came >= UPLOAD_RATE * self.arrival_limit_s)
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

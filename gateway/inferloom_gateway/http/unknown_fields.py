@@ -165,7 +165,10 @@ class FieldPolicy:
         Raises:
             InferloomError: A field is known and not supported, or unknown and the gateway strict.
         """
-        unknown = judge(endpoint, body)
+        return self.ignored(endpoint, judge(endpoint, body))
+
+    def ignored(self, endpoint: str, unknown: list[Unknown]) -> dict[str, str]:
+        """The same for fields that are known to be unknown."""
         if not unknown:
             return {}
         if self._strict:

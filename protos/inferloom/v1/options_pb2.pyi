@@ -189,7 +189,9 @@ class RestEndpoint(_message.Message):
     path: _builtins.str
     """Path, such as "/v1/chat/completions"."""
     request: _builtins.str
-    """Message that its bodies become, such as "GenerateRequest"."""
+    """Message that its bodies become, such as "GenerateRequest". Empty: none;
+    then no hints and refusals of all endpoints hold for it.
+    """
     def __init__(
         self,
         *,

@@ -4,13 +4,18 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
+from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.answer import answer
-from inferloom_gateway.http.exchange import request_id_of
+from inferloom_gateway.http.exchange import identity_of, request_id_of
 from inferloom_gateway.http.fast_lane import fast
+from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.kept import ChatKeeper
 from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
 from inferloom_gateway.http.schema.answers import ChatCompletion, ChatCompletionChunk
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.translate import chat
+from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS
+from inferloom_mesh.errors import unsupported
 
 router = APIRouter(tags=["chat"], responses=ERRORS)
 
@@ -29,7 +34,27 @@ _HELLO = {
 async def create_chat_completion(request: Request) -> Response:
     """Continue a conversation, as one body or, with ``stream``, as server-sent events."""
     request_id, created = request_id_of(request.scope), int(time.time())
-    plan, headers = await translate_off_loop(
-        request, ChatCompletionRequest, lambda body: chat.plan(body, request_id, created)
+    (body, plan), headers = await translate_off_loop(
+        request, ChatCompletionRequest, lambda body: (body, chat.plan(body, request_id, created))
     )
-    return await answer(request, gateway_of(request), plan, headers)
+    gateway = gateway_of(request)
+    if not body.store:
+        return await answer(request, gateway, plan, headers)
+    keeper = await _keeper(request, gateway, body)
+    intake: Intake = request.app.state.intake
+    plan = await intake.run(lambda: chat.plan(body, request_id, created, keeper.answer_id))
+    return await answer(request, gateway, plan, headers, keeper.keep)
+
+
+async def _keeper(request: Request, gateway: Gateway, body: ChatCompletionRequest) -> ChatKeeper:
+    """Where the answer will be kept.
+
+    Raises:
+        InferloomError: Nowhere, or there is no room.
+    """
+    if not gateway.storage.on:
+        raise unsupported("store", "store is not supported: this gateway keeps nothing (--no-store).")
+    store = await gateway.storage.open()
+    await store.check_room()
+    completions, age = store.documents(CHAT_COMPLETIONS), gateway.settings.store_age_s
+    return ChatKeeper(completions, identity_of(request.scope).tenant, body, completions.new_id(), age)

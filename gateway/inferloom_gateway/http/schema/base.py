@@ -31,6 +31,12 @@ ModelId = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Uint32 = Annotated[int, Field(ge=0, le=UINT32_MAX)]
 Positive = Annotated[int, Field(ge=1, le=UINT32_MAX)]
+Metadata = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
+    Field(max_length=16),
+]
+"""What the owner of a stored thing writes on it."""
+
 Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
 
 

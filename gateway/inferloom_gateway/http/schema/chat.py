@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from inferloom_gateway.http.schema.base import Part, Positive
+from inferloom_gateway.http.schema.base import Metadata, Part, Positive
 from inferloom_gateway.http.schema.sampling import CompletionParameters
 
 
@@ -129,3 +129,5 @@ class ChatCompletionRequest(CompletionParameters):
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
+    store: bool | None = None
+    metadata: Metadata | None = None

@@ -18,10 +18,14 @@ from inferloom_gateway.http.translate.usage import completion_usage
 from inferloom_mesh.errors import InferloomError, invalid
 
 
-def plan(body: ChatCompletionRequest, request_id: str, created: int) -> Plan:
-    """What a chat request becomes. Raises InferloomError for what the contract cannot express."""
+def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: str = "") -> Plan:
+    """What a chat request becomes; its answer is called ``answer_id``, or after the request.
+
+    Raises:
+        InferloomError: The contract cannot express it.
+    """
     n = body.n or 1
-    answer_id = f"chatcmpl-{request_id}"
+    answer_id = answer_id or f"chatcmpl-{request_id}"
     usage_wanted = options.include_usage(body)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
