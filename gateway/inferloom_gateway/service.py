@@ -16,6 +16,7 @@ from inferloom_gateway.grpc_facade import add_service
 from inferloom_gateway.http.app import create_app
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection, Refused
+from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.observe.watch import Watch
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
@@ -54,7 +55,9 @@ async def serve(
         watch = Watch(gateway, intake)
         server = build_server([SERVICE.full_name], shared=shared, observers=watch.observers)
         add_service(server.grpc, Inference(gateway))
-        rest = _RestServer(create_app(gateway, intake, watch.read, watch.layers), settings, watch.refused)
+        responses = Desk(gateway, intake)
+        app = create_app(gateway, intake, responses, watch.read, watch.layers)
+        rest = _RestServer(app, settings, watch.refused)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         try:
             await gateway.settled()
@@ -71,8 +74,10 @@ async def serve(
                 log.info("draining for at most %g s", settings.drain_limit_s)
                 gateway.stopping.set()
                 rest.should_exit = True
+                ending = tasks.create_task(responses.drain(settings.drain_limit_s), name="responses")
                 await server.stop(settings.drain_limit_s)
                 await serving
+                await ending
                 telling.cancel()
                 sweeping.cancel()
                 waiting.cancel()

@@ -130,6 +130,12 @@ class GatewaySettings(ServiceSettings):
     store_age_s: float = Field(30 * 86_400.0, gt=0)
     """How long something stays in the store, unless a request says otherwise."""
 
+    background_limit_s: float = Field(3600.0, gt=0, le=86_400)
+    """Budget of a response in background, from its arrival to its last token, with its wait for a worker."""
+
+    background_responses: int = Field(1000, ge=1)
+    """Most responses in background that are under way at once, over all gateways of a store."""
+
     reasoning_key: SecretStr | None = Field(None, min_length=16)
     """The secret that ``reasoning.encrypted_content`` is encrypted with; gateways that open each other's have
     the same. Without it the store has one, and a gateway without a store makes one when it starts."""

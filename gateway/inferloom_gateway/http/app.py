@@ -90,9 +90,10 @@ class Facade(FastAPI):
 
 
 def create_app(
-    gateway: Gateway, intake: Intake, read_metrics: Source, watching: Sequence[Layer] = ()
+    gateway: Gateway, intake: Intake, desk: Desk, read_metrics: Source, watching: Sequence[Layer] = ()
 ) -> ASGIApp:
-    """Make the ASGI application that serves ``gateway``; the caller closes ``intake`` after it.
+    """Make the ASGI application that serves ``gateway``; the caller drains ``desk`` and closes ``intake``
+    after it.
 
     ``read_metrics`` gives what ``/metrics`` answers; ``watching`` are layers that only look, such as an
     access log.
@@ -107,7 +108,7 @@ def create_app(
     facade.state.gateway = gateway
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
-    facade.state.responses = Desk(gateway, intake)
+    facade.state.responses = desk
     facade.state.metrics = read_metrics
     errors.install(facade, Paths(_ROUTERS))
     for router in _ROUTERS:

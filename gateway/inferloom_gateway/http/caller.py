@@ -8,16 +8,20 @@ from inferloom_gateway.http.exchange import exchange_of
 from inferloom_mesh.context import CallContext, valid_traceparent
 
 
-def calls_of(request: Request, gateway: Gateway, method: str, model: str) -> CallGroup:
-    """Begin to answer a request with calls to workers; ``method`` names them in its record."""
+def context_of(request: Request, gateway: Gateway) -> CallContext:
+    """The context of a request that arrives now."""
     exchange, client = exchange_of(request.scope), request.client
-    context = CallContext(
+    return CallContext(
         exchange.request_id,
         gateway.deadline(),
         caller=f"{client.host}:{client.port}" if client is not None else "",
         tenant=exchange.identity.tenant,
         traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
-    calls = gateway.dispatcher.group(context, method, model)
-    exchange.record = calls.record
+
+
+def calls_of(request: Request, gateway: Gateway, method: str, model: str) -> CallGroup:
+    """Begin to answer a request with calls to workers; ``method`` names them in its record."""
+    calls = gateway.dispatcher.group(context_of(request, gateway), method, model)
+    exchange_of(request.scope).record = calls.record
     return calls

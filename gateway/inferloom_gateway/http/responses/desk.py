@@ -1,13 +1,18 @@
 """Where requests about responses come in: what the store knows is looked up for them."""
 
 import logging
+import secrets
+from dataclasses import replace
 from functools import partial
 
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.intake import Intake
-from inferloom_gateway.http.responses.kept import Kept
+from inferloom_gateway.http.responses.background import Background
+from inferloom_gateway.http.responses.follow import Follower
+from inferloom_gateway.http.responses.kept import UNDER_WAY, Kept
 from inferloom_gateway.http.responses.making import Known, Making, Sealing, make
 from inferloom_gateway.http.responses.secret import SecretKeeper
+from inferloom_gateway.http.responses.under_way import UnderWay
 from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item, references
@@ -15,6 +20,7 @@ from inferloom_gateway.http.translate.responses.listing import sealed, sealed_do
 from inferloom_gateway.http.translate.responses.names import PREFIX
 from inferloom_gateway.http.translate.responses.request import ENCRYPTED
 from inferloom_gateway.storage.ids import new_id, new_store_id
+from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, unsupported
 
 log = logging.getLogger(__name__)
@@ -29,6 +35,10 @@ class Desk:
     def __init__(self, gateway: Gateway, intake: Intake) -> None:
         self.kept = Kept(gateway.storage, gateway.settings.store_age_s)
         self._intake = intake
+        self._gateway = gateway
+        settings = gateway.settings
+        self.under_way = UnderWay(self.kept, secrets.token_hex(8), settings.background_responses)
+        self._background = Background(gateway, self.under_way)
         self._secret = SecretKeeper(gateway.storage, gateway.settings.reasoning_key)
 
     async def make(self, body: ResponseRequest, tenant: str, request_id: str, created: int) -> Making:
@@ -45,9 +55,36 @@ class Desk:
             return made()
         return await self._intake.run(made)
 
+    async def begin(self, making: Making, context: CallContext) -> Document:
+        """Begin a response in background; return it as it stands.
+
+        Raises:
+            InferloomError: Too many are under way.
+        """
+        deadline = self._gateway.clock() + self._gateway.settings.background_limit_s
+        await self._background.start(making, replace(context, deadline=deadline))
+        return making.begun
+
+    async def cancel(self, tenant: str, name: str) -> Document:
+        """Give up a response in background; return it. Raises InferloomError if it is not there."""
+        found = await self.under_way.cancel(tenant, name)
+        self._background.stop(name)
+        return found
+
+    def follow(self, tenant: str, name: str, after: int) -> Follower:
+        """The events of a response in background after one number."""
+        return Follower(self.under_way, tenant, name, after)
+
+    async def drain(self, patience: float) -> None:
+        """Let the responses in background finish for so many seconds, and end the others."""
+        await self._background.drain(patience)
+
     async def document(self, tenant: str, name: str, include: frozenset[str]) -> Document:
         """A response that is kept. Raises InferloomError if it is not there."""
         found = (await self.kept.get(tenant, name)).document
+        if found["status"] in UNDER_WAY:
+            await self.under_way.settle(tenant, name)
+            found = (await self.kept.get(tenant, name)).document
         if ENCRYPTED not in include:
             return found
         return sealed_document(found, Sealing(await self._secret.seal(), tenant).close)
@@ -80,6 +117,7 @@ class Desk:
         referred = list(references(body.input or ()))
         past = []
         if body.previous_response_id is not None:
+            await self.under_way.settle(tenant, body.previous_response_id)
             past = await self.kept.before(tenant, body.previous_response_id)
         return Known(past, dict(await self.kept.referred(tenant, referred)) if referred else {})
 

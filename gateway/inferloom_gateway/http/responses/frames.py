@@ -6,6 +6,7 @@ import orjson
 
 from inferloom_gateway.http.sse import framed
 from inferloom_gateway.http.translate.responses.parts import Event
+from inferloom_mesh.errors import InferloomError
 
 
 class Numbering:
@@ -25,3 +26,9 @@ class Numbering:
     def frames(self, events: Iterable[Event]) -> bytes:
         """The bytes of a stream."""
         return b"".join(framed(line, kind) for kind, line in self.lines(events))
+
+
+def error_frame(error: InferloomError, number: int) -> bytes:
+    """The event that a stream cannot go on, which says nothing of the response."""
+    event = {"type": "error", "code": error.row.code, "message": error.message, "param": error.param}
+    return Numbering(number).frames([event])

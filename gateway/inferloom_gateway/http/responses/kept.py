@@ -26,7 +26,8 @@ MOST_BYTES = 64 * 2**20
 """Most that a conversation may take on the disk."""
 
 _PREVIOUS = "previous_response_id"
-_UNDER_WAY = frozenset({"queued", "in_progress"})
+UNDER_WAY = frozenset({"queued", "in_progress"})
+"""What a response is that is not over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Kept:
         except InferloomError as failure:
             raise InferloomError(failure.reason, failure.message, param=_PREVIOUS) from failure
         status = found[-1].document["status"]
-        if status in _UNDER_WAY or status == "failed":
+        if status in UNDER_WAY or status == "failed":
             how = "failed" if status == "failed" else "is not over yet"
             raise invalid(_PREVIOUS, f"Invalid '{_PREVIOUS}': response '{shown(name)}' {how}.")
         return [item for each in found for item in (*each.items, *each.document["output"])]

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from inferloom_gateway.http.caller import context_of
 from inferloom_gateway.http.exchange import identity_of, request_id_of
 from inferloom_gateway.http.responses.answer import answer
 from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.responses.making import Making
+from inferloom_gateway.http.responses.streams import follow, replay
 from inferloom_gateway.http.routes.shared import (
     ERRORS,
     answers,
@@ -26,6 +28,7 @@ from inferloom_gateway.http.schema.response_answers import (
 from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.translate.responses.listing import page
 from inferloom_gateway.http.translate.responses.request import check, included
+from inferloom_mesh.errors import invalid
 
 router = APIRouter(tags=["responses"], responses=ERRORS)
 
@@ -63,16 +66,43 @@ async def create_response(request: Request) -> Response:
     body, headers = await translate_off_loop(request, ResponseRequest, checked)
     desk = _desk(request)
     making: Making = await desk.make(body, _tenant(request), request_id_of(request.scope), int(time.time()))
-    return await answer(request, gateway_of(request), desk.kept, making, headers)
+    gateway = gateway_of(request)
+    if not body.background:
+        return await answer(request, gateway, desk.kept, making, headers)
+    begun = await desk.begin(making, context_of(request, gateway))
+    if body.stream:
+        return follow(desk.follow(making.sealing.tenant, begun["id"], -1), headers)
+    return json_response(begun, headers=headers)
 
 
-@router.get("/v1/responses/{response_id}", responses=answers(ResponseAnswer))
+@router.get("/v1/responses/{response_id}", responses=answers(ResponseAnswer, ResponseEvent))
 async def retrieve_response(
-    request: Request, response_id: str, include: Include, bracketed: Bracketed
+    request: Request,
+    response_id: str,
+    include: Include,
+    bracketed: Bracketed,
+    stream: bool = False,
+    starting_after: Annotated[int | None, Query(ge=0, le=2**53)] = None,
 ) -> Response:
-    """Return a response that is kept."""
+    """Return a response that is kept, as one body or, with ``stream``, as its events: of one in background
+    those after ``starting_after``, and those that it still makes."""
     wanted = included([*include, *bracketed])
-    return json_response(await _desk(request).document(_tenant(request), response_id, wanted))
+    desk, tenant = _desk(request), _tenant(request)
+    found = await desk.document(tenant, response_id, wanted)
+    if not stream:
+        return json_response(found)
+    if found["background"]:
+        return follow(desk.follow(tenant, response_id, -1 if starting_after is None else starting_after))
+    if starting_after is not None:
+        message = "Only the events of a response with background=true can be had from one on."
+        raise invalid("starting_after", message)
+    return replay(found)
+
+
+@router.post("/v1/responses/{response_id}/cancel", responses=answers(ResponseAnswer))
+async def cancel_response(request: Request, response_id: str) -> Response:
+    """Give up a response in background; one that is over stays as it is."""
+    return json_response(await _desk(request).cancel(_tenant(request), response_id))
 
 
 @router.delete("/v1/responses/{response_id}", responses=answers(DeletedResponse))
