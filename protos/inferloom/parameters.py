@@ -249,6 +249,32 @@ FIELDS: tuple[ContractField, ...] = (
     ContractField(
         request="EmbedRequest", path="truncate", type="bool", default=0, honoured_by=Honour.EMBEDDING
     ),
+    ContractField(request="RerankRequest", path="model", type="string"),
+    ContractField(request="RerankRequest", path="request_id", type="string"),
+    ContractField(request="RerankRequest", path="query", type="string"),
+    ContractField(
+        request="RerankRequest", path="documents", type="repeated string", min_items=1, max_items=1024
+    ),
+    ContractField(
+        request="RerankRequest", path="top_n", type="uint32", range=Range(least=1, most=4294967295)
+    ),
+    ContractField(request="RerankRequest", path="queries", type="repeated string", max_items=1024),
+    ContractField(
+        request="RerankRequest",
+        path="max_document_tokens",
+        type="uint32",
+        range=Range(least=1, most=4294967295),
+        unit="tokens",
+    ),
+    ContractField(request="RerankRequest", path="truncate", type="bool", default=0),
+    ContractField(
+        request="RerankRequest",
+        path="max_tokens",
+        type="uint32",
+        range=Range(least=1, most=4294967295),
+        unit="tokens",
+    ),
+    ContractField(request="RerankRequest", path="activation", type="bool", default=1),
     ContractField(request="TokenizeRequest", path="model", type="string"),
     ContractField(request="TokenizeRequest", path="text", type="string"),
     ContractField(request="TokenizeRequest", path="chat.messages", type="repeated ChatMessage", min_items=1),
@@ -1771,6 +1797,333 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
+        "rerank",
+        "/v1/rerank",
+        "RerankRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "query": RestParameter(
+                name="query", meaning=Meaning.FIELD, field="query", shape="string", required=True
+            ),
+            "documents": RestParameter(
+                name="documents",
+                meaning=Meaning.FIELD,
+                field="documents",
+                shape="array",
+                min_items=1,
+                max_items=1024,
+                required=True,
+                note="texts, or objects that have one",
+            ),
+            "documents[].text": RestParameter(
+                name="documents[].text",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the document",
+            ),
+            "top_n": RestParameter(
+                name="top_n",
+                meaning=Meaning.FIELD,
+                field="top_n",
+                shape="integer",
+                range=Range(least=0, most=4294967295),
+                note="0: all",
+            ),
+            "return_documents": RestParameter(
+                name="return_documents",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="whether results have their texts; absent: they do",
+            ),
+            "max_tokens_per_doc": RestParameter(
+                name="max_tokens_per_doc",
+                meaning=Meaning.FIELD,
+                field="max_document_tokens",
+                shape="integer",
+                range=Range(least=1, most=4294967295),
+            ),
+            "truncate_prompt_tokens": RestParameter(
+                name="truncate_prompt_tokens",
+                meaning=Meaning.FIELD,
+                field="max_tokens",
+                shape="integer",
+                range=Range(least=-1, most=4294967295),
+                note="-1: as truncate",
+            ),
+            "truncate": RestParameter(
+                name="truncate", meaning=Meaning.FIELD, field="truncate", shape="boolean", default=0
+            ),
+            "use_activation": RestParameter(
+                name="use_activation", meaning=Meaning.FIELD, field="activation", shape="boolean", default=1
+            ),
+            "activation": RestParameter(
+                name="activation",
+                meaning=Meaning.FIELD,
+                field="activation",
+                shape="boolean",
+                default=1,
+                alias_of="use_activation",
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
+            ),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
+            "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
+            "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
+            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
+            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
+            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
+            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
+            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
+            "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
+            "logits_processors": RestParameter(
+                name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
+            ),
+            "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
+            "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
+            "use_beam_search": RestParameter(
+                name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+        },
+    ),
+    RestEndpoint(
+        "score",
+        "/v1/score",
+        "RerankRequest",
+        {
+            "model": RestParameter(
+                name="model",
+                meaning=Meaning.FIELD,
+                field="model",
+                shape="string",
+                range=Range(least=1, most=512),
+                required=True,
+            ),
+            "text_1": RestParameter(
+                name="text_1",
+                meaning=Meaning.FIELD,
+                field="queries",
+                shape="string|array",
+                max_items=1024,
+                note="one text, or one for each of text_2; required under one of its names",
+            ),
+            "queries": RestParameter(
+                name="queries",
+                meaning=Meaning.FIELD,
+                field="queries",
+                shape="string|array",
+                max_items=1024,
+                alias_of="text_1",
+                note="one text, or one for each of text_2; required under one of its names",
+            ),
+            "data_1": RestParameter(
+                name="data_1",
+                meaning=Meaning.FIELD,
+                field="queries",
+                shape="string|array",
+                max_items=1024,
+                alias_of="text_1",
+                note="one text, or one for each of text_2; required under one of its names",
+            ),
+            "text_2": RestParameter(
+                name="text_2",
+                meaning=Meaning.FIELD,
+                field="documents",
+                shape="string|array",
+                min_items=1,
+                max_items=1024,
+                note="required under one of its names",
+            ),
+            "documents": RestParameter(
+                name="documents",
+                meaning=Meaning.FIELD,
+                field="documents",
+                shape="string|array",
+                min_items=1,
+                max_items=1024,
+                alias_of="text_2",
+                note="required under one of its names",
+            ),
+            "items": RestParameter(
+                name="items",
+                meaning=Meaning.FIELD,
+                field="documents",
+                shape="string|array",
+                min_items=1,
+                max_items=1024,
+                alias_of="text_2",
+                note="required under one of its names",
+            ),
+            "data_2": RestParameter(
+                name="data_2",
+                meaning=Meaning.FIELD,
+                field="documents",
+                shape="string|array",
+                min_items=1,
+                max_items=1024,
+                alias_of="text_2",
+                note="required under one of its names",
+            ),
+            "max_tokens_per_doc": RestParameter(
+                name="max_tokens_per_doc",
+                meaning=Meaning.FIELD,
+                field="max_document_tokens",
+                shape="integer",
+                range=Range(least=1, most=4294967295),
+            ),
+            "truncate_prompt_tokens": RestParameter(
+                name="truncate_prompt_tokens",
+                meaning=Meaning.FIELD,
+                field="max_tokens",
+                shape="integer",
+                range=Range(least=-1, most=4294967295),
+                note="-1: as truncate",
+            ),
+            "truncate": RestParameter(
+                name="truncate", meaning=Meaning.FIELD, field="truncate", shape="boolean", default=0
+            ),
+            "use_activation": RestParameter(
+                name="use_activation", meaning=Meaning.FIELD, field="activation", shape="boolean", default=1
+            ),
+            "activation": RestParameter(
+                name="activation",
+                meaning=Meaning.FIELD,
+                field="activation",
+                shape="boolean",
+                default=1,
+                alias_of="use_activation",
+            ),
+            "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
+            "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
+            "safety_identifier": RestParameter(
+                name="safety_identifier", meaning=Meaning.HINT, shape="string"
+            ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_retention": RestParameter(
+                name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
+            ),
+            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
+            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
+            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
+            "function_call": RestParameter(
+                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
+            "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
+            "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
+            ),
+            "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
+            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
+            "chat_template_kwargs": RestParameter(
+                name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
+            ),
+            "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
+            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
+            ),
+            "tool_choice": RestParameter(
+                name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
+            ),
+            "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
+            "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
             "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
             "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),

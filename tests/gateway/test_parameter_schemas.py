@@ -31,10 +31,11 @@ def _fields(part: Described, parts: dict[str, Described], prefix: str) -> Iterat
         required = name in part.get("required", ()) and len(kept) == len(ways)
         yield prefix + name, {"ways": kept, "required": required}
         for way in kept:
-            inner, many = way, ""
+            inside, many = [way], ""
             if way.get("type") == "array":
-                inner, many = _follow(way.get("items", {}), parts), "[]"
-            if "properties" in inner:
+                items = way.get("items", {})
+                inside, many = [_follow(item, parts) for item in items.get("anyOf", [items])], "[]"
+            for inner in inside:
                 yield from _fields(inner, parts, f"{prefix}{name}{many}.")
 
 

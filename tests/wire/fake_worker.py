@@ -214,7 +214,10 @@ class FakeWorker(InferenceServiceServicer):
         """Rank by position."""
         await self._unary(request)
         ranked = [pb.RankedDocument(index=i, score=1 / (i + 1)) for i in range(len(request.documents))]
-        return pb.RerankResponse(model=request.model, results=ranked)
+        usage = pb.Usage(prompt_tokens=5 * len(request.documents))
+        return pb.RerankResponse(
+            model=request.model, results=ranked, usage=usage, request_id=request.request_id, worker_id=self.id
+        )
 
     async def Tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:
         """One token per character."""

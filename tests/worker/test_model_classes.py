@@ -80,13 +80,9 @@ def sparse(path: Path) -> Path:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "cross-encoder": (
-        lambda path: folder_of(AutoModelForSequenceClassification, path, "bert", num_labels=1),
-        r"a reranker, which is not served yet \(BertForSequenceClassification\)",
-    ),
     "reward model": (
         lambda path: folder_of(AutoModelForSequenceClassification, path, "llama", num_labels=1),
-        r"a reranker, which is not served yet \(LlamaForSequenceClassification\)",
+        r"a reward model, which is not served \(LlamaForSequenceClassification\)",
     ),
     "classifier": (
         lambda path: folder_of(AutoModelForSequenceClassification, path, "bert", num_labels=3),

@@ -89,7 +89,10 @@ class Dispatcher:
         attempts = self._attempts(group, request)
         call, response = await self._open(group, attempts, request)
         call.close()
-        attempts.answered()
+        if isinstance(response, pb.RerankResponse):
+            attempts.completed(response.usage, response.timings)
+        else:
+            attempts.answered()
         return response
 
     def _attempts(self, group: CallGroup, request: AnyRequest) -> Attempts:
@@ -101,7 +104,7 @@ class Dispatcher:
         elif isinstance(request, pb.EmbedRequest):
             task = pb.TASK_EMBED
         elif isinstance(request, pb.RerankRequest):
-            task = pb.TASK_RERANK
+            task = self._ranking_task(request.model)
         self._budget.request(self.clock())
         return Attempts(
             self._fleet,
@@ -115,6 +118,11 @@ class Dispatcher:
             key=key,
             clock=self.clock,
         )
+
+    def _ranking_task(self, model: str) -> "pb.Task.ValueType":
+        """What a model must be able to do to rank: just that, or give vectors, which its worker compares."""
+        tasks = {task for member in self._fleet.holding(model) for task in member.models[model].tasks}
+        return pb.TASK_EMBED if pb.TASK_EMBED in tasks and pb.TASK_RERANK not in tasks else pb.TASK_RERANK
 
     async def _open(
         self, group: CallGroup, attempts: Attempts, request: AnyRequest
@@ -156,4 +164,4 @@ def _compute_hash(first: Any) -> str:
     """What a worker says that it computes with, in its first event."""
     if isinstance(first, pb.GenerateResponse | pb.EmbedResponse):
         return first.started.compute_hash
-    return ""
+    return first.compute_hash if isinstance(first, pb.RerankResponse) else ""

@@ -27,6 +27,7 @@ from inferloom_gateway.http.routes import (
     health,
     metrics,
     models,
+    ranking,
     responses,
     stored_chat,
     tokens,
@@ -36,6 +37,7 @@ from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.edits import EditRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest
+from inferloom_gateway.http.schema.ranking import RerankRequest, ScoreRequest
 from inferloom_gateway.http.schema.response_answers import ResponseEvent
 from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.schema.stored import ChatUpdate
@@ -52,6 +54,8 @@ BODIES = (
     EmbeddingRequest,
     EngineEmbeddingRequest,
     ResponseRequest,
+    RerankRequest,
+    ScoreRequest,
     TokenizeRequest,
     DetokenizeRequest,
     ChatUpdate,
@@ -64,7 +68,7 @@ _STREAMED = (ChatCompletionChunk, ResponseEvent, TextCompletion)
 _ROUTERS = tuple(
     part.router
     for part in (
-        *(models, chat, stored_chat, completions, edits, embeddings, responses, tokens, files),
+        *(models, chat, stored_chat, completions, edits, embeddings, ranking, responses, tokens, files),
         *(health, metrics, documentation),
     )
 )

@@ -542,17 +542,45 @@ class RerankRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     TOP_N_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    MAX_DOCUMENT_TOKENS_FIELD_NUMBER: _builtins.int
+    TRUNCATE_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model id. Required."""
     request_id: _builtins.str
     """Name of this request; as in GenerateRequest."""
     query: _builtins.str
-    """What the documents are compared with. Required."""
+    """What the documents are compared with. Required, unless there are queries."""
     top_n: _builtins.int
-    """How many to return, 1 to the number of documents. Absent: all."""
+    """How many to return, at least 1. Absent, or more than there are: all."""
+    max_document_tokens: _builtins.int
+    """Tokens of each document that are read, special tokens not counted; the
+    rest is cut off. Absent: all.
+    """
+    truncate: _builtins.bool
+    """Whether a query and document that are over the model's context together are
+    cut to it (true), the longer of both first, or refused (false). Absent:
+    false.
+    """
+    max_tokens: _builtins.int
+    """Tokens of a query and document together that are read, special tokens
+    included; longer ones are cut. Absent, or over the model's context: as
+    truncate says.
+    """
+    activation: _builtins.bool
+    """Whether scores are what the model's own activation makes of its output, such
+    as a number from 0 to 1, or the output itself. Cosines have none. Absent:
+    true.
+    """
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What to order: 1 to 1024 texts."""
+
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instead of query: as many as documents, each compared with its own."""
 
     def __init__(
         self,
@@ -562,14 +590,36 @@ class RerankRequest(_message.Message):
         query: _builtins.str = ...,
         documents: _abc.Iterable[_builtins.str] | None = ...,
         top_n: _builtins.int | None = ...,
+        queries: _abc.Iterable[_builtins.str] | None = ...,
+        max_document_tokens: _builtins.int | None = ...,
+        truncate: _builtins.bool | None = ...,
+        max_tokens: _builtins.int | None = ...,
+        activation: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_top_n", b"_top_n", "top_n", b"top_n"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_activation", b"_activation", "_max_document_tokens", b"_max_document_tokens", "_max_tokens", b"_max_tokens", "_top_n", b"_top_n", "_truncate", b"_truncate", "activation", b"activation", "max_document_tokens", b"max_document_tokens", "max_tokens", b"max_tokens", "top_n", b"top_n", "truncate", b"truncate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_n", b"_top_n", "documents", b"documents", "model", b"model", "query", b"query", "request_id", b"request_id", "top_n", b"top_n"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_activation", b"_activation", "_max_document_tokens", b"_max_document_tokens", "_max_tokens", b"_max_tokens", "_top_n", b"_top_n", "_truncate", b"_truncate", "activation", b"activation", "documents", b"documents", "max_document_tokens", b"max_document_tokens", "max_tokens", b"max_tokens", "model", b"model", "queries", b"queries", "query", b"query", "request_id", b"request_id", "top_n", b"top_n", "truncate", b"truncate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__activation: _TypeAlias = _typing.Literal["activation"]  # noqa: Y015
+    _WhichOneofArgType__activation: _TypeAlias = _typing.Literal["_activation", b"_activation"]  # noqa: Y015
+    _WhichOneofReturnType__max_document_tokens: _TypeAlias = _typing.Literal["max_document_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_document_tokens: _TypeAlias = _typing.Literal["_max_document_tokens", b"_max_document_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
     _WhichOneofReturnType__top_n: _TypeAlias = _typing.Literal["top_n"]  # noqa: Y015
     _WhichOneofArgType__top_n: _TypeAlias = _typing.Literal["_top_n", b"_top_n"]  # noqa: Y015
+    _WhichOneofReturnType__truncate: _TypeAlias = _typing.Literal["truncate"]  # noqa: Y015
+    _WhichOneofArgType__truncate: _TypeAlias = _typing.Literal["_truncate", b"_truncate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__activation) -> _WhichOneofReturnType__activation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_document_tokens) -> _WhichOneofReturnType__max_document_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_n) -> _WhichOneofReturnType__top_n | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__truncate) -> _WhichOneofReturnType__truncate | None: ...
 
 Global___RerankRequest: _TypeAlias = RerankRequest  # noqa: Y015
 
@@ -582,15 +632,29 @@ class RerankResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COMPUTE_HASH_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model id that answered."""
+    request_id: _builtins.str
+    """Name of the request, as sent or as made."""
+    compute_hash: _builtins.str
+    """Compute hash of the model that answered; as in Model."""
+    worker_id: _builtins.str
+    """Worker that answered."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedDocument]:
-        """The best documents first."""
+        """The best documents first; of equal ones the one that stood first."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
         """Tokens read."""
+
+    @_builtins.property
+    def timings(self) -> Global___Timings:
+        """Where the time went. Decode is zero."""
 
     def __init__(
         self,
@@ -598,10 +662,14 @@ class RerankResponse(_message.Message):
         model: _builtins.str = ...,
         results: _abc.Iterable[Global___RankedDocument] | None = ...,
         usage: Global___Usage | None = ...,
+        request_id: _builtins.str = ...,
+        compute_hash: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        timings: Global___Timings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "results", b"results", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "request_id", b"request_id", "results", b"results", "timings", b"timings", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -107,7 +107,8 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Rerank(self, request, context):
-        """Scores documents against a query, best first.
+        """Scores documents against a query, best first: with a model that reads both
+        together, or with one that embeds by the cosine of their vectors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

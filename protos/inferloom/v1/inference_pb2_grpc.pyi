@@ -63,7 +63,9 @@ class InferenceServiceStub:
     what is not computed yet.
     """
     Rerank: _grpc.UnaryUnaryMultiCallable[_inference_pb2.RerankRequest, _inference_pb2.RerankResponse]
-    """Scores documents against a query, best first."""
+    """Scores documents against a query, best first: with a model that reads both
+    together, or with one that embeds by the cosine of their vectors.
+    """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_inference_pb2.TokenizeRequest, _inference_pb2.TokenizeResponse]
     """Returns the token ids that a model reads for a text or a chat."""
     Detokenize: _grpc.UnaryUnaryMultiCallable[_inference_pb2.DetokenizeRequest, _inference_pb2.DetokenizeResponse]
@@ -101,7 +103,9 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     what is not computed yet.
     """
     Rerank: _aio.UnaryUnaryMultiCallable[_inference_pb2.RerankRequest, _inference_pb2.RerankResponse]  # type: ignore[assignment]
-    """Scores documents against a query, best first."""
+    """Scores documents against a query, best first: with a model that reads both
+    together, or with one that embeds by the cosine of their vectors.
+    """
     Tokenize: _aio.UnaryUnaryMultiCallable[_inference_pb2.TokenizeRequest, _inference_pb2.TokenizeResponse]  # type: ignore[assignment]
     """Returns the token ids that a model reads for a text or a chat."""
     Detokenize: _aio.UnaryUnaryMultiCallable[_inference_pb2.DetokenizeRequest, _inference_pb2.DetokenizeResponse]  # type: ignore[assignment]
@@ -154,7 +158,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inference_pb2.RerankRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.RerankResponse, _abc.Awaitable[_inference_pb2.RerankResponse]]:
-        """Scores documents against a query, best first."""
+        """Scores documents against a query, best first: with a model that reads both
+        together, or with one that embeds by the cosine of their vectors.
+        """
 
     @_abc_1.abstractmethod
     def Tokenize(

@@ -1,31 +1,13 @@
-"""Batches texts of all callers through one encoder, on a thread of its own."""
+"""Vectors of texts of all callers from one encoder."""
 
-import logging
-import threading
-import time
-import weakref
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from inferloom_mesh.errors import InferloomError, Reason, overloaded
-from inferloom_worker.embed.batches import cut
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.embed.batcher import Batcher
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
-from inferloom_worker.engine.handover import hand_to_loops
-from inferloom_worker.engine.health import Fault, Health, MemorySuspectError, engine_failed, unloaded
-from inferloom_worker.stepping.longest_step import LongestStep
-
-NO_NUMBERS = "The model computed no finite numbers for this text."
-
-log = logging.getLogger(__name__)
-
-Row = NDArray[np.float32]
 
 
 class EncoderModel(Protocol):
@@ -39,156 +21,18 @@ class EncoderModel(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class _Text:
-    """One text of a request."""
-
-    stream: VectorStream
-    index: int
-    ids: list[int]
-    submitted: float
-    length: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.length = len(self.ids)
-
-
-@dataclass(slots=True)
-class _Result:
-    """What became of one text: its row, or why there is none."""
-
-    text: _Text
-    row: Row | InferloomError
-    started: float = 0.0
-    ended: float = 0.0
-
-
-class Embedder:
+class Embedder(Batcher[list[int]]):
     """A :class:`~inferloom_worker.embed.protocol.TextEmbedder` around an encoder."""
 
     def __init__(self, model: EncoderModel, options: EmbedOptions) -> None:
+        super().__init__(model, options, _failed)
         self.info = model.info
         self.reader = model.reader
-        self._model = model
-        self._options = options
-        self._inbox: deque[_Text] = deque()
-        self._changed = threading.Condition()
-        self._open: weakref.WeakSet[VectorStream] = weakref.WeakSet()
-        """What to fail if this ends or breaks."""
-        self.health = Health()
-        self.longest_step = LongestStep()
-        self._closed = False
-        self.running = 0
-        """Texts in the batch that is computed now."""
-        self._thread = threading.Thread(target=self._run, name="embedder", daemon=True)
-        self._thread.start()
-
-    @property
-    def waiting(self) -> int:
-        """Texts that wait."""
-        return len(self._inbox)
 
     def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
-        stream = VectorStream(len(texts))
-        now = time.monotonic()
-        with self._changed:
-            if self.health.fault is not None:
-                raise engine_failed()
-            if self._closed:
-                raise unloaded()
-            if self._inbox and len(self._inbox) + len(texts) > self._options.max_waiting:
-                raise overloaded(f"{len(self._inbox)} texts are waiting already.")
-            self._inbox.extend(_Text(stream, i, ids, now) for i, ids in enumerate(texts))
-            self._open.add(stream)
-            self._changed.notify()
-        return stream
-
-    def close(self) -> None:
-        """Fail what waits with WORKER_LOST and stop the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            while texts := self._receive():
-                for batch in cut(texts, size=self._options.batch_size, tokens=self._options.batch_tokens):
-                    _hand_over(self._compute([text for text in batch if not text.stream.closed]))
-            self._fail_all(unloaded())
-        except BaseException as failure:
-            # The end of the thread, and so of the embedder: nobody may go on waiting for it.
-            log.critical("the embedder's thread failed", exc_info=failure)
-            self.health.broke(Fault("an embedder's thread", failure))
-            self._fail_all(engine_failed())
-
-    def _fail_all(self, error: InferloomError) -> None:
-        with self._changed:
-            self._closed = True
-            streams = list(self._open)
-
-        def fail(own: list[VectorStream]) -> None:
-            for stream in own:
-                stream.fail(error)
-
-        hand_to_loops(streams, lambda stream: stream.loop, fail)
-
-    def _receive(self) -> list[_Text]:
-        """Wait for texts and take some, oldest first; none when closed."""
-        with self._changed:
-            while not (self._inbox or self._closed):
-                self._changed.wait()
-            if self._closed:
-                return []
-            # Several batches' worth, so that similar lengths meet; not all, so that nobody waits for ever.
-            most = min(len(self._inbox), 8 * self._options.batch_size)
-            return [self._inbox.popleft() for _ in range(most)]
-
-    def _compute(self, batch: list[_Text]) -> list[_Result]:
-        if not batch:
-            return []
-        self.running = len(batch)
-        started = time.monotonic()
-        try:
-            rows = self._model.encode([text.ids for text in batch])
-        except MemorySuspectError:
-            raise
-        except Exception:
-            # A text that cannot be computed ends its own request, not those of its neighbours in the batch.
-            log.exception("a batch of %d texts failed", len(batch))
-            if len(batch) > 1:
-                return [result for text in batch for result in self._compute([text])]
-            return [_Result(batch[0], _failed(batch[0]))]
-        finally:
-            self.running = 0
-        ended = time.monotonic()
-        self.longest_step.observe(ended, ended - started)
-        finite = [bool(np.isfinite(row).all()) for row in rows]
-        return [
-            _Result(text, row if good else _failed(text), started, ended)
-            for text, row, good in zip(batch, rows, finite, strict=True)
-        ]
+        return self.submit(texts)
 
 
-def _hand_over(results: Sequence[_Result]) -> None:
-    """Give rows to their streams, waking each loop once."""
-    hand_to_loops(results, lambda result: result.text.stream.loop, _deliver)
-
-
-def _deliver(results: list[_Result]) -> None:
-    for result in results:
-        text, stream = result.text, result.text.stream
-        if stream.closed:
-            continue
-        if isinstance(result.row, InferloomError):
-            stream.fail(result.row)
-            continue
-        if not stream.compute_s:
-            stream.queue_s = result.started - text.submitted
-        stream.compute_s = result.ended - text.submitted - stream.queue_s
-        stream.put(text.index, result.row)
-
-
-def _failed(text: _Text) -> InferloomError:
-    where = f"inputs[{text.index}]"
+def _failed(index: int) -> InferloomError:
+    where = f"inputs[{index}]"
     return InferloomError(Reason.SERVER_ERROR, f"{where} could not be embedded.", param=where)

@@ -20,13 +20,13 @@ from inferloom_worker.embed.reader import Reader
 from inferloom_worker.models.instruction_set import torch_instruction_set
 from inferloom_worker.text.tokenizer import Tokenizer
 
-_DTYPES = {
+DTYPES = {
     "auto": torch.float32,
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-
+"""Torch's types by their names in the options."""
 
 _UNLIMITED = 2048
 """Tokens of a text for a model that states no limit, such as T5, whose positions are relative: attention over
@@ -49,15 +49,12 @@ class SentenceModel:
     def __init__(self, path: Path, options: EmbedOptions) -> None:
         transformers_logging.disable_progress_bar()
         torch.set_num_threads(options.threads or cores())
-        device = options.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         model = SentenceTransformer(
             str(path),
-            device=device,
+            device=device_of(options),
             local_files_only=True,
             trust_remote_code=False,
-            model_kwargs={"dtype": _DTYPES[options.dtype], "use_safetensors": True},
+            model_kwargs={"dtype": DTYPES[options.dtype], "use_safetensors": True},
         ).eval()
         first = model[0]
         backend = getattr(getattr(first, "tokenizer", None), "backend_tokenizer", None)
@@ -69,7 +66,7 @@ class SentenceModel:
         self._device = model.device
         self._pad = first.tokenizer.pad_token_id or 0
         prompt = model.prompts.get(model.default_prompt_name) or ""
-        most = _most_tokens(model.max_seq_length, first)
+        most = most_tokens(model.max_seq_length, first)
         embeddings = first.auto_model.get_input_embeddings().num_embeddings
         self.reader = Reader(Tokenizer(backend).limited(embeddings), most, prompt)
         self._left_out = self._prompt_tokens() if any(map(_leaves_out_prompt, modules)) else 0
@@ -113,7 +110,14 @@ class SentenceModel:
         return len(ids) - (bool(ids) and ids[-1] in self.reader.tokenizer.special_ids)
 
 
-def _most_tokens(asked: int | None, first: Transformer) -> int:
+def device_of(options: EmbedOptions) -> str:
+    """The device that ``options`` ask for."""
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return options.device
+
+
+def most_tokens(asked: int | None, first: Transformer) -> int:
     """Tokens of the longest text: what the folder says, but no more than there are positions.
 
     RoBERTa and its like count positions from the padding token's on, so the first rows of their table are of

@@ -23,6 +23,23 @@ class EmbedOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankerInfo:
+    """What a cross-encoder computes with."""
+
+    max_tokens: int
+    """Tokens of a query and a document together, special tokens included."""
+    vocab_size: int
+    dtype: str
+    """Type that products are computed in."""
+    weights_bytes: int
+    batch_size: int
+    engine: str = "sentence-transformers"
+    """What computes: ``kernels`` or ``sentence-transformers``."""
+    instruction_set: str = ""
+    """What it is computed with, as far as results depend on it. Empty: not told apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedderInfo:
     """What an embedder computes with."""
 

@@ -37,10 +37,11 @@ class Reader:
         """The tokens of a text, however many."""
         return self.tokenizer.encode(self.prompt + text, add_special_tokens=True)
 
-    def shorten(self, ids: list[int], *, special: bool) -> list[int]:
-        """Cut to the most tokens that the model reads; with ``special``, the closing special tokens stay."""
-        keep = self._closing if special else 0
-        most = self.max_tokens
+    def shorten(self, ids: list[int], *, special: bool, most: int | None = None) -> list[int]:
+        """Cut to ``most`` tokens, or to the most that the model reads; with ``special``, the closing special
+        tokens stay."""
+        most = self.max_tokens if most is None else most
+        keep = min(self._closing, most) if special else 0
         return ids[: most - keep] + ids[len(ids) - keep :] if len(ids) > most else ids
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded, shown
 from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.embed.ranker import Ranker
 from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.health import Fault
 from inferloom_worker.hosting.catalogue import Catalogue
@@ -231,6 +232,14 @@ class ModelHost:
         if embedder is None:
             raise unsupported_task(name, "give embeddings")
         return embedder
+
+    def ranker(self, name: str) -> Ranker:
+        """What ranks for the model of that name; errors as :meth:`served`, and UNSUPPORTED_TASK for a model
+        that neither ranks nor gives vectors."""
+        ranker = self.served(name).ranker
+        if ranker is None:
+            raise unsupported_task(name, "rank documents")
+        return ranker
 
     def _fail(self, faults: list[Fault]) -> None:
         self._state = HostState.FAILED

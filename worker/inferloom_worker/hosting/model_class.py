@@ -1,7 +1,7 @@
-"""What a source is: a model that generates text, one that gives vectors, or one that is neither.
+"""What a source is: a model that generates text, one that gives vectors, one that ranks, or none of them.
 
-A folder of another class (a reranker, a classifier, a sparse encoder, an encoder with a decoder) has weights
-that could be read, and would give vectors or text that mean nothing; it is refused by name.
+A folder of another class (a classifier of several labels, a sparse encoder, an encoder with a decoder) has
+weights that could be read, and would give vectors or text that mean nothing; it is refused by name.
 """
 
 import logging
@@ -33,7 +33,8 @@ _GGUF_KINDS = {
     "vocab": "only a vocabulary",
     "imatrix": "only the statistics that quantising uses",
 }
-_RERANKER = "a cross-encoder, that is a reranker, which is not served yet"
+_BERTS = ("bert", "roberta", "xlm-roberta")
+"""Types that are known without a library."""
 _SPARSE = "a sparse encoder (SPLADE), whose vectors are as wide as its vocabulary, which is not served"
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class ModelClass(Enum):
 
     GENERATES = "generates"
     ENCODES = "encodes"
+    RANKS = "ranks"
 
 
 def model_class(source: ModelSource) -> ModelClass:
@@ -86,8 +88,7 @@ def _of_gguf(file: GgufFile) -> ModelClass:
 def _of_folder(folder: Path) -> ModelClass:
     config = read_object(folder / "config.json")
     if (folder / "modules.json").is_file():
-        _refuse_other_modules(folder)
-        return ModelClass.ENCODES
+        return _of_modules(folder)
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
     if name is None:
@@ -96,8 +97,8 @@ def _of_folder(folder: Path) -> ModelClass:
     if config.get("is_encoder_decoder") and not name.endswith("EncoderModel"):
         raise SourceError(f"{folder.name} is an encoder-decoder ({name}), which is not served")
     if name.endswith("ForSequenceClassification"):
-        what = _RERANKER if _scores(config) else "a classifier, which is not served"
-        raise SourceError(f"{folder.name} is {what} ({name})")
+        _check_scores(folder, name, config)
+        return ModelClass.RANKS
     for end, title in _OTHERS.items():
         if name.endswith(end):
             raise SourceError(f"{folder.name} is {title} ({name}), which is not served")
@@ -108,21 +109,38 @@ def _of_folder(folder: Path) -> ModelClass:
     raise SourceError(f"{folder.name} is of the class {name}, which neither generates text nor gives vectors")
 
 
-def _refuse_other_modules(folder: Path) -> None:
-    """Make sure that sentence-transformers' modules are those of a dense encoder."""
+def _of_modules(folder: Path) -> ModelClass:
+    """What sentence-transformers' modules do: those of a dense encoder, or of a cross-encoder."""
     saved = read_object(folder / "config_sentence_transformers.json").get("model_type")
     text = (folder / "modules.json").read_text(encoding="utf-8")
     if saved == "CrossEncoder":
-        raise SourceError(f"{folder.name} is {_RERANKER}")
+        return ModelClass.RANKS
     if saved == "SparseEncoder" or "SpladePooling" in text or "MLMTransformer" in text:
         raise SourceError(f"{folder.name} is {_SPARSE}")
+    return ModelClass.ENCODES
 
 
-def _scores(config: Mapping[str, Any]) -> bool:
-    """Whether a classifier has one class: it gives a pair of texts a score. sentence-transformers also leaves
-    its mark on the cross-encoders that it saves."""
+def _check_scores(folder: Path, name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a classifier that does not give one score to two texts.
+
+    sentence-transformers leaves its mark on the cross-encoders that it saves. Without it, an encoder with one
+    label is one; a decoder with one is a reward model, which reads a conversation.
+    """
     labels = config.get("id2label")
-    return (isinstance(labels, Mapping) and len(labels) == 1) or "sentence_transformers" in config
+    if not (isinstance(labels, Mapping) and len(labels) == 1):
+        raise SourceError(f"{folder.name} is a classifier, which is not served ({name})")
+    if "sentence_transformers" not in config and not _encodes(str(config.get("model_type") or "")):
+        raise SourceError(f"{folder.name} is a reward model, which is not served ({name})")
+
+
+def _encodes(model_type: str) -> bool:
+    """Whether models of a type read a text in both directions: they can fill in masks."""
+    if model_type in _BERTS:
+        return True
+    with large_imports():
+        # Imported here: it takes seconds.
+        from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 def _by_type(folder: Path, config: Mapping[str, Any]) -> ModelClass:

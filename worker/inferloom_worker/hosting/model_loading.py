@@ -14,6 +14,8 @@ from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.encoder_loading import is_cpu, load_encoder
 from inferloom_worker.embed.options import EmbedderInfo
+from inferloom_worker.embed.pair_loading import load_pair_model
+from inferloom_worker.embed.pair_ranker import PairRanker
 from inferloom_worker.engine.protocol import EngineInfo
 from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
@@ -21,6 +23,7 @@ from inferloom_worker.hosting.capabilities import honoured_by
 from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_class import ModelClass, model_class
+from inferloom_worker.hosting.reranker import Reranker
 from inferloom_worker.hosting.sampling_defaults import sampling_defaults
 from inferloom_worker.hosting.served import Encoder, Generator, ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, model_files, weights_hash
@@ -54,10 +57,9 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     if source.kind is not SourceKind.ECHO and is_cpu(options.engine.device):
         kept.ensure(lambda words: log.info("%s: %s", name, words))
     with _refusing(spec):
-        generates = model_class(source) is ModelClass.GENERATES
-    with _loading(name, spec, "torch" if generates else "sentence-transformers"):
-        load = _load_generator if generates else _load_encoder
-        served = load(name, source, options)
+        kind = model_class(source)
+    with _loading(name, spec, "torch" if kind is ModelClass.GENERATES else "sentence-transformers"):
+        served = _LOADERS[kind](name, source, options)
         served.card.compute_hash = compute_hash(served.card, source, options.engine.quantize)
     served.card.created.GetCurrentTime()
     return served
@@ -196,6 +198,25 @@ def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> Serve
     model.dtype = embedder.info.dtype
     model.engine, model.instruction_set = embedder.info.engine, embedder.info.instruction_set
     return Encoder(model, embedder)
+
+
+def _load_reranker(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
+    assert source.path is not None
+    ranker = PairRanker(load_pair_model(source.path, options.embed), options.embed)
+    model = _card(name, source, ranker.reader.tokenizer)
+    model.tasks.append(pb.TASK_RERANK)
+    model.context_length = ranker.info.max_tokens
+    model.vocabulary_size = ranker.info.vocab_size
+    model.dtype = ranker.info.dtype
+    model.engine, model.instruction_set = ranker.info.engine, ranker.info.instruction_set
+    return Reranker(model, ranker)
+
+
+_LOADERS = {
+    ModelClass.GENERATES: _load_generator,
+    ModelClass.ENCODES: _load_encoder,
+    ModelClass.RANKS: _load_reranker,
+}
 
 
 def _withdraw_embeddings(model: pb.Model) -> None:

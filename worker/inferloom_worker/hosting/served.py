@@ -10,8 +10,10 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason, unsupported
 from inferloom_worker.constrain.grammar import Grammar, Grammars
+from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.embed.ranker import Ranker
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import submit
@@ -58,6 +60,11 @@ class ServedModel(Protocol):
     @property
     def embedder(self) -> TextEmbedder | None:
         """What computes its vectors. None: it gives none."""
+        ...
+
+    @property
+    def ranker(self) -> Ranker | None:
+        """What scores documents. None: it scores none."""
         ...
 
     async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> Answer:
@@ -227,6 +234,10 @@ class Generator:
     def health(self) -> Health:
         return self.engine.health
 
+    @property
+    def ranker(self) -> CosineRanker | None:
+        return None if self.embedder is None else CosineRanker(self.embedder)
+
     def _encode(self, param: str, text: str, *, special: bool) -> list[int]:
         limit = self.card.context_length
         if (fewest := self.tokenizer.fewest_tokens(text)) > limit:
@@ -288,6 +299,7 @@ class Encoder:
         self.card = card
         self.tokenizer = embedder.reader.tokenizer
         self.embedder = embedder
+        self.ranker = CosineRanker(embedder)
         self.health = embedder.health
 
     async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> Answer:

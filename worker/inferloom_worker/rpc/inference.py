@@ -11,14 +11,16 @@ import weakref
 from collections.abc import AsyncIterator
 from functools import partial
 
+import numpy as np
+
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.durations import duration
-from inferloom_mesh.errors import invalid
+from inferloom_mesh.errors import InferloomError, invalid
+from inferloom_worker.embed.ranker import Reading, best
 from inferloom_worker.embed.response import embed_part, parts
 from inferloom_worker.embed.vector_stream import VectorStream
 from inferloom_worker.hosting.answer import Answer, Terms
 from inferloom_worker.hosting.host import ModelHost
-from inferloom_worker.hosting.refusals import unsupported_task
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.rpc.incoming import IncomingCall
 from inferloom_worker.rpc.tokens import describe, detokenize, tokenize
@@ -26,6 +28,7 @@ from inferloom_worker.text.pool import TextPool
 from inferloom_worker.validate import bounds
 from inferloom_worker.validate.embed import EmbeddingRequest, read_embed
 from inferloom_worker.validate.generate import read_generate
+from inferloom_worker.validate.rerank import RankingRequest, read_rerank
 
 QUICK_REQUEST_BYTES = 16 * 1024
 """A request that is checked on the event loop."""
@@ -144,9 +147,39 @@ class Inference:
                 stream.close()
 
     async def rerank(self, request: pb.RerankRequest, incoming: IncomingCall) -> pb.RerankResponse:
-        """Refused: no model here ranks."""
-        self._host.served(request.model)
-        raise unsupported_task(request.model, "rank documents")
+        """Leaving, for whatever reason, takes back what is not computed."""
+        ranker = self._host.ranker(request.model)
+        model = self._host.served(request.model)
+        with self._host.calls.run(model) as call:
+            bounds.check_rerank(request)
+
+            def read() -> tuple[RankingRequest, Reading]:
+                asked = read_rerank(request)
+                return asked, ranker.read(asked)
+
+            asked, reading = await self._texts.run("documents", read)
+            call.check()
+            stream = reading.start(incoming.context.tenant)
+            call.end = stream.close
+            incoming.on_end(stream.close)
+            try:
+                rows = [part async for _, part in stream]
+            except InferloomError as failure:
+                raise reading.restated(failure) from failure
+            finally:
+                stream.close()
+            call.check()
+        scores = reading.scores(np.concatenate(rows))
+        ranked = [pb.RankedDocument(index=one.index, score=one.score) for one in best(scores, asked.top_n)]
+        return pb.RerankResponse(
+            model=model.card.id,
+            results=ranked,
+            usage=pb.Usage(prompt_tokens=reading.tokens),
+            request_id=asked.request_id,
+            compute_hash=model.card.compute_hash,
+            worker_id=self._description.worker_id,
+            timings=_times(stream),
+        )
 
     async def tokenize(self, request: pb.TokenizeRequest, incoming: IncomingCall) -> pb.TokenizeResponse:
         model = self._host.served(request.model)
@@ -185,5 +218,9 @@ def _abort(answer: weakref.ref[Answer]) -> None:
 
 
 def _embed_completed(tokens: int, stream: VectorStream) -> pb.EmbedResponse:
-    times = pb.Timings(queue=duration(stream.queue_s), prefill=duration(stream.compute_s), decode=duration(0))
-    return pb.EmbedResponse(completed=pb.EmbedCompleted(usage=pb.Usage(prompt_tokens=tokens), timings=times))
+    usage = pb.Usage(prompt_tokens=tokens)
+    return pb.EmbedResponse(completed=pb.EmbedCompleted(usage=usage, timings=_times(stream)))
+
+
+def _times(stream: VectorStream) -> pb.Timings:
+    return pb.Timings(queue=duration(stream.queue_s), prefill=duration(stream.compute_s), decode=duration(0))

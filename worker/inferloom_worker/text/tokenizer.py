@@ -134,6 +134,25 @@ class Tokenizer:
             ids = [bos, *ids] if put else ids[1:]
         return ids
 
+    def encodings(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        """Texts as they are read without special tokens, with the place of each token in its text."""
+        found: list[tokenizers.Encoding] = self._backend.encode_batch(texts, add_special_tokens=False)
+        return found
+
+    def joined(self, first: tokenizers.Encoding, second: tokenizers.Encoding) -> tokenizers.Encoding:
+        """Two texts as they are read together, with special tokens, each with its segment."""
+        return self._backend.post_process(first, second)
+
+    def cut(self, text: str, tokens: int) -> str:
+        """The part of a text that its first tokens stand for."""
+        (encoding,) = self.encodings([text])
+        return text if len(encoding) <= tokens else text[: encoding.offsets[tokens - 1][1]]
+
+    @property
+    def pair_tokens(self) -> int:
+        """Special tokens that two texts get when they are read together."""
+        return int(self._backend.num_special_tokens_to_add(True))
+
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """The text of ``ids``; bytes that are no UTF-8 become U+FFFD, unknown ids nothing."""
         return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))

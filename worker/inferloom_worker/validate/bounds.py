@@ -21,6 +21,8 @@ MAX_VARIABLES = 1024
 """Template variables."""
 MAX_INPUTS = 2048
 """Inputs of one Embed request."""
+MAX_DOCUMENTS = 1024
+"""Documents, or queries, of one Rerank request."""
 
 
 def most_tokens(context_length: int) -> int:
@@ -77,6 +79,16 @@ def check_embed(request: pb.EmbedRequest, max_tokens: int) -> None:
         if count > max_tokens and not request.truncate:
             raise input_too_long(param, count, max_tokens)
         check_token_count(param, count, most_tokens(max_tokens))
+
+
+def check_rerank(request: pb.RerankRequest) -> None:
+    """Bound what a Rerank request holds.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT, at the field.
+    """
+    at_most("documents", len(request.documents), MAX_DOCUMENTS)
+    at_most("queries", len(request.queries), MAX_DOCUMENTS)
 
 
 def check_detokenize(request: pb.DetokenizeRequest, context_length: int) -> None:

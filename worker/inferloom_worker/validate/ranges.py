@@ -66,10 +66,11 @@ def _stored(row: ContractField) -> ContractField:
     return replace(row, range=replace(row.range, least=least, most=most))
 
 
-_TREES = {request: _tree(request.DESCRIPTOR) for request in (pb.GenerateRequest, pb.EmbedRequest)}
+_CHECKED = (pb.GenerateRequest, pb.EmbedRequest, pb.RerankRequest)
+_TREES = {request: _tree(request.DESCRIPTOR) for request in _CHECKED}
 
 
-def check_fields(request: pb.GenerateRequest | pb.EmbedRequest) -> None:
+def check_fields(request: pb.GenerateRequest | pb.EmbedRequest | pb.RerankRequest) -> None:
     """Refuse a value that is outside of its field's range, and a field that no model honours.
 
     Raises:

@@ -237,6 +237,55 @@ class EmbeddingList(Answer):
     usage: EmbeddingUsage
 
 
+class RankingUsage(Answer):
+    """Counts of tokens."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class RankedText(Answer):
+    """A document's text."""
+
+    text: str
+
+
+class RankedDocument(Answer):
+    """A document's place in the request and its relevance; its text unless ``return_documents`` is false."""
+
+    index: int
+    relevance_score: float
+    document: RankedText | None = None
+
+
+class Ranking(Answer):
+    """The answer of POST /v1/rerank: the best documents first."""
+
+    id: str
+    model: str
+    usage: RankingUsage
+    results: list[RankedDocument]
+
+
+class Score(Answer):
+    """The score of one pair of texts."""
+
+    object: Literal["score"]
+    index: int
+    score: float
+
+
+class ScoreList(Answer):
+    """The answer of POST /v1/score: the pairs in the order of the request."""
+
+    id: str
+    object: Literal["list"]
+    created: int
+    model: str
+    data: list[Score]
+    usage: RankingUsage
+
+
 class ModelCard(BaseModel):
     """A model that can be called; more fields may be there."""
 
