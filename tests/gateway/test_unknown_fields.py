@@ -38,13 +38,13 @@ def test_nested_fields_are_judged_like_top_level_ones() -> None:
     assert paths(
         {
             "messages": [USER, {**USER, "nonsense": 1}, {**USER, "nonsense": 2, "prefix": True}],
-            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+            "stream_options": {"include_usage": True, "continuous_usage": True},
             "tools": [{"type": "function", "function": {"name": "f", "note": "x"}}],
         }
     ) == [
         "messages[1].nonsense",
         "messages[2].prefix",
-        "stream_options.continuous_usage_stats",
+        "stream_options.continuous_usage",
         "tools[0].function.note",
     ]
     content = [{"type": "text", "text": "a"}, {"type": "text", "text": "a", "cache_control": {}}]

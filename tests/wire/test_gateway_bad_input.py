@@ -165,8 +165,7 @@ def _huge(body: dict[str, Any]) -> Any:
          {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
          "messages[0].content[0]"),
         ("completions", TEXT, {"suffix": "end"}, "suffix"),
-        ("completions", TEXT, {"best_of": 3}, "best_of"),
-        ("completions", TEXT, {"echo": True, "logprobs": 1}, "logprobs"),
+        ("completions", TEXT, {"best_of": 3, "stream": True}, "best_of"),
     ],
 )  # fmt: skip
 async def test_a_known_parameter_that_is_not_supported_is_refused(

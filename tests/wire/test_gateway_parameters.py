@@ -109,9 +109,9 @@ async def test_vllms_other_lengths_are_refused(mesh: GatewayMesh) -> None:
             {
                 **CHAT,
                 "stream": True,
-                "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+                "stream_options": {"include_usage": True, "chunk_size": 1},
             },
-            "stream_options.continuous_usage_stats",
+            "stream_options.chunk_size",
         ),
         (
             "chat/completions",

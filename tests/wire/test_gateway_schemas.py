@@ -29,6 +29,8 @@ async def everything(worker: object, request: pb.GenerateRequest) -> Any:
     top = [pb.TopLogprob(token_id=1, logprob=-0.5, token="é", token_bytes="é".encode())]
     entry = pb.TokenLogprob(token_id=1, logprob=-0.5, token="é", token_bytes="é".encode(), top=top)
     yield started(request, "w1")
+    first = pb.TokenLogprob(token_id=5, token_bytes=b"a")
+    yield pb.GenerateResponse(prompt=pb.Prompt(token_ids=[5, 1], logprobs=[first, entry]))
     if request.WhichOneof("input") == "chat":
         yield delta("", reasoning="hm")
         call = pb.ToolCallDelta(index=0, id="c", name="f", arguments="{")
@@ -58,13 +60,19 @@ async def test_every_answer_is_what_its_schema_says(mesh: GatewayMesh) -> None:
     for path, body, whole, chunk in (
         (
             "/v1/chat/completions",
-            {**CHAT, "logprobs": True},
+            {**CHAT, "logprobs": True, "return_token_ids": True},
             answers.ChatCompletion,
             answers.ChatCompletionChunk,
         ),
-        ("/v1/completions", {**TEXT, "logprobs": 1}, answers.TextCompletion, answers.TextCompletion),
+        (
+            "/v1/completions",
+            {**TEXT, "logprobs": 1, "return_token_ids": True, "echo": True},
+            answers.TextCompletion,
+            answers.TextCompletion,
+        ),
     ):
         is_a(whole, (await mesh.http.post(path, json=body)).content)
+        is_a(whole, (await mesh.http.post(path, json={**body, "prompt_logprobs": 1})).content)
         streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
         for event in events((await mesh.http.post(path, json=streamed)).text):
             is_a(chunk, event)

@@ -68,6 +68,6 @@ def test_words_of_other_vocabularies_get_their_spaces(minilm_tokenizer: Tokenize
 
 def test_unknown_tokens_have_no_text() -> None:
     """An id beyond the vocabulary, as padded models can draw, adds nothing."""
-    stream = ByteStream(BYTES)
+    stream = ByteStream(BYTES, BYTES.special_ids)
 
     assert (stream.push(100_000), stream.push(97)) == ("", "a")

@@ -64,6 +64,8 @@ def _encode(event: GenerateResponse, encoder: Encoder) -> bytes:
             return encoder.delta(event.delta)
         case "heartbeat":
             return KEEP_ALIVE
+        case "prompt":
+            return encoder.prompt(event.prompt)
         case "started":
             return encoder.started(event.started)
         case "finished":

@@ -1,6 +1,7 @@
-"""Requests for no tokens, which need no engine."""
+"""Requests for no tokens, of which an engine reads the prompt at most."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from inferloom_worker.engine.protocol import (
     EndReason,
@@ -14,8 +15,12 @@ from inferloom_worker.engine.protocol import (
 
 
 def submit(engine: Engine, request: GenerationRequest) -> Generation:
-    """Queue a request; one for no tokens has ended already. Raises InferloomError, as the engine does."""
-    return engine.submit(request) if request.max_tokens else NothingGenerated(request.n)
+    """Queue a request; one for nothing has ended already. Raises InferloomError, as the engine does."""
+    if request.max_tokens:
+        return engine.submit(request)
+    if request.prompt_logprobs is None or len(request.prompt) == 1:
+        return NothingGenerated(request.n)
+    return PromptRead(engine.submit(replace(request, n=1)), request.n)
 
 
 class NothingGenerated:
@@ -26,7 +31,29 @@ class NothingGenerated:
         self._n = n
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
-        yield [TokensEvent(choice, 0, (), end=EndReason.LENGTH) for choice in range(self._n)]
+        yield _ends(range(self._n))
 
     def abort(self, choice: int | None = None) -> None:
         """Do nothing: it has ended."""
+
+
+class PromptRead:
+    """A prompt that is read once, for ``n`` choices of no tokens."""
+
+    def __init__(self, reading: Generation, n: int) -> None:
+        self.stats = reading.stats
+        self._reading = reading
+        self._n = n
+
+    async def events(self) -> AsyncIterator[Sequence[Event]]:
+        async for batch in self._reading.events():
+            ended = any(isinstance(event, TokensEvent) for event in batch)
+            yield [*batch, *_ends(range(1, self._n))] if ended else batch
+
+    def abort(self, choice: int | None = None) -> None:
+        if choice is None:
+            self._reading.abort()
+
+
+def _ends(choices: range) -> list[Event]:
+    return [TokensEvent(choice, 0, (), end=EndReason.LENGTH) for choice in choices]

@@ -65,7 +65,9 @@ class GenerationRequest:
     ``prompt`` has at least one token and ``len(prompt) + max_tokens`` fits the engine's context.
     ``stop_token_ids`` holds every token that ends a choice, the model's own end tokens included.
     ``deadline`` is a reading of ``time.monotonic``; ``top_logprobs`` is None where no log-probabilities
-    are wanted. With ``embeds`` the prompt's vector is wanted and no token: ``max_tokens`` and ``n`` are 1.
+    are wanted, and so is ``prompt_logprobs`` for those of the prompt's tokens. Only with them may
+    ``max_tokens`` be 0. With ``embeds`` the prompt's vector is wanted and no token: ``max_tokens`` and ``n``
+    are 1.
     """
 
     request_id: str
@@ -76,6 +78,7 @@ class GenerationRequest:
     min_tokens: int = 0
     stop_token_ids: frozenset[int] = frozenset()
     top_logprobs: int | None = None
+    prompt_logprobs: int | None = None
     deadline: float | None = None
     priority: int = 0
     tenant: str = ""
@@ -103,11 +106,13 @@ class EndReason(Enum):
 class TokenLogprobs:
     """Natural log-probabilities at one place, under the model's distribution before temperature and filters.
 
-    ``top`` holds the likeliest (token, log-probability) pairs, best first.
+    ``top`` holds the likeliest (token, log-probability) pairs, best first; ``rank`` is 1 for the likeliest
+    token of all.
     """
 
     logprob: float
     top: tuple[tuple[int, float], ...]
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,15 @@ class TokensEvent:
     end: EndReason | None = None
     accepted: int = 0
     rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEvent:
+    """Log-probabilities of the prompt's tokens from place ``first`` on. All of them come in order, each once,
+    before the first token of choice 0; the prompt's first token, at place 0, has none."""
+
+    first: int
+    logprobs: tuple[TokenLogprobs, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,7 +167,7 @@ class ProgressEvent:
     prefilled_tokens: int
 
 
-Event = TokensEvent | VectorEvent | ProgressEvent
+Event = TokensEvent | PromptEvent | VectorEvent | ProgressEvent
 
 
 @dataclass(slots=True)
@@ -212,6 +226,8 @@ class EngineInfo:
     """Length of the vectors that it gives for prompts. None: it gives none."""
     constrains: bool = False
     """Whether requests may have constraints."""
+    lacks: frozenset[str] = frozenset()
+    """Capabilities that models which generate have and it has not, such as ``prompt_logprobs``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,7 @@ class EchoEngine:
             kv_tokens=options.max_running * context,
             weights_bytes=0,
             kv_bytes=0,
+            lacks=frozenset({"prompt_logprobs"}),
         )
         self.health = Health()
         self.echo = echo
@@ -215,7 +216,7 @@ class EchoGeneration:
                     end = EndReason.LENGTH
             logprobs = None
             if request.top_logprobs is not None:
-                logprobs = tuple(TokenLogprobs(0.0, ((t, 0.0),)[: request.top_logprobs]) for t in ids)
+                logprobs = tuple(TokenLogprobs(0.0, ((t, 0.0),)[: request.top_logprobs], 1) for t in ids)
             batch = [TokensEvent(choice, index, ids, logprobs, end) for choice in sorted(self._open)]
             engine.generated += len(ids) * len(batch)
             index += len(ids)

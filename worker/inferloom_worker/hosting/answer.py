@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import Generation
+from inferloom_worker.engine.protocol import Generation, PromptEvent
 from inferloom_worker.output.completion import Completion
 
 
@@ -59,9 +59,13 @@ class TokenAnswer:
         self._aborted = False
 
     async def events(self) -> AsyncIterator[Sequence[pb.GenerateResponse]]:
-        yield self._opening
+        yield [*self._opening, *self._completion.opening()]
         async for batch in self._generation.events():
-            yield list(self._completion.take(batch))
+            if any(isinstance(event, PromptEvent) for event in batch):
+                for response in self._completion.take(batch):  # each is made when the one before is sent
+                    yield [response]
+            else:
+                yield list(self._completion.take(batch))
         if not self._aborted:
             yield [self._completion.completed()]
 

@@ -6,6 +6,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.protocol import Adapter, GenerationRequest, Sampling
 from inferloom_worker.hosting.answer import Terms
+from inferloom_worker.output.prompt import PromptReport
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import (
     DRAWN,
@@ -67,6 +68,7 @@ def engine_request(
         min_tokens=asked.stopping.min_tokens,
         stop_token_ids=asked.stopping.token_ids | ends,
         top_logprobs=asked.top_logprobs,
+        prompt_logprobs=asked.prompt_logprobs,
         deadline=terms.deadline,
         priority=asked.priority,
         tenant=terms.tenant,
@@ -81,13 +83,21 @@ def drawn_with(sampling: Sampling) -> pb.SamplingOptions:
     return pb.SamplingOptions(**{name: getattr(sampling, name) for name in DRAWN})
 
 
-def echo(
-    asked: CompletionRequest, prompt: TokenizedPrompt, tokenizer: Tokenizer
-) -> list[pb.GenerateResponse]:
-    """The prompt's text as each choice's first Delta, where it was asked for."""
-    if not asked.echo:
-        return []
-    text = prompt.text
-    if text is None:
+@dataclass(frozen=True, slots=True)
+class PromptTold:
+    """What is told of a prompt: the events that report it, and the Deltas that repeat its text."""
+
+    report: PromptReport | None
+    echo: list[pb.GenerateResponse]
+
+
+def told(asked: CompletionRequest, prompt: TokenizedPrompt, tokenizer: Tokenizer) -> PromptTold:
+    """What was asked for of that. Takes time with the length of the prompt."""
+    text = prompt.text or ""
+    if prompt.text is None and asked.echo:
         text = tokenizer.decode(prompt.ids, skip_special_tokens=False)
-    return [pb.GenerateResponse(delta=pb.Delta(choice=i, text=text)) for i in range(asked.n)]
+    echo = [pb.GenerateResponse(delta=pb.Delta(choice=i, text=text)) for i in range(asked.n * asked.echo)]
+    report = None
+    if asked.prompt_token_ids or asked.prompt_logprobs is not None:
+        report = PromptReport(tokenizer, prompt.ids, text, asked.prompt_logprobs)
+    return PromptTold(report, echo)

@@ -145,7 +145,9 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     model.vocabulary_size = engine.info.vocab_size
     model.dtype = engine.info.dtype
     model.engine, model.instruction_set = engine.info.engine, engine.info.instruction_set
-    model.supported_parameters.extend(honoured_by(Honour.GENERATING))
+    model.supported_parameters.extend(
+        name for name in honoured_by(Honour.GENERATING) if name not in engine.info.lacks
+    )
     if template is not None:
         model.supported_parameters.extend(honoured_by(Honour.CHATTING))
     if engine.info.constrains:

@@ -22,10 +22,10 @@ from inferloom_worker.hosting.answer import Answer, Terms, TokenAnswer
 from inferloom_worker.hosting.engine_request import (
     TokenizedPrompt,
     drawn_with,
-    echo,
     engine_request,
     is_quick,
     is_short,
+    told,
 )
 from inferloom_worker.hosting.refusals import unsupported_task
 from inferloom_worker.output.completion import Completion
@@ -164,6 +164,7 @@ class Generator:
             adapter=self.adapter,
             constraint=constraint,
         )
+        about_prompt = told(asked, prompt, self.tokenizer)
         generation = submit(self.engine, request)
         completion = Completion(
             generation,
@@ -172,6 +173,9 @@ class Generator:
             len(prompt.ids),
             asked.n,
             partial(self.parsers, asked.sampling.seed),
+            prompt=about_prompt.report,
+            echo=about_prompt.echo,
+            skip_special_tokens=asked.skip_special_tokens,
         )
         started = pb.Started(
             request_id=asked.request_id,
@@ -182,8 +186,7 @@ class Generator:
             sampling=drawn_with(asked.sampling),
             notes=() if grammar is None else grammar.notes,
         )
-        opening = [pb.GenerateResponse(started=started), *echo(asked, prompt, self.tokenizer)]
-        return TokenAnswer(generation, completion, opening)
+        return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)])
 
     async def _constrain(self, grammar: Grammar, stopping: Stopping, texts: TextPool) -> Constraint:
         """What a grammar is for the engine. Raises InferloomError where it cannot be enforced."""

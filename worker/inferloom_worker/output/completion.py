@@ -1,6 +1,6 @@
 """One Generate call after its engine accepted it: token events become the contract's events."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inferloom.v1 import inference_pb2 as pb
@@ -11,11 +11,14 @@ from inferloom_worker.engine.protocol import (
     Generation,
     Phase,
     ProgressEvent,
+    PromptEvent,
     TokenLogprobs,
     TokensEvent,
 )
 from inferloom_worker.output.parsing import Parser, Said
 from inferloom_worker.output.pipeline import Pipeline
+from inferloom_worker.output.prompt import PromptReport
+from inferloom_worker.output.spelled import token_logprob
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import Stopping
 
@@ -53,7 +56,19 @@ class _News(Said):
 
 
 class Completion:
-    """Turns an engine's events into responses: text decoded, stop strings cut, one Delta per choice."""
+    """Turns an engine's events into responses: text decoded, stop strings cut, one Delta per choice.
+
+    Args:
+        generation: The request, as submitted.
+        tokenizer: Knows the tokens' text.
+        stopping: When a choice ends, beside what its engine ends.
+        prompt_tokens: Tokens of its prompt.
+        n: How many choices it has.
+        parsers: Makes what reads a choice's text.
+        prompt: What is told of the prompt. None: nothing.
+        echo: The Deltas that repeat it, which come after that.
+        skip_special_tokens: Whether special tokens have no text.
+    """
 
     def __init__(
         self,
@@ -63,16 +78,38 @@ class Completion:
         prompt_tokens: int,
         n: int,
         parsers: Callable[[int], Sequence[Parser]] = lambda choice: (),
+        *,
+        prompt: PromptReport | None = None,
+        echo: Sequence[pb.GenerateResponse] = (),
+        skip_special_tokens: bool = True,
     ) -> None:
         self._generation = generation
         self._tokenizer = tokenizer
         self._stopping = stopping
         self._prompt_tokens = prompt_tokens
-        self._choices = [_Choice(Pipeline(tokenizer, stopping, parsers(choice))) for choice in range(n)]
+        self._hidden = tokenizer.special_ids if skip_special_tokens else frozenset()
+        self._choices = [
+            _Choice(Pipeline(tokenizer, stopping, parsers(choice), hidden=self._hidden))
+            for choice in range(n)
+        ]
         self._accepted = self._rejected = 0
+        self._prompt = prompt
+        self._echo = echo
+        self._early: list[Event] = []
+        """Tokens of other choices, which may come before the first choice's prompt is read."""
+
+    def opening(self) -> Iterator[pb.GenerateResponse]:
+        """What can be said before the engine has said anything."""
+        if self._prompt is not None:
+            yield from self._prompt.opening()
+        if self._prompt is None or self._prompt.complete:
+            self._prompt = None
+            yield from self._echo
 
     def take(self, batch: Sequence[Event]) -> Iterator[pb.GenerateResponse]:
         """The responses for one batch of events."""
+        if self._prompt is not None:
+            batch = yield from self._read_prompt(self._prompt, batch)
         news: dict[int, _News] = {}
         progress: ProgressEvent | None = None
         for event in batch:
@@ -104,6 +141,23 @@ class Completion:
                 yield response
             if item.finished is not None:
                 yield pb.GenerateResponse(finished=item.finished)
+
+    def _read_prompt(
+        self, report: PromptReport, batch: Sequence[Event]
+    ) -> Generator[pb.GenerateResponse, None, Sequence[Event]]:
+        """Tell what was found out of the prompt, and give back what there is to say after it."""
+        rest: list[Event] = []
+        for event in batch:
+            if isinstance(event, PromptEvent):
+                yield from report.take(event)
+            else:
+                rest.append(event)
+        if report.complete:
+            self._prompt = None
+            yield from self._echo
+            return [*self._early, *rest]
+        self._early += (event for event in rest if isinstance(event, TokensEvent))
+        return [event for event in rest if not isinstance(event, TokensEvent)]
 
     def completed(self) -> pb.GenerateResponse:
         """The last response."""
@@ -170,24 +224,9 @@ class Completion:
     def _logprobs(self, news: _News) -> Iterable[pb.TokenLogprob]:
         last = len(news.ids) - 1
         for index, (token, at) in enumerate(zip(news.ids, news.logprobs, strict=True)):
-            spelled = self._tokenizer.token_bytes(token)
-            yield pb.TokenLogprob(
-                token_id=token,
-                logprob=at.logprob,
-                token=spelled.decode(errors="replace"),
-                token_bytes=spelled,
-                top=(self._top(alternative, logprob) for alternative, logprob in at.top),
-                no_text=(index == last and news.ended_by_token) or token in self._tokenizer.special_ids,
-            )
-
-    def _top(self, token: int, logprob: float) -> pb.TopLogprob:
-        spelled = self._tokenizer.token_bytes(token)
-        return pb.TopLogprob(
-            token_id=token,
-            logprob=logprob,
-            token=spelled.decode(errors="replace"),
-            token_bytes=spelled,
-        )
+            ended = index == last and news.ended_by_token
+            no_text = ended or token in self._hidden
+            yield token_logprob(self._tokenizer, token, at, no_text=no_text)
 
 
 def _heartbeat(progress: ProgressEvent) -> pb.GenerateResponse:

@@ -9,7 +9,7 @@ _REPLACEMENT = "\ufffd"
 
 
 class TextStream(Protocol):
-    """Decodes the tokens of one completion, in order. Special tokens have no text."""
+    """Decodes the tokens of one completion, in order. Hidden ones have no text."""
 
     def push(self, token_id: int) -> str:
         """The text that became final with this token; may be empty."""
@@ -20,9 +20,10 @@ class TextStream(Protocol):
         ...
 
 
-def text_stream(tokenizer: Tokenizer) -> TextStream:
-    """A stream for one completion."""
-    return ByteStream(tokenizer) if tokenizer.joins_bytes else WindowStream(tokenizer)
+def text_stream(tokenizer: Tokenizer, hidden: frozenset[int] | None = None) -> TextStream:
+    """A stream for one completion. ``hidden`` are the tokens without text; None: the special ones."""
+    hidden = tokenizer.special_ids if hidden is None else hidden
+    return ByteStream(tokenizer, hidden) if tokenizer.joins_bytes else WindowStream(tokenizer, hidden)
 
 
 class ByteStream:
@@ -33,9 +34,9 @@ class ByteStream:
 
     __slots__ = ("_bytes", "_inside", "_skipped", "_tokenizer")
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, hidden: frozenset[int]) -> None:
         self._tokenizer = tokenizer
-        self._skipped = tokenizer.special_ids
+        self._skipped = hidden
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
         self._inside = False
         """Whether the tokens so far end inside a character."""
@@ -61,15 +62,16 @@ class WindowStream:
     (a space, say) is seen.
     """
 
-    __slots__ = ("_context", "_fresh", "_tokenizer")
+    __slots__ = ("_context", "_fresh", "_skipped", "_tokenizer")
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, hidden: frozenset[int]) -> None:
         self._tokenizer = tokenizer
+        self._skipped = hidden
         self._context: list[int] = []
         self._fresh: list[int] = []
 
     def push(self, token_id: int) -> str:
-        if token_id in self._tokenizer.special_ids:
+        if token_id in self._skipped:
             return ""
         self._fresh.append(token_id)
         return self._take(final=False)

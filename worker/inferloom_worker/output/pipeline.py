@@ -20,12 +20,20 @@ class Pipeline:
         tokenizer: Knows the tokens' text.
         stopping: Stop strings, and from which token on they count.
         parsers: The last stages.
+        hidden: Tokens that have no text. None: the special ones.
     """
 
     __slots__ = ("_min_tokens", "_parsers", "_plain", "_stops", "_text", "called", "matched", "tokens")
 
-    def __init__(self, tokenizer: Tokenizer, stopping: Stopping, parsers: Sequence[Parser] = ()) -> None:
-        self._text = text_stream(tokenizer)
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stopping: Stopping,
+        parsers: Sequence[Parser] = (),
+        *,
+        hidden: frozenset[int] | None = None,
+    ) -> None:
+        self._text = text_stream(tokenizer, hidden)
         self._stops = StopMatcher(stopping.strings, include=stopping.include_stop)
         self._min_tokens = stopping.min_tokens
         self._parsers = parsers

@@ -74,6 +74,7 @@ class Inference:
                     model.card.vocabulary_size,
                     model.card.sampling_defaults,
                     max_priority=incoming.priority_limit(self._max_priority),
+                    honoured=model.card.supported_parameters,
                 ),
                 quick=request.ByteSize() <= QUICK_REQUEST_BYTES,
             )

@@ -88,7 +88,7 @@ class StepBatch:
     """Places in their sequences [T]."""
     spans: list[Span]
     sample_rows: list[int]
-    """Rows whose logits are wanted [R], in order of their spans."""
+    """Rows whose logits are wanted [R], in order of their spans; of each first those that score a prompt."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
@@ -101,6 +101,7 @@ class StepBatch:
         for work in step:
             sequence, start = work.sequence, work.sequence.computed
             places = range(start, start + work.rows)
+            sample_rows.extend(len(tokens) + place - start for place in work.scores)
             spans.append(Span(len(tokens), work.rows, places.stop, sequence.blocks, sequence.request.adapter))
             tokens.extend(sequence.tokens[start : start + work.count])
             tokens.extend(work.draft)

@@ -46,10 +46,12 @@ class PrefixCache:
         self._ids = count(1)
 
     def match(self, sequence: SequenceState) -> Match:
-        """Find the longest known path of a sequence's tokens, its last token left to be computed."""
+        """Find the longest known path of a sequence's tokens, its last token left to be computed, and those
+        whose logits are wanted."""
         blocks: list[int] = []
         nodes: list[int] = []
-        for tokens in _full_blocks(sequence.tokens[:-1]):
+        scores = sequence.scored < len(sequence.request.prompt)
+        for tokens in _full_blocks(sequence.tokens[: sequence.scored - 1 if scores else -1]):
             node = self._nodes.get((nodes[-1] if nodes else _root(sequence), tokens))
             if node is None:
                 break

@@ -255,4 +255,5 @@ def _report(logprobs: Tensor, token: int, count: int) -> TokenLogprobs:
     # A banned token's is minus infinity, which JSON has no word for; OpenAI's own least value stands for it.
     values = values.clamp(min=LEAST_LOGPROB)
     own = max(float(logprobs[token]), LEAST_LOGPROB)
-    return TokenLogprobs(own, tuple(zip(tokens.tolist(), values.tolist(), strict=True)))
+    rank = int((logprobs > logprobs[token]).sum()) + 1
+    return TokenLogprobs(own, tuple(zip(tokens.tolist(), values.tolist(), strict=True)), rank)

@@ -21,12 +21,14 @@ from inferloom_worker.stepping.speculation import Speculation
 class Work:
     """Compute ``count`` tokens of a sequence from its first uncomputed one; ``samples`` when that is all of
     them, so that the step yields its next token. The tokens of a ``draft`` are computed after them, and yield
-    one more for each that turns out right."""
+    one more for each that turns out right. ``scores`` are the places whose logits tell how likely the next
+    tokens of the prompt are, where that is wanted."""
 
     sequence: SequenceState
     count: int
     samples: bool
     draft: tuple[int, ...] = ()
+    scores: range = range(0)
 
     @property
     def rows(self) -> int:
@@ -43,13 +45,21 @@ class Scheduler:
     """
 
     def __init__(
-        self, pool: BlockPool, speculation: Speculation, *, max_running: int, max_step_tokens: int
+        self,
+        pool: BlockPool,
+        speculation: Speculation,
+        *,
+        max_running: int,
+        max_step_tokens: int,
+        max_step_scores: int = 2**31,
     ) -> None:
         self.pool = pool
         self.speculation = speculation
         self.prefixes = PrefixCache(pool)
         self.max_running = max_running
         self.max_step_tokens = max_step_tokens
+        self.max_step_scores = max_step_scores
+        """Places of prompts whose logits one step computes at most: a row of them is a whole vocabulary."""
         self.fairness = Fairness()
         self.waiting: list[SequenceState] = []
         self.running: list[SequenceState] = []
@@ -82,6 +92,7 @@ class Scheduler:
             if work.draft:
                 sequence.drafter.settle(count - work.count)
             sequence.computed += count
+            sequence.scored += len(work.scores)
             self.prefixes.commit(sequence)
 
     def schedule(self, prompt_rows: Callable[[int, int], int] | None = None) -> list[Work]:
@@ -98,29 +109,34 @@ class Scheduler:
             reading = len(self.running) + len(self.waiting) - decoding
             budget = min(budget, decoding + prompt_rows(decoding, reading))
         step: list[Work] = []
+        scores = self.max_step_scores
         for sequence in sorted(self.running, key=_decoding_first):
             if sequence not in self.running:
                 continue  # preempted by an earlier one in this very step
-            count = min(sequence.remaining, budget)
+            count = _within(sequence, min(sequence.remaining, budget), scores)
             if count and self._make_room(sequence, count):
                 step.append(_work(sequence, count))
                 budget -= count
+                scores -= len(step[-1].scores)
         # A sequence that was preempted after it was planned is not computed after all.
         step = [work for work in step if work.sequence in self.running]
         for sequence in sorted(self.waiting, key=self.fairness.turn):
             if not budget or len(self.running) >= self.max_running:
                 break
+            if not scores and sequence.scored < len(sequence.request.prompt):
+                continue
             match = self.prefixes.match(sequence)
             if match.pending:
                 continue  # its beginning is being computed for another: waiting is cheaper than doing it too
             if not self._admit(sequence, match):
                 break
-            count = min(sequence.remaining, budget)
+            count = _within(sequence, min(sequence.remaining, budget), scores)
             sequence.blocks.extend(
                 self.pool.allocate(blocks_for(sequence.computed + count) - len(sequence.blocks))
             )
             step.append(_work(sequence, count))
             budget -= count
+            scores -= len(step[-1].scores)
         return self._draft(step)
 
     def _draft(self, step: list[Work]) -> list[Work]:
@@ -189,5 +205,16 @@ def _decoding_first(sequence: SequenceState) -> tuple[bool, int]:
     return sequence.remaining > 1, sequence.arrival
 
 
+def _within(sequence: SequenceState, count: int, scores: int) -> int:
+    """As many of ``count`` tokens as need the logits of at most ``scores`` places of the prompt."""
+    wanted = sequence.unscored(sequence.computed, sequence.computed + count)
+    return count if len(wanted) <= scores else wanted.start + scores - sequence.computed
+
+
 def _work(sequence: SequenceState, count: int) -> Work:
-    return Work(sequence, count, samples=count == sequence.remaining)
+    return Work(
+        sequence,
+        count,
+        samples=count == sequence.remaining and sequence.request.max_tokens > 0,
+        scores=sequence.unscored(sequence.computed, sequence.computed + count),
+    )

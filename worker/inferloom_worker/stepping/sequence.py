@@ -35,6 +35,9 @@ class SequenceState:
     reused: int = 0
     """Tokens whose state existed when it was first admitted."""
     preempted: bool = False
+    scored: int = field(init=False)
+    """Tokens of the prompt whose log-probabilities are told, where they are wanted, or need not be: the first
+    has none."""
     started_at: float | None = None
     """When its first prefill step was scheduled."""
     first_token_at: float | None = None
@@ -51,6 +54,8 @@ class SequenceState:
         self.tokens = list(self.request.prompt)
         constraint = self.request.constraint
         self.matcher = None if constraint is None else constraint.matcher()
+        scores = self.request.prompt_logprobs is not None and self.choice == 0
+        self.scored = 1 if scores else len(self.tokens)
         self.drafter = Drafter(self.tokens, len(self.tokens), greedy=self.request.sampling.greedy)
 
     @property
@@ -74,6 +79,11 @@ class SequenceState:
         self._read = len(self.tokens)
         drafted = [token for token in dict.fromkeys(draft) if token not in self._known]
         return np.array(self._distinct + array("q", drafted), np.int64)
+
+    def unscored(self, start: int, stop: int) -> range:
+        """The places from ``start`` to ``stop`` whose logits are wanted: those that say how likely the tokens
+        of the prompt are that are not told yet."""
+        return range(max(start, self.scored - 1), min(stop, len(self.request.prompt) - 1))
 
     @property
     def remaining(self) -> int:

@@ -1,6 +1,7 @@
 """Generate requests."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from inferloom_worker.constrain.reading import read_constraint
 from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
-from inferloom_worker.validate.ranges import check_fields
+from inferloom_worker.validate.ranges import check_fields, check_honoured
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class CompletionRequest:
     stopping: Stopping
     top_logprobs: int | None
     """None: no log-probabilities are wanted."""
+    prompt_logprobs: int | None
+    """The same of the prompt's tokens."""
+    prompt_token_ids: bool
+    skip_special_tokens: bool
     echo: bool
     priority: int
     cache_salt: str
@@ -78,6 +83,7 @@ def read_generate(
     defaults: pb.SamplingOptions | None = None,
     *,
     max_priority: int = 100,
+    honoured: Collection[str] | None = None,
 ) -> CompletionRequest:
     """Check every field of a request. A priority above ``max_priority`` becomes that.
 
@@ -85,11 +91,15 @@ def read_generate(
         request: The request.
         vocab_size: Tokens of the model.
         defaults: What its card says for requests that are silent.
+        max_priority: The highest that there is.
+        honoured: The optional fields that the card lists. None: all that models of its kinds may.
 
     Raises:
         InferloomError: INVALID_ARGUMENT or UNSUPPORTED_PARAMETER, at the field.
     """
     check_fields(request)
+    if honoured is not None:
+        check_honoured(request, honoured)
     logprobs, top = request.output.logprobs, request.output.top_logprobs
     if top and not logprobs:
         raise invalid("output.top_logprobs", "output.top_logprobs needs output.logprobs.")
@@ -100,6 +110,13 @@ def read_generate(
         n=request.sampling.n if request.sampling.HasField("n") else 1,
         stopping=_stopping(request.stopping, vocab_size),
         top_logprobs=top if logprobs else None,
+        prompt_logprobs=(
+            request.output.prompt_logprobs if request.output.HasField("prompt_logprobs") else None
+        ),
+        prompt_token_ids=request.output.prompt_token_ids,
+        skip_special_tokens=(
+            request.output.skip_special_tokens or not request.output.HasField("skip_special_tokens")
+        ),
         echo=request.output.echo,
         priority=min(request.priority, max_priority),
         cache_salt=request.cache_salt,

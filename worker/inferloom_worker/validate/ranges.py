@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,6 +77,29 @@ def check_fields(request: pb.GenerateRequest | pb.EmbedRequest | pb.RerankReques
         InferloomError: INVALID_ARGUMENT or UNSUPPORTED_PARAMETER, at the field.
     """
     _check(request, _TREES[type(request)], "")
+
+
+_OPTIONAL = {
+    row.capability: row.path
+    for row in FIELDS
+    if row.request == "GenerateRequest" and row.honoured_by in (Honour.GENERATING,)
+}
+
+
+def check_honoured(request: pb.GenerateRequest, honoured: Collection[str]) -> None:
+    """Refuse a field that models which generate may honour, and this one does not.
+
+    Raises:
+        InferloomError: UNSUPPORTED_PARAMETER, at the field.
+    """
+    for capability in _OPTIONAL.keys() - honoured:
+        path = _OPTIONAL[capability]
+        message: Any = request
+        *way, name = path.split(".")
+        for part in way:
+            message = getattr(message, part)
+        if any(descriptor.name == name for descriptor, _ in message.ListFields()):
+            raise unsupported(path, f"The model '{request.model}' does not support {path}.")
 
 
 def _check(message: Message, node: _Node, prefix: str) -> None:

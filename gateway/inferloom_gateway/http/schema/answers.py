@@ -99,6 +99,18 @@ class ChatAnswerMessage(Answer):
     tool_calls: list[MadeToolCall] = []
 
 
+class PromptAlternative(Answer):
+    """A token at a place of the prompt."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+PromptLogprobs = list[dict[str, PromptAlternative] | None]
+"""At each place of the prompt, tokens by their ids; nothing at the first."""
+
+
 class ChatChoice(Answer):
     """One completion of a conversation."""
 
@@ -106,6 +118,8 @@ class ChatChoice(Answer):
     message: ChatAnswerMessage
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason | None
+    token_ids: list[int] = []
+    """With ``return_token_ids``."""
 
 
 class ChatCompletion(Answer):
@@ -118,6 +132,10 @@ class ChatCompletion(Answer):
     choices: list[ChatChoice]
     usage: CompletionUsage
     system_fingerprint: str | None
+    prompt_token_ids: list[int] = []
+    """With ``return_token_ids``."""
+    prompt_logprobs: PromptLogprobs = []
+    """With ``prompt_logprobs``."""
 
 
 class FunctionCallDelta(Answer):
@@ -153,6 +171,7 @@ class ChatChunkChoice(Answer):
     delta: ChatDelta
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason | None
+    token_ids: list[int] = []
 
 
 class ChatCompletionChunk(Answer):
@@ -165,14 +184,15 @@ class ChatCompletionChunk(Answer):
     system_fingerprint: str | None
     choices: list[ChatChunkChoice]
     usage: CompletionUsage | None = None
+    prompt_token_ids: list[int] = []
 
 
 class TextLogprobs(Answer):
     """Log-probabilities of a text choice's tokens; one that is no whole character is ``bytes:\\x…``."""
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
 
 
@@ -183,6 +203,11 @@ class TextChoice(Answer):
     text: str
     logprobs: TextLogprobs | None
     finish_reason: FinishReason | None
+    token_ids: list[int] = []
+    """With ``return_token_ids``, as the next."""
+    prompt_token_ids: list[int] = []
+    prompt_logprobs: PromptLogprobs = []
+    """With ``prompt_logprobs``."""
 
 
 class TextCompletion(Answer):
@@ -194,6 +219,7 @@ class TextCompletion(Answer):
     model: str
     choices: list[TextChoice]
     usage: CompletionUsage | None = None
+    system_fingerprint: str | None
 
 
 class EditChoice(Answer):

@@ -60,3 +60,4 @@ class StreamOptions(Part):
     """What a stream carries beside its tokens."""
 
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None

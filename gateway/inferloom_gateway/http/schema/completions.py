@@ -16,5 +16,6 @@ class CompletionRequest(CompletionParameters):
 
     prompt: CompletionPrompts = [""]  # noqa: RUF012 # pydantic copies it
     max_tokens: Uint32 | None = None
+    best_of: Annotated[int, Field(ge=1, le=128)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

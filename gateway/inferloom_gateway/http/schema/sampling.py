@@ -35,3 +35,8 @@ class CompletionParameters(Body):
     include_stop_str_in_output: bool | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
     cache_salt: Annotated[str, Field(max_length=128)] | None = None
+
+    prompt_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+    skip_special_tokens: bool | None = None

@@ -11,9 +11,11 @@ from inferloom_gateway.http.schema.chat import ChatCompletionRequest, ResponseFo
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate import fields, options
 from inferloom_gateway.http.translate.conversation import conversation
-from inferloom_gateway.http.translate.logprobs import chat_logprobs
+from inferloom_gateway.http.translate.fingerprint import fingerprint
+from inferloom_gateway.http.translate.logprobs import chat_logprobs, prompt_logprobs
 from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Choice, Outcome
 from inferloom_gateway.http.translate.plan import Part, Plan
+from inferloom_gateway.http.translate.reports import Reports, Running
 from inferloom_gateway.http.translate.usage import completion_usage
 from inferloom_mesh.errors import InferloomError, invalid
 
@@ -26,27 +28,24 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: 
     """
     n = body.n or 1
     answer_id = answer_id or f"chatcmpl-{request_id}"
-    usage_wanted = options.include_usage(body)
+    reports = options.reports(body)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
     def rename(path: str) -> str:
         older = path == "stopping.max_tokens" and body.max_completion_tokens is None
         return "max_tokens" if older else fields.of("chat")(path)
 
-    encoder = ChatChunks(answer_id, body.model, created, n, usage_wanted)
+    encoder = ChatChunks(answer_id, body.model, created, n, reports)
     return Plan(
         parts=[Part(_request(body, request_id, limit), encoder, rename)],
         stream=bool(body.stream),
-        body=lambda outcomes: _body(outcomes[0], answer_id, body.model, created),
+        body=lambda outcomes: _body(outcomes[0], answer_id, body, created),
     )
 
 
 def _request(body: ChatCompletionRequest, request_id: str, limit: int | None) -> pb.GenerateRequest:
     if body.top_logprobs and not body.logprobs:
         raise invalid("top_logprobs", "top_logprobs is only allowed when logprobs is true.")
-    output = None
-    if body.logprobs:
-        output = pb.OutputOptions(logprobs=True, top_logprobs=body.top_logprobs)
     return pb.GenerateRequest(
         model=body.model,
         request_id=request_id,
@@ -61,7 +60,7 @@ def _request(body: ChatCompletionRequest, request_id: str, limit: int | None) ->
         sampling=options.sampling(body),
         stopping=options.stopping(body, limit),
         constraint=_constraint(body.response_format),
-        output=output,
+        output=options.output(body, (body.top_logprobs or 0) if body.logprobs else None),
         priority=body.priority,
         cache_salt=body.cache_salt or "",
     )
@@ -79,21 +78,24 @@ def _constraint(wanted: ResponseFormat | None) -> pb.Constraint | None:
     return pb.Constraint(json_schema=schema)
 
 
-def _body(outcome: Outcome, answer_id: str, model: str, created: int) -> bytes:
-    return orjson.dumps(
-        {
-            "id": answer_id,
-            "object": "chat.completion",
-            "created": created,
-            "model": model,
-            "choices": [_choice(index, choice) for index, choice in enumerate(outcome.choices)],
-            "usage": completion_usage(outcome.usage),
-            "system_fingerprint": fingerprint(outcome.started),
-        }
-    )
+def _body(outcome: Outcome, answer_id: str, asked: ChatCompletionRequest, created: int) -> bytes:
+    answer: dict[str, object] = {
+        "id": answer_id,
+        "object": "chat.completion",
+        "created": created,
+        "model": asked.model,
+        "choices": [_choice(index, choice, asked) for index, choice in enumerate(outcome.choices)],
+        "usage": completion_usage(outcome.usage),
+        "system_fingerprint": fingerprint(outcome.started),
+    }
+    if asked.prompt_logprobs is not None:
+        answer["prompt_logprobs"] = prompt_logprobs(outcome.prompt_logprobs, asked.prompt_logprobs)
+    if asked.return_token_ids:
+        answer["prompt_token_ids"] = outcome.prompt_ids
+    return orjson.dumps(answer)
 
 
-def _choice(index: int, choice: Choice) -> dict[str, object]:
+def _choice(index: int, choice: Choice, asked: ChatCompletionRequest) -> dict[str, object]:
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for _, call in sorted(choice.tool_calls.items())
@@ -105,17 +107,16 @@ def _choice(index: int, choice: Choice) -> dict[str, object]:
         message["reasoning_content"] = "".join(choice.reasoning)
     if calls:
         message["tool_calls"] = calls
-    return {
+    as_ids = bool(asked.return_tokens_as_token_ids)
+    shown: dict[str, object] = {
         "index": index,
         "message": message,
-        "logprobs": chat_logprobs(choice.logprobs) if choice.logprobs else None,
+        "logprobs": chat_logprobs(choice.logprobs, as_ids=as_ids) if choice.logprobs else None,
         "finish_reason": choice.finish_reason,
     }
-
-
-def fingerprint(started: pb.Started) -> str | None:
-    """OpenAI's name for what answered: the beginning of the compute hash."""
-    return f"fp_{started.compute_hash[:12]}" if started.compute_hash else None
+    if asked.return_token_ids:
+        shown["token_ids"] = choice.token_ids
+    return shown
 
 
 class ChatChunks:
@@ -124,9 +125,12 @@ class ChatChunks:
     The frame around a piece of text is the same for a choice's whole life, so it is built once.
     """
 
-    def __init__(self, answer_id: str, model: str, created: int, n: int, include_usage: bool) -> None:
+    def __init__(self, answer_id: str, model: str, created: int, n: int, reports: Reports) -> None:
         self._n = n
-        self._include_usage = include_usage
+        self._reports = reports
+        self._usage = Running()
+        self._prompt_ids: list[int] = []
+        self._begun = False
         self._head: dict[str, object] = {
             "id": answer_id,
             "object": "chat.completion.chunk",
@@ -139,18 +143,39 @@ class ChatChunks:
     def started(self, event: pb.Started) -> bytes:
         """Give each choice its role."""
         self._head["system_fingerprint"] = fingerprint(event)
-        choices = range(self._n)
-        self._frames = [around(self._chunk(index, {"content": HOLE})) for index in choices]
+        self._usage.begin(event.prompt_tokens)
+        self._frames = [around(self._chunk(index, {"content": HOLE})) for index in range(self._n)]
+        return b"" if self._reports.token_ids else self._begin()  # the prompt's ids come with the roles
+
+    def prompt(self, event: pb.Prompt) -> bytes:
+        """Tokens of the prompt."""
+        self._prompt_ids += event.token_ids
+        return b""
+
+    def _begin(self) -> bytes:
+        """Each choice's role, once."""
+        if self._begun:
+            return b""
+        self._begun = True
         role: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
-        return b"".join(frame(self._chunk(index, role)) for index in choices)
+        chunks = [self._chunk(index, role) for index in range(self._n)]
+        if self._reports.token_ids:
+            chunks = [{**chunk, "prompt_token_ids": self._prompt_ids} for chunk in chunks]
+        return b"".join(map(frame, chunks))
 
     def delta(self, event: pb.Delta) -> bytes:
-        """Give a choice more text; tokens whose text is not final yet show nothing."""
+        """Give a choice more text; tokens whose text is not final yet show nothing, unless ids are told."""
+        if not self._reports.plain:
+            self._usage.add(len(event.token_ids))
+            return self._begin() + self._reported(event)
         if not (event.logprobs or event.reasoning or event.tool_calls):
             if not event.text:
                 return b""
             before, after = self._frames[event.choice]
             return before + orjson.dumps(event.text) + after
+        return self._reported(event)
+
+    def _reported(self, event: pb.Delta) -> bytes:
         logprobs = [token for token in event.logprobs if not token.no_text]
         delta: dict[str, object] = {}
         if event.reasoning:
@@ -159,15 +184,17 @@ class ChatChunks:
             delta["content"] = event.text
         if event.tool_calls:
             delta["tool_calls"] = [_tool_call(part) for part in event.tool_calls]
-        return frame(self._chunk(event.choice, delta, logprobs=logprobs)) if delta else b""
+        if not delta and not (self._reports.token_ids and event.token_ids):
+            return b""
+        return frame(self._chunk(event.choice, delta, logprobs=logprobs, ids=event.token_ids))
 
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""
-        return frame(self._chunk(event.choice, {}, FINISH_REASONS.get(event.reason)))
+        return self._begin() + frame(self._chunk(event.choice, {}, FINISH_REASONS.get(event.reason)))
 
     def end(self, usage: pb.Usage) -> bytes:
         """End the stream, with a chunk of usage where that was asked for."""
-        if not self._include_usage:
+        if not self._reports.usage:
             return DONE
         chunk = {**self._head, "choices": [], "usage": completion_usage(usage)}
         return frame(chunk) + DONE
@@ -182,16 +209,20 @@ class ChatChunks:
         delta: dict[str, object],
         finish_reason: str | None = None,
         logprobs: Sequence[pb.TokenLogprob] = (),
+        ids: Sequence[int] = (),
     ) -> dict[str, object]:
-        choice = {
+        as_ids = self._reports.tokens_as_ids
+        choice: dict[str, object] = {
             "index": index,
             "delta": delta,
-            "logprobs": chat_logprobs(logprobs) if logprobs else None,
+            "logprobs": chat_logprobs(logprobs, as_ids=as_ids) if logprobs else None,
             "finish_reason": finish_reason,
         }
+        if self._reports.token_ids:
+            choice["token_ids"] = list(ids)
         chunk: dict[str, object] = {**self._head, "choices": [choice]}
-        if self._include_usage:
-            chunk["usage"] = None
+        if self._reports.usage:
+            chunk["usage"] = self._usage.usage() if self._reports.running_usage else None
         return chunk
 
 

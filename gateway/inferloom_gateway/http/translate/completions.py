@@ -1,20 +1,21 @@
-"""POST /v1/completions: the body to a plan, and the events of its generations to chunks or one body."""
+"""POST /v1/completions: the body to a plan, and the outcomes of its generations to one body."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.prompts import Prompt
-from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate import fields, options
-from inferloom_gateway.http.translate.logprobs import TextLogprobs
-from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Choice, Outcome
+from inferloom_gateway.http.translate.fingerprint import fingerprint
+from inferloom_gateway.http.translate.logprobs import TextLogprobs, mean_logprob, prompt_logprobs
+from inferloom_gateway.http.translate.outcome import Choice, Outcome
 from inferloom_gateway.http.translate.plan import Part, Plan
+from inferloom_gateway.http.translate.text_chunks import TextChunks
 from inferloom_gateway.http.translate.usage import completion_usage, total
-from inferloom_mesh.errors import InferloomError, invalid, unsupported
+from inferloom_mesh.errors import invalid, unsupported
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's default for this endpoint."""
@@ -25,46 +26,62 @@ MAX_CHOICES = 128
 
 def plan(body: CompletionRequest, request_id: str, created: int) -> Plan:
     """What a completion request becomes: one generation per prompt, their choices numbered through."""
-    n = body.n or 1
+    n, drawn = body.n or 1, _drawn(body)
     count = len(body.prompt)
-    if n * count > MAX_CHOICES:
+    if drawn * count > MAX_CHOICES:
+        name = "n" if drawn == n else "best_of"
         raise invalid(
-            "n", f"n times the number of prompts is {n * count}; at most {MAX_CHOICES} are allowed."
+            name, f"{name} times the number of prompts is {drawn * count}; at most {MAX_CHOICES} are allowed."
         )
-    if body.echo and body.logprobs is not None:
-        raise unsupported("logprobs", "logprobs together with echo is not supported.")
-    answer_id = f"cmpl-{request_id}"
-    usage_wanted = options.include_usage(body)
+    reports = options.reports(body)
     names = [request_id] if count == 1 else [f"{request_id[:120]}.{i}" for i in range(count)]
-    bases = [0 if body.echo else _characters(prompt) for prompt in body.prompt]
+    shown = _Shown(body, f"cmpl-{request_id}", created)
     parts = [
         Part(
-            _request(body, prompt, names[i]),
-            TextChunks(answer_id, body.model, created, i * n, [bases[i]] * n, usage_wanted),
+            _request(body, prompt, names[i], drawn),
+            TextChunks(
+                shown.answer_id,
+                body.model,
+                created,
+                i * n,
+                shown.logprobs(prompt, n),
+                reports,
+                echo=shown.echo,
+            ),
             fields.of_completion("prompt" if count == 1 else f"prompt[{i}]"),
         )
         for i, prompt in enumerate(body.prompt)
     ]
-    return Plan(
-        parts=parts,
-        stream=bool(body.stream),
-        body=lambda outcomes: _body(outcomes, bases, answer_id, body.model, created),
-    )
+    return Plan(parts=parts, stream=bool(body.stream), body=shown.body)
 
 
-def _request(body: CompletionRequest, prompt: Prompt, name: str) -> pb.GenerateRequest:
-    output = None
-    if body.echo or body.logprobs is not None:
-        logprobs = body.logprobs is not None
-        output = pb.OutputOptions(
-            echo=body.echo or None, logprobs=logprobs or None, top_logprobs=body.logprobs
-        )
+def _drawn(body: CompletionRequest) -> int:
+    """How many completions of each prompt are drawn, of which the best are shown.
+
+    Raises:
+        InferloomError: They are too few, or cannot be compared because they are streamed.
+    """
+    n = body.n or 1
+    if body.best_of is None or body.best_of == n:
+        return n
+    if body.best_of < n:
+        raise invalid("best_of", f"best_of must be at least n, which is {n}, and not {body.best_of}.")
+    if body.stream:
+        raise unsupported("best_of", "best_of above n is not supported when stream is true.")
+    return body.best_of
+
+
+def _request(body: CompletionRequest, prompt: Prompt, name: str, drawn: int) -> pb.GenerateRequest:
+    sampling = options.sampling(body)
+    best = drawn > (body.n or 1)
+    if best:
+        sampling.n = drawn
     request = pb.GenerateRequest(
         model=body.model,
         request_id=name,
-        sampling=options.sampling(body),
+        sampling=sampling,
         stopping=options.stopping(body, DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens),
-        output=output,
+        output=options.output(body, body.logprobs, echo=bool(body.echo), chosen_by_logprob=best),
         priority=body.priority,
         cache_salt=body.cache_salt or "",
     )
@@ -75,107 +92,79 @@ def _request(body: CompletionRequest, prompt: Prompt, name: str) -> pb.GenerateR
     return request
 
 
-def _characters(prompt: Prompt) -> int:
-    """Where the completion of a prompt begins; 0 for token ids, whose text is not known here."""
-    return len(prompt) if isinstance(prompt, str) else 0
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How outcomes are shown."""
 
+    request: CompletionRequest
+    answer_id: str
+    created: int
 
-def _body(
-    outcomes: Sequence[Outcome], bases: Sequence[int], answer_id: str, model: str, created: int
-) -> bytes:
-    choices = [
-        (choice, base) for outcome, base in zip(outcomes, bases, strict=True) for choice in outcome.choices
-    ]
-    return orjson.dumps(
-        {
-            "id": answer_id,
-            "object": "text_completion",
-            "created": created,
-            "model": model,
-            "choices": [_choice(index, *choice) for index, choice in enumerate(choices)],
-            "usage": completion_usage(total(outcome.usage for outcome in outcomes)),
-        }
-    )
+    @property
+    def echo(self) -> bool:
+        return bool(self.request.echo)
 
+    def logprobs(self, prompt: Prompt, n: int) -> list[TextLogprobs]:
+        """What makes the log-probabilities of a prompt's choices: with echo, of all tokens."""
+        asked = self.request
+        # The text of token ids is not known here.
+        base = len(prompt) if isinstance(prompt, str) and not asked.echo else 0
+        return [
+            TextLogprobs(
+                base, top=asked.logprobs, every=self.echo, as_ids=bool(asked.return_tokens_as_token_ids)
+            )
+            for _ in range(n)
+        ]
 
-def _choice(index: int, choice: Choice, base: int) -> dict[str, object]:
-    return {
-        "index": index,
-        "text": "".join(choice.text),
-        "logprobs": TextLogprobs(base).of(choice.logprobs) if choice.logprobs else None,
-        "finish_reason": choice.finish_reason,
-    }
-
-
-class TextChunks:
-    """Encodes one generation as ``text_completion`` frames.
-
-    Its choices are numbered from ``first``, and begin at the characters ``bases``, counted from the prompt's
-    beginning.
-    """
-
-    def __init__(
-        self,
-        answer_id: str,
-        model: str,
-        created: int,
-        first: int,
-        bases: Sequence[int],
-        include_usage: bool,
-    ) -> None:
-        self._first = first
-        self._include_usage = include_usage
-        self._head = {"id": answer_id, "object": "text_completion", "created": created, "model": model}
-        self._frames: dict[int, tuple[bytes, bytes]] = {}
-        self._logprobs = [TextLogprobs(base) for base in bases]
-
-    def started(self, event: pb.Started) -> bytes:
-        """A text has no role, so it begins with nothing."""
-        return b""
-
-    def delta(self, event: pb.Delta) -> bytes:
-        """Give a choice more text; tokens whose text is not final yet show nothing."""
-        index = event.choice
-        if event.logprobs:
-            logprobs = self._logprobs[index].of(event.logprobs)
-            if not event.text and not logprobs["tokens"]:
-                return b""
-            return frame(self._chunk(index, event.text, logprobs=logprobs))
-        if not event.text:
-            return b""
-        before, after = self._frames.get(index) or self._frames.setdefault(
-            index, around(self._chunk(index, HOLE))
+    def body(self, outcomes: Sequence[Outcome]) -> bytes:
+        """The answer."""
+        n = self.request.n or 1
+        choices = [
+            self._choice(index * n + place, outcome, choice, logprobs)
+            for index, (outcome, prompt) in enumerate(zip(outcomes, self.request.prompt, strict=True))
+            for place, (choice, logprobs) in enumerate(
+                zip(_best(outcome.choices, n), self.logprobs(prompt, n), strict=True)
+            )
+        ]
+        return orjson.dumps(
+            {
+                "id": self.answer_id,
+                "object": "text_completion",
+                "created": self.created,
+                "model": self.request.model,
+                "choices": choices,
+                "usage": completion_usage(total(outcome.usage for outcome in outcomes)),
+                "system_fingerprint": fingerprint(outcomes[0].started),
+            }
         )
-        return before + orjson.dumps(event.text) + after
 
-    def finished(self, event: pb.Finished) -> bytes:
-        """Say why a choice ended."""
-        return frame(self._chunk(event.choice, "", FINISH_REASONS.get(event.reason)))
-
-    def end(self, usage: pb.Usage) -> bytes:
-        """End the stream, with a chunk of usage where that was asked for."""
-        if not self._include_usage:
-            return DONE
-        return frame({**self._head, "choices": [], "usage": completion_usage(usage)}) + DONE
-
-    def failed(self, error: InferloomError) -> bytes:
-        """End the stream with an error."""
-        return framed(render(error))
-
-    def _chunk(
-        self,
-        index: int,
-        text: str,
-        finish_reason: str | None = None,
-        logprobs: dict[str, object] | None = None,
+    def _choice(
+        self, index: int, outcome: Outcome, choice: Choice, logprobs: TextLogprobs
     ) -> dict[str, object]:
-        choice = {
-            "index": self._first + index,
-            "text": text,
-            "logprobs": logprobs,
-            "finish_reason": finish_reason,
+        asked = self.request
+        found = None
+        if self.echo and asked.logprobs is not None:
+            found = logprobs.of_prompt(outcome.prompt_logprobs, choice.before)
+            for name, more in logprobs.of(choice.logprobs).items():
+                found[name] += more
+        elif asked.logprobs is not None and choice.logprobs:
+            found = logprobs.of(choice.logprobs)
+        shown: dict[str, object] = {
+            "index": index,
+            "text": "".join(choice.text),
+            "logprobs": found,
+            "finish_reason": choice.finish_reason,
         }
-        chunk: dict[str, object] = {**self._head, "choices": [choice]}
-        if self._include_usage:
-            chunk["usage"] = None
-        return chunk
+        if asked.prompt_logprobs is not None:
+            shown["prompt_logprobs"] = prompt_logprobs(outcome.prompt_logprobs, asked.prompt_logprobs)
+        if asked.return_token_ids:
+            shown |= {"prompt_token_ids": outcome.prompt_ids, "token_ids": choice.token_ids}
+        return shown
+
+
+def _best(choices: Sequence[Choice], n: int) -> Sequence[Choice]:
+    """The ``n`` choices whose tokens are the likeliest on average, the best first; all as they are drawn if
+    they are no more."""
+    if len(choices) <= n:
+        return choices
+    return sorted(choices, key=lambda choice: -mean_logprob(choice.logprobs))[:n]

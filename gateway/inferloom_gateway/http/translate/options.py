@@ -8,6 +8,7 @@ from google.protobuf.struct_pb2 import Struct
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.base import UINT32_MAX
 from inferloom_gateway.http.schema.sampling import CompletionParameters
+from inferloom_gateway.http.translate.reports import Reports
 from inferloom_mesh.errors import invalid
 
 MAX_DEPTH = 32
@@ -46,17 +47,55 @@ def stopping(body: CompletionParameters, max_tokens: int | None) -> pb.StoppingO
     )
 
 
-def include_usage(body: CompletionParameters) -> bool:
-    """Whether a stream ends with a chunk of usage.
+def output(
+    body: CompletionParameters,
+    top_logprobs: int | None,
+    *,
+    echo: bool = False,
+    chosen_by_logprob: bool = False,
+) -> pb.OutputOptions | None:
+    """What is returned beside text.
+
+    Args:
+        body: The request.
+        top_logprobs: Alternatives at each token. None: no log-probabilities are wanted.
+        echo: Whether the prompt is repeated, with log-probabilities like those of the completion.
+        chosen_by_logprob: Whether choices are compared, so that their log-probabilities are needed anyway.
+
+    Raises:
+        InferloomError: The prompt's log-probabilities are wanted in a stream.
+    """
+    if body.prompt_logprobs is not None and body.stream:
+        raise invalid("prompt_logprobs", "prompt_logprobs is not available when stream is true.")
+    of_prompt = [body.prompt_logprobs, top_logprobs if echo else None]
+    wanted = [count for count in of_prompt if count is not None]
+    options = pb.OutputOptions(
+        logprobs=True if chosen_by_logprob or top_logprobs is not None else None,
+        top_logprobs=top_logprobs,
+        prompt_logprobs=max(wanted) if wanted else None,
+        echo=echo or None,
+        skip_special_tokens=body.skip_special_tokens,
+        prompt_token_ids=body.return_token_ids or None,
+    )
+    return options if options.ListFields() else None
+
+
+def reports(body: CompletionParameters) -> Reports:
+    """What an answer, or each chunk of a stream, tells besides.
 
     Raises:
         InferloomError: There are stream options, and no stream.
     """
-    if body.stream_options is None:
-        return False
-    if not body.stream:
+    streamed = body.stream_options
+    if streamed is not None and not body.stream:
         raise invalid("stream_options", "stream_options is only allowed when stream is true.")
-    return bool(body.stream_options.include_usage)
+    usage = bool(streamed and streamed.include_usage)
+    return Reports(
+        usage=usage,
+        running_usage=usage and bool(streamed and streamed.continuous_usage_stats),
+        token_ids=bool(body.return_token_ids),
+        tokens_as_ids=bool(body.return_tokens_as_token_ids),
+    )
 
 
 def struct(param: str, value: dict[str, Any] | None) -> Struct | None:

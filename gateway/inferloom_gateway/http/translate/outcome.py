@@ -20,6 +20,9 @@ class Choice:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     logprobs: list[pb.TokenLogprob] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    before: str = ""
+    """Its text before any tokens: the prompt, where it is repeated."""
     tool_calls: dict[int, pb.ToolCall] = field(default_factory=dict)
     finish_reason: str | None = None
 
@@ -31,12 +34,17 @@ class Outcome:
         self.choices = [Choice() for _ in range(n)]
         self.usage = pb.Usage()
         self.started = pb.Started()
+        self.prompt_ids: list[int] = []
+        self.prompt_logprobs: list[pb.TokenLogprob] = []
 
     def add(self, event: pb.GenerateResponse) -> None:
         """Fold one event in."""
         match event.WhichOneof("event"):
             case "delta":
                 self._delta(event.delta)
+            case "prompt":
+                self.prompt_ids.extend(event.prompt.token_ids)
+                self.prompt_logprobs.extend(event.prompt.logprobs)
             case "started":
                 self.started = event.started
             case "finished":
@@ -48,9 +56,12 @@ class Outcome:
         choice = self.choices[delta.choice]
         if delta.text:
             choice.text.append(delta.text)
+            if not (delta.token_ids or choice.token_ids):
+                choice.before += delta.text
         if delta.reasoning:
             choice.reasoning.append(delta.reasoning)
         choice.logprobs.extend(delta.logprobs)
+        choice.token_ids.extend(delta.token_ids)
         for part in delta.tool_calls:
             call = choice.tool_calls.setdefault(part.index, pb.ToolCall())
             call.id = call.id or part.id

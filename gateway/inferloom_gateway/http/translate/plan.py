@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from inferloom.v1.inference_pb2 import Delta, Finished, GenerateRequest, Started, Usage
+from inferloom.v1.inference_pb2 import Delta, Finished, GenerateRequest, Prompt, Started, Usage
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_mesh.errors import InferloomError
 
@@ -14,6 +14,9 @@ class Encoder(Protocol):
 
     def started(self, event: Started) -> bytes:
         """What a stream begins with."""
+
+    def prompt(self, event: Prompt) -> bytes:
+        """Tokens of the prompt."""
 
     def delta(self, event: Delta) -> bytes:
         """More of a choice."""

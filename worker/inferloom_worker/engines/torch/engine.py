@@ -36,6 +36,7 @@ from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool
 from inferloom_worker.stepping.longest_step import LongestStep
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.scheduler import Scheduler
+from inferloom_worker.stepping.scoring import most_places
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
 
@@ -84,6 +85,7 @@ class TorchEngine:
             Speculation(options.speculation, self._pacing),
             max_running=options.max_running,
             max_step_tokens=options.max_step_tokens,
+            max_step_scores=most_places(model.vocab_size),
         )
         self._runner = StepRunner(model, self._scheduler, self._pacing, clock)
         self.info = EngineInfo(

@@ -3,14 +3,24 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from inferloom_mesh.errors import InferloomError, Reason, invalid, server_error
 from inferloom_worker.engine.health import MemorySuspectError
 from inferloom_worker.engine.mailbox import Mailbox
-from inferloom_worker.engine.protocol import Event, TokensEvent, VectorEvent
+from inferloom_worker.engine.protocol import (
+    EndReason,
+    Event,
+    PromptEvent,
+    TokenLogprobs,
+    TokensEvent,
+    VectorEvent,
+)
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
@@ -18,6 +28,7 @@ from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verif
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sampler import Row, SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work
+from inferloom_worker.stepping.scoring import score
 from inferloom_worker.stepping.sequence import SequenceState
 
 log = logging.getLogger(__name__)
@@ -66,24 +77,30 @@ class StepRunner:
         now = self._clock()
         _start(work, now)
         try:
-            choices, masks = self._compute(work)
+            step = self._compute(work)
         except MemorySuspectError:
             raise
         except Exception:
             # The boundary of a step: a model may raise whatever its libraries do.
             log.exception("a step of %d sequences failed", len(work))
             return self._one_by_one(self._generate, work)
-        outcomes = [_outcome(*each) for each in zip(work, choices, masks, strict=True)]
+        outcomes = [_outcome(*each) for each in zip(work, step.choices, step.masks, strict=True)]
         self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
         self._pace(work, outcomes, now - started)
         posts: list[Post] = []
-        for item, outcome in zip(work, outcomes, strict=True):
-            if outcome.failure is not None:
-                posts += self.fail([item.sequence], outcome.failure, by_caller=outcome.by_constraint)
+        for item, outcome, scored in zip(work, outcomes, step.scores, strict=True):
+            failure = outcome.failure or (NO_NUMBERS if scored is None else None)
+            if failure is not None or scored is None:
+                posts += self.fail([item.sequence], failure, by_caller=outcome.by_constraint)
                 continue
-            if not outcome.tokens and outcome.end is None:
-                continue  # a part of a prompt
+            if item.scores:
+                item.sequence.mailbox.posted_at = now
+                posts.append((item.sequence.mailbox, PromptEvent(item.scores.start + 1, scored)))
+            if not outcome.tokens and outcome.end is None:  # a part of a prompt
+                if not item.sequence.request.max_tokens and not item.sequence.remaining:
+                    posts.append(self._read_to_the_end(item.sequence, now))
+                continue
             self.generated += len(outcome.tokens)
             _time(item.sequence, now)
             item.sequence.mailbox.posted_at = now
@@ -91,6 +108,12 @@ class StepRunner:
                 self._scheduler.remove(item.sequence)
             posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
         return posts
+
+    def _read_to_the_end(self, sequence: SequenceState, now: float) -> Post:
+        """End a sequence of which nothing but its prompt is wanted."""
+        _time(sequence, now)
+        self._scheduler.remove(sequence)
+        return sequence.mailbox, TokensEvent(sequence.choice, 0, (), None, EndReason.LENGTH)
 
     def _pace(self, work: list[Work], outcomes: list[Outcome], seconds: float) -> None:
         """Learn from a step how long steps take, and from one that only decoded what drafts cost."""
@@ -103,15 +126,17 @@ class StepRunner:
             accepted = sum(outcome.accepted for outcome in outcomes)
             self._pacing.observe_drafts(rows, drafts, accepted, seconds, greedy=kinds.pop())
 
-    def _compute(self, work: list[Work]) -> tuple[list[list[SampledToken]], list[list[PlaceMask]]]:
-        """Run the model and choose tokens: for a work that samples, one more than it drafts. Return with them
-        what constraints allowed at their places, which is worked out while the model runs."""
+    def _compute(self, work: list[Work]) -> "_Computed":
+        """Run the model and choose tokens. What constraints allow is worked out while the model runs."""
         bound = [item for item in work if item.samples and item.sequence.matcher is not None]
         filling = self._masks.start([_mask_work(item) for item in bound], self._model.vocab_size)
         try:
             logits = self._model.forward(StepBatch.pack(work, self._model.device))
         finally:
             filled = filling.wait()  # whatever comes next, the matchers are this thread's again
+        scores: list[tuple[TokenLogprobs, ...] | None] = [()] * len(work)
+        if any(item.scores for item in work):
+            logits, scores = _scored(logits, work)
         counts = [len(item.draft) + 1 if item.samples else 0 for item in work]
         own = dict(zip((item.sequence for item in bound), filled, strict=True))
         masks = [own.get(item.sequence, []) for item in work]
@@ -124,7 +149,7 @@ class StepRunner:
             mask.words for found, count in zip(masks, counts, strict=True) for mask in found or [FREE] * count
         ]
         chosen = iter(sample(logits, rows, self._model.chooser, allowed if bound else None))
-        return [list(islice(chosen, count)) for count in counts], masks
+        return _Computed([list(islice(chosen, count)) for count in counts], masks, scores)
 
     def _embed(self, work: list[Work]) -> list[Post]:
         """Read a step's share of the texts to embed; return the vectors of those that are read to the end."""
@@ -183,6 +208,18 @@ class StepRunner:
         return [(mailbox, error) for mailbox in doomed]
 
 
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """What a step came to, for each of its works."""
+
+    choices: list[list[SampledToken]]
+    """Tokens: one more than the work drafts where it samples, else none."""
+    masks: list[list[PlaceMask]]
+    """What constraints allowed at their places."""
+    scores: list[tuple[TokenLogprobs, ...] | None]
+    """What the tokens of its prompt are worth, where that is wanted. None: there are no finite numbers."""
+
+
 def _mask_work(item: Work) -> MaskWork:
     assert item.sequence.matcher is not None
     return MaskWork(item.sequence.matcher, item.draft, item.sequence.request.stop_token_ids)
@@ -193,6 +230,22 @@ def _outcome(item: Work, chosen: list[SampledToken], masks: list[PlaceMask]) -> 
     outcome = verify(item, chosen, masks)
     matcher = item.sequence.matcher
     return outcome if matcher is None else follow(outcome, matcher, item.sequence.request.stop_token_ids)
+
+
+def _scored(logits: Tensor, work: list[Work]) -> tuple[Tensor, list[tuple[TokenLogprobs, ...] | None]]:
+    """The rows of logits [R, vocab_size] in which tokens are chosen, and what the others say of prompts."""
+    scores: list[tuple[TokenLogprobs, ...] | None] = []
+    kept: list[int] = []
+    row = 0
+    for item in work:
+        tokens = [item.sequence.tokens[place + 1] for place in item.scores]
+        count = item.sequence.request.prompt_logprobs or 0
+        scores.append(score(logits[row : row + len(tokens)], tokens, count))
+        row += len(tokens)
+        chosen = len(item.draft) + 1 if item.samples else 0
+        kept.extend(range(row, row + chosen))
+        row += chosen
+    return logits[torch.tensor(kept, dtype=torch.int64, device=logits.device)], scores
 
 
 def _start(work: list[Work], now: float) -> None:

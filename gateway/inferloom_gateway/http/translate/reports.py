@@ -1,0 +1,44 @@
+"""What a stream tells in its chunks besides text."""
+
+from dataclasses import dataclass
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.translate.usage import completion_usage
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What was asked for."""
+
+    usage: bool = False
+    """Whether a stream ends with a chunk of usage."""
+    running_usage: bool = False
+    """Whether each chunk tells the usage so far."""
+    token_ids: bool = False
+    """Whether token ids are told, those of the prompt and those of the completion."""
+    tokens_as_ids: bool = False
+    """Whether log-probabilities name tokens by their ids."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether chunks of text differ in nothing but the text."""
+        return not (self.running_usage or self.token_ids)
+
+
+class Running:
+    """The usage so far of a generation that is streamed."""
+
+    def __init__(self) -> None:
+        self._usage = pb.Usage()
+
+    def begin(self, prompt_tokens: int) -> None:
+        """Note the length of the prompt."""
+        self._usage.prompt_tokens = prompt_tokens
+
+    def add(self, tokens: int) -> None:
+        """Note tokens that were generated."""
+        self._usage.completion_tokens += tokens
+
+    def usage(self) -> dict[str, object]:
+        """What was used until now."""
+        return completion_usage(self._usage)
