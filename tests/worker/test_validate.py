@@ -129,7 +129,6 @@ def test_a_template_variable_cannot_replace_how_the_template_is_called(name: str
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("resume", {"resume": pb.Resume()}),
-    ("output.prompt_logprobs", {"output": pb.OutputOptions(prompt_logprobs=0)}),
     ("chat.tools", chat(message(), tools=[pb.Tool(name="f")])),
     ("chat.tool_choice", chat(message(), tool_choice=pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_AUTO))),
     ("chat.tool_choice", chat(message(), tool_choice=pb.ToolChoice(function_name="f"))),
