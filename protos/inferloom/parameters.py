@@ -205,10 +205,24 @@ FIELDS: tuple[ContractField, ...] = (
         path="output.prompt_logprobs",
         type="uint32",
         range=Range(least=0, most=20),
-        honoured_by=Honour.NONE,
+        honoured_by=Honour.GENERATING,
     ),
     ContractField(
         request="GenerateRequest", path="output.echo", type="bool", default=0, honoured_by=Honour.GENERATING
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="output.skip_special_tokens",
+        type="bool",
+        default=1,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="output.prompt_token_ids",
+        type="bool",
+        default=0,
+        honoured_by=Honour.GENERATING,
     ),
     ContractField(
         request="GenerateRequest",
@@ -608,6 +622,35 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 default=0,
                 note="needs logprobs",
             ),
+            "prompt_logprobs": RestParameter(
+                name="prompt_logprobs",
+                meaning=Meaning.FIELD,
+                field="output.prompt_logprobs",
+                shape="integer",
+                range=Range(least=0, most=20),
+                note="not with stream",
+            ),
+            "return_token_ids": RestParameter(
+                name="return_token_ids",
+                meaning=Meaning.FIELD,
+                field="output.prompt_token_ids",
+                shape="boolean",
+                default=0,
+                note="the completion's token ids, too",
+            ),
+            "return_tokens_as_token_ids": RestParameter(
+                name="return_tokens_as_token_ids",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="log-probabilities name tokens token_id:5",
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens",
+                meaning=Meaning.FIELD,
+                field="output.skip_special_tokens",
+                shape="boolean",
+                default=1,
+            ),
             "stream": RestParameter(
                 name="stream", meaning=Meaning.OWN, shape="boolean", note="server-sent events"
             ),
@@ -622,6 +665,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.OWN,
                 shape="boolean",
                 note="a last chunk with usage",
+            ),
+            "stream_options.continuous_usage_stats": RestParameter(
+                name="stream_options.continuous_usage_stats",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="with include_usage: what was used so far in each chunk",
             ),
             "stream_options.include_obfuscation": RestParameter(
                 name="stream_options.include_obfuscation", meaning=Meaning.HINT, shape="boolean"
@@ -782,6 +831,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -816,14 +871,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
@@ -931,6 +979,13 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="integer",
                 range=Range(least=-9223372036854775808, most=18446744073709551615),
             ),
+            "best_of": RestParameter(
+                name="best_of",
+                meaning=Meaning.OWN,
+                shape="integer",
+                range=Range(least=1, most=128),
+                note="so many are drawn, and the n likeliest per token shown; not with stream",
+            ),
             "n": RestParameter(
                 name="n",
                 meaning=Meaning.FIELD,
@@ -998,6 +1053,35 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "echo": RestParameter(
                 name="echo", meaning=Meaning.FIELD, field="output.echo", shape="boolean", default=0
             ),
+            "prompt_logprobs": RestParameter(
+                name="prompt_logprobs",
+                meaning=Meaning.FIELD,
+                field="output.prompt_logprobs",
+                shape="integer",
+                range=Range(least=0, most=20),
+                note="not with stream",
+            ),
+            "return_token_ids": RestParameter(
+                name="return_token_ids",
+                meaning=Meaning.FIELD,
+                field="output.prompt_token_ids",
+                shape="boolean",
+                default=0,
+                note="the completion's token ids, too",
+            ),
+            "return_tokens_as_token_ids": RestParameter(
+                name="return_tokens_as_token_ids",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="log-probabilities name tokens token_id:5",
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens",
+                meaning=Meaning.FIELD,
+                field="output.skip_special_tokens",
+                shape="boolean",
+                default=1,
+            ),
             "stream": RestParameter(
                 name="stream", meaning=Meaning.OWN, shape="boolean", note="server-sent events"
             ),
@@ -1012,6 +1096,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.OWN,
                 shape="boolean",
                 note="a last chunk with usage",
+            ),
+            "stream_options.continuous_usage_stats": RestParameter(
+                name="stream_options.continuous_usage_stats",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="with include_usage: what was used so far in each chunk",
             ),
             "stream_options.include_obfuscation": RestParameter(
                 name="stream_options.include_obfuscation", meaning=Meaning.HINT, shape="boolean"
@@ -1042,8 +1132,13 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
-            "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
                 name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
             ),
@@ -1088,14 +1183,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
@@ -1169,6 +1257,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -1216,14 +1310,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
@@ -1645,6 +1732,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "image": RestParameter(name="image", meaning=Meaning.REFUSED),
             "prompt": RestParameter(name="prompt", meaning=Meaning.REFUSED),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -1683,14 +1773,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
@@ -1762,6 +1845,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -1809,14 +1898,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
@@ -1911,6 +1993,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -1957,14 +2045,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
@@ -2090,6 +2171,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -2136,14 +2223,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
@@ -2374,6 +2454,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -2417,14 +2503,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "skip_special_tokens": RestParameter(
-                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
@@ -2471,6 +2550,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
+            "prompt_cache_options": RestParameter(
+                name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
+            ),
+            "spaces_between_special_tokens": RestParameter(
+                name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"
+            ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "function_call": RestParameter(
@@ -2518,11 +2603,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "spaces_between_special_tokens": RestParameter(
-                name="spaces_between_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),

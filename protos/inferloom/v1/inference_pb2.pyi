@@ -295,6 +295,7 @@ class GenerateResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___Started:
         """The request was accepted: validated, tokenised and queued."""
@@ -315,6 +316,10 @@ class GenerateResponse(_message.Message):
     def completed(self) -> Global___Completed:
         """The request ended."""
 
+    @_builtins.property
+    def prompt(self) -> Global___Prompt:
+        """Tokens of the prompt. All of them come before the first Delta."""
+
     def __init__(
         self,
         *,
@@ -323,12 +328,13 @@ class GenerateResponse(_message.Message):
         heartbeat: Global___Heartbeat | None = ...,
         finished: Global___Finished | None = ...,
         completed: Global___Completed | None = ...,
+        prompt: Global___Prompt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "prompt", b"prompt", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "prompt", b"prompt", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "heartbeat", "finished", "completed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "heartbeat", "finished", "completed", "prompt"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -1597,6 +1603,8 @@ class OutputOptions(_message.Message):
     TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
     PROMPT_LOGPROBS_FIELD_NUMBER: _builtins.int
     ECHO_FIELD_NUMBER: _builtins.int
+    SKIP_SPECIAL_TOKENS_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     logprobs: _builtins.bool
     """Whether each token's log-probability is returned. Absent: false."""
     top_logprobs: _builtins.int
@@ -1604,13 +1612,21 @@ class OutputOptions(_message.Message):
     20. Needs logprobs. Default 0.
     """
     prompt_logprobs: _builtins.int
-    """How many alternatives are returned for each prompt token, 0 to 20. Absent:
-    prompt tokens get no log-probabilities.
+    """How many of the likeliest alternatives are returned for each token of the
+    prompt, 0 to 20, with the token's own log-probability; in Prompt, together
+    with the token ids. Absent: prompt tokens get no log-probabilities.
     """
     echo: _builtins.bool
     """Whether the prompt's text is repeated before each choice's own, as a first
     Delta without token ids. Absent: false.
     """
+    skip_special_tokens: _builtins.bool
+    """Whether special tokens, such as the ends of turns, are left out of the
+    text. A token that ends its choice is left out in any case, unless
+    include_stop is set. Absent: true.
+    """
+    prompt_token_ids: _builtins.bool
+    """Whether the prompt's token ids are returned, in Prompt. Absent: false."""
     def __init__(
         self,
         *,
@@ -1618,10 +1634,12 @@ class OutputOptions(_message.Message):
         top_logprobs: _builtins.int | None = ...,
         prompt_logprobs: _builtins.int | None = ...,
         echo: _builtins.bool | None = ...,
+        skip_special_tokens: _builtins.bool | None = ...,
+        prompt_token_ids: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_echo", b"_echo", "_logprobs", b"_logprobs", "_prompt_logprobs", b"_prompt_logprobs", "_top_logprobs", b"_top_logprobs", "echo", b"echo", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "top_logprobs", b"top_logprobs"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_echo", b"_echo", "_logprobs", b"_logprobs", "_prompt_logprobs", b"_prompt_logprobs", "_prompt_token_ids", b"_prompt_token_ids", "_skip_special_tokens", b"_skip_special_tokens", "_top_logprobs", b"_top_logprobs", "echo", b"echo", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "prompt_token_ids", b"prompt_token_ids", "skip_special_tokens", b"skip_special_tokens", "top_logprobs", b"top_logprobs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_echo", b"_echo", "_logprobs", b"_logprobs", "_prompt_logprobs", b"_prompt_logprobs", "_top_logprobs", b"_top_logprobs", "echo", b"echo", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "top_logprobs", b"top_logprobs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_echo", b"_echo", "_logprobs", b"_logprobs", "_prompt_logprobs", b"_prompt_logprobs", "_prompt_token_ids", b"_prompt_token_ids", "_skip_special_tokens", b"_skip_special_tokens", "_top_logprobs", b"_top_logprobs", "echo", b"echo", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "prompt_token_ids", b"prompt_token_ids", "skip_special_tokens", b"skip_special_tokens", "top_logprobs", b"top_logprobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__echo: _TypeAlias = _typing.Literal["echo"]  # noqa: Y015
     _WhichOneofArgType__echo: _TypeAlias = _typing.Literal["_echo", b"_echo"]  # noqa: Y015
@@ -1629,6 +1647,10 @@ class OutputOptions(_message.Message):
     _WhichOneofArgType__logprobs: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs"]  # noqa: Y015
     _WhichOneofReturnType__prompt_logprobs: _TypeAlias = _typing.Literal["prompt_logprobs"]  # noqa: Y015
     _WhichOneofArgType__prompt_logprobs: _TypeAlias = _typing.Literal["_prompt_logprobs", b"_prompt_logprobs"]  # noqa: Y015
+    _WhichOneofReturnType__prompt_token_ids: _TypeAlias = _typing.Literal["prompt_token_ids"]  # noqa: Y015
+    _WhichOneofArgType__prompt_token_ids: _TypeAlias = _typing.Literal["_prompt_token_ids", b"_prompt_token_ids"]  # noqa: Y015
+    _WhichOneofReturnType__skip_special_tokens: _TypeAlias = _typing.Literal["skip_special_tokens"]  # noqa: Y015
+    _WhichOneofArgType__skip_special_tokens: _TypeAlias = _typing.Literal["_skip_special_tokens", b"_skip_special_tokens"]  # noqa: Y015
     _WhichOneofReturnType__top_logprobs: _TypeAlias = _typing.Literal["top_logprobs"]  # noqa: Y015
     _WhichOneofArgType__top_logprobs: _TypeAlias = _typing.Literal["_top_logprobs", b"_top_logprobs"]  # noqa: Y015
     @_typing.overload
@@ -1637,6 +1659,10 @@ class OutputOptions(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__logprobs) -> _WhichOneofReturnType__logprobs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_logprobs) -> _WhichOneofReturnType__prompt_logprobs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_token_ids) -> _WhichOneofReturnType__prompt_token_ids | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skip_special_tokens) -> _WhichOneofReturnType__skip_special_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_logprobs) -> _WhichOneofReturnType__top_logprobs | None: ...
 
@@ -1757,6 +1783,45 @@ class Started(_message.Message):
 Global___Started: _TypeAlias = Started  # noqa: Y015
 
 @_typing.final
+class Prompt(_message.Message):
+    """Carries consecutive tokens of the prompt, in parts of at most 1 MiB that
+    follow one another without a gap.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_INDEX_FIELD_NUMBER: _builtins.int
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
+    token_index: _builtins.int
+    """Place of the first of token_ids in the prompt, from 0."""
+    @_builtins.property
+    def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Tokens of the prompt, at least one."""
+
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprob]:
+        """One entry per token of token_ids where prompt_logprobs was asked for. That
+        of the prompt's very first token, before which nothing stands, has no
+        log-probability, no rank and no alternatives.
+        """
+
+    def __init__(
+        self,
+        *,
+        token_index: _builtins.int = ...,
+        token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        logprobs: _abc.Iterable[Global___TokenLogprob] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "token_ids", b"token_ids", "token_index", b"token_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
+
+@_typing.final
 class Delta(_message.Message):
     """Carries more of one choice."""
 
@@ -1846,7 +1911,7 @@ Global___ToolCallDelta: _TypeAlias = ToolCallDelta  # noqa: Y015
 
 @_typing.final
 class TokenLogprob(_message.Message):
-    """Holds the log-probability of one generated token."""
+    """Holds the log-probability of one token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1856,6 +1921,7 @@ class TokenLogprob(_message.Message):
     TOKEN_BYTES_FIELD_NUMBER: _builtins.int
     TOP_FIELD_NUMBER: _builtins.int
     NO_TEXT_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
     token_id: _builtins.int
     """The token."""
     logprob: _builtins.float
@@ -1867,8 +1933,12 @@ class TokenLogprob(_message.Message):
     token_bytes: _builtins.bytes
     """Bytes of the token."""
     no_text: _builtins.bool
-    """Whether the token has no text in the answer: it ended its choice, or is
-    special.
+    """Whether the token has no text in the answer: it ended its choice, is
+    special and left out, or is one that the tokenizer puts around a text.
+    """
+    rank: _builtins.int
+    """One more than the number of tokens that are likelier at this place: 1 is
+    the likeliest. 0: not known.
     """
     @_builtins.property
     def top(self) -> _containers.RepeatedCompositeFieldContainer[Global___TopLogprob]:
@@ -1883,10 +1953,11 @@ class TokenLogprob(_message.Message):
         token_bytes: _builtins.bytes = ...,
         top: _abc.Iterable[Global___TopLogprob] | None = ...,
         no_text: _builtins.bool = ...,
+        rank: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "no_text", b"no_text", "token", b"token", "token_bytes", b"token_bytes", "token_id", b"token_id", "top", b"top"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "no_text", b"no_text", "rank", b"rank", "token", b"token", "token_bytes", b"token_bytes", "token_id", b"token_id", "top", b"top"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -79,9 +79,10 @@ class InferenceServiceServicer:
     def Generate(self, request, context):
         """Streams the tokens of one completion.
 
-        The event grammar is: Started once; then any number of Delta and
-        Heartbeat; one Finished for each choice, after that choice's last Delta;
-        then one Completed, after which the stream ends with status OK. Cancelling
+        The event grammar is: Started once; then the parts of Prompt, where they
+        were asked for; then any number of Delta; one Finished for each choice,
+        after that choice's last Delta; and Heartbeat between any of them; then one
+        Completed, after which the stream ends with status OK. Cancelling
         the call aborts the generation and frees its memory within one engine
         step. The call's deadline bounds queueing and decoding: a request that
         runs out of it before its first token fails with DEADLINE_EXCEEDED, and

@@ -43,9 +43,10 @@ class InferenceServiceStub:
     Generate: _grpc.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]
     """Streams the tokens of one completion.
 
-    The event grammar is: Started once; then any number of Delta and
-    Heartbeat; one Finished for each choice, after that choice's last Delta;
-    then one Completed, after which the stream ends with status OK. Cancelling
+    The event grammar is: Started once; then the parts of Prompt, where they
+    were asked for; then any number of Delta; one Finished for each choice,
+    after that choice's last Delta; and Heartbeat between any of them; then one
+    Completed, after which the stream ends with status OK. Cancelling
     the call aborts the generation and frees its memory within one engine
     step. The call's deadline bounds queueing and decoding: a request that
     runs out of it before its first token fails with DEADLINE_EXCEEDED, and
@@ -83,9 +84,10 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Generate: _aio.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]  # type: ignore[assignment]
     """Streams the tokens of one completion.
 
-    The event grammar is: Started once; then any number of Delta and
-    Heartbeat; one Finished for each choice, after that choice's last Delta;
-    then one Completed, after which the stream ends with status OK. Cancelling
+    The event grammar is: Started once; then the parts of Prompt, where they
+    were asked for; then any number of Delta; one Finished for each choice,
+    after that choice's last Delta; and Heartbeat between any of them; then one
+    Completed, after which the stream ends with status OK. Cancelling
     the call aborts the generation and frees its memory within one engine
     step. The call's deadline bounds queueing and decoding: a request that
     runs out of it before its first token fails with DEADLINE_EXCEEDED, and
@@ -126,9 +128,10 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_inference_pb2.GenerateResponse], _abc.AsyncIterator[_inference_pb2.GenerateResponse]]:
         """Streams the tokens of one completion.
 
-        The event grammar is: Started once; then any number of Delta and
-        Heartbeat; one Finished for each choice, after that choice's last Delta;
-        then one Completed, after which the stream ends with status OK. Cancelling
+        The event grammar is: Started once; then the parts of Prompt, where they
+        were asked for; then any number of Delta; one Finished for each choice,
+        after that choice's last Delta; and Heartbeat between any of them; then one
+        Completed, after which the stream ends with status OK. Cancelling
         the call aborts the generation and frees its memory within one engine
         step. The call's deadline bounds queueing and decoding: a request that
         runs out of it before its first token fails with DEADLINE_EXCEEDED, and
