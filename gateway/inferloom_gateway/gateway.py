@@ -2,10 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
+from inferloom_gateway.access.access import Access
+from inferloom_gateway.access.admission import Admission, Settling
+from inferloom_gateway.access.identity import ANONYMOUS, Identity
 from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.in_flight import InFlight
@@ -18,6 +21,7 @@ from inferloom_gateway.fleet.membership import Membership
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.storage import Storage
 from inferloom_mesh.lateness import LoopMonitor
+from inferloom_mesh.secret import metadata_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +39,44 @@ class Gateway:
     """The requests that ended lately."""
     storage: Storage
     monitor: LoopMonitor
+    access: Access | None
+    """Who may call, and how much. None: keys are off, and everybody may."""
     clock: Callable[[], float]
     stopping: asyncio.Event
     """Set once the gateway takes nothing new."""
 
     @classmethod
     def build(cls, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> Self:
-        """Wire the parts; nothing runs yet."""
+        """Wire the parts; nothing runs yet.
+
+        Raises:
+            OSError: The key store, or the file with the mesh's secret, cannot be used.
+        """
         fleet = Fleet(settings.model_memory_s)
+        secret = settings.peer_secret()
+        peer = metadata_of(secret)
 
         def connect(address: str) -> WorkerLink:
-            return GrpcLink(address, clock)
+            return GrpcLink(address, clock, peer)
 
         connections = Connections(connect, linger_s=settings.worker_timeout_s)
         listeners, records = Listeners(), Records(settings.request_records)
         listeners.add(records)
+        access = None if settings.keys is None else Access(settings.keys, secret, settings, fleet, clock)
+        if access is not None:
+            listeners.add(Settling())
         in_flight = InFlight(fleet, connections, settings.max_in_flight, clock)
         return cls(
             settings,
             fleet,
             connections,
-            Membership(settings.registry, fleet, connections, clock),
+            Membership(settings.registry, fleet, connections, clock, peer),
             Dispatcher(fleet, connections, in_flight, listeners, clock),
             listeners,
             records,
             Storage(settings),
             LoopMonitor(),
+            access,
             clock,
             asyncio.Event(),
         )
@@ -69,6 +85,18 @@ class Gateway:
         """When a request that arrives now must be over; ``budget`` is what its caller allows, in seconds."""
         limit = self.settings.worker_timeout_s
         return self.clock() + (limit if budget is None else min(limit, budget))
+
+    def identify(self, metadata: Iterable[tuple[str, Any]]) -> Identity:
+        """Who makes a gRPC call. Raises InferloomError for who may not."""
+        return ANONYMOUS if self.access is None else self.access.identify_call(metadata)
+
+    def admission(self, identity: Identity, model: str) -> Admission | None:
+        """What lets a request to a model in, and counts it; None: nobody counts what its caller does.
+
+        Raises:
+            InferloomError: The model is not open to its caller.
+        """
+        return None if self.access is None else self.access.admission(identity, model)
 
     def ready(self) -> bool:
         """Whether the registry's whole set has been heard, and there is a model to call, and no stop."""

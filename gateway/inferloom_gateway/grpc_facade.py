@@ -1,10 +1,11 @@
 """The gRPC façade: the inference contract, unchanged, in front of all workers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import grpc
 
+from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.contract.method import Method
 from inferloom_gateway.contract.service import Call, Caller, Service
 from inferloom_mesh.call_end import when_ended
@@ -13,20 +14,24 @@ from inferloom_mesh.call_observer import CURRENT
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def add_service(server: grpc.aio.Server, service: Service) -> None:
+Identify = Callable[[Iterable[tuple[str, Any]]], Identity]
+"""Says who calls by a call's metadata. Raises InferloomError."""
+
+
+def add_service(server: grpc.aio.Server, service: Service, identify: Identify) -> None:
     """Serve all methods of ``service``. A call that its caller cancels ends what it started."""
-    handlers = {method.name: _handler(service, method) for method in service.methods}
+    handlers = {method.name: _handler(service, method, identify) for method in service.methods}
     name = service.methods[0].service
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
 
 
-def _handler(service: Service, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
+def _handler(service: Service, method: Method, identify: Identify) -> "grpc.RpcMethodHandler[Any, Any]":
     async def unary(request: Any, context: Context) -> Any:
-        with _begin(service, method, request, context) as call:
+        with _begin(service, method, request, context, identify) as call:
             return await call.answer()
 
     async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-        with _begin(service, method, request, context) as call:
+        with _begin(service, method, request, context, identify) as call:
             when_ended(context, call.close)
             events = await call.events()
             while (event := await events.read()) is not None:
@@ -40,12 +45,13 @@ def _handler(service: Service, method: Method) -> "grpc.RpcMethodHandler[Any, An
     )
 
 
-def _begin(service: Service, method: Method, request: Any, context: Context) -> Call:
+def _begin(service: Service, method: Method, request: Any, context: Context, identify: Identify) -> Call:
     """Begin to answer a call. A context that it brings is not looked at: callers are not trusted."""
-    metadata = dict(context.invocation_metadata() or ())
-    trace = metadata.get("traceparent")
+    metadata = tuple(context.invocation_metadata() or ())
+    trace = dict(metadata).get("traceparent")
     caller = Caller(
         context.peer() or "",
+        identify(metadata),
         time_left=context.time_remaining(),
         traceparent=trace if isinstance(trace, str) else None,
     )

@@ -53,13 +53,18 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         intake = Intake(settings.body_memory_bytes)
         watch = Watch(gateway, intake)
-        server = build_server([SERVICE.full_name], shared=shared, observers=watch.observers)
-        add_service(server.grpc, Inference(gateway))
+        server = build_server(
+            [SERVICE.full_name], shared=shared, observers=watch.observers, guard=gateway.access
+        )
+        add_service(server.grpc, Inference(gateway), gateway.identify)
         responses = Desk(gateway, intake)
         app = create_app(gateway, intake, responses, watch.read, watch.layers)
         rest = _RestServer(app, settings, watch.refused)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
+        access = contextlib.AsyncExitStack()
         try:
+            if gateway.access is not None:
+                await access.enter_async_context(gateway.access.running())
             await gateway.settled()
             grpc = await server.listen(settings.gateway_grpc_listen)
             async with watch.shown(), asyncio.TaskGroup() as tasks:
@@ -88,6 +93,7 @@ async def serve(
             await gateway.storage.close()
             intake.close()
             await server.stop(0)
+            await access.aclose()
             await gateway.connections.close()
 
 

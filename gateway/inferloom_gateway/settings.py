@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
@@ -42,7 +42,8 @@ class GatewaySettings(ServiceSettings):
     there. Where nobody has set it and the port is taken, there is no such listener."""
 
     gateway_processes: int = Field(1, ge=1, le=64)
-    """Processes that take requests on both addresses, each for itself: limits count for each of them."""
+    """Processes that take requests on both addresses. What bounds a gateway itself (bodies, connections,
+    calls in flight) holds for each of them; limits of keys are counted together."""
 
     gateway_shares_ports: bool = False
     """Whether this is one of several such processes; the one that starts them says so."""
@@ -102,6 +103,20 @@ class GatewaySettings(ServiceSettings):
     """Whether request fields that nobody knows are refused. By default they are ignored and named in the
     response header x-inferloom-ignored."""
 
+    keys: str | None = None
+    """Where API keys are kept: a file, or a Redis as ``redis://host:6379/0``. Where it is set, every request
+    but those for health needs a key, and the mesh needs a secret. Not set: everybody may call."""
+
+    limits_share: float = Field(1.0, gt=0, le=1)
+    """This gateway's part of the limits, where several gateways have keys in a file: a half for each of two.
+    Gateways that have keys in Redis count together and leave it at 1."""
+
+    gateway_counts_file: Path | None = None
+    """The file in which such processes count limits together; the one that starts them says so."""
+
+    gateway_seat: int = Field(0, ge=0, le=63)
+    """Which of them this is."""
+
     cors: Origins = ()
     """Origins, such as ``https://app.example``, whose pages may call the REST façade from a browser; ``*``:
     all. Not set: none but the gateway's own."""
@@ -139,3 +154,23 @@ class GatewaySettings(ServiceSettings):
     reasoning_key: SecretStr | None = Field(None, min_length=16)
     """The secret that ``reasoning.encrypted_content`` is encrypted with; gateways that open each other's have
     the same. Without it the store has one, and a gateway without a store makes one when it starts."""
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        if self.keys is not None and not super().asks_who_calls:
+            raise ValueError(
+                "keys need a secret that the mesh's services have in common: set mesh_secret or "
+                "mesh_secret_file for all of them, or callers could go past the gateway"
+            )
+        return self
+
+    @property
+    def asks_who_calls(self) -> bool:
+        """Whether callers need keys."""
+        return self.keys is not None
+
+    def secrets(self) -> dict[str, str]:
+        """What a process that is to do as this one is told by its environment, and not on its command
+        line."""
+        found = self.peer_environment()
+        return found if self.keys is None else {**found, "INFERLOOM_KEYS": self.keys}

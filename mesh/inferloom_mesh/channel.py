@@ -1,5 +1,7 @@
 """gRPC channels, built the same way in every client."""
 
+from collections.abc import Sequence
+
 import grpc
 
 from inferloom_mesh.net import Address
@@ -26,8 +28,10 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def open_channel(address: Address | str) -> grpc.aio.Channel:
+def open_channel(
+    address: Address | str, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+) -> grpc.aio.Channel:
     """Open a channel to ``host:port``. It connects at the first call."""
     # Own subchannels per channel: a connection in back-off is not shared between unrelated clients.
     options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-    return grpc.aio.insecure_channel(str(address), options=options)
+    return grpc.aio.insecure_channel(str(address), options=options, interceptors=interceptors)

@@ -19,6 +19,9 @@ KEY = "inferloom-context-bin"
 LONGEST_NAME = 256
 """Characters of a caller's or tenant's name that are kept."""
 
+LEAST_SHARE = 1e-3
+"""A tenant's share is from this to its inverse."""
+
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -34,9 +37,13 @@ class CallContext:
     deadline: float | None = None
     """When the request must be over; None: no limit."""
     caller: str = ""
-    """Who calls: a network address, until callers have keys or certificates."""
+    """Who calls: a network address, or the id of an API key."""
     tenant: str = ""
     """Whose share of the workers it uses; empty at a gateway: that of the gateway's connection."""
+    cache_scope: str = ""
+    """On a worker: the tenant that cached state is shared within, as the gateway said; empty: everybody."""
+    share: float = 1.0
+    """The tenant's part of a busy worker, in relation to other tenants'."""
     priority_cap: int | None = None
     """The highest scheduling priority that it may have; None: any."""
     traceparent: str = ""
@@ -56,6 +63,7 @@ class CallContext:
             tenant=self.tenant,
             priority_cap=self.priority_cap,
             traceparent=self.traceparent,
+            share=None if self.share == 1 else self.share,
         )
         return ((KEY, message.SerializeToString()),)
 
@@ -67,8 +75,9 @@ def read_context(
 ) -> CallContext:
     """The context of a call that a worker received: what a gateway sent, or what the call itself tells.
 
-    Whoever reaches a worker's port is trusted to be a gateway until services have identities. The nearer of
-    the sent deadline and the call's own holds. Without a tenant it is the connection that counts.
+    Where the mesh has a secret, only peers come here (:mod:`inferloom_mesh.guard`); without one, whoever
+    reaches a worker's port is trusted to be a gateway. The nearer of the sent deadline and the call's own
+    holds. Without a tenant it is the connection that counts.
 
     Args:
         call: The call.
@@ -85,6 +94,8 @@ def read_context(
         deadline=clock() + min(limits) if limits else None,
         caller=sent.caller[:LONGEST_NAME] or peer,
         tenant=sent.tenant[:LONGEST_NAME] or peer,
+        cache_scope=sent.tenant[:LONGEST_NAME],
+        share=sent.share if sent.HasField("share") and LEAST_SHARE <= sent.share <= 1 / LEAST_SHARE else 1.0,
         priority_cap=sent.priority_cap if sent.HasField("priority_cap") else None,
         traceparent=valid_traceparent(sent.traceparent),
     )

@@ -33,12 +33,14 @@ class Reason(StrEnum):
     REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     INVALID_API_KEY = "INVALID_API_KEY"
+    NOT_A_PEER = "NOT_A_PEER"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
     ALREADY_EXISTS = "ALREADY_EXISTS"
     RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
+    TOKEN_LIMIT_EXCEEDED = "TOKEN_LIMIT_EXCEEDED"  # noqa: S105 # no secret
     STORAGE_QUOTA_EXCEEDED = "STORAGE_QUOTA_EXCEEDED"
     STORAGE_FULL = "STORAGE_FULL"
     STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
@@ -78,12 +80,15 @@ TABLE: dict[Reason, Row] = {
     Reason.REQUEST_TIMEOUT: Row(_Code.DEADLINE_EXCEEDED, 408, _CALLER, "request_timeout"),
     Reason.UNSUPPORTED_MEDIA_TYPE: Row(_Code.INVALID_ARGUMENT, 415, _CALLER, "unsupported_media_type"),
     Reason.INVALID_API_KEY: Row(_Code.UNAUTHENTICATED, 401, _CALLER, "invalid_api_key"),
+    Reason.NOT_A_PEER: Row(_Code.UNAUTHENTICATED, 401, _CALLER, "not_a_peer"),
     Reason.PERMISSION_DENIED: Row(_Code.PERMISSION_DENIED, 403, _CALLER, "permission_denied"),
     Reason.NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "not_found"),
     Reason.METHOD_NOT_ALLOWED: Row(_Code.UNIMPLEMENTED, 405, _CALLER, "method_not_allowed"),
     Reason.MODEL_NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "model_not_found"),
     Reason.ALREADY_EXISTS: Row(_Code.ALREADY_EXISTS, 409, _CALLER, "already_exists"),
-    Reason.RATE_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "rate_limit_error", "rate_limit_exceeded"),
+    # Both have OpenAI's code; its type says what there was too much of.
+    Reason.RATE_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "requests", "rate_limit_exceeded"),
+    Reason.TOKEN_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "tokens", "rate_limit_exceeded"),
     Reason.STORAGE_QUOTA_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 400, _CALLER, "storage_quota_exceeded"),
     Reason.STORAGE_FULL: Row(_Code.RESOURCE_EXHAUSTED, 507, _SERVER, "storage_full"),
     Reason.STORAGE_UNAVAILABLE: Row(_Code.UNAVAILABLE, 503, _SERVER, "storage_unavailable"),

@@ -4,6 +4,7 @@ from __future__ import annotations  # grpc's generic types cannot be subscripted
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from google.protobuf.message import DecodeError
 from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.call_observer import CallObserver, SeenCall, begin
 from inferloom_mesh.errors import InferloomError, Reason, server_error
+from inferloom_mesh.guard import Guard
 from inferloom_mesh.status import to_status
 
 log = logging.getLogger(__name__)
@@ -25,10 +27,12 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 
     Args:
         observers: Are told of the calls that have one request.
+        guard: Is asked for each call before its request is read; None: everybody may call.
     """
 
-    def __init__(self, observers: Sequence[CallObserver] = ()) -> None:
+    def __init__(self, observers: Sequence[CallObserver] = (), guard: Guard | None = None) -> None:
         self._observers = observers
+        self._guard = guard
 
     async def intercept_service(
         self,
@@ -40,7 +44,10 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler  # type: ignore[no-any-return] # Any, as said above
         name = handler_call_details.method
-        changes: dict[str, Any] = {"request_deserializer": _lenient(handler.request_deserializer)}
+        read = _lenient(handler.request_deserializer)
+        if (refusal := self._refusal(handler_call_details)) is not None:
+            read = _refused(refusal)
+        changes: dict[str, Any] = {"request_deserializer": read}
         watched = () if handler.request_streaming else self._observers
         for kind in ("unary_unary", "stream_unary"):
             if behaviour := getattr(handler, kind):
@@ -49,6 +56,27 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             if behaviour := getattr(handler, kind):
                 changes[kind] = _stream(behaviour, name, watched)
         return handler._replace(**changes)  # type: ignore[no-any-return] # Any, as said above
+
+    def _refusal(self, details: grpc.HandlerCallDetails) -> InferloomError | None:
+        if self._guard is None:
+            return None
+        try:
+            self._guard.check(details.method, details.invocation_metadata)
+        except InferloomError as refusal:
+            return refusal
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Stands for a request that was not read."""
+
+    error: InferloomError
+
+
+def _refused(error: InferloomError) -> Callable[[bytes], Any]:
+    unread = _Refused(error)
+    return lambda data: unread
 
 
 def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -62,6 +90,8 @@ def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 
 def _checked(request: Any) -> Any:
+    if isinstance(request, _Refused):
+        raise request.error
     if request is _MALFORMED:
         raise InferloomError(Reason.INVALID_ARGUMENT, "The request is not a valid message of its type.")
     if not isinstance(request, AsyncIterator):

@@ -8,6 +8,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from inferloom_mesh.call_observer import CallObserver
+from inferloom_mesh.guard import Guard
 from inferloom_mesh.interceptor import StatusInterceptor
 from inferloom_mesh.net import Address
 from inferloom_mesh.observation_servicer import HealthServicer, ReflectionServicer
@@ -79,16 +80,21 @@ class Server:
 
 
 def build_server(
-    services: Sequence[str], *, shared: bool = False, observers: Sequence[CallObserver] = ()
+    services: Sequence[str],
+    *,
+    shared: bool = False,
+    observers: Sequence[CallObserver] = (),
+    guard: Guard | None = None,
 ) -> Server:
     """Make a server that will serve ``services`` (full names), not serving until told to.
 
     The caller adds its servicers to ``.grpc`` before it listens. With ``shared`` it may listen where other
     processes of the same service do; otherwise a second one on the same port fails. ``observers`` are told of
-    every call that has one request.
+    every call that has one request. ``guard`` says who may call, health checks and reflection apart, which
+    show nothing but the contract and are for everybody.
     """
     options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
-    server = grpc.aio.server(interceptors=[StatusInterceptor(observers)], options=options)
+    server = grpc.aio.server(interceptors=[StatusInterceptor(observers, guard)], options=options)
     checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     mirror = ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, SecretStr
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from inferloom_mesh.log_format import LogFormat
 from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.secret import MeshSecret
 
 CONFIG_VARIABLE = "INFERLOOM_CONFIG"
 """Environment variable that names the settings file; ``./inferloom.toml`` without it."""
@@ -60,6 +61,44 @@ class ServiceSettings(BaseSettings):
     access_log: bool = True
     """Whether the gateway and the workers write one line for each request, at level info. It never holds
     prompts or answers."""
+
+    mesh_secret: SecretStr | None = None
+    """What the services of a mesh know each other by, at least 16 characters; the same for all of them. Where
+    it is set, workers and the registry take no other calls than those of services that have it. Not set:
+    whoever reaches them may call."""
+
+    mesh_secret_file: Path | None = None
+    """A file that holds the secret, in its place; white space around it does not count."""
+
+    def peer_secret(self) -> MeshSecret | None:
+        """The mesh's secret; None: it has none.
+
+        Raises:
+            OSError: The file that holds it cannot be read, or it is too short.
+        """
+        if self.mesh_secret is not None:
+            secret = self.mesh_secret.get_secret_value()
+        elif self.mesh_secret_file is not None:
+            secret = self.mesh_secret_file.read_text().strip()
+        else:
+            return None
+        try:
+            return MeshSecret(secret)
+        except ValueError as wrong:
+            raise OSError(str(wrong)) from wrong
+
+    @property
+    def asks_who_calls(self) -> bool:
+        """Whether the service lets in only who shows something."""
+        return self.mesh_secret is not None or self.mesh_secret_file is not None
+
+    def peer_environment(self) -> dict[str, str]:
+        """The environment that gives another process the same secret."""
+        if self.mesh_secret is not None:
+            return {"INFERLOOM_MESH_SECRET": self.mesh_secret.get_secret_value()}
+        if self.mesh_secret_file is not None:
+            return {"INFERLOOM_MESH_SECRET_FILE": str(self.mesh_secret_file)}
+        return {}
 
     @classmethod
     def settings_customise_sources(

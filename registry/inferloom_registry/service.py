@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+from inferloom_mesh.guard import guard_of
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
@@ -49,14 +50,14 @@ async def serve(
         sleep: Waits for some seconds of that clock.
 
     Raises:
-        OSError: The address cannot be bound.
+        OSError: The address cannot be bound, or the file with the mesh's secret cannot be read.
     """
     settle = settings.lease_ttl_s if settings.settle_s is None else settings.settle_s
     table = LeaseTable(clock, settle=settle, max_workers=settings.max_workers)
     metrics = Metrics()
     hub = WatchHub(table, secrets.token_hex(8))
     registry = Registry(table, MemoryStore(), hub, listener=Meters(metrics, table))
-    server = build_server([SERVICE])
+    server = build_server([SERVICE], guard=guard_of(settings.peer_secret()))
     servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings)
     add_RegistryServiceServicer_to_server(servicer, server.grpc)
 

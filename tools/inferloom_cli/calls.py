@@ -2,27 +2,66 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 
+from inferloom_cli.credentials import Metadata
 from inferloom_cli.probe import http_answer, reachable
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.channel import open_channel
+from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.status import read_failure
 
 DEADLINE_S = 10.0
 """How long a question about the mesh may take."""
 
+_ADVICE = {
+    Reason.NOT_A_PEER: " Set INFERLOOM_MESH_SECRET_FILE or INFERLOOM_MESH_SECRET to the mesh's secret.",
+    Reason.INVALID_API_KEY: " Name a key with --api-key or INFERLOOM_API_KEY.",
+}
+
+
+class _ShowsUnary(grpc.aio.UnaryUnaryClientInterceptor):
+    """Adds metadata to calls that have one response."""
+
+    def __init__(self, shown: Metadata) -> None:
+        self._shown = shown
+
+    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        """Make the call."""
+        return await continuation(_with(details, self._shown), request)
+
+
+class _ShowsStream(grpc.aio.UnaryStreamClientInterceptor):
+    """Adds metadata to calls that have a stream of responses."""
+
+    def __init__(self, shown: Metadata) -> None:
+        self._shown = shown
+
+    async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        """Make the call."""
+        return await continuation(_with(details, self._shown), request)
+
+
+def _with(details: Any, shown: Metadata) -> Any:
+    return details._replace(metadata=(*(details.metadata or ()), *shown))
+
+
+def opened(address: Address, shown: Metadata = ()) -> grpc.aio.Channel:
+    """A channel whose calls show who makes them."""
+    return open_channel(address, [_ShowsUnary(shown), _ShowsStream(shown)] if shown else [])
+
 
 @asynccontextmanager
-async def calling(service: str, address: Address) -> AsyncIterator[grpc.aio.Channel]:
+async def calling(service: str, address: Address, shown: Metadata = ()) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to ``service`` (its name for people), for calls inside the block.
 
     Raises:
         RefusedError: A call failed, or nothing listens there.
     """
-    async with open_channel(address) as channel:
+    async with opened(address, shown) as channel:
         try:
             yield channel
         except grpc.aio.AioRpcError as failure:
@@ -33,7 +72,8 @@ def reason(failure: grpc.aio.AioRpcError, service: str, address: Address) -> str
     """Say why a call failed. Blocks for a moment where nothing answered in gRPC."""
     read = read_failure(failure)
     if read.ours:
-        return read.error.message
+        advice = _ADVICE.get(read.error.reason, "")
+        return f"{read.error.message}{advice}"
     if failure.code() is grpc.StatusCode.UNAVAILABLE:
         if (answer := http_answer(reachable(address))) is not None:
             if answer.grpc and service == "gateway":

@@ -11,21 +11,21 @@ from rich.text import Text
 
 from inferloom.v1.inference_pb2 import TASK_CHAT, Model
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom_cli.calls import calling, reason
+from inferloom_cli.calls import calling, opened, reason
 from inferloom_cli.chat_commands import COMMANDS, Command, UnknownCommandError, messages, read
 from inferloom_cli.chat_settings import change, shown
 from inferloom_cli.conversation import Conversation, Manner
+from inferloom_cli.credentials import Metadata
 from inferloom_cli.keyboard import history, unechoed
 from inferloom_cli.model_choice import choose
 from inferloom_cli.models import list_models
 from inferloom_cli.refusal import RefusedError
-from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
 
 HINT = "/help shows what you can type; Ctrl-C stops an answer, Ctrl-D leaves."
 
 
-def say(gateway: Address, model: str | None, message: str, manner: Manner) -> None:
+def say(gateway: Address, model: str | None, message: str, manner: Manner, shown: Metadata = ()) -> None:
     """Print the answer to one message as it comes.
 
     Raises:
@@ -33,7 +33,7 @@ def say(gateway: Address, model: str | None, message: str, manner: Manner) -> No
     """
 
     async def run() -> None:
-        async with calling("gateway", gateway) as channel:
+        async with calling("gateway", gateway, shown) as channel:
             card = choose(await list_models(channel), TASK_CHAT, model)
             stub = InferenceServiceStub(channel)
             await _answer(Conversation(stub, card.id, manner.on(card)), message)
@@ -41,14 +41,14 @@ def say(gateway: Address, model: str | None, message: str, manner: Manner) -> No
     asyncio.run(run())
 
 
-def converse(gateway: Address, model: str | None, manner: Manner) -> None:
+def converse(gateway: Address, model: str | None, manner: Manner, shown: Metadata = ()) -> None:
     """Read messages and print answers until the person leaves.
 
     Raises:
         RefusedError: There is no such model, or no gateway.
     """
     with asyncio.Runner() as runner, history():
-        talk = Talk(gateway, manner, runner)
+        talk = Talk(gateway, manner, runner, shown)
         talk.turn_to(model)
         try:
             talk.run()
@@ -63,14 +63,18 @@ class Talk:
         gateway: Where its gRPC port is.
         manner: How answers are asked for to begin with.
         runner: Runs what waits for the gateway.
+        shown: Says who calls it.
     """
 
-    def __init__(self, gateway: Address, manner: Manner, runner: asyncio.Runner) -> None:
+    def __init__(
+        self, gateway: Address, manner: Manner, runner: asyncio.Runner, shown: Metadata = ()
+    ) -> None:
         self._gateway = gateway
+        self._shown = shown
         self._runner = runner
         self._manner = manner
         self._console = Console(highlight=False)
-        self._channel = runner.run(_opened(gateway))
+        self._channel = runner.run(_opened(gateway, shown))
         self._card = Model()
         self._conversation = Conversation(InferenceServiceStub(self._channel), "", manner)
 
@@ -80,7 +84,7 @@ class Talk:
         Raises:
             RefusedError: There is no such model, or no gateway.
         """
-        self._card = choose(self._runner.run(_served(self._gateway)), TASK_CHAT, model)
+        self._card = choose(self._runner.run(_served(self._gateway, self._shown)), TASK_CHAT, model)
         self._conversation.model = self._card.id
 
     def run(self) -> None:
@@ -153,7 +157,7 @@ class Talk:
                 self.turn_to(name)
                 self._tell(f"now talking to {name}; it is told what was said", "dim")
                 return
-            for model in self._runner.run(_served(self._gateway)):
+            for model in self._runner.run(_served(self._gateway, self._shown)):
                 if TASK_CHAT in model.tasks:
                     self._tell(f"{'*' if model.id == self._card.id else ' '} {model.id}")
         except RefusedError as refusal:
@@ -177,12 +181,12 @@ class Talk:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
 
-async def _opened(gateway: Address) -> grpc.aio.Channel:
-    return open_channel(gateway)
+async def _opened(gateway: Address, shown: Metadata) -> grpc.aio.Channel:
+    return opened(gateway, shown)
 
 
-async def _served(gateway: Address) -> Sequence[Model]:
-    async with calling("gateway", gateway) as channel:
+async def _served(gateway: Address, shown: Metadata) -> Sequence[Model]:
+    async with calling("gateway", gateway, shown) as channel:
         return await list_models(channel)
 
 

@@ -21,11 +21,15 @@ _BODIES: dict[str, tuple[str, dict[str, object]]] = {
 """The endpoint and the body that show each capability, the most telling first."""
 
 
-def curl_line(rest: Address, models: Sequence[ModelReport]) -> str | None:
-    """The call that shows most of what ``models`` can do; None if they can do nothing that is known here."""
+def curl_line(rest: Address, models: Sequence[ModelReport], *, keyed: bool = False) -> str | None:
+    """The call that shows most of what ``models`` can do; None if they can do nothing that is known here.
+
+    ``keyed``: whether a key is asked for, which the shell's INFERLOOM_API_KEY then holds.
+    """
+    key = ' -H "authorization: Bearer $INFERLOOM_API_KEY"' if keyed else ""
     for capability, (path, body) in _BODIES.items():
         for model in models:
             if capability in model.capabilities:
                 text = json.dumps({"model": model.id, **body})
-                return f"curl http://{rest}/v1/{path} -H 'content-type: application/json' -d '{text}'"
+                return f"curl http://{rest}/v1/{path} -H 'content-type: application/json'{key} -d '{text}'"
     return None

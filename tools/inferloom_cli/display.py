@@ -25,15 +25,21 @@ class Display:
     Args:
         verbose: Shows every log line, and not only warnings and worse.
         called: Where the other commands would look for the gateway's gRPC port and for the registry.
+        keyed: Whether callers are asked for keys.
+        secret_file: Where the secret is that was made for this mesh; empty: none was.
     """
 
-    def __init__(self, *, verbose: bool, called: tuple[Address, Address]) -> None:
+    def __init__(
+        self, *, verbose: bool, called: tuple[Address, Address], keyed: bool = False, secret_file: str = ""
+    ) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._out = Console(highlight=False)
         self._least = logging.NOTSET if verbose else logging.WARNING
         self._status: Status | None = None
         self._waiting: list[str] = []
         self._called = called
+        self._keyed = keyed
+        self._secret_file = secret_file
 
     def starting(self, names: Sequence[str]) -> None:
         """Show that these services are being started."""
@@ -66,13 +72,18 @@ class Display:
         ):
             table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
         if beyond := exposed(Address.parse(address) for address in mesh.addresses):
-            table.add_row(Text("warning", style="bold yellow"), Text(warning(beyond), style="yellow"))
+            table.add_row(
+                Text("warning", style="bold yellow"),
+                Text(warning(beyond, guarded=self._keyed), style="yellow"),
+            )
         title = f"Inferloom is ready after {mesh.seconds:.1f} s"
         self._out.print(Panel(table, title=title, title_align="left", border_style="green", expand=False))
-        if line := curl_line(rest, mesh.models):
+        if line := curl_line(rest, mesh.models, keyed=self._keyed):
             self._out.print("Try it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)
-        if line := export_line(grpc, reachable(Address.parse(mesh.registry)), self._called):
+        if line := export_line(
+            grpc, reachable(Address.parse(mesh.registry)), self._called, self._secret_file
+        ):
             self._out.print("\nSo that the other commands find it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)
         self._out.print("\nCtrl-C stops everything.")

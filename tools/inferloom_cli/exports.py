@@ -1,16 +1,24 @@
 """The line that points a shell at a mesh. Pure."""
 
+import shlex
+
 from inferloom_mesh.net import Address
 
 
-def export_line(grpc: Address, registry: Address, called: tuple[Address, Address]) -> str | None:
+def export_line(
+    grpc: Address, registry: Address, called: tuple[Address, Address], secret_file: str = ""
+) -> str | None:
     """What to export so that the other commands find this mesh; None where they do so by themselves.
 
     Args:
         grpc: Where the gateway's gRPC port can be called.
         registry: Where the registry can be called.
         called: Where the commands would look for both.
+        secret_file: Where the mesh's secret is, if that is in no settings.
     """
-    if (grpc, registry) == called:
-        return None
-    return f"export INFERLOOM_GATEWAY={grpc} INFERLOOM_REGISTRY={registry}"
+    said = (
+        [] if (grpc, registry) == called else [f"INFERLOOM_GATEWAY={grpc}", f"INFERLOOM_REGISTRY={registry}"]
+    )
+    if secret_file:
+        said.append(f"INFERLOOM_MESH_SECRET_FILE={shlex.quote(secret_file)}")
+    return f"export {' '.join(said)}" if said else None

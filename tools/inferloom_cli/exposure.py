@@ -14,6 +14,10 @@ WARNING = (
     "other machines can reach {where}, and nothing asks who calls: "
     "anyone on that network can use the models, load others and stop workers"
 )
+GUARDED = (
+    "other machines can reach {where}; callers must show who they are, but nothing is encrypted: "
+    "who reads the traffic can show the same"
+)
 
 
 def exposed(addresses: Iterable[Address | None]) -> list[Address]:
@@ -29,9 +33,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def warning(addresses: Iterable[Address]) -> str:
-    """The sentence."""
-    return WARNING.format(where=", ".join(str(address) for address in addresses))
+def warning(addresses: Iterable[Address], *, guarded: bool = False) -> str:
+    """The sentence; ``guarded``: whether the services ask who calls."""
+    words = GUARDED if guarded else WARNING
+    return words.format(where=", ".join(str(address) for address in addresses))
 
 
 def seen_from_outside(address: Address) -> Address:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from inferloom_cli.client_settings import ClientSettings
+from inferloom_cli.key_settings import KeySettings
 from inferloom_cli.runmesh.readiness import READY_VARIABLE
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.runtime import LIFELINE_VARIABLE
@@ -37,7 +38,7 @@ _SERVICE_LINK = re.compile(r"INFERLOOM_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_
 @cache
 def known_names() -> frozenset[str]:
     """Every setting of every service and of the command line, as the settings file has it."""
-    kinds = (ClientSettings, RegistrySettings, GatewaySettings, WorkerSettings)
+    kinds = (ClientSettings, KeySettings, RegistrySettings, GatewaySettings, WorkerSettings)
     return frozenset(name for kind in kinds for name in kind.model_fields)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.commands import looking, operating, running, using
+from inferloom_cli.commands import keys, looking, operating, running, using
 from inferloom_cli.helpful import Command, Commands
 
 _PANELS = {
@@ -49,3 +49,4 @@ def _root(
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(cls=Command, rich_help_panel=_panel)(_command)
+app.add_typer(keys.app, name="keys", rich_help_panel="Operate")

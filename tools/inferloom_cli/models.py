@@ -16,6 +16,7 @@ from inferloom.v1.registry_pb2 import ListWorkersRequest
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_cli import words
 from inferloom_cli.calls import DEADLINE_S, calling
+from inferloom_cli.credentials import Metadata
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.net import Address
 
@@ -23,10 +24,13 @@ Held = defaultdict[str, list[str]]
 """The compute hashes of each model, one for each worker that holds it."""
 
 
-async def show(gateway: Address, registry: Address, *, as_json: bool) -> None:
-    """Print the models that the gateway routes to."""
-    async with calling("gateway", gateway) as channel:
-        models, held = await asyncio.gather(list_models(channel), _by_model(registry))
+async def show(
+    gateway: Address, registry: Address, *, as_json: bool, shown: Metadata = (), peer: Metadata = ()
+) -> None:
+    """Print the models that the gateway routes to. ``shown`` says who asks it, ``peer`` who asks the
+    registry."""
+    async with calling("gateway", gateway, shown) as channel:
+        models, held = await asyncio.gather(list_models(channel), _by_model(registry, peer))
     if as_json:
         print(
             json.dumps([MessageToDict(model, preserving_proto_field_name=True) for model in models], indent=2)
@@ -90,10 +94,10 @@ def table(models: list[Model], held: Held | None) -> Table:
     return made
 
 
-async def _by_model(registry: Address) -> Held | None:
+async def _by_model(registry: Address, peer: Metadata) -> Held | None:
     # The gateway answers for itself; a registry that is away must not hide that.
     try:
-        async with calling("registry", registry) as channel:
+        async with calling("registry", registry, peer) as channel:
             stub = RegistryServiceStub(channel)
             answer = await stub.ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
     except RefusedError:

@@ -115,6 +115,25 @@ AliasFlags = Annotated[
         help="A further name for one of the models or adapters, which takes no memory; repeat it for more.",
     ),
 ]
+Keys = Annotated[
+    str | None,
+    typer.Option(
+        "--keys",
+        metavar="FILE|redis://…",
+        envvar="INFERLOOM_KEYS",
+        help="Ask callers for API keys, which are kept there; see `inferloom keys`. [default: ask nobody]",
+    ),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key",
+        metavar="KEY",
+        envvar=["INFERLOOM_API_KEY", "OPENAI_API_KEY"],
+        show_envvar=True,
+        help="API key to show the gateway, where it asks for one.",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

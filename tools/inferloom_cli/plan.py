@@ -38,6 +38,12 @@ class Plan:
     """How long the registry settles after a start, in seconds. None: as its settings say."""
     shared_flags: Sequence[str] = ()
     """What was typed for every service."""
+    keys: str | None = None
+    """Where API keys are kept. None: nobody is asked for one."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the services are told by their environment, because it is secret."""
+    peer: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    """What shows them the mesh's secret."""
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""

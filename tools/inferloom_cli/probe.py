@@ -1,6 +1,7 @@
 """What the gateway answers, asked as any client would."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
@@ -57,11 +58,12 @@ def is_ready(rest: Address) -> bool:
         connection.close()
 
 
-def served_models(rest: Address) -> tuple[ModelReport, ...]:
-    """What ``GET /v1/models`` lists; nothing while the gateway does not answer. Blocks."""
+def served_models(rest: Address, shown: Sequence[tuple[str, str]] = ()) -> tuple[ModelReport, ...]:
+    """What ``GET /v1/models`` lists; nothing while the gateway does not answer. ``shown`` are headers that
+    say who asks. Blocks."""
     connection = HTTPConnection(rest.host.strip("[]"), rest.port, timeout=_TIMEOUT_S)
     try:
-        connection.request("GET", "/v1/models")
+        connection.request("GET", "/v1/models", headers=dict(shown))
         response = connection.getresponse()
         body = response.read()
         if response.status != 200:

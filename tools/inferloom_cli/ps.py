@@ -21,6 +21,7 @@ from inferloom.v1.registry_pb2 import (
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_cli import words
 from inferloom_cli.calls import DEADLINE_S, calling
+from inferloom_cli.credentials import Metadata
 from inferloom_mesh.net import Address
 
 _INTERVAL_S = 1.0
@@ -32,9 +33,9 @@ _NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
 _DIFFERS = "[yellow]! computes differently from another worker of the same model name"
 
 
-async def show(registry: Address, *, as_json: bool) -> None:
+async def show(registry: Address, *, as_json: bool, shown: Metadata = ()) -> None:
     """Print the workers once."""
-    async with calling("registry", registry) as channel:
+    async with calling("registry", registry, shown) as channel:
         answer = await _list(channel)
     if as_json:
         print(to_json(answer))
@@ -44,13 +45,15 @@ async def show(registry: Address, *, as_json: bool) -> None:
         Console().print("no workers – start one with `inferloom worker --model NAME=SPEC`")
 
 
-async def watch(registry: Address, *, as_json: bool, interval: float = _INTERVAL_S) -> None:
+async def watch(
+    registry: Address, *, as_json: bool, interval: float = _INTERVAL_S, shown: Metadata = ()
+) -> None:
     """Keep the table on the terminal up to date until the program is interrupted.
 
     A registry that goes away meanwhile is waited for. As JSON, print the workers in one line whenever
     something about them changed; how long ago a lease was renewed is no change.
     """
-    async with calling("registry", registry) as channel:
+    async with calling("registry", registry, shown) as channel:
         answer = await _list(channel)
         if as_json:
             await _print_changes(channel, answer, interval)

@@ -90,7 +90,7 @@ def _run(
     supervised = LIFELINE_VARIABLE in os.environ  # `up` has said it of all services
     configure_logging(settings.log_level, settings.log_format)
     if (beyond := exposed(listening)) and not supervised:
-        log.warning(warning(beyond))
+        log.warning(warning(beyond, guarded=settings.asks_who_calls))
     try:
         stopped_by = run_service(serve)
     except readable as failure:

@@ -7,6 +7,7 @@ from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom.v1.worker_pb2 import UnloadModelRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_cli.calls import DEADLINE_S, calling
+from inferloom_cli.credentials import Metadata
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.net import Address
 
@@ -14,13 +15,13 @@ _DEADLINE_S = 600.0
 """A worker lets the model's running requests finish first."""
 
 
-async def unload(registry: Address, model: str, worker: str | None) -> None:
-    """Unload a model, or take an alias away, on one worker or on all that hold it.
+async def unload(registry: Address, model: str, worker: str | None, shown: Metadata = ()) -> None:
+    """Unload a model, or take an alias away, on one worker or on all that hold it. ``shown`` says who asks.
 
     Raises:
         RefusedError: No worker holds it, or one refused.
     """
-    async with calling("registry", registry) as channel:
+    async with calling("registry", registry, shown) as channel:
         stub = RegistryServiceStub(channel)
         listed = await stub.ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
     holding = [row.worker for row in listed.workers if _holds(row.worker, model)]
@@ -30,7 +31,7 @@ async def unload(registry: Address, model: str, worker: str | None) -> None:
     if not chosen:
         raise RefusedError(f"{worker} does not hold {model}; on: {', '.join(each.id for each in holding)}")
     for each in chosen:
-        async with calling("worker", Address.parse(each.address)) as channel:
+        async with calling("worker", Address.parse(each.address), shown) as channel:
             request = UnloadModelRequest(model=model)
             await WorkerServiceStub(channel).UnloadModel(request, timeout=_DEADLINE_S)
         Console().print(f"{model} is unloaded from {each.id}", markup=False, highlight=False)

@@ -2,16 +2,19 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING
 
 from inferloom_cli.client_settings import ClientSettings
+from inferloom_cli.credentials import of_peer
 from inferloom_cli.display import Display
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.plan import Plan, as_flags, threads_of_each
@@ -28,9 +31,12 @@ from inferloom_mesh.machine import cores
 from inferloom_mesh.net import Address
 
 if TYPE_CHECKING:
+    from inferloom_gateway.settings import GatewaySettings
     from inferloom_worker.settings import WorkerSettings
 
 _FIRST_WORKER_PORT = 7100
+
+_SECRET, _SECRET_FILE = "INFERLOOM_MESH_SECRET", "INFERLOOM_MESH_SECRET_FILE"
 
 _MARGIN_S = 5.0
 """How much longer than a service's own drain limit the supervisor waits for it."""
@@ -56,6 +62,7 @@ class UpFlags:
     speculation: str | None
     threads: int | None
     cors: str | None
+    keys: str | None
     store: Path | None
     no_store: bool | None
     log_format: str | None
@@ -80,16 +87,41 @@ def up(flags: UpFlags, began: float) -> None:
         with writable("the ready file", flags.ready_file, "choose another with --ready-file"):
             _try_to_write(flags.ready_file.parent)
     client = load(ClientSettings)
-    display = Display(verbose=flags.verbose, called=(client.gateway, client.registry))
-    try:
-        status = asyncio.run(_supervise(plan, folder, display, drain_limit, flags.ready_file, began))
-    except GaveUpError as failure:
-        display.failed(str(failure), failure.tail)
-        status = FAILED
-    finally:
-        if flags.ready_file is not None:
-            flags.ready_file.unlink(missing_ok=True)
+    with _secret_file(plan) as plan:
+        display = Display(
+            verbose=flags.verbose,
+            called=(client.gateway, client.registry),
+            keyed=plan.keys is not None,
+            secret_file=plan.environment.get(_SECRET_FILE, ""),
+        )
+        try:
+            status = asyncio.run(_supervise(plan, folder, display, drain_limit, flags.ready_file, began))
+        except GaveUpError as failure:
+            display.failed(str(failure), failure.tail)
+            status = FAILED
+        finally:
+            if flags.ready_file is not None:
+                flags.ready_file.unlink(missing_ok=True)
     sys.exit(status)
+
+
+@contextmanager
+def _secret_file(plan: Plan) -> Iterator[Plan]:
+    """Keep the secret that was made for this mesh in a file that only this user can read, until the block
+    ends.
+
+    The other commands, and workers that join, find it there.
+    """
+    if (secret := plan.environment.get(_SECRET)) is None:
+        yield plan
+        return
+    with TemporaryDirectory(prefix="inferloom-") as folder:
+        file = Path(folder) / "secret"
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with open(descriptor, "w") as output:
+            output.write(secret)
+        kept = {name: value for name, value in plan.environment.items() if name != _SECRET}
+        yield replace(plan, environment={**kept, _SECRET_FILE: str(file)})
 
 
 def _log_folder(wanted: Path | None) -> Path:
@@ -137,17 +169,19 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         from inferloom_gateway.settings import GatewaySettings
         from inferloom_registry.settings import RegistrySettings
         from inferloom_worker.settings import WorkerSettings
-    registry, gateway = (
-        load(RegistrySettings, log_format=flags.log_format),
-        load(
-            GatewaySettings,
-            gateway_processes=flags.gateway_processes,
-            cors=flags.cors,
-            strict=flags.strict,
-            store=flags.store,
-            no_store=flags.no_store,
-        ),
+    registry = load(RegistrySettings, log_format=flags.log_format)
+    chosen = registry.mesh_secret is not None or registry.mesh_secret_file is not None
+    gateway = load(
+        GatewaySettings,
+        gateway_processes=flags.gateway_processes,
+        cors=flags.cors,
+        strict=flags.strict,
+        store=flags.store,
+        no_store=flags.no_store,
+        keys=flags.keys,
+        mesh_secret=None if chosen else secrets.token_urlsafe(32),
     )
+    environment, peer = _keyed(gateway, chosen=chosen)
     passed_on = {
         "quantize": flags.quantize,
         "speculation": flags.speculation,
@@ -185,6 +219,9 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         # for a mesh on one machine to be sure of itself.
         settle_s=registry.lease_ttl_s / 2 if registry.settle_s is None else registry.settle_s,
         shared_flags=as_flags({"log_format": flags.log_format}),
+        keys=gateway.keys,
+        environment=environment,
+        peer=peer,
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)
@@ -204,6 +241,30 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
             from inferloom_worker.kernels.kept import ensure
         ensure(lambda words: print(words, file=sys.stderr, flush=True))
     return plan, max(gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
+
+
+def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+    """What the services' environment holds where callers are asked for keys, and what shows the mesh's
+    secret.
+
+    Args:
+        gateway: The gateway's settings.
+        chosen: Whether the secret comes from settings, which the services read as well.
+
+    Raises:
+        RefusedError: The keys, or the secret, cannot be had.
+    """
+    if gateway.keys is None:
+        return {}, of_peer(gateway) if chosen else ()
+    from inferloom_gateway.access.stores.opening import open_store
+    from inferloom_gateway.access.stores.protocol import StoreError
+
+    try:
+        open_store(gateway.keys).close()
+    except StoreError as failure:
+        raise RefusedError(str(failure)) from failure
+    made = {} if chosen else gateway.peer_environment()
+    return {"INFERLOOM_KEYS": gateway.keys, **made}, of_peer(gateway)
 
 
 def _in_a_row(worker: "WorkerSettings", workers: int) -> dict[str, Address]:

@@ -11,10 +11,12 @@ from functools import partial
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
 from inferloom_mesh.call_observer import CallObserver
+from inferloom_mesh.guard import guard_of
 from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
+from inferloom_mesh.secret import metadata_of
 from inferloom_mesh.server import Server, build_server
 from inferloom_mesh.waiting import first_of
 from inferloom_worker.hosting.host import HostState, ModelHost
@@ -133,7 +135,10 @@ class Worker:
         observers: list[CallObserver] = [Meters(self._metrics, self.host)]
         if settings.access_log:
             observers.append(AccessLog(lambda: self.description.worker_id))
-        self._server: Server = build_server([servicer.SERVICE, control.SERVICE], observers=observers)
+        self._secret = settings.peer_secret()
+        self._server: Server = build_server(
+            [servicer.SERVICE, control.SERVICE], observers=observers, guard=guard_of(self._secret)
+        )
         add_InferenceServiceServicer_to_server(
             InferenceServicer(
                 Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
@@ -172,7 +177,12 @@ class Worker:
         name = settings.worker_id or default_worker_id(bound.port)
         self.description.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
         if settings.registry is not None:
-            self._keeper = LeaseKeeper(settings.registry, self.description.worker, self.description.load)
+            self._keeper = LeaseKeeper(
+                settings.registry,
+                self.description.worker,
+                self.description.load,
+                peer=metadata_of(self._secret),
+            )
         log.info("worker %s listens on %s", name, bound)
         return bound
 

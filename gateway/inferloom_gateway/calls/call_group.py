@@ -5,7 +5,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.calls.compute_pin import ComputePin
+from inferloom_gateway.calls.link import UnaryRequest
 from inferloom_gateway.calls.progress import EmbeddingProgress, GenerationProgress
 from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.stream import Stream
@@ -35,8 +37,9 @@ class CallGroup:
     :meth:`close`, ends what still runs. All methods raise InferloomError if no worker answers.
     """
 
-    def __init__(self, dispatcher: "Dispatcher", record: Record) -> None:
+    def __init__(self, dispatcher: "Dispatcher", record: Record, admission: Admission | None = None) -> None:
         self.record = record
+        self._admission = admission
         self.pin = ComputePin()
         self._dispatcher = dispatcher
         self._streams: list[Stream[Any, Any]] = []
@@ -62,27 +65,32 @@ class CallGroup:
 
     async def embed(self, request: pb.EmbedRequest) -> EmbedStream:
         """Start an embedding; return its stream once a worker has accepted it."""
+        await self._admit(request)
         stream = self._dispatcher.stream(self, request, EmbeddingProgress(request))
         self._streams.append(stream)
         return await stream.begin(request)
 
     async def rerank(self, request: pb.RerankRequest) -> pb.RerankResponse:
         """Rerank on one worker."""
+        await self._admit(request)
         response: pb.RerankResponse = await self._dispatcher.unary(self, request)
         return response
 
     async def tokenize(self, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
         """Tokenise on one worker."""
+        await self._admit(request)
         response: pb.TokenizeResponse = await self._dispatcher.unary(self, request)
         return response
 
     async def detokenize(self, request: pb.DetokenizeRequest) -> pb.DetokenizeResponse:
         """Detokenise on one worker."""
+        await self._admit(request)
         response: pb.DetokenizeResponse = await self._dispatcher.unary(self, request)
         return response
 
     async def get_tokenizer(self, request: pb.GetTokenizerRequest) -> pb.GetTokenizerResponse:
         """Have one worker describe its tokenizer."""
+        await self._admit(request)
         response: pb.GetTokenizerResponse = await self._dispatcher.unary(self, request)
         return response
 
@@ -109,7 +117,17 @@ class CallGroup:
     ) -> None:
         self.close(error)
 
+    async def _admit(self, request: pb.GenerateRequest | pb.EmbedRequest | UnaryRequest) -> None:
+        if self._admission is None:
+            return
+        try:
+            await self._admission.admit(request)
+        except InferloomError as refusal:
+            self.record.error = refusal
+            raise
+
     async def _generate(self, request: pb.GenerateRequest, *, whole: bool) -> GenerateStream:
+        await self._admit(request)
         stream = self._dispatcher.stream(self, request, GenerationProgress(request, whole=whole))
         self._streams.append(stream)
         return await stream.begin(request)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.absent import absent
+from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.calls.attempts import Attempts
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.calls.in_flight import InFlight
@@ -65,9 +66,12 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._watch = StallWatch()
 
-    def group(self, context: CallContext, method: str, model: str) -> CallGroup:
-        """Begin to answer a request; ``method`` names it in its record."""
-        return CallGroup(self, Record(context, method, model, self.clock()))
+    def group(
+        self, context: CallContext, method: str, model: str, admission: Admission | None = None
+    ) -> CallGroup:
+        """Begin to answer a request; ``method`` names it in its record. ``admission`` is asked before each of
+        its calls."""
+        return CallGroup(self, Record(context, method, model, self.clock(), admission), admission)
 
     def absent(self, model: str) -> InferloomError:
         """The error for a model that cannot be called now."""

@@ -32,11 +32,18 @@ class GrpcLink:
     Args:
         address: The worker's ``host:port``.
         clock: The clock of the contexts' deadlines.
+        peer: Metadata that shows the mesh's secret.
     """
 
-    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        address: str,
+        clock: Callable[[], float] = time.monotonic,
+        peer: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self._channel = open_channel(address)
         self._clock = clock
+        self._peer = peer
         stub: InferenceServiceAsyncStub = InferenceServiceStub(self._channel)
         self._stub = stub
         self._unary: dict[type, Callable[..., Any]] = {
@@ -81,7 +88,7 @@ class GrpcLink:
 
     def _how(self, context: CallContext) -> dict[str, Any]:
         now = self._clock()
-        return {"timeout": context.time_left(now), "metadata": context.metadata(now)}
+        return {"timeout": context.time_left(now), "metadata": (*context.metadata(now), *self._peer)}
 
 
 class _Call(Generic[Event]):

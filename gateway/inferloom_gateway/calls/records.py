@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from inferloom.v1.inference_pb2 import Timings, Usage
 from inferloom_gateway.calls.listener import Listener
@@ -52,6 +53,8 @@ class Record:
     model: str
     began: float
     """Its arrival on the gateway's clock."""
+    admission: Any = None
+    """What let it in, and counts what it used; None: nobody asks who calls."""
     began_at: float = field(default_factory=time.time)
     """Its arrival in seconds since 1970."""
     attempts: list[Attempt] = field(default_factory=list)

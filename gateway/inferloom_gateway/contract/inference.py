@@ -27,9 +27,17 @@ class Inference:
         self._gateway = gateway
 
     def begin(self, method: Method, request: Any, caller: Caller) -> Call:
-        """Begin a call; a request that can have a name and has none gets one."""
+        """Begin a call; a request that can have a name and has none gets one.
+
+        Raises:
+            InferloomError: The caller may not make it.
+        """
         if method.name == "ListModels":
-            return Known(lambda: pb.ListModelsResponse(models=self._gateway.fleet.models()))
+            return Known(lambda: self._models(caller))
+        if method.name == "Generate":  # what it is asked for says which endpoint's counterpart it is
+            chats = request.WhichOneof("input") == "chat"
+            caller.identity.check_endpoint("chat" if chats else "completions")
+        admission = self._gateway.admission(caller.identity, request.model)
         name = caller.request_id or new_request_id()
         if "request_id" in method.request.DESCRIPTOR.fields_by_name:
             name = request.request_id = request.request_id or name
@@ -38,11 +46,17 @@ class Inference:
             self._gateway.deadline(caller.time_left),
             caller=caller.address,
             tenant=caller.identity.tenant,
+            share=caller.identity.share,
             traceparent=valid_traceparent(caller.traceparent),
         )
         kind = _CAPITAL.sub("_", method.name).lower()
-        group = self._gateway.dispatcher.group(context, kind.removeprefix("get_"), request.model)
+        group = self._gateway.dispatcher.group(context, kind.removeprefix("get_"), request.model, admission)
         return _Routed(group, kind, request)
+
+    def _models(self, caller: Caller) -> pb.ListModelsResponse:
+        """The models that the caller may use."""
+        served = self._gateway.fleet.models()
+        return pb.ListModelsResponse(models=[each for each in served if caller.identity.may_use(each.id)])
 
 
 class _Routed:

@@ -28,11 +28,16 @@ class Membership:
     """Feeds a fleet from a registry.
 
     A registry that is down changes nothing: the last good set stays, and workers are judged by their own
-    calls until it is back.
+    calls until it is back. ``peer`` is metadata that shows it the mesh's secret.
     """
 
     def __init__(
-        self, registry: Address, fleet: Fleet, connections: Connections[Any], clock: Callable[[], float]
+        self,
+        registry: Address,
+        fleet: Fleet,
+        connections: Connections[Any],
+        clock: Callable[[], float],
+        peer: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.arrived = asyncio.Event()
         """Set once a first snapshot has arrived."""
@@ -42,6 +47,7 @@ class Membership:
         self._fleet = fleet
         self._connections = connections
         self._clock = clock
+        self._peer = peer
         self._since = registry_pb2.WatchRequest()
 
     async def run(self) -> None:
@@ -52,7 +58,7 @@ class Membership:
             connected, waiting_told, began = True, False, self._clock()
             while True:
                 try:
-                    async for change in stub.Watch(self._since):
+                    async for change in stub.Watch(self._since, metadata=self._peer):
                         if not connected:
                             log.info("registry at %s is back", self._registry)
                         connected, waits = True, backoff()

@@ -9,8 +9,10 @@ from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
 
 import inferloom_mesh
+from inferloom_gateway.access.standing import HEADERS as RATE_HEADERS
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http import errors
+from inferloom_gateway.http.authentication import Authentication, Limits
 from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
@@ -44,7 +46,6 @@ from inferloom_gateway.http.schema.stored import ChatUpdate
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
-from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.metrics_listener import Source
 
 BODIES = (
@@ -73,7 +74,7 @@ _ROUTERS = tuple(
     )
 )
 
-_EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after")
+_EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after", *RATE_HEADERS)
 """Response headers that pages of other origins may read."""
 
 
@@ -117,16 +118,18 @@ def create_app(
     errors.install(facade, Paths(_ROUTERS))
     for router in _ROUTERS:
         facade.include_router(router)
-    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway.settings, watching))
+    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway, watching))
 
 
-def _layers(settings: GatewaySettings, watching: Sequence[Layer]) -> list[Layer]:
+def _layers(gateway: Gateway, watching: Sequence[Layer]) -> list[Layer]:
     """What happens around every request, from the outermost to the innermost.
 
     Those that only look are behind the names, so that they know them; authentication and limits go behind
     CORS, because a preflight carries no key.
     """
     layers: list[Layer] = [Naming(), *watching]
-    if settings.cors:
-        layers.append(Cors(settings.cors, _EXPOSED))
+    if gateway.settings.cors:
+        layers.append(Cors(gateway.settings.cors, _EXPOSED))
+    if gateway.access is not None:
+        layers += [Authentication(gateway.access), Limits(gateway.access)]
     return layers

@@ -73,6 +73,8 @@ def response(error: InferloomError, headers: Mapping[str, str] | None = None) ->
     headers = dict(headers or {})
     if error.retry_after is not None:
         headers["retry-after"] = _seconds(error.retry_after)
+    if error.row.http == 401:  # RFC 9110 wants to be told how to come in (RFC 6750's scheme)
+        headers["www-authenticate"] = 'Bearer realm="inferloom"'
     return ErrorResponse(error, headers)
 
 

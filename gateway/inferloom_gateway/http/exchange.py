@@ -30,6 +30,8 @@ class Exchange:
     raw_headers: RawHeaders
     request_id: str = ""
     identity: Identity = ANONYMOUS
+    limits: RawHeaders = field(default_factory=list)
+    """How its sender stands with his limits, where it was refused before anything was made of it."""
     worker: str = ""
     """The worker that answers; of several, their names with commas."""
     status: int | None = None

@@ -33,17 +33,24 @@ class CallContext(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     PRIORITY_CAP_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Name of the request at the door where it came in."""
     caller: _builtins.str
-    """Who calls: a network address, later the name of a key or certificate."""
+    """Who calls: a network address, or the id of an API key."""
     tenant: _builtins.str
-    """Whose share of the workers the request uses. Empty: the sender's."""
+    """Whose share of the workers the request uses, and with whom it shares cached
+    state. Empty: the sender's share, and anybody's cached state.
+    """
     priority_cap: _builtins.int
     """Highest scheduling priority that the request may have. Absent: any."""
     traceparent: _builtins.str
     """Trace that the request belongs to: a W3C Trace Context traceparent. Empty:
     none.
+    """
+    share: _builtins.float
+    """The tenant's part of a busy worker, in relation to those of other tenants.
+    Absent: 1.
     """
     @_builtins.property
     def time_left(self) -> _duration_pb2.Duration:
@@ -58,13 +65,19 @@ class CallContext(_message.Message):
         tenant: _builtins.str = ...,
         priority_cap: _builtins.int | None = ...,
         traceparent: _builtins.str = ...,
+        share: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap", "priority_cap", b"priority_cap", "time_left", b"time_left"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap", "_share", b"_share", "priority_cap", b"priority_cap", "share", b"share", "time_left", b"time_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap", "caller", b"caller", "priority_cap", b"priority_cap", "request_id", b"request_id", "tenant", b"tenant", "time_left", b"time_left", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap", "_share", b"_share", "caller", b"caller", "priority_cap", b"priority_cap", "request_id", b"request_id", "share", b"share", "tenant", b"tenant", "time_left", b"time_left", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority_cap: _TypeAlias = _typing.Literal["priority_cap"]  # noqa: Y015
     _WhichOneofArgType__priority_cap: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap"]  # noqa: Y015
+    _WhichOneofReturnType__share: _TypeAlias = _typing.Literal["share"]  # noqa: Y015
+    _WhichOneofArgType__share: _TypeAlias = _typing.Literal["_share", b"_share"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority_cap) -> _WhichOneofReturnType__priority_cap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share) -> _WhichOneofReturnType__share | None: ...
 
 Global___CallContext: _TypeAlias = CallContext  # noqa: Y015

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.options import AsJson, Gateway, Registry
+from inferloom_cli.options import ApiKey, AsJson, Gateway, Registry
 
 
 def ps(
@@ -22,21 +22,26 @@ def ps(
     """Show the workers: where they are, what they hold, how busy they are, and their leases."""
     from inferloom_cli import ps as view
     from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.credentials import of_peer
     from inferloom_cli.settings import load
 
-    address = load(ClientSettings, registry=registry).registry
+    settings = load(ClientSettings, registry=registry)
     show = view.watch if watch else view.show
-    asyncio.run(show(address, as_json=as_json))
+    asyncio.run(show(settings.registry, as_json=as_json, shown=of_peer(settings)))
 
 
-def models(gateway: Gateway = None, registry: Registry = None, as_json: AsJson = False) -> None:
+def models(
+    gateway: Gateway = None, registry: Registry = None, api_key: ApiKey = None, as_json: AsJson = False
+) -> None:
     """Show the models that can be called, and how many workers hold each."""
     from inferloom_cli import models as view
     from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.credentials import of_caller, of_peer
     from inferloom_cli.settings import load
 
     settings = load(ClientSettings, gateway=gateway, registry=registry)
-    asyncio.run(view.show(settings.gateway, settings.registry, as_json=as_json))
+    shown, peer = of_caller(settings, api_key), of_peer(settings)
+    asyncio.run(view.show(settings.gateway, settings.registry, as_json=as_json, shown=shown, peer=peer))
 
 
 def logs(

@@ -22,6 +22,8 @@ def unload(
     """
     from inferloom_cli import unload as work
     from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.credentials import of_peer
     from inferloom_cli.settings import load
 
-    asyncio.run(work.unload(load(ClientSettings, registry=registry).registry, model, worker))
+    settings = load(ClientSettings, registry=registry)
+    asyncio.run(work.unload(settings.registry, model, worker, of_peer(settings)))

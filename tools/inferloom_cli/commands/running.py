@@ -11,6 +11,7 @@ from inferloom_cli.options import (
     AliasFlags,
     Cors,
     GenerationConfig,
+    Keys,
     LogFormat,
     LogLevel,
     MetricsListen,
@@ -62,6 +63,7 @@ def up(
     speculation: Speculation = None,
     threads: Threads = None,
     cors: Cors = None,
+    keys: Keys = None,
     store: StoreFolder = None,
     no_store: NoStore = None,
     log_format: LogFormat = None,
@@ -85,6 +87,7 @@ def up(
     inferloom up --model tiny=./tiny.gguf --model embed=all-minilm-l6-v2 --port 8080
     inferloom up --model base=./llama --adapter support=base=./support-lora
     inferloom up --model chat=smollm2-135m-instruct --alias gpt-4o=chat
+    inferloom up --keys keys.db
     ```
     """
     from inferloom_cli.up import UpFlags
@@ -107,6 +110,7 @@ def up(
         speculation=speculation,
         threads=threads,
         cors=cors,
+        keys=keys,
         store=store,
         no_store=no_store,
         log_format=log_format,
@@ -252,6 +256,9 @@ def gateway(
     ] = None,
     strict: Strict = None,
     cors: Cors = None,
+    keys: Keys = None,
+    counts_file: Annotated[Path | None, typer.Option("--counts-file", hidden=True)] = None,
+    seat: Annotated[int | None, typer.Option("--seat", hidden=True)] = None,
     store: StoreFolder = None,
     no_store: NoStore = None,
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
@@ -273,8 +280,11 @@ def gateway(
         gateway_shares_ports=shares_ports,
         gateway_metrics_listen=metrics_listen,
         gateway_metrics_parent=metrics_parent,
+        gateway_counts_file=counts_file,
+        gateway_seat=seat,
         strict=strict,
         cors=cors,
+        keys=keys,
         store=store,
         no_store=no_store,
         registry=registry,

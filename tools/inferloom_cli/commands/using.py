@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.options import AsJson, BenchApi, Gateway, ModelArgument
+from inferloom_cli.options import ApiKey, AsJson, BenchApi, Gateway, ModelArgument
 from inferloom_cli.refusal import MISUSED, RefusedError
 
 
@@ -33,6 +33,7 @@ def chat(
         int | None, typer.Option(min=0, max=2**64 - 1, help="Draw the same answer again.")
     ] = None,
     gateway: Gateway = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Talk to a model, streamed over gRPC.
 
@@ -48,9 +49,11 @@ def chat(
     from inferloom_cli import chat as talk
     from inferloom_cli.client_settings import ClientSettings
     from inferloom_cli.conversation import Manner
+    from inferloom_cli.credentials import of_caller
     from inferloom_cli.settings import load
 
-    address = load(ClientSettings, gateway=gateway).gateway
+    settings = load(ClientSettings, gateway=gateway)
+    address, shown = settings.gateway, of_caller(settings, api_key)
     manner = Manner(
         system,
         SamplingOptions(temperature=temperature, top_p=top_p, seed=seed),
@@ -61,9 +64,9 @@ def chat(
     if message is not None and not message.strip():
         raise RefusedError("the message is empty", MISUSED)
     if message is None:
-        talk.converse(address, model, manner)
+        talk.converse(address, model, manner, shown)
     else:
-        talk.say(address, model, message, manner)
+        talk.say(address, model, message, manner, shown)
 
 
 def embed(
@@ -77,6 +80,7 @@ def embed(
     ] = None,
     as_json: AsJson = False,
     gateway: Gateway = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Turn texts into vectors: a preview on a terminal, JSON into a pipe.
 
@@ -89,11 +93,15 @@ def embed(
     """
     from inferloom_cli import embed as vectors
     from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.credentials import of_caller
     from inferloom_cli.settings import load
 
-    address = load(ClientSettings, gateway=gateway).gateway
-    whole = as_json or not sys.stdout.isatty()
-    asyncio.run(vectors.embed(address, model, texts, dimensions=dimensions, as_json=whole))
+    settings = load(ClientSettings, gateway=gateway)
+    whole, shown = as_json or not sys.stdout.isatty(), of_caller(settings, api_key)
+    embedding = vectors.embed(
+        settings.gateway, model, texts, dimensions=dimensions, as_json=whole, shown=shown
+    )
+    asyncio.run(embedding)
 
 
 def pull(
@@ -152,7 +160,14 @@ def bench(
         Path | None, typer.Option(metavar="FILE.svg", dir_okay=False, help="Draw the numbers.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(metavar="KEY", envvar="INFERLOOM_API_KEY", help="API key to send.")
+        str | None,
+        typer.Option(
+            "--api-key",
+            "--key",
+            metavar="KEY",
+            envvar=["INFERLOOM_API_KEY", "OPENAI_API_KEY"],
+            help="API key to send.",
+        ),
     ] = None,
 ) -> None:
     """Measure how fast a server answers, under a closed loop of streaming clients.

@@ -5,9 +5,10 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 from inferloom_cli.runmesh.readiness import READY_VARIABLE, Report
@@ -38,8 +39,18 @@ class Child:
     _lines: "asyncio.Task[None]"
 
     @classmethod
-    async def start(cls, command: Sequence[str], lifeline: Lifeline, on_line: Callable[[str], None]) -> Self:
-        """Start ``command``; each line that it writes, to either stream, goes to ``on_line``."""
+    async def start(
+        cls,
+        command: Sequence[str],
+        lifeline: Lifeline,
+        on_line: Callable[[str], None],
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """Start ``command``; each line that it writes, to either stream, goes to ``on_line``.
+
+        ``environment`` is added to this process's: secrets go there, because everybody can read a command
+        line.
+        """
         read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -50,7 +61,12 @@ class Child:
                 limit=_LINE_BYTES,
                 pass_fds=(lifeline.child_end, write_end),
                 start_new_session=True,
-                env=os.environ | {LIFELINE_VARIABLE: str(lifeline.child_end), READY_VARIABLE: str(write_end)},
+                env={
+                    **os.environ,
+                    **environment,
+                    LIFELINE_VARIABLE: str(lifeline.child_end),
+                    READY_VARIABLE: str(write_end),
+                },
             )
         except BaseException:
             os.close(read_end)

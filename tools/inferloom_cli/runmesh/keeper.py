@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inferloom_cli.runmesh.children import Child, Lifeline
@@ -41,6 +41,8 @@ class Keeper:
     """Is told, in a sentence, when the service ends unasked and when it is back."""
     on_ready: Callable[[], None]
     """Is told each time that the service is ready."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What its environment has beside this process's."""
     report: Report | None = None
     """What the service said when it was last ready."""
     was_ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,7 +80,7 @@ class Keeper:
     async def _run(self, lifeline: Lifeline) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
-            child = await Child.start(self.command(self.report), lifeline, self._take)
+            child = await Child.start(self.command(self.report), lifeline, self._take, self.environment)
             if self._stopping.is_set():
                 child.kill()  # told to stop while it was being made
             self._child, self.pid = child, child.process.pid

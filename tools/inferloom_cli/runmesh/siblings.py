@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,8 @@ from inferloom_cli.plan import CLI
 from inferloom_cli.runmesh.children import Lifeline
 from inferloom_cli.runmesh.keeper import Keeper
 from inferloom_cli.runmesh.logs import Tail
+from inferloom_cli.runmesh.readiness import Report
+from inferloom_gateway.access.limits.local_counts import make_shared
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import reserve
 from inferloom_mesh.metrics_listener import metrics_at
@@ -47,7 +50,10 @@ async def keep(
     async with AsyncExitStack() as stack:
         rest = stack.enter_context(closing(reserve(settings.gateway_listen)))
         grpc = stack.enter_context(closing(reserve(settings.gateway_grpc_listen)))
-        socket = Path(stack.enter_context(TemporaryDirectory(prefix="inferloom-"))) / "metrics"
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="inferloom-")))
+        socket, counts = folder / "metrics", folder / "counts"
+        if settings.keys is not None:
+            make_shared(counts)
         await reports.listen(socket)
         stack.callback(reports.close)
         await stack.enter_async_context(
@@ -59,14 +65,15 @@ async def keep(
         )
         keepers = [
             Keeper(
-                f"gateway-{n}",
-                lambda _: _command(settings, *at, socket),
+                f"gateway-{seat + 1}",
+                partial(_command, settings, *at, socket, counts, seat),
                 Tail(),
                 _pass_on,
                 log.warning,
                 _nothing,
+                settings.secrets(),
             )
-            for n in range(1, settings.gateway_processes + 1)
+            for seat in range(settings.gateway_processes)
         ]
         lifeline = Lifeline()
         running: list[asyncio.Task[object]] = [keeper.start(lifeline) for keeper in keepers]
@@ -84,11 +91,20 @@ async def keep(
             lifeline.close()
 
 
-def _command(settings: GatewaySettings, rest: Address, grpc: Address, metrics: Path) -> Sequence[str]:
+def _command(
+    settings: GatewaySettings,
+    rest: Address,
+    grpc: Address,
+    metrics: Path,
+    counts: Path,
+    seat: int,
+    report: Report | None,
+) -> Sequence[str]:
     """One process; what is not said here it reads where its parent did."""
     where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
     cors = ("--cors", ",".join(settings.cors)) if settings.cors else ()
     strict = ("--strict",) if settings.strict else ()
+    counting = ("--counts-file", str(counts), "--seat", str(seat)) if settings.keys is not None else ()
     store = ("--store", str(settings.store)) if settings.store is not None else ()
     no_store = ("--no-store",) if settings.no_store else ()
     return (
@@ -97,6 +113,7 @@ def _command(settings: GatewaySettings, rest: Address, grpc: Address, metrics: P
         *where,
         *cors,
         *strict,
+        *counting,
         *store,
         *no_store,
         "--log-level",

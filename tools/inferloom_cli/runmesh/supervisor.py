@@ -124,7 +124,7 @@ class Supervisor:
         wanted = set(self._plan.models)
         deadline = time.monotonic() + ROUTED_LIMIT_S
         while True:
-            served = await asyncio.to_thread(served_models, reachable(rest))
+            served = await asyncio.to_thread(served_models, reachable(rest), self._plan.peer)
             missing = wanted - {model.id for model in served}
             if not missing and await asyncio.to_thread(is_ready, reachable(rest)):
                 return served
@@ -179,6 +179,7 @@ class Supervisor:
             self._display.line,
             self._display.news,
             partial(self._on_ready, name),
+            self._plan.environment,
         )
 
     def _on_ready(self, name: str) -> None:

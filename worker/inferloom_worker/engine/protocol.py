@@ -83,6 +83,8 @@ class GenerationRequest:
     priority: int = 0
     tenant: str = ""
     """Who is to get a fair share of the engine."""
+    share: float = 1.0
+    """His part, in relation to other tenants'."""
     cache_salt: str = ""
     """Requests share cached state only with those that have the same salt."""
     embeds: bool = False

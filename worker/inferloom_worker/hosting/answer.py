@@ -22,6 +22,10 @@ class Terms:
     """When the answer has to end, as of ``time.monotonic``, with time left to send it. None: never."""
     tenant: str = ""
     """Who shares this model fairly with the others; see :mod:`inferloom_worker.stepping.fairness`."""
+    share: float = 1.0
+    """His part, in relation to others'."""
+    cache_scope: str = ""
+    """Whom cached state is kept within. Empty: everybody."""
 
 
 class Answer(Protocol):

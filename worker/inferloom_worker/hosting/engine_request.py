@@ -72,7 +72,9 @@ def engine_request(
         deadline=terms.deadline,
         priority=asked.priority,
         tenant=terms.tenant,
-        cache_salt=asked.cache_salt,
+        share=terms.share,
+        # A tenant's salts are his own: nobody meets another's cache by guessing.
+        cache_salt=f"{terms.cache_scope}\0{asked.cache_salt}" if terms.cache_scope else asked.cache_salt,
         adapter=adapter,
         constraint=constraint,
     )

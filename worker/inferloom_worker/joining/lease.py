@@ -37,7 +37,7 @@ LONGEST_WAIT = 1.0
 GIVE_BACK_TIMEOUT = 1.0
 """Seconds that giving the lease back may take. Without it the lease runs out by itself."""
 
-_REFUSALS = (Reason.INVALID_ARGUMENT, Reason.PERMISSION_DENIED, Reason.INVALID_API_KEY)
+_REFUSALS = (Reason.INVALID_ARGUMENT, Reason.PERMISSION_DENIED, Reason.NOT_A_PEER)
 
 
 class FencedError(Exception):
@@ -74,6 +74,7 @@ class LeaseKeeper:
         ttl: Seconds that the lease should last without renewal. None: as the registry likes.
         renew_interval: Seconds between renewals. None: as the registry says, a third of the TTL.
         answer_timeout: Seconds that the registry may take to answer.
+        peer: Metadata that shows the mesh's secret.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class LeaseKeeper:
         ttl: float | None = None,
         renew_interval: float | None = None,
         answer_timeout: float = ANSWER_TIMEOUT,
+        peer: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self._registry = registry
         self._describe = describe
@@ -92,6 +94,7 @@ class LeaseKeeper:
         self._ttl = ttl
         self._interval = renew_interval
         self._timeout = answer_timeout
+        self._peer = peer
         self._lease: _Lease | None = None
         self._epoch = 0
         self._outage = False
@@ -159,7 +162,9 @@ class LeaseKeeper:
         if self._ttl is not None:
             request.ttl.CopyFrom(duration(self._ttl))
         try:
-            answer = await stub.Register(request, timeout=self._timeout, wait_for_ready=True)
+            answer = await stub.Register(
+                request, timeout=self._timeout, wait_for_ready=True, metadata=self._peer
+            )
         except grpc.aio.AioRpcError as failure:
             self._raise_if_final(failure)
             raise
@@ -184,7 +189,7 @@ class LeaseKeeper:
             raise RegistrationRefusedError(error.message) from failure
 
     async def _renew_until_lost(self, stub: RegistryServiceAsyncStub, lease: _Lease) -> None:
-        call = stub.KeepAlive(wait_for_ready=True)
+        call = stub.KeepAlive(wait_for_ready=True, metadata=self._peer)
         call.add_done_callback(lambda _: self._news.set())  # a stream that breaks is noticed at once
         try:
             while True:
@@ -240,7 +245,9 @@ class LeaseKeeper:
         self._registered.clear()
         try:
             await stub.Deregister(
-                pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch), timeout=GIVE_BACK_TIMEOUT
+                pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch),
+                timeout=GIVE_BACK_TIMEOUT,
+                metadata=self._peer,
             )
         except grpc.aio.AioRpcError as failure:
             log.info("the lease was not given back and will run out: %s", failure.code().name)

@@ -80,7 +80,14 @@ class Inference:
             )
             call.check()
             answer = await model.answer(
-                asked, Terms(deadline=deadline, tenant=incoming.context.tenant), self._texts
+                asked,
+                Terms(
+                    deadline=deadline,
+                    tenant=incoming.context.tenant,
+                    share=incoming.context.share,
+                    cache_scope=incoming.context.cache_scope,
+                ),
+                self._texts,
             )
             call.end = answer.abort
             # A handler that is cancelled while a message is being sent is never resumed. A context refers to

@@ -1,8 +1,9 @@
 """Whose turn it is when several tenants wait.
 
 Virtual token counters after Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024): each
-tenant is charged for the tokens that it was served, and the least charged goes first. A tenant that comes
-back from idleness starts level with the others, so that nobody saves up a right to block them.
+tenant is charged for the tokens that it was served, divided by its share, and the least charged goes first. A
+tenant that comes back from idleness starts level with the others, so that nobody saves up a right to block
+them.
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ class Fairness:
     would be a new tenant, level with the least charged, every time."""
 
     def __init__(self) -> None:
-        self._charged: dict[str, int] = {}
+        self._charged: dict[str, float] = {}
 
     def arrive(self, sequence: SequenceState, present: Iterable[SequenceState]) -> None:
         """Note a new sequence; ``present`` are those that wait or run already."""
@@ -35,9 +36,9 @@ class Fairness:
         """Note that ``count`` tokens were computed for a sequence."""
         cost = GENERATED_COST if sequence.generated else PROMPT_COST
         tenant = _tenant(sequence)
-        self._charged[tenant] = self._charged.get(tenant, 0) + cost * count
+        self._charged[tenant] = self._charged.get(tenant, 0) + cost * count / sequence.request.share
 
-    def turn(self, sequence: SequenceState) -> tuple[int, int, int]:
+    def turn(self, sequence: SequenceState) -> tuple[int, float, int]:
         """Sorts waiting sequences: higher priority, then the least charged tenant, then the first to come."""
         return -sequence.request.priority, self._charged.get(_tenant(sequence), 0), sequence.arrival
 

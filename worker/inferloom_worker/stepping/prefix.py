@@ -97,7 +97,7 @@ class PrefixCache:
 
 
 def _root(sequence: SequenceState) -> object:
-    """Sequences of different tenants share nothing, and those of different adapters have other state."""
+    """Sequences of different salts share nothing, and those of different adapters have other state."""
     adapter = sequence.request.adapter
     return sequence.request.cache_salt, None if adapter is None else adapter.id
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from functools import partial
 
+from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.responses.asking import ask
@@ -32,7 +33,7 @@ class Background:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
 
-    async def start(self, making: Making, context: CallContext) -> None:
+    async def start(self, making: Making, context: CallContext, admission: Admission | None = None) -> None:
         """Begin one.
 
         Raises:
@@ -41,7 +42,7 @@ class Background:
         tenant = making.sealing.tenant
         await self._under_way.begin(tenant, making.saved(making.begun))
         name = making.begun["id"]
-        task = asyncio.create_task(self._make(making, context), name=name)
+        task = asyncio.create_task(self._make(making, context, admission), name=name)
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
@@ -61,12 +62,12 @@ class Background:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _make(self, making: Making, context: CallContext) -> None:
+    async def _make(self, making: Making, context: CallContext, admission: Admission | None) -> None:
         assembly = making.assembly()
         recorder = Recorder(self._under_way, making, assembly)
         try:
             try:
-                await recorder.beside(partial(self._generate, making, context, assembly, recorder))
+                await recorder.beside(partial(self._generate, making, context, assembly, recorder, admission))
             except asyncio.CancelledError:
                 if not self._stopping:
                     return  # the store has its end
@@ -81,10 +82,15 @@ class Background:
             log.warning("what became of a response in background is not kept: %s", failure.message)
 
     async def _generate(
-        self, making: Making, context: CallContext, assembly: Assembly, recorder: Recorder
+        self,
+        making: Making,
+        context: CallContext,
+        assembly: Assembly,
+        recorder: Recorder,
+        admission: Admission | None,
     ) -> None:
         recorder.add(assembly.begin())
-        calls = self._gateway.dispatcher.group(context, "generate", making.body.model)
+        calls = self._gateway.dispatcher.group(context, "generate", making.body.model, admission)
         with calls:
             stream = await self._patiently(making, calls)
             while (event := await stream.read()) is not None:

@@ -5,6 +5,7 @@ import secrets
 from dataclasses import replace
 from functools import partial
 
+from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.responses.background import Background
@@ -55,14 +56,16 @@ class Desk:
             return made()
         return await self._intake.run(made)
 
-    async def begin(self, making: Making, context: CallContext) -> Document:
-        """Begin a response in background; return it as it stands.
+    async def begin(
+        self, making: Making, context: CallContext, admission: Admission | None = None
+    ) -> Document:
+        """Begin a response in background, which ``admission`` lets in; return it as it stands.
 
         Raises:
             InferloomError: Too many are under way.
         """
         deadline = self._gateway.clock() + self._gateway.settings.background_limit_s
-        await self._background.start(making, replace(context, deadline=deadline))
+        await self._background.start(making, replace(context, deadline=deadline), admission)
         return making.begun
 
     async def cancel(self, tenant: str, name: str) -> Document:

@@ -7,6 +7,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 import inferloom_mesh
+from inferloom_gateway.http.exchange import identity_of
 from inferloom_gateway.http.routes.shared import gateway_of, json_response
 
 router = APIRouter(include_in_schema=False)
@@ -35,7 +36,11 @@ async def index(request: Request) -> Response:
         {
             "name": "Inferloom",
             "version": inferloom_mesh.__version__,
-            "models": [model.id for model in gateway_of(request).fleet.models()],
+            "models": [
+                model.id
+                for model in gateway_of(request).fleet.models()
+                if identity_of(request.scope).may_use(model.id)
+            ],
             "api": "/v1",
             "docs": "/docs",
             "openapi": "/openapi.json",

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from inferloom_gateway.http.exchange import identity_of
 from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
 from inferloom_gateway.http.schema.answers import ModelDetail, ModelList
 from inferloom_gateway.http.stack import plain_path
@@ -13,8 +14,10 @@ router = APIRouter(tags=["models"], responses=ERRORS)
 
 @router.get("/v1/models", responses=answers(ModelList))
 async def list_models(request: Request) -> Response:
-    """List the models that can be called now."""
-    return json_response(models.model_list(gateway_of(request).fleet.models()))
+    """List the models that can be called now, by who asks."""
+    identity = identity_of(request.scope)
+    served = gateway_of(request).fleet.models()
+    return json_response(models.model_list([item for item in served if identity.may_use(item.id)]))
 
 
 @router.get("/v1/models/{model:path}", responses=answers(ModelDetail))
@@ -23,6 +26,7 @@ async def retrieve_model(request: Request, model: str) -> Response:
     gateway = gateway_of(request)
     served = gateway.fleet.models()
     found = next((item for item in served if _is(item.id, model)), None)
+    identity_of(request.scope).check_model(model if found is None else found.id)
     if found is None:
         raise fields.restate(gateway.dispatcher.absent(model), lambda path: path)
     members = [

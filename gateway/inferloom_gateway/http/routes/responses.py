@@ -69,7 +69,8 @@ async def create_response(request: Request) -> Response:
     gateway = gateway_of(request)
     if not body.background:
         return await answer(request, gateway, desk.kept, making, headers)
-    begun = await desk.begin(making, context_of(request, gateway))
+    admission = gateway.admission(identity_of(request.scope), making.body.model)
+    begun = await desk.begin(making, context_of(request, gateway), admission)
     if body.stream:
         return follow(desk.follow(making.sealing.tenant, begun["id"], -1), headers)
     return json_response(begun, headers=headers)

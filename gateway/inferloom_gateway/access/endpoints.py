@@ -1,0 +1,71 @@
+"""Names of endpoints, as keys are scoped to them. Pure."""
+
+from fnmatch import fnmatchcase
+
+OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ping"})
+"""Paths that answer without a key. Nothing else does."""
+
+NAMED_ONLY = ("metrics",)
+"""Endpoints that only a key opens which names them: they tell of all tenants."""
+
+_PATHS = (
+    ("/v1/chat/completions", "chat"),
+    ("/v1/completions", "completions"),
+    ("/v1/embeddings", "embeddings"),
+    ("/v1/engines", "embeddings"),
+    ("/v1/models", "models"),
+    ("/v1/responses", "responses"),
+    ("/v1/edits", "edits"),
+    ("/v1/rerank", "rerank"),
+    ("/v2/rerank", "rerank"),
+    ("/rerank", "rerank"),
+    ("/v1/score", "score"),
+    ("/score", "score"),
+    ("/v1/files", "files"),
+    ("/v1/batches", "batches"),
+    ("/tokenize", "tokenize"),
+    ("/detokenize", "tokenize"),
+    ("/tokenizer_info", "tokenize"),
+    ("/metrics", "metrics"),
+)
+"""What begins so, is that endpoint; the first that fits."""
+
+_METHODS = {
+    "Generate": "",
+    "Embed": "embeddings",
+    "Rerank": "rerank",
+    "Tokenize": "tokenize",
+    "Detokenize": "tokenize",
+    "GetTokenizer": "tokenize",
+    "ListModels": "models",
+}
+
+NAMES = tuple(dict.fromkeys(name for _, name in _PATHS))
+"""All that a key can be scoped to."""
+
+
+def of_path(path: str) -> str:
+    """The endpoint of a path over HTTP; empty for pages that belong to none, such as ``/docs``."""
+    for beginning, name in _PATHS:
+        if path == beginning or path.startswith(f"{beginning}/"):
+            return name
+    if path.startswith("/inferloom.v1."):
+        return of_method(path)
+    return ""
+
+
+def of_method(method: str) -> str:
+    """The endpoint of a gRPC method such as ``/inferloom.v1.InferenceService/Embed``; the method's own name
+    where it has no counterpart over HTTP. Empty for Generate: what it is asked for says whether that is
+    chat."""
+    name = method.rpartition("/")[2]
+    return _METHODS.get(name, name)
+
+
+def opened(endpoint: str, scopes: tuple[str, ...]) -> bool:
+    """Whether a key with these scopes opens an endpoint."""
+    if not scopes:
+        return endpoint not in NAMED_ONLY
+    if endpoint in NAMED_ONLY:
+        return endpoint in scopes
+    return not endpoint or any(fnmatchcase(endpoint, scope) for scope in scopes)

@@ -1,0 +1,169 @@
+"""Counts in memory: of one process, or shared by the processes of one gateway."""
+
+import fcntl
+import mmap
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Self
+
+from inferloom_gateway.access.limits.counts import Ask, CountsAwayError, Refused, Taken, corrections
+from inferloom_gateway.access.limits.window import ROW, SLOT_S, Window
+
+ROWS = 4096
+"""Keys, tenants and models with limits that can have been active within one minute."""
+
+_PROBES = 64
+"""Rows that one bucket may be in."""
+
+_BYTES = ROWS * ROW * 8
+"""All rows. Only what is touched takes memory."""
+
+_LOCK_LIMIT_S = 0.25
+"""How long another process may hold the lock; it takes some ten microseconds, unless it was stopped amid."""
+
+_NAP_S = 20e-6
+
+
+class LocalCounts:
+    """:class:`~inferloom_gateway.access.limits.counts.Counts` over rows in memory.
+
+    Args:
+        memory: ``ROWS * ROW`` integers of 64 bits.
+        seat: Which of the processes that share them this is.
+        lock: The descriptor of a file whose lock orders those processes; None: there is only this one.
+        clock: Monotonic seconds, the same for all of them.
+    """
+
+    def __init__(
+        self,
+        memory: mmap.mmap,
+        seat: int = 0,
+        lock: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._memory = memory
+        self._words = memoryview(memory).cast("q")
+        self._seat = seat
+        self._lock = lock
+        self._clock = clock
+        self._known: dict[str, tuple[Window, tuple[int, int]]] = {}
+        self._owed: list[tuple[Sequence[Ask], Sequence[Taken], int]] = []
+        """What could not be settled because the lock was not to be had."""
+        with self._locked():
+            for row in range(ROWS):
+                window = Window(self._words, row * ROW)
+                if any(window.name):
+                    window.repair(seat)
+
+    @classmethod
+    def private(cls, clock: Callable[[], float] = time.monotonic) -> Self:
+        """Counts of this process alone."""
+        return cls(mmap.mmap(-1, _BYTES), clock=clock)
+
+    @classmethod
+    def shared(cls, path: Path, seat: int) -> Self:
+        """Counts that the processes of a machine have together, in a file that :func:`make_shared` made."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return cls(mmap.mmap(descriptor, _BYTES), seat, descriptor)
+
+    async def take(self, asks: Sequence[Ask], tokens: int, *, enters: bool) -> Taken | Refused:
+        """See the protocol. It does not wait but for the lock."""
+        with self._locked():
+            slot = int(self._clock() / SLOT_S)
+            windows = [self._window(ask.bucket, slot) for ask in asks]
+            for window in windows:
+                window.advance(slot)
+            for ask, window in zip(asks, windows, strict=True):
+                refusal = window.refuses(ask.limits, tokens, enters=enters)
+                if refusal is not None:
+                    kind, used, wait_s = refusal
+                    return Refused(ask, kind, used, wait_s, [each.level() for each in windows])
+            for window in windows:
+                slot = window.take(tokens, self._seat, enters=enters)
+            return Taken(slot, tokens, [window.level() for window in windows])
+
+    def settle(self, asks: Sequence[Ask], taken: Sequence[Taken], used: int) -> None:
+        """See the protocol. Where the lock is not to be had, the next call does it."""
+        self._owed.append((asks, taken, used))
+        with suppress(CountsAwayError), self._locked():
+            slot = int(self._clock() / SLOT_S)
+            while self._owed:
+                self._settle(*self._owed.pop(), slot)
+
+    def _settle(self, asks: Sequence[Ask], taken: Sequence[Taken], used: int, slot: int) -> None:
+        for ask in asks:
+            window = self._window(ask.bucket, slot)
+            window.advance(slot)
+            window.leave(self._seat)
+            for at, tokens in corrections(taken, used):
+                window.correct(at, tokens)
+
+    def _window(self, bucket: str, slot: int) -> Window:
+        """The bucket's row, a free or idle one if it has none.
+
+        Raises:
+            CountsAwayError: All rows that it could have are in use.
+        """
+        found = self._known.get(bucket)
+        if found is not None and found[0].name == found[1]:
+            return found[0]
+        name = struct.unpack("<qq", blake2b(bucket.encode(), digest_size=16).digest())
+        free = None
+        for probe in range(_PROBES):
+            window = Window(self._words, (name[0] + probe) % ROWS * ROW)
+            if window.name == name:
+                break
+            if free is None and (not any(window.name) or window.idle(slot)):
+                free = window
+        else:
+            if free is None:
+                raise CountsAwayError("as many keys, tenants and models are active as can be counted")
+            free.claim(name)
+            window = free
+        if len(self._known) >= 2 * ROWS:
+            self._known.clear()
+        self._known[bucket] = window, name
+        return window
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._lock is None:
+            yield
+            return
+        self._acquire(self._lock)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _acquire(self, lock: int) -> None:
+        """Wait for the other processes, but not for ever for one that was stopped.
+
+        The system lets the lock go if its holder is killed.
+        """
+        deadline = None
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                now = time.monotonic()
+                deadline = deadline or now + _LOCK_LIMIT_S
+                if now > deadline:
+                    raise CountsAwayError("another process of the gateway holds the counts") from None
+                time.sleep(_NAP_S)
+            else:
+                return
+
+
+def make_shared(path: Path) -> None:
+    """Make the file for :meth:`LocalCounts.shared`, which only this user may open."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.ftruncate(descriptor, _BYTES)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Where keys, policies and usage are kept, for all gateways together."""

@@ -1,0 +1,70 @@
+"""What a store of keys can do."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+from inferloom_gateway.access.api_key import ApiKey, Policy
+from inferloom_gateway.access.keyring import Keyring
+
+MOST_KEYS = 100_000
+"""Keys in one store, revoked ones too."""
+
+USAGE_DAYS = 400
+"""How long the usage of a day is kept."""
+
+Kind = Literal["tenant", "model"]
+
+
+class StoreError(OSError):
+    """The store cannot be used; the message says why."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one key used on one day (UTC, such as ``2026-01-31``)."""
+
+    day: str
+    key: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class KeyStore(Protocol):
+    """Keys, policies and usage. Methods block, may be called from any thread, and raise StoreError."""
+
+    def revision(self) -> str:
+        """What is another after every change of keys and policies."""
+
+    def read(self) -> tuple[str, Keyring]:
+        """The revision, and all keys and policies of it."""
+
+    def put_key(self, key: ApiKey) -> None:
+        """Add a key, or change one."""
+
+    def put_policy(self, kind: Kind, name: str, policy: Policy | None) -> None:
+        """Lay down what holds for a tenant or a model, or a pattern of such; None: nothing any more."""
+
+    def add_usage(self, rows: Iterable[Usage]) -> None:
+        """Count what was used, and forget days that are over :data:`USAGE_DAYS` old."""
+
+    def usage(self, since: str) -> list[Usage]:
+        """What was used on ``since`` and later, by day and key."""
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+def is_redis(where: str) -> bool:
+    """Whether the place of a store is a Redis and not a file."""
+    return urlsplit(where).scheme in ("redis", "rediss", "unix")
+
+
+def shown_place(where: str) -> str:
+    """The place of a store without a password in it."""
+    parts = urlsplit(where)
+    if not is_redis(where) or "@" not in parts.netloc:
+        return where
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

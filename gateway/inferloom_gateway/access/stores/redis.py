@@ -1,0 +1,152 @@
+"""A store in Redis, for gateways of several machines."""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from inferloom_gateway.access.api_key import ApiKey, Policy, key_from, policy_from, to_plain
+from inferloom_gateway.access.keyring import Keyring
+from inferloom_gateway.access.stores.protocol import (
+    MOST_KEYS,
+    USAGE_DAYS,
+    Kind,
+    StoreError,
+    Usage,
+    shown_place,
+)
+
+T = TypeVar("T")
+
+NAMESPACE = "inferloom:"
+"""How every key in Redis begins."""
+
+PATIENCE_S = 2.0
+"""How long Redis may take to connect or to answer."""
+
+_KEYS, _REVISION = f"{NAMESPACE}keys", f"{NAMESPACE}revision"
+_POLICIES = f"{NAMESPACE}policies"
+
+
+class RedisStore:
+    """A :class:`~inferloom_gateway.access.stores.protocol.KeyStore` in a Redis of version 5 or newer.
+
+    A hash holds the keys, one the policies, and one for each day the usage. Redis must keep what it is told
+    (``appendonly yes``): what it loses is revoked no more.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``, as the client library takes it.
+
+    Raises:
+        StoreError: The library is not installed, or the URL is wrong.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import redis
+        except ModuleNotFoundError as missing:
+            raise StoreError("keys in Redis need its client: pip install 'inferloom[redis]'") from missing
+        self._where = shown_place(url)
+        self._errors = (redis.RedisError, OSError, ValueError)
+        try:
+            self._redis: Any = redis.Redis.from_url(
+                url, decode_responses=True, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S
+            )
+        except self._errors as failure:
+            raise StoreError(f"{self._where} is no place of a Redis: {failure}") from failure
+
+    def revision(self) -> str:
+        """See the protocol."""
+        return self._try(lambda: str(self._redis.get(_REVISION) or 0))
+
+    def read(self) -> tuple[str, Keyring]:
+        """See the protocol."""
+
+        def ask() -> list[Any]:
+            with self._redis.pipeline(transaction=True) as asked:
+                return list(asked.get(_REVISION).hvals(_KEYS).hgetall(_POLICIES).execute())
+
+        def made() -> tuple[str, Keyring]:
+            number, bodies, policies = ask()
+            found: dict[str, dict[str, Policy]] = {"tenant": {}, "model": {}}
+            for scope, body in policies.items():
+                kind, _, name = scope.partition(":")
+                found[kind][name] = policy_from(json.loads(body))
+            keys = [key_from(json.loads(body)) for body in bodies]
+            return str(number or 0), Keyring({key.id: key for key in keys}, found["tenant"], found["model"])
+
+        return self._try(made)
+
+    def put_key(self, key: ApiKey) -> None:
+        """See the protocol."""
+
+        def put() -> None:
+            if self._redis.hlen(_KEYS) >= MOST_KEYS and not self._redis.hexists(_KEYS, key.id):
+                raise StoreError(f"the store has {MOST_KEYS} keys and takes no more")
+            with self._redis.pipeline(transaction=True) as change:
+                change.hset(_KEYS, key.id, json.dumps(to_plain(key))).incr(_REVISION).execute()
+
+        self._try(put)
+
+    def put_policy(self, kind: Kind, name: str, policy: Policy | None) -> None:
+        """See the protocol."""
+
+        def put() -> None:
+            with self._redis.pipeline(transaction=True) as change:
+                if policy is None:
+                    change.hdel(_POLICIES, f"{kind}:{name}")
+                else:
+                    change.hset(_POLICIES, f"{kind}:{name}", json.dumps(to_plain(policy)))
+                change.incr(_REVISION).execute()
+
+        self._try(put)
+
+    def add_usage(self, rows: Iterable[Usage]) -> None:
+        """See the protocol. A day's hash goes by itself."""
+
+        def add() -> None:
+            with self._redis.pipeline(transaction=True) as change:
+                for row in rows:
+                    day = _day(row.day)
+                    change.hincrby(day, f"{row.key}:requests", row.requests)
+                    change.hincrby(day, f"{row.key}:prompt_tokens", row.prompt_tokens)
+                    change.hincrby(day, f"{row.key}:completion_tokens", row.completion_tokens)
+                    change.expire(day, USAGE_DAYS * 86_400)
+                change.execute()
+
+        self._try(add)
+
+    def usage(self, since: str) -> list[Usage]:
+        """See the protocol."""
+        today = datetime.now(UTC).date()
+        days = [(today - timedelta(days=n)).isoformat() for n in range(USAGE_DAYS, -2, -1)]
+        days = [day for day in days if day >= since]
+
+        def ask() -> list[dict[str, str]]:
+            with self._redis.pipeline(transaction=False) as asked:
+                for day in days:
+                    asked.hgetall(_day(day))
+                return list(asked.execute())
+
+        found: dict[tuple[str, str], Usage] = {}
+        for day, fields in zip(days, self._try(ask), strict=True):
+            for field, count in sorted(fields.items()):
+                key, _, name = field.partition(":")
+                setattr(found.setdefault((day, key), Usage(day, key)), name, int(count))
+        return list(found.values())
+
+    def close(self) -> None:
+        """See the protocol."""
+        self._redis.close()
+
+    def _try(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except StoreError:
+            raise
+        except self._errors as failure:
+            raise StoreError(f"the key store {self._where} cannot be used: {failure}") from failure
+
+
+def _day(day: str) -> str:
+    return f"{NAMESPACE}usage:{day}"

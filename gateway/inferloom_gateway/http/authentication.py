@@ -1,0 +1,60 @@
+"""The layers that ask who calls, and say how he stands with his limits."""
+
+from fastapi import Response
+
+from inferloom_gateway.access.access import Access
+from inferloom_gateway.access.endpoints import OPEN, of_path
+from inferloom_gateway.http import errors
+from inferloom_gateway.http.exchange import Exchange, RawHeaders
+from inferloom_gateway.http.stack import Layer
+from inferloom_mesh.secret import KEY
+
+_AUTHORIZATION = b"authorization"
+_MESH = KEY.encode()
+
+
+class Authentication(Layer):
+    """Lets in who shows a key that opens the endpoint; to the paths of health, everybody."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def begin(self, exchange: Exchange) -> Response | None:
+        """Find out who calls.
+
+        Raises:
+            InferloomError: Nobody who may.
+        """
+        if exchange.path in OPEN:
+            return None
+        authorizations, tokens = [], []
+        for name, value in exchange.raw_headers:
+            if name == _AUTHORIZATION:
+                authorizations.append(value.decode("latin-1"))
+            elif name == _MESH:
+                tokens.append(value.decode("latin-1"))
+        exchange.identity = self._access.identify(authorizations, tokens)
+        exchange.identity.check_endpoint(of_path(exchange.path))
+        return None
+
+
+class Limits(Layer):
+    """Refuses callers who have no requests left, and tells the others how they stand."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def begin(self, exchange: Exchange) -> Response | None:
+        """Refuse at once, before a body is read, what would be refused afterwards."""
+        if exchange.method != "POST" or (closed := self._access.closed(exchange.identity)) is None:
+            return None
+        refusal, headers = closed
+        exchange.limits = headers
+        return errors.response(refusal)
+
+    def head(self, exchange: Exchange, headers: RawHeaders) -> None:
+        """Tell how the caller stands, where his request was counted."""
+        if exchange.record is not None and exchange.record.admission is not None:
+            headers += exchange.record.admission.headers
+        else:
+            headers += exchange.limits
