@@ -1,23 +1,43 @@
 """What a constraint asks for, and what makes a constraint of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from inferloom_worker.engine.constraint import Constraint
 
 
+class Kind(Enum):
+    """What a grammar's text is."""
+
+    LLGUIDANCE = "llguidance"
+    """Lark in the dialect of llguidance, or its list of grammars as JSON. Either may name special tokens, as
+    ``<|name|>`` or ``<[id]>``."""
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+    CHOICE = "choice"
+    """A JSON list of texts."""
+    LARK = "lark"
+
+
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A grammar for llguidance: Lark in its dialect, or its list of grammars as JSON.
-
-    Either may name special tokens, as ``<|name|>`` or ``<[id]>``.
-    """
+    """A grammar as it was asked for."""
 
     text: str
     param: str = "constraint"
     """The field that it comes from, for errors."""
-    notes: tuple[str, ...] = ()
-    """What of the constraint is not enforced, one sentence each."""
+    kind: Kind = Kind.LLGUIDANCE
+
+
+class GrammarConstraint(Constraint, Protocol):
+    """A constraint that was a grammar."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What of it is not enforced, or more narrowly than it is meant; a few words each."""
+        ...
 
 
 class Grammars(Protocol):
@@ -25,7 +45,7 @@ class Grammars(Protocol):
 
     def compile(
         self, grammar: Grammar, *, stops: frozenset[int] = frozenset(), ignores_ends: bool = False
-    ) -> Constraint:
+    ) -> GrammarConstraint:
         """The constraint that a grammar is. Blocking.
 
         Args:

@@ -30,19 +30,23 @@ class Ends:
     """Whether the model's are to come only where nothing else may."""
 
 
-class GrammarConstraint:
-    """A :class:`~inferloom_worker.engine.constraint.Constraint` by a grammar.
+class CompiledGrammar:
+    """A :class:`~inferloom_worker.constrain.grammar.GrammarConstraint`.
 
     Args:
         start: The grammar at its beginning; nobody moves it.
         vocabulary: What it was compiled for.
         ends: What may end a choice.
+        notes: What of it is not enforced as meant.
     """
 
-    def __init__(self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends) -> None:
+    def __init__(
+        self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends, notes: Sequence[str] = ()
+    ) -> None:
         self._start = start
         self._vocabulary = vocabulary
         self._ends = ends
+        self.notes = notes
 
     def matcher(self) -> "GrammarMatcher":
         return GrammarMatcher(self._start.deep_copy(), self._vocabulary, self._ends)

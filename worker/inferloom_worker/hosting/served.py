@@ -9,12 +9,11 @@ from typing import Protocol
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason, unsupported
-from inferloom_worker.constrain.grammar import Grammar, Grammars
+from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Grammars
 from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.embed.ranker import Ranker
-from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import submit
 from inferloom_worker.engine.protocol import Adapter, Engine
@@ -184,15 +183,15 @@ class Generator:
             seed=asked.sampling.seed,
             compute_hash=self.card.compute_hash,
             sampling=drawn_with(asked.sampling),
-            notes=() if grammar is None else grammar.notes,
+            notes=() if constraint is None else constraint.notes,
         )
         return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)])
 
-    async def _constrain(self, grammar: Grammar, stopping: Stopping, texts: TextPool) -> Constraint:
+    async def _constrain(self, grammar: Grammar, stopping: Stopping, texts: TextPool) -> GrammarConstraint:
         """What a grammar is for the engine. Raises InferloomError where it cannot be enforced."""
         if self.grammars is None:
             raise unsupported("constraint", f"The model '{self.card.id}' cannot be constrained.")
-        constraint: Callable[[], Constraint] = partial(
+        constraint: Callable[[], GrammarConstraint] = partial(
             self.grammars.compile, grammar, stops=stopping.token_ids, ignores_ends=stopping.ignore_eos
         )
         return await texts.run(grammar.param, constraint)

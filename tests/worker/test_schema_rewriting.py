@@ -1,0 +1,199 @@
+"""Keywords that grammars do not have are said by others: what is generated conforms, to the last of them."""
+
+import json
+from itertools import permutations, product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from inferloom_mesh.errors import InferloomError
+from inferloom_worker.constrain.grammar import Kind
+from inferloom_worker.constrain.source import source
+from tests.worker.grammars import Grammar, accepts, compact, conforms, derives, matcher, refusal, schema
+
+NAMES = ["a", "b", "c"]
+SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "x", "xy", "z"])
+SOME = [None, True, -1, 0, 1, 1.5, "", "x", "xy", [], [1], {}]
+VALUES: list[Any] = SOME + [
+    {name: value for name, value in zip(NAMES, values, strict=True) if value is not ...}
+    for values in product([..., None, 1, 3, "x", "xyz"], [..., True, 0, ""], [..., 2, "xy"])
+]
+LISTED = st.lists(SCALARS, min_size=1, max_size=3, unique_by=lambda value: json.dumps([value])).map(
+    lambda values: {"enum": values}
+)
+PLAIN = (
+    st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"]).map(
+        lambda name: {"type": name}
+    )
+    | st.lists(SCALARS, min_size=1, max_size=3, unique_by=lambda v: json.dumps([v])).map(
+        lambda v: {"enum": v}
+    )
+    | st.integers(0, 2).map(lambda n: {"type": "string", "minLength": n})
+    | st.integers(0, 2).map(lambda n: {"type": "string", "maxLength": n})
+    | st.integers(-2, 2).map(lambda n: {"type": "integer", "minimum": n})
+)
+OBJECTS = st.fixed_dictionaries(
+    {"type": st.just("object"), "properties": st.fixed_dictionaries(dict.fromkeys(NAMES, PLAIN))},
+    optional={"required": st.lists(st.sampled_from(NAMES), max_size=2, unique=True)},
+)
+NEEDS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True).map(lambda n: {"required": n})
+SIMPLE = PLAIN | OBJECTS | NEEDS
+COMBINED = st.one_of(
+    st.builds(lambda one, other: {**one, "not": other}, OBJECTS, SIMPLE),
+    st.builds(lambda one, ways: {**one, "oneOf": ways}, OBJECTS, st.lists(SIMPLE, min_size=2, max_size=3)),
+    st.lists(SIMPLE, min_size=2, max_size=3).map(lambda ways: {"oneOf": ways}),
+    st.builds(
+        lambda one, if_, then, other: {**one, "if": if_, "then": then, "else": other},
+        OBJECTS,
+        OBJECTS | NEEDS,
+        OBJECTS | NEEDS,
+        OBJECTS | NEEDS,
+    ),
+    st.builds(
+        lambda one, needs: {**one, "dependencies": {"a": needs["required"], "b": needs}}, OBJECTS, NEEDS
+    ),
+)
+
+
+def orders(value: Any) -> list[Any]:
+    """A value with its properties in each order: a grammar has one of them."""
+    return [dict(items) for items in permutations(value.items())] if isinstance(value, dict) else [value]
+
+
+@settings(max_examples=60, deadline=None)
+@given(asked=COMBINED)
+def test_a_value_that_is_accepted_conforms_and_one_that_conforms_is_accepted(asked: Any) -> None:
+    """As the jsonschema package judges; where something is left out it is noted."""
+    try:
+        start = matcher(schema(asked))
+    except InferloomError:
+        return
+    exact = not source(schema(asked)).notes
+    judge = Draft7Validator(asked)
+    for value in VALUES:
+        valid, accepted = judge.is_valid(value), any(derives(start, compact(each)) for each in orders(value))
+        assert valid or not accepted
+        assert accepted or not valid or not exact
+
+
+CONDITIONAL = {
+    "type": "object",
+    "properties": {"kind": {"type": "string"}, "size": {"type": "integer"}},
+    "required": ["kind"],
+    "additionalProperties": False,
+    "if": {"properties": {"kind": {"const": "box"}}},
+    "then": {"required": ["size"]},
+}
+EXACTLY_ONE = {
+    "type": "object",
+    "properties": {"cmd": {"type": "string"}, "args": {"type": "string"}},
+    "additionalProperties": False,
+    "oneOf": [{"required": ["cmd"]}, {"required": ["args"]}],
+}
+CASES: list[tuple[Any, Any, bool]] = [
+    (CONDITIONAL, {"kind": "box"}, False),
+    (CONDITIONAL, {"kind": "box", "size": 1}, True),
+    (CONDITIONAL, {"kind": "boxes"}, True),
+    (CONDITIONAL, {"kind": "bo"}, True),
+    (CONDITIONAL, {"kind": ""}, True),
+    (EXACTLY_ONE, {"cmd": "x"}, True),
+    (EXACTLY_ONE, {}, False),
+    (EXACTLY_ONE, {"cmd": "x", "args": "y"}, False),
+    ({"not": {"type": "string"}}, "x", False),
+    ({"not": {"type": "string"}}, [1], True),
+    ({"type": "integer", "not": {"enum": [1, 3]}}, 2, True),
+    ({"type": "integer", "not": {"enum": [1, 3]}}, 3, False),
+    ({"type": "string", "not": {"enum": ["é", "ab"]}}, "é", False),
+    ({"type": "string", "not": {"enum": ["é", "ab"]}}, "éa", True),
+    ({"type": "string", "not": {"const": "a-b]"}}, "a-b]", False),
+    ({"type": "object", "propertyNames": {"pattern": "^a"}}, {"ab": 1}, True),
+    ({"type": "object", "propertyNames": {"pattern": "^a"}}, {"b": 1}, False),
+    ({"type": "object", "propertyNames": {"enum": ["a", "b"]}}, {"b": 1}, True),
+    ({"type": "object", "propertyNames": {"enum": ["a", "b"]}}, {"c": 1}, False),
+    ({"type": "object", "propertyNames": {"maxLength": 2}}, {"abc": 1}, False),
+    ({"type": "string", "format": "phone"}, "anything", True),
+    ({"type": "string", "format": "date"}, "anything", False),
+    ({"properties": {"format": {"type": "integer"}}}, {"format": 1}, True),
+    (True, {"x": [None]}, True),
+]
+
+
+@pytest.mark.parametrize(("asked", "value", "accepted"), CASES)
+def test_a_value_is_accepted_or_not(asked: Any, value: Any, accepted: bool) -> None:
+    """Plain cases of each keyword."""
+    assert conforms(asked, value) == accepted
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"type": "array", "uniqueItems": True}, "'uniqueItems'"),
+        ({"type": "array", "contains": {"type": "string"}}, "'contains'"),
+        ({"type": "object", "unevaluatedProperties": False}, "'unevaluatedProperties'"),
+        ({"not": {"pattern": "^a"}}, "'not'"),
+        ({"oneOf": [{"pattern": "^a"}, {"pattern": "b$"}]}, "'oneOf'"),
+        ({"type": "string", "pattern": "(?=a)"}, "look-ahead"),
+        ({"type": "object", "propertyNames": {"pattern": "a", "maxLength": 3}}, "'propertyNames'"),
+        (False, "unsatisfiable"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_by_name(asked: Any, word: str) -> None:
+    """The keyword, or what of it is at fault, is in the message."""
+    told = refusal(schema(asked))
+    assert told is not None
+    assert word.lower() in told.lower()
+
+
+def test_white_space_is_bounded() -> None:
+    """At most one space, after a comma or a colon."""
+    asked = schema({"type": "object"})
+    assert accepts(asked, '{"a": [1, 2], "b":{}}')
+    for text in ('{"a":  1}', '{ "a":1}', '{"a":1 }', '{"a":\n1}', ' {"a":1}'):
+        assert not accepts(asked, text)
+
+
+def test_unknown_formats_are_annotations_and_noted() -> None:
+    """Each once, wherever it stands; formats of property names that only look so are not."""
+    parts = {"x": {"format": "phone"}, "y": {"format": "phone"}, "z": {"enum": [{"format": "no"}]}}
+    assert source(schema({"properties": parts})).notes == ("the format 'phone' is not enforced",)
+
+
+def test_the_callers_options_for_the_compiler_are_not_taken() -> None:
+    """They could let in any white space."""
+    asked = {"type": "object", "x-guidance": {"whitespace_flexible": True, "lenient": True}}
+    assert not accepts(schema(asked), '{"a":    1}')
+    assert refusal(schema({**asked, "uniqueItems": True})) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "bad"),
+    [
+        ("a|bc", "bc", "b"),
+        ("^[0-9]{3}$", "123", "1234"),
+        ("a/b", "a/b", "ab"),
+        ("(\n|x)y", "\ny", "y"),
+    ],
+)
+def test_a_regex_is_matched_as_a_whole(text: str, good: str, bad: str) -> None:
+    """With or without anchors."""
+    grammar = Grammar(text, "regex", Kind.REGEX)
+    assert accepts(grammar, good)
+    assert not accepts(grammar, bad)
+
+
+def test_choices_may_begin_alike_and_hold_anything() -> None:
+    """Quotes, line ends and grammar's own signs are text."""
+    texts = ["a", "ab", 'say "x"\n', "/a/ | <b>", "é"]
+    grammar = Grammar(json.dumps(texts), "choice", Kind.CHOICE)
+    assert all(accepts(grammar, text) for text in texts)
+    assert not accepts(grammar, "abc")
+
+
+def test_grammars_of_llama_cpp_are_taken_too() -> None:
+    """Known by their sign of definition."""
+    grammar = Grammar('root ::= "yes" | no\nno ::= "n" [o0]+', "lark", Kind.LARK)
+    assert accepts(grammar, "noo0")
+    assert not accepts(grammar, "root")

@@ -1,0 +1,218 @@
+"""JSON Schemas in the keywords that grammars have. Pure.
+
+Keywords that the compiler lacks are said by others: ``not``, ``if``, ``dependencies`` and ``oneOf`` by
+alternatives, ``propertyNames`` by patterns. Where the others cannot say all of it they say less: a text that
+conforms to the result conforms to the schema, and some that would conform are not generated.
+"""
+
+import re
+from typing import Any
+
+from inferloom_mesh.errors import invalid
+from inferloom_worker.constrain.schema_negation import Negation, alternatives, conjunction
+from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, is_schema, map_parts, resolve
+from inferloom_worker.constrain.schema_types import Overlap, names_of, values_of
+
+FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+)
+"""Formats that are enforced. Any other is an annotation."""
+
+MOST_NOTES = 16
+
+MOST_PARTS = 20_000
+"""Schemas within a schema."""
+
+_REWRITTEN = ("not", "if", "then", "else", "dependencies", "dependentRequired", "dependentSchemas")
+
+
+class Rewriting:
+    """One schema's.
+
+    Args:
+        param: The field that it comes from, for errors.
+        root: The schema.
+    """
+
+    def __init__(self, param: str, root: Schema) -> None:
+        self._param = param
+        self._root = root
+        self._parts = 0
+        self._overlap = Overlap(root)
+        self._negation = Negation(root)
+        self.notes: list[str] = []
+        """What is not enforced."""
+
+    def result(self) -> Schema:
+        """The schema that is enforced.
+
+        Raises:
+            InferloomError: INVALID_ARGUMENT at the field: a keyword cannot be said otherwise, or the schema
+                is too large.
+        """
+        changed = self._change(self._root)
+        return changed if isinstance(changed, dict | bool) else self._root
+
+    def _change(self, schema: Any) -> Any:
+        if not isinstance(schema, dict):
+            return schema
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise invalid(self._param, f"{self._param} has more than {MOST_PARTS} schemas in it.")
+        more: list[Schema] = []
+        schema = dict(schema)
+        if isinstance(names := schema.get("propertyNames"), dict) and self._name_properties(schema, names):
+            del schema["propertyNames"]
+        more += self._without_one_of(schema)
+        more += self._without_conditions(schema)
+        self._annotate(schema)
+        changed = map_parts(schema, self._change)
+        if not more:
+            return changed
+        own = changed.pop("allOf", [])
+        # After the schema's own keywords: the order of properties is that in which they are first named.
+        return {**changed, "allOf": [*own, *(self._change(part) for part in more)]}
+
+    def _annotate(self, schema: dict[str, Any]) -> None:
+        """Take out what changes nothing about a value."""
+        form = schema.get("format")
+        if isinstance(form, str) and form not in FORMATS:
+            del schema["format"]
+            self._note(f"the format '{form[:40]}' is not enforced")
+        if schema.get("uniqueItems") is False:
+            del schema["uniqueItems"]
+
+    def _without_one_of(self, schema: dict[str, Any]) -> list[Schema]:
+        parts = schema.get("oneOf")
+        if not isinstance(parts, list) or not all(map(is_schema, parts)):
+            return []
+        ways: list[dict[str, Any]] = []
+        self._negation.exact = True
+        for index, part in enumerate(parts):
+            around = self._beside(schema, part)
+            others = [
+                other
+                for place, other in enumerate(parts)
+                if place != index and not self._overlap.disjoint(around, self._beside(schema, other))
+            ]
+            opposites = self._opposites(others)
+            if not all(opposites):
+                return []  # the compiler may yet find that no two of them meet
+            ways.append(conjunction([part, *(alternatives(opposite) for opposite in opposites)]))
+        del schema["oneOf"]
+        self._tell("oneOf")
+        return [alternatives(ways)]
+
+    def _opposites(self, schemas: list[Any]) -> list[list[dict[str, Any]]]:
+        return [self._negation.of(schema) for schema in schemas]
+
+    def _tell(self, keyword: str) -> None:
+        """Note it where what was last negated left something out."""
+        if not self._negation.exact:
+            self._note(f"'{keyword}' is enforced more narrowly than it is meant")
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes and len(self.notes) < MOST_NOTES:
+            self.notes.append(note)
+
+    def _beside(self, schema: dict[str, Any], part: Any) -> Any:
+        """An alternative with what the schema around it says, as far as one schema can say both."""
+        part = resolve(self._root, part)
+        if not isinstance(part, dict):
+            return part
+        merged = {k: v for k, v in schema.items() if k not in ("oneOf", *_REWRITTEN)} | part
+        merged["required"] = [*names_of(schema), *names_of(part)]
+        if isinstance(own := schema.get("properties"), dict) and isinstance(
+            more := part.get("properties"), dict
+        ):
+            merged["properties"] = own | more
+        return merged
+
+    def _without_conditions(self, schema: dict[str, Any]) -> list[Schema]:
+        """Take out what holds on a condition; return what says the same."""
+        found: list[Schema] = []
+        if "not" in schema and is_schema(schema["not"]):
+            found.append(self._opposite("not", schema.pop("not")))
+        if "if" in schema and is_schema(schema["if"]):
+            condition = schema.pop("if")
+            then, other = schema.pop("then", True), schema.pop("else", True)
+            if then is not True or other is not True:
+                opposite = self._opposite("if", condition)
+                yes = conjunction([condition, then]) if then is not True else condition
+                no = conjunction([opposite, other]) if other is not True else opposite
+                found.append({"anyOf": [yes, no]})
+        for keyword in ("then", "else"):
+            if "if" not in schema:
+                schema.pop(keyword, None)
+        for keyword in ("dependencies", "dependentRequired", "dependentSchemas"):
+            if isinstance(schema.get(keyword), dict):
+                for name, needed in schema.pop(keyword).items():
+                    part = {"required": needed} if isinstance(needed, list) else needed
+                    there = conjunction([{"required": [name]}, part])
+                    found.append({"anyOf": [{"properties": {name: False}}, there]})
+        return found
+
+    def _opposite(self, keyword: str, schema: Any) -> Schema:
+        if (resolved := resolve(self._root, schema)) is True or resolved == {}:
+            return False
+        self._negation.exact = True
+        if opposite := self._negation.of(schema):
+            self._tell(keyword)
+            return alternatives(opposite)
+        raise invalid(
+            self._param, f"{self._param} has '{keyword}' of a schema whose opposite no grammar has."
+        )
+
+    def _name_properties(self, schema: dict[str, Any], names: dict[str, Any]) -> bool:
+        """Say in properties what names they may have; False where that cannot be said."""
+        if schema.get("patternProperties"):
+            return False
+        allowed = _names(self._root, names)
+        if allowed is None:
+            return False
+        value = schema.get("additionalProperties", True)
+        texts, patterns = allowed
+        own = schema.get("properties")
+        own = own if isinstance(own, dict) else {}
+        if patterns and own:
+            return False  # whether the listed names conform is not for this place to say
+        if not patterns:
+            schema["properties"] = {n: part if n in texts else False for n, part in own.items()} | {
+                text: value for text in texts if text not in own
+            }
+            schema["additionalProperties"] = False
+        elif patterns != [""]:
+            schema["patternProperties"] = {_any_of(patterns, texts): value}
+            schema["additionalProperties"] = False
+        return True
+
+
+def _names(root: Schema, names: Any) -> tuple[list[str], list[str]] | None:
+    """The texts and the patterns that names may be; the pattern "" is any name. None: it is not known."""
+    names = resolve(root, names)
+    if not isinstance(names, dict):
+        return None
+    plain = {k: v for k, v in names.items() if k not in ANNOTATIONS}
+    plain = {k: v for k, v in plain.items() if not (k == "type" and v == "string")}
+    if not plain:
+        return [], [""]
+    if (values := values_of(plain)) is not None and len(plain) == 1:
+        return [value for value in values if isinstance(value, str)], []
+    if set(plain) == {"pattern"}:
+        return [], [str(plain["pattern"])]
+    if set(plain) <= {"minLength", "maxLength"}:
+        return [], [f"^(?s:.){{{plain.get('minLength', 0)},{plain.get('maxLength', '')}}}$"]
+    for keyword in ("anyOf", "oneOf"):
+        if set(plain) == {keyword} and isinstance(plain[keyword], list):
+            found = [_names(root, part) for part in plain[keyword]]
+            if not all(found):
+                return None
+            return [t for each in found if each for t in each[0]], [
+                p for each in found if each for p in each[1]
+            ]
+    return None
+
+
+def _any_of(patterns: list[str], texts: list[str]) -> str:
+    ways = [*patterns, *(f"^{re.escape(text)}$" for text in texts)]
+    return ways[0] if len(ways) == 1 else "|".join(f"(?:{way})" for way in ways)
