@@ -684,6 +684,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="constraint",
                 shape="string",
                 required=True,
+                note="text, json_object or json_schema",
             ),
             "response_format.json_schema": RestParameter(
                 name="response_format.json_schema",
@@ -712,6 +713,101 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.OWN,
                 shape="boolean",
                 note="always strict",
+            ),
+            "structured_outputs": RestParameter(
+                name="structured_outputs",
+                meaning=Meaning.FIELD,
+                field="constraint",
+                shape="object",
+                note="one of the five below",
+            ),
+            "structured_outputs.json": RestParameter(
+                name="structured_outputs.json",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="string|object",
+            ),
+            "structured_outputs.regex": RestParameter(
+                name="structured_outputs.regex",
+                meaning=Meaning.FIELD,
+                field="constraint.regex",
+                shape="string",
+            ),
+            "structured_outputs.choice": RestParameter(
+                name="structured_outputs.choice",
+                meaning=Meaning.FIELD,
+                field="constraint.choice",
+                shape="array",
+                min_items=1,
+                max_items=1024,
+            ),
+            "structured_outputs.grammar": RestParameter(
+                name="structured_outputs.grammar",
+                meaning=Meaning.FIELD,
+                field="constraint.lark",
+                shape="string",
+                note="Lark, or llama.cpp's GBNF",
+            ),
+            "structured_outputs.json_object": RestParameter(
+                name="structured_outputs.json_object",
+                meaning=Meaning.FIELD,
+                field="constraint.json_object",
+                shape="boolean",
+            ),
+            "structured_outputs.disable_any_whitespace": RestParameter(
+                name="structured_outputs.disable_any_whitespace", meaning=Meaning.HINT, shape="boolean"
+            ),
+            "structured_outputs.disable_fallback": RestParameter(
+                name="structured_outputs.disable_fallback", meaning=Meaning.HINT, shape="boolean"
+            ),
+            "structured_outputs.disable_additional_properties": RestParameter(
+                name="structured_outputs.disable_additional_properties",
+                meaning=Meaning.REFUSED,
+                nothing=(False,),
+            ),
+            "structured_outputs.structural_tag": RestParameter(
+                name="structured_outputs.structural_tag", meaning=Meaning.REFUSED
+            ),
+            "structured_outputs.whitespace_pattern": RestParameter(
+                name="structured_outputs.whitespace_pattern", meaning=Meaning.REFUSED
+            ),
+            "guided_json": RestParameter(
+                name="guided_json",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="string|object",
+            ),
+            "guided_regex": RestParameter(
+                name="guided_regex", meaning=Meaning.FIELD, field="constraint.regex", shape="string"
+            ),
+            "guided_choice": RestParameter(
+                name="guided_choice",
+                meaning=Meaning.FIELD,
+                field="constraint.choice",
+                shape="array",
+                min_items=1,
+                max_items=1024,
+            ),
+            "guided_grammar": RestParameter(
+                name="guided_grammar",
+                meaning=Meaning.FIELD,
+                field="constraint.lark",
+                shape="string",
+                note="Lark, or llama.cpp's GBNF",
+            ),
+            "grammar": RestParameter(
+                name="grammar",
+                meaning=Meaning.FIELD,
+                field="constraint.lark",
+                shape="string",
+                note="as guided_grammar",
+            ),
+            "regex": RestParameter(
+                name="regex",
+                meaning=Meaning.FIELD,
+                field="constraint.regex",
+                shape="string",
+                note="as guided_regex",
             ),
             "priority": RestParameter(
                 name="priority",
@@ -860,19 +956,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
-            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
-            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
-            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
-            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
-            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
             "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
             "logits_processors": RestParameter(
                 name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
@@ -1106,6 +1195,140 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "stream_options.include_obfuscation": RestParameter(
                 name="stream_options.include_obfuscation", meaning=Meaning.HINT, shape="boolean"
             ),
+            "response_format": RestParameter(
+                name="response_format", meaning=Meaning.FIELD, field="constraint", shape="object"
+            ),
+            "response_format.type": RestParameter(
+                name="response_format.type",
+                meaning=Meaning.FIELD,
+                field="constraint",
+                shape="string",
+                required=True,
+                note="text, json_object or json_schema",
+            ),
+            "response_format.json_schema": RestParameter(
+                name="response_format.json_schema",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="object",
+            ),
+            "response_format.json_schema.name": RestParameter(
+                name="response_format.json_schema.name",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="a name for people",
+            ),
+            "response_format.json_schema.description": RestParameter(
+                name="response_format.json_schema.description", meaning=Meaning.HINT, shape="string"
+            ),
+            "response_format.json_schema.schema": RestParameter(
+                name="response_format.json_schema.schema",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="object",
+                required=True,
+            ),
+            "response_format.json_schema.strict": RestParameter(
+                name="response_format.json_schema.strict",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="always strict",
+            ),
+            "structured_outputs": RestParameter(
+                name="structured_outputs",
+                meaning=Meaning.FIELD,
+                field="constraint",
+                shape="object",
+                note="one of the five below",
+            ),
+            "structured_outputs.json": RestParameter(
+                name="structured_outputs.json",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="string|object",
+            ),
+            "structured_outputs.regex": RestParameter(
+                name="structured_outputs.regex",
+                meaning=Meaning.FIELD,
+                field="constraint.regex",
+                shape="string",
+            ),
+            "structured_outputs.choice": RestParameter(
+                name="structured_outputs.choice",
+                meaning=Meaning.FIELD,
+                field="constraint.choice",
+                shape="array",
+                min_items=1,
+                max_items=1024,
+            ),
+            "structured_outputs.grammar": RestParameter(
+                name="structured_outputs.grammar",
+                meaning=Meaning.FIELD,
+                field="constraint.lark",
+                shape="string",
+                note="Lark, or llama.cpp's GBNF",
+            ),
+            "structured_outputs.json_object": RestParameter(
+                name="structured_outputs.json_object",
+                meaning=Meaning.FIELD,
+                field="constraint.json_object",
+                shape="boolean",
+            ),
+            "structured_outputs.disable_any_whitespace": RestParameter(
+                name="structured_outputs.disable_any_whitespace", meaning=Meaning.HINT, shape="boolean"
+            ),
+            "structured_outputs.disable_fallback": RestParameter(
+                name="structured_outputs.disable_fallback", meaning=Meaning.HINT, shape="boolean"
+            ),
+            "structured_outputs.disable_additional_properties": RestParameter(
+                name="structured_outputs.disable_additional_properties",
+                meaning=Meaning.REFUSED,
+                nothing=(False,),
+            ),
+            "structured_outputs.structural_tag": RestParameter(
+                name="structured_outputs.structural_tag", meaning=Meaning.REFUSED
+            ),
+            "structured_outputs.whitespace_pattern": RestParameter(
+                name="structured_outputs.whitespace_pattern", meaning=Meaning.REFUSED
+            ),
+            "guided_json": RestParameter(
+                name="guided_json",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="string|object",
+            ),
+            "guided_regex": RestParameter(
+                name="guided_regex", meaning=Meaning.FIELD, field="constraint.regex", shape="string"
+            ),
+            "guided_choice": RestParameter(
+                name="guided_choice",
+                meaning=Meaning.FIELD,
+                field="constraint.choice",
+                shape="array",
+                min_items=1,
+                max_items=1024,
+            ),
+            "guided_grammar": RestParameter(
+                name="guided_grammar",
+                meaning=Meaning.FIELD,
+                field="constraint.lark",
+                shape="string",
+                note="Lark, or llama.cpp's GBNF",
+            ),
+            "grammar": RestParameter(
+                name="grammar",
+                meaning=Meaning.FIELD,
+                field="constraint.lark",
+                shape="string",
+                note="as guided_grammar",
+            ),
+            "regex": RestParameter(
+                name="regex",
+                meaning=Meaning.FIELD,
+                field="constraint.regex",
+                shape="string",
+                note="as guided_regex",
+            ),
             "priority": RestParameter(
                 name="priority",
                 meaning=Meaning.FIELD,
@@ -1159,9 +1382,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
             ),
             "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
-            "response_format": RestParameter(
-                name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
-            ),
             "tool_choice": RestParameter(
                 name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
             ),
@@ -1172,19 +1392,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
-            "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
-            "guided_choice": RestParameter(name="guided_choice", meaning=Meaning.REFUSED),
-            "guided_grammar": RestParameter(name="guided_grammar", meaning=Meaning.REFUSED),
-            "guided_json": RestParameter(name="guided_json", meaning=Meaning.REFUSED),
-            "guided_regex": RestParameter(name="guided_regex", meaning=Meaning.REFUSED),
             "length_penalty": RestParameter(name="length_penalty", meaning=Meaning.REFUSED, nothing=(1,)),
             "logits_processors": RestParameter(
                 name="logits_processors", meaning=Meaning.REFUSED, nothing=([],)
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
-            "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(

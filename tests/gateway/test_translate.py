@@ -122,6 +122,7 @@ def test_older_turns_are_carried_as_what_replaced_them() -> None:
             pb.Constraint(json_schema='{"type":"integer"}'),
         ),
     ],
+    ids=["text", "json_object", "json_schema"],
 )
 def test_response_formats_become_constraints(
     wanted: dict[str, Any], constraint: pb.Constraint | None
@@ -130,6 +131,33 @@ def test_response_formats_become_constraints(
     (request,) = chat_plan(response_format=wanted).requests
     assert request.HasField("constraint") == (constraint is not None)
     assert request.constraint == (constraint or pb.Constraint())
+
+
+CONSTRAINED: dict[str, tuple[Any, pb.Constraint]] = {
+    "guided_json": ({"type": "null"}, pb.Constraint(json_schema='{"type":"null"}')),
+    "guided_regex": ("a+", pb.Constraint(regex="a+")),
+    "guided_choice": (["a", "b"], pb.Constraint(choice=pb.Choices(texts=["a", "b"]))),
+    "guided_grammar": ('start: "a"', pb.Constraint(lark='start: "a"')),
+    "structured_outputs.json": ('{"type":"null"}', pb.Constraint(json_schema='{"type":"null"}')),
+    "structured_outputs.regex": ("a+", pb.Constraint(regex="a+")),
+    "structured_outputs.choice": (["a"], pb.Constraint(choice=pb.Choices(texts=["a"]))),
+    "structured_outputs.grammar": ('start: "a"', pb.Constraint(lark='start: "a"')),
+    "structured_outputs.json_object": (True, pb.Constraint(json_object=True)),
+    "grammar": ('root ::= "a"', pb.Constraint(lark='root ::= "a"')),
+    "regex": ("a+", pb.Constraint(regex="a+")),
+}
+
+
+@pytest.mark.parametrize("name", CONSTRAINED)
+def test_other_servers_words_for_constraints_are_understood_and_used_in_errors(name: str) -> None:
+    """On both endpoints; an error at the constraint names what the caller wrote."""
+    value, constraint = CONSTRAINED[name]
+    around, _, inner = name.rpartition(".")
+    body = {around: {inner: value}} if around else {name: value}
+    for plan in (chat_plan(**body), text_plan(**body)):
+        assert plan.requests[0].constraint == constraint
+        assert plan.renames[0](f"constraint.{constraint.WhichOneof('grammar')}") == name
+        assert plan.renames[0]("sampling.top_p") == "top_p"
 
 
 def test_the_newer_name_of_max_tokens_wins_and_is_named_in_errors() -> None:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from inferloom_mesh.errors import InferloomError
-from inferloom_worker.constrain.grammar import Kind
+from inferloom_worker.constrain.grammar import Grammar, Kind
 from inferloom_worker.constrain.source import source
-from tests.worker.grammars import Grammar, accepts, compact, conforms, derives, matcher, refusal, schema
+from tests.worker.grammars import accepts, compact, conforms, derives, matcher, refusal, schema
 
 NAMES = ["a", "b", "c"]
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "x", "xy", "z"])
-SOME = [None, True, -1, 0, 1, 1.5, "", "x", "xy", [], [1], {}]
+SOME: list[Any] = [None, True, -1, 0, 1, 1.5, "", "x", "xy", [], [1], {}]
 VALUES: list[Any] = SOME + [
     {name: value for name, value in zip(NAMES, values, strict=True) if value is not ...}
     for values in product([..., None, 1, 3, "x", "xyz"], [..., True, 0, ""], [..., 2, "xy"])

@@ -44,6 +44,11 @@ class Stream(Generic[Request, Event]):
         """Whether the last event was read."""
         return self._progress.completed
 
+    @property
+    def ahead(self) -> Event | None:
+        """The first event, until it is read."""
+        return self._ahead
+
     async def begin(self, request: Request) -> Self:
         """Wait until a worker has accepted the request. Its first event is held for the first read.
 

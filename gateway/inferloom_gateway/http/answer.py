@@ -1,10 +1,11 @@
 """Carries a plan out: as a stream of events, or as one body."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from fastapi import Request, Response
 
+from inferloom.v1.inference_pb2 import Started
 from inferloom_gateway.calls.call_group import GenerateStream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.bounded_gather import gather_bounded
@@ -20,6 +21,8 @@ from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_mesh.errors import InferloomError
 
 Rename = Callable[[str], str]
+
+_MOST_NOTES = 900
 
 
 async def answer(
@@ -45,6 +48,7 @@ async def answer(
             async with AbortOnDisconnect(request.receive):
                 outcomes = await gather_bounded([collect(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
+        exchange.notes = told(outcome.started for outcome in outcomes)
         body = plan.body(outcomes)
         if keep is not None:
             await keep(body)
@@ -58,12 +62,19 @@ async def answer(
         stack.enter_context(calls)
         streams = await gather_bounded([start(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
+        exchange.notes = told(stream.ahead.started for stream in streams if stream.ahead is not None)
         if keep is not None:
             return pieces([_kept(streams[0], plan, keep)], encoders)
         return pieces(streams, encoders)
 
     encoders = [part.encoder for part in plan.parts]
     return EventStream(open_all, encoders[0].failed, headers)
+
+
+def told(answers: Iterable[Started]) -> str:
+    """What workers said of requests that they do not do all of: one line, under 1 KB."""
+    notes = list(dict.fromkeys(note for started in answers for note in started.notes))
+    return "; ".join(notes)[:_MOST_NOTES]
 
 
 def _kept(stream: GenerateStream, plan: Plan, keep: Keep) -> KeptStream:

@@ -16,7 +16,7 @@ from inferloom_gateway.http.authentication import Authentication, Limits
 from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
-from inferloom_gateway.http.naming import REQUEST_ID_HEADER, WORKER_HEADER, Naming
+from inferloom_gateway.http.naming import NOTES_HEADER, REQUEST_ID_HEADER, WORKER_HEADER, Naming
 from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.routes import (
@@ -74,7 +74,7 @@ _ROUTERS = tuple(
     )
 )
 
-_EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, "retry-after", *RATE_HEADERS)
+_EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, NOTES_HEADER, "retry-after", *RATE_HEADERS)
 """Response headers that pages of other origins may read."""
 
 

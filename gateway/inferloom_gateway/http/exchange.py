@@ -32,6 +32,8 @@ class Exchange:
     identity: Identity = ANONYMOUS
     limits: RawHeaders = field(default_factory=list)
     """How its sender stands with his limits, where it was refused before anything was made of it."""
+    notes: str = ""
+    """What of the request is not done although it was accepted."""
     worker: str = ""
     """The worker that answers; of several, their names with commas."""
     status: int | None = None

@@ -1,5 +1,7 @@
 """The layer that names requests, and tells who answered them."""
 
+from urllib.parse import quote
+
 from fastapi import Response
 
 from inferloom_gateway.http.exchange import Exchange, RawHeaders
@@ -7,9 +9,11 @@ from inferloom_gateway.http.stack import Layer
 from inferloom_mesh.request_id import is_request_id, new_request_id
 
 REQUEST_ID_HEADER = "x-request-id"
+NOTES_HEADER = "x-inferloom-notes"
 WORKER_HEADER = "x-inferloom-worker"
 
 _REQUEST_ID = REQUEST_ID_HEADER.encode()
+_NOTES = NOTES_HEADER.encode()
 _WORKER = WORKER_HEADER.encode()
 
 
@@ -24,7 +28,9 @@ class Naming(Layer):
         return None
 
     def head(self, exchange: Exchange, headers: RawHeaders) -> None:
-        """Send the name with the response, and the worker's."""
+        """Send the name with the response, the worker's, and what is not done of the request."""
         headers.append((_REQUEST_ID, exchange.request_id.encode()))
+        if exchange.notes:
+            headers.append((_NOTES, quote(exchange.notes, safe=" '(),.:;").encode()))
         if exchange.worker:
             headers.append((_WORKER, exchange.worker.encode("latin-1", "replace")))

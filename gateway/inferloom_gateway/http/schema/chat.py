@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Metadata, Part, Positive
-from inferloom_gateway.http.schema.sampling import CompletionParameters
+from inferloom_gateway.http.schema.constraints import ConstrainedParameters
 
 
 class ContentPart(Part):
@@ -99,22 +99,7 @@ def _choice(value: Any) -> Any:
 _CHOICE = BeforeValidator(_choice, json_schema_input_type=str | ToolChoice)
 
 
-class JsonSchema(Part):
-    """A JSON Schema that the answer must conform to."""
-
-    name: str | None = None
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
-    strict: bool | None = None
-
-
-class ResponseFormat(Part):
-    """What the answer must be."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
-
-
-class ChatCompletionRequest(CompletionParameters):
+class ChatCompletionRequest(ConstrainedParameters):
     """A conversation to continue."""
 
     endpoint = "chat"
@@ -125,7 +110,6 @@ class ChatCompletionRequest(CompletionParameters):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Tool] | None = None
     tool_choice: Annotated[ToolChoice, _CHOICE] | None = None
-    response_format: ResponseFormat | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None

@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from inferloom_gateway.http.schema.base import Uint32
+from inferloom_gateway.http.schema.constraints import ConstrainedParameters
 from inferloom_gateway.http.schema.prompts import CompletionPrompts
-from inferloom_gateway.http.schema.sampling import CompletionParameters
 
 
-class CompletionRequest(CompletionParameters):
+class CompletionRequest(ConstrainedParameters):
     """Texts, or token sequences, to continue."""
 
     endpoint = "completions"

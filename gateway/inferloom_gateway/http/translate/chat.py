@@ -7,9 +7,9 @@ import orjson
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.errors import render
-from inferloom_gateway.http.schema.chat import ChatCompletionRequest, ResponseFormat
+from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
-from inferloom_gateway.http.translate import fields, options
+from inferloom_gateway.http.translate import constraints, fields, options
 from inferloom_gateway.http.translate.conversation import conversation
 from inferloom_gateway.http.translate.fingerprint import fingerprint
 from inferloom_gateway.http.translate.logprobs import chat_logprobs, prompt_logprobs
@@ -31,9 +31,11 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: 
     reports = options.reports(body)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
+    names = constraints.named(fields.of("chat"), body)
+
     def rename(path: str) -> str:
         older = path == "stopping.max_tokens" and body.max_completion_tokens is None
-        return "max_tokens" if older else fields.of("chat")(path)
+        return "max_tokens" if older else names(path)
 
     encoder = ChatChunks(answer_id, body.model, created, n, reports)
     return Plan(
@@ -59,23 +61,11 @@ def _request(body: ChatCompletionRequest, request_id: str, limit: int | None) ->
         ),
         sampling=options.sampling(body),
         stopping=options.stopping(body, limit),
-        constraint=_constraint(body.response_format),
+        constraint=constraints.constraint(body),
         output=options.output(body, (body.top_logprobs or 0) if body.logprobs else None),
         priority=body.priority,
         cache_salt=body.cache_salt or "",
     )
-
-
-def _constraint(wanted: ResponseFormat | None) -> pb.Constraint | None:
-    if wanted is None or wanted.type == "text":
-        return None
-    if wanted.type == "json_object":
-        return pb.Constraint(json_object=True)
-    if wanted.json_schema is None:
-        param = "response_format.json_schema"
-        raise invalid(param, f"Missing required parameter: '{param}'.")
-    schema = options.json_text("response_format.json_schema.schema", wanted.json_schema.schema_)
-    return pb.Constraint(json_schema=schema)
 
 
 def _body(outcome: Outcome, answer_id: str, asked: ChatCompletionRequest, created: int) -> bytes:

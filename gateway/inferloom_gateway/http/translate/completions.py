@@ -8,7 +8,7 @@ import orjson
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.prompts import Prompt
-from inferloom_gateway.http.translate import fields, options
+from inferloom_gateway.http.translate import constraints, fields, options
 from inferloom_gateway.http.translate.fingerprint import fingerprint
 from inferloom_gateway.http.translate.logprobs import TextLogprobs, mean_logprob, prompt_logprobs
 from inferloom_gateway.http.translate.outcome import Choice, Outcome
@@ -48,7 +48,7 @@ def plan(body: CompletionRequest, request_id: str, created: int) -> Plan:
                 reports,
                 echo=shown.echo,
             ),
-            fields.of_completion("prompt" if count == 1 else f"prompt[{i}]"),
+            constraints.named(fields.of_completion("prompt" if count == 1 else f"prompt[{i}]"), body),
         )
         for i, prompt in enumerate(body.prompt)
     ]
@@ -81,6 +81,7 @@ def _request(body: CompletionRequest, prompt: Prompt, name: str, drawn: int) -> 
         request_id=name,
         sampling=sampling,
         stopping=options.stopping(body, DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens),
+        constraint=constraints.constraint(body),
         output=options.output(body, body.logprobs, echo=bool(body.echo), chosen_by_logprob=best),
         priority=body.priority,
         cache_salt=body.cache_salt or "",

@@ -11,8 +11,11 @@ from inferloom_gateway.http.schema.sampling import CompletionParameters
 from inferloom_gateway.http.translate.reports import Reports
 from inferloom_mesh.errors import invalid
 
+MAX_SCHEMA_DEPTH = 64
+"""Deepest nesting of schemas that answers are held to."""
+
 MAX_DEPTH = 32
-"""Deepest nesting of variables and schemas: each level of a Struct takes three of protobuf's hundred."""
+"""Deepest nesting of variables and tools: each level of a Struct takes three of protobuf's hundred."""
 
 
 def sampling(body: CompletionParameters) -> pb.SamplingOptions:
@@ -112,7 +115,7 @@ def struct(param: str, value: dict[str, Any] | None) -> Struct | None:
     return result
 
 
-def json_text(param: str, value: dict[str, Any] | None) -> str:
+def json_text(param: str, value: dict[str, Any] | None, most: int = MAX_DEPTH) -> str:
     """A JSON object as its text; the empty text for none.
 
     Raises:
@@ -120,7 +123,7 @@ def json_text(param: str, value: dict[str, Any] | None) -> str:
     """
     if value is None:
         return ""
-    _check_depth(param, value)
+    _check_depth(param, value, most)
     return orjson.dumps(value).decode()
 
 
@@ -133,13 +136,13 @@ def _logit_bias(given: dict[str, float]) -> dict[int, float]:
     return bias
 
 
-def _check_depth(param: str, value: Any) -> None:
+def _check_depth(param: str, value: Any, most: int = MAX_DEPTH) -> None:
     """Count the levels of nesting, without recursion."""
     depth, level = 0, [value]
     while level:
         depth += 1
-        if depth > MAX_DEPTH:
-            raise invalid(param, f"Invalid '{param}': it is nested more than {MAX_DEPTH} levels deep.")
+        if depth > most:
+            raise invalid(param, f"Invalid '{param}': it is nested more than {most} levels deep.")
         level = [
             child
             for item in level

@@ -1,0 +1,87 @@
+"""What a completion must conform to: in REST's words to the contract's."""
+
+from collections.abc import Iterator
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http.schema.constraints import ConstrainedParameters, ResponseFormat, Schema
+from inferloom_gateway.http.translate import options
+from inferloom_gateway.http.translate.fields import Rename
+from inferloom_mesh.errors import invalid
+
+
+def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
+    """What the body asks for; None: nothing.
+
+    Raises:
+        InferloomError: It asks for two things at once, or for one that is not there.
+    """
+    asked = list(_asked(body))
+    if len(asked) > 1:
+        (first, _), (second, _) = asked[:2]
+        raise invalid(second, f"Only one of '{first}' and '{second}' can be given.")
+    return asked[0][1] if asked else None
+
+
+def named(rename: Rename, body: ConstrainedParameters) -> Rename:
+    """``rename``, which names the constraint as this body does."""
+    asked = next((name for name, _ in _asked(body)), None)
+    if asked is None or asked.startswith("response_format"):
+        return rename
+    return lambda path: asked if path.partition(".")[0] == "constraint" else rename(path)
+
+
+def _asked(body: ConstrainedParameters) -> Iterator[tuple[str, pb.Constraint]]:
+    """Each thing that is asked for, with its name."""
+    if body.response_format is not None and body.response_format.type != "text":
+        yield "response_format", _of_format(body.response_format)
+    if (outputs := body.structured_outputs) is not None:
+        yield from _each(
+            "structured_outputs.",
+            json=outputs.json_,
+            regex=outputs.regex,
+            choice=outputs.choice,
+            grammar=outputs.grammar,
+        )
+        if outputs.json_object:
+            yield "structured_outputs.json_object", pb.Constraint(json_object=True)
+    yield from _each(
+        "guided_",
+        json=body.guided_json,
+        regex=body.guided_regex,
+        choice=body.guided_choice,
+        grammar=body.guided_grammar,
+    )
+    yield from _each("", regex=body.regex, grammar=body.grammar or None)
+
+
+def _each(
+    prefix: str,
+    *,
+    json: Schema | None = None,
+    regex: str | None = None,
+    choice: list[str] | None = None,
+    grammar: str | None = None,
+) -> Iterator[tuple[str, pb.Constraint]]:
+    if json is not None:
+        yield f"{prefix}json", pb.Constraint(json_schema=_text(f"{prefix}json", json))
+    if regex is not None:
+        yield f"{prefix}regex", pb.Constraint(regex=regex)
+    if choice is not None:
+        yield f"{prefix}choice", pb.Constraint(choice=pb.Choices(texts=choice))
+    if grammar is not None:
+        yield f"{prefix}grammar", pb.Constraint(lark=grammar)
+
+
+def _of_format(wanted: ResponseFormat) -> pb.Constraint:
+    if wanted.type == "json_object":
+        return pb.Constraint(json_object=True)
+    if wanted.json_schema is None:
+        param = "response_format.json_schema"
+        raise invalid(param, f"Missing required parameter: '{param}'.")
+    return pb.Constraint(json_schema=_text("response_format.json_schema.schema", wanted.json_schema.schema_))
+
+
+def _text(param: str, schema: Schema) -> str:
+    if isinstance(schema, str):
+        return schema
+    return options.json_text(param, schema, options.MAX_SCHEMA_DEPTH)

@@ -1,0 +1,181 @@
+"""The demo model's answers, held to constraints of each kind."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from llguidance import LLMatcher
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.source import source
+from inferloom_worker.constrain.vocabulary import vocabulary
+from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.model_loading import load_model
+from inferloom_worker.hosting.served import ServedModel
+from tests.worker.constrained import ask
+
+STOP, LENGTH = pb.FINISH_REASON_STOP, pb.FINISH_REASON_LENGTH
+
+PERSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 130},
+        "tags": {"type": "array", "items": {"enum": ["tall", "kind", "old"]}, "minItems": 1, "maxItems": 3},
+    },
+    "required": ["name", "age", "tags"],
+    "additionalProperties": False,
+}
+PERSON_CONSTRAINT = pb.Constraint(json_schema=json.dumps(PERSON))
+
+LARK = 'start: "say " WORD ("," WORD)* "."\nWORD: /[a-z]{1,5}/'
+
+NUMBERED = r"\d{3}-[a-z]{1,8}/é"
+
+KINDS: dict[str, tuple[pb.Constraint, Any]] = {
+    "json_schema": (PERSON_CONSTRAINT, lambda text: Draft202012Validator(PERSON).is_valid(json.loads(text))),
+    "json_object": (
+        pb.Constraint(json_object=True),
+        lambda text: isinstance(json.loads(text), dict),
+    ),
+    "regex": (pb.Constraint(regex=NUMBERED), lambda text: re.fullmatch(NUMBERED, text)),
+    "choice": (
+        pb.Constraint(choice=pb.Choices(texts=["no", "now", "north"])),
+        {"no", "now", "north"}.__contains__,
+    ),
+    "lark": (pb.Constraint(lark=LARK), lambda text: re.fullmatch(r"say [a-z]{1,5}(,[a-z]{1,5})*\.", text)),
+}
+
+
+def load(path: Path, speculation: Any) -> ServedModel:
+    """The demo model."""
+    return load_model("m", str(path), LoadOptions(engine=EngineOptions(speculation=speculation)))
+
+
+@pytest.fixture(scope="module")
+def model(smollm_file: Path) -> Iterator[ServedModel]:
+    """It, with no drafts."""
+    served = load(smollm_file, "off")
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def drafting(smollm_file: Path) -> Iterator[ServedModel]:
+    """It, with drafts wherever there is a guess."""
+    served = load(smollm_file, 8)
+    yield served
+    served.close()
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_answer_that_finishes_conforms(model: ServedModel, kind: str, temperature: int) -> None:
+    """Each choice by itself; and each token is one that its grammar allows where it stands."""
+    constraint, conforms = KINDS[kind]
+    answered = await ask(model, constraint, temperature=temperature, n=4, seed=5)
+    known = vocabulary(model.tokenizer, model.card.vocabulary_size)
+    field = constraint.WhichOneof("grammar")
+    text = {
+        "choice": json.dumps(list(constraint.choice.texts)),
+        "json_object": '{"type":"object"}',
+    }.get(str(field), str(getattr(constraint, str(field))))
+    asked = Kind.JSON_SCHEMA if field == "json_object" else Kind(field)
+    for said in answered.choices.values():
+        replayed = LLMatcher(known.tokens, source(Grammar(text, "", asked)).text, log_level=0)
+        spoken = [token for token in said.tokens if token not in known.ends]
+        assert replayed.validate_tokens(spoken) == len(spoken)
+        if said.reason == STOP:
+            assert conforms(said.text)
+    if kind != "json_object":
+        assert all(said.reason == STOP for said in answered.choices.values())
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+async def test_drafts_change_nothing(model: ServedModel, drafting: ServedModel, temperature: int) -> None:
+    """Tokens and ends are those of single steps, although drafts were right and wrong."""
+    text = 'A list: ["tall","kind","tall","kind","tall","kind"]. Again:'
+    listed = {"type": "array", "items": {"enum": ["tall", "kind", "old"]}, "minItems": 9}
+    asked: dict[str, Any] = {"text": text, "temperature": temperature, "n": 2, "seed": 2, "max_tokens": 40}
+    accepted = 0
+    for constraint in (pb.Constraint(json_schema=json.dumps(listed)), PERSON_CONSTRAINT):
+        expected = await ask(model, constraint, **asked)
+        actual = await ask(drafting, constraint, **asked)
+        assert actual.choices == expected.choices
+        assert expected.usage.accepted_draft_tokens == 0
+        accepted += actual.usage.accepted_draft_tokens
+    assert accepted
+
+
+async def test_log_probabilities_are_those_of_the_model(model: ServedModel) -> None:
+    """What a mask leaves no choice about may be as unlikely as it is without one."""
+    answered = await ask(model, pb.Constraint(choice=pb.Choices(texts=["zebra"])), logprobs=True)
+    said = answered.choices[0]
+    biased = await ask(model, None, logprobs=True, max_tokens=1, logit_bias={said.tokens[0]: 100})
+    assert said.logprobs[0] == pytest.approx(biased.choices[0].logprobs[0], abs=1e-4)
+    assert said.logprobs[0] < -3
+
+
+async def test_a_complete_answer_ends_by_itself(model: ServedModel) -> None:
+    """Whatever is asked about the least tokens or the model's own end: nothing else can follow."""
+    exact = pb.Constraint(regex="abc")
+    for stopping in ({}, {"min_tokens": 30}, {"ignore_eos": True}):
+        said = (await ask(model, exact, stopping=stopping)).choices[0]
+        assert (said.text, said.reason) == ("abc", STOP)
+    endless = pb.Constraint(regex="(ab)*")
+    said = (await ask(model, endless, stopping={"min_tokens": 5}, max_tokens=9)).choices[0]
+    assert len(said.tokens) >= 5
+    said = (await ask(model, endless, stopping={"ignore_eos": True}, max_tokens=9)).choices[0]
+    assert (said.reason, len(said.tokens)) == (LENGTH, 9)
+
+
+async def test_stop_strings_and_the_most_tokens_cut_an_answer(model: ServedModel) -> None:
+    """They are the caller's own wish, and end it before it conforms."""
+    said = (await ask(model, PERSON_CONSTRAINT, stopping={"stop": ['"age']})).choices[0]
+    assert (said.reason, said.matched) == (STOP, '"age')
+    assert said.text.startswith('{"name"')
+    said = (await ask(model, PERSON_CONSTRAINT, max_tokens=3)).choices[0]
+    assert (said.reason, len(said.tokens)) == (LENGTH, 3)
+
+
+async def test_a_biased_answer_conforms_too(model: ServedModel) -> None:
+    """Bias and penalties say what is likelier among the tokens that are allowed."""
+    quote = model.tokenizer.encode("zebra", add_special_tokens=False)[0]
+    answered = await ask(
+        model, PERSON_CONSTRAINT, logit_bias={quote: 100}, frequency_penalty=2, repetition_penalty=1.5
+    )
+    assert Draft202012Validator(PERSON).is_valid(json.loads(answered.texts[0]))
+
+
+async def test_a_format_that_is_not_enforced_is_told(model: ServedModel) -> None:
+    """In the first event."""
+    schema = {"type": "string", "maxLength": 3, "format": "phone"}
+    answered = await ask(model, pb.Constraint(json_schema=json.dumps(schema)))
+    assert list(answered.started.notes) == ["the format 'phone' is not enforced"]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "word"),
+    [
+        (pb.Constraint(json_schema='{"uniqueItems": true}'), "'uniqueItems'"),
+        (pb.Constraint(regex="(?=a)"), "look-ahead"),
+        (pb.Constraint(lark="start: nothing"), "nothing"),
+        (pb.Constraint(lark='start: "a" <|nosuch|>'), "nosuch"),
+    ],
+)
+async def test_what_cannot_be_enforced_is_refused_by_name(
+    model: ServedModel, constraint: pb.Constraint, word: str
+) -> None:
+    """INVALID_ARGUMENT at the field, and the next request is fine."""
+    with pytest.raises(InferloomError, match=word) as caught:
+        await ask(model, constraint)
+    assert caught.value.reason is Reason.INVALID_ARGUMENT
+    assert caught.value.param == f"constraint.{constraint.WhichOneof('grammar')}"
+    assert (await ask(model, pb.Constraint(regex="ok"))).texts == ["ok"]
