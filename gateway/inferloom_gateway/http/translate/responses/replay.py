@@ -1,6 +1,6 @@
 """The events of a response that is over, told in whole pieces."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item
@@ -34,23 +34,26 @@ def replayed(document: Document) -> Iterator[Event]:
 
 
 def _item(index: int, item: Item) -> Iterator[Event]:
-    growing: Growing
+    growing, whole = _growing(index, item)
+    yield from growing.begin()
+    yield whole()
+    yield from growing.end(item.get("status", "completed"))
+
+
+def _growing(index: int, item: Item) -> tuple[Growing, Callable[[], Event]]:
+    """An item that has nothing yet, and what gives it all that it had."""
     name = item["id"]
     match item["type"]:
         case "message":
-            part = item["content"][0]
-            growing = message = Message(name, index)
-            events = [message.more(part["text"], part["logprobs"])]
+            part, message = item["content"][0], Message(name, index)
+            return message, lambda: message.more(part["text"], part["logprobs"])
         case "reasoning":
             sealed = item.get("encrypted_content")
-            growing = thought = Thought(name, index, None if sealed is None else lambda _: sealed)
-            events = [thought.more("".join(part["text"] for part in item["content"]))]
+            thought = Thought(name, index, None if sealed is None else lambda _: sealed)
+            return thought, lambda: thought.more("".join(part["text"] for part in item["content"]))
         case "function_call":
-            growing = call = Call(name, index, item["call_id"], item["name"])
-            events = [call.more(item["arguments"])]
+            call = Call(name, index, item["call_id"], item["name"])
+            return call, lambda: call.more(item["arguments"])
         case _:
-            growing = custom = CustomCall(name, index, item["call_id"], item["name"])
-            events = [custom.more(item["input"])]
-    yield from growing.begin()
-    yield from events
-    yield from growing.end(item.get("status", "completed"))
+            custom = CustomCall(name, index, item["call_id"], item["name"])
+            return custom, lambda: custom.more(item["input"])
