@@ -117,6 +117,10 @@ class GatewaySettings(ServiceSettings):
     gateway_seat: int = Field(0, ge=0, le=63)
     """Which of them this is."""
 
+    event_ids: bool = True
+    """Whether the events of streamed chat and text completions have ids. Clients that read a stream by its
+    blank lines, and not as server-sent events, may take none."""
+
     cors: Origins = ()
     """Origins, such as ``https://app.example``, whose pages may call the REST façade from a browser; ``*``:
     all. Not set: none but the gateway's own."""

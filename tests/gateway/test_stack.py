@@ -44,8 +44,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
     async def events(stack: ExitStack) -> AsyncGenerator[bytes, None]:
         async def pieces() -> AsyncGenerator[bytes, None]:
-            yield b"one"
-            yield b"two"
+            yield b"one\n\n"
+            yield b"two\n\n"
             if "fail" in scope["query_string"].decode():
                 raise invalid("p", "No.")
 
@@ -89,12 +89,13 @@ async def test_listeners_are_told_once_per_frame() -> None:
     log: list[str] = []
     seen = Seen("a", log)
     answer = await client(seen, listeners=(seen,)).get("/events")
-    assert answer.text == "onetwo"
-    assert log == ["a begin", "a head 200", "a frame one", "a frame two", "a end"]
+    one, two = "id: 0\none\n\n", "id: 1\ntwo\n\n"
+    assert answer.text == one + two
+    assert log == ["a begin", "a head 200", f"a frame {one}", f"a frame {two}", "a end"]
     log.clear()
-    assert (await client(seen, listeners=(seen,)).get("/events?fail")).text == "onetwoNo."
+    assert (await client(seen, listeners=(seen,)).get("/events?fail")).text == f"{one}{two}No."
     await client(seen, listeners=(seen,)).get("/x")
-    assert [line for line in log if "frame" in line] == ["a frame one", "a frame two"]
+    assert [line for line in log if "frame" in line] == [f"a frame {one}", f"a frame {two}"]
 
 
 async def test_an_end_is_seen_whatever_happens() -> None:

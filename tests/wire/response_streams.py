@@ -21,9 +21,10 @@ def events_of(text: str) -> list[dict[str, Any]]:
         lines = [line for line in frame.split("\n") if line and not line.startswith(":")]
         if not lines:
             continue
-        kind, data = lines[0].removeprefix("event: "), lines[1].removeprefix("data: ")
-        document: dict[str, Any] = orjson.loads(data)
-        assert document["type"] == kind
+        fields = dict(line.split(": ", 1) for line in lines)
+        document: dict[str, Any] = orjson.loads(fields["data"])
+        assert document["type"] == fields["event"]
+        assert fields.get("id", str(document["sequence_number"])) == str(document["sequence_number"])
         sdk_types.event(document)
         found.append(document)
     numbers = [event["sequence_number"] for event in found]

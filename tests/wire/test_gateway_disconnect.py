@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.http import sse
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.status import from_rpc_error
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, hang, started
@@ -126,8 +127,8 @@ async def test_the_budget_of_a_request_ends_in_504(stream: bool) -> None:
             await mesh.worker.cancelled.wait()
 
 
-async def test_heartbeats_become_comments(mesh: GatewayMesh) -> None:
-    """While a request waits, the stream shows signs of life that clients skip."""
+async def test_long_silences_have_comments(mesh: GatewayMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a request waits, the stream shows signs of life that clients skip, and only then."""
 
     async def wait(worker: FakeWorker, request: pb.GenerateRequest) -> Any:
         yield started(request)
@@ -139,8 +140,11 @@ async def test_heartbeats_become_comments(mesh: GatewayMesh) -> None:
 
     mesh.worker.script = wait
     response = await mesh.http.post("/v1/chat/completions", json={**CHAT, "stream": True})
+    assert ":" not in {line[:1] for line in response.text.split("\n")}
+    monkeypatch.setattr(sse, "SILENCE_S", 0.0)
+    response = await mesh.http.post("/v1/chat/completions", json={**CHAT, "stream": True})
     blocks = response.text.split("\n\n")
-    assert blocks[1].startswith(": waiting\n: waiting\n: waiting\ndata: {")
+    assert blocks[1].startswith(": waiting\n: waiting\n: waiting\nid: 1\ndata: {")
     assert blocks[-2:] == ["data: [DONE]", ""]
     # A reader that sends an event at every empty line finds data in each.
     assert all("data: " in block for block in blocks[:-1])

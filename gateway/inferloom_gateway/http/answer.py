@@ -68,7 +68,8 @@ async def answer(
         return pieces(streams, encoders)
 
     encoders = [part.encoder for part in plan.parts]
-    return EventStream(open_all, encoders[0].failed, headers)
+    first = 0 if gateway.settings.event_ids else None
+    return EventStream(open_all, encoders[0].failed, headers, first)
 
 
 def told(answers: Iterable[Started]) -> str:

@@ -2,11 +2,17 @@
 
 import orjson
 
-DONE = b"data: [DONE]\n\n"
+_END = b"\n\n"
+_DONE = b"data: [DONE]"
+DONE = _DONE + _END
 
 KEEP_ALIVE = b": waiting\n"
 """A comment: it shows clients and proxies that the stream is alive, and means nothing. No empty line ends it,
-because that would end an event too, and there are clients that read one without data."""
+because that would end an event too, and clients that have read an id before, such as OpenAI's own for Python,
+take one without data for an event."""
+
+SILENCE_S = 15.0
+"""How long a stream is silent before a comment is sent, in seconds; proxies wait for 30 at least."""
 
 HOLE = "\0"
 """Stands for a text that is filled in later."""
@@ -23,6 +29,19 @@ def framed(data: bytes, event: str | None = None) -> bytes:
     """One event that carries ``data``, a line of JSON."""
     kind = b"" if event is None else b"event: " + event.encode() + b"\n"
     return kind + b"data: " + data + b"\n\n"
+
+
+def numbered(frames: bytes, first: int) -> tuple[bytes, int]:
+    """Events with their numbers from ``first`` on as their ids, and the number of the next; ``[DONE]`` has
+    none."""
+    if frames.find(_END) == len(frames) - 2 and frames != DONE:  # one, as nearly always
+        return b"id: %d\n%b" % (first, frames), first + 1
+    made = []
+    for event in frames.split(_END)[:-1]:
+        if event != _DONE:
+            event, first = b"id: %d\n%b" % (first, event), first + 1
+        made.append(event + _END)
+    return b"".join(made), first
 
 
 def around(value: object) -> tuple[bytes, bytes]:

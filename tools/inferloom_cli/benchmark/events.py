@@ -17,6 +17,8 @@ class EventSplitter:
 
 
 def _payload(event: bytes) -> bytes | None:
+    if event.startswith(b"id: "):  # as ours do
+        event = event.partition(b"\n")[2]
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]

@@ -14,7 +14,6 @@ from inferloom_mesh.errors import InferloomError
 EVERY_S = 0.1
 """How often the store is asked for news."""
 
-_SILENCE_S = 15.0
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -36,7 +35,6 @@ class Follower:
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """The events, until the last. Raises InferloomError if the response is gone."""
-        silent = 0.0
         while True:
             news = await self._under_way.news(self._tenant, self._name, self._after)
             if news.over is not None:
@@ -44,18 +42,19 @@ class Follower:
                     yield end
                 return
             if news.chunks:
-                silent = 0.0
                 yield b"".join(self._framed(chunk) for chunk in news.chunks)
                 continue
             await asyncio.sleep(EVERY_S)
-            silent += EVERY_S
-            if silent >= _SILENCE_S:
-                silent = 0.0
-                yield KEEP_ALIVE
+            yield KEEP_ALIVE
+
+    @property
+    def next(self) -> int:
+        """The number of the next event."""
+        return self._after + 1
 
     def failed(self, error: InferloomError) -> bytes:
         """The end of a stream that cannot go on."""
-        return error_frame(error, self._after + 1)
+        return error_frame(error, self.next)
 
     def _end(self, over: Document, last: tuple[int, str] | None) -> bytes | None:
         """The last event of a response that was given up: nobody was there to tell it."""

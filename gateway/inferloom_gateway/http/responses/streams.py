@@ -18,7 +18,7 @@ def follow(follower: Follower, headers: Mapping[str, str] | None = None) -> Resp
     async def open_stream(stack: ExitStack) -> AsyncGenerator[bytes, None]:
         return follower.frames()
 
-    return EventStream(open_stream, follower.failed, headers or {})
+    return EventStream(open_stream, follower.failed, headers or {}, follower.next)
 
 
 def replay(document: Document) -> Response:
