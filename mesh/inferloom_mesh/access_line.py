@@ -13,6 +13,8 @@ from inferloom_mesh.log_format import Structured
 CANCELLED = "cancelled"
 """In place of a reason: the caller left, or a drain ended the request, before its end."""
 
+Door = Literal["rest", "connect", "grpc-web", "grpc"]
+
 _PLAIN = re.compile(r"[!#-~]+")
 
 
@@ -20,7 +22,7 @@ _PLAIN = re.compile(r"[!#-~]+")
 class AccessLine(Structured):
     """One request. Times in seconds; None or empty: not known, or it never came to that."""
 
-    door: Literal["rest", "grpc"]
+    door: Door
     method: str
     """``POST`` and the like, or a gRPC method's own name."""
     path: str = ""
@@ -46,7 +48,7 @@ class AccessLine(Structured):
 
     def __str__(self) -> str:
         """The line for people: what, how it went, then ``name=value``."""
-        line = self.method if self.door == "rest" else f"grpc {self.method}"
+        line = f"grpc {self.method}" if self.door == "grpc" else self.method
         if self.path:
             line += f" {_plain(self.path)}"
         line += f" {'-' if self.status is None else self.status}"

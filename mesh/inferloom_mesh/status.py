@@ -29,7 +29,12 @@ _BARE: dict[grpc.StatusCode, Reason] = {
 
 
 def to_status(error: InferloomError) -> grpc.Status:
-    """Render an error as a status with one ErrorInfo, and BadRequest and RetryInfo where they apply."""
+    """Render an error as a status with its details."""
+    return rpc_status.to_status(rich_status(error))
+
+
+def rich_status(error: InferloomError) -> status_pb2.Status:
+    """An error as a message: with one ErrorInfo, and BadRequest and RetryInfo where they apply."""
     details: list[any_pb2.Any] = []
 
     def attach(
@@ -46,7 +51,7 @@ def to_status(error: InferloomError) -> grpc.Status:
     if error.retry_after is not None:
         attach(error_details_pb2.RetryInfo(retry_delay=duration(error.retry_after)))
     code = code_pb2.Code.Value(error.row.grpc.name)
-    return rpc_status.to_status(status_pb2.Status(code=code, message=error.message, details=details))
+    return status_pb2.Status(code=code, message=error.message, details=details)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 import inferloom_mesh
 from inferloom_gateway.access.standing import HEADERS as RATE_HEADERS
+from inferloom_gateway.contract.inference import Inference
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http import errors
 from inferloom_gateway.http.authentication import Authentication, Limits
@@ -34,6 +35,8 @@ from inferloom_gateway.http.routes import (
     stored_chat,
     tokens,
 )
+from inferloom_gateway.http.rpc.door import ContractDoor
+from inferloom_gateway.http.rpc.grpc_web import TRAILERS
 from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completions import CompletionRequest
@@ -74,7 +77,15 @@ _ROUTERS = tuple(
     )
 )
 
-_EXPOSED = (REQUEST_ID_HEADER, WORKER_HEADER, IGNORED_HEADER, NOTES_HEADER, "retry-after", *RATE_HEADERS)
+_EXPOSED = (
+    REQUEST_ID_HEADER,
+    WORKER_HEADER,
+    IGNORED_HEADER,
+    NOTES_HEADER,
+    "retry-after",
+    *RATE_HEADERS,
+    *TRAILERS,
+)
 """Response headers that pages of other origins may read."""
 
 
@@ -118,7 +129,9 @@ def create_app(
     errors.install(facade, Paths(_ROUTERS))
     for router in _ROUTERS:
         facade.include_router(router)
-    return Stack(FastLane(facade, fast_routes(_ROUTERS)), _layers(gateway, watching))
+    rest = FastLane(facade, fast_routes(_ROUTERS))
+    door = ContractDoor(rest, [Inference(gateway)], intake, gateway.settings.max_body_bytes)
+    return Stack(door, _layers(gateway, watching), refusal=door.refusal)
 
 
 def _layers(gateway: Gateway, watching: Sequence[Layer]) -> list[Layer]:

@@ -4,7 +4,6 @@ from fastapi import Response
 
 from inferloom_gateway.access.access import Access
 from inferloom_gateway.access.endpoints import OPEN, of_path
-from inferloom_gateway.http import errors
 from inferloom_gateway.http.exchange import Exchange, RawHeaders
 from inferloom_gateway.http.stack import Layer
 from inferloom_mesh.secret import KEY
@@ -45,12 +44,16 @@ class Limits(Layer):
         self._access = access
 
     def begin(self, exchange: Exchange) -> Response | None:
-        """Refuse at once, before a body is read, what would be refused afterwards."""
+        """Refuse at once, before a body is read, what would be refused afterwards.
+
+        Raises:
+            InferloomError: The caller is over his limit.
+        """
         if exchange.method != "POST" or (closed := self._access.closed(exchange.identity)) is None:
             return None
         refusal, headers = closed
         exchange.limits = headers
-        return errors.response(refusal)
+        raise refusal
 
     def head(self, exchange: Exchange, headers: RawHeaders) -> None:
         """Tell how the caller stands, where his request was counted."""

@@ -9,9 +9,9 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from inferloom_gateway.http.content_encoding import coding_of, decoded
-from inferloom_gateway.http.disconnect import ClientDisconnectedError
 from inferloom_gateway.http.errors import from_validation
 from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.request_bytes import take_in
 from inferloom_gateway.http.schema.base import Body
 from inferloom_mesh.errors import InferloomError, Reason, shown
 
@@ -41,40 +41,11 @@ async def read_body(
     headers = request.headers
     _check_type(headers.get("content-type"))
     coding = coding_of(headers.get("content-encoding"))
-    declared = headers.get("content-length")
-    if declared is not None and int(declared) > limit:
-        raise too_large(limit)
-    part, more = await receive_part(request)
-    if len(part) < LARGE_BYTES and not more and coding is None:
-        return translate(*_validate(part, schema))
-    with intake.hold() as held:
-        raw = bytearray()
-        while True:
-            if len(raw) + len(part) > limit:
-                raise too_large(limit)
-            held.add(len(part))
-            raw += part
-            if not more:
-                break
-            part, more = await receive_part(request)
 
-        def read() -> T:
-            body = raw if coding is None else decoded(raw, coding, limit)
-            return translate(*_validate(body, schema))
+    def read(raw: bytes | bytearray) -> T:
+        return translate(*_validate(raw if coding is None else decoded(raw, coding, limit), schema))
 
-        return read() if len(raw) < LARGE_BYTES and coding is None else await intake.run(read)
-
-
-async def receive_part(request: Request) -> tuple[bytes, bool]:
-    """The next part of the body, and whether there is more.
-
-    Raises:
-        ClientDisconnectedError: The client has left.
-    """
-    message = await request.receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnectedError
-    return message.get("body", b""), message.get("more_body", False)
+    return await take_in(request, intake, limit, read, quick=LARGE_BYTES if coding is None else 0)
 
 
 def _validate(raw: bytes | bytearray, schema: type[B]) -> tuple[B, Mapping[str, Any]]:
@@ -92,11 +63,6 @@ def _check_type(value: str | None) -> None:
         if media == "application/x-www-form-urlencoded":  # what curl says about -d by itself
             message += " With curl, send -H 'content-type: application/json'."
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
-
-
-def too_large(limit: int) -> InferloomError:
-    """The error for a body of more than ``limit`` bytes."""
-    return InferloomError(Reason.REQUEST_TOO_LARGE, f"The body is over the limit of {limit} bytes.")
 
 
 def _parse(raw: bytes | bytearray) -> dict[str, Any]:

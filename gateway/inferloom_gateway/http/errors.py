@@ -70,12 +70,17 @@ class _NobodyWaits(Response):
 
 def response(error: InferloomError, headers: Mapping[str, str] | None = None) -> Response:
     """The response to a request that failed before its first byte."""
-    headers = dict(headers or {})
+    return ErrorResponse(error, {**(headers or {}), **advice(error)})
+
+
+def advice(error: InferloomError) -> dict[str, str]:
+    """The headers that say what to do about an error: when another try is sensible, and how to come in."""
+    headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = _seconds(error.retry_after)
-    if error.row.http == 401:  # RFC 9110 wants to be told how to come in (RFC 6750's scheme)
+    if error.row.http == 401:  # RFC 9110 wants to be told how (RFC 6750's scheme)
         headers["www-authenticate"] = 'Bearer realm="inferloom"'
-    return ErrorResponse(error, headers)
+    return headers
 
 
 def _seconds(delay: float) -> str:

@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from inferloom_gateway.access.identity import ANONYMOUS, Identity
 from inferloom_gateway.calls.records import Record
+from inferloom_mesh.access_line import Door
 from inferloom_mesh.errors import Reason
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -45,6 +46,8 @@ class Exchange:
     """What the response said that went wrong."""
     left: bool = False
     """Whether the client went before the response's end."""
+    door: Door = "rest"
+    """Through which it came: the REST façade, or the contract's by ``connect`` or ``grpc-web``."""
 
     @property
     def headers(self) -> Headers:

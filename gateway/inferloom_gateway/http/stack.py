@@ -1,7 +1,7 @@
 """The HTTP stack: what happens around every request, whatever answers it, as one list of layers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -47,10 +47,18 @@ class Stack:
         app: Answers what no layer answers.
         layers: From the outermost to the innermost.
         listeners: Are told of every event that is sent.
+        refusal: The response to what a layer refuses.
     """
 
-    def __init__(self, app: ASGIApp, layers: Sequence[Layer], listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        layers: Sequence[Layer],
+        listeners: Sequence[Listener] = (),
+        refusal: Callable[[Scope, InferloomError], ASGIApp] = lambda _, failure: response(failure),
+    ) -> None:
         self._app = app
+        self._refusal = refusal
         self._layers = tuple(layers)
         self._listeners = tuple(listeners)
 
@@ -77,7 +85,7 @@ class Stack:
                         answer = early
                         break
             except InferloomError as failure:
-                answer = response(failure)
+                answer = self._refusal(scope, failure)
             await answer(scope, receive, out.send)
         finally:
             for layer in reversed(begun):

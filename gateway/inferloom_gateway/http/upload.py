@@ -6,10 +6,10 @@ from functools import partial
 
 from fastapi import Request
 
-from inferloom_gateway.http.body import receive_part, too_large
 from inferloom_gateway.http.content_encoding import coding_of
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.multipart import Form
+from inferloom_gateway.http.request_bytes import receive_part, too_large
 from inferloom_gateway.storage.contents import Incoming
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.store import Store

@@ -49,7 +49,7 @@ def rest_line(exchange: Exchange) -> AccessLine:
     """The line of a request that came in over HTTP."""
     client, record = exchange.client, exchange.record
     line = AccessLine(
-        door="rest",
+        door=exchange.door,
         method=exchange.method,
         path=exchange.path,
         status=exchange.status,

@@ -86,7 +86,7 @@ class Doors(Layer, CallObserver):
     def end(self, exchange: Exchange) -> None:
         """Count a request of the REST door."""
         if exchange.path not in QUIET:
-            self._count("rest", exchange.record, outcome(exchange))
+            self._count(exchange.door, exchange.record, outcome(exchange))
 
     def refused(self, error: InferloomError) -> None:
         """Count what never became a request."""
