@@ -16,6 +16,7 @@ FIELDS: tuple[ContractField, ...] = (
     ContractField(
         request="GenerateRequest", path="chat.messages[].parts[].tool_call.arguments", type="string"
     ),
+    ContractField(request="GenerateRequest", path="chat.messages[].parts[].tool_call.custom", type="bool"),
     ContractField(
         request="GenerateRequest", path="chat.messages[].parts[].tool_result.tool_call_id", type="string"
     ),
@@ -25,17 +26,20 @@ FIELDS: tuple[ContractField, ...] = (
     ContractField(request="GenerateRequest", path="chat.messages[].parts[].reasoning", type="string"),
     ContractField(request="GenerateRequest", path="chat.messages[].name", type="string"),
     ContractField(
-        request="GenerateRequest", path="chat.tools", type="repeated Tool", honoured_by=Honour.NONE
+        request="GenerateRequest", path="chat.tools", type="repeated Tool", honoured_by=Honour.CHATTING
     ),
     ContractField(request="GenerateRequest", path="chat.tools[].name", type="string"),
     ContractField(request="GenerateRequest", path="chat.tools[].description", type="string"),
     ContractField(request="GenerateRequest", path="chat.tools[].parameters_json_schema", type="string"),
     ContractField(request="GenerateRequest", path="chat.tools[].strict", type="bool"),
+    ContractField(request="GenerateRequest", path="chat.tools[].custom.lark", type="string"),
+    ContractField(request="GenerateRequest", path="chat.tools[].custom.regex", type="string"),
     ContractField(
-        request="GenerateRequest", path="chat.tool_choice", type="ToolChoice", honoured_by=Honour.NONE
+        request="GenerateRequest", path="chat.tool_choice", type="ToolChoice", honoured_by=Honour.CHATTING
     ),
     ContractField(request="GenerateRequest", path="chat.tool_choice.mode", type="ToolChoiceMode"),
     ContractField(request="GenerateRequest", path="chat.tool_choice.function_name", type="string"),
+    ContractField(request="GenerateRequest", path="chat.tool_choice.allowed_names", type="repeated string"),
     ContractField(
         request="GenerateRequest",
         path="chat.template.add_generation_prompt",
@@ -51,6 +55,13 @@ FIELDS: tuple[ContractField, ...] = (
     ),
     ContractField(
         request="GenerateRequest", path="chat.template.variables", type="Struct", honoured_by=Honour.CHATTING
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="chat.parallel_tool_calls",
+        type="bool",
+        default=1,
+        honoured_by=Honour.CHATTING,
     ),
     ContractField(request="GenerateRequest", path="text", type="string"),
     ContractField(request="GenerateRequest", path="token_ids.ids", type="repeated uint32"),
@@ -299,6 +310,7 @@ FIELDS: tuple[ContractField, ...] = (
     ContractField(
         request="TokenizeRequest", path="chat.messages[].parts[].tool_call.arguments", type="string"
     ),
+    ContractField(request="TokenizeRequest", path="chat.messages[].parts[].tool_call.custom", type="bool"),
     ContractField(
         request="TokenizeRequest", path="chat.messages[].parts[].tool_result.tool_call_id", type="string"
     ),
@@ -312,14 +324,18 @@ FIELDS: tuple[ContractField, ...] = (
     ContractField(request="TokenizeRequest", path="chat.tools[].description", type="string"),
     ContractField(request="TokenizeRequest", path="chat.tools[].parameters_json_schema", type="string"),
     ContractField(request="TokenizeRequest", path="chat.tools[].strict", type="bool"),
+    ContractField(request="TokenizeRequest", path="chat.tools[].custom.lark", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.tools[].custom.regex", type="string"),
     ContractField(request="TokenizeRequest", path="chat.tool_choice", type="ToolChoice"),
     ContractField(request="TokenizeRequest", path="chat.tool_choice.mode", type="ToolChoiceMode"),
     ContractField(request="TokenizeRequest", path="chat.tool_choice.function_name", type="string"),
+    ContractField(request="TokenizeRequest", path="chat.tool_choice.allowed_names", type="repeated string"),
     ContractField(request="TokenizeRequest", path="chat.template.add_generation_prompt", type="bool"),
     ContractField(
         request="TokenizeRequest", path="chat.template.continue_final_message", type="bool", default=0
     ),
     ContractField(request="TokenizeRequest", path="chat.template.variables", type="Struct"),
+    ContractField(request="TokenizeRequest", path="chat.parallel_tool_calls", type="bool", default=1),
     ContractField(request="TokenizeRequest", path="add_special_tokens", type="bool"),
     ContractField(request="DetokenizeRequest", path="model", type="string"),
     ContractField(request="DetokenizeRequest", path="token_ids", type="repeated uint32"),
@@ -397,6 +413,13 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].reasoning",
                 shape="string",
             ),
+            "messages[].reasoning": RestParameter(
+                name="messages[].reasoning",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+                alias_of="messages[].reasoning_content",
+            ),
             "messages[].tool_calls": RestParameter(
                 name="messages[].tool_calls",
                 meaning=Meaning.FIELD,
@@ -414,7 +437,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="messages[].tool_calls[].type",
                 meaning=Meaning.OWN,
                 shape="string",
-                note="always function",
+                note="function or custom",
             ),
             "messages[].tool_calls[].index": RestParameter(
                 name="messages[].tool_calls[].index", meaning=Meaning.HINT, shape="integer"
@@ -424,7 +447,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="chat.messages[].parts[].tool_call",
                 shape="object",
-                required=True,
             ),
             "messages[].tool_calls[].function.name": RestParameter(
                 name="messages[].tool_calls[].function.name",
@@ -435,6 +457,26 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "messages[].tool_calls[].function.arguments": RestParameter(
                 name="messages[].tool_calls[].function.arguments",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].custom": RestParameter(
+                name="messages[].tool_calls[].custom",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.custom",
+                shape="object",
+            ),
+            "messages[].tool_calls[].custom.name": RestParameter(
+                name="messages[].tool_calls[].custom.name",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.name",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].custom.input": RestParameter(
+                name="messages[].tool_calls[].custom.input",
                 meaning=Meaning.FIELD,
                 field="chat.messages[].parts[].tool_call.arguments",
                 shape="string",
@@ -830,14 +872,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.OWN,
                 shape="string",
                 required=True,
-                note="always function",
+                note="function or custom",
             ),
             "tools[].function": RestParameter(
-                name="tools[].function",
-                meaning=Meaning.FIELD,
-                field="chat.tools[]",
-                shape="object",
-                required=True,
+                name="tools[].function", meaning=Meaning.FIELD, field="chat.tools[]", shape="object"
             ),
             "tools[].function.name": RestParameter(
                 name="tools[].function.name",
@@ -864,6 +902,62 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.tools[].strict",
                 shape="boolean",
             ),
+            "tools[].custom": RestParameter(
+                name="tools[].custom", meaning=Meaning.FIELD, field="chat.tools[].custom", shape="object"
+            ),
+            "tools[].custom.name": RestParameter(
+                name="tools[].custom.name",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].name",
+                shape="string",
+                required=True,
+            ),
+            "tools[].custom.description": RestParameter(
+                name="tools[].custom.description",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].description",
+                shape="string",
+            ),
+            "tools[].custom.format": RestParameter(
+                name="tools[].custom.format",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].custom",
+                shape="object",
+            ),
+            "tools[].custom.format.type": RestParameter(
+                name="tools[].custom.format.type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="text or grammar",
+            ),
+            "tools[].custom.format.grammar": RestParameter(
+                name="tools[].custom.format.grammar",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].custom",
+                shape="object",
+            ),
+            "tools[].custom.format.grammar.syntax": RestParameter(
+                name="tools[].custom.format.grammar.syntax",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="lark or regex",
+            ),
+            "tools[].custom.format.grammar.definition": RestParameter(
+                name="tools[].custom.format.grammar.definition",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].custom",
+                shape="string",
+                required=True,
+            ),
+            "parallel_tool_calls": RestParameter(
+                name="parallel_tool_calls",
+                meaning=Meaning.FIELD,
+                field="chat.parallel_tool_calls",
+                shape="boolean",
+                default=1,
+            ),
             "tool_choice": RestParameter(
                 name="tool_choice", meaning=Meaning.FIELD, field="chat.tool_choice", shape="string|object"
             ),
@@ -871,6 +965,69 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="tool_choice.type",
                 meaning=Meaning.FIELD,
                 field="chat.tool_choice.mode",
+                shape="string",
+                required=True,
+            ),
+            "tool_choice.custom": RestParameter(
+                name="tool_choice.custom", meaning=Meaning.FIELD, field="chat.tool_choice", shape="object"
+            ),
+            "tool_choice.custom.name": RestParameter(
+                name="tool_choice.custom.name",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.function_name",
+                shape="string",
+                required=True,
+            ),
+            "tool_choice.allowed_tools": RestParameter(
+                name="tool_choice.allowed_tools",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice",
+                shape="object",
+            ),
+            "tool_choice.allowed_tools.mode": RestParameter(
+                name="tool_choice.allowed_tools.mode",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.mode",
+                shape="string",
+                required=True,
+            ),
+            "tool_choice.allowed_tools.tools": RestParameter(
+                name="tool_choice.allowed_tools.tools",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.allowed_names",
+                shape="array",
+                required=True,
+            ),
+            "tool_choice.allowed_tools.tools[].type": RestParameter(
+                name="tool_choice.allowed_tools.tools[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="function or custom",
+            ),
+            "tool_choice.allowed_tools.tools[].function": RestParameter(
+                name="tool_choice.allowed_tools.tools[].function",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.allowed_names",
+                shape="object",
+            ),
+            "tool_choice.allowed_tools.tools[].function.name": RestParameter(
+                name="tool_choice.allowed_tools.tools[].function.name",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.allowed_names",
+                shape="string",
+                required=True,
+            ),
+            "tool_choice.allowed_tools.tools[].custom": RestParameter(
+                name="tool_choice.allowed_tools.tools[].custom",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.allowed_names",
+                shape="object",
+            ),
+            "tool_choice.allowed_tools.tools[].custom.name": RestParameter(
+                name="tool_choice.allowed_tools.tools[].custom.name",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.allowed_names",
                 shape="string",
                 required=True,
             ),
@@ -884,11 +1041,65 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="string",
                 required=True,
             ),
+            "functions": RestParameter(
+                name="functions",
+                meaning=Meaning.FIELD,
+                field="chat.tools",
+                shape="array",
+                note="what tools were once",
+            ),
+            "functions[].name": RestParameter(
+                name="functions[].name",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].name",
+                shape="string",
+                required=True,
+            ),
+            "functions[].description": RestParameter(
+                name="functions[].description",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].description",
+                shape="string",
+            ),
+            "functions[].parameters": RestParameter(
+                name="functions[].parameters",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].parameters_json_schema",
+                shape="object",
+            ),
+            "function_call": RestParameter(
+                name="function_call",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice",
+                shape="string|object",
+                note="what tool_choice was once",
+            ),
+            "function_call.name": RestParameter(
+                name="function_call.name",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.function_name",
+                shape="string",
+                required=True,
+            ),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs",
                 meaning=Meaning.FIELD,
                 field="chat.template.variables",
                 shape="object",
+            ),
+            "reasoning_effort": RestParameter(
+                name="reasoning_effort",
+                meaning=Meaning.FIELD,
+                field="chat.template.variables",
+                shape="string",
+                note="a variable of the chat template; refused where it reads none, unless it is none",
+            ),
+            "verbosity": RestParameter(
+                name="verbosity",
+                meaning=Meaning.FIELD,
+                field="chat.template.variables",
+                shape="string",
+                note="a variable of the chat template; without effect where it reads none",
             ),
             "add_generation_prompt": RestParameter(
                 name="add_generation_prompt",
@@ -926,7 +1137,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
-            "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
                 name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
             ),
@@ -935,19 +1145,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "audio": RestParameter(name="audio", meaning=Meaning.REFUSED),
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
-            "function_call": RestParameter(
-                name="function_call", meaning=Meaning.REFUSED, nothing=("none", "auto")
-            ),
-            "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
             "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
             "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
-            "parallel_tool_calls": RestParameter(
-                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
-            ),
             "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
-            "reasoning_effort": RestParameter(
-                name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
-            ),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -2513,6 +2713,13 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].reasoning",
                 shape="string",
             ),
+            "messages[].reasoning": RestParameter(
+                name="messages[].reasoning",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+                alias_of="messages[].reasoning_content",
+            ),
             "messages[].tool_calls": RestParameter(
                 name="messages[].tool_calls",
                 meaning=Meaning.FIELD,
@@ -2530,7 +2737,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="messages[].tool_calls[].type",
                 meaning=Meaning.OWN,
                 shape="string",
-                note="always function",
+                note="function or custom",
             ),
             "messages[].tool_calls[].index": RestParameter(
                 name="messages[].tool_calls[].index", meaning=Meaning.HINT, shape="integer"
@@ -2540,7 +2747,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="chat.messages[].parts[].tool_call",
                 shape="object",
-                required=True,
             ),
             "messages[].tool_calls[].function.name": RestParameter(
                 name="messages[].tool_calls[].function.name",
@@ -2551,6 +2757,26 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "messages[].tool_calls[].function.arguments": RestParameter(
                 name="messages[].tool_calls[].function.arguments",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.arguments",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].custom": RestParameter(
+                name="messages[].tool_calls[].custom",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.custom",
+                shape="object",
+            ),
+            "messages[].tool_calls[].custom.name": RestParameter(
+                name="messages[].tool_calls[].custom.name",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].tool_call.name",
+                shape="string",
+                required=True,
+            ),
+            "messages[].tool_calls[].custom.input": RestParameter(
+                name="messages[].tool_calls[].custom.input",
                 meaning=Meaning.FIELD,
                 field="chat.messages[].parts[].tool_call.arguments",
                 shape="string",
@@ -2597,14 +2823,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.OWN,
                 shape="string",
                 required=True,
-                note="always function",
+                note="function or custom",
             ),
             "tools[].function": RestParameter(
-                name="tools[].function",
-                meaning=Meaning.FIELD,
-                field="chat.tools[]",
-                shape="object",
-                required=True,
+                name="tools[].function", meaning=Meaning.FIELD, field="chat.tools[]", shape="object"
             ),
             "tools[].function.name": RestParameter(
                 name="tools[].function.name",
@@ -2630,6 +2852,55 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="chat.tools[].strict",
                 shape="boolean",
+            ),
+            "tools[].custom": RestParameter(
+                name="tools[].custom", meaning=Meaning.FIELD, field="chat.tools[].custom", shape="object"
+            ),
+            "tools[].custom.name": RestParameter(
+                name="tools[].custom.name",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].name",
+                shape="string",
+                required=True,
+            ),
+            "tools[].custom.description": RestParameter(
+                name="tools[].custom.description",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].description",
+                shape="string",
+            ),
+            "tools[].custom.format": RestParameter(
+                name="tools[].custom.format",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].custom",
+                shape="object",
+            ),
+            "tools[].custom.format.type": RestParameter(
+                name="tools[].custom.format.type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="text or grammar",
+            ),
+            "tools[].custom.format.grammar": RestParameter(
+                name="tools[].custom.format.grammar",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].custom",
+                shape="object",
+            ),
+            "tools[].custom.format.grammar.syntax": RestParameter(
+                name="tools[].custom.format.grammar.syntax",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="lark or regex",
+            ),
+            "tools[].custom.format.grammar.definition": RestParameter(
+                name="tools[].custom.format.grammar.definition",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].custom",
+                shape="string",
+                required=True,
             ),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engine.protocol import EndReason, TokensEvent
 from inferloom_worker.output.completion import Completion
-from inferloom_worker.output.parsing import Parser, Said
+from inferloom_worker.output.parsing import PLAIN, Parser, Reading, Said
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from inferloom_worker.text.tokenizer import Tokenizer
 from tests.worker.test_completion import Recorded, stopping
@@ -22,11 +22,18 @@ WORDS = "ab<>é漢"
 class Between:
     """A parser of what stands between ``<`` and ``>``, told as reasoning, or as a call when it is closed."""
 
+    done = False
+
     def __init__(self, *, calls: bool, name: str = "") -> None:
         self._calls = calls
         self._name = name
         self._inside: str | None = None
         self._count = 0
+
+    @property
+    def thinking(self) -> bool:
+        """Whether this is reasoning."""
+        return self._inside is not None and not self._calls
 
     def push(self, text: str) -> Said:
         """Character by character."""
@@ -77,7 +84,7 @@ def told(tokenizer: Tokenizer, ids: list[int], cuts: Sequence[int], **fields: An
         stopping(**fields),
         1,
         choice + 1,
-        lambda index: parsers(index) if choice else (),
+        Reading(parsers) if choice else PLAIN,
     )
     text, reasoning = "", ""
     calls: tuple[str, ...] = ()
@@ -146,7 +153,7 @@ def test_parsers_say_where_text_goes() -> None:
     call = told(BYTES, list(b"a<b>c<d"), (), choice=1)[7]
     assert call == ("ac<d", "", ("c1-0:b", "", str(pb.FINISH_REASON_LENGTH)))
 
-    completion = Completion(Recorded(), BYTES, stopping(), 1, 2, parsers)
+    completion = Completion(Recorded(), BYTES, stopping(), 1, 2, Reading(parsers))
     (*_, end) = completion.take([TokensEvent(1, 0, tuple(b"<b>\n"), None, EndReason.STOP_TOKEN)])
     assert end.finished.reason == pb.FINISH_REASON_TOOL_CALLS
 

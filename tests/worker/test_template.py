@@ -121,7 +121,7 @@ def test_turns_become_what_templates_read() -> None:
                 {"id": "c1", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
             ],
         },
-        {"role": "tool", "tool_call_id": "c1", "content": "2"},
+        {"role": "tool", "tool_call_id": "c1", "content": "2", "name": "add"},
         {"role": "tool", "tool_call_id": "c2", "content": "3"},
     ]
 
@@ -148,11 +148,14 @@ def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
 
 def test_tools_get_openais_envelope() -> None:
     """A function without a schema takes an object without properties."""
-    chat = pb.ChatInput(tools=[pb.Tool(name="now"), pb.Tool(name="add", parameters_json_schema='{"a": 1}')])
-    now, add = template_tools(chat)
+    now, add = template_tools([pb.Tool(name="now"), pb.Tool(name="add", parameters_json_schema='{"a": 1}')])
 
-    assert now["function"]["parameters"] == {"type": "object", "properties": {}}
-    assert add == {"type": "function", "function": {"name": "add", "description": "", "parameters": {"a": 1}}}
+    empty: dict[str, Any] = {"type": "object", "properties": {}}
+    assert now["function"]["parameters"] == empty
+    assert add == {
+        "type": "function",
+        "function": {"name": "add", "description": "", "parameters": {**empty, "a": 1}},
+    }
 
 
 def test_variables_become_plain_values() -> None:

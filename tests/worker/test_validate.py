@@ -129,10 +129,49 @@ def test_a_template_variable_cannot_replace_how_the_template_is_called(name: str
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("resume", {"resume": pb.Resume()}),
-    ("chat.tools", chat(message(), tools=[pb.Tool(name="f")])),
-    ("chat.tool_choice", chat(message(), tool_choice=pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_AUTO))),
-    ("chat.tool_choice", chat(message(), tool_choice=pb.ToolChoice(function_name="f"))),
 ]
+
+F = pb.Tool(name="f")
+REQUIRED = pb.TOOL_CHOICE_MODE_REQUIRED
+CHOICES: list[tuple[str, list[pb.Tool], pb.ToolChoice]] = [
+    ("mode", [F], pb.ToolChoice()),
+    ("mode", [F], pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_UNSPECIFIED)),
+    ("mode", [], pb.ToolChoice(mode=REQUIRED)),
+    ("function_name", [], pb.ToolChoice(function_name="f")),
+    ("function_name", [F], pb.ToolChoice(function_name="g")),
+    ("allowed_names[1]", [F], pb.ToolChoice(mode=REQUIRED, allowed_names=["f", "g"])),
+    ("allowed_names", [F], pb.ToolChoice(function_name="f", allowed_names=["f"])),
+]
+
+
+@pytest.mark.parametrize(("field", "tools", "choice"), CHOICES)
+def test_a_choice_is_of_tools_that_there_are(field: str, tools: list[pb.Tool], choice: pb.ToolChoice) -> None:
+    """Whatever it names is among the tools."""
+    with pytest.raises(InferloomError) as caught:
+        read(**chat(message(), tools=tools, tool_choice=choice))
+
+    assert (caught.value.reason, caught.value.param) == (Reason.INVALID_ARGUMENT, f"chat.tool_choice.{field}")
+
+
+DEEP = "[" * 70 + "]" * 70
+BAD_TOOLS: list[tuple[str, pb.Tool]] = [
+    ("name", pb.Tool(name="a b")),
+    ("parameters_json_schema", pb.Tool(name="f", parameters_json_schema="[1]")),
+    ("parameters_json_schema", pb.Tool(name="f", parameters_json_schema=f'{{"a": {DEEP}}}')),
+    ("parameters_json_schema", pb.Tool(name="f", parameters_json_schema=f'{{"a": "{"a" * 2**18}"}}')),
+    ("parameters_json_schema", pb.Tool(name="f", parameters_json_schema="{}", custom=pb.CustomTool())),
+    ("custom.lark", pb.Tool(name="f", custom=pb.CustomTool(lark=""))),
+    ("custom.regex", pb.Tool(name="f", custom=pb.CustomTool(regex="a" * (2**18 + 1)))),
+]
+
+
+@pytest.mark.parametrize(("field", "tool"), BAD_TOOLS)
+def test_what_is_said_of_a_tool_is_bounded(field: str, tool: pb.Tool) -> None:
+    """Names, schemas and grammars come from strangers."""
+    with pytest.raises(InferloomError) as caught:
+        read(**chat(message(), tools=[F, tool]))
+
+    assert (caught.value.reason, caught.value.param) == (Reason.INVALID_ARGUMENT, f"chat.tools[1].{field}")
 
 
 @pytest.mark.parametrize(("param", "fields"), UNSUPPORTED)

@@ -134,6 +134,26 @@ ApiKey = Annotated[
         help="API key to show the gateway, where it asks for one.",
     ),
 ]
+ToolFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--tool-format",
+        metavar="FORMAT",
+        envvar="INFERLOOM_TOOL_FORMAT",
+        help="How models write calls of functions, or MODEL=FORMAT,… for some. "
+        "[default: as their chat templates show]",
+    ),
+]
+ReasoningFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--reasoning-format",
+        metavar="FORMAT",
+        envvar="INFERLOOM_REASONING_FORMAT",
+        help="How models mark reasoning, or MODEL=FORMAT,… for some; none: not at all. "
+        "[default: as their chat templates show]",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

@@ -59,6 +59,8 @@ class UpFlags:
     strict: bool | None
     generation_config: str | None
     quantize: str | None
+    tool_format: str | None
+    reasoning_format: str | None
     speculation: str | None
     threads: int | None
     cors: str | None
@@ -184,6 +186,8 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
     environment, peer = _keyed(gateway, chosen=chosen)
     passed_on = {
         "quantize": flags.quantize,
+        "tool_format": flags.tool_format,
+        "reasoning_format": flags.reasoning_format,
         "speculation": flags.speculation,
         "generation_config": flags.generation_config,
     }

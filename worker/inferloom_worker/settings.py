@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,6 +14,7 @@ from inferloom_mesh.settings import OptionalAddress, ServiceSettings, or_none
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
 from inferloom_worker.hosting.load_options import GenerationConfig, LoadOptions
+from inferloom_worker.output.formats import REASONING_FORMATS, TOOL_FORMATS
 from inferloom_worker.sourcing.demo import MODELS
 from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_alias_flag, parse_model_flag
 
@@ -62,6 +63,19 @@ Models = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_named
 
 Adapters = Annotated[tuple[tuple[str, str, str], ...], NoDecode, BeforeValidator(_adapted)]
 """Triples of name, base and spec, read from a list, or text with commas, of ``NAME=BASE=SPEC``."""
+
+
+def _format(value: str) -> tuple[str, str]:
+    model, _, name = value.rpartition("=")
+    return model, name
+
+
+def _formatted(value: object) -> object:
+    return _parsed(value, _format)
+
+
+Formats = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_formatted)]
+"""Pairs of model, or nothing for all, and format, read from a list, or text with commas."""
 
 Aliases = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_aliased)]
 """Pairs of name and model, read from a list, or text with commas, of ``NAME=MODEL``."""
@@ -137,6 +151,13 @@ class WorkerSettings(ServiceSettings):
     """Where temperature, top_p, top_k, min_p and repetition_penalty come from when a request is silent.
     ``auto``: from the model's ``generation_config.json``, or its GGUF file; ``openai``: OpenAI's defaults."""
 
+    tool_format: Formats = ()
+    """How models write calls of functions: the name of a format, or with commas several of ``MODEL=FORMAT``.
+    Not set: as their chat templates show it."""
+
+    reasoning_format: Formats = ()
+    """How models mark reasoning; likewise. ``none``: it is text as any other."""
+
     kv_cache_mib: int | None = Field(default=None, ge=1)
     """Memory for sequence state per model, in MiB. Not set: by the memory that is free."""
 
@@ -168,6 +189,12 @@ class WorkerSettings(ServiceSettings):
                 raise ValueError(f"the alias {name} is for {of}, which is not among the models and adapters")
             if names.count(name) > 1:
                 raise ValueError(f"the alias {name} has the name of another model, adapter or alias")
+        return self
+
+    @model_validator(mode="after")
+    def _check_formats(self) -> Self:
+        _known_formats("tool_format", self.tool_format, TOOL_FORMATS)
+        _known_formats("reasoning_format", self.reasoning_format, REASONING_FORMATS)
         return self
 
     @model_validator(mode="after")
@@ -214,7 +241,15 @@ class WorkerSettings(ServiceSettings):
             ),
             cache_dir=self.cache_dir,
             generation_config=self.generation_config,
+            tool_formats=self.tool_format,
+            reasoning_formats=self.reasoning_format,
         )
+
+
+def _known_formats(setting: str, given: Formats, known: Sequence[str]) -> None:
+    for _, name in given:
+        if name not in known:
+            raise ValueError(f"{setting} is one of {', '.join(known)}, not {name}")
 
 
 def default_worker_id(port: int, hostname: str | None = None) -> str:

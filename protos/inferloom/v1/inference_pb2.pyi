@@ -1029,6 +1029,9 @@ class ChatInput(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     TEMPLATE_FIELD_NUMBER: _builtins.int
+    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    parallel_tool_calls: _builtins.bool
+    """Whether an answer may hold several calls. Absent: true."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
         """Turns, oldest first. 1 to 10000, with at most 20000 parts in all."""
@@ -1052,12 +1055,15 @@ class ChatInput(_message.Message):
         tools: _abc.Iterable[Global___Tool] | None = ...,
         tool_choice: Global___ToolChoice | None = ...,
         template: Global___TemplateOptions | None = ...,
+        parallel_tool_calls: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["template", b"template", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "parallel_tool_calls", b"parallel_tool_calls", "template", b"template", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "template", b"template", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "messages", b"messages", "parallel_tool_calls", b"parallel_tool_calls", "template", b"template", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
+    _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel_tool_calls) -> _WhichOneofReturnType__parallel_tool_calls | None: ...
 
 Global___ChatInput: _TypeAlias = ChatInput  # noqa: Y015
 
@@ -1142,22 +1148,26 @@ class ToolCall(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifier that the result refers to."""
     name: _builtins.str
     """Function name."""
     arguments: _builtins.str
     """Arguments as the model wrote them: text that should be a JSON object."""
+    custom: _builtins.bool
+    """Whether the arguments are free text, for a tool that takes that."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         name: _builtins.str = ...,
         arguments: _builtins.str = ...,
+        custom: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "custom", b"custom", "id", b"id", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1199,14 +1209,24 @@ class Tool(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Function name: 1 to 64 of letters, digits, underscore and dash."""
+    """Function name, which no other has: 1 to 64 of letters, digits, underscore
+    and dash.
+    """
     description: _builtins.str
     """What it does, for the model to read."""
     parameters_json_schema: _builtins.str
     """JSON Schema of its arguments. Empty: no arguments."""
     strict: _builtins.bool
-    """Whether the arguments must conform to the schema. Absent: false."""
+    """Whether a schema that cannot be enforced is refused. Arguments conform to
+    the schema wherever it can be enforced; where it cannot, those of a
+    function that is not strict are any JSON object. Absent: false.
+    """
+    @_builtins.property
+    def custom(self) -> Global___CustomTool:
+        """That it takes free text instead of a JSON object. Absent: a JSON object."""
+
     def __init__(
         self,
         *,
@@ -1214,16 +1234,45 @@ class Tool(_message.Message):
         description: _builtins.str = ...,
         parameters_json_schema: _builtins.str = ...,
         strict: _builtins.bool | None = ...,
+        custom: Global___CustomTool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "strict", b"strict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "custom", b"custom", "strict", b"strict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "description", b"description", "name", b"name", "parameters_json_schema", b"parameters_json_schema", "strict", b"strict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strict", b"_strict", "custom", b"custom", "description", b"description", "name", b"name", "parameters_json_schema", b"parameters_json_schema", "strict", b"strict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__strict: _TypeAlias = _typing.Literal["strict"]  # noqa: Y015
     _WhichOneofArgType__strict: _TypeAlias = _typing.Literal["_strict", b"_strict"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__strict) -> _WhichOneofReturnType__strict | None: ...
 
 Global___Tool: _TypeAlias = Tool  # noqa: Y015
+
+@_typing.final
+class CustomTool(_message.Message):
+    """Says what text a tool takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LARK_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    lark: _builtins.str
+    """Text that this Lark grammar derives."""
+    regex: _builtins.str
+    """Text that this regular expression matches as a whole."""
+    def __init__(
+        self,
+        *,
+        lark: _builtins.str = ...,
+        regex: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "lark", b"lark", "regex", b"regex"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "lark", b"lark", "regex", b"regex"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_format: _TypeAlias = _typing.Literal["lark", "regex"]  # noqa: Y015
+    _WhichOneofArgType_format: _TypeAlias = _typing.Literal["format", b"format"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_format) -> _WhichOneofReturnType_format | None: ...
+
+Global___CustomTool: _TypeAlias = CustomTool  # noqa: Y015
 
 @_typing.final
 class ToolChoice(_message.Message):
@@ -1233,19 +1282,27 @@ class ToolChoice(_message.Message):
 
     MODE_FIELD_NUMBER: _builtins.int
     FUNCTION_NAME_FIELD_NUMBER: _builtins.int
+    ALLOWED_NAMES_FIELD_NUMBER: _builtins.int
     mode: Global___ToolChoiceMode.ValueType
     """A general rule."""
     function_name: _builtins.str
     """The one function that must be called."""
+    @_builtins.property
+    def allowed_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The functions that the rule holds for, by name; no others may be called.
+        Empty: all.
+        """
+
     def __init__(
         self,
         *,
         mode: Global___ToolChoiceMode.ValueType = ...,
         function_name: _builtins.str = ...,
+        allowed_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "function_name", b"function_name", "mode", b"mode"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "function_name", b"function_name", "mode", b"mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_names", b"allowed_names", "choice", b"choice", "function_name", b"function_name", "mode", b"mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_choice: _TypeAlias = _typing.Literal["mode", "function_name"]  # noqa: Y015
     _WhichOneofArgType_choice: _TypeAlias = _typing.Literal["choice", b"choice"]  # noqa: Y015
@@ -1885,6 +1942,7 @@ class ToolCallDelta(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Index of the call within the choice, from 0."""
     id: _builtins.str
@@ -1893,6 +1951,8 @@ class ToolCallDelta(_message.Message):
     """Function name. Only in its first part."""
     arguments: _builtins.str
     """More of the arguments' JSON text."""
+    custom: _builtins.bool
+    """Whether the arguments are free text. In every part."""
     def __init__(
         self,
         *,
@@ -1900,10 +1960,11 @@ class ToolCallDelta(_message.Message):
         id: _builtins.str = ...,
         name: _builtins.str = ...,
         arguments: _builtins.str = ...,
+        custom: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "index", b"index", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "custom", b"custom", "id", b"id", "index", b"index", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2284,6 +2345,8 @@ class Model(_message.Message):
     SAMPLING_DEFAULTS_FIELD_NUMBER: _builtins.int
     LONGEST_STEP_FIELD_NUMBER: _builtins.int
     ALIAS_OF_FIELD_NUMBER: _builtins.int
+    TOOL_FORMAT_FIELD_NUMBER: _builtins.int
+    REASONING_FORMAT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name that requests use."""
     owned_by: _builtins.str
@@ -2326,6 +2389,12 @@ class Model(_message.Message):
     """Id of the model that this name is another one of. Empty: the name is the
     model's own.
     """
+    tool_format: _builtins.str
+    """How it writes calls of functions, such as "hermes". Empty: it has no chat
+    template.
+    """
+    reasoning_format: _builtins.str
+    """How it marks reasoning, such as "think". Empty: it marks none."""
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
         """When its weights were loaded."""
@@ -2381,10 +2450,12 @@ class Model(_message.Message):
         sampling_defaults: Global___SamplingOptions | None = ...,
         longest_step: _duration_pb2.Duration | None = ...,
         alias_of: _builtins.str = ...,
+        tool_format: _builtins.str = ...,
+        reasoning_format: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "longest_step", b"longest_step", "sampling_defaults", b"sampling_defaults"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "context_length", b"context_length", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "root", b"root", "sampling_defaults", b"sampling_defaults", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "context_length", b"context_length", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "reasoning_format", b"reasoning_format", "root", b"root", "sampling_defaults", b"sampling_defaults", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "tool_format", b"tool_format", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

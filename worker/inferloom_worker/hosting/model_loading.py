@@ -2,9 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
@@ -20,8 +22,9 @@ from inferloom_worker.engine.protocol import EngineInfo
 from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.capabilities import honoured_by
+from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.hosting.finding import find_model
-from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.load_options import LoadOptions, chosen_format
 from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.reranker import Reranker
 from inferloom_worker.hosting.sampling_defaults import sampling_defaults
@@ -43,6 +46,8 @@ OWNER = "inferloom"
 
 _LONGEST_REASON, _LONGEST_SPEC = 400, 200
 """Characters of an exception's words, and of a spec, that go into a message."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +141,7 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     try:
         tokenizer = tokenizer.limited(engine.info.vocab_size)
         template = _template(tokenizer)
+        dialect = None if template is None else _dialect(name, template, tokenizer, options)
     except ValueError:
         engine.close()
         raise
@@ -157,12 +163,15 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
         model.sampling_defaults.CopyFrom(defaults)
     if template is not None:
         model.chat_template_hash = short_hash(template.source)
+    if dialect is not None:
+        model.tool_format = dialect.form.name
+        model.reasoning_format = "" if dialect.reasoning is None else dialect.reasoning.name
     grammars = _grammars(tokenizer, engine.info)
     if engine.info.embedding_dimensions is None:
-        return Generator(model, tokenizer, template, engine, grammars=grammars)
+        return Generator(model, tokenizer, template, engine, grammars=grammars, dialect=dialect)
     embedder = CausalEmbedder(engine, tokenizer, options.embed)
     _offer_embeddings(model, embedder.info)
-    return Generator(model, tokenizer, template, engine, embedder, grammars)
+    return Generator(model, tokenizer, template, engine, embedder, grammars, dialect)
 
 
 def _grammars(tokenizer: Tokenizer, info: EngineInfo) -> Grammars | None:
@@ -180,13 +189,25 @@ def _template(tokenizer: Tokenizer) -> ChatTemplate | None:
     template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
     with large_imports():
         import jinja2  # noqa: F401 # first, so that its time is not the template's
+    _within_limit(template.check)
+    return template
+
+
+def _dialect(name: str, template: ChatTemplate, tokenizer: Tokenizer, options: LoadOptions) -> Dialect:
+    formats = {
+        "tool_format": chosen_format(options.tool_formats, name),
+        "reasoning_format": chosen_format(options.reasoning_formats, name),
+    }
+    return _within_limit(partial(Dialect, template, tokenizer, **formats))
+
+
+def _within_limit(work: Callable[[], T]) -> T:
     try:
-        run_within(TEMPLATE_LIMIT_S, template.check)
+        return run_within(TEMPLATE_LIMIT_S, work)
     except TimeUp:
         raise ValueError(
             f"the model's chat template did not end within {TEMPLATE_LIMIT_S:g} s on a short conversation"
         ) from None
-    return template
 
 
 def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:

@@ -1,6 +1,5 @@
 """A loaded model with everything that a call on it needs."""
 
-from collections.abc import Callable
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Protocol
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason, unsupported
-from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Grammars
+from inferloom_worker.constrain.grammar import Grammars
 from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.protocol import TextEmbedder
@@ -18,6 +17,7 @@ from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import submit
 from inferloom_worker.engine.protocol import Adapter, Engine
 from inferloom_worker.hosting.answer import Answer, Terms, TokenAnswer
+from inferloom_worker.hosting.dialect import Dialect, calling
 from inferloom_worker.hosting.engine_request import (
     TokenizedPrompt,
     drawn_with,
@@ -27,10 +27,10 @@ from inferloom_worker.hosting.engine_request import (
     told,
 )
 from inferloom_worker.hosting.refusals import unsupported_task
+from inferloom_worker.hosting.tool_constraint import Enforced, enforced
 from inferloom_worker.output.completion import Completion
-from inferloom_worker.output.parsing import Parsers, no_parsers
+from inferloom_worker.output.parsing import PLAIN, Reading
 from inferloom_worker.text.job import Trial
-from inferloom_worker.text.messages import template_messages, template_tools, template_variables
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer
@@ -38,7 +38,6 @@ from inferloom_worker.validate.generate import (
     ChatPrompt,
     CompletionRequest,
     Prompt,
-    Stopping,
     TextPrompt,
     too_long,
 )
@@ -121,9 +120,6 @@ class Generator:
     adapter: Adapter | None = None
     """What its requests ask the engine for."""
 
-    parsers: Parsers = staticmethod(no_parsers)
-    """What reads its text: reasoning, tool calls. Chosen by its card when it is loaded."""
-
     _owner = True
     """Whether the engine is its own to close."""
 
@@ -135,10 +131,12 @@ class Generator:
         engine: Engine,
         embedder: TextEmbedder | None = None,
         grammars: Grammars | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         self.card = card
         self.tokenizer = tokenizer
         self.template = template
+        self.dialect = Dialect(template, tokenizer) if dialect is None and template is not None else dialect
         self.engine = engine
         self.embedder = embedder
         self.grammars = grammars
@@ -152,8 +150,7 @@ class Generator:
             quick=is_quick(asked.prompt),
             trial=self.trial if is_short(asked.prompt) else None,
         )
-        grammar = asked.grammar
-        constraint = None if grammar is None else await self._constrain(grammar, asked.stopping, texts)
+        constraint = await self._constrain(asked, prompt.text, texts)
         request = engine_request(
             asked,
             prompt,
@@ -161,7 +158,7 @@ class Generator:
             tokenizer=self.tokenizer,
             context_length=self.card.context_length,
             adapter=self.adapter,
-            constraint=constraint,
+            constraint=None if constraint is None else constraint.constraint,
         )
         about_prompt = told(asked, prompt, self.tokenizer)
         generation = submit(self.engine, request)
@@ -171,7 +168,7 @@ class Generator:
             asked.stopping,
             len(prompt.ids),
             asked.n,
-            partial(self.parsers, asked.sampling.seed),
+            self._reading(asked, prompt.text),
             prompt=about_prompt.report,
             echo=about_prompt.echo,
             skip_special_tokens=asked.skip_special_tokens,
@@ -187,14 +184,29 @@ class Generator:
         )
         return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)])
 
-    async def _constrain(self, grammar: Grammar, stopping: Stopping, texts: TextPool) -> GrammarConstraint:
-        """What a grammar is for the engine. Raises InferloomError where it cannot be enforced."""
+    def _reading(self, asked: CompletionRequest, prompt: str | None) -> Reading:
+        if not isinstance(asked.prompt, ChatPrompt) or self.dialect is None:
+            return PLAIN
+        return self.dialect.reading(asked.prompt.chat, prompt, asked.sampling.seed)
+
+    async def _constrain(
+        self, asked: CompletionRequest, prompt: str | None, texts: TextPool
+    ) -> Enforced | None:
+        """What the answer must conform to, for the engine. Raises InferloomError where that cannot be
+        enforced."""
+        chat = asked.prompt.chat if isinstance(asked.prompt, ChatPrompt) else pb.ChatInput()
+        may = calling(chat)
+        if asked.grammar is None and may is None:
+            return None
         if self.grammars is None:
-            raise unsupported("constraint", f"The model '{self.card.id}' cannot be constrained.")
-        constraint: Callable[[], GrammarConstraint] = partial(
-            self.grammars.compile, grammar, stops=stopping.token_ids, ignores_ends=stopping.ignore_eos
-        )
-        return await texts.run(grammar.param, constraint)
+            if asked.grammar is None and may is not None and not may.must:
+                return None
+            param = "constraint" if asked.grammar is not None else "chat.tool_choice"
+            raise unsupported(param, f"The model '{self.card.id}' cannot be constrained.")
+        stops = asked.stopping
+        compiled = partial(self.grammars.compile, stops=stops.token_ids, ignores_ends=stops.ignore_eos)
+        work = partial(enforced, self.dialect, chat, prompt, asked.grammar, compiled)
+        return await texts.run("chat.tools" if asked.grammar is None else asked.grammar.param, work)
 
     def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
         """Render and tokenise. Blocking.
@@ -219,11 +231,13 @@ class Generator:
                 f"The model '{self.card.id}' has no chat template; send text or token ids.",
                 param="chat",
             )
+        assert self.dialect is not None  # as there is a template
         options = chat.template
+        turns, tools = self.dialect.turns(chat)
         return self.template.render(
-            template_messages(chat, knows_developer=self.template.knows_developer),
-            tools=template_tools(chat),
-            variables=template_variables(chat),
+            turns,
+            tools=tools,
+            variables=self.dialect.variables(chat),
             add_generation_prompt=(
                 options.add_generation_prompt
                 if options.HasField("add_generation_prompt")

@@ -58,6 +58,8 @@ def compute_hash(card: pb.Model, source: ModelSource, quantize: str | None) -> s
         weights_hash=card.weights_hash,
         tokenizer_hash=card.tokenizer_hash,
         chat_template_hash=card.chat_template_hash,
+        tool_format=card.tool_format,
+        reasoning_format=card.reasoning_format,
         dtype=card.dtype,
         quantization=card.quantization,
         context_length=card.context_length,

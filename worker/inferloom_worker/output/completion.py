@@ -1,6 +1,6 @@
 """One Generate call after its engine accepted it: token events become the contract's events."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inferloom.v1 import inference_pb2 as pb
@@ -15,7 +15,7 @@ from inferloom_worker.engine.protocol import (
     TokenLogprobs,
     TokensEvent,
 )
-from inferloom_worker.output.parsing import Parser, Said
+from inferloom_worker.output.parsing import PLAIN, Reading, Said
 from inferloom_worker.output.pipeline import Pipeline
 from inferloom_worker.output.prompt import PromptReport
 from inferloom_worker.output.spelled import token_logprob
@@ -77,7 +77,7 @@ class Completion:
         stopping: Stopping,
         prompt_tokens: int,
         n: int,
-        parsers: Callable[[int], Sequence[Parser]] = lambda choice: (),
+        reading: Reading = PLAIN,
         *,
         prompt: PromptReport | None = None,
         echo: Sequence[pb.GenerateResponse] = (),
@@ -88,8 +88,9 @@ class Completion:
         self._stopping = stopping
         self._prompt_tokens = prompt_tokens
         self._hidden = tokenizer.special_ids if skip_special_tokens else frozenset()
+        hidden = self._hidden - reading.shown
         self._choices = [
-            _Choice(Pipeline(tokenizer, stopping, parsers(choice), hidden=self._hidden))
+            _Choice(Pipeline(tokenizer, stopping, reading.parsers(choice), hidden=hidden))
             for choice in range(n)
         ]
         self._accepted = self._rejected = 0
@@ -166,6 +167,7 @@ class Completion:
             prompt_tokens=self._prompt_tokens,
             cached_prompt_tokens=stats.cached_prompt_tokens,
             completion_tokens=sum(choice.pipeline.tokens for choice in self._choices),
+            reasoning_tokens=sum(choice.pipeline.reasoning_tokens for choice in self._choices),
             accepted_draft_tokens=self._accepted,
             rejected_draft_tokens=self._rejected,
         )
@@ -189,6 +191,9 @@ class Completion:
             pipeline.push(token, news, hidden=hidden)
             if pipeline.matched is not None:
                 self._finish_at_stop_string(event.choice, choice, news)
+                return
+            if pipeline.done:
+                self._finish_after_calls(event.choice, choice, news)
                 return
         if event.end is not None:
             self._finish(event, choice, news)
@@ -218,6 +223,16 @@ class Completion:
             choice=index,
             reason=pb.FINISH_REASON_STOP,
             stop_string=matched,
+            completion_tokens=choice.pipeline.tokens,
+        )
+
+    def _finish_after_calls(self, index: int, choice: _Choice, news: _News) -> None:
+        """End a choice that has as many calls as it may have."""
+        choice.ended = True
+        self._generation.abort(index)
+        news.finished = pb.Finished(
+            choice=index,
+            reason=pb.FINISH_REASON_TOOL_CALLS,
             completion_tokens=choice.pipeline.tokens,
         )
 

@@ -24,6 +24,16 @@ class Said:
 class Parser(Protocol):
     """Takes what it knows out of a choice's plain text, and passes on all else, in order."""
 
+    @property
+    def thinking(self) -> bool:
+        """Whether the text so far ends within reasoning."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing that follows will be read, so that the choice can end."""
+        ...
+
     def push(self, text: str) -> Said:
         """What became final with more text. What may become a mark of its own is held back."""
         ...
@@ -33,11 +43,25 @@ class Parser(Protocol):
         ...
 
 
-Parsers = Callable[[int, int], Sequence[Parser]]
-"""Makes the parsers of one choice, in the order in which text passes them, of the request's seed and the
-choice's index: what else a parser makes up, such as a call's id, derives from these."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reads one request's answer."""
+
+    parsers: Callable[[int], Sequence[Parser]] = lambda choice: ()
+    """Makes the parsers of one choice, in the order in which text passes them. What a parser makes up, such
+    as a call's id, derives from the request's seed and the choice's index."""
+    shown: frozenset[int] = frozenset()
+    """Special tokens whose text the parsers read."""
 
 
-def no_parsers(seed: int, choice: int) -> Sequence[Parser]:
-    """For models whose text is what they say."""
-    return ()
+PLAIN = Reading()
+"""For text that is what it says."""
+
+
+def begun(text: str, start: int, marks: Sequence[str]) -> int:
+    """Characters at the end of a text, from ``start`` on, that may become one of the marks."""
+    longest = max(map(len, marks), default=1) - 1
+    for size in range(min(longest, len(text) - start), 0, -1):
+        if any(len(mark) > size and mark.startswith(text[-size:]) for mark in marks):
+            return size
+    return 0

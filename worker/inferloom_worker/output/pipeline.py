@@ -23,7 +23,10 @@ class Pipeline:
         hidden: Tokens that have no text. None: the special ones.
     """
 
-    __slots__ = ("_min_tokens", "_parsers", "_plain", "_stops", "_text", "called", "matched", "tokens")
+    __slots__ = (
+        *("_min_tokens", "_parsers", "_plain", "_stops", "_text"),
+        *("called", "done", "matched", "reasoning_tokens", "tokens"),
+    )
 
     def __init__(
         self,
@@ -40,6 +43,10 @@ class Pipeline:
         self._plain = not (stopping.strings or parsers)
         self.tokens = 0
         """Tokens that went in."""
+        self.reasoning_tokens = 0
+        """Of those, tokens of reasoning."""
+        self.done = False
+        """Whether all that may be said was: nothing is to be pushed any more."""
         self.called = False
         """Whether a tool call came out."""
         self.matched: str | None = None
@@ -54,7 +61,16 @@ class Pipeline:
         if self._plain:  # most are, and this is done for every token
             said.text += text
         elif text:
+            thought = self._thinking
             self._stop_or_say(text, said)
+            self.reasoning_tokens += thought and self._thinking
+            self.done = any(parser.done for parser in self._parsers)
+        else:
+            self.reasoning_tokens += self._thinking
+
+    @property
+    def _thinking(self) -> bool:
+        return any(parser.thinking for parser in self._parsers)
 
     def finish(self, said: Said) -> None:
         """No token follows. What was held back may yet complete a stop string."""

@@ -25,9 +25,7 @@ def compiled(source: str) -> jinja2.Template:
     Raises:
         jinja2.TemplateSyntaxError: It is none.
     """
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, loopcontrols]
-    )
+    environment = _environment()
     environment.filters["tojson"] = _to_json
     functions: dict[str, Callable[..., Any]] = {
         "raise_exception": _refuse,
@@ -37,6 +35,21 @@ def compiled(source: str) -> jinja2.Template:
     }
     environment.globals.update(functions)
     return environment.from_string(source)
+
+
+def parsed(source: str) -> nodes.Template:
+    """A template, to be looked at.
+
+    Raises:
+        jinja2.TemplateSyntaxError: It is none.
+    """
+    return _environment().parse(source)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, loopcontrols]
+    )
 
 
 class _GenerationBlock(Extension):

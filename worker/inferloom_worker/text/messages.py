@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from google.protobuf.struct_pb2 import Value
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import invalid
+from inferloom_worker.text.tool_traits import ToolTraits
 
 _ROLES = {
     pb.ROLE_SYSTEM: "system",
@@ -19,27 +20,71 @@ _ROLES = {
 }
 
 
-def template_messages(chat: pb.ChatInput, *, knows_developer: bool) -> list[dict[str, Any]]:
-    """The turns of a validated conversation, oldest first; several tool results become several turns."""
-    return [turn for message in chat.messages for turn in _turns(message, knows_developer)]
+def template_messages(
+    chat: pb.ChatInput,
+    *,
+    knows_developer: bool,
+    traits: ToolTraits | None = None,
+    call_id: Callable[[str], str] = str,
+) -> list[dict[str, Any]]:
+    """The turns of a validated conversation, oldest first; several tool results become several turns.
+
+    Args:
+        chat: The conversation.
+        knows_developer: Whether the developer's turns stay the developer's.
+        traits: How the template wants calls. None: arguments as objects, content as text.
+        call_id: What the template is told for a call's id.
+    """
+    turns = _Turns(knows_developer, traits or ToolTraits(), call_id)
+    return [turn for message in chat.messages for turn in turns.of(message)]
 
 
-def _turns(message: pb.ChatMessage, knows_developer: bool) -> Iterator[dict[str, Any]]:
-    role = _ROLES[message.role]
-    if role == "developer" and not knows_developer:
-        role = "system"
-    parts = {kind: [p for p in message.parts if p.WhichOneof("part") == kind] for kind in _KINDS}
-    for part in parts["tool_result"]:
-        result = part.tool_result
-        yield {"role": role, "tool_call_id": result.tool_call_id, "content": result.content} | _named(message)
-    if parts["tool_result"] and not parts["text"]:
-        return
-    turn = {"role": role, "content": "".join(part.text for part in parts["text"])} | _named(message)
-    if parts["reasoning"]:
-        turn["reasoning_content"] = "".join(part.reasoning for part in parts["reasoning"])
-    if parts["tool_call"]:
-        turn["tool_calls"] = [_call(part.tool_call) for part in parts["tool_call"]]
-    yield turn
+class _Turns:
+    def __init__(self, knows_developer: bool, traits: ToolTraits, call_id: Callable[[str], str]) -> None:
+        self._knows_developer = knows_developer
+        self._traits = traits
+        self._call_id = call_id
+        self._called: dict[str, str] = {}
+        """Names of functions by the ids of their calls."""
+
+    def of(self, message: pb.ChatMessage) -> Iterator[dict[str, Any]]:
+        """The turns of one message."""
+        role = _ROLES[message.role]
+        if role == "developer" and not self._knows_developer:
+            role = "system"
+        parts = {kind: [p for p in message.parts if p.WhichOneof("part") == kind] for kind in _KINDS}
+        for part in parts["tool_result"]:
+            yield self._result(role, part.tool_result, message)
+        if parts["tool_result"] and not parts["text"]:
+            return
+        turn = {"role": role, "content": "".join(part.text for part in parts["text"])} | _named(message)
+        if parts["reasoning"]:
+            turn["reasoning_content"] = "".join(part.reasoning for part in parts["reasoning"])
+        if parts["tool_call"]:
+            turn["tool_calls"] = [self._call(part.tool_call) for part in parts["tool_call"]]
+            if self._traits.null_content and not turn["content"]:
+                turn["content"] = None
+        yield turn
+
+    def _result(self, role: str, result: pb.ToolResult, message: pb.ChatMessage) -> dict[str, Any]:
+        name = message.name or self._called.get(result.tool_call_id, "")
+        turn = {"role": role, "tool_call_id": self._call_id(result.tool_call_id), "content": result.content}
+        return turn | ({"name": name} if name else {})
+
+    def _call(self, call: pb.ToolCall) -> dict[str, Any]:
+        self._called[call.id] = call.name
+        made: dict[str, Any] = {"id": self._call_id(call.id)}
+        if call.custom:
+            return made | {"type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+        arguments: Any = call.arguments or "{}"
+        if not self._traits.text_arguments:
+            try:
+                # Templates expect an object; what the model wrote may be none.
+                parsed = json.loads(arguments)
+                arguments = parsed if isinstance(parsed, dict) else arguments
+            except (ValueError, RecursionError):
+                pass
+        return made | {"type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 _KINDS = ("text", "tool_call", "tool_result", "reasoning")
@@ -49,32 +94,27 @@ def _named(message: pb.ChatMessage) -> dict[str, Any]:
     return {"name": message.name} if message.name else {}
 
 
-def _call(call: pb.ToolCall) -> dict[str, Any]:
-    arguments: Any = call.arguments
-    try:
-        # Templates expect an object; what the model wrote may be none.
-        parsed = json.loads(call.arguments) if call.arguments else {}
-        arguments = parsed if isinstance(parsed, dict) else arguments
-    except (ValueError, RecursionError):
-        pass
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+def template_tools(tools: Iterable[pb.Tool]) -> list[dict[str, Any]]:
+    """Validated functions, as JSON Schema in OpenAI's envelope; tools that take free text in theirs."""
+    return [_custom(tool) if tool.HasField("custom") else _function(tool) for tool in tools]
 
 
-def template_tools(chat: pb.ChatInput) -> list[dict[str, Any]]:
-    """The functions of a validated conversation, as JSON Schema in OpenAI's envelope."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": json.loads(
-                    tool.parameters_json_schema or '{"type": "object", "properties": {}}'
-                ),
-            },
-        }
-        for tool in chat.tools
-    ]
+def _function(tool: pb.Tool) -> dict[str, Any]:
+    parameters = json.loads(tool.parameters_json_schema or "{}")
+    # Templates look for both.
+    parameters = {"type": "object", "properties": {}} | parameters
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+    }
+
+
+def _custom(tool: pb.Tool) -> dict[str, Any]:
+    custom: dict[str, Any] = {"name": tool.name, "description": tool.description}
+    kind = tool.custom.WhichOneof("format")
+    if kind is not None:
+        custom["grammar"] = getattr(tool.custom, kind)
+    return {"type": "custom", "custom": custom}
 
 
 def template_variables(chat: pb.ChatInput) -> dict[str, Any]:

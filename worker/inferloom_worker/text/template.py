@@ -10,6 +10,7 @@ text, and say nothing of a text; which of the two is found out when the model is
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from inferloom_mesh.errors import InferloomError, invalid, shown
@@ -65,6 +66,24 @@ class ChatTemplate:
         self._special_tokens = special_tokens
         self._parted: frozenset[str] = frozenset()
         """Roles whose words are given as parts."""
+        self._unheard: frozenset[str] = frozenset()
+        """Roles whose words are not in the prompt, or are refused."""
+
+    def hears(self, role: str) -> bool:
+        """Whether what a role says comes into the prompt."""
+        return role not in self._unheard
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """The names that the template reads and does not set itself."""
+        from jinja2 import TemplateSyntaxError, meta
+
+        from inferloom_worker.text.jinja_sandbox import parsed
+
+        try:
+            return frozenset(meta.find_undeclared_variables(parsed(self.source)))
+        except TemplateSyntaxError:
+            return frozenset()
 
     @property
     def knows_developer(self) -> bool:
@@ -94,6 +113,7 @@ class ChatTemplate:
                 log.info("the chat template takes what the %s says as a list of parts", role)
                 continue
             self._parted = before
+            self._unheard |= {role}
             if role == "user" and as_text is False:
                 raise ValueError("the model's chat template leaves out what the user says")
 

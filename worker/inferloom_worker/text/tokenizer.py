@@ -53,6 +53,7 @@ class Tokenizer:
         self.special_tokens = dict(special_tokens or {})
         self.chat_template = chat_template
         self._added = backend.get_added_tokens_decoder()
+        self._added_ids = {str(token.content): i for i, token in self._added.items()}
         self._strips = any(token.lstrip or token.rstrip for token in self._added.values())
         self.special_ids = frozenset(i for i, token in self._added.items() if token.special)
         self.vocab_size: int = max(backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
@@ -156,6 +157,10 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """The text of ``ids``; bytes that are no UTF-8 become U+FFFD, unknown ids nothing."""
         return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))
+
+    def added_id(self, text: str) -> int | None:
+        """The token that was added to the vocabulary for just this text. None: there is none."""
+        return self._added_ids.get(text)
 
     def token(self, token_id: int) -> str | None:
         """The vocabulary's spelling of a token; None: no such token."""

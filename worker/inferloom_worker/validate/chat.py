@@ -2,13 +2,21 @@
 
 import json
 import re
+from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import invalid
+from inferloom_mesh.errors import InferloomError, invalid, shown
 from inferloom_worker.text.template import RESERVED
 
 _ROLES = frozenset(pb.Role.values()) - {pb.ROLE_UNSPECIFIED}
+_MODES = frozenset(pb.ToolChoiceMode.values()) - {pb.TOOL_CHOICE_MODE_UNSPECIFIED}
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+MOST_CHARACTERS = 2**18
+"""Of one tool's schema or grammar."""
+
+DEEPEST = 64
+"""Levels of a schema."""
 
 
 def check_chat(chat: pb.ChatInput) -> None:
@@ -23,6 +31,7 @@ def check_chat(chat: pb.ChatInput) -> None:
         _check_message(f"chat.messages[{index}]", message)
     for index, tool in enumerate(chat.tools):
         _check_tool(f"chat.tools[{index}]", tool)
+    _check_choice(chat)
     _check_template(chat.template)
 
 
@@ -46,15 +55,71 @@ def _check_tool(param: str, tool: pb.Tool) -> None:
     if not _TOOL_NAME.fullmatch(tool.name):
         raise invalid(f"{param}.name", f"{param}.name must be 1 to 64 letters, digits, '_' and '-'.")
     schema = tool.parameters_json_schema
+    where = f"{param}.parameters_json_schema"
+    if tool.HasField("custom"):
+        if schema:
+            raise invalid(where, f"{where} is for tools that take no free text.")
+        kind = tool.custom.WhichOneof("format")
+        if kind is not None and not 0 < len(getattr(tool.custom, kind)) <= MOST_CHARACTERS:
+            raise invalid(
+                f"{param}.custom.{kind}",
+                f"{param}.custom.{kind} must have 1 to {MOST_CHARACTERS} characters.",
+            )
+        return
+    if len(schema) > MOST_CHARACTERS:
+        raise invalid(where, f"{where} can have at most {MOST_CHARACTERS} characters, not {len(schema)}.")
     if not schema:
         return
     try:
-        is_object = isinstance(json.loads(schema), dict)
+        parsed = json.loads(schema)
     except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
-        where = f"{param}.parameters_json_schema"
+        parsed = None
+    if not isinstance(parsed, dict):
         raise invalid(where, f"{where} must be a JSON object.")
+    if _deeper(parsed, DEEPEST):
+        raise invalid(where, f"{where} is nested more than {DEEPEST} levels deep.")
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+    return any(isinstance(item, dict | list) for item in level)
+
+
+def _check_choice(chat: pb.ChatInput) -> None:
+    choice = chat.tool_choice
+    if not chat.HasField("tool_choice"):
+        return
+    kind = choice.WhichOneof("choice")
+    if kind is None or (kind == "mode" and choice.mode not in _MODES):
+        raise invalid(
+            "chat.tool_choice.mode", "chat.tool_choice must be one of the modes, or name a function."
+        )
+    names = {tool.name for tool in chat.tools}
+    if kind == "function_name" and choice.function_name not in names:
+        raise _unknown("chat.tool_choice.function_name", choice.function_name)
+    if kind == "function_name" and choice.allowed_names:
+        raise invalid(
+            "chat.tool_choice.allowed_names",
+            "chat.tool_choice.function_name and allowed_names exclude each other.",
+        )
+    for index, name in enumerate(choice.allowed_names):
+        if name not in names:
+            raise _unknown(f"chat.tool_choice.allowed_names[{index}]", name)
+    if choice.mode == pb.TOOL_CHOICE_MODE_REQUIRED and not names:
+        raise invalid(
+            "chat.tool_choice.mode", "chat.tool_choice needs chat.tools, one of which can be called."
+        )
+
+
+def _unknown(param: str, name: str) -> InferloomError:
+    return invalid(param, f"{param} names '{shown(name)}', which is not among chat.tools.")
 
 
 def _check_template(template: pb.TemplateOptions) -> None:

@@ -26,7 +26,7 @@ class ErrorAnswer(Answer):
     error: ErrorObject
 
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class PromptTokensDetails(Answer):
@@ -89,6 +89,21 @@ class MadeToolCall(Answer):
     function: MadeFunctionCall
 
 
+class MadeCustomInput(Answer):
+    """A custom tool's name and the text for it."""
+
+    name: str
+    input: str
+
+
+class MadeCustomCall(Answer):
+    """A call of a custom tool."""
+
+    id: str
+    type: Literal["custom"]
+    custom: MadeCustomInput
+
+
 class ChatAnswerMessage(Answer):
     """The assistant's turn."""
 
@@ -96,7 +111,9 @@ class ChatAnswerMessage(Answer):
     content: str | None
     refusal: str | None
     reasoning_content: str = ""
-    tool_calls: list[MadeToolCall] = []
+    reasoning: str = ""
+    tool_calls: list[MadeToolCall | MadeCustomCall] = []
+    function_call: MadeFunctionCall | None = None
 
 
 class PromptAlternative(Answer):
@@ -145,13 +162,21 @@ class FunctionCallDelta(Answer):
     arguments: str
 
 
+class CustomCallDelta(Answer):
+    """More of a custom tool's call."""
+
+    name: str = ""
+    input: str
+
+
 class ToolCallDelta(Answer):
     """More of a call; its first part has its id."""
 
     index: int
     id: str = ""
-    type: Literal["function"] = "function"
-    function: FunctionCallDelta
+    type: Literal["function", "custom"] = "function"
+    function: FunctionCallDelta | None = None
+    custom: CustomCallDelta | None = None
 
 
 class ChatDelta(Answer):
@@ -161,7 +186,9 @@ class ChatDelta(Answer):
     content: str = ""
     refusal: str | None = None
     reasoning_content: str = ""
+    reasoning: str = ""
     tool_calls: list[ToolCallDelta] = []
+    function_call: FunctionCallDelta | None = None
 
 
 class ChatChunkChoice(Answer):

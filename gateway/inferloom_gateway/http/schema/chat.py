@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Metadata, Part, Positive
 from inferloom_gateway.http.schema.constraints import ConstrainedParameters
+from inferloom_gateway.http.schema.tools import OldChoiceField, OldFunction, Tool, ToolChoiceField
 
 
 class ContentPart(Part):
@@ -37,12 +38,20 @@ class CalledFunction(Part):
     arguments: str
 
 
+class CalledCustom(Part):
+    """A custom tool that the assistant called."""
+
+    name: str
+    input: str
+
+
 class ToolCall(Part):
     """One call that the assistant made."""
 
     id: str
-    type: Literal["function"] = "function"
-    function: CalledFunction
+    type: Literal["function", "custom"] = "function"
+    function: CalledFunction | None = None
+    custom: CalledCustom | None = None
 
 
 class Message(Part):
@@ -57,46 +66,8 @@ class Message(Part):
     """What tool_calls was before a turn could have several."""
     refusal: str | None = None
     reasoning_content: str | None = None
-
-
-class Function(Part):
-    """A function that the model may call."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class Tool(Part):
-    """A tool that the model may call."""
-
-    type: Literal["function"]
-    function: Function
-
-
-class NamedFunction(Part):
-    """The name of a function."""
-
-    name: str
-
-
-class ToolChoice(Part):
-    """Whether, or which function, the model must call; a general rule may stand as a string alone."""
-
-    type: Literal["auto", "none", "required", "function"]
-    function: NamedFunction | None = None
-
-
-def _choice(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"type": value}
-    if not isinstance(value, dict):
-        raise PydanticCustomError("tool_choice", "must be a string or an object")
-    return value
-
-
-_CHOICE = BeforeValidator(_choice, json_schema_input_type=str | ToolChoice)
+    reasoning: str | None = None
+    """Another name for reasoning_content."""
 
 
 class ChatCompletionRequest(ConstrainedParameters):
@@ -109,7 +80,14 @@ class ChatCompletionRequest(ConstrainedParameters):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Tool] | None = None
-    tool_choice: Annotated[ToolChoice, _CHOICE] | None = None
+    tool_choice: ToolChoiceField | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[OldFunction] | None = None
+    """What tools were once."""
+    function_call: OldChoiceField | None = None
+    """What tool_choice was once."""
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from inferloom_gateway.http.schema.base import Body, ModelId, Uint32
-from inferloom_gateway.http.schema.chat import Message, Tool
+from inferloom_gateway.http.schema.chat import Message
+from inferloom_gateway.http.schema.tools import Tool
 
 
 class TokenizeRequest(Body):

@@ -1,19 +1,20 @@
 """POST /v1/chat/completions: the body to a plan, and the events of a generation to chunks or one body."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
+from google.protobuf.struct_pb2 import Struct
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
-from inferloom_gateway.http.translate import constraints, fields, options
+from inferloom_gateway.http.translate import constraints, fields, options, tools
+from inferloom_gateway.http.translate.chat_message import chat_choice, chat_delta, finish_reason
 from inferloom_gateway.http.translate.conversation import conversation
 from inferloom_gateway.http.translate.fingerprint import fingerprint
 from inferloom_gateway.http.translate.logprobs import chat_logprobs, prompt_logprobs
-from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Choice, Outcome
+from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Outcome
 from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.translate.reports import Reports, Running
 from inferloom_gateway.http.translate.usage import completion_usage
@@ -31,34 +32,36 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: 
     reports = options.reports(body)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
-    names = constraints.named(fields.of("chat"), body)
+    old = _is_old(body)
+    renamed = constraints.named(fields.of("chat"), body)
 
     def rename(path: str) -> str:
-        older = path == "stopping.max_tokens" and body.max_completion_tokens is None
-        return "max_tokens" if older else names(path)
+        if path == "stopping.max_tokens" and body.max_completion_tokens is None:
+            return "max_tokens"
+        if path.startswith("chat.template.variables."):
+            return path.rpartition(".")[2]
+        if old and path.startswith("chat.tool_choice"):
+            return "function_call"
+        name = renamed(path)
+        return name.replace("tools[", "functions[", 1).replace(".function", "", 1) if old else name
 
-    encoder = ChatChunks(answer_id, body.model, created, n, reports)
+    encoder = ChatChunks(answer_id, body.model, created, n, reports, old=old)
     return Plan(
-        parts=[Part(_request(body, request_id, limit), encoder, rename)],
+        parts=[Part(_request(body, request_id, limit, old=old), encoder, rename)],
         stream=bool(body.stream),
-        body=lambda outcomes: _body(outcomes[0], answer_id, body, created),
+        body=lambda outcomes: _body(outcomes[0], answer_id, body, created, old=old),
     )
 
 
-def _request(body: ChatCompletionRequest, request_id: str, limit: int | None) -> pb.GenerateRequest:
+def _request(
+    body: ChatCompletionRequest, request_id: str, limit: int | None, *, old: bool
+) -> pb.GenerateRequest:
     if body.top_logprobs and not body.logprobs:
         raise invalid("top_logprobs", "top_logprobs is only allowed when logprobs is true.")
     return pb.GenerateRequest(
         model=body.model,
         request_id=request_id,
-        chat=conversation(
-            body.messages,
-            body.tools,
-            body.tool_choice,
-            add_generation_prompt=body.add_generation_prompt,
-            continue_final_message=body.continue_final_message,
-            chat_template_kwargs=body.chat_template_kwargs,
-        ),
+        chat=_chat(body, old=old),
         sampling=options.sampling(body),
         stopping=options.stopping(body, limit),
         constraint=constraints.constraint(body),
@@ -68,13 +71,50 @@ def _request(body: ChatCompletionRequest, request_id: str, limit: int | None) ->
     )
 
 
-def _body(outcome: Outcome, answer_id: str, asked: ChatCompletionRequest, created: int) -> bytes:
+def _is_old(body: ChatCompletionRequest) -> bool:
+    """Whether it speaks of functions, as before there were tools.
+
+    Raises:
+        InferloomError: It speaks of both.
+    """
+    for name in ("functions", "function_call"):
+        if getattr(body, name) and body.tools:
+            raise invalid(name, f"'{name}' and 'tools' exclude each other.")
+    return bool(body.functions or body.function_call)
+
+
+def _chat(body: ChatCompletionRequest, *, old: bool) -> pb.ChatInput:
+    # Of the time of functions, an answer had one call.
+    parallel = False if old else body.parallel_tool_calls
+    return conversation(
+        body.messages,
+        tools.old_functions(body.functions) if old else tools.tools(body.tools),
+        tools.old_choice(body.function_call) if old else tools.tool_choice(body.tool_choice),
+        parallel_tool_calls=parallel,
+        add_generation_prompt=body.add_generation_prompt,
+        continue_final_message=body.continue_final_message,
+        variables=_variables(body),
+    )
+
+
+def _variables(body: ChatCompletionRequest) -> Struct | None:
+    """The chat template's variables: the body's own, and parameters that some templates read."""
+    own = {"reasoning_effort": body.reasoning_effort, "verbosity": body.verbosity}
+    given = {name: value for name, value in own.items() if value is not None}
+    return options.struct("chat_template_kwargs", {**given, **(body.chat_template_kwargs or {})})
+
+
+def _body(
+    outcome: Outcome, answer_id: str, asked: ChatCompletionRequest, created: int, *, old: bool
+) -> bytes:
     answer: dict[str, object] = {
         "id": answer_id,
         "object": "chat.completion",
         "created": created,
         "model": asked.model,
-        "choices": [_choice(index, choice, asked) for index, choice in enumerate(outcome.choices)],
+        "choices": [
+            chat_choice(index, choice, asked, old=old) for index, choice in enumerate(outcome.choices)
+        ],
         "usage": completion_usage(outcome.usage),
         "system_fingerprint": fingerprint(outcome.started),
     }
@@ -85,37 +125,16 @@ def _body(outcome: Outcome, answer_id: str, asked: ChatCompletionRequest, create
     return orjson.dumps(answer)
 
 
-def _choice(index: int, choice: Choice, asked: ChatCompletionRequest) -> dict[str, object]:
-    calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for _, call in sorted(choice.tool_calls.items())
-    ]
-    text = "".join(choice.text)
-    message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
-    message["refusal"] = None
-    if choice.reasoning:
-        message["reasoning_content"] = "".join(choice.reasoning)
-    if calls:
-        message["tool_calls"] = calls
-    as_ids = bool(asked.return_tokens_as_token_ids)
-    shown: dict[str, object] = {
-        "index": index,
-        "message": message,
-        "logprobs": chat_logprobs(choice.logprobs, as_ids=as_ids) if choice.logprobs else None,
-        "finish_reason": choice.finish_reason,
-    }
-    if asked.return_token_ids:
-        shown["token_ids"] = choice.token_ids
-    return shown
-
-
 class ChatChunks:
     """Encodes one generation as ``chat.completion.chunk`` frames.
 
     The frame around a piece of text is the same for a choice's whole life, so it is built once.
     """
 
-    def __init__(self, answer_id: str, model: str, created: int, n: int, reports: Reports) -> None:
+    def __init__(
+        self, answer_id: str, model: str, created: int, n: int, reports: Reports, *, old: bool = False
+    ) -> None:
+        self._old = old
         self._n = n
         self._reports = reports
         self._usage = Running()
@@ -167,20 +186,15 @@ class ChatChunks:
 
     def _reported(self, event: pb.Delta) -> bytes:
         logprobs = [token for token in event.logprobs if not token.no_text]
-        delta: dict[str, object] = {}
-        if event.reasoning:
-            delta["reasoning_content"] = event.reasoning
-        if event.text or logprobs:
-            delta["content"] = event.text
-        if event.tool_calls:
-            delta["tool_calls"] = [_tool_call(part) for part in event.tool_calls]
+        delta = chat_delta(event, logprobs, old=self._old)
         if not delta and not (self._reports.token_ids and event.token_ids):
             return b""
         return frame(self._chunk(event.choice, delta, logprobs=logprobs, ids=event.token_ids))
 
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""
-        return self._begin() + frame(self._chunk(event.choice, {}, FINISH_REASONS.get(event.reason)))
+        reason = finish_reason(FINISH_REASONS.get(event.reason), old=self._old)
+        return self._begin() + frame(self._chunk(event.choice, {}, reason))
 
     def end(self, usage: pb.Usage) -> bytes:
         """End the stream, with a chunk of usage where that was asked for."""
@@ -214,13 +228,3 @@ class ChatChunks:
         if self._reports.usage:
             chunk["usage"] = self._usage.usage() if self._reports.running_usage else None
         return chunk
-
-
-def _tool_call(part: pb.ToolCallDelta) -> dict[str, object]:
-    call: dict[str, object] = {"index": part.index}
-    if part.id:
-        call |= {"id": part.id, "type": "function"}
-    call["function"] = (
-        {"name": part.name, "arguments": part.arguments} if part.name else {"arguments": part.arguments}
-    )
-    return call

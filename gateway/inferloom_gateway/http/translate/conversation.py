@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any
+
+from google.protobuf.struct_pb2 import Struct
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.http.schema.chat import Message, Tool, ToolChoice
-from inferloom_gateway.http.translate.options import json_text, struct
+from inferloom_gateway.http.schema.chat import Message, ToolCall
+from inferloom_gateway.http.translate.tools import missing
 from inferloom_mesh.errors import InferloomError, invalid, shown, unsupported
 
 _ROLES = {
@@ -17,11 +18,6 @@ _ROLES = {
     "tool": pb.ROLE_TOOL,
     "function": pb.ROLE_TOOL,
 }
-_MODES = {
-    "auto": pb.TOOL_CHOICE_MODE_AUTO,
-    "none": pb.TOOL_CHOICE_MODE_NONE,
-    "required": pb.TOOL_CHOICE_MODE_REQUIRED,
-}
 _MEDIA = frozenset(
     {"image_url", "input_image", "input_audio", "audio_url", "video_url", "file", "input_file"}
 )
@@ -29,31 +25,33 @@ _MEDIA = frozenset(
 
 def conversation(
     messages: Sequence[Message],
-    tools: Sequence[Tool] | None,
-    tool_choice: ToolChoice | None = None,
+    tools: Sequence[pb.Tool],
+    tool_choice: pb.ToolChoice | None = None,
     *,
+    parallel_tool_calls: bool | None = None,
     add_generation_prompt: bool | None = None,
     continue_final_message: bool | None = None,
-    chat_template_kwargs: dict[str, Any] | None = None,
+    variables: Struct | None = None,
 ) -> pb.ChatInput:
-    """Build the contract's conversation.
+    """Build the contract's conversation; ``variables`` are the template's.
 
     Raises:
         InferloomError: A turn holds what its role cannot, or something that is not text.
     """
     template = None
-    if add_generation_prompt is not None or continue_final_message is not None or chat_template_kwargs:
+    if add_generation_prompt is not None or continue_final_message is not None or variables is not None:
         template = pb.TemplateOptions(
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
-            variables=struct("chat_template_kwargs", chat_template_kwargs),
+            variables=variables,
         )
     functions = _FunctionCalls()
     return pb.ChatInput(
         messages=[_message(index, message, functions) for index, message in enumerate(messages)],
-        tools=[_tool(index, tool) for index, tool in enumerate(tools or ())],
-        tool_choice=None if tool_choice is None else _tool_choice(tool_choice),
+        tools=tools,
+        tool_choice=tool_choice,
         template=template,
+        parallel_tool_calls=parallel_tool_calls,
     )
 
 
@@ -86,13 +84,13 @@ def _message(index: int, message: Message, functions: _FunctionCalls) -> pb.Chat
                 raise _no_content(where, message)
         case "tool":
             if not message.tool_call_id:
-                raise _missing(f"{where}.tool_call_id")
+                raise missing(f"{where}.tool_call_id")
             if message.content is None:
                 raise _no_content(where, message)
             parts = [_result(where, message, message.tool_call_id)]
         case "function":
             if not message.name:
-                raise _missing(f"{where}.name")
+                raise missing(f"{where}.name")
             parts = [_result(where, message, functions.result(index, message.name))]
         case _:
             if message.content is None:
@@ -105,18 +103,27 @@ def _message(index: int, message: Message, functions: _FunctionCalls) -> pb.Chat
 
 
 def _assistant(index: int, message: Message, functions: _FunctionCalls) -> Iterator[pb.ContentPart]:
-    if message.reasoning_content:
-        yield pb.ContentPart(reasoning=message.reasoning_content)
+    if reasoning := message.reasoning_content or message.reasoning:
+        yield pb.ContentPart(reasoning=reasoning)
     for text in _texts(f"messages[{index}]", message):
         yield pb.ContentPart(text=text)
     if message.refusal:
         yield pb.ContentPart(text=message.refusal)
-    for call in message.tool_calls or ():
-        made = pb.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
-        yield pb.ContentPart(tool_call=made)
+    for place, call in enumerate(message.tool_calls or ()):
+        yield pb.ContentPart(tool_call=_call(f"messages[{index}].tool_calls[{place}]", call))
     if (older := message.function_call) is not None:
         made = pb.ToolCall(id=functions.call(index, older.name), name=older.name, arguments=older.arguments)
         yield pb.ContentPart(tool_call=made)
+
+
+def _call(where: str, call: ToolCall) -> pb.ToolCall:
+    if call.type == "custom":
+        if call.custom is None:
+            raise missing(f"{where}.custom")
+        return pb.ToolCall(id=call.id, name=call.custom.name, arguments=call.custom.input, custom=True)
+    if call.function is None:
+        raise missing(f"{where}.function")
+    return pb.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
 
 
 def _result(where: str, message: Message, call_id: str) -> pb.ContentPart:
@@ -133,35 +140,13 @@ def _texts(where: str, message: Message) -> Iterator[str]:
             raise invalid(f"{path}.type", f"'{shown(part.type)}' is not a type of content.")
         text = part.text if part.type == "text" else part.refusal
         if text is None:
-            raise _missing(f"{path}.{part.type}")
+            raise missing(f"{path}.{part.type}")
         yield text
 
 
 def _no_content(where: str, message: Message) -> InferloomError:
     param = f"{where}.content"
     if "content" not in message.model_fields_set:
-        return _missing(param)
+        return missing(param)
     rest = "unless there is a refusal or a call" if message.role == "assistant" else "not null"
     return invalid(param, f"Invalid '{param}': must be a string or an array of content parts, {rest}.")
-
-
-def _missing(param: str) -> InferloomError:
-    return invalid(param, f"Missing required parameter: '{param}'.")
-
-
-def _tool(index: int, tool: Tool) -> pb.Tool:
-    function = tool.function
-    return pb.Tool(
-        name=function.name,
-        description=function.description or "",
-        parameters_json_schema=json_text(f"tools[{index}].function.parameters", function.parameters),
-        strict=function.strict,
-    )
-
-
-def _tool_choice(choice: ToolChoice) -> pb.ToolChoice:
-    if choice.type != "function":
-        return pb.ToolChoice(mode=_MODES[choice.type])
-    if choice.function is None:
-        raise _missing("tool_choice.function")
-    return pb.ToolChoice(function_name=choice.function.name)

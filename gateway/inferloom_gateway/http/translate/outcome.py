@@ -67,3 +67,4 @@ class Outcome:
             call.id = call.id or part.id
             call.name = call.name or part.name
             call.arguments += part.arguments
+            call.custom = part.custom

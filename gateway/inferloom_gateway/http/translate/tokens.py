@@ -3,6 +3,8 @@
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.translate.conversation import conversation
+from inferloom_gateway.http.translate.options import struct
+from inferloom_gateway.http.translate.tools import tools
 from inferloom_mesh.errors import invalid
 
 
@@ -16,10 +18,10 @@ def tokenize_request(body: TokenizeRequest) -> pb.TokenizeRequest:
         return request
     chat = conversation(
         body.messages,
-        body.tools,
+        tools(body.tools),
         add_generation_prompt=body.add_generation_prompt,
         continue_final_message=body.continue_final_message,
-        chat_template_kwargs=body.chat_template_kwargs,
+        variables=struct("chat_template_kwargs", body.chat_template_kwargs),
     )
     request.chat.CopyFrom(chat)
     return request

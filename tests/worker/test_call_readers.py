@@ -1,0 +1,250 @@
+"""Calls are read out of what models say, in the words of their own templates, however the text is cut."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferloom_worker.output.calls.forms import BY_NAME, FORMS
+from inferloom_worker.output.calls.offer import Offer
+from inferloom_worker.output.calls.reader import CallReader
+
+TOOLS = {"find-city": False, "now": False, "code": True}
+"""By name, whether a tool takes free text."""
+
+NASTY = 'Köln "}</tool_call>\n<｜tool▁call▁end｜>[TOOL_CALLS]{\\ 日本 😀'
+ARGUMENTS = {"name": NASTY, "near": [1, -2.5, None, {"deep": [True]}], "": {}}
+OBJECT = json.dumps(ARGUMENTS, ensure_ascii=False)
+PYTHON = ", ".join(f"{key or 'none'}={value!r}" for key, value in ARGUMENTS.items())
+
+
+@dataclass
+class Read:
+    """What came out of a text."""
+
+    text: str = ""
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    """Id, name and arguments of each."""
+
+
+def read(form: str, *pieces: str, most: int | None = None) -> Read:
+    """Read a text that comes in these pieces."""
+    reader: CallReader = BY_NAME[form].reader(Offer(TOOLS, lambda index: f"id{index}", most))
+    found = Read()
+    for said in (*(reader.push(piece) for piece in pieces), reader.flush()):
+        found.text += said.text
+        for delta in said.tool_calls:
+            if delta.index == len(found.calls):
+                found.calls.append((delta.id, delta.name, ""))
+            else:
+                assert (delta.id, delta.name) == ("", "")
+            call_id, name, arguments = found.calls[delta.index]
+            found.calls[delta.index] = (call_id, name, arguments + delta.arguments)
+            assert delta.custom is TOOLS[name]
+    return found
+
+
+def letters(text: str) -> Sequence[str]:
+    """A text cut at every character."""
+    return list(text)
+
+
+DEEPSEEK = "<｜tool▁calls▁begin｜>{}<｜tool▁calls▁end｜>"
+TRANSCRIPTS = {
+    "hermes": (
+        f'<tool_call>\n{{"name": "find-city", "arguments": {OBJECT}}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+    ),
+    "generic": (
+        f'<tool_call>\n{{"arguments": {OBJECT}, "name": "find-city"}}\n</tool_call>\n'
+        '<tool_call>\n[{"name": "now"}]\n</tool_call>'
+    ),
+    "llama3": f'{{"name": "find-city", "parameters": {OBJECT}}}; {{"name": "now", "parameters": {{}}}}',
+    "mistral": (
+        f'[TOOL_CALLS] [{{"name": "find-city", "arguments": {OBJECT}, "id": "abcdefghi"}}, '
+        '{"name": "now", "arguments": {}}]'
+    ),
+    "mistral-args": f"[TOOL_CALLS]find-city[CALL_ID]abcdefghi[ARGS]{OBJECT}[TOOL_CALLS]now[ARGS]{{}}",
+    "mistral-bare": f"[TOOL_CALLS]find-city{OBJECT}[TOOL_CALLS]now{{}}",
+    "deepseek-v3": DEEPSEEK.format(
+        f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>find-city\n```json\n{OBJECT}\n```<｜tool▁call▁end｜>\n"
+        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{}\n```<｜tool▁call▁end｜>"
+    ),
+    "deepseek-v31": DEEPSEEK.format(
+        f"<｜tool▁call▁begin｜>find-city<｜tool▁sep｜>{OBJECT}<｜tool▁call▁end｜>"
+        "<｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜>"
+    ),
+    "pythonic": f"[find-city({PYTHON}), now()]",
+    "llama4": f"<|python_start|>[find-city({PYTHON}), now()]<|python_end|>",
+    "gemma-code": f"```tool_code\nprint(find-city({PYTHON}))\nnow()\n```",
+    "gemma": (
+        f"<start_function_call>call:find-city{{name:<escape>{NASTY}<escape>,"
+        "near:[1,-2.5,null,{deep:[true]}],none:{}}<end_function_call>"
+        "<start_function_call>call:now{}<end_function_call>"
+    ),
+    "gemma4": (
+        f'<|tool_call>call:find-city{{name:<|"|>{NASTY}<|"|>,near:[1,-2.5,null,{{deep:[true]}}],none:{{}}}}'
+        "<tool_call|><|tool_call>call:now{}<tool_call|>"
+    ),
+}
+
+
+def test_every_form_has_a_transcript() -> None:
+    """A form that is added is tested."""
+    assert set(BY_NAME) == {form.name for form in FORMS} == set(TRANSCRIPTS)
+
+
+@pytest.mark.parametrize("form", TRANSCRIPTS)
+def test_calls_are_read_however_they_are_cut(form: str) -> None:
+    """Whole, at every place in two, and character by character: quotes, braces, marks in strings, unicode."""
+    text = TRANSCRIPTS[form]
+    whole = read(form, text)
+
+    assert whole.text == ""
+    assert [call[:2] for call in whole.calls] == [("id0", "find-city"), ("id1", "now")]
+    expected = {key or ("none" if PYTHON_KEYS[form] else ""): value for key, value in ARGUMENTS.items()}
+    assert [json.loads(call[2]) for call in whole.calls] == [expected, {}]
+    assert all(read(form, text[:cut], text[cut:]) == whole for cut in range(len(text)))
+    assert read(form, *letters(text)) == whole
+
+
+PYTHON_KEYS = {form: form in ("pythonic", "llama4", "gemma-code", "gemma", "gemma4") for form in TRANSCRIPTS}
+"""Forms that have no empty key."""
+
+
+@pytest.mark.parametrize("form", TRANSCRIPTS)
+def test_a_text_that_breaks_off_says_the_same_however_it_was_cut(form: str) -> None:
+    """At every place, as where the most tokens were reached: nothing depends on the pieces."""
+    text = TRANSCRIPTS[form]
+
+    for end in range(len(text)):
+        assert read(form, *letters(text[:end])) == read(form, text[:end])
+
+
+@pytest.mark.parametrize("form", TRANSCRIPTS)
+def test_text_around_calls_stays(form: str) -> None:
+    """Before and after. Where nothing marks a call, it stands first."""
+    text = TRANSCRIPTS[form]
+    before = "" if form in ("pythonic", "llama3") else "Let me see.\n\n"
+
+    found = read(form, f"{before}{text}\nDone.")
+    assert (found.text, len(found.calls)) == (f"{before}\nDone.", 2)
+
+
+@pytest.mark.parametrize("form", TRANSCRIPTS)
+def test_an_answer_ends_with_the_only_call_that_there_may_be(form: str) -> None:
+    """What follows is not read, in the same piece or in a later one."""
+    text = TRANSCRIPTS[form]
+
+    found = read(form, text, most=1)
+    assert ([name for _, name, _ in found.calls], found.text) == (["find-city"], "")
+    assert read(form, *letters(text), most=1) == found
+
+
+LOOKALIKES = {
+    "hermes": [
+        "Write <tool_call> and </tool_call>.",
+        '<tool_call>{"name": "unknown", "arguments": {}}</tool_call>',
+        '<tool_call>{"name": "now", "arguments": [1]}</tool_call>',
+        '<tool_call>{"name": 1}</tool_call>',
+        '<tool_call>{"city": "Rome"}</tool_call>',
+        '<tool_call>{"name": "code", "arguments": {}}</tool_call>',
+        '<custom_tool_call name="now">\nx\n</custom_tool_call>',
+        "a < b, and <tool",
+    ],
+    "llama3": ['{"city": "Rome"}', '{"name": "unknown", "parameters": {}}', "{", "Hi {"],
+    "mistral": ["[TOOL_CALLS] none", '[TOOL_CALLS] [{"name": "unknown"}]'],
+    "mistral-args": ["[TOOL_CALLS]unknown[ARGS]{}", "[TOOL_CALLS]now[ARGS]"],
+    "deepseek-v3": [
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>unknown\n```json\n{}\n```",
+        "<｜tool▁call▁begin｜>",
+    ],
+    "pythonic": [
+        "[1, 2] is a list",
+        "[unknown()]",
+        "[now(1)]",
+        "[now(a=b)]",
+        "[now(a=1_0)]",
+        "[now(a=1e999)]",
+    ],
+    "gemma": ["<start_function_call>call:unknown{}", "<start_function_call>call:now{1:2}"],
+    "gemma-code": ["```python\nnow()\n```", "```tool_code\nunknown()\n```"],
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "text"), [(form, text) for form, texts in LOOKALIKES.items() for text in texts]
+)
+def test_what_only_looks_like_a_call_is_text(form: str, text: str) -> None:
+    """Not a character is lost."""
+    assert read(form, text) == read(form, *letters(text)) == Read(text)
+
+
+def test_a_call_behind_one_that_is_none_is_found() -> None:
+    """What began like a call is searched again."""
+    real = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
+
+    found = read("hermes", f'<tool_call>{{"name": "x"}} {real}')
+    assert (found.text, [name for _, name, _ in found.calls]) == ('<tool_call>{"name": "x"} ', ["now"])
+
+
+@pytest.mark.parametrize("broken", ['{"a": oops}', '{"a": 1,}', '{"a": "\n"}', '{"a" 1}', '{"a": 01}'])
+def test_arguments_that_are_no_json_come_as_the_model_wrote_them(broken: str) -> None:
+    """The call had begun: its arguments reach to its end."""
+    found = read("hermes", f'<tool_call>{{"name": "now", "arguments": {broken}}}</tool_call> Then.')
+
+    assert found == Read(" Then.", [("id0", "now", f"{broken}}}")])
+
+
+def test_free_text_goes_out_as_it_comes() -> None:
+    """Up to its own mark, whatever else it looks like."""
+    reader = BY_NAME["hermes"].reader(Offer(TOOLS, str))
+    begun = reader.push('<custom_tool_call name="code">\nprint("</tool_call>")\n</custom')
+
+    (delta,) = begun.tool_calls
+    assert (delta.name, delta.arguments, delta.custom) == ("code", 'print("</tool_call>")', True)
+    (rest,) = reader.push("_tool>").tool_calls
+    assert (rest.arguments, rest.custom) == ("\n</custom_tool>", True)
+
+
+def test_arguments_go_out_as_they_come() -> None:
+    """Nobody waits for the end of a call."""
+    reader = BY_NAME["hermes"].reader(Offer(TOOLS, str))
+
+    (begun,) = reader.push('<tool_call>{"name": "now", "arguments": {"a": "x').tool_calls
+    assert (begun.name, begun.arguments) == ("now", '{"a": "x')
+    (more,) = reader.push("y").tool_calls
+    assert (more.name, more.arguments) == ("", "y")
+
+
+PIECES = st.sampled_from(
+    [
+        *("<tool_call>", "</tool_call>", '{"name": "now", "arguments": ', "{", "}", "[", "]", '"', "\\", ","),
+        *("[TOOL_CALLS]", "[ARGS]", "now", "(", ")", "a=", "'", ": ", "1", "null", "\n", " ", "é", "```"),
+        *(
+            "<｜tool▁calls▁begin｜>",
+            "<｜tool▁call▁begin｜>",
+            "<｜tool▁sep｜>",
+            "<｜tool▁call▁end｜>",
+            "tool_code\n",
+        ),
+        *('<custom_tool_call name="code">\n', "\n</custom_tool_call>", "call:", "<start_function_call>"),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(form=st.sampled_from(sorted(BY_NAME)), pieces=st.lists(PIECES, max_size=24), data=st.data())
+def test_nothing_depends_on_the_pieces(form: str, pieces: list[str], data: st.DataObject) -> None:
+    """Any text of marks and their parts, cut anywhere, says the same; without a call it says itself."""
+    text = "".join(pieces)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=12)))
+    parts = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+    whole = read(form, text)
+    assert read(form, *parts) == read(form, *letters(text)) == whole
+    if not whole.calls:
+        assert whole.text == text

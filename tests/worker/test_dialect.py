@@ -1,0 +1,232 @@
+"""How a model speaks of tools is found in its template; conversations and answers pass in its words."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.hosting.dialect import Dialect
+from inferloom_worker.output.parsing import Said
+from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
+from inferloom_worker.text.template import ChatTemplate
+from tests.worker.tool_templates import TEMPLATES
+
+SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
+WEATHER = pb.Tool(name="weather", description="Tells it.", parameters_json_schema=SCHEMA)
+CODE = pb.Tool(name="code", description="Runs it.", custom=pb.CustomTool(regex="[a-z]+"))
+CALL = pb.ToolCall(id="call_1", name="weather", arguments='{"city": "Köln"}')
+
+
+def dialect(source: str, **formats: str) -> Dialect:
+    """That of a model with this template."""
+    template = ChatTemplate(source, {})
+    template.check()
+    return Dialect(template, bytes_tokenizer(), **formats)
+
+
+def turn(role: "pb.Role.ValueType", **part: Any) -> pb.ChatMessage:
+    """A turn of one part, or of none."""
+    return pb.ChatMessage(role=role, parts=[pb.ContentPart(**part)] if part else [])
+
+
+def asked(*tools: pb.Tool, call: pb.ToolCall = CALL, **fields: Any) -> pb.ChatInput:
+    """A conversation in which there was a call."""
+    result = pb.ToolResult(tool_call_id=call.id, content="Sunny.")
+    messages = [
+        turn(pb.ROLE_USER, text="Hello?"),
+        turn(pb.ROLE_ASSISTANT, tool_call=call),
+        turn(pb.ROLE_TOOL, tool_result=result),
+    ]
+    return pb.ChatInput(messages=messages, tools=tools, **fields)
+
+
+def rendered(name: str, chat: pb.ChatInput) -> str:
+    """The prompt."""
+    found, template = dialect(TEMPLATES[name]), ChatTemplate(TEMPLATES[name], {})
+    turns, tools = found.turns(chat)
+    return template.render(turns, tools=tools)
+
+
+def said(source: str, chat: pb.ChatInput, prompt: str, *pieces: str) -> Said:
+    """What is made of an answer."""
+    (*readers,) = dialect(source).reading(chat, prompt, 7).parsers(0)
+    whole = Said()
+    for each in readers:
+        parts = [*(each.push(piece) for piece in pieces), each.flush()]
+        whole.reasoning += "".join(part.reasoning for part in parts)
+        whole.tool_calls += [call for part in parts for call in part.tool_calls]
+        pieces = tuple(part.text for part in parts)
+    whole.text = "".join(pieces)
+    return whole
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_form_of_calls_is_what_the_template_writes(name: str) -> None:
+    """Each family by its own marks, and whatever it wants for arguments, content and ids."""
+    assert dialect(TEMPLATES[name]).form.name == name
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_the_template_writes_is_read_as_the_call_that_it_was(name: str) -> None:
+    """A call goes into a prompt and comes out of the same words."""
+    prompt = rendered(name, asked(WEATHER))
+    written = prompt.split("<a>")[1].split("<e>")[0]
+
+    found = said(TEMPLATES[name], asked(WEATHER), "", *written)
+    assert [(call.name, json.loads(call.arguments)) for call in merged(found.tool_calls)] == [
+        ("weather", {"city": "Köln"})
+    ]
+    assert "Sunny." in prompt
+    assert '"city"' in prompt  # the tool is described
+
+
+def merged(parts: Sequence[pb.ToolCallDelta]) -> list[pb.ToolCall]:
+    """Calls of their parts."""
+    calls: dict[int, pb.ToolCall] = {}
+    for part in parts:
+        call = calls.setdefault(part.index, pb.ToolCall(id=part.id, name=part.name, custom=part.custom))
+        call.arguments += part.arguments
+    return list(calls.values())
+
+
+def test_a_template_of_another_form_is_told_of_tools_in_words() -> None:
+    """It lists tools, but writes calls in a way that nobody here reads."""
+    other = TEMPLATES["hermes"].replace("tool_call>", "zork>")
+
+    assert dialect(other).form.name == "generic"
+    turns, tools = dialect(other).turns(asked(WEATHER))
+    assert tools == []
+    assert "<tool_call>" in turns[0]["content"]
+
+
+@pytest.mark.parametrize("name", ["hermes", "generic"])
+def test_tools_that_take_free_text_are_described_in_words(name: str) -> None:
+    """No template knows them. Their calls are text of ours, read back as calls."""
+    call = pb.ToolCall(id="c", name="code", arguments='print("</tool_call>")', custom=True)
+    prompt = rendered(name, asked(WEATHER, CODE, call=call))
+
+    assert '{"name": "code", "description": "Runs it.", "grammar": "[a-z]+"}' in prompt
+    written = prompt.split("<a>")[1].split("<e>")[0]
+    (found,) = merged(said(TEMPLATES[name], asked(WEATHER, CODE), "", *written).tool_calls)
+    assert (found.name, found.arguments, found.custom) == ("code", call.arguments, True)
+
+
+def test_a_template_without_a_system_turn_hears_of_tools_from_the_user() -> None:
+    """Where the system's turn is refused, too."""
+    source = TEMPLATES["generic"].replace(
+        "%}<{{", "%}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}<{{", 1
+    )
+    turns, _ = dialect(source).turns(asked(WEATHER))
+
+    assert [each["role"] for each in turns] == ["user", "assistant", "user"]
+    assert turns[0]["content"].endswith("\n\nHello?")
+
+
+def test_what_several_calls_returned_is_one_turn() -> None:
+    """With what the user says then; turns without tools stay as they are."""
+    chat = asked(WEATHER)
+    chat.messages.add().CopyFrom(chat.messages[2])
+    chat.messages.append(turn(pb.ROLE_USER, text="Well?"))
+    turns, _ = dialect(TEMPLATES["generic"]).turns(chat)
+
+    assert [each["role"] for each in turns] == ["system", "user", "assistant", "user"]
+    assert turns[-1]["content"].count("Sunny.") == 2
+    plain = pb.ChatInput(messages=[turn(pb.ROLE_USER, text="a"), turn(pb.ROLE_USER, text="b")])
+    assert dialect(TEMPLATES["generic"]).turns(plain)[0] == [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": "b"},
+    ]
+
+
+def test_without_a_choice_of_tools_nothing_is_read() -> None:
+    """None of them, or no tools: a call's text is text, and the prompt has no tools."""
+    none = pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_NONE)
+    text = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>'
+
+    for chat in (asked(WEATHER, tool_choice=none), asked()):
+        assert said(TEMPLATES["hermes"], chat, "", text) == Said(text)
+        assert "Tells it." not in rendered("hermes", chat)
+
+
+def test_only_tools_that_are_allowed_are_called() -> None:
+    """The others stay in the prompt."""
+    only = pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_AUTO, allowed_names=["other"])
+    chat = asked(WEATHER, pb.Tool(name="other"), tool_choice=only)
+    text = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>'
+
+    assert said(TEMPLATES["hermes"], chat, "", text) == Said(text)
+    assert "Tells it." in rendered("hermes", chat)
+
+
+def test_ids_of_calls_derive_from_seed_choice_and_index() -> None:
+    """The same again for the same; unlike for others."""
+    text = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>' * 2
+    reading = dialect(TEMPLATES["hermes"]).reading(asked(WEATHER), "", 7)
+
+    ids = [[call.id for call in reading.parsers(choice)[0].push(text).tool_calls] for choice in (0, 0, 1)]
+    assert ids[0] == ids[1]
+    assert len({*ids[0], *ids[2]}) == 4
+    assert all(call_id.startswith("call_") for call_id in ids[0])
+
+
+THINKING = """{% for m in messages %}{{ m.content }}{% endfor %}
+{% if enable_thinking %}<think>{% endif %}{# </think> #}"""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "expected"),
+    [
+        ("Hi<think>\n", "Hm.\n</think>\n\nYes.", Said("Yes.", "Hm.")),
+        ("Hi", "<think>\nHm.\n</think>\n\nYes.", Said("Yes.", "Hm.")),
+        ("Hi", "Yes.", Said("Yes.")),
+        ("<think>Hi", "Yes.", Said("Yes.")),
+    ],
+)
+def test_reasoning_is_told_apart_wherever_it_was_begun(prompt: str, text: str, expected: Said) -> None:
+    """In the prompt, or by the model."""
+    chat = pb.ChatInput(messages=[turn(pb.ROLE_USER, text="Hi")])
+
+    assert said(THINKING, chat, prompt, *text) == said(THINKING, chat, prompt, text) == expected
+
+
+def test_formats_can_be_named() -> None:
+    """Against what the template shows."""
+    named = dialect(TEMPLATES["hermes"], tool_format="generic", reasoning_format="brackets")
+
+    assert (named.form.name, named.reasoning and named.reasoning.begin) == ("generic", "[THINK]")
+    assert dialect(THINKING, reasoning_format="none").reasoning is None
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "expected"),
+    [
+        (
+            "{{ messages[0].content }}{{ reasoning_effort }}",
+            {"reasoning_effort": "low"},
+            {"reasoning_effort": "low"},
+        ),
+        (THINKING, {"reasoning_effort": "none"}, {"enable_thinking": False}),
+        ("{{ messages[0].content }}", {"reasoning_effort": "none", "verbosity": "low"}, {"verbosity": "low"}),
+    ],
+)
+def test_an_effort_is_a_variable_where_the_template_reads_it(
+    source: str, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """No effort is what a template without that word makes anyway."""
+    chat = pb.ChatInput(messages=[turn(pb.ROLE_USER, text="Hi")])
+    chat.template.variables.update(given)
+
+    assert dialect(source).variables(chat) == expected
+
+
+def test_an_effort_that_the_template_does_not_read_is_refused() -> None:
+    """It would be dropped in silence."""
+    chat = pb.ChatInput(messages=[turn(pb.ROLE_USER, text="Hi")])
+    chat.template.variables.update({"reasoning_effort": "high"})
+    with pytest.raises(InferloomError) as caught:
+        dialect(TEMPLATES["hermes"]).variables(chat)
+
+    assert caught.value.reason is Reason.UNSUPPORTED_PARAMETER

@@ -1,0 +1,130 @@
+"""What an answer must conform to: its own grammar, and that of calls that may or must be in it. Blocking."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import InferloomError
+from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Kind
+from inferloom_worker.constrain.schema import enforced_schema
+from inferloom_worker.constrain.source import source
+from inferloom_worker.engine.constraint import Constraint
+from inferloom_worker.hosting.dialect import Dialect, calling
+from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
+from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
+
+Compile = Callable[[Grammar], GrammarConstraint]
+"""Makes a constraint of a grammar, or raises InferloomError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """A constraint, and what of it is not enforced as it is meant."""
+
+    constraint: Constraint
+    notes: Sequence[str] = ()
+
+
+def enforced(
+    dialect: Dialect | None, chat: pb.ChatInput, prompt: str | None, answer: Grammar | None, compiled: Compile
+) -> Enforced | None:
+    """What the answer to a request is held to.
+
+    Args:
+        dialect: The model's; None: it reads no conversations.
+        chat: The conversation, validated; empty where the request has none.
+        prompt: The text that was made of it.
+        answer: What the answer must conform to where it is no call.
+        compiled: What makes constraints.
+
+    Returns:
+        The constraint. None: there is nothing to enforce.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT at what cannot be enforced and has to be.
+    """
+    may = calling(chat)
+    if may is None or dialect is None:
+        if answer is None:
+            return None
+        alone = compiled(answer)
+        return Enforced(alone, alone.notes)
+    notes: list[str] = []
+    own = None if answer is None else source(answer)
+    rule = Rule(
+        must=may.must,
+        most=may.most,
+        reasoning=dialect.reasoning,
+        opened=dialect.opened(prompt),
+        answer=None if own is None else own.text,
+    )
+    places = {tool.name: f"chat.tools[{index}]" for index, tool in reversed(list(enumerate(chat.tools)))}
+    tools = [_callable(places[tool.name], tool, notes) for tool in may.tools]
+    text = tool_grammar(dialect.form, tools, rule, dialect.token_of)
+    if text is None:
+        return None
+    try:
+        constraint = compiled(Grammar(text, "chat.tools"))
+    except InferloomError:
+        # One of them is at fault: which, is found out by each alone.
+        tools = [
+            _alone(places[tool.name], tool, made, notes, compiled)
+            for tool, made in zip(may.tools, tools, strict=True)
+        ]
+        if answer is not None:
+            compiled(answer)
+        text = tool_grammar(dialect.form, tools, rule, dialect.token_of)
+        constraint = compiled(Grammar(text or "", "chat.tools"))
+    return Enforced(constraint, [*notes, *(() if own is None else own.notes)])
+
+
+def _callable(place: str, tool: pb.Tool, notes: list[str]) -> CallableTool:
+    if tool.HasField("custom"):
+        return CallableTool(tool.name, {}, _text(f"{place}.custom", tool.custom))
+    param = f"{place}.parameters_json_schema"
+    schema = arguments_schema(json.loads(tool.parameters_json_schema or "{}"))
+    try:
+        body, unsaid = enforced_schema(param, schema)
+    except InferloomError:
+        if tool.strict:
+            raise
+        notes.append(f"{tool.name}: not all of its schema is enforced")
+        body, unsaid = enforced_schema(param, relaxed(schema))
+    notes += [f"{tool.name}: {note}" for note in unsaid]
+    return CallableTool(tool.name, body)
+
+
+def _text(param: str, custom: pb.CustomTool) -> str:
+    """The grammar of a tool's text, in Lark; empty for any."""
+    kind = custom.WhichOneof("format")
+    if kind is None:
+        return ""
+    asked = Grammar(getattr(custom, kind), f"{param}.{kind}", Kind(kind))
+    (grammar,) = json.loads(source(asked).text)["grammars"]
+    return str(grammar["lark_grammar"])
+
+
+def _alone(
+    place: str, tool: pb.Tool, made: CallableTool, notes: list[str], compiled: Compile
+) -> CallableTool:
+    """The tool as it can be enforced; where its schema cannot, and need not, with any object for arguments.
+
+    Raises:
+        InferloomError: It cannot, and has to be.
+    """
+    if made.text is not None:
+        kind = tool.custom.WhichOneof("format")
+        if kind is not None:
+            compiled(Grammar(getattr(tool.custom, kind), f"{place}.custom.{kind}", Kind(kind)))
+        return made
+    text = json.dumps({"grammars": [{"json_schema": made.schema}]})
+    try:
+        compiled(Grammar(text, f"{place}.parameters_json_schema"))
+    except InferloomError:
+        if tool.strict:
+            raise
+        notes.append(f"{tool.name}: its schema is not enforced")
+        body, _ = enforced_schema(place, {"type": "object"})
+        return CallableTool(tool.name, body)
+    return made

@@ -1,0 +1,81 @@
+"""How families of models write calls in JSON."""
+
+from inferloom_worker.output.calls.json_calls import JsonReader
+from inferloom_worker.output.calls.reader import NotACallError, Reading
+
+
+class HermesReader(JsonReader):
+    """``<tool_call>{"name": …, "arguments": {…}}</tool_call>``: Hermes, Qwen, and our own form."""
+
+    markers = ("<tool_call>",)
+    ends = ("</tool_call>",)
+
+    def _section(self) -> Reading[None]:
+        self._at += len("<tool_call>")
+        yield from self._calls_at_hand()
+        yield from self._next("</tool_call>")
+
+
+class LlamaReader(JsonReader):
+    """``{"name": …, "parameters": {…}}``, as the whole answer, or behind a mark; several with ``;``
+    between."""
+
+    markers = ("<|python_tag|>",)
+    openers = "{"
+
+    def _section(self) -> Reading[None]:
+        yield from self._maybe("<|python_tag|>")
+        yield from self._calls_at_hand()
+        while (yield from self._next(";")):
+            yield from self._blank()
+            yield from self._call_object()
+
+
+class MistralReader(JsonReader):
+    """``[TOOL_CALLS] [{"name": …, "arguments": {…}}, …]``, or ``[TOOL_CALLS]name[ARGS]{…}`` for each call,
+    where the second mark, or an id before it, may be there or not."""
+
+    markers = ("[TOOL_CALLS]",)
+    ends = ("[TOOL_CALLS]",)
+
+    def _section(self) -> Reading[None]:
+        self._at += len("[TOOL_CALLS]")
+        if (yield from self._blank()) in ("[", "{"):
+            yield from self._calls_at_hand()
+            return
+        name = yield from self._name()
+        if (yield from self._maybe("[CALL_ID]")):
+            yield from self._name()
+        yield from self._maybe("[ARGS]")
+        yield from self._blank()
+        yield from self._arguments(name)
+
+
+class DeepSeekReader(JsonReader):
+    """Calls between marks of their own. V3 and R1 say of what type each is, and fence its JSON; V3.1 does
+    neither."""
+
+    markers = ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>")
+    ends = ("\n```<｜tool▁call▁end｜>", "<｜tool▁call▁end｜>")
+
+    def _section(self) -> Reading[None]:
+        yield from self._maybe("<｜tool▁calls▁begin｜>")
+        while (yield from self._next("<｜tool▁call▁begin｜>")):
+            yield from self._call()
+            self._kept = self._at
+        yield from self._next("<｜tool▁calls▁end｜>")
+
+    def _call(self) -> Reading[None]:
+        name = yield from self._name()
+        yield from self._expect("<｜tool▁sep｜>")
+        fenced = name == "function" and (yield from self._peek()) not in ("{", "")
+        if fenced:
+            name = yield from self._name()
+            yield from self._expect("\n```json\n")
+        yield from self._blank()
+        yield from self._arguments(name)
+        yield from self._blank()
+        if fenced:
+            yield from self._maybe("```")
+        if not (yield from self._maybe("<｜tool▁call▁end｜>")):
+            raise NotACallError

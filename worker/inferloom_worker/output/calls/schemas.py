@@ -1,0 +1,75 @@
+"""Schemas of arguments, as they are enforced. Pure."""
+
+from typing import Any
+
+_OPEN = ("allOf", "oneOf", "not", "if", "then", "else", "patternProperties", "unevaluatedProperties", "$ref")
+"""Keywords beside which an object may need properties that are not listed here."""
+_MAPS = ("properties", "$defs", "definitions")
+_PARTS = ("items", "anyOf", "prefixItems")
+
+
+def arguments_schema(parameters: Any) -> dict[str, Any]:
+    """The schema of a function's arguments: an object, in which nothing may stand that no property names.
+
+    What conforms to it conforms to ``parameters``, where that leaves open whether there may be more: models
+    that may write any property do not end.
+    """
+    if not isinstance(parameters, dict):
+        parameters = {}
+    if "type" not in parameters and not any(key in parameters for key in (*_OPEN, "anyOf", "enum", "const")):
+        parameters = {**parameters, "type": "object"}
+    closed: dict[str, Any] = _closed(parameters)
+    return closed
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = dict(schema)
+    for key in _MAPS:
+        if isinstance(made.get(key), dict):
+            made[key] = {name: _closed(part) for name, part in made[key].items()}
+    for key in _PARTS:
+        if key in made:
+            made[key] = _closed(made[key])
+    if _is_object(made) and not any(key in made for key in (*_OPEN, "anyOf", "additionalProperties")):
+        wanted = made.get("required", ())
+        listed = made.get("properties", {})
+        if all(name in listed for name in wanted) and made.get("minProperties", 0) <= len(listed):
+            made["additionalProperties"] = False
+    return made
+
+
+_UNSAID = frozenset(
+    (
+        *("uniqueItems", "contains", "minContains", "maxContains", "unevaluatedItems", "multipleOf"),
+        *("not", "if", "then", "else", "dependencies", "dependentRequired", "dependentSchemas"),
+        *("propertyNames", "patternProperties", "pattern", "format", "unevaluatedProperties"),
+    )
+)
+"""Keywords that grammars may lack."""
+
+
+def relaxed(schema: Any) -> Any:
+    """The schema without keywords that grammars may lack; of alternatives, any will do."""
+    if isinstance(schema, list):
+        return [relaxed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _UNSAID:
+            continue
+        if key in _MAPS and isinstance(value, dict):
+            made[key] = {name: relaxed(part) for name, part in value.items()}
+        elif key in ("enum", "const", "default", "examples"):
+            made[key] = value
+        else:
+            made["anyOf" if key == "oneOf" and "anyOf" not in schema else key] = relaxed(value)
+    return made
+
+
+def _is_object(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "object" or ("type" not in schema and "properties" in schema)

@@ -1,0 +1,73 @@
+"""What a chat template does with tools and calls, found out by trying."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from inferloom_mesh.errors import InferloomError
+from inferloom_worker.text.template import ChatTemplate
+
+PROBE_TOOL, PROBE_KEY = "probe_tool", "probe_key"
+
+_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": PROBE_TOOL,
+        "description": "Probes.",
+        "parameters": {
+            "type": "object",
+            "properties": {PROBE_KEY: {"type": "string", "description": "A value."}},
+            "required": [PROBE_KEY],
+        },
+    },
+}
+_ASKED: dict[str, Any] = {"role": "user", "content": "a"}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTraits:
+    """How a template wants tools and calls."""
+
+    shows_tools: bool = False
+    """Whether the prompt names the tools that it is given."""
+    call: str = ""
+    """A prompt in which :data:`PROBE_TOOL` was called. Empty: the template shows no calls."""
+    text_arguments: bool = False
+    """Whether arguments are given as JSON text instead of an object."""
+    null_content: bool = False
+    """Whether a turn that only calls has None for content instead of an empty text."""
+
+
+def find_traits(template: ChatTemplate) -> ToolTraits:
+    """Try a template that has been checked."""
+    listed = _rendered(template, [_ASKED])
+    if PROBE_TOOL not in listed:
+        return ToolTraits()
+    for content in ("", None):
+        for as_text in (False, True):
+            prompt = _rendered(template, [_ASKED, *_turns(content, as_text=as_text)])
+            shown = all(prompt.count(word) > listed.count(word) for word in (PROBE_TOOL, PROBE_KEY))
+            # As Python spells it, or in quotes once more: the template wants them otherwise.
+            wrong = f"'{PROBE_KEY}': 'b'" in prompt or f'\\"{PROBE_KEY}\\"' in prompt
+            if shown and not wrong:
+                return ToolTraits(True, prompt, as_text, content is None)
+    return ToolTraits(True)
+
+
+def _turns(content: str | None, *, as_text: bool) -> list[dict[str, Any]]:
+    arguments: Any = f'{{"{PROBE_KEY}": "b"}}' if as_text else {PROBE_KEY: "b"}
+    call = {
+        "id": "probecall",
+        "type": "function",
+        "function": {"name": PROBE_TOOL, "arguments": arguments},
+    }
+    return [
+        {"role": "assistant", "content": content, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "probecall", "name": PROBE_TOOL, "content": "c"},
+    ]
+
+
+def _rendered(template: ChatTemplate, messages: list[dict[str, Any]]) -> str:
+    try:
+        return template.render(messages, tools=[_TOOL])
+    except InferloomError:  # as a template may
+        return ""
