@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from inferloom_gateway.batching.line_call import asker
+from inferloom_gateway.batching.runner import Runner
 from inferloom_gateway.contract.inference import SERVICE, Inference
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import add_service
@@ -59,7 +61,8 @@ async def serve(
         add_service(server.grpc, Inference(gateway), gateway.identify)
         responses = Desk(gateway, intake)
         app = create_app(gateway, intake, responses, watch.read, watch.layers)
-        rest = _RestServer(app, settings, watch.refused)
+        rest = _RestServer(app.door, settings, watch.refused)
+        runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         access = contextlib.AsyncExitStack()
         try:
@@ -70,6 +73,9 @@ async def serve(
             async with watch.shown(), asyncio.TaskGroup() as tasks:
                 waiting = tasks.create_task(_outlast(following))
                 telling = tasks.create_task(_tell_readiness(gateway, server), name="readiness")
+                running = tasks.create_task(
+                    runner.run(gateway.stopping, settings.drain_limit_s), name="batches"
+                )
                 sweeping = tasks.create_task(gateway.storage.keep_swept(), name="sweeping")
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
                 await rest.listening.wait()
@@ -83,6 +89,7 @@ async def serve(
                 await server.stop(settings.drain_limit_s)
                 await serving
                 await ending
+                await running
                 telling.cancel()
                 sweeping.cancel()
                 waiting.cancel()

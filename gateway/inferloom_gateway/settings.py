@@ -96,6 +96,10 @@ class GatewaySettings(ServiceSettings):
     model_memory_s: float = Field(600.0, ge=0)
     """How long a model whose last worker went is answered with no_worker instead of model_not_found."""
 
+    batch_concurrency: int = Field(16, ge=0, le=4096)
+    """Most lines of batches that one process runs at once, behind everything else; 0: none, which leaves
+    batches to the other gateways of the store."""
+
     request_records: int = Field(1000, ge=1, le=1_000_000)
     """How many requests that ended are remembered, with what was tried for them and how long it took."""
 

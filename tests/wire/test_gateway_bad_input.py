@@ -298,7 +298,7 @@ async def test_a_task_that_a_model_does_not_serve_is_refused(
 async def test_unknown_paths_and_methods_have_error_objects(mesh: GatewayMesh) -> None:
     """404 and 405 are OpenAI error objects, and 405 says what is allowed."""
     missing = await mesh.http.get("/v1/nothing")
-    wrong = await mesh.http.get("/v1/chat/completions")
+    wrong = await mesh.http.get("/v1/completions")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
     assert wrong.headers["allow"] == "POST"

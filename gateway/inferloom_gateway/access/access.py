@@ -8,7 +8,7 @@ from typing import Any
 from inferloom_gateway.access.admission import Admission, ClosedKeys
 from inferloom_gateway.access.endpoints import of_method
 from inferloom_gateway.access.following import Following
-from inferloom_gateway.access.identity import OPERATOR, Identity
+from inferloom_gateway.access.identity import OPERATOR, OPERATOR_ID, Identity
 from inferloom_gateway.access.keyring import bearer
 from inferloom_gateway.access.limits.counts import Ask, Counts
 from inferloom_gateway.access.limits.local_counts import LocalCounts
@@ -90,6 +90,19 @@ class Access:
         key = keyring.key(bearer(authorizations), time.time())
         policy = keyring.tenant(key.tenant)
         return Identity(key.tenant, key.id, key, 1.0 if policy is None else policy.share)
+
+    def recall(self, tenant: str, key_id: str) -> Identity:
+        """Who asked for something that is done only now.
+
+        Raises:
+            InferloomError: The key that was shown then opens nothing any more, or that cannot be said now.
+        """
+        if not key_id or key_id == OPERATOR_ID:
+            return Identity(tenant, key_id)
+        keyring = self._following.keyring
+        key = keyring.known(key_id, time.time())
+        policy = keyring.tenant(tenant)
+        return Identity(tenant, key_id, key, 1.0 if policy is None else policy.share)
 
     def check(self, method: str, metadata: Sequence[tuple[str, Any]]) -> None:
         """Let a call of the gRPC door in: see :class:`inferloom_mesh.guard.Guard`."""

@@ -39,14 +39,14 @@ class Keyring:
         if not fits(text, key.digest if key is not None else None) or key is None:
             shown = f": {PREFIX}{name}-…" if name else ""
             raise InferloomError(Reason.INVALID_API_KEY, f"Incorrect API key provided{shown}.")
-        if (state := key.state(now)) != "active":
-            raise InferloomError(
-                Reason.INVALID_API_KEY,
-                f"The API key {key.id} has been {state}."
-                if state == "revoked"
-                else f"The API key {key.id} has expired.",
-            )
-        return key
+        return _active(key, now)
+
+    def known(self, key_id: str, now: float) -> ApiKey:
+        """A key that was shown before, by its id. Raises InferloomError if it opens nothing any more."""
+        key = self.keys.get(key_id)
+        if key is None:
+            raise InferloomError(Reason.INVALID_API_KEY, f"The API key {key_id} is not there any more.")
+        return _active(key, now)
 
     def tenant(self, name: str) -> Policy | None:
         """What holds for a tenant; None: nothing was laid down."""
@@ -57,6 +57,17 @@ class Keyring:
         """What holds for a model; None: nothing was laid down."""
         found = best_match(name, tuple(self.models))
         return None if found is None else self.models[found]
+
+
+def _active(key: ApiKey, now: float) -> ApiKey:
+    if (state := key.state(now)) != "active":
+        raise InferloomError(
+            Reason.INVALID_API_KEY,
+            f"The API key {key.id} has been {state}."
+            if state == "revoked"
+            else f"The API key {key.id} has expired.",
+        )
+    return key
 
 
 def bearer(authorizations: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The REST façade: endpoints, errors and documentation, put together."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -21,6 +21,7 @@ from inferloom_gateway.http.naming import NOTES_HEADER, REQUEST_ID_HEADER, WORKE
 from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.routes import (
+    batches,
     chat,
     completions,
     documentation,
@@ -45,7 +46,7 @@ from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmb
 from inferloom_gateway.http.schema.ranking import RerankRequest, ScoreRequest
 from inferloom_gateway.http.schema.response_answers import ResponseEvent
 from inferloom_gateway.http.schema.responses import ResponseRequest
-from inferloom_gateway.http.schema.stored import ChatUpdate
+from inferloom_gateway.http.schema.stored import BatchRequest, ChatUpdate
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
@@ -63,6 +64,7 @@ BODIES = (
     TokenizeRequest,
     DetokenizeRequest,
     ChatUpdate,
+    BatchRequest,
 )
 """What the endpoints take."""
 
@@ -72,7 +74,19 @@ _STREAMED = (ChatCompletionChunk, ResponseEvent, TextCompletion)
 _ROUTERS = tuple(
     part.router
     for part in (
-        *(models, chat, stored_chat, completions, edits, embeddings, ranking, responses, tokens, files),
+        *(
+            models,
+            chat,
+            stored_chat,
+            completions,
+            edits,
+            embeddings,
+            ranking,
+            responses,
+            tokens,
+            files,
+            batches,
+        ),
         *(health, metrics, documentation),
     )
 )
@@ -105,11 +119,20 @@ class Facade(FastAPI):
         return self.openapi_schema
 
 
+class Apps(NamedTuple):
+    """The ways in."""
+
+    door: ASGIApp
+    """For what comes over HTTP."""
+    inside: ASGIApp
+    """For what this process asks itself, as somebody who has shown a key before."""
+
+
 def create_app(
     gateway: Gateway, intake: Intake, desk: Desk, read_metrics: Source, watching: Sequence[Layer] = ()
-) -> ASGIApp:
-    """Make the ASGI application that serves ``gateway``; the caller drains ``desk`` and closes ``intake``
-    after it.
+) -> Apps:
+    """Make the ASGI applications that serve ``gateway``; the caller drains ``desk`` and closes ``intake``
+    after them.
 
     ``read_metrics`` gives what ``/metrics`` answers; ``watching`` are layers that only look, such as an
     access log.
@@ -131,7 +154,9 @@ def create_app(
         facade.include_router(router)
     rest = FastLane(facade, fast_routes(_ROUTERS))
     door = ContractDoor(rest, [Inference(gateway)], intake, gateway.settings.max_body_bytes)
-    return Stack(door, _layers(gateway, watching), refusal=door.refusal)
+    return Apps(
+        Stack(door, _layers(gateway, watching), refusal=door.refusal), Stack(rest, [Naming(), *watching])
+    )
 
 
 def _layers(gateway: Gateway, watching: Sequence[Layer]) -> list[Layer]:

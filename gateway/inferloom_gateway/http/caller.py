@@ -18,6 +18,7 @@ def context_of(request: Request, gateway: Gateway) -> CallContext:
         caller=f"{client.host}:{client.port}" if client is not None else "",
         tenant=identity.tenant,
         share=identity.share,
+        priority_cap=exchange.priority_cap,
         traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
 

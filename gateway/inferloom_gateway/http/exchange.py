@@ -35,6 +35,8 @@ class Exchange:
     """How its sender stands with his limits, where it was refused before anything was made of it."""
     notes: str = ""
     """What of the request is not done although it was accepted."""
+    priority_cap: int | None = None
+    """The highest scheduling priority that it may have; None: any."""
     worker: str = ""
     """The worker that answers; of several, their names with commas."""
     status: int | None = None

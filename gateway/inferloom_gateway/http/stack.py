@@ -41,7 +41,7 @@ class Stack:
     """Runs an application inside of layers.
 
     It also puts requests in the form that the application knows: single slashes and none at the end, and GET
-    for HEAD, whose body the sink drops.
+    for HEAD, whose body the sink drops. A request that comes from inside has its exchange already.
 
     Args:
         app: Answers what no layer answers.
@@ -69,7 +69,7 @@ class Stack:
             return
         method = scope["method"]
         path = scope["path"] = plain_path(scope["path"])
-        seen = Exchange(method, path, scope.get("client"), scope["headers"])
+        seen = scope.get(exchange.KEY) or Exchange(method, path, scope.get("client"), scope["headers"])
         if method == "HEAD":  # the server's own scope goes on saying so
             scope = {**scope, "method": "GET"}
         begun: list[Layer] = []

@@ -57,6 +57,23 @@ class Contents:
         for folder in (path.parent, self._folder):
             _sync_folder(folder)
 
+    def link(self, name: str, other: str) -> None:
+        """Let a content have another name as well, with a life of its own. Raises OSError."""
+        path = self.path(other)
+        path.parent.mkdir(exist_ok=True)
+        try:
+            os.utime(self.path(name))  # a new name of an old file is no abandoned one
+            os.link(self.path(name), path)
+        except OSError:  # not every file system can
+            if not self.path(name).exists():
+                raise
+            with self.create() as copy, self.open(name) as source:
+                shutil.copyfileobj(source, copy)
+                copy.complete()
+                self.keep(copy, other)
+        else:
+            _sync_folder(path.parent)
+
     def path(self, name: str) -> Path:
         """Where a name's content is, if it is there."""
         return self._folder / name[-2:] / name

@@ -124,6 +124,15 @@ def get(connection: sqlite3.Connection, kind: str, tenant: str, name: str, now: 
     return None if found is None else _row(found)
 
 
+def anybodys(connection: sqlite3.Connection, kind: str, name: str) -> Row | None:
+    """A row whose name only this software gives."""
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM documents WHERE id = ? AND kind = ?",  # noqa: S608
+        (name, kind),
+    ).fetchone()
+    return None if found is None else _row(found)
+
+
 def delete(connection: sqlite3.Connection, kind: str, tenant: str, name: str, now: float) -> bool:
     """Delete a row; whether it was there."""
     there = get(connection, kind, tenant, name, now) is not None

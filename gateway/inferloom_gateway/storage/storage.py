@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+import time
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -24,6 +25,8 @@ class Storage:
         self.folder = settings.store or user_data_path("inferloom") / "store"
         self.on = not settings.no_store
         """Whether there is a store at all."""
+        self.woken = asyncio.Event()
+        """Set when there may be something new to do for batches."""
         self._store: Store | None = None
         self._opening = asyncio.Lock()
 
@@ -47,6 +50,10 @@ class Storage:
                 if self._store is None:
                     self._store = await self._opened()
         return self._store
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
 
     async def keep_swept(self) -> None:
         """Remove what has expired, until cancelled."""

@@ -13,7 +13,7 @@ from inferloom_gateway.storage.database import Database
 from inferloom_gateway.storage.documents import Documents, Limits
 from inferloom_gateway.storage.failures import full, on_disk
 from inferloom_gateway.storage.ids import new_store_id
-from inferloom_gateway.storage.kinds import Kind
+from inferloom_gateway.storage.kinds import BATCHES, Kind
 from inferloom_gateway.storage.migrations import migrate
 from inferloom_gateway.storage.schema import MIGRATIONS
 
@@ -59,6 +59,10 @@ class Store:
     def documents(self, kind: Kind) -> Documents:
         """The stored things of one kind."""
         return Documents(self.database, self.contents, kind, self.id, self._limits)
+
+    async def batch(self, name: str) -> rows.Row | None:
+        """A batch's row, whoever's it is."""
+        return await self.database.read(lambda at: rows.anybodys(at, BATCHES.name, name))
 
     async def check_room(self, size: int = 0) -> None:
         """See to it that so many bytes more can be stored.

@@ -1,0 +1,122 @@
+"""Makes the files of a batch's results, and ends it."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+
+from inferloom_gateway.batching.input_file import lines_of
+from inferloom_gateway.batching.results import unanswered, usage
+from inferloom_gateway.http.translate.stored import file_row
+from inferloom_gateway.storage import batch_rows
+from inferloom_gateway.storage.batch_rows import Chunk, Result, Work
+from inferloom_gateway.storage.contents import Incoming
+from inferloom_gateway.storage.failures import on_disk
+from inferloom_gateway.storage.kinds import FILES
+from inferloom_gateway.storage.rows import Row
+from inferloom_gateway.storage.store import Store
+
+PURPOSE = "batch_output"
+_DONE = {"completed": "completed_at", "expired": "expired_at", "cancelled": "cancelled_at"}
+
+
+async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> None:
+    """End a batch whose lines are not run any more. Who dies on the way leaves nothing behind that counts.
+
+    Args:
+        store: Where it is.
+        runner: Who has claimed it.
+        work: What was claimed.
+        file_age_s: How long its files are kept, in seconds.
+
+    Raises:
+        InferloomError: The store cannot be used, or is full.
+    """
+    chunks = await store.database.read(lambda at: batch_rows.chunks(at, work.batch))
+    with ExitStack() as stack:
+        files = _Files(store, work)
+        stack.callback(files.discard)
+        for chunk in chunks:
+            results = await _results(store, chunk)
+            await on_disk(lambda chunk=chunk, results=results: files.add(chunk, results))  # type: ignore[misc]
+        rows = await on_disk(lambda: files.kept(file_age_s))
+        changes: dict[str, Any] = {
+            _DONE[work.outcome]: int(time.time()),
+            "request_counts": files.counts(chunks),
+            "usage": usage(files.used),
+            **{f"{kind}_file_id": row.id for kind, row in rows.items()},
+        }
+        done = await store.database.write(
+            lambda at: batch_rows.finish(at, runner, work, rows.values(), changes)
+        )
+        if not done:
+            await on_disk(lambda: _delete(store, rows.values()))
+
+
+async def _results(store: Store, chunk: Chunk) -> Sequence[Result]:
+    return await store.database.read(lambda at: batch_rows.results(at, chunk))
+
+
+def _delete(store: Store, files: Iterable[Row]) -> None:
+    for row in files:
+        store.contents.delete(row.id)
+
+
+class _Files:
+    """The two files, each made when it gets its first line. Blocks."""
+
+    def __init__(self, store: Store, work: Work) -> None:
+        self._store = store
+        self._work = work
+        self._files: dict[str, Incoming] = {}
+        self.used: Counter[str] = Counter()
+        self._tally: Counter[str] = Counter()
+
+    def add(self, chunk: Chunk, results: Sequence[Result]) -> None:
+        """Add a chunk's results, and say of lines without one that they were not answered."""
+        known = {result.line: result for result in results}
+        for result in results:
+            self._write("error" if result.failed else "output", result.body)
+            self._tally["failed" if result.failed else "completed"] += 1
+            self.used.update(result.usage)
+        if chunk.done:
+            return
+        work = self._work
+        with self._store.contents.open(work.batch) as file:
+            for line, asked in lines_of(file, chunk):
+                if line not in known:
+                    self._write("error", unanswered(work.batch, line, asked["custom_id"], work.outcome))
+
+    def counts(self, chunks: Sequence[Chunk]) -> dict[str, int]:
+        """How many lines there were, and what became of those that were asked for."""
+        total = sum(chunk.lines for chunk in chunks)
+        return {"total": total, "completed": self._tally["completed"], "failed": self._tally["failed"]}
+
+    def kept(self, age_s: float) -> dict[str, Row]:
+        """Complete the files; their rows by their kind."""
+        documents, now, rows = self._store.documents(FILES), time.time(), {}
+        for kind, file in self._files.items():
+            file.complete()
+            name = documents.new_id()
+            self._store.contents.keep(file, name)
+            title = f"{self._work.batch}_{kind}.jsonl"
+            rows[kind] = file_row(name, self._work.tenant, file.size, now, now + age_s, title, PURPOSE)
+        return rows
+
+    def discard(self) -> None:
+        for file in self._files.values():
+            file.discard()
+
+    def _write(self, kind: str, line: bytes) -> None:
+        if kind not in self._files:
+            self._files[kind] = self._store.contents.create()
+        self._files[kind].write(line)
+
+
+def file_age(extra: bytes, default_s: float) -> float:
+    """How long a batch's files are kept, in seconds, by what its request said."""
+    said: float | None = orjson.loads(extra).get("file_age_s")
+    return default_s if said is None else said

@@ -1,0 +1,105 @@
+"""Asks for one line: the way of a request that comes over HTTP, without the connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import orjson
+from starlette.types import ASGIApp, Message, Scope
+
+from inferloom_gateway.access.endpoints import of_path
+from inferloom_gateway.access.identity import Identity
+from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.http import exchange
+from inferloom_gateway.http.errors import render
+from inferloom_gateway.http.exchange import Exchange
+from inferloom_mesh.errors import InferloomError
+
+PRIORITY = -100
+"""The highest scheduling priority of a line: whatever is asked for directly goes first."""
+
+
+Ask = Callable[[str, bytes, Identity, str], Awaitable["Reply"]]
+"""Answers a body that is posted to a path, by an identity, under a request's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it would have been sent."""
+
+    status: int
+    body: Any
+    """Its JSON."""
+    retry_after: float | None
+
+    @classmethod
+    def failed(cls, error: InferloomError) -> Self:
+        """An answer that tells of an error."""
+        return cls(error.row.http, orjson.loads(render(error)), error.retry_after)
+
+    @property
+    def code(self) -> str | None:
+        """The code of the error that it tells of."""
+        error = self.body.get("error") if isinstance(self.body, dict) else None
+        code = error.get("code") if isinstance(error, dict) else None
+        return code if isinstance(code, str) else None
+
+
+def asker(gateway: Gateway, app: ASGIApp) -> Ask:
+    """Asks on behalf of who made a batch, as far as the key that was shown then still goes."""
+
+    async def ask_as(path: str, body: bytes, caller: Identity, request_id: str) -> Reply:
+        try:
+            identity = caller
+            if gateway.access is not None:
+                identity = gateway.access.recall(caller.tenant, caller.key_id)
+            identity.check_endpoint(of_path(path))
+        except InferloomError as failure:
+            return Reply.failed(failure)
+        return await ask(app, path, body, identity, request_id)
+
+    return ask_as
+
+
+async def ask(app: ASGIApp, path: str, body: bytes, identity: Identity, request_id: str) -> Reply:
+    """Post a body to a path, as ``identity`` whose key is not asked for again."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": None,
+        "server": None,
+        exchange.KEY: Exchange("POST", path, None, headers, identity=identity, priority_cap=PRIORITY),
+    }
+    incoming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    status, retry_after, parts = 500, None, []
+
+    async def receive() -> Message:
+        if not incoming:
+            await asyncio.Event().wait()  # nobody leaves
+        return incoming.pop()
+
+    async def send(message: Message) -> None:
+        nonlocal status, retry_after
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            given = dict(message.get("headers", ())).get(b"retry-after")
+            retry_after = float(given) if given is not None and given.isdigit() else None
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return Reply(status, orjson.loads(b"".join(parts)), retry_after)

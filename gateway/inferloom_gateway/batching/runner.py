@@ -1,0 +1,172 @@
+"""Runs batches in one gateway process, beside all others that share its store."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from inferloom_gateway.batching.chunk_run import ChunkRun
+from inferloom_gateway.batching.gate import Gate
+from inferloom_gateway.batching.line_call import Ask
+from inferloom_gateway.batching.pace import Pace
+from inferloom_gateway.batching.steps import do_step
+from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.storage import batch_rows, runners
+from inferloom_gateway.storage.runners import BEAT_S, Watch
+from inferloom_gateway.storage.storage import Storage
+from inferloom_gateway.storage.store import Store
+from inferloom_mesh.errors import InferloomError
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often the store is looked at for work that others left there."""
+
+MOST_STEPS = 4
+"""Batches that one process validates or finishes at once."""
+
+
+class Runner:
+    """Claims lines and answers them.
+
+    Args:
+        storage: Where batches are.
+        ask: Answers one line.
+        settings: The gateway's.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, storage: Storage, ask: Ask, settings: GatewaySettings, clock: Callable[[], float]
+    ) -> None:
+        self._storage = storage
+        self._ask = ask
+        self._settings = settings
+        self._clock = clock
+        self._most = settings.batch_concurrency
+        self._pace = Pace(self._most)
+        self._gate = Gate(self._pace, clock)
+        self._name = ""
+        """This runner's, while it has claims."""
+        self._watch = Watch()
+        self._beaten = -BEAT_S
+        self._runs: dict[asyncio.Task[None], ChunkRun] = {}
+        self._steps: set[asyncio.Task[None]] = set()
+
+    async def run(self, stopping: asyncio.Event, limit_s: float) -> None:
+        """Answer lines until ``stopping`` is set; those that run then have ``limit_s`` seconds more."""
+        if not self._storage.on or not self._most:
+            return
+        stopped = asyncio.create_task(stopping.wait())
+        try:
+            while not stopping.is_set():
+                try:
+                    if self._storage.used:
+                        await self._turn(await self._storage.open())
+                except InferloomError as failure:
+                    log.warning("batches stand still: %s", failure.message)
+                await self._pause(stopped)
+        finally:
+            stopped.cancel()
+            await self._leave(limit_s)
+
+    async def _pause(self, stopped: asyncio.Task[Any]) -> None:
+        woken = asyncio.create_task(self._storage.woken.wait())
+        await asyncio.wait((woken, stopped), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        woken.cancel()
+        self._storage.woken.clear()
+
+    async def _turn(self, store: Store) -> None:
+        """Look once at all there is to do, and begin what there is room for."""
+        pending = await store.database.read(batch_rows.pending)
+        if not pending.any:
+            if self._name and not (self._runs or self._steps):
+                await self._resign(store)
+            return
+        if not self._name:
+            self._name = secrets.token_hex(8)
+            await store.database.write(lambda at: runners.join(at, self._name))
+        if self._clock() - self._beaten >= BEAT_S:
+            await self._beat(store)
+        for task, run in self._runs.items():
+            if run.chunk.batch not in pending.running:  # cancelled, or its time is over
+                task.cancel()
+        if pending.steps:
+            while len(self._steps) < MOST_STEPS and await self._begin_step(store):
+                pass
+        if pending.lines:
+            while self._lines() < self._most and await self._begin_chunk(store):
+                pass
+
+    def _lines(self) -> int:
+        """Lines that this runner has claimed."""
+        return sum(run.left for run in self._runs.values())
+
+    async def _beat(self, store: Store) -> None:
+        """Say that this runner is alive, and find out whether the others are."""
+        self._beaten = self._clock()
+        if not await store.database.write(lambda at: runners.beat(at, self._name)):
+            log.warning("batches: other gateways thought this one dead; what it had claimed is theirs")
+            await self._abandon()
+            self._name = secrets.token_hex(8)
+            await store.database.write(lambda at: runners.join(at, self._name))
+        now = self._storage.now()
+        await store.database.write(lambda at: batch_rows.expire(at, now))
+        for silent in self._watch.silent(await store.database.read(runners.beats), self._clock()):
+            if silent != self._name:
+                log.warning("batches: runner %s is gone; its lines are taken over", silent)
+                await store.database.write(lambda at, gone=silent: runners.release(at, gone))  # type: ignore[misc]
+
+    async def _begin_step(self, store: Store) -> bool:
+        work = await store.database.write(lambda at: batch_rows.claim_work(at, self._name))
+        if work is None:
+            return False
+        self._spawn(self._steps, do_step(store, self._name, work, self._settings))
+        return True
+
+    async def _begin_chunk(self, store: Store) -> bool:
+        claimed = await store.database.write(lambda at: batch_rows.claim_chunk(at, self._name))
+        if claimed is None:
+            return False
+        chunk, known = claimed
+        run = ChunkRun(store, self._gate, self._pace, self._ask, chunk, known, self._storage.now, self._clock)
+        task = asyncio.create_task(run.run(self._name, self._storage.woken))
+        self._runs[task] = run
+        task.add_done_callback(self._ended)
+        return True
+
+    def _spawn(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._runs.pop(task, None)
+        self._steps.discard(task)
+        self._storage.woken.set()
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error("unexpected failure in a batch", exc_info=failure)
+
+    async def _leave(self, limit_s: float) -> None:
+        """Let what runs end, within the limit, and others have the rest."""
+        tasks = [*self._runs, *self._steps]
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit_s)
+        await self._abandon()
+        if self._name and self._storage.used:
+            try:
+                await self._resign(await self._storage.open())
+            except InferloomError as failure:
+                log.warning("batches: claims lapse by themselves: %s", failure.message)
+
+    async def _abandon(self) -> None:
+        tasks: list[Awaitable[None]] = []
+        for task in [*self._runs, *self._steps]:
+            task.cancel()
+            tasks.append(task)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _resign(self, store: Store) -> None:
+        name, self._name = self._name, ""
+        await store.database.write(lambda at: runners.release(at, name))

@@ -1,0 +1,63 @@
+"""The steps of a batch besides its lines: validating, finishing, and clearing up."""
+
+import asyncio
+import logging
+import time
+
+import orjson
+
+from inferloom_gateway.batching.finishing import file_age, finish
+from inferloom_gateway.batching.input_file import Checked, check
+from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.storage import batch_rows
+from inferloom_gateway.storage.batch_rows import Step, Work
+from inferloom_gateway.storage.failures import on_disk
+from inferloom_gateway.storage.rows import Row
+from inferloom_gateway.storage.store import Store
+from inferloom_mesh.errors import InferloomError
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 5.0
+"""How long a step waits that the store did not let be done."""
+
+_CLEANED_AT_ONCE = 500
+
+
+async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettings) -> None:
+    """Do a step that ``runner`` has claimed; where it cannot be done now, somebody will later."""
+    try:
+        row = await store.batch(work.batch)
+        if row is None or work.step is Step.CLEAN:
+            await _clean(store, work)
+        elif work.step is Step.VALIDATE:
+            await _validate(store, runner, work, row, settings)
+        else:
+            await finish(store, runner, work, file_age(row.extra, settings.store_age_s))
+    except InferloomError as failure:
+        log.warning("batch %s waits: %s", work.batch, failure.message)
+        await asyncio.sleep(AGAIN_S)
+        await store.database.write(lambda at: batch_rows.give_back(at, runner, work.batch))
+
+
+async def _validate(store: Store, runner: str, work: Work, row: Row, settings: GatewaySettings) -> None:
+    endpoint = orjson.loads(row.document)["endpoint"]
+
+    def read() -> Checked:
+        with store.contents.open(work.batch) as file:
+            return check(file, work.batch, endpoint, settings.max_body_bytes)
+
+    found = await on_disk(read)
+    now = int(time.time())
+    if found.errors:
+        await store.database.write(lambda at: batch_rows.fail(at, runner, work, found.errors, now))
+    else:
+        await store.database.write(
+            lambda at: batch_rows.start(at, runner, work, found.chunks, now, found.model)
+        )
+
+
+async def _clean(store: Store, work: Work) -> None:
+    while not await store.database.write(lambda at: batch_rows.clean(at, work.batch, _CLEANED_AT_ONCE)):
+        pass
+    await on_disk(lambda: store.contents.delete(work.batch))
