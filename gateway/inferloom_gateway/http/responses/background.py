@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 from inferloom_gateway.calls.admission import Admission
-from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.responses.asking import ask
 from inferloom_gateway.http.responses.making import Making
@@ -33,16 +34,16 @@ class Background:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
 
-    async def start(self, making: Making, context: CallContext, admission: Admission | None = None) -> None:
+    async def start(self, job: "Job") -> None:
         """Begin one.
 
         Raises:
             InferloomError: It cannot be kept, or too many are under way.
         """
-        tenant = making.sealing.tenant
-        await self._under_way.begin(tenant, making.saved(making.begun))
+        making = job.making
+        await self._under_way.begin(making.sealing.tenant, making.saved(making.begun))
         name = making.begun["id"]
-        task = asyncio.create_task(self._make(making, context, admission), name=name)
+        task = asyncio.create_task(self._make(job), name=name)
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
@@ -62,12 +63,12 @@ class Background:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _make(self, making: Making, context: CallContext, admission: Admission | None) -> None:
-        assembly = making.assembly()
-        recorder = Recorder(self._under_way, making, assembly)
+    async def _make(self, job: "Job") -> None:
+        assembly = job.making.assembly()
+        recorder = Recorder(self._under_way, job.making, assembly)
         try:
             try:
-                await recorder.beside(partial(self._generate, making, context, assembly, recorder, admission))
+                await recorder.beside(partial(self._patiently, job, assembly, recorder))
             except asyncio.CancelledError:
                 if not self._stopping:
                     return  # the store has its end
@@ -81,31 +82,36 @@ class Background:
         except InferloomError as failure:
             log.warning("what became of a response in background is not kept: %s", failure.message)
 
-    async def _generate(
-        self,
-        making: Making,
-        context: CallContext,
-        assembly: Assembly,
-        recorder: Recorder,
-        admission: Admission | None,
-    ) -> None:
+    async def _patiently(self, job: "Job", assembly: Assembly, recorder: Recorder) -> None:
+        """Make it once a worker has room for it."""
         recorder.add(assembly.begin())
-        calls = self._gateway.dispatcher.group(context, "generate", making.body.model, admission)
-        with calls:
-            stream = await self._patiently(making, calls)
+        while True:
+            try:
+                return await self._generate(job, assembly, recorder)
+            except InferloomError as failure:
+                wait = min(failure.retry_after or 1.0, _MOST_PATIENCE_S)
+                passes = failure.reason in _CAPACITY and assembly.status == "queued"
+                if not passes or self._gateway.clock() + wait >= job.deadline:
+                    raise
+            await asyncio.sleep(wait)
+
+    async def _generate(self, job: "Job", assembly: Assembly, recorder: Recorder) -> None:
+        making, context = job.making, replace(job.context, deadline=job.deadline)
+        group = self._gateway.dispatcher.group
+        with group(context, "generate", making.body.model, job.admit()) as calls:
+            stream = await ask(making, calls, calls.generate)
             while (event := await stream.read()) is not None:
                 recorder.add(assembly.add(event))
                 await recorder.room()
 
-    async def _patiently(self, making: Making, calls: CallGroup) -> GenerateStream:
-        """A stream of the response, once a worker has room for it."""
-        deadline = calls.record.context.deadline
-        assert deadline is not None
-        while True:
-            try:
-                return await ask(making, calls, calls.generate)
-            except InferloomError as failure:
-                wait = min(failure.retry_after or 1.0, _MOST_PATIENCE_S)
-                if failure.reason not in _CAPACITY or self._gateway.clock() + wait >= deadline:
-                    raise
-                await asyncio.sleep(wait)
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A response that is asked for in background."""
+
+    making: Making
+    context: CallContext
+    deadline: float
+    """When it must be over, on the gateway's clock."""
+    admit: Callable[[], Admission | None]
+    """What lets each try in."""

@@ -2,13 +2,13 @@
 
 import logging
 import secrets
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
 from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.intake import Intake
-from inferloom_gateway.http.responses.background import Background
+from inferloom_gateway.http.responses.background import Background, Job
 from inferloom_gateway.http.responses.follow import Follower
 from inferloom_gateway.http.responses.kept import UNDER_WAY, Kept
 from inferloom_gateway.http.responses.making import Known, Making, Sealing, make
@@ -57,15 +57,16 @@ class Desk:
         return await self._intake.run(made)
 
     async def begin(
-        self, making: Making, context: CallContext, admission: Admission | None = None
+        self, making: Making, context: CallContext, admit: Callable[[], Admission | None]
     ) -> Document:
-        """Begin a response in background, which ``admission`` lets in; return it as it stands.
+        """Begin a response in background, each try of which ``admit`` lets in; return it as it stands.
 
         Raises:
-            InferloomError: Too many are under way.
+            InferloomError: Its model is not open to the caller, or too many are under way.
         """
+        admit()
         deadline = self._gateway.clock() + self._gateway.settings.background_limit_s
-        await self._background.start(making, replace(context, deadline=deadline), admission)
+        await self._background.start(Job(making, context, deadline, admit))
         return making.begun
 
     async def cancel(self, tenant: str, name: str) -> Document:

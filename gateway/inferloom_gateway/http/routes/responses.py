@@ -1,6 +1,7 @@
 """POST /v1/responses, and what can be done with a response that is kept."""
 
 import time
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -69,8 +70,8 @@ async def create_response(request: Request) -> Response:
     gateway = gateway_of(request)
     if not body.background:
         return await answer(request, gateway, desk.kept, making, headers)
-    admission = gateway.admission(identity_of(request.scope), making.body.model)
-    begun = await desk.begin(making, context_of(request, gateway), admission)
+    admit = partial(gateway.admission, identity_of(request.scope), making.body.model)
+    begun = await desk.begin(making, context_of(request, gateway), admit)
     if body.stream:
         return follow(desk.follow(making.sealing.tenant, begun["id"], -1), headers)
     return json_response(begun, headers=headers)
