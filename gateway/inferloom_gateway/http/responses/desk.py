@@ -121,9 +121,17 @@ class Desk:
         referred = list(references(body.input or ()))
         past = []
         if body.previous_response_id is not None:
-            await self.under_way.settle(tenant, body.previous_response_id)
-            past = await self.kept.before(tenant, body.previous_response_id)
-        return Known(past, dict(await self.kept.referred(tenant, referred)) if referred else {})
+            past = await self._before(tenant, body.previous_response_id)
+        return Known(past, await self.kept.referred(tenant, referred) if referred else {})
+
+    async def _before(self, tenant: str, name: str) -> list[Item]:
+        """The conversation up to a response."""
+        try:
+            await self.under_way.settle(tenant, name)
+            return await self.kept.before(tenant, name)
+        except InferloomError as failure:
+            param, later = "previous_response_id", failure.retry_after
+            raise InferloomError(failure.reason, failure.message, param=param, retry_after=later) from failure
 
 
 def _encrypted(body: ResponseRequest) -> bool:

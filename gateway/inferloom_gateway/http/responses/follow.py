@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from inferloom_gateway.http.responses.ending import kind_of
 from inferloom_gateway.http.responses.frames import Numbering, error_frame
-from inferloom_gateway.http.responses.under_way import UnderWay, kind_of
+from inferloom_gateway.http.responses.under_way import UnderWay
 from inferloom_gateway.http.sse import KEEP_ALIVE, framed
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.replay import last_event

@@ -3,20 +3,15 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-import orjson
-
+from inferloom_gateway.http.responses.saved import Saved
 from inferloom_gateway.http.schema.response_items import MOST_ITEMS
-from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item, no_item
 from inferloom_gateway.http.translate.responses.names import response_of
 from inferloom_gateway.storage import rows
 from inferloom_gateway.storage.documents import Documents
 from inferloom_gateway.storage.kinds import RESPONSES
-from inferloom_gateway.storage.rows import Row
 from inferloom_gateway.storage.storage import Storage
 from inferloom_mesh.errors import InferloomError, Reason, invalid, shown
 
@@ -25,42 +20,10 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 64 * 2**20
 """Most that a conversation may take on the disk."""
 
+_TOO_LARGE = f"the responses that are referred to have over {MOST_BYTES // 2**20} MiB."
 _PREVIOUS = "previous_response_id"
 UNDER_WAY = frozenset({"queued", "in_progress"})
 """What a response is that is not over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """One response that is kept."""
-
-    document: Document
-    items: Sequence[Item]
-    """What was sent for it."""
-    previous: str | None
-    """The response that it goes on from."""
-
-    @classmethod
-    def of(cls, row: Row) -> "Saved":
-        """That of a row."""
-        more: dict[str, Any] = orjson.loads(row.extra)
-        return cls(orjson.loads(row.document), more["input"], more["previous"])
-
-    def row(self, tenant: str, age_s: float) -> Row:
-        """Its row."""
-        document = self.document
-        extra = {"input": self.items, "previous": self.previous}
-        return Row(
-            id=document["id"],
-            tenant=tenant,
-            created=document["created_at"],
-            expires=time.time() + age_s,
-            status=document["status"],
-            model=document["model"],
-            labels=document["metadata"],
-            document=orjson.dumps(document),
-            extra=orjson.dumps(extra),
-        )
 
 
 class Kept:
@@ -96,10 +59,7 @@ class Kept:
         Raises:
             InferloomError: It is not there, or not over, or something that it goes on from is gone.
         """
-        try:
-            found = await self._chain(tenant, name)
-        except InferloomError as failure:
-            raise InferloomError(failure.reason, failure.message, param=_PREVIOUS) from failure
+        found = await self._chain(tenant, name)
         status = found[-1].document["status"]
         if status in UNDER_WAY or status == "failed":
             how = "failed" if status == "failed" else "is not over yet"
@@ -112,26 +72,34 @@ class Kept:
         past = [item for each in earlier for item in (*each.items, *each.document["output"])]
         return [*past, *last.items]
 
-    async def referred(self, tenant: str, names: Iterable[tuple[int, str]]) -> Mapping[str, Item]:
-        """Items by name, each wanted at a place of the input."""
-        documents, found = await self.documents(), {}
-        for index, name in names:
-            holder = response_of(name)
-            param = f"input[{index}].id"
-            if holder is None:
-                raise no_item(param, name)
-            try:
-                saved = Saved.of(await documents.get(tenant, holder))
-            except InferloomError as failure:
-                if failure.reason is Reason.NOT_FOUND:
-                    raise no_item(param, name) from failure
-                raise
-            items = (*saved.items, *saved.document["output"])
-            item = next((each for each in items if each["id"] == name), None)
-            if item is None:
-                raise no_item(param, name)
-            found[name] = item
-        return found
+    async def referred(self, tenant: str, wanted: Sequence[tuple[int, str]]) -> dict[str, Item]:
+        """Items by name, each wanted at a place of the input.
+
+        Raises:
+            InferloomError: One is not there, or they are of responses that are too large together.
+        """
+        store = await self.storage.open()
+
+        def work(connection: sqlite3.Connection) -> dict[str, Item]:
+            found: dict[str, Item] = {}
+            looked: set[str] = set()
+            size = 0
+            for index, name in wanted:
+                param, holder = f"input[{index}].id", response_of(name)
+                if holder is not None and holder not in looked:
+                    looked.add(holder)
+                    row = rows.get(connection, RESPONSES.name, tenant, holder, time.time())
+                    if row is not None:
+                        size += row.size
+                        if size > MOST_BYTES:
+                            raise invalid(param, f"Invalid '{param}': {_TOO_LARGE}")
+                        saved = Saved.of(row)
+                        found |= {item["id"]: item for item in (*saved.items, *saved.document["output"])}
+                if name not in found:
+                    raise no_item(param, name)
+            return found
+
+        return await store.database.read(work)
 
     async def _chain(self, tenant: str, name: str) -> list[Saved]:
         """A response and all that it goes on from, the oldest first."""

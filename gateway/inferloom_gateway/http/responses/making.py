@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from inferloom_gateway.http.responses.kept import Saved
+from inferloom_gateway.http.responses.saved import Saved
 from inferloom_gateway.http.responses.seal import Seal
 from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.translate.responses import document, items, request, turns

@@ -3,33 +3,28 @@
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
 
-from inferloom_gateway.http.responses.kept import UNDER_WAY, Kept, Saved
+from inferloom_gateway.http.responses.ending import LEFT_BEHIND, is_lost, kind_of, stop, update
+from inferloom_gateway.http.responses.kept import UNDER_WAY, Kept
+from inferloom_gateway.http.responses.saved import Saved
 from inferloom_gateway.http.translate.responses import document
 from inferloom_gateway.http.translate.responses.document import Document
-from inferloom_gateway.http.translate.responses.items import Item
 from inferloom_gateway.storage import rows, runs
 from inferloom_gateway.storage.kinds import RESPONSES
-from inferloom_gateway.storage.rows import Row
 from inferloom_gateway.storage.runs import Chunk, Run
-from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
+from inferloom_mesh.errors import invalid, overloaded
 
 T = TypeVar("T")
 
 CLAIM_S = 15.0
 """How long a process that makes a response may be silent before it is taken for dead."""
 
-_ITEM_DONE = "response.output_item.done"
 _AT_ONCE = 16
 """Chunks of events that are read at once."""
-
-LEFT_BEHIND = InferloomError(
-    Reason.WORKER_LOST, "The gateway process that made this response ended before it was done."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +79,7 @@ class UnderWay:
                 return False
             runs.append(connection, name, chunk)
             if made is not None:
-                _update(connection, tenant, name, made)
+                update(connection, tenant, name, made)
             return True
 
         return await self._write(work)
@@ -96,7 +91,7 @@ class UnderWay:
             if not runs.renew(connection, self._run(name)):
                 return False
             runs.append(connection, name, chunk)
-            _update(connection, tenant, name, made)
+            update(connection, tenant, name, made)
             runs.release(connection, name)
             return True
 
@@ -111,7 +106,7 @@ class UnderWay:
         missing = (await self._kept.documents()).missing
 
         def work(connection: sqlite3.Connection) -> News | None:
-            if _is_lost(connection, name):
+            if is_lost(connection, name):
                 return None
             chunks = runs.events(connection, name, after, _AT_ONCE)
             if chunks or runs.find(connection, name) is not None:
@@ -145,20 +140,20 @@ class UnderWay:
                 raise invalid("response_id", "Only a response with background=true can be cancelled.")
             if found["status"] not in UNDER_WAY:
                 return found
-            return _stop(connection, row, document.cancelled)
+            return stop(connection, row, document.cancelled)
 
         return await self._write(work)
 
     async def settle(self, tenant: str, name: str) -> None:
         """End a response whose process is dead as a failed one."""
 
-        if not await self._read(lambda connection: _is_lost(connection, name)):
+        if not await self._read(lambda connection: is_lost(connection, name)):
             return
 
         def work(connection: sqlite3.Connection) -> None:
             row = rows.get(connection, RESPONSES.name, tenant, name, time.time())
-            if row is not None and _is_lost(connection, name):
-                _stop(connection, row, lambda found: document.failed(found, found["output"], LEFT_BEHIND))
+            if row is not None and is_lost(connection, name):
+                stop(connection, row, lambda found: document.failed(found, found["output"], LEFT_BEHIND))
 
         await self._write(work)
 
@@ -170,44 +165,3 @@ class UnderWay:
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await (await self._kept.storage.open()).database.write(work)
-
-
-def _is_lost(connection: sqlite3.Connection, name: str) -> bool:
-    run = runs.find(connection, name)
-    return run is not None and run.claimed_until < time.time()
-
-
-def _stop(connection: sqlite3.Connection, row: Row, end: Callable[[Document], None]) -> Document:
-    """End a response with the items that were whole by then."""
-    found: Document = orjson.loads(row.document)
-    found["output"] = _whole_items(connection, row.id)
-    end(found)
-    _update(connection, row.tenant, row.id, found)
-    runs.release(connection, row.id)
-    return found
-
-
-def _whole_items(connection: sqlite3.Connection, name: str) -> list[Item]:
-    after, items = -1, []
-    while chunks := runs.events(connection, name, after, _AT_ONCE):
-        for chunk in chunks:
-            after = chunk.first + len(chunk.lines) - 1
-            items += [
-                orjson.loads(line)["item"]
-                for line in chunk.lines
-                if kind_of(line) == "response.output_item.done"
-            ]
-    return items
-
-
-def kind_of(line: bytes) -> str:
-    """The type of an event, which its JSON begins with."""
-    begin = len(b'{"type":"')
-    return line[begin : line.index(b'"', begin)].decode()
-
-
-def _update(connection: sqlite3.Connection, tenant: str, name: str, made: Document) -> None:
-    row = rows.get(connection, RESPONSES.name, tenant, name, 0)
-    if row is not None:
-        changed = replace(row, document=orjson.dumps(made), status=made["status"])
-        rows.update(connection, RESPONSES.name, changed)

@@ -5,18 +5,12 @@ from collections.abc import Callable, Iterator
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.translate.responses import document
+from inferloom_gateway.http.translate.responses.calls import Call
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item
 from inferloom_gateway.http.translate.responses.logprobs import Entry, entries
 from inferloom_gateway.http.translate.responses.names import Names
-from inferloom_gateway.http.translate.responses.parts import (
-    Call,
-    Event,
-    Growing,
-    Message,
-    Seal,
-    Thought,
-)
+from inferloom_gateway.http.translate.responses.parts import Event, Growing, Message, Seal, Thought
 from inferloom_mesh.errors import InferloomError
 
 _CUT = frozenset({pb.FINISH_REASON_LENGTH, pb.FINISH_REASON_DEADLINE})

@@ -24,12 +24,12 @@ class Growing(ABC):
         self.index = index
         self.whole: Item = {}
         """The item, once it has ended."""
-        self._pieces: list[str] = []
+        self.pieces: list[str] = []
 
     @property
     def text(self) -> str:
         """What it has so far."""
-        return "".join(self._pieces)
+        return "".join(self.pieces)
 
     def begin(self) -> Iterator[Event]:
         """The events before its first piece."""
@@ -57,7 +57,8 @@ class Growing(ABC):
     def _closed(self) -> Iterator[Event]:
         """The events that its content is whole."""
 
-    def _event(self, kind: str, **more: Any) -> Event:
+    def event(self, kind: str, **more: Any) -> Event:
+        """An event that tells of it."""
         return {"type": f"response.{kind}", "item_id": self.name, "output_index": self.index, **more}
 
 
@@ -65,10 +66,10 @@ class _WithPart(Growing):
     """An item with one part of content."""
 
     def _opened(self) -> Iterator[Event]:
-        yield self._event("content_part.added", content_index=0, part=self._part("", []))
+        yield self.event("content_part.added", content_index=0, part=self._part("", []))
 
     def _part_done(self) -> Event:
-        return self._event("content_part.done", content_index=0, part=self._part(self.text, self._logprobs()))
+        return self.event("content_part.done", content_index=0, part=self._part(self.text, self._logprobs()))
 
     def _logprobs(self) -> list[Entry]:
         return []
@@ -92,9 +93,9 @@ class Message(_WithPart):
 
     def more(self, text: str, logprobs: list[Entry]) -> Event:
         """Add text, and the log-probabilities of its tokens."""
-        self._pieces.append(text)
+        self.pieces.append(text)
         self._entries.extend(logprobs)
-        return self._event("output_text.delta", content_index=0, delta=text, logprobs=bare(logprobs))
+        return self.event("output_text.delta", content_index=0, delta=text, logprobs=bare(logprobs))
 
     def item(self, status: str) -> Item:
         """A message."""
@@ -107,7 +108,7 @@ class Message(_WithPart):
         }
 
     def _closed(self) -> Iterator[Event]:
-        yield self._event("output_text.done", content_index=0, text=self.text, logprobs=bare(self._entries))
+        yield self.event("output_text.done", content_index=0, text=self.text, logprobs=bare(self._entries))
         yield self._part_done()
 
     def _logprobs(self) -> list[Entry]:
@@ -128,8 +129,8 @@ class Thought(_WithPart):
 
     def more(self, text: str) -> Event:
         """Add text."""
-        self._pieces.append(text)
-        return self._event("reasoning_text.delta", content_index=0, delta=text)
+        self.pieces.append(text)
+        return self.event("reasoning_text.delta", content_index=0, delta=text)
 
     def item(self, status: str) -> Item:
         """A reasoning item, encrypted besides where that is asked for."""
@@ -145,55 +146,8 @@ class Thought(_WithPart):
         return item
 
     def _closed(self) -> Iterator[Event]:
-        yield self._event("reasoning_text.done", content_index=0, text=self.text)
+        yield self.event("reasoning_text.done", content_index=0, text=self.text)
         yield self._part_done()
 
     def _part(self, text: str, logprobs: list[Entry]) -> Item:
         return {"type": "reasoning_text", "text": text}
-
-
-class Call(Growing):
-    """A call of a function."""
-
-    kind = "function_call"
-    _told = "function_call_arguments"
-    _field = "arguments"
-
-    def __init__(self, name: str, index: int, call_id: str, tool: str) -> None:
-        super().__init__(name, index)
-        self._call_id = call_id
-        self._tool = tool
-
-    def more(self, text: str) -> Event:
-        """Add to the arguments."""
-        self._pieces.append(text)
-        return self._event(f"{self._told}.delta", delta=text)
-
-    def item(self, status: str) -> Item:
-        """A call."""
-        return {
-            "id": self.name,
-            "type": self.kind,
-            "status": status,
-            "call_id": self._call_id,
-            "name": self._tool,
-            self._field: self.text,
-        }
-
-    def _closed(self) -> Iterator[Event]:
-        yield self._event(f"{self._told}.done", **{self._field: self.text}, name=self._tool)
-
-
-class CustomCall(Call):
-    """A call of a custom tool, whose input is text."""
-
-    kind = "custom_tool_call"
-    _told = "custom_tool_call_input"
-    _field = "input"
-
-    def item(self, status: str) -> Item:
-        """A call, which has no status of its own."""
-        return {key: value for key, value in super().item(status).items() if key != "status"}
-
-    def _closed(self) -> Iterator[Event]:
-        yield self._event(f"{self._told}.done", input=self.text)

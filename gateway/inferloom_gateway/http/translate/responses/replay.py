@@ -2,16 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
+from inferloom_gateway.http.translate.responses.calls import Call, CustomCall
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item
-from inferloom_gateway.http.translate.responses.parts import (
-    Call,
-    CustomCall,
-    Event,
-    Growing,
-    Message,
-    Thought,
-)
+from inferloom_gateway.http.translate.responses.parts import Event, Growing, Message, Thought
 
 _LAST = {"completed": "completed", "failed": "failed"}
 
