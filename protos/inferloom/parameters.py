@@ -1986,7 +1986,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="chat.template.variables",
                 shape="string",
-                note="a variable, for templates that read it",
+                note="a variable of the chat template; without effect where it reads none",
             ),
             "reasoning": RestParameter(
                 name="reasoning", meaning=Meaning.OWN, shape="object", note="how much the model reasons"
@@ -1996,7 +1996,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="chat.template.variables",
                 shape="string",
-                note="the variable reasoning_effort, for templates that read it",
+                note="a variable of the chat template; refused where it reads none, unless it is none",
             ),
             "reasoning.summary": RestParameter(
                 name="reasoning.summary", meaning=Meaning.HINT, shape="string"
@@ -2052,6 +2052,25 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "tools[].strict": RestParameter(
                 name="tools[].strict", meaning=Meaning.FIELD, field="chat.tools[].strict", shape="boolean"
             ),
+            "tools[].format": RestParameter(
+                name="tools[].format", meaning=Meaning.FIELD, field="chat.tools[].custom", shape="object"
+            ),
+            "tools[].format.type": RestParameter(
+                name="tools[].format.type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="text or grammar",
+            ),
+            "tools[].format.syntax": RestParameter(
+                name="tools[].format.syntax", meaning=Meaning.OWN, shape="string", note="lark or regex"
+            ),
+            "tools[].format.definition": RestParameter(
+                name="tools[].format.definition",
+                meaning=Meaning.FIELD,
+                field="chat.tools[].custom",
+                shape="string",
+            ),
             "tools[].output_schema": RestParameter(
                 name="tools[].output_schema", meaning=Meaning.HINT, shape="object"
             ),
@@ -2073,9 +2092,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tool_choice.tools": RestParameter(
                 name="tool_choice.tools",
-                meaning=Meaning.OWN,
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.allowed_names",
                 shape="array",
-                note="the tools that may be called",
             ),
             "tool_choice.tools[].type": RestParameter(
                 name="tool_choice.tools[].type",
@@ -2086,13 +2105,17 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tool_choice.tools[].name": RestParameter(
                 name="tool_choice.tools[].name",
-                meaning=Meaning.OWN,
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.allowed_names",
                 shape="string",
                 required=True,
-                note="the tool",
             ),
             "parallel_tool_calls": RestParameter(
-                name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
+                name="parallel_tool_calls",
+                meaning=Meaning.FIELD,
+                field="chat.parallel_tool_calls",
+                shape="boolean",
+                default=1,
             ),
             "background": RestParameter(
                 name="background", meaning=Meaning.OWN, shape="boolean", note="the answer is fetched later"

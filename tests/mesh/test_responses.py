@@ -4,7 +4,8 @@ import json
 import time
 from typing import Any
 
-from openai import OpenAI
+import pytest
+from openai import BadRequestError, OpenAI
 from pydantic import BaseModel, Field
 
 from tests.mesh.conftest import CHAT
@@ -67,6 +68,46 @@ def test_structured_text_is_parsed(client: OpenAI) -> None:
     """responses.parse gives an object of the asked type, which the schema holds the demo model to."""
     made = client.responses.parse(**GREEDY, input="Tell me of Rome.", text_format=City, max_output_tokens=128)
     assert isinstance(made.output_parsed, City)
+
+
+def test_a_function_is_called_and_its_result_read(client: OpenAI) -> None:
+    """A required call has arguments that fit, and the conversation goes on from its result."""
+    tool: Any = {
+        "type": "function",
+        "name": "get-weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Paris", "Rome"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+        "strict": True,
+    }
+    made = client.responses.create(
+        **GREEDY, input="Weather in Rome?", tools=[tool], tool_choice="required", parallel_tool_calls=False
+    )
+    assert list(sdk_types.left_over(made)) == []
+    call = made.output[-1]
+    assert call.type == "function_call"
+    assert (call.name, set(json.loads(call.arguments))) == ("get-weather", {"city"})
+    result: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}]
+    more = client.responses.create(
+        **GREEDY,
+        input=result,
+        previous_response_id=made.id,
+        max_output_tokens=8,
+        tools=[tool],
+        tool_choice="none",
+    )
+    assert more.output[-1].type == "message"
+
+
+def test_effort_is_refused_where_no_template_reads_it(client: OpenAI) -> None:
+    """By the caller's own name for it; none asks for nothing."""
+    with pytest.raises(BadRequestError) as caught:
+        client.responses.create(**GREEDY, input="Hi", reasoning={"effort": "high"}, max_output_tokens=1)
+    assert caught.value.param == "reasoning.effort"
+    client.responses.create(**GREEDY, input="Hi", reasoning={"effort": "none"}, max_output_tokens=1)
 
 
 def test_logprobs_are_those_of_a_chat(client: OpenAI) -> None:

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
 from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.http.answer import told
 from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_stream import EventStream
@@ -49,28 +50,37 @@ async def answer(
     """
     calls = calls_of(request, gateway, "generate", making.body.model)
     if making.body.stream:
-        return _streamed(request, kept, making, calls, headers)
+        first = 0 if gateway.settings.event_ids else None
+        return _streamed(request, kept, making, calls, headers, first)
 
     async def collect(wanted: pb.GenerateRequest) -> Folded:
         return await calls.collect(wanted, lambda: Folded(making.assembly()))
 
     with calls:
         async with AbortOnDisconnect(request.receive):
-            made = (await ask(making, calls, collect)).assembly.document
-    exchange_of(request.scope).worker = calls.record.answered_by
+            assembly = (await ask(making, calls, collect)).assembly
+    made, exchange = assembly.document, exchange_of(request.scope)
+    exchange.worker, exchange.notes = calls.record.answered_by, told([assembly.started])
     await _keep(kept, making, made)
     return Response(orjson.dumps(made), headers=dict(headers), media_type="application/json")
 
 
 def _streamed(
-    request: Request, kept: Kept, making: Making, calls: CallGroup, headers: Mapping[str, str]
+    request: Request,
+    kept: Kept,
+    making: Making,
+    calls: CallGroup,
+    headers: Mapping[str, str],
+    first: int | None,
 ) -> Response:
     assembly, numbering = making.assembly(), Numbering()
 
     async def open_stream(stack: ExitStack) -> AsyncGenerator[bytes, None]:
         stack.enter_context(calls)
         stream = await ask(making, calls, calls.generate)
-        exchange_of(request.scope).worker = calls.record.answered_by
+        exchange = exchange_of(request.scope)
+        exchange.worker = calls.record.answered_by
+        exchange.notes = told([stream.ahead.started] if stream.ahead is not None else [])
         return pieces(stream)
 
     async def pieces(stream: GenerateStream) -> AsyncGenerator[bytes, None]:
@@ -88,7 +98,7 @@ def _streamed(
     def failed(error: InferloomError) -> bytes:
         return numbering.frames(assembly.fail(error))
 
-    return EventStream(open_stream, failed, headers)
+    return EventStream(open_stream, failed, headers, first)
 
 
 async def _keep(kept: Kept, making: Making, made: Document) -> None:

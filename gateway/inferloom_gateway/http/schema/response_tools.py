@@ -2,16 +2,23 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Part
+from inferloom_gateway.http.schema.tools import ToolName
 from inferloom_mesh.errors import shown, unsupported
 
 KINDS = frozenset({"function", "custom"})
 _CHOICES = frozenset({"auto", "none", "required", "function", "custom", "allowed_tools"})
 
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+class InputFormat(Part):
+    """What the input of a custom tool must be: any text, or what a grammar derives."""
+
+    type: Literal["text", "grammar"]
+    syntax: Literal["lark", "regex"] | None = None
+    definition: str | None = None
 
 
 class ResponseTool(Part):
@@ -22,9 +29,10 @@ class ResponseTool(Part):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    format: InputFormat | None = None
 
 
-class AllowedTool(Part):
+class NamedTool(Part):
     """The name of a tool."""
 
     type: Literal["function", "custom"]
@@ -37,7 +45,7 @@ class ResponseToolChoice(Part):
     type: Literal["auto", "none", "required", "function", "custom", "allowed_tools"]
     name: str | None = None
     mode: Literal["auto", "required"] | None = None
-    tools: list[AllowedTool] | None = None
+    tools: list[NamedTool] | None = None
 
 
 def _tools(value: Any) -> Any:

@@ -47,6 +47,7 @@ class ResponseRequest(Body):
 
     tools: ResponseTools | None = None
     tool_choice: ResponseChoice | None = None
+    parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
 

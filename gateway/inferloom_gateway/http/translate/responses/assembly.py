@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.translate.responses import document
-from inferloom_gateway.http.translate.responses.calls import Call
+from inferloom_gateway.http.translate.responses.calls import Call, CustomCall
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item
 from inferloom_gateway.http.translate.responses.logprobs import Entry, entries
@@ -31,6 +31,7 @@ class Assembly:
         self.document = begun
         self.output: list[Item] = []
         """The items that are whole."""
+        self.started = pb.Started()
         self._names = Names(begun["id"])
         self._seal = seal
         self._clock = clock
@@ -56,6 +57,7 @@ class Assembly:
         """Fold one event of the generation in."""
         match event.WhichOneof("event"):
             case "started":
+                self.started = event.started
                 document.accepted(self.document, event.started)
                 yield self._told("in_progress")
             case "delta":
@@ -105,7 +107,7 @@ class Assembly:
     def _called(self, part: pb.ToolCallDelta) -> Iterator[Event]:
         if part.index != self._call or not isinstance(self._growing, Call):
             self._call = part.index
-            made = Call
+            made = CustomCall if part.custom else Call
             yield from self._open(lambda name, index: made(name, index, part.id, part.name), made.kind)
         assert isinstance(self._growing, Call)
         if part.arguments:

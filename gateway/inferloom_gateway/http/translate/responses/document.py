@@ -38,7 +38,7 @@ def begun(body: ResponseRequest, response_id: str, created: int, *, store: bool)
         "metadata": body.metadata or {},
         "model": body.model,
         "output": [],
-        "parallel_tool_calls": True,
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
         "previous_response_id": body.previous_response_id,
         "reasoning": {"effort": effort, "summary": None},
         "service_tier": "flex" if body.service_tier == "flex" else "default",

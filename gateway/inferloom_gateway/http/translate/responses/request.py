@@ -6,7 +6,7 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.responses import ResponseRequest, TextFormat
-from inferloom_gateway.http.translate.options import json_text, struct
+from inferloom_gateway.http.translate.options import MAX_SCHEMA_DEPTH, json_text, struct
 from inferloom_gateway.http.translate.responses import tools
 from inferloom_gateway.http.translate.responses.turns import Turn
 from inferloom_mesh.errors import invalid, shown, unsupported
@@ -64,6 +64,7 @@ def generation(body: ResponseRequest, request_id: str, turns: Sequence[Turn]) ->
             messages=[turn.message for turn in turns],
             tools=tools.tools(body.tools),
             tool_choice=tools.tool_choice(body.tool_choice, body.tools),
+            parallel_tool_calls=body.parallel_tool_calls,
             template=_template(body),
         ),
         sampling=_sampling(body),
@@ -100,4 +101,4 @@ def _constraint(wanted: TextFormat | None) -> pb.Constraint | None:
         return None
     if wanted.type == "json_object":
         return pb.Constraint(json_object=True)
-    return pb.Constraint(json_schema=json_text("text.format.schema", wanted.schema_))
+    return pb.Constraint(json_schema=json_text("text.format.schema", wanted.schema_, MAX_SCHEMA_DEPTH))

@@ -6,7 +6,8 @@ from typing import Any
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.response_tools import ResponseTool, ResponseToolChoice
 from inferloom_gateway.http.translate.options import json_text
-from inferloom_mesh.errors import InferloomError, invalid, shown, unsupported
+from inferloom_gateway.http.translate.tools import missing
+from inferloom_mesh.errors import InferloomError, invalid, shown
 
 _MODES = {
     "auto": pb.TOOL_CHOICE_MODE_AUTO,
@@ -34,17 +35,18 @@ def tool_choice(
     match choice.type:
         case "function" | "custom":
             if choice.name is None:
-                raise _missing("tool_choice.name")
+                raise missing("tool_choice.name")
             if (choice.type, choice.name) not in names:
                 raise _unknown("tool_choice.name", choice.name)
             return pb.ToolChoice(function_name=choice.name)
         case "allowed_tools":
             if not choice.tools:
-                raise _missing("tool_choice.tools")
+                raise missing("tool_choice.tools")
             for index, tool in enumerate(choice.tools):
                 if (tool.type, tool.name) not in names:
                     raise _unknown(f"tool_choice.tools[{index}].name", tool.name)
-            raise unsupported("tool_choice", "tool_choice with allowed_tools is not supported.")
+            allowed = [tool.name for tool in choice.tools]
+            return pb.ToolChoice(mode=_MODES[choice.mode or "auto"], allowed_names=allowed)
         case mode:
             return pb.ToolChoice(mode=_MODES[mode])
 
@@ -71,7 +73,7 @@ def repeated_choice(choice: ResponseToolChoice | None) -> str | dict[str, Any]:
 def _tool(index: int, tool: ResponseTool) -> pb.Tool:
     where = f"tools[{index}]"
     if tool.type == "custom":
-        raise unsupported(where, "Tools of type 'custom' are not supported.")
+        return pb.Tool(name=tool.name, description=tool.description or "", custom=_custom(where, tool))
     return pb.Tool(
         name=tool.name,
         description=tool.description or "",
@@ -80,17 +82,29 @@ def _tool(index: int, tool: ResponseTool) -> pb.Tool:
     )
 
 
+def _custom(where: str, tool: ResponseTool) -> pb.CustomTool:
+    wanted = tool.format
+    if wanted is None or wanted.type == "text":
+        return pb.CustomTool()
+    if wanted.syntax is None:
+        raise missing(f"{where}.format.syntax")
+    if wanted.definition is None:
+        raise missing(f"{where}.format.definition")
+    if wanted.syntax == "lark":
+        return pb.CustomTool(lark=wanted.definition)
+    return pb.CustomTool(regex=wanted.definition)
+
+
 def _repeated(tool: ResponseTool) -> dict[str, Any]:
     shown: dict[str, Any] = {"type": tool.type, "name": tool.name}
     if tool.description is not None or tool.type == "function":
         shown["description"] = tool.description
     if tool.type == "function":
         return shown | {"parameters": tool.parameters, "strict": tool.strict}
-    return shown
-
-
-def _missing(param: str) -> InferloomError:
-    return invalid(param, f"Missing required parameter: '{param}'.")
+    wanted = tool.format
+    if wanted is None or wanted.type == "text":
+        return shown | {"format": {"type": "text"}}
+    return shown | {"format": {"type": "grammar", "syntax": wanted.syntax, "definition": wanted.definition}}
 
 
 def _unknown(param: str, name: str) -> InferloomError:

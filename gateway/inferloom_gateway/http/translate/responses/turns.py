@@ -14,6 +14,7 @@ _ROLES = {
     "user": pb.ROLE_USER,
     "assistant": pb.ROLE_ASSISTANT,
 }
+_VARIABLES = {"reasoning_effort": "reasoning.effort", "verbosity": "text.verbosity"}
 _MESSAGE = re.compile(r"^chat\.messages\[(\d+)\]")
 
 
@@ -56,6 +57,8 @@ def rename(turns: Sequence[Turn]) -> fields.Rename:
     general = fields.of("responses")
 
     def name(path: str) -> str:
+        if path.startswith("chat.template.variables."):
+            return _VARIABLES.get(path.rpartition(".")[2], path)
         match = _MESSAGE.match(path)
         if match is None or int(match[1]) >= len(turns):
             return general(path)
@@ -99,7 +102,7 @@ def _parts(item: Item) -> Iterator[pb.ContentPart]:
             call = pb.ToolCall(id=item["call_id"], name=item["name"], arguments=item["arguments"])
             yield pb.ContentPart(tool_call=call)
         case "custom_tool_call":
-            call = pb.ToolCall(id=item["call_id"], name=item["name"], arguments=item["input"])
+            call = pb.ToolCall(id=item["call_id"], name=item["name"], arguments=item["input"], custom=True)
             yield pb.ContentPart(tool_call=call)
         case _:
             output = item["output"]
