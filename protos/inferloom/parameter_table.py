@@ -3,6 +3,7 @@
 A parameter is added in four places: its field in the contract, with the ``param`` option where it has a
 range, a default or models that honour it; its rows in ``rest.textproto``, one for each thing that REST
 callers may call it; its line in the gateway's schema of each endpoint; and the code that gives it meaning.
+``tests/parity/samples.py`` has a way to say it, by which it is sent through every door.
 ``make protos`` then makes the table and ``docs/parameters.md``, and the tests name whatever is missing or
 does not agree.
 """
