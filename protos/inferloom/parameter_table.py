@@ -52,6 +52,7 @@ class Honour(Enum):
     SHORTENING = "shortening"
     NONE = "none"
     CONSTRAINING = "constraining"
+    INFILLING = "infilling"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,23 @@ FIELDS: tuple[ContractField, ...] = (
     ),
     ContractField(
         request="GenerateRequest",
+        path="sampling.allowed_token_ids",
+        type="repeated uint32",
+        range=Range(least=0, most=4294967295),
+        max_items=131072,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
+        path="sampling.bad_words",
+        type="repeated string",
+        range=Range(least=1, most=256),
+        unit="characters",
+        max_items=1024,
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(
+        request="GenerateRequest",
         path="stopping.max_tokens",
         type="uint32",
         range=Range(least=0, most=4294967295),
@@ -254,6 +271,23 @@ FIELDS: tuple[ContractField, ...] = (
     ContractField(request="GenerateRequest", path="resume", type="Resume", honoured_by=Honour.NONE),
     ContractField(request="GenerateRequest", path="resume.choices[].choice", type="uint32"),
     ContractField(request="GenerateRequest", path="resume.choices[].token_ids", type="repeated uint32"),
+    ContractField(request="GenerateRequest", path="suffix", type="string", honoured_by=Honour.INFILLING),
+    ContractField(
+        request="GenerateRequest",
+        path="truncate_prompt_tokens",
+        type="uint32",
+        range=Range(least=0, most=4294967295),
+        unit="tokens",
+        honoured_by=Honour.GENERATING,
+    ),
+    ContractField(request="GenerateRequest", path="prediction", type="string", honoured_by=Honour.GENERATING),
+    ContractField(
+        request="GenerateRequest",
+        path="prompt_cache_key",
+        type="string",
+        range=Range(least=0, most=512),
+        unit="bytes",
+    ),
     ContractField(request="EmbedRequest", path="model", type="string"),
     ContractField(request="EmbedRequest", path="request_id", type="string"),
     ContractField(
@@ -514,6 +548,49 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "messages[].audio": RestParameter(
                 name="messages[].audio", meaning=Meaning.REFUSED, shape="object"
             ),
+            "truncate_prompt_tokens": RestParameter(
+                name="truncate_prompt_tokens",
+                meaning=Meaning.FIELD,
+                field="truncate_prompt_tokens",
+                shape="integer",
+                range=Range(least=-1, most=4294967295),
+                note="keeps the last tokens; -1: as many as fit beside the completion",
+            ),
+            "prediction": RestParameter(
+                name="prediction",
+                meaning=Meaning.FIELD,
+                field="prediction",
+                shape="object",
+                note="drafted from; changes no answer",
+            ),
+            "prediction.type": RestParameter(
+                name="prediction.type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="always content",
+            ),
+            "prediction.content": RestParameter(
+                name="prediction.content",
+                meaning=Meaning.FIELD,
+                field="prediction",
+                shape="string|array",
+                required=True,
+            ),
+            "prediction.content[].type": RestParameter(
+                name="prediction.content[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="always text",
+            ),
+            "prediction.content[].text": RestParameter(
+                name="prediction.content[].text",
+                meaning=Meaning.FIELD,
+                field="prediction",
+                shape="string",
+                required=True,
+            ),
             "temperature": RestParameter(
                 name="temperature",
                 meaning=Meaning.FIELD,
@@ -598,6 +675,22 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="integer",
                 range=Range(least=1, most=128),
                 default=1,
+            ),
+            "allowed_token_ids": RestParameter(
+                name="allowed_token_ids",
+                meaning=Meaning.FIELD,
+                field="sampling.allowed_token_ids",
+                shape="array",
+                range=Range(least=0, most=4294967295),
+                max_items=131072,
+            ),
+            "bad_words": RestParameter(
+                name="bad_words",
+                meaning=Meaning.FIELD,
+                field="sampling.bad_words",
+                shape="array",
+                range=Range(least=1, most=256),
+                max_items=1024,
             ),
             "max_completion_tokens": RestParameter(
                 name="max_completion_tokens",
@@ -858,6 +951,21 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="integer",
                 range=Range(least=-100, most=100),
                 default=0,
+                note="lower is earlier, as in vLLM; the contract's priority is the opposite number",
+            ),
+            "service_tier": RestParameter(
+                name="service_tier",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="flex waits for others; priority goes first where allowed; chats' answers tell",
+            ),
+            "prompt_cache_key": RestParameter(
+                name="prompt_cache_key",
+                meaning=Meaning.FIELD,
+                field="prompt_cache_key",
+                shape="string",
+                range=Range(least=0, most=512),
+                note="requests with one key go to one worker where load allows it",
             ),
             "cache_salt": RestParameter(
                 name="cache_salt",
@@ -1132,11 +1240,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
-            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
                 name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
             ),
@@ -1147,12 +1253,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "best_of": RestParameter(name="best_of", meaning=Meaning.REFUSED, nothing=(1,)),
             "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
             "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -1162,7 +1265,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
                 name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
@@ -1190,6 +1292,21 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 min_items=1,
                 max_items=128,
                 note="text, tokens, or a list of either; absent or empty: a new document",
+            ),
+            "suffix": RestParameter(
+                name="suffix",
+                meaning=Meaning.FIELD,
+                field="suffix",
+                shape="string",
+                note="text after the completion; needs text, and a model that can fill in the middle",
+            ),
+            "truncate_prompt_tokens": RestParameter(
+                name="truncate_prompt_tokens",
+                meaning=Meaning.FIELD,
+                field="truncate_prompt_tokens",
+                shape="integer",
+                range=Range(least=-1, most=4294967295),
+                note="keeps the last tokens; -1: as many as fit beside the completion",
             ),
             "temperature": RestParameter(
                 name="temperature",
@@ -1282,6 +1399,22 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="integer",
                 range=Range(least=1, most=128),
                 default=1,
+            ),
+            "allowed_token_ids": RestParameter(
+                name="allowed_token_ids",
+                meaning=Meaning.FIELD,
+                field="sampling.allowed_token_ids",
+                shape="array",
+                range=Range(least=0, most=4294967295),
+                max_items=131072,
+            ),
+            "bad_words": RestParameter(
+                name="bad_words",
+                meaning=Meaning.FIELD,
+                field="sampling.bad_words",
+                shape="array",
+                range=Range(least=1, most=256),
+                max_items=1024,
             ),
             "max_tokens": RestParameter(
                 name="max_tokens",
@@ -1536,6 +1669,21 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="integer",
                 range=Range(least=-100, most=100),
                 default=0,
+                note="lower is earlier, as in vLLM; the contract's priority is the opposite number",
+            ),
+            "service_tier": RestParameter(
+                name="service_tier",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="flex waits for others; priority goes first where allowed; chats' answers tell",
+            ),
+            "prompt_cache_key": RestParameter(
+                name="prompt_cache_key",
+                meaning=Meaning.FIELD,
+                field="prompt_cache_key",
+                shape="string",
+                range=Range(least=0, most=512),
+                note="requests with one key go to one worker where load allows it",
             ),
             "cache_salt": RestParameter(
                 name="cache_salt",
@@ -1549,11 +1697,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
-            "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
                 name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
@@ -1571,12 +1717,11 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
             ),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
-            "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
@@ -1587,8 +1732,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
             "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -1598,7 +1741,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "lora_path": RestParameter(name="lora_path", meaning=Meaning.REFUSED),
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
-            "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
                 name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
@@ -1664,10 +1806,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
@@ -1687,12 +1829,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
             ),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
@@ -1707,8 +1849,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
             "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -1725,6 +1865,15 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "return_token_ids": RestParameter(
+                name="return_token_ids", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
@@ -2179,11 +2328,11 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "functions": RestParameter(name="functions", meaning=Meaning.REFUSED, nothing=([],)),
             "modalities": RestParameter(name="modalities", meaning=Meaning.REFUSED, nothing=(["text"],)),
             "moderation": RestParameter(name="moderation", meaning=Meaning.REFUSED),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
@@ -2193,8 +2342,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "response_format": RestParameter(
                 name="response_format", meaning=Meaning.REFUSED, nothing=({"type": "text"},)
             ),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -2211,6 +2358,15 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "return_token_ids": RestParameter(
+                name="return_token_ids", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
@@ -2275,10 +2431,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
@@ -2298,12 +2454,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
             ),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
@@ -2318,8 +2474,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
             "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -2336,6 +2490,15 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "return_token_ids": RestParameter(
+                name="return_token_ids", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
                 name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
@@ -2423,10 +2586,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
@@ -2446,12 +2609,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
             ),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
@@ -2466,8 +2629,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
             "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
             "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
@@ -2483,6 +2644,15 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "return_token_ids": RestParameter(
+                name="return_token_ids", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
                 name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
@@ -2601,10 +2771,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
@@ -2624,12 +2794,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
             ),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
@@ -2644,8 +2814,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
             "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
             "grammar": RestParameter(name="grammar", meaning=Meaning.REFUSED, nothing=("",)),
@@ -2661,6 +2829,15 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "return_token_ids": RestParameter(
+                name="return_token_ids", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
                 name="use_beam_search", meaning=Meaning.REFUSED, nothing=(False,)
@@ -2955,10 +3132,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
@@ -2978,12 +3155,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
             ),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "echo": RestParameter(name="echo", meaning=Meaning.REFUSED, nothing=(False,)),
             "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
@@ -2994,8 +3171,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
             ),
             "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -3012,6 +3187,15 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "return_token_ids": RestParameter(
+                name="return_token_ids", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "skip_special_tokens": RestParameter(
+                name="skip_special_tokens", meaning=Meaning.REFUSED, nothing=(True,)
+            ),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(
@@ -3051,10 +3235,10 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "safety_identifier": RestParameter(
                 name="safety_identifier", meaning=Meaning.HINT, shape="string"
             ),
-            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.HINT, shape="string"
             ),
+            "prompt_cache_key": RestParameter(name="prompt_cache_key", meaning=Meaning.HINT, shape="string"),
             "service_tier": RestParameter(name="service_tier", meaning=Meaning.HINT, shape="string"),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "prompt_cache_options": RestParameter(
@@ -3074,12 +3258,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls", meaning=Meaning.REFUSED, nothing=(True,)
             ),
-            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "reasoning_effort": RestParameter(
                 name="reasoning_effort", meaning=Meaning.REFUSED, nothing=("none",)
             ),
             "store": RestParameter(name="store", meaning=Meaning.REFUSED, nothing=(False,)),
             "suffix": RestParameter(name="suffix", meaning=Meaning.REFUSED, nothing=("",)),
+            "prediction": RestParameter(name="prediction", meaning=Meaning.REFUSED),
             "web_search_options": RestParameter(name="web_search_options", meaning=Meaning.REFUSED),
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
@@ -3094,8 +3278,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             ),
             "tools": RestParameter(name="tools", meaning=Meaning.REFUSED, nothing=([],)),
             "top_logprobs": RestParameter(name="top_logprobs", meaning=Meaning.REFUSED, nothing=(0,)),
-            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
-            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
             "chat_template": RestParameter(name="chat_template", meaning=Meaning.REFUSED),
             "documents": RestParameter(name="documents", meaning=Meaning.REFUSED, nothing=([],)),
             "early_stopping": RestParameter(name="early_stopping", meaning=Meaning.REFUSED, nothing=(False,)),
@@ -3112,6 +3294,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "mirostat": RestParameter(name="mirostat", meaning=Meaning.REFUSED, nothing=(0,)),
             "regex": RestParameter(name="regex", meaning=Meaning.REFUSED),
             "structured_outputs": RestParameter(name="structured_outputs", meaning=Meaning.REFUSED),
+            "allowed_token_ids": RestParameter(name="allowed_token_ids", meaning=Meaning.REFUSED),
+            "bad_words": RestParameter(name="bad_words", meaning=Meaning.REFUSED, nothing=([],)),
+            "prompt_logprobs": RestParameter(name="prompt_logprobs", meaning=Meaning.REFUSED),
+            "return_token_ids": RestParameter(
+                name="return_token_ids", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
             "truncate_prompt_tokens": RestParameter(name="truncate_prompt_tokens", meaning=Meaning.REFUSED),
             "typical_p": RestParameter(name="typical_p", meaning=Meaning.REFUSED, nothing=(1,)),
             "use_beam_search": RestParameter(

@@ -171,3 +171,16 @@ def test_the_parts_of_one_request_stay_with_one_kind() -> None:
     assert pin.accept("")
     b.models["chat"].compute_hash = ""
     assert pin.narrow([a, b, c], "chat") == [a, b, c]
+
+
+def test_a_cache_key_stands_for_the_beginning() -> None:
+    """Whatever the prompts are; apart for models, salts and keys."""
+    keys = {
+        prompt_key(pb.GenerateRequest(model="chat", text=text, prompt_cache_key="k")) for text in ("a", "b")
+    }
+    others = {
+        prompt_key(pb.GenerateRequest(model=model, text="a", prompt_cache_key=key, cache_salt=salt))
+        for model, key, salt in (("chat", "", ""), ("chat", "l", ""), ("chat", "k", "s"), ("other", "k", ""))
+    }
+    assert len(keys) == 1
+    assert len(others | keys) == 5

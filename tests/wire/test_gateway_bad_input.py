@@ -178,14 +178,12 @@ def _huge(body: dict[str, Any]) -> Any:
     [
         ("chat/completions", CHAT, {"audio": {"voice": "a"}}, "audio"),
         ("chat/completions", CHAT, {"modalities": ["text", "audio"]}, "modalities"),
-        ("chat/completions", CHAT, {"prediction": {"type": "content"}}, "prediction"),
         ("chat/completions", CHAT, {"web_search_options": {}}, "web_search_options"),
         ("chat/completions", CHAT, {"structured_outputs": {"structural_tag": "{}"}},
          "structured_outputs.structural_tag"),
         ("chat/completions", CHAT,
          {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
          "messages[0].content[0]"),
-        ("completions", TEXT, {"suffix": "end"}, "suffix"),
         ("completions", TEXT, {"best_of": 3, "stream": True}, "best_of"),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Drafting changes nothing but the number of steps."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.options import EngineOptions, SpeculationSetting
 from inferloom_worker.engine.protocol import GenerationRequest, Sampling, TokensEvent
 from inferloom_worker.engines.torch.engine import TorchEngine
@@ -50,6 +53,12 @@ CASES: dict[str, GenerationRequest] = {
         prompt(8), 60, sampling=sampled(), stop_token_ids=frozenset(FEW[:2]), min_tokens=30
     ),
     "several choices": request(prompt(9), 40, n=3, sampling=sampled()),
+    "allowed tokens": request(
+        prompt(11), 60, sampling=Sampling(temperature=1.0, seed=4), limits=TokenLimits(FEW)
+    ),
+    "barred sequences": request(
+        prompt(12), 60, sampling=sampled(), limits=TokenLimits(None, [FEW[:1], FEW[1:3], FEW[3:6]])
+    ),
     "one token": request(prompt(10), 1, sampling=sampled()),
     "a prompt of one token": request(FEW[:1], 40, sampling=sampled()),
 }
@@ -110,6 +119,42 @@ async def test_output_is_the_same(case: str, plain: TorchEngine, drafting: Torch
     expected = await collect(plain, CASES[case])
     assert same(await collect(drafting, CASES[case]), expected)
     assert all(choice.accepted == choice.rejected == 0 for choice in expected)
+
+
+async def test_only_allowed_tokens_come_and_no_barred_sequence(drafting: TorchEngine) -> None:
+    """Also in drafts; where nothing is left, the request ends by its caller's fault."""
+    (allowed,) = await collect(drafting, CASES["allowed tokens"])
+    assert set(allowed.tokens) <= set(FEW)
+    (barred,) = await collect(drafting, CASES["barred sequences"])
+    assert barred.accepted
+    for sequence in (FEW[:1], FEW[1:3], FEW[3:6]):
+        found = [tuple(barred.tokens[i : i + len(sequence)]) for i in range(60)]
+        assert sequence not in found
+    assert any(pair == (FEW[3], FEW[4]) for pair in itertools.pairwise(barred.tokens))
+    with pytest.raises(InferloomError, match="none may come") as caught:
+        await collect(drafting, request(FEW, 5, limits=TokenLimits(FEW[:1], [FEW[:1]])))
+    assert caught.value.reason is Reason.INVALID_ARGUMENT
+
+
+async def test_what_is_predicted_is_drafted_and_changes_nothing(
+    plain: TorchEngine, drafting: TorchEngine
+) -> None:
+    """A prediction that is right, one with errors, and one that is wrong throughout."""
+    for sampling in (Sampling(temperature=0.0), Sampling(temperature=0.8, seed=9)):
+        asked = request(prompt(13), 60, sampling=sampling)
+        expected = await collect(plain, asked)
+        tokens = expected[0].tokens
+        flawed = [token if place % 15 != 7 else 5 for place, token in enumerate(tokens)]
+        counts = []
+        for prediction in (tokens, flawed, [*tokens[20:], *tokens], [5] * 60):
+            found = await collect(drafting, replace(asked, prediction=prediction))
+            assert same(found, expected)
+            counts.append(found[0].accepted)
+        none = (await collect(drafting, asked))[0].accepted
+        assert counts[0] > 45
+        assert counts[1] > 30
+        assert counts[2] > 20
+        assert abs(counts[3] - none) <= 10
 
 
 async def test_output_is_the_same_with_adapters(

@@ -336,7 +336,9 @@ def test_every_parameter_that_a_card_lists_is_a_field_of_the_contract() -> None:
         for field in group.DESCRIPTOR.fields
     }
 
-    request = {field.name for field in pb.GenerateRequest.DESCRIPTOR.fields} & {"priority", "cache_salt"}
+    request = {field.name for field in pb.GenerateRequest.DESCRIPTOR.fields} & {
+        *("priority", "cache_salt", "truncate_prompt_tokens", "prediction"),
+    }
     assert set(honoured_by(Honour.GENERATING)) == fields | request
 
 

@@ -110,6 +110,7 @@ _WHO = {
     Honour.SHORTENING: "embed, and whose vectors may be cut",
     Honour.NONE: "none yet: refused",
     Honour.CONSTRAINING: "generate with an engine that can be constrained",
+    Honour.INFILLING: "can fill in the middle",
 }
 
 

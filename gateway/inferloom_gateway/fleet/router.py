@@ -55,13 +55,16 @@ def choose(members: Sequence[Member], key: Callable[[], int] | None) -> Member:
 
 
 def prompt_key(request: inference_pb2.GenerateRequest) -> int:
-    """Hash what a prompt begins with.
+    """Hash what a prompt begins with, or the name that the request gives prompts which begin alike.
 
     For a conversation that is everything up to its first user turn: the same for all of its turns, and
     different for two conversations that share only a system prompt.
     """
     digest = blake2b(request.model.encode(), digest_size=8)
     digest.update(request.cache_salt.encode())
+    if request.prompt_cache_key:
+        digest.update(b"\0" + request.prompt_cache_key.encode())
+        return int.from_bytes(digest.digest())
     match request.WhichOneof("input"):
         case "chat":
             for message in request.chat.messages:

@@ -203,6 +203,10 @@ class GenerateRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     CACHE_SALT_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
+    SUFFIX_FIELD_NUMBER: _builtins.int
+    TRUNCATE_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    PROMPT_CACHE_KEY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model id, as ListModels gives it. Required."""
     request_id: _builtins.str
@@ -222,6 +226,28 @@ class GenerateRequest(_message.Message):
     """Separator for prefix reuse: only requests with the same salt share cached
     prompt tokens. It says nothing of whose turn it is. At most 128 bytes.
     Empty: shared with all that have none.
+    """
+    suffix: _builtins.str
+    """Text that comes after the completion, which is to fit between both. Needs
+    text as input. Only models whose tokenizer has the marks for it honour it:
+    their cards list "suffix". Empty: nothing comes after it.
+    """
+    truncate_prompt_tokens: _builtins.int
+    """Keeps the last tokens of the prompt, at most this many, and drops those
+    before them; 0: as many as the context has room for beside max_tokens, or
+    one token where that is absent. Absent: the prompt is taken whole or
+    refused.
+    """
+    prediction: _builtins.str
+    """Text that the completion is expected to be much like, such as the file that
+    is to be changed. It is drafted from, so that what comes out as expected
+    costs fewer steps, and changes no answer. Empty: nothing is expected.
+    """
+    prompt_cache_key: _builtins.str
+    """Name for requests that begin alike: a gateway sends those with the same one
+    to the same worker where load allows it, whatever their prompts are; a
+    worker does nothing with it. At most 512 bytes. Empty: requests are sent by
+    the beginning of their prompts.
     """
     @_builtins.property
     def chat(self) -> Global___ChatInput:
@@ -268,17 +294,25 @@ class GenerateRequest(_message.Message):
         priority: _builtins.int | None = ...,
         cache_salt: _builtins.str = ...,
         resume: Global___Resume | None = ...,
+        suffix: _builtins.str = ...,
+        truncate_prompt_tokens: _builtins.int | None = ...,
+        prediction: _builtins.str = ...,
+        prompt_cache_key: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "chat", b"chat", "constraint", b"constraint", "input", b"input", "output", b"output", "priority", b"priority", "resume", b"resume", "sampling", b"sampling", "stopping", b"stopping", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "_truncate_prompt_tokens", b"_truncate_prompt_tokens", "chat", b"chat", "constraint", b"constraint", "input", b"input", "output", b"output", "priority", b"priority", "resume", b"resume", "sampling", b"sampling", "stopping", b"stopping", "text", b"text", "token_ids", b"token_ids", "truncate_prompt_tokens", b"truncate_prompt_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "cache_salt", b"cache_salt", "chat", b"chat", "constraint", b"constraint", "input", b"input", "model", b"model", "output", b"output", "priority", b"priority", "request_id", b"request_id", "resume", b"resume", "sampling", b"sampling", "stopping", b"stopping", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "_truncate_prompt_tokens", b"_truncate_prompt_tokens", "cache_salt", b"cache_salt", "chat", b"chat", "constraint", b"constraint", "input", b"input", "model", b"model", "output", b"output", "prediction", b"prediction", "priority", b"priority", "prompt_cache_key", b"prompt_cache_key", "request_id", b"request_id", "resume", b"resume", "sampling", b"sampling", "stopping", b"stopping", "suffix", b"suffix", "text", b"text", "token_ids", b"token_ids", "truncate_prompt_tokens", b"truncate_prompt_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType__truncate_prompt_tokens: _TypeAlias = _typing.Literal["truncate_prompt_tokens"]  # noqa: Y015
+    _WhichOneofArgType__truncate_prompt_tokens: _TypeAlias = _typing.Literal["_truncate_prompt_tokens", b"_truncate_prompt_tokens"]  # noqa: Y015
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["chat", "text", "token_ids"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__truncate_prompt_tokens) -> _WhichOneofReturnType__truncate_prompt_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
@@ -1411,6 +1445,8 @@ class SamplingOptions(_message.Message):
     LOGIT_BIAS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     N_FIELD_NUMBER: _builtins.int
+    ALLOWED_TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    BAD_WORDS_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """Divides the logits, 0 to 2; 0 takes the likeliest token. Default: the
     card's, else 1.
@@ -1452,6 +1488,17 @@ class SamplingOptions(_message.Message):
         entries.
         """
 
+    @_builtins.property
+    def allowed_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The only tokens that may be drawn; at most 131072. Empty: all."""
+
+    @_builtins.property
+    def bad_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts that a completion must not contain as the tokens that they are read
+        as, by themselves or after a space; at most 1024, none of them empty, each
+        at most 256 characters.
+        """
+
     def __init__(
         self,
         *,
@@ -1465,10 +1512,12 @@ class SamplingOptions(_message.Message):
         logit_bias: _abc.Mapping[_builtins.int, _builtins.float] | None = ...,
         seed: _builtins.int | None = ...,
         n: _builtins.int | None = ...,
+        allowed_token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        bad_words: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_min_p", b"_min_p", "_n", b"_n", "_presence_penalty", b"_presence_penalty", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "min_p", b"min_p", "n", b"n", "presence_penalty", b"presence_penalty", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_min_p", b"_min_p", "_n", b"_n", "_presence_penalty", b"_presence_penalty", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "logit_bias", b"logit_bias", "min_p", b"min_p", "n", b"n", "presence_penalty", b"presence_penalty", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_min_p", b"_min_p", "_n", b"_n", "_presence_penalty", b"_presence_penalty", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "allowed_token_ids", b"allowed_token_ids", "bad_words", b"bad_words", "frequency_penalty", b"frequency_penalty", "logit_bias", b"logit_bias", "min_p", b"min_p", "n", b"n", "presence_penalty", b"presence_penalty", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frequency_penalty: _TypeAlias = _typing.Literal["frequency_penalty"]  # noqa: Y015
     _WhichOneofArgType__frequency_penalty: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty"]  # noqa: Y015
@@ -1795,6 +1844,7 @@ class Started(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Name of the request, as sent or as made."""
     model: _builtins.str
@@ -1807,10 +1857,12 @@ class Started(_message.Message):
     """Compute hash of the model that answers; as in Model."""
     worker_id: _builtins.str
     """Worker that answers."""
+    priority: _builtins.int
+    """The priority that it has: as sent, or the worker's limit."""
     @_builtins.property
     def sampling(self) -> Global___SamplingOptions:
         """The values that tokens are drawn with, where the request was silent those
-        of the model's card. Every field is set but logit_bias, seed and n.
+        of the model's card. Every field that has a default is set, but n.
         """
 
     @_builtins.property
@@ -1830,10 +1882,11 @@ class Started(_message.Message):
         worker_id: _builtins.str = ...,
         sampling: Global___SamplingOptions | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "notes", b"notes", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "sampling", b"sampling", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "notes", b"notes", "priority", b"priority", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "sampling", b"sampling", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,8 @@ class _ModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelKind.V
     """None yet: the field is refused."""
     MODEL_KIND_CONSTRAINING: _ModelKind.ValueType  # 6
     """Those whose engine can be constrained."""
+    MODEL_KIND_INFILLING: _ModelKind.ValueType  # 7
+    """Those whose tokenizer has marks for text before and after a completion."""
 
 class ModelKind(_ModelKind, metaclass=_ModelKindEnumTypeWrapper):
     """Says which models honour a parameter."""
@@ -64,6 +66,8 @@ MODEL_KIND_NONE: ModelKind.ValueType  # 5
 """None yet: the field is refused."""
 MODEL_KIND_CONSTRAINING: ModelKind.ValueType  # 6
 """Those whose engine can be constrained."""
+MODEL_KIND_INFILLING: ModelKind.ValueType  # 7
+"""Those whose tokenizer has marks for text before and after a completion."""
 Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
 
 @_typing.final

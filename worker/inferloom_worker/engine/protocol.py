@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.health import Health
+from inferloom_worker.engine.limits import TokenLimits
 
 LEAST_TEMPERATURE = 1e-5
 """Below it the likeliest token is taken: what a draw computes there leaves the numbers that there are."""
@@ -90,6 +91,10 @@ class GenerationRequest:
     embeds: bool = False
     adapter: Adapter | None = None
     """None: the model as it is."""
+    limits: TokenLimits | None = None
+    """Which tokens may come at all. None: every one."""
+    prediction: Sequence[int] = ()
+    """Tokens that are expected to come, to be drafted from."""
     constraint: Constraint | None = None
     """What every choice must conform to; only for engines that constrain."""
 

@@ -54,7 +54,7 @@ class EchoEngine:
             kv_tokens=options.max_running * context,
             weights_bytes=0,
             kv_bytes=0,
-            lacks=frozenset({"prompt_logprobs"}),
+            lacks=frozenset({"prompt_logprobs", "allowed_token_ids", "bad_words", "prediction"}),
         )
         self.health = Health()
         self.echo = echo

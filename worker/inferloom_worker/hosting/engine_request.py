@@ -1,9 +1,11 @@
 """From a checked Generate request to what its engine is asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engine.constraint import Constraint
+from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.protocol import Adapter, GenerationRequest, Sampling
 from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.output.prompt import PromptReport
@@ -12,7 +14,6 @@ from inferloom_worker.validate.generate import (
     DRAWN,
     ChatPrompt,
     CompletionRequest,
-    Prompt,
     TextPrompt,
     TokenPrompt,
     fit_max_tokens,
@@ -22,17 +23,22 @@ QUICK_CHARACTERS = 1024
 """Text that is tokenised on the event loop."""
 
 
-def is_quick(prompt: Prompt) -> bool:
+def is_quick(asked: CompletionRequest) -> bool:
     """Whether it surely takes no time to tokenise; a template may take any."""
+    prompt = asked.prompt
+    if asked.bad_words or asked.prediction or (isinstance(prompt, TextPrompt) and prompt.suffix):
+        return False
     if isinstance(prompt, TextPrompt):
         return len(prompt.text) <= QUICK_CHARACTERS
     return isinstance(prompt, TokenPrompt)
 
 
-def is_short(prompt: Prompt) -> bool:
+def is_short(asked: CompletionRequest) -> bool:
     """Whether it is a conversation that most templates render in no time."""
+    prompt = asked.prompt
     return (
         isinstance(prompt, ChatPrompt)
+        and not (asked.bad_words or asked.prediction)
         and prompt.chat.ByteSize() <= QUICK_CHARACTERS
         and not prompt.chat.template.ByteSize()
     )
@@ -40,10 +46,14 @@ def is_short(prompt: Prompt) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPrompt:
-    """A prompt's tokens, and its text where it had one."""
+    """A prompt's tokens, and its text where it had one; and the tokens of the request's other texts."""
 
     ids: list[int]
     text: str | None
+    bad_words: Sequence[Sequence[int]] = ()
+    prediction: Sequence[int] = ()
+    ends: frozenset[int] = frozenset()
+    """Tokens that end a completion after this prompt, besides the model's own."""
 
 
 def engine_request(
@@ -59,6 +69,7 @@ def engine_request(
     """What the engine is asked for. Raises InferloomError for what does not fit the model's context."""
     ends = frozenset() if asked.stopping.ignore_eos else tokenizer.eos_ids
     max_tokens = fit_max_tokens(asked, len(prompt.ids), context_length)
+    limits = TokenLimits(asked.allowed, prompt.bad_words)
     return GenerationRequest(
         request_id=asked.request_id,
         prompt=prompt.ids,
@@ -66,7 +77,7 @@ def engine_request(
         sampling=asked.sampling,
         n=asked.n,
         min_tokens=asked.stopping.min_tokens,
-        stop_token_ids=asked.stopping.token_ids | ends,
+        stop_token_ids=asked.stopping.token_ids | ends | prompt.ends,
         top_logprobs=asked.top_logprobs,
         prompt_logprobs=asked.prompt_logprobs,
         deadline=terms.deadline,
@@ -77,6 +88,8 @@ def engine_request(
         cache_salt=f"{terms.cache_scope}\0{asked.cache_salt}" if terms.cache_scope else asked.cache_salt,
         adapter=adapter,
         constraint=constraint,
+        limits=None if asked.allowed is None and not prompt.bad_words else limits,
+        prediction=prompt.prediction,
     )
 
 
@@ -103,3 +116,21 @@ def told(asked: CompletionRequest, prompt: TokenizedPrompt, tokenizer: Tokenizer
     if asked.prompt_token_ids or asked.prompt_logprobs is not None:
         report = PromptReport(tokenizer, prompt.ids, text, asked.prompt_logprobs)
     return PromptTold(report, echo)
+
+
+def prompt_room(asked: CompletionRequest, context_length: int) -> int | None:
+    """How many tokens of its prompt a request wants to be kept, at least one. None: all."""
+    if asked.truncate is None:
+        return None
+    wanted = asked.stopping.max_tokens
+    return asked.truncate or max(1, context_length - (1 if wanted is None else wanted))
+
+
+def word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> list[list[int]]:
+    """The tokens that words are read as, by themselves and after a space."""
+    found: dict[tuple[int, ...], None] = {}
+    for word in words:
+        for text in (word.lstrip(), f" {word.lstrip()}"):
+            if ids := tokenizer.encode(text, add_special_tokens=False):
+                found[tuple(ids)] = None
+    return [list(ids) for ids in found]

@@ -33,6 +33,7 @@ from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, mo
 from inferloom_worker.kernels import kept
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
+from inferloom_worker.text.infilling import infilling
 from inferloom_worker.text.job import TimeUp, run_within
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer, short_hash
@@ -156,6 +157,8 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     )
     if template is not None:
         model.supported_parameters.extend(honoured_by(Honour.CHATTING))
+    if infilling(tokenizer, tokenizer.named) is not None:
+        model.supported_parameters.extend(honoured_by(Honour.INFILLING))
     if engine.info.constrains:
         model.supported_parameters.extend(honoured_by(Honour.CONSTRAINING))
     defaults = sampling_defaults(source, options.generation_config)

@@ -1,6 +1,7 @@
 """A loaded model with everything that a call on it needs."""
 
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -24,12 +25,15 @@ from inferloom_worker.hosting.engine_request import (
     engine_request,
     is_quick,
     is_short,
+    prompt_room,
     told,
+    word_tokens,
 )
 from inferloom_worker.hosting.refusals import unsupported_task
 from inferloom_worker.hosting.tool_constraint import Enforced, enforced
 from inferloom_worker.output.completion import Completion
 from inferloom_worker.output.parsing import PLAIN, Reading
+from inferloom_worker.text.infilling import infilling
 from inferloom_worker.text.job import Trial
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
@@ -140,15 +144,16 @@ class Generator:
         self.engine = engine
         self.embedder = embedder
         self.grammars = grammars
+        self.infilling = infilling(tokenizer, tokenizer.named)
         self.trial = Trial()
         """How its template has done with short conversations."""
 
     async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> TokenAnswer:
         prompt = await texts.run(
             asked.prompt.param,
-            partial(self.tokenize, asked.prompt),
-            quick=is_quick(asked.prompt),
-            trial=self.trial if is_short(asked.prompt) else None,
+            partial(self.read, asked),
+            quick=is_quick(asked),
+            trial=self.trial if is_short(asked) else None,
         )
         constraint = await self._constrain(asked, prompt.text, texts)
         request = engine_request(
@@ -181,6 +186,7 @@ class Generator:
             compute_hash=self.card.compute_hash,
             sampling=drawn_with(asked.sampling),
             notes=() if constraint is None else constraint.notes,
+            priority=asked.priority,
         )
         return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)])
 
@@ -208,21 +214,49 @@ class Generator:
         work = partial(enforced, self.dialect, chat, prompt, asked.grammar, compiled)
         return await texts.run("chat.tools" if asked.grammar is None else asked.grammar.param, work)
 
-    def tokenize(self, prompt: Prompt) -> TokenizedPrompt:
-        """Render and tokenise. Blocking.
+    def read(self, asked: CompletionRequest) -> TokenizedPrompt:
+        """Render and tokenise all that a request has of texts. Blocking.
 
         Raises:
             InferloomError: The template refuses the messages, there is none, or the text is too long.
         """
+        prompt = self.tokenize(asked.prompt, cut=asked.truncate is not None)
+        kept = prompt_room(asked, self.card.context_length)
+        if kept is not None and kept < len(prompt.ids):
+            ids = prompt.ids[-kept:]
+            prompt = TokenizedPrompt(ids, self.tokenizer.decode(ids, skip_special_tokens=False))
+        if not (asked.bad_words or asked.prediction):
+            return prompt
+        expected: list[int] = []
+        if asked.prediction:
+            expected = self._encode("prediction", asked.prediction, special=False, cut=True)
+        return replace(prompt, bad_words=word_tokens(self.tokenizer, asked.bad_words), prediction=expected)
+
+    def tokenize(self, prompt: Prompt, *, cut: bool = False) -> TokenizedPrompt:
+        """Render and tokenise a prompt, which is to be ``cut`` if it is too long. Blocking.
+
+        Raises:
+            InferloomError: The template refuses the messages, there is none, or the text is too long.
+        """
+        if isinstance(prompt, TextPrompt) and prompt.suffix:
+            return self._infill(prompt.text, prompt.suffix)
         if isinstance(prompt, TextPrompt):
-            ids = self._encode("text", prompt.text, special=True)
+            ids = self._encode("text", prompt.text, special=True, cut=cut)
             if not ids and self.tokenizer.bos_id is not None:
                 ids = [self.tokenizer.bos_id]  # nothing to continue: a new document
             return TokenizedPrompt(ids, prompt.text)
         if isinstance(prompt, ChatPrompt):
             text = self.render(prompt.chat)
-            return TokenizedPrompt(self._encode("chat.messages", text, special=False), text)
+            return TokenizedPrompt(self._encode("chat.messages", text, special=False, cut=cut), text)
         return TokenizedPrompt(prompt.ids, None)
+
+    def _infill(self, text: str, suffix: str) -> TokenizedPrompt:
+        if self.infilling is None:
+            raise unsupported("suffix", f"The model '{self.card.id}' does not support suffix.")
+        for param, part in (("text", text), ("suffix", suffix)):
+            self._check_length(param, part)
+        ids = self.infilling.ids(self.tokenizer, text, suffix)
+        return TokenizedPrompt(ids, text, ends=self.infilling.ends)
 
     def render(self, chat: pb.ChatInput) -> str:
         if self.template is None:
@@ -254,11 +288,15 @@ class Generator:
     def ranker(self) -> CosineRanker | None:
         return None if self.embedder is None else CosineRanker(self.embedder)
 
-    def _encode(self, param: str, text: str, *, special: bool) -> list[int]:
+    def _encode(self, param: str, text: str, *, special: bool, cut: bool = False) -> list[int]:
+        if not cut:
+            self._check_length(param, text)
+        return self.tokenizer.encode(text, add_special_tokens=special)
+
+    def _check_length(self, param: str, text: str) -> None:
         limit = self.card.context_length
         if (fewest := self.tokenizer.fewest_tokens(text)) > limit:
             raise too_long(param, fewest, limit, at_least=True)
-        return self.tokenizer.encode(text, add_special_tokens=special)
 
     def status(self) -> worker_pb2.ModelStatus:
         info, load = self.engine.info, self.engine.load()

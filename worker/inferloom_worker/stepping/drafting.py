@@ -5,6 +5,9 @@ them then is a guess at what follows now. Answers that quote, correct or continu
 such places, and a guess costs no second model.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 NGRAM = 2
 """Tokens that must stand alike before what follows is a guess."""
 
@@ -20,6 +23,9 @@ FIRST_TRUST, NEXT_TRUST = 0.3, 0.7
 SAMPLED_TRUST = 0.4
 """The part of that which is thought where tokens are drawn: they repeat less than the likeliest do."""
 
+PREDICTED_TRUST = 0.9
+"""What is thought of a text that the request says will come."""
+
 PLEDGE_MEMORY, PLEDGE_PRIOR, PLEDGE_REST = 0.9, 2.0, 0.98
 """How long a sequence's drafts are held against what was expected of them: the weight of earlier ones with
 each draft, tokens of faith to begin with, and what is left with each token that passes."""
@@ -29,19 +35,32 @@ class Drafter:
     """Guesses at one sequence's next tokens.
 
     It looks at one earlier place, ``source``, that has been alike so far, and stays with it while it keeps
-    being right; then the latest place with the same last :data:`NGRAM` tokens takes over. Each token of the
-    sequence checks the guess that was made of it, whether or not the guess was used. So what the guesses are
-    worth is known without computing anything for them.
+    being right; then the latest place with the same last :data:`NGRAM` tokens takes over. Where the request
+    says what will come, that is looked at first: from its beginning, and after an error from the next place
+    in it that begins alike. Each token of the sequence checks the guess that was made of it, whether or not
+    the guess was used. So what the guesses are worth is known without computing anything for them.
 
     Args:
         tokens: The sequence's tokens, prompt first. The list may grow, and never changes otherwise.
         prompt: How many of them are the prompt, which checks nothing: it says little of the answer.
         greedy: Whether the likeliest token is always taken.
+        prediction: The tokens that are expected after the prompt.
     """
 
-    def __init__(self, tokens: list[int], prompt: int, *, greedy: bool = True) -> None:
+    def __init__(
+        self, tokens: list[int], prompt: int, *, greedy: bool = True, prediction: Sequence[int] = ()
+    ) -> None:
         self._tokens = tokens
         self._prompt = prompt
+        self._prediction = prediction
+        self._followed: Sequence[int] = tokens
+        """What ``source`` is a place in: the tokens themselves, or the prediction."""
+        self._reached = 0
+        """The place in the prediction up to which it has come."""
+        self._expected_places: dict[tuple[int, ...], list[int]] = {}
+        for place in range(NGRAM, len(prediction)):
+            gram = tuple(prediction[place - NGRAM : place])
+            self._expected_places.setdefault(gram, []).append(place)
         self._read = max(prompt - MOST_PLACES, 0)
         self._places: dict[tuple[int, ...], int] = {}
         self._source: int | None = None
@@ -57,9 +76,10 @@ class Drafter:
             if self._source is not None:
                 self._check(place, self._source)
             gram = tuple(self._tokens[place + 1 - NGRAM : place + 1]) if place + 1 >= NGRAM else ()
-            if self._source is None:
-                self._source = self._places.get(gram)
-                self._following = False
+            if place == self._prompt - 1 and self._prediction:
+                self._follow(self._prediction, 0, expected=True)
+            elif self._source is None:
+                self._look_up(gram, place)
             if gram:
                 self._places.pop(gram, None)  # so that the dict's order is that of the latest places
                 self._places[gram] = place + 1
@@ -69,7 +89,7 @@ class Drafter:
 
     def _check(self, place: int, source: int) -> None:
         """Compare the guess at ``place``, the token at ``source``, with what came."""
-        right = self._tokens[source] == self._tokens[place]
+        right = self._followed[source] == self._tokens[place]
         self._expected *= PLEDGE_REST
         self._accepted *= PLEDGE_REST
         if place >= self._prompt:
@@ -79,6 +99,24 @@ class Drafter:
                 self._first = _moved(self._first, right)
         self._following = True
         self._source = source + 1 if right else None
+        if self._followed is self._prediction:
+            self._reached = source + 1
+            if self._reached == len(self._prediction):
+                self._source = None
+
+    def _look_up(self, gram: tuple[int, ...], place: int) -> None:
+        """Find the place to look at after the last tokens: of those in a prediction the next one."""
+        if place >= self._prompt and (places := self._expected_places.get(gram)):
+            after = places[bisect_left(places, self._reached) :]
+            self._follow(self._prediction, after[0] if after else places[-1], expected=True)
+        elif (found := self._places.get(gram)) is not None:
+            self._follow(self._tokens, found)
+
+    def _follow(self, followed: Sequence[int], source: int, *, expected: bool = False) -> None:
+        self._followed, self._source = followed, source
+        self._following = expected
+        if expected and source == 0:
+            self._next = PREDICTED_TRUST
 
     @property
     def has_guess(self) -> bool:
@@ -101,12 +139,15 @@ class Drafter:
 
     def draft(self, count: int) -> tuple[int, ...]:
         """The next ``count`` tokens, as they followed the earlier place; only where there is a guess."""
-        self._pledged = sum(self._trust(depth) for depth in range(1, count + 1))
-        return self.guess(count)
+        draft = self.guess(count)
+        self._pledged = sum(self._trust(depth) for depth in range(1, len(draft) + 1))
+        return draft
 
     def guess(self, count: int) -> tuple[int, ...]:
-        """The same, without being held to it."""
+        """The same, without being held to it. Fewer where a prediction ends."""
         assert self._source is not None
+        if self._followed is self._prediction:
+            return tuple(self._prediction[self._source : self._source + count])
         draft: list[int] = []
         for place in range(self._source, self._source + count):
             # A source that reaches the end of the sequence goes on in its own draft: a loop stays a loop.

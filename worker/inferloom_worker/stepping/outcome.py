@@ -23,10 +23,11 @@ class Outcome:
     failure: str | None = None
     """Why there is no token at the place after them, so that the request ends: in words for its caller."""
     by_constraint: bool = False
-    """Whether that is for the request's own constraint."""
+    """Whether that is for the request's own constraint, or for the tokens that it allows."""
 
 
 NO_NUMBERS = "The model computed no finite numbers for this request."
+NOTHING_ALLOWED = "Of the tokens that the request allows, none may come here."
 DEAD_END = "The constraint allows no token here, and no end."
 
 
@@ -51,6 +52,8 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
         if mask.error is not None or chosen.token == NO_TOKEN:
             barred = mask.error is not None or mask.empty
             words = str(mask.error) if mask.error is not None else DEAD_END if barred else NO_NUMBERS
+            if not barred and request.limits is not None:
+                barred, words = True, NOTHING_ALLOWED
             return Outcome(
                 tokens, logprobs, accepted, len(work.draft) - accepted, None, words, by_constraint=barred
             )

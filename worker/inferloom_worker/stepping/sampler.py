@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inferloom_worker.engine.constraint import Mask
+from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, Sampling, TokenLogprobs
 from inferloom_worker.stepping.philox import uniforms
 from inferloom_worker.stepping.sequence import SequenceState
@@ -135,6 +136,21 @@ def _adjust(logits: Tensor, row: Row) -> None:
         logits[tokens] += torch.tensor(list(sampling.logit_bias.values()), device=logits.device)
     if row.generated < request.min_tokens and request.stop_token_ids:
         logits[torch.tensor(list(request.stop_token_ids), device=logits.device)] = -torch.inf
+    if request.limits is not None:
+        _limit(logits, row, request.limits)
+
+
+def _limit(logits: Tensor, row: Row, limits: TokenLimits) -> None:
+    """Leave only the tokens that may come in one row's logits [vocab_size], in place."""
+    if limits.allowed is not None:
+        allowed = torch.from_numpy(limits.allowed).to(logits.device)
+        kept = logits[allowed]
+        logits.fill_(-torch.inf)
+        logits[allowed] = kept
+    prompt, tokens = len(row.sequence.request.prompt), row.sequence.tokens
+    start = max(prompt, len(tokens) + len(row.draft) - limits.longest)
+    if barred := limits.barred([*tokens[start:], *row.draft]):
+        logits[torch.tensor(barred, device=logits.device)] = -torch.inf
 
 
 class TorchChooser:

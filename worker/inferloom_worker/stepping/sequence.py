@@ -56,7 +56,12 @@ class SequenceState:
         self.matcher = None if constraint is None else constraint.matcher()
         scores = self.request.prompt_logprobs is not None and self.choice == 0
         self.scored = 1 if scores else len(self.tokens)
-        self.drafter = Drafter(self.tokens, len(self.tokens), greedy=self.request.sampling.greedy)
+        self.drafter = Drafter(
+            self.tokens,
+            len(self.tokens),
+            greedy=self.request.sampling.greedy,
+            prediction=self.request.prediction,
+        )
 
     @property
     def generated(self) -> int:

@@ -29,6 +29,7 @@ def load_gguf_tokenizer(file: GgufFile) -> Tokenizer:
             if key in vocabulary.ids
         },
         chat_template=template if isinstance(template, str) else None,
+        named=vocabulary.ids,
     )
 
 

@@ -35,6 +35,7 @@ class Tokenizer:
         special_tokens: Named special tokens as chat templates use them, such as ``bos_token``.
         chat_template: The chat template's source. None: the model has none.
         add_bos: Whether encoding with special tokens puts ``bos_token`` first. None: as the backend does.
+        named: Tokens that a file gives a purpose, by its name for that.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Tokenizer:
         special_tokens: Mapping[str, str] | None = None,
         chat_template: str | None = None,
         add_bos: bool | None = None,
+        named: Mapping[str, int] | None = None,
     ) -> None:
         backend.no_truncation()
         backend.no_padding()
@@ -52,6 +54,7 @@ class Tokenizer:
         self.eos_ids = frozenset(eos_ids)
         self.special_tokens = dict(special_tokens or {})
         self.chat_template = chat_template
+        self.named = dict(named or {})
         self._added = backend.get_added_tokens_decoder()
         self._added_ids = {str(token.content): i for i, token in self._added.items()}
         self._strips = any(token.lstrip or token.rstrip for token in self._added.values())
@@ -95,6 +98,7 @@ class Tokenizer:
             special_tokens=self.special_tokens,
             chat_template=self.chat_template,
             add_bos=self._add_bos,
+            named={name: token for name, token in self.named.items() if token < embeddings},
         )
 
     def _plan_bos(self, add_bos: bool | None) -> tuple[int, bool] | None:
@@ -161,6 +165,16 @@ class Tokenizer:
     def added_id(self, text: str) -> int | None:
         """The token that was added to the vocabulary for just this text. None: there is none."""
         return self._added_ids.get(text)
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token as the vocabulary spells it; None: no such token."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
+    @property
+    def begins_with_space(self) -> bool:
+        """Whether it may read a text as if a space were before it."""
+        return self._sentencepiece
 
     def token(self, token_id: int) -> str | None:
         """The vocabulary's spelling of a token; None: no such token."""

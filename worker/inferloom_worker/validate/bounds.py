@@ -46,7 +46,10 @@ def check_generate(request: pb.GenerateRequest, context_length: int) -> None:
     Raises:
         InferloomError: CONTEXT_LENGTH_EXCEEDED for more tokens than the context; INVALID_ARGUMENT.
     """
-    if (count := len(request.token_ids.ids)) > context_length:
+    count = len(request.token_ids.ids)
+    if request.HasField("truncate_prompt_tokens"):
+        check_token_count("token_ids", count, most_tokens(context_length))
+    elif count > context_length:
         raise too_long("token_ids", count, context_length)
     check_chat_counts(request.chat)
 

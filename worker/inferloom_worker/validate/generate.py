@@ -26,9 +26,10 @@ class ChatPrompt:
 
 @dataclass(frozen=True, slots=True)
 class TextPrompt:
-    """A text to tokenise."""
+    """A text to tokenise; with a ``suffix``, what is generated is to fit between both."""
 
     text: str
+    suffix: str = ""
     param = "text"
 
 
@@ -75,6 +76,12 @@ class CompletionRequest:
     cache_salt: str
     grammar: Grammar | None
     """What the text must conform to. None: it is free."""
+    truncate: int | None
+    """Tokens of the prompt that are kept, the last ones. 0: as many as fit. None: all."""
+    allowed: frozenset[int] | None
+    """The only tokens that may be drawn. None: all."""
+    bad_words: tuple[str, ...]
+    prediction: str
 
 
 def read_generate(
@@ -120,6 +127,10 @@ def read_generate(
         echo=request.output.echo,
         priority=min(request.priority, max_priority),
         cache_salt=request.cache_salt,
+        truncate=request.truncate_prompt_tokens if request.HasField("truncate_prompt_tokens") else None,
+        allowed=_allowed(request.sampling, vocab_size),
+        bad_words=tuple(request.sampling.bad_words),
+        prediction=request.prediction,
         grammar=read_constraint(request.constraint) if request.HasField("constraint") else None,
     )
 
@@ -183,17 +194,33 @@ def _requested(prompt: Prompt, prompt_tokens: int, completion_tokens: int, conte
     )
 
 
+def _allowed(options: pb.SamplingOptions, vocab_size: int) -> frozenset[int] | None:
+    ids = options.allowed_token_ids
+    return frozenset(checks.token_ids("sampling.allowed_token_ids", ids, vocab_size)) if ids else None
+
+
 def _prompt(request: pb.GenerateRequest, vocab_size: int) -> Prompt:
+    if request.suffix:
+        _check_suffix(request)
     match request.WhichOneof("input"):
         case "chat":
             check_chat(request.chat)
             return ChatPrompt(request.chat)
         case "text":
-            return TextPrompt(request.text)
+            return TextPrompt(request.text, request.suffix)
         case "token_ids":
             return TokenPrompt(checks.token_ids("token_ids.ids", request.token_ids.ids, vocab_size))
         case _:
             raise invalid("input", "One of chat, text and token_ids is required.")
+
+
+def _check_suffix(request: pb.GenerateRequest) -> None:
+    if request.WhichOneof("input") != "text":
+        raise invalid("suffix", "suffix needs text as input.")
+    if request.HasField("truncate_prompt_tokens"):
+        raise invalid("suffix", "suffix excludes truncate_prompt_tokens.")
+    if request.output.echo and request.output.HasField("prompt_logprobs"):
+        raise invalid("suffix", "suffix excludes echo with output.prompt_logprobs.")
 
 
 DRAWN = (

@@ -82,7 +82,7 @@ def check_fields(request: pb.GenerateRequest | pb.EmbedRequest | pb.RerankReques
 _OPTIONAL = {
     row.capability: row.path
     for row in FIELDS
-    if row.request == "GenerateRequest" and row.honoured_by in (Honour.GENERATING,)
+    if row.request == "GenerateRequest" and row.honoured_by in (Honour.GENERATING, Honour.INFILLING)
 }
 
 

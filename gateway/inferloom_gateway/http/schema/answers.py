@@ -26,6 +26,8 @@ class ErrorAnswer(Answer):
     error: ErrorObject
 
 
+ServiceTier = Literal["default", "flex", "priority"]
+
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
@@ -149,6 +151,8 @@ class ChatCompletion(Answer):
     choices: list[ChatChoice]
     usage: CompletionUsage
     system_fingerprint: str | None
+    service_tier: ServiceTier | None = None
+    """Where the request says one."""
     prompt_token_ids: list[int] = []
     """With ``return_token_ids``."""
     prompt_logprobs: PromptLogprobs = []
@@ -211,6 +215,7 @@ class ChatCompletionChunk(Answer):
     system_fingerprint: str | None
     choices: list[ChatChunkChoice]
     usage: CompletionUsage | None = None
+    service_tier: ServiceTier | None = None
     prompt_token_ids: list[int] = []
 
 

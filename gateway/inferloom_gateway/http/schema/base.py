@@ -56,6 +56,15 @@ Stops = Annotated[
 """Stop strings; one may stand without its list."""
 
 
+def text_parts(value: Any) -> Any:
+    """A text that stands without its list, as the part that it is."""
+    if isinstance(value, str):
+        return [{"type": "text", "text": value}]
+    if not isinstance(value, list):
+        raise PydanticCustomError("content", "must be a string or an array of content parts")
+    return value
+
+
 class StreamOptions(Part):
     """What a stream carries beside its tokens."""
 

@@ -3,10 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
-from inferloom_gateway.http.schema.base import Metadata, Part, Positive
+from inferloom_gateway.http.schema.base import Metadata, Part, Positive, text_parts
 from inferloom_gateway.http.schema.constraints import ConstrainedParameters
+from inferloom_gateway.http.schema.prediction import Prediction
 from inferloom_gateway.http.schema.tools import OldChoiceField, OldFunction, Tool, ToolChoiceField
 
 
@@ -18,16 +18,8 @@ class ContentPart(Part):
     refusal: str | None = None
 
 
-def _parts(value: Any) -> Any:
-    if isinstance(value, str):
-        return [{"type": "text", "text": value}]
-    if not isinstance(value, list):
-        raise PydanticCustomError("content", "must be a string or an array of content parts")
-    return value
-
-
 Content = Annotated[
-    list[ContentPart], BeforeValidator(_parts, json_schema_input_type=str | list[ContentPart])
+    list[ContentPart], BeforeValidator(text_parts, json_schema_input_type=str | list[ContentPart])
 ]
 
 
@@ -91,5 +83,6 @@ class ChatCompletionRequest(ConstrainedParameters):
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
+    prediction: Prediction | None = None
     store: bool | None = None
     metadata: Metadata | None = None

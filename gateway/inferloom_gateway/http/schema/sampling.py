@@ -1,12 +1,22 @@
 """The parameters that chat and text completions share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from inferloom_gateway.http.schema.base import Body, ModelId, Positive, Seed, Stops, StreamOptions, Uint32
+from inferloom_gateway.http.schema.base import (
+    UINT32_MAX,
+    Body,
+    ModelId,
+    Positive,
+    Seed,
+    Stops,
+    StreamOptions,
+    Uint32,
+)
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+BadWord = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
@@ -33,7 +43,12 @@ class CompletionParameters(Body):
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[Uint32], Field(max_length=64)] | None = None
     include_stop_str_in_output: bool | None = None
+    allowed_token_ids: Annotated[list[Uint32], Field(max_length=131_072)] | None = None
+    bad_words: Annotated[list[BadWord], Field(max_length=1024)] | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=UINT32_MAX)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
     cache_salt: Annotated[str, Field(max_length=128)] | None = None
 
     prompt_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

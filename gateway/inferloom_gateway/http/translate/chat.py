@@ -1,6 +1,6 @@
 """POST /v1/chat/completions: the body to a plan, and the events of a generation to chunks or one body."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 from google.protobuf.struct_pb2 import Struct
@@ -45,7 +45,15 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: 
         name = renamed(path)
         return name.replace("tools[", "functions[", 1).replace(".function", "", 1) if old else name
 
-    encoder = ChatChunks(answer_id, body.model, created, n, reports, old=old)
+    encoder = ChatChunks(
+        answer_id,
+        body.model,
+        created,
+        n,
+        reports,
+        tier=lambda started: options.service_tier(body, started),
+        old=old,
+    )
     return Plan(
         parts=[Part(_request(body, request_id, limit, old=old), encoder, rename)],
         stream=bool(body.stream),
@@ -66,8 +74,8 @@ def _request(
         stopping=options.stopping(body, limit),
         constraint=constraints.constraint(body),
         output=options.output(body, (body.top_logprobs or 0) if body.logprobs else None),
-        priority=body.priority,
-        cache_salt=body.cache_salt or "",
+        prediction="".join(part.text for part in body.prediction.content) if body.prediction else "",
+        **options.common(body),
     )
 
 
@@ -118,6 +126,7 @@ def _body(
         "usage": completion_usage(outcome.usage),
         "system_fingerprint": fingerprint(outcome.started),
     }
+    answer |= options.service_tier(asked, outcome.started)
     if asked.prompt_logprobs is not None:
         answer["prompt_logprobs"] = prompt_logprobs(outcome.prompt_logprobs, asked.prompt_logprobs)
     if asked.return_token_ids:
@@ -132,11 +141,20 @@ class ChatChunks:
     """
 
     def __init__(
-        self, answer_id: str, model: str, created: int, n: int, reports: Reports, *, old: bool = False
+        self,
+        answer_id: str,
+        model: str,
+        created: int,
+        n: int,
+        reports: Reports,
+        *,
+        tier: Callable[[pb.Started], Mapping[str, object]] = lambda _: {},
+        old: bool = False,
     ) -> None:
         self._old = old
         self._n = n
         self._reports = reports
+        self._tier = tier
         self._usage = Running()
         self._prompt_ids: list[int] = []
         self._begun = False
@@ -152,6 +170,7 @@ class ChatChunks:
     def started(self, event: pb.Started) -> bytes:
         """Give each choice its role."""
         self._head["system_fingerprint"] = fingerprint(event)
+        self._head |= self._tier(event)
         self._usage.begin(event.prompt_tokens)
         self._frames = [around(self._chunk(index, {"content": HOLE})) for index in range(self._n)]
         return b"" if self._reports.token_ids else self._begin()  # the prompt's ids come with the roles

@@ -83,8 +83,8 @@ def _request(body: CompletionRequest, prompt: Prompt, name: str, drawn: int) -> 
         stopping=options.stopping(body, DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens),
         constraint=constraints.constraint(body),
         output=options.output(body, body.logprobs, echo=bool(body.echo), chosen_by_logprob=best),
-        priority=body.priority,
-        cache_salt=body.cache_salt or "",
+        suffix=body.suffix or "",
+        **options.common(body),
     )
     if isinstance(prompt, str):
         request.text = prompt

@@ -31,11 +31,44 @@ def sampling(body: CompletionParameters) -> pb.SamplingOptions:
         logit_bias=_logit_bias(body.logit_bias) if body.logit_bias else None,
         seed=None if body.seed is None else body.seed & (2**64 - 1),
         n=body.n,
+        allowed_token_ids=body.allowed_token_ids,
+        bad_words=body.bad_words,
     )
     if options.HasField("top_p") and options.top_p == 0:  # OpenAI's least; also what float32 makes of 1e-50
         options.ClearField("top_p")
         options.top_k = 1
     return options
+
+
+_TIERS = {"flex": -10, "scale": 10, "priority": 10}
+"""The contract's priorities of service tiers; those of the others are 0."""
+
+
+def common(body: CompletionParameters) -> dict[str, Any]:
+    """What the endpoints share besides the groups: the prompt's length, its order, and where it goes.
+
+    Raises:
+        InferloomError: No token of the prompt is to be kept.
+    """
+    kept = body.truncate_prompt_tokens
+    if kept == 0:
+        name = "truncate_prompt_tokens"
+        raise invalid(name, f"Invalid '{name}': must be -1 or at least 1, and not 0.")
+    # vLLM runs the lower number earlier, the contract the higher one.
+    priority = _TIERS.get(body.service_tier or "") if body.priority is None else -body.priority
+    return {
+        "truncate_prompt_tokens": None if kept is None else max(kept, 0),
+        "priority": priority,
+        "cache_salt": body.cache_salt or "",
+        "prompt_cache_key": body.prompt_cache_key or "",
+    }
+
+
+def service_tier(body: CompletionParameters, started: pb.Started) -> dict[str, str]:
+    """Which tier a request was answered in, where it says one."""
+    if body.service_tier is None:
+        return {}
+    return {"service_tier": "flex" if started.priority < 0 else "priority" if started.priority else "default"}
 
 
 def stopping(body: CompletionParameters, max_tokens: int | None) -> pb.StoppingOptions:

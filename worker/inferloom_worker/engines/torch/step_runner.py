@@ -24,7 +24,7 @@ from inferloom_worker.engine.protocol import (
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
-from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verify
+from inferloom_worker.stepping.outcome import NO_NUMBERS, NOTHING_ALLOWED, Outcome, follow, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sampler import Row, SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work
@@ -204,7 +204,8 @@ class StepRunner:
         if words is None:
             error = server_error()
         else:
-            error = invalid("constraint", words) if by_caller else InferloomError(Reason.SERVER_ERROR, words)
+            at_fault = "sampling" if words == NOTHING_ALLOWED else "constraint"
+            error = invalid(at_fault, words) if by_caller else InferloomError(Reason.SERVER_ERROR, words)
         return [(mailbox, error) for mailbox in doomed]
 
 

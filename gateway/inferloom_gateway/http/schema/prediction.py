@@ -1,0 +1,23 @@
+"""What an answer is expected to be like."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from inferloom_gateway.http.schema.base import Part, text_parts
+
+
+class PredictedPart(Part):
+    """One part of a text that is expected."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Prediction(Part):
+    """A text that the answer is expected to be much like."""
+
+    type: Literal["content"]
+    content: Annotated[
+        list[PredictedPart], BeforeValidator(text_parts, json_schema_input_type=str | list[PredictedPart])
+    ]
