@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from inferloom_gateway.access.api_key import Limits
 
@@ -20,8 +20,7 @@ class Ask:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """How full a bucket is, the request that was just taken included."""
 
     requests: int
@@ -30,8 +29,7 @@ class Level:
     """Until the bucket is empty if nothing more comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """A request, or more tokens of one, was counted."""
 
     slot: int

@@ -23,8 +23,9 @@ _PROBES = 64
 _BYTES = ROWS * ROW * 8
 """All rows. Only what is touched takes memory."""
 
-_LOCK_LIMIT_S = 0.25
-"""How long another process may hold the lock; it takes some ten microseconds, unless it was stopped amid."""
+_LOCK_LIMIT_S = 1.0
+"""How long another process may hold the lock. It needs some ten microseconds, but may be stopped amid, or
+wait for a processor."""
 
 _NAP_S = 20e-6
 
@@ -96,11 +97,12 @@ class LocalCounts:
                 self._settle(*self._owed.pop(), slot)
 
     def _settle(self, asks: Sequence[Ask], taken: Sequence[Taken], used: int, slot: int) -> None:
+        changes = list(corrections(taken, used))
         for ask in asks:
             window = self._window(ask.bucket, slot)
             window.advance(slot)
             window.leave(self._seat)
-            for at, tokens in corrections(taken, used):
+            for at, tokens in changes:
                 window.correct(at, tokens)
 
     def _window(self, bucket: str, slot: int) -> Window:
@@ -110,7 +112,7 @@ class LocalCounts:
             CountsAwayError: All rows that it could have are in use.
         """
         found = self._known.get(bucket)
-        if found is not None and found[0].name == found[1]:
+        if found is not None and found[0].belongs(found[1]):
             return found[0]
         name = struct.unpack("<qq", blake2b(bucket.encode(), digest_size=16).digest())
         free = None

@@ -42,6 +42,11 @@ class Window:
         """Two integers that say whose row it is; zeros: nobody's."""
         return self._words[self._at], self._words[self._at + 1]
 
+    def belongs(self, name: tuple[int, int]) -> bool:
+        """Whether it is the row of this one."""
+        words, at = self._words, self._at
+        return words[at] == name[0] and words[at + 1] == name[1]
+
     @property
     def requests(self) -> int:
         """Requests of the last minute."""
@@ -86,7 +91,8 @@ class Window:
         for ever, or until something ends). It must have been advanced."""
         words, at = self._words, self._at
         if enters:
-            if limits.concurrent is not None and self.running >= limits.concurrent:
+            most = limits.concurrent
+            if most is not None and words[at + _RUNNING] >= most:
                 return "concurrent", self.running, None
             most = limits.requests_per_minute
             if most is not None and words[at + _REQUESTS] >= most:
@@ -149,9 +155,9 @@ class Window:
     def level(self) -> Level:
         """How full it is."""
         words, at = self._words, self._at
-        left = SLOTS - (words[at + _HEAD] - words[at + _LAST])
-        used = words[at + _REQUESTS] or words[at + _TOKENS]
-        return Level(self.requests, self.tokens, max(0, left) * SLOT_S if used else 0.0)
+        requests, tokens = words[at + _REQUESTS], words[at + _TOKENS]
+        left = SLOTS - words[at + _HEAD] + words[at + _LAST] if requests or tokens else 0
+        return Level(requests, tokens, max(0, left) * SLOT_S)
 
     def _wait(self, kind: int, wanted: int) -> float:
         """Seconds until ``wanted`` of a kind are forgotten."""

@@ -17,7 +17,7 @@ from inferloom_gateway.access.stores.protocol import MOST_KEYS, USAGE_DAYS, Kind
 SCHEMA = 1
 """Version of the tables, in the file's ``user_version``."""
 
-PATIENCE_S = 2.0
+PATIENCE_S = 4.0
 """How long a statement waits for another process that writes."""
 
 _TABLES = """

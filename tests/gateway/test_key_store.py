@@ -1,0 +1,147 @@
+"""The store of keys in a file."""
+
+import os
+import sqlite3
+import stat
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from inferloom_gateway.access.api_key import ApiKey, Limits, Policy
+from inferloom_gateway.access.stores import sqlite
+from inferloom_gateway.access.stores.opening import open_store
+from inferloom_gateway.access.stores.protocol import StoreError, Usage
+from inferloom_gateway.access.stores.sqlite import SqliteStore
+from inferloom_gateway.access.usage import UsageMeter
+
+KEY = ApiKey("0" * 12, "digest", "acme", models=("a*",), limits=Limits(60, None, 4), expires=9.0)
+TODAY = datetime.now(UTC).date().isoformat()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a store is to be."""
+    return tmp_path / "folder" / "keys.db"
+
+
+@pytest.fixture
+def store(file: Path) -> SqliteStore:
+    """A new one."""
+    return SqliteStore(file, create=True)
+
+
+def test_the_file_is_its_owners_alone(file: Path, store: SqliteStore) -> None:
+    """From its first moment on; one that others can write to is refused."""
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.chmod(0o620)
+    with pytest.raises(StoreError, match="others can write"):
+        SqliteStore(file)
+
+
+def test_what_one_writes_the_others_read(file: Path, store: SqliteStore) -> None:
+    """Keys and policies come with a new revision, usage without."""
+    other = open_store(str(file))
+    before = other.revision()
+    store.put_key(KEY)
+    store.put_policy("tenant", "acme", Policy(Limits(tokens_per_minute=5), 2))
+    store.put_policy("model", "m*", Policy(Limits(concurrent=5)))
+    after, ring = other.read()
+    assert after == other.revision() != before
+    assert ring.keys == {KEY.id: KEY}
+    assert ring.tenants["acme"].share == 2
+    assert ring.models["m*"].limits.concurrent == 5
+    store.put_policy("model", "m*", None)
+    assert not other.read()[1].models
+    revision = other.revision()
+    store.add_usage([Usage(TODAY, KEY.id, 1, 2, 3)])
+    assert other.revision() == revision
+
+
+def test_usage_is_added_up_and_forgotten_after_its_time(store: SqliteStore) -> None:
+    """Days that are too old go when something is written."""
+    old = (datetime.now(UTC) - timedelta(days=401)).date().isoformat()
+    store.add_usage([Usage(TODAY, "k", 1, 2, 3), Usage(old, "k", 1, 1, 1)])
+    store.add_usage([Usage(TODAY, "k", 1, 2, 3), Usage(TODAY, "l", 1, 0, 0)])
+    assert store.usage("0") == [Usage(TODAY, "k", 2, 4, 6), Usage(TODAY, "l", 1, 0, 0)]
+
+
+def test_a_file_in_the_place_of_another_is_another_revision(file: Path, store: SqliteStore) -> None:
+    """A backup that is put back is read, even if it was changed as often."""
+    store.put_key(KEY)
+    revision = store.revision()
+    backup = SqliteStore(file.with_name("backup.db"), create=True)
+    backup.put_policy("tenant", "t", Policy())
+    file.with_name("backup.db").replace(file)
+    assert store.revision() != revision
+    assert not store.read()[1].keys
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    """A file that is not there, of something else, of another database, and of a newer version."""
+    with pytest.raises(StoreError, match="no key store at"):
+        open_store(str(tmp_path / "nowhere.db"))
+    text = tmp_path / "text"
+    text.write_text("this is not a database, however long it may be" * 100)
+    text.chmod(0o600)
+    with pytest.raises(StoreError, match="not a database"):
+        open_store(str(text))
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE something (x)")
+    database.close()
+    other.chmod(0o600)
+    with pytest.raises(StoreError, match="is no key store"):
+        open_store(str(other))
+    SqliteStore(tmp_path / "new.db", create=True).close()
+    with sqlite3.connect(tmp_path / "new.db") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StoreError, match="newer version"):
+        open_store(str(tmp_path / "new.db"))
+
+
+def test_several_write_at_once(file: Path, store: SqliteStore) -> None:
+    """Nothing is lost, from whichever connection it comes, and one may make the file while another does."""
+
+    def write(number: int) -> None:
+        mine = SqliteStore(file, create=True)
+        for n in range(10):
+            mine.put_key(ApiKey(f"{number:06}{n:06}", "d", "acme"))
+            mine.add_usage([Usage(TODAY, "k", 1)])
+        mine.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.read()[1].keys) == 40
+    assert store.usage(TODAY)[0].requests == 40
+
+
+def test_a_full_store_changes_keys_but_takes_no_more(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key can always be revoked."""
+    monkeypatch.setattr(sqlite, "MOST_KEYS", 1)
+    store.put_key(KEY)
+    store.put_key(ApiKey(KEY.id, KEY.digest, "acme", revoked=1.0))
+    with pytest.raises(StoreError, match="takes no more"):
+        store.put_key(ApiKey("1" * 12, "d", "acme"))
+    assert store.read()[1].keys[KEY.id].revoked == 1.0
+
+
+def test_usage_waits_for_a_store_that_cannot_be_written(file: Path, store: SqliteStore) -> None:
+    """It is held, joined by what comes meanwhile, and written later; it has a bound."""
+    meter = UsageMeter(store, now=lambda: 0.0)
+    meter.add("k", 1, 2)
+    rows = meter.take()
+    assert rows == [Usage("1970-01-01", "k", 1, 1, 2)]
+    store.close()
+    assert not meter.write(rows)
+    meter.add("k", 1, 2)
+    meter.give_back(rows)
+    assert meter.take() == [Usage("1970-01-01", "k", 2, 2, 4)]
+    os.stat(file)

@@ -1,0 +1,200 @@
+"""Keys and limits in a real Redis: the store, the counts, and two gateways."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from inferloom_gateway.access.api_key import ApiKey, Limits, Policy
+from inferloom_gateway.access.key_text import digest_of, new_key
+from inferloom_gateway.access.limits import redis_counts
+from inferloom_gateway.access.limits.counts import Ask, CountsAwayError, Refused, Taken
+from inferloom_gateway.access.limits.redis_counts import RedisCounts
+from inferloom_gateway.access.stores.opening import open_store
+from inferloom_gateway.access.stores.protocol import StoreError, Usage, shown_place
+from inferloom_gateway.access.stores.redis import RedisStore
+from tests.wire.fake_worker import FakeWorker
+from tests.wire.gateway_mesh import gateway_mesh
+from tests.wire.redis_server import RedisServer, needs_redis, redis_server
+
+pytestmark = needs_redis
+
+SECRET = "a secret of this mesh"
+HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RedisServer]:
+    """One server for tests that leave it running."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(shared: RedisServer) -> RedisServer:
+    """That server, empty."""
+    from redis import Redis
+
+    with Redis.from_url(shared.url) as client:
+        client.flushall()
+    return shared
+
+
+@pytest.fixture
+async def counts(redis: RedisServer) -> AsyncIterator[tuple[RedisCounts, RedisCounts]]:
+    """Two gateways' counts."""
+    async with AsyncExitStack() as stack:
+        made = RedisCounts(redis.url), RedisCounts(redis.url)
+        for each in made:
+            await stack.enter_async_context(each.working())
+        yield made
+
+
+def made(store: RedisStore, **more: Any) -> str:
+    """Make a key; return all of it."""
+    name, text = new_key()
+    store.put_key(ApiKey(name, digest_of(text), "acme", **more))
+    return text
+
+
+def test_the_store_keeps_keys_policies_and_usage(redis: RedisServer) -> None:
+    """As the one in a file does."""
+    store = open_store(redis.url)
+    first = store.revision()
+    key = ApiKey("0" * 12, "d", "acme", models=("a", "b"), limits=Limits(5))
+    store.put_key(key)
+    store.put_policy("tenant", "a:b*", Policy(share=2))
+    revision, ring = store.read()
+    assert revision == store.revision() != first
+    assert ring.keys == {key.id: key}
+    assert ring.tenants == {"a:b*": Policy(share=2)}
+    store.put_policy("tenant", "a:b*", None)
+    assert not store.read()[1].tenants
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    for _ in range(2):
+        store.add_usage([Usage(today, key.id, 1, 20, 3)])
+    assert store.usage(today) == [Usage(today, key.id, 2, 40, 6)]
+    assert store.usage("9999-01-01") == []
+    store.close()
+
+
+def test_a_redis_that_is_not_there_is_told_without_its_password() -> None:
+    """The error names the place."""
+    with pytest.raises(StoreError) as caught:
+        open_store("redis://:secret@127.0.0.1:1/0").revision()
+    assert "127.0.0.1:1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert shown_place("redis://u:p@h:1/0") == "redis://h:1/0"
+
+
+async def test_two_gateways_count_together(counts: tuple[RedisCounts, RedisCounts]) -> None:
+    """Requests, tokens and what runs; nothing is counted of what is refused."""
+    one, two = counts
+    asks = [Ask("key:a", Limits(3, 100)), Ask("tenant:t", Limits(None, None, 2))]
+    first = await one.take(asks, 40, enters=True)
+    second = await two.take(asks, 40, enters=True)
+    assert isinstance(first, Taken)
+    assert isinstance(second, Taken)
+    assert (second.levels[0].requests, second.levels[0].tokens) == (2, 80)
+    assert 59 < second.levels[0].reset_s <= 60.25
+    crowded = await one.take(asks, 1, enters=True)
+    assert isinstance(crowded, Refused)
+    assert (crowded.ask, crowded.kind, crowded.used, crowded.wait_s) == (asks[1], "concurrent", 2, None)
+    one.settle(asks, [first], 10)
+    async with asyncio.timeout(5):
+        while isinstance(third := await two.take(asks, 30, enters=True), Refused):
+            assert third.kind == "concurrent" or third.used > 50
+    assert (third.levels[0].requests, third.levels[0].tokens) == (3, 80)
+    two.settle(asks, [second], 40)
+    two.settle(asks, [third], 30)
+    fourth = await one.take([asks[0]], 1, enters=True)
+    assert isinstance(fourth, Refused)
+    assert (fourth.kind, fourth.used) == ("requests", 3)
+    assert fourth.wait_s is not None
+    assert 58 < fourth.wait_s <= 60.25
+    more = await one.take([asks[0]], 20, enters=False)  # more tokens of a request that has entered
+    assert isinstance(more, Taken)
+    too_much = await one.take([asks[0]], 20, enters=False)
+    assert isinstance(too_much, Refused)
+    assert too_much.kind == "tokens"
+
+
+async def test_more_than_was_reserved_is_added(counts: tuple[RedisCounts, RedisCounts]) -> None:
+    """What a request overshoots, the next one finds."""
+    one, two = counts
+    asks = [Ask("key:b", Limits(None, 100))]
+    taken = await one.take(asks, 10, enters=True)
+    assert isinstance(taken, Taken)
+    one.settle(asks, [taken], 95)
+    async with asyncio.timeout(5):
+        while not isinstance(refused := await two.take(asks, 6, enters=True), Refused):
+            two.settle(asks, [refused], 0)
+    assert refused.used == 95
+
+
+async def test_a_gateway_that_is_gone_runs_nothing(
+    redis: RedisServer, counts: tuple[RedisCounts, RedisCounts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed one ran counts until it is taken for dead."""
+    one, _ = counts
+    script = redis_counts.TAKE.replace("ALIVE_MS = 250, 241, 10000", "ALIVE_MS = 250, 241, 300")
+    assert script != redis_counts.TAKE
+    monkeypatch.setattr(redis_counts, "TAKE", script)
+    killed = RedisCounts(redis.url)
+    asks = [Ask("key:c", Limits(None, None, 1))]
+    assert isinstance(await killed.take(asks, 0, enters=True), Taken)
+    await killed._redis.aclose()
+    assert isinstance(await one.take(asks, 0, enters=True), Refused)
+    await asyncio.sleep(0.4)  # Redis has a clock of its own
+    assert isinstance(await one.take(asks, 0, enters=True), Taken)
+
+
+async def test_who_cannot_count_says_so(redis: RedisServer) -> None:
+    """And what was to be settled is settled later."""
+    with redis_server() as server:
+        counts = RedisCounts(server.url)
+        async with counts.working():
+            asks = [Ask("key:d", Limits(None, 100))]
+            taken = await counts.take(asks, 60, enters=True)
+            assert isinstance(taken, Taken)
+            server.stop()
+            with pytest.raises(CountsAwayError):
+                await counts.take(asks, 1, enters=True)
+            counts.settle(asks, [taken], 5)
+            await asyncio.to_thread(server.start)
+            async with asyncio.timeout(10):
+                while isinstance(again := await counts.take(asks, 90, enters=True), Refused):
+                    pass  # each look gives way to what is settled
+            assert isinstance(again, Taken)
+            assert again.levels[0].tokens == 95
+
+
+async def test_two_gateways_share_keys_and_limits(redis: RedisServer) -> None:
+    """A limit holds for both together, and a revocation reaches both within five seconds."""
+    store = RedisStore(redis.url)
+    key = made(store, limits=Limits(requests_per_minute=10))
+    shown = {"authorization": f"Bearer {key}"}
+    body = {"model": "chat-model", "messages": HELLO}
+    async with (
+        gateway_mesh(FakeWorker(), keys=redis.url, mesh_secret=SECRET) as one,
+        gateway_mesh(FakeWorker(), keys=redis.url, mesh_secret=SECRET) as two,
+    ):
+
+        async def ask(number: int) -> int:
+            mesh = (one, two)[number % 2]
+            return (await mesh.http.post("/v1/chat/completions", json=body, headers=shown)).status_code
+
+        statuses = await asyncio.gather(*map(ask, range(24)))
+        assert sorted(statuses) == [200] * 10 + [429] * 14
+        (found,) = store.read()[1].keys.values()
+        began = time.monotonic()
+        store.put_key(replace(found, revoked=time.time()))
+        for mesh in (one, two):
+            while (await mesh.http.get("/v1/models", headers=shown)).status_code != 401:
+                assert time.monotonic() - began < 5
+    (row,) = store.usage("2000-01-01")
+    assert (row.requests, row.prompt_tokens, row.completion_tokens) == (10, 70, 30)
