@@ -11,6 +11,7 @@ from inferloom_gateway.access.limits import local_counts
 from inferloom_gateway.access.limits.cost import Cost, cost_of
 from inferloom_gateway.access.limits.counts import Ask, Counts, CountsAwayError, Level, Refused, Taken
 from inferloom_gateway.access.limits.local_counts import LocalCounts, make_shared
+from inferloom_gateway.access.limits.window import ROW
 from inferloom_gateway.access.standing import headers_of, refusal, spelled
 from inferloom_mesh.errors import Reason
 
@@ -115,7 +116,7 @@ async def test_a_process_that_hangs_with_the_lock_holds_up_nobody_for_long(
 
 def test_the_memory_is_only_taken_where_it_is_used() -> None:
     """Rows are mapped, not made."""
-    memory = mmap.mmap(-1, local_counts.ROWS * local_counts.ROW * 8)
+    memory = mmap.mmap(-1, local_counts.ROWS * ROW * 8)
     LocalCounts(memory)
 
 

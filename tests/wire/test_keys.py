@@ -260,6 +260,29 @@ async def test_grpc_asks_for_the_same(keys: Keys, worker: FakeWorker) -> None:
         assert 55 < error.retry_after <= 61
 
 
+async def test_connect_asks_for_the_same(keys: Keys, worker: FakeWorker) -> None:
+    """In the words of its own protocol, at the beginning and in the middle."""
+    key = keys.make(limits=Limits(requests_per_minute=1), models=("chat-model",))
+    path = "/inferloom.v1.InferenceService/"
+    async with gateway_mesh(worker, keys=keys.place, mesh_secret=SECRET) as mesh:
+
+        async def call(method: str, body: dict[str, Any], key: str = "") -> tuple[int, Any, httpx.Headers]:
+            headers = {"authorization": f"Bearer {key}"} if key else {}
+            answer = await mesh.http.post(path + method, json=body, headers=headers)
+            return answer.status_code, answer.json(), answer.headers
+
+        tokenize = {"model": "chat-model", "text": "a"}
+        assert (await call("Tokenize", tokenize))[1]["code"] == "unauthenticated"
+        status, body, _ = await call("Tokenize", {**tokenize, "model": "other"}, key)
+        assert (status, body["code"]) == (403, "permission_denied")
+        status, body, headers = await call("Tokenize", tokenize, key)
+        assert (status, headers["x-ratelimit-remaining-requests"]) == (200, "0")
+        for _ in range(2):
+            status, body, headers = await call("Tokenize", tokenize, key)
+            assert (status, body["code"]) == (429, "resource_exhausted")
+            assert headers["x-ratelimit-limit-requests"] == "1"
+
+
 async def test_usage_is_written(keys: Keys, worker: FakeWorker) -> None:
     """By key and day, when the gateway stops at the latest."""
     key = keys.make()

@@ -14,6 +14,7 @@ from inferloom_gateway.access.key_text import digest_of, new_key
 from inferloom_gateway.access.limits import redis_counts
 from inferloom_gateway.access.limits.counts import Ask, CountsAwayError, Refused, Taken
 from inferloom_gateway.access.limits.redis_counts import RedisCounts
+from inferloom_gateway.access.limits.redis_scripts import TAKE
 from inferloom_gateway.access.stores.opening import open_store
 from inferloom_gateway.access.stores.protocol import StoreError, Usage, shown_place
 from inferloom_gateway.access.stores.redis import RedisStore
@@ -141,8 +142,8 @@ async def test_a_gateway_that_is_gone_runs_nothing(
 ) -> None:
     """What a killed one ran counts until it is taken for dead."""
     one, _ = counts
-    script = redis_counts.TAKE.replace("ALIVE_MS = 250, 241, 10000", "ALIVE_MS = 250, 241, 300")
-    assert script != redis_counts.TAKE
+    script = TAKE.replace("ALIVE_MS = 250, 241, 10000", "ALIVE_MS = 250, 241, 300")
+    assert script != TAKE
     monkeypatch.setattr(redis_counts, "TAKE", script)
     killed = RedisCounts(redis.url)
     asks = [Ask("key:c", Limits(None, None, 1))]

@@ -110,13 +110,17 @@ def test_removing_frees_everything_and_twice_is_harmless() -> None:
 
 
 def share(
-    target: Scheduler, prompts: list[list[int]], salts: list[str] | None = None, tenant: str = ""
+    target: Scheduler,
+    prompts: list[list[int]],
+    salts: list[str] | None = None,
+    tenant: str = "",
+    part: float = 1.0,
 ) -> list[SequenceState]:
     """Queue sequences with these prompts."""
     start = len(tuple(target.sequences()))
     arrived = [
         SequenceState(
-            request(p, 100, cache_salt=salt, tenant=tenant),
+            request(p, 100, cache_salt=salt, tenant=tenant, share=part),
             mailbox=None,  # type: ignore[arg-type] # nobody hears it
             choice=0,
             arrival=start + i,
@@ -255,6 +259,21 @@ def test_a_tenant_that_asks_little_is_not_behind_one_that_asks_much() -> None:
         run(target, target.schedule())
     assert order == ["greedy", "greedy", "modest", "greedy", "greedy", "greedy"]
     assert modest.generated == 1
+
+
+def test_a_tenant_with_twice_the_share_has_twice_the_turns() -> None:
+    """While both wait, whatever came first."""
+    target = scheduler(running=1)
+    prompts = [[100 * i + k for k in range(8)] for i in range(16)]
+    share(target, prompts[:8], tenant="small")
+    share(target, prompts[8:], tenant="large", part=2.0)
+    order = []
+    for _ in range(9):
+        run(target, target.schedule())
+        (sequence,) = target.running
+        order.append(sequence.request.tenant)
+        target.remove(sequence)
+    assert (order.count("large"), order.count("small")) == (6, 3)
 
 
 def test_a_draft_is_computed_behind_its_sequences_last_token() -> None:

@@ -5,8 +5,14 @@ from fnmatch import fnmatchcase
 OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ping"})
 """Paths that answer without a key. Nothing else does."""
 
-NAMED_ONLY = ("metrics",)
-"""Endpoints that only a key opens which names them: they tell of all tenants."""
+NAMED_ONLY = ("metrics", "operating")
+"""Endpoints that only a key opens which names them: they tell of all tenants. ``operating`` is every service
+of the contract but the inference service, where a gateway offers some."""
+
+KEEPING = ("files", "batches", "models")
+"""Endpoints whose requests are not computed at once, and so count for no limit of requests."""
+
+_SERVICE = "/inferloom.v1.InferenceService/"
 
 _PATHS = (
     ("/v1/chat/completions", "chat"),
@@ -40,7 +46,7 @@ _METHODS = {
     "ListModels": "models",
 }
 
-NAMES = tuple(dict.fromkeys(name for _, name in _PATHS))
+NAMES = (*dict.fromkeys(name for _, name in _PATHS), "operating")
 """All that a key can be scoped to."""
 
 
@@ -58,7 +64,9 @@ def of_method(method: str) -> str:
     """The endpoint of a gRPC method such as ``/inferloom.v1.InferenceService/Embed``; the method's own name
     where it has no counterpart over HTTP. Empty for Generate: what it is asked for says whether that is
     chat."""
-    name = method.rpartition("/")[2]
+    if not method.startswith(_SERVICE):
+        return "operating"
+    name = method.removeprefix(_SERVICE)
     return _METHODS.get(name, name)
 
 

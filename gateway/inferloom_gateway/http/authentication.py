@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from inferloom_gateway.access.access import Access
-from inferloom_gateway.access.endpoints import OPEN, of_path
+from inferloom_gateway.access.endpoints import KEEPING, OPEN, of_path
 from inferloom_gateway.http.exchange import Exchange, RawHeaders
 from inferloom_gateway.http.stack import Layer
 from inferloom_mesh.secret import KEY
@@ -49,11 +49,11 @@ class Limits(Layer):
         Raises:
             InferloomError: The caller is over his limit.
         """
-        if exchange.method != "POST" or (closed := self._access.closed(exchange.identity)) is None:
-            return None
-        refusal, headers = closed
-        exchange.limits = headers
-        raise refusal
+        computes = exchange.method == "POST" and of_path(exchange.path) not in KEEPING
+        if computes and (closed := self._access.closed(exchange.identity)) is not None:
+            refusal, exchange.limits = closed
+            raise refusal
+        return None
 
     def head(self, exchange: Exchange, headers: RawHeaders) -> None:
         """Tell how the caller stands, where his request was counted."""

@@ -1,0 +1,155 @@
+"""`inferloom keys`, in this process."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from inferloom_cli.credentials import of_caller
+from inferloom_cli.main import app
+from inferloom_cli.moments import moment_of, shown_moment
+from inferloom_cli.refusal import RefusedError
+from inferloom_gateway.access.key_text import digest_of
+from inferloom_gateway.access.stores.protocol import Usage
+from inferloom_gateway.access.stores.sqlite import SqliteStore
+from inferloom_mesh.secret import MeshSecret
+from inferloom_mesh.settings import ServiceSettings
+
+Keys = Callable[..., Result]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the keys are."""
+    return tmp_path / "keys.db"
+
+
+@pytest.fixture
+def keys(file: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    """Run `inferloom keys …` with that file."""
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setenv("INFERLOOM_KEYS", str(file))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*args: str) -> Result:
+        return CliRunner().invoke(app, ["keys", *args])
+
+    return invoke
+
+
+def made(keys: Keys, *args: str) -> dict[str, Any]:
+    """Make a key; what is told of it."""
+    told: dict[str, Any] = json.loads(keys("create", *args, "--json").stdout)
+    return told
+
+
+def test_a_key_is_shown_once_and_kept_as_its_hash(keys: Keys, file: Path) -> None:
+    """Only it is on standard output, and the file has it nowhere."""
+    done = keys("create", "--tenant", "acme")
+    key = done.stdout.strip()
+    assert key.startswith("sk-il-")
+    assert key[6:18] in done.stderr
+    (kept,) = SqliteStore(file).read()[1].keys.values()
+    assert (kept.id, kept.digest, kept.tenant) == (key[6:18], digest_of(key), "acme")
+    assert key[20:].encode() not in file.read_bytes()
+    for listing in (keys("list"), keys("list", "--json")):
+        assert kept.id in listing.stdout
+        assert kept.digest not in listing.stdout
+        assert key not in listing.stdout
+
+
+def test_scopes_limits_and_an_end_are_kept_and_shown(keys: Keys) -> None:
+    """In the list and in JSON."""
+    scopes = ("-m", "smol*", "-m", "embed", "-e", "chat", "--expires", "30d", "--name", "ci")
+    told = made(keys, *scopes, "--rpm", "60", "--tpm", "20000", "--concurrent", "4")
+    assert (told["models"], told["endpoints"]) == (["smol*", "embed"], ["chat"])
+    assert told["limits"] == {"requests_per_minute": 60, "tokens_per_minute": 20000, "concurrent": 4}
+    assert 29 * 86_400 < told["expires"] - told["created"] <= 30 * 86_400
+    shown = keys("list").stdout
+    for word in ("ci", "smol*, embed", "chat", "60 requests/min", "20.0k tokens/min", "4 at once", "active"):
+        assert word in shown
+
+
+def test_revoked_keys_are_listed_with_all(keys: Keys) -> None:
+    """By id or by the whole key; one that is not there is told and nothing is changed."""
+    one, two = made(keys), made(keys, "--tenant", "other")
+    assert keys("revoke", one["id"], "nobody").exit_code != 0
+    assert one["id"] in keys("list").stdout
+    assert keys("revoke", one["id"], two["key"]).exit_code == 0
+    assert one["id"] not in keys("list").stdout
+    assert keys("list", "--all").stdout.count("revoked") == 2
+    assert two["id"] not in keys("list", "--all", "--tenant", "default").stdout
+
+
+def test_usage_is_shown_by_day_with_its_sum(keys: Keys, file: Path) -> None:
+    """Of all keys, or some."""
+    one = made(keys)
+    today = datetime.now(UTC).date().isoformat()
+    SqliteStore(file).add_usage([Usage(today, one["id"], 2, 3000, 40), Usage(today, "gone", 1, 1, 1)])
+    shown = keys("usage").stdout
+    for word in (one["id"], "3,000", "gone", "3,001"):
+        assert word in shown
+    (row,) = json.loads(keys("usage", one["id"], "--json").stdout)
+    assert (row["tenant"], row["requests"], row["prompt_tokens"]) == ("default", 2, 3000)
+
+
+def test_tenants_and_models_have_limits(keys: Keys) -> None:
+    """Laid down, shown, and taken away."""
+    made(keys)
+    assert "share 2" in keys("limit", "tenant", "acme", "--tpm", "1000", "--share", "2").stdout
+    keys("limit", "model", "smol*", "--concurrent", "8")
+    shown = keys("limits").stdout
+    assert "acme" in shown
+    assert "8 at once" in shown
+    keys("limit", "model", "smol*", "--remove")
+    (left,) = json.loads(keys("limits", "--json").stdout)
+    assert (left["kind"], left["name"], left["share"]) == ("tenant", "acme", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("create", "--endpoint", "chta"), "chat, completions"),
+        (("create", "--tenant", "a b"), "no tenant's name"),
+        (("create", "--expires", "soon"), "90d"),
+        (("create", "--expires", "2001-01-01"), "past"),
+        (("limit", "model", "m", "--share", "2"), "only tenants"),
+        (("list", "--keys", "nowhere.db"), "no key store at"),
+        (("list", "--keys", "redis://127.0.0.1:1"), "cannot be used"),
+    ],
+)
+def test_what_cannot_be_is_told(keys: Keys, args: tuple[str, ...], words: str) -> None:
+    """In one line that says what to do."""
+    made(keys)
+    failure = keys(*args).exception
+    assert isinstance(failure, RefusedError)
+    assert words in str(failure)
+    assert "\n" not in str(failure)
+
+
+def test_moments() -> None:
+    """After a while, or on a date; in UTC where nobody says otherwise."""
+    assert moment_of("90d", 1000.0) == 1000.0 + 90 * 86_400
+    assert moment_of("2030-01-01", 0.0) == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+    assert moment_of("2030-01-01T02:00+02:00", 0.0) == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+    assert shown_moment(0.0) == "1970-01-01 00:00"
+    assert shown_moment(None) == "–"
+
+
+def test_what_a_command_shows_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key, else the mesh's secret; the key of somebody else's service is not given away."""
+    for name in ("INFERLOOM_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    secret = ServiceSettings(mesh_secret="a secret of this mesh")
+    peer = MeshSecret("a secret of this mesh").metadata
+    assert of_caller(ServiceSettings(), None) == ()
+    assert of_caller(secret, None) == peer
+    assert of_caller(secret, "sk-il-x") == (("authorization", "Bearer sk-il-x"),)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-real")
+    assert of_caller(secret, "sk-proj-real") == peer
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-il-ours")
+    assert of_caller(secret, "sk-il-ours") == (("authorization", "Bearer sk-il-ours"),)
