@@ -1,5 +1,6 @@
 """/v1/responses by the official SDK and by hand: bodies, typed events, conversations that go on."""
 
+import asyncio
 from typing import Any
 
 import openai
@@ -9,7 +10,7 @@ from openai.types.responses import ResponseOutputMessage
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
 from tests.wire import sdk_types
-from tests.wire.fake_worker import WORDS, FakeWorker, delta, refuse, started
+from tests.wire.fake_worker import WORDS, FakeWorker, delta, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.response_streams import MODEL, PATH, everything, says, streamed, whole
 
@@ -242,6 +243,26 @@ async def test_items_are_referred_to(mesh: GatewayMesh) -> None:
     answer = await mesh.http.post(PATH, json={"model": MODEL, "input": [{"id": "msg_other"}]})
     assert answer.status_code == 404
     assert answer.json()["error"]["param"] == "input[0].id"
+
+
+async def test_input_tokens_are_counted(mesh: GatewayMesh) -> None:
+    """responses.input_tokens.count reads what create would: here a character is a token."""
+    async with mesh.openai() as client:
+        counted = await client.responses.input_tokens.count(model=MODEL, input="Hello", instructions="Hi")
+    assert counted.input_tokens == 7
+    assert [type(request) for request in mesh.worker.requests] == [pb.TokenizeRequest]
+
+
+async def test_who_leaves_ends_the_work(mesh: GatewayMesh) -> None:
+    """A stream that nobody reads any more frees its worker."""
+    mesh.worker.script = hang
+    mesh.worker.cancelled.clear()
+    async with mesh.openai() as client:
+        async with await client.responses.create(model=MODEL, input="Hi", stream=True) as stream:
+            async for event in stream:
+                if event.type == "response.output_text.delta":
+                    break
+        await asyncio.wait_for(mesh.worker.cancelled.wait(), 5)
 
 
 async def test_a_length_is_incomplete(mesh: GatewayMesh) -> None:

@@ -47,7 +47,7 @@ async def _fitting(asked: Asked, calls: CallGroup) -> Asked | None:
         return asked.without([turn for group in groups[:count] for turn in group])
 
     async def fits(count: int) -> bool:
-        return await _fits(without(count).request, calls)
+        return await _fits(without(count), calls)
 
     if not groups or not await fits(len(groups)):
         return None
@@ -61,14 +61,14 @@ async def _fitting(asked: Asked, calls: CallGroup) -> Asked | None:
     return without(enough)
 
 
-async def _fits(request: pb.GenerateRequest, calls: CallGroup) -> bool:
+async def _fits(asked: Asked, calls: CallGroup) -> bool:
     """Whether a prompt leaves room for its answer."""
     try:
-        read = await calls.tokenize(pb.TokenizeRequest(model=request.model, chat=request.chat))
+        read = await calls.tokenize(asked.tokenized())
     except InferloomError as failure:
         if failure.reason is _TOO_LONG:
             return False
         raise
-    stopping = request.stopping
+    stopping = asked.request.stopping
     most = stopping.max_tokens if stopping.HasField("max_tokens") else None
     return len(read.token_ids) + truncation.reserve(most, read.context_length) <= read.context_length

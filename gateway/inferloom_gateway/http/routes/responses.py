@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from inferloom_gateway.http.caller import context_of
-from inferloom_gateway.http.exchange import identity_of, request_id_of
+from inferloom_gateway.http.caller import calls_of, context_of
+from inferloom_gateway.http.exchange import exchange_of, identity_of, request_id_of
 from inferloom_gateway.http.responses.answer import answer
 from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.responses.making import Making
@@ -22,14 +22,17 @@ from inferloom_gateway.http.routes.shared import (
 )
 from inferloom_gateway.http.schema.response_answers import (
     DeletedResponse,
+    InputTokens,
     ResponseAnswer,
     ResponseEvent,
     ResponseItemList,
 )
 from inferloom_gateway.http.schema.responses import ResponseRequest
+from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.responses.listing import page
 from inferloom_gateway.http.translate.responses.request import check, included
-from inferloom_mesh.errors import invalid
+from inferloom_gateway.http.translate.responses.turns import rename
+from inferloom_mesh.errors import InferloomError, invalid
 
 router = APIRouter(tags=["responses"], responses=ERRORS)
 
@@ -48,6 +51,11 @@ def _desk(request: Request) -> Desk:
     return desk
 
 
+def _checked(body: ResponseRequest) -> ResponseRequest:
+    check(body)
+    return body
+
+
 def _tenant(request: Request) -> str:
     return identity_of(request.scope).tenant
 
@@ -59,12 +67,7 @@ def _tenant(request: Request) -> str:
 )
 async def create_response(request: Request) -> Response:
     """Make one turn of the model, as one body or, with ``stream``, as typed server-sent events."""
-
-    def checked(body: ResponseRequest) -> ResponseRequest:
-        check(body)
-        return body
-
-    body, headers = await translate_off_loop(request, ResponseRequest, checked)
+    body, headers = await translate_off_loop(request, ResponseRequest, _checked)
     desk = _desk(request)
     making: Making = await desk.make(body, _tenant(request), request_id_of(request.scope), int(time.time()))
     gateway = gateway_of(request)
@@ -75,6 +78,25 @@ async def create_response(request: Request) -> Response:
     if body.stream:
         return follow(desk.follow(making.sealing.tenant, begun["id"], -1), headers)
     return json_response(begun, headers=headers)
+
+
+@router.post(
+    "/v1/responses/input_tokens",
+    responses=answers(InputTokens),
+    openapi_extra=documents(ResponseRequest, simple=_HELLO),
+)
+async def count_input_tokens(request: Request) -> Response:
+    """Count the tokens that a model would read for a response, without making it."""
+    body, headers = await translate_off_loop(request, ResponseRequest, _checked)
+    asked = (await _desk(request).make(body, _tenant(request), "", 0)).asked
+    with calls_of(request, gateway_of(request), "tokenize", body.model) as calls:
+        try:
+            read = await calls.tokenize(asked.tokenized())
+        except InferloomError as failure:
+            raise restate(failure, rename(asked.turns)) from failure
+        exchange_of(request.scope).worker = calls.record.answered_by
+    answer = {"object": "response.input_tokens", "input_tokens": len(read.token_ids)}
+    return json_response(answer, headers=headers)
 
 
 @router.get("/v1/responses/{response_id}", responses=answers(ResponseAnswer, ResponseEvent))

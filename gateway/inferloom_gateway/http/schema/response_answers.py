@@ -161,3 +161,10 @@ class ResponseItemList(Answer):
     first_id: str
     last_id: str
     has_more: bool
+
+
+class InputTokens(Answer):
+    """How many tokens a model would read."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int

@@ -43,6 +43,10 @@ class Asked:
     request: pb.GenerateRequest
     turns: Sequence[Turn]
 
+    def tokenized(self) -> pb.TokenizeRequest:
+        """What tells how many tokens its prompt has."""
+        return pb.TokenizeRequest(model=self.request.model, chat=self.request.chat)
+
     def without(self, dropped: Sequence[Turn]) -> "Asked":
         """The same without some of its turns."""
         gone = {id(turn) for turn in dropped}
