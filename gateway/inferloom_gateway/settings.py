@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
@@ -181,4 +182,8 @@ class GatewaySettings(ServiceSettings):
         """What a process that is to do as this one is told by its environment, and not on its command
         line."""
         found = self.peer_environment()
-        return found if self.keys is None else {**found, "INFERLOOM_KEYS": self.keys}
+        if self.keys is not None:
+            found["INFERLOOM_KEYS"] = self.keys
+        if self.no_store and self.reasoning_key is None:  # a store has one for all
+            found["INFERLOOM_REASONING_KEY"] = token_hex(32)
+        return found

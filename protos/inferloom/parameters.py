@@ -2281,10 +2281,18 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 note="kept and given back",
             ),
             "service_tier": RestParameter(
-                name="service_tier", meaning=Meaning.OWN, shape="string", note="flex: later than others"
+                name="service_tier",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="flex waits for others; priority goes first where allowed",
             ),
             "prompt_cache_key": RestParameter(
-                name="prompt_cache_key", meaning=Meaning.OWN, shape="string", note="given back"
+                name="prompt_cache_key",
+                meaning=Meaning.FIELD,
+                field="prompt_cache_key",
+                shape="string",
+                range=Range(least=0, most=512),
+                note="requests with one key go to one worker where load allows it",
             ),
             "prompt_cache_retention": RestParameter(
                 name="prompt_cache_retention", meaning=Meaning.OWN, shape="string", note="a hint, given back"

@@ -76,6 +76,11 @@ CONTRACT_TOOL = {
     "parametersJsonSchema": json.dumps(SCHEMA, separators=(",", ":")),
     "strict": True,
 }
+NUMBER = {
+    "type": "custom",
+    "name": "number",
+    "format": {"type": "grammar", "syntax": "regex", "definition": "[0-9]+"},
+}
 ONE_TOOL = [{"type": "function", "function": TOOL}]
 
 TURNS = [
@@ -142,7 +147,10 @@ CONTRACT_ITEMS = [
     {"role": "ROLE_ASSISTANT", "parts": [{"text": "So."}]},
     {
         "role": "ROLE_ASSISTANT",
-        "parts": [{"text": "No."}, {"toolCall": {"id": "c2", "name": "raw", "arguments": "text"}}],
+        "parts": [
+            {"text": "No."},
+            {"toolCall": {"id": "c2", "name": "raw", "arguments": "text", "custom": True}},
+        ],
     },
     {"role": "ROLE_TOOL", "parts": [{"toolResult": {"toolCallId": "c2", "content": "x"}}]},
     {"role": "ROLE_USER", "parts": [{"text": "go on"}]},
@@ -425,6 +433,17 @@ OWN: dict[str, list[tuple[Body, Body | None]]] = {
             {"tools": [{"type": "function", **TOOL}], "tool_choice": {"type": "function", "name": "look_up"}},
             {"chat": {"tools": [CONTRACT_TOOL], "toolChoice": {"functionName": "look_up"}}},
         ),
+        ({"parallel_tool_calls": False}, {"chat": {"parallelToolCalls": False}}),
+        (
+            {"tools": [NUMBER], "tool_choice": {"type": "custom", "name": "number"}},
+            {
+                "chat": {
+                    "tools": [{"name": "number", "custom": {"regex": "[0-9]+"}}],
+                    "toolChoice": {"functionName": "number"},
+                }
+            },
+        ),
+        ({"prompt_cache_key": "k"}, {"promptCacheKey": "k"}),
         ({"input": ITEMS}, {"chat": {"messages": CONTRACT_ITEMS}}),
         (
             {
@@ -435,7 +454,12 @@ OWN: dict[str, list[tuple[Body, Body | None]]] = {
                     "tools": [{"type": "function", "name": "look_up"}],
                 },
             },
-            None,
+            {
+                "chat": {
+                    "tools": [CONTRACT_TOOL],
+                    "toolChoice": {"mode": "TOOL_CHOICE_MODE_REQUIRED", "allowedNames": ["look_up"]},
+                }
+            },
         ),
     ],
 }

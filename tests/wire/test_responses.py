@@ -10,7 +10,7 @@ from openai.types.responses import ResponseOutputMessage
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
 from tests.wire import sdk_types
-from tests.wire.fake_worker import WORDS, FakeWorker, delta, hang, refuse, started
+from tests.wire.fake_worker import WORDS, FakeWorker, completed, delta, finished, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.response_streams import MODEL, PATH, everything, says, streamed, whole
 
@@ -263,6 +263,34 @@ async def test_who_leaves_ends_the_work(mesh: GatewayMesh) -> None:
                 if event.type == "response.output_text.delta":
                     break
         await asyncio.wait_for(mesh.worker.cancelled.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "priority", "shown"),
+    [
+        ("flex", -10, -10, "flex"),
+        ("fast", 0, 10, "default"),
+        ("priority", 10, 10, "priority"),
+        (None, 0, 0, "default"),
+    ],
+)
+async def test_the_tier_that_it_was_made_in_is_told(
+    mesh: GatewayMesh, asked: str | None, has: int, priority: int, shown: str
+) -> None:
+    """By the priority that the worker gave it, which may have been capped."""
+
+    async def gives(worker: FakeWorker, request: pb.GenerateRequest) -> Any:
+        event = started(request, worker.id)
+        event.started.priority = has
+        yield event
+        yield finished()
+        yield completed()
+
+    mesh.worker.script = gives
+    made = await whole(mesh, input="Hi", service_tier=asked, prompt_cache_key="k")
+    assert made["service_tier"] == shown
+    assert made["prompt_cache_key"] == "k"
+    assert (mesh.worker.requests[0].priority, mesh.worker.requests[0].prompt_cache_key) == (priority, "k")
 
 
 async def test_a_length_is_incomplete(mesh: GatewayMesh) -> None:

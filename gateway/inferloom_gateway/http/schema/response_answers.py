@@ -4,7 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from inferloom_gateway.http.schema.answers import Answer, TokenLogprob
+from inferloom_gateway.http.schema.answers import Answer, ServiceTier, TokenLogprob
+
+AskedTier = Literal["auto", "scale", "fast", "ultrafast"]
+"""Before a worker has begun."""
 
 Status = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -106,7 +109,7 @@ class ResponseAnswer(Answer):
     parallel_tool_calls: bool
     previous_response_id: str | None
     reasoning: ResponseReasoning
-    service_tier: Literal["default", "flex"]
+    service_tier: ServiceTier | AskedTier
     store: bool
     temperature: float | None
     text: dict[str, Any]

@@ -64,7 +64,7 @@ class ResponseRequest(Body):
     metadata: Annotated[dict[Name, Value], Field(max_length=16)] | None = None
 
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
-    prompt_cache_key: str | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     safety_identifier: str | None = None
     user: str | None = None

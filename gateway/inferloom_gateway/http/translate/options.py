@@ -40,7 +40,7 @@ def sampling(body: CompletionParameters) -> pb.SamplingOptions:
     return options
 
 
-_TIERS = {"flex": -10, "scale": 10, "priority": 10}
+TIERS = {"flex": -10, "scale": 10, "priority": 10, "fast": 10, "ultrafast": 10}
 """The contract's priorities of service tiers; those of the others are 0."""
 
 
@@ -55,7 +55,7 @@ def common(body: CompletionParameters) -> dict[str, Any]:
         name = "truncate_prompt_tokens"
         raise invalid(name, f"Invalid '{name}': must be -1 or at least 1, and not 0.")
     # vLLM runs the lower number earlier, the contract the higher one.
-    priority = _TIERS.get(body.service_tier or "") if body.priority is None else -body.priority
+    priority = TIERS.get(body.service_tier or "") if body.priority is None else -body.priority
     return {
         "truncate_prompt_tokens": None if kept is None else max(kept, 0),
         "priority": priority,
@@ -68,7 +68,12 @@ def service_tier(body: CompletionParameters, started: pb.Started) -> dict[str, s
     """Which tier a request was answered in, where it says one."""
     if body.service_tier is None:
         return {}
-    return {"service_tier": "flex" if started.priority < 0 else "priority" if started.priority else "default"}
+    return {"service_tier": tier(started)}
+
+
+def tier(started: pb.Started) -> str:
+    """The tier that a priority amounts to."""
+    return "flex" if started.priority < 0 else "priority" if started.priority else "default"
 
 
 def stopping(body: CompletionParameters, max_tokens: int | None) -> pb.StoppingOptions:

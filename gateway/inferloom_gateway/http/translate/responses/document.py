@@ -4,6 +4,7 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.responses import ResponseRequest
+from inferloom_gateway.http.translate.options import tier
 from inferloom_gateway.http.translate.responses import tools
 from inferloom_gateway.http.translate.responses.items import Item
 from inferloom_mesh.errors import InferloomError, Reason
@@ -41,7 +42,7 @@ def begun(body: ResponseRequest, response_id: str, created: int, *, store: bool)
         "parallel_tool_calls": body.parallel_tool_calls is not False,
         "previous_response_id": body.previous_response_id,
         "reasoning": {"effort": effort, "summary": None},
-        "service_tier": "flex" if body.service_tier == "flex" else "default",
+        "service_tier": body.service_tier or "auto",
         "store": store,
         "temperature": body.temperature,
         "text": text,
@@ -56,7 +57,7 @@ def begun(body: ResponseRequest, response_id: str, created: int, *, store: bool)
 
 def accepted(document: Document, started: pb.Started) -> None:
     """Note that a worker has begun, and what tokens are drawn with."""
-    document["status"] = "in_progress"
+    document |= {"status": "in_progress", "service_tier": tier(started)}
     for name in ("temperature", "top_p"):
         if document[name] is None and started.sampling.HasField(name):
             document[name] = round(getattr(started.sampling, name), 6)  # float32 of a short decimal number

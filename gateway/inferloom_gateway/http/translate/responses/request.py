@@ -6,7 +6,7 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.responses import ResponseRequest, TextFormat
-from inferloom_gateway.http.translate.options import MAX_SCHEMA_DEPTH, json_text, struct
+from inferloom_gateway.http.translate.options import MAX_SCHEMA_DEPTH, TIERS, json_text, struct
 from inferloom_gateway.http.translate.responses import tools
 from inferloom_gateway.http.translate.responses.turns import Turn
 from inferloom_mesh.errors import invalid, shown, unsupported
@@ -74,6 +74,8 @@ def generation(body: ResponseRequest, request_id: str, turns: Sequence[Turn]) ->
         sampling=_sampling(body),
         stopping=pb.StoppingOptions(max_tokens=body.max_output_tokens),
         constraint=_constraint(_format(body)),
+        priority=TIERS.get(body.service_tier or ""),
+        prompt_cache_key=body.prompt_cache_key or "",
         output=pb.OutputOptions(logprobs=True, top_logprobs=body.top_logprobs) if logprobs else None,
     )
     return Asked(request, turns)
