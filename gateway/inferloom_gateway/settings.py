@@ -101,6 +101,10 @@ class GatewaySettings(ServiceSettings):
     """Most lines of batches that one process runs at once, behind everything else; 0: none, which leaves
     batches to the other gateways of the store."""
 
+    batch_lease_s: float = Field(10.0, ge=1, le=3600)
+    """How long a gateway may be silent before others of its store answer the lines that it has claimed; the
+    same for all of them."""
+
     request_records: int = Field(1000, ge=1, le=1_000_000)
     """How many requests that ended are remembered, with what was tried for them and how long it took."""
 

@@ -10,7 +10,7 @@ import pytest
 from inferloom_gateway.batching.input_file import LINES, check, lines_of
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.verdict import MOST_ATTEMPTS, Verdict, judge
-from inferloom_gateway.storage.runners import LEASE_S, Watch
+from inferloom_gateway.storage.runners import Watch
 
 CHAT = "/v1/chat/completions"
 
@@ -58,11 +58,11 @@ def test_what_becomes_of_an_answer(status: int, code: str | None, attempts: int,
 
 def test_a_runner_that_says_nothing_new_is_silent() -> None:
     """After a lease by the watcher's clock, from when it was first seen; one that is gone is forgotten."""
-    watch = Watch()
+    watch = Watch(10)
     assert watch.silent({"a": 1, "b": 5}, 100) == []
-    assert watch.silent({"a": 2, "b": 5}, 100 + LEASE_S - 1) == []
-    assert watch.silent({"a": 2, "b": 5}, 100 + LEASE_S) == ["b"]
-    assert watch.silent({"a": 2}, 100 + LEASE_S) == []
+    assert watch.silent({"a": 2, "b": 5}, 109) == []
+    assert watch.silent({"a": 2, "b": 5}, 110) == ["b"]
+    assert watch.silent({"a": 2}, 110) == []
     assert watch.silent({"a": 3, "b": 5}, 200) == []
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -13,7 +14,7 @@ from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.steps import do_step
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import batch_rows, runners
-from inferloom_gateway.storage.runners import BEAT_S, Watch
+from inferloom_gateway.storage.runners import BEATS, Watch
 from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.store import Store
 from inferloom_mesh.errors import InferloomError
@@ -49,8 +50,9 @@ class Runner:
         self._gate = Gate(self._pace, clock)
         self._name = ""
         """This runner's, while it has claims."""
-        self._watch = Watch()
-        self._beaten = -BEAT_S
+        self._watch = Watch(settings.batch_lease_s)
+        self._beat_s = settings.batch_lease_s / BEATS
+        self._beaten = -math.inf
         self._runs: dict[asyncio.Task[None], ChunkRun] = {}
         self._steps: set[asyncio.Task[None]] = set()
 
@@ -73,7 +75,9 @@ class Runner:
 
     async def _pause(self, stopped: asyncio.Task[Any]) -> None:
         woken = asyncio.create_task(self._storage.woken.wait())
-        await asyncio.wait((woken, stopped), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            (woken, stopped), timeout=min(LOOK_S, self._beat_s), return_when=asyncio.FIRST_COMPLETED
+        )
         woken.cancel()
         self._storage.woken.clear()
 
@@ -87,7 +91,7 @@ class Runner:
         if not self._name:
             self._name = secrets.token_hex(8)
             await store.database.write(lambda at: runners.join(at, self._name))
-        if self._clock() - self._beaten >= BEAT_S:
+        if self._clock() - self._beaten >= self._beat_s:
             await self._beat(store)
         for task, run in self._runs.items():
             if run.chunk.batch not in pending.running:  # cancelled, or its time is over

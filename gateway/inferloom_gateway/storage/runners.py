@@ -3,11 +3,8 @@
 import sqlite3
 from collections.abc import Mapping
 
-LEASE_S = 10.0
-"""How long a runner may be silent before its claims are others'."""
-
-BEAT_S = 2.0
-"""How often a runner says that it is alive."""
+BEATS = 5
+"""How often in a lease a runner says that it is alive."""
 
 
 def join(at: sqlite3.Connection, runner: str) -> None:
@@ -33,9 +30,14 @@ def release(at: sqlite3.Connection, runner: str) -> None:
 
 
 class Watch:
-    """Tells which runners are silent, by one's own clock: those of machines need not agree. Pure."""
+    """Tells which runners are silent, by one's own clock: those of machines need not agree. Pure.
 
-    def __init__(self) -> None:
+    Args:
+        lease_s: How long a runner may be silent before its claims are others', in seconds.
+    """
+
+    def __init__(self, lease_s: float) -> None:
+        self._lease_s = lease_s
         self._seen: dict[str, tuple[int, float]] = {}
 
     def silent(self, beats: Mapping[str, int], now: float) -> list[str]:
@@ -50,4 +52,4 @@ class Watch:
             runner: known if (known := before.get(runner)) is not None and known[0] == count else (count, now)
             for runner, count in beats.items()
         }
-        return [runner for runner, (_, since) in self._seen.items() if now - since >= LEASE_S]
+        return [runner for runner, (_, since) in self._seen.items() if now - since >= self._lease_s]

@@ -41,6 +41,12 @@ class Part:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
+    async def killed(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGKILL)
+        await self.ended()
+
     async def ended(self) -> None:
         """Wait until it has ended."""
         assert self.process is not None
@@ -58,7 +64,7 @@ class RunningMesh:
     """
 
     def __init__(self, python: Path, folder: Path, *, workers: int = 3, delay_ms: int = 20) -> None:
-        registry, rest, grpc, *others = (f"127.0.0.1:{port}" for port in _free_ports(3 + workers))
+        registry, rest, grpc, *others = (f"127.0.0.1:{port}" for port in free_ports(3 + workers))
         base = [str(python), "-m", "inferloom_cli"]
         self.url = f"http://{rest}"
         self.parts = {"registry": Part("registry", [*base, "registry", "--listen", registry], folder)}
@@ -115,7 +121,8 @@ class RunningMesh:
             return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
