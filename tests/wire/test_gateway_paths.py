@@ -49,7 +49,7 @@ async def test_head_is_answered_as_get_without_a_body(mesh: GatewayMesh, path: s
 async def test_head_of_what_is_not_there_is_404(mesh: GatewayMesh) -> None:
     """And of what can only be posted, 405."""
     assert (await mesh.http.head("/v1/models/none")).status_code == 404
-    assert (await mesh.http.head("/v1/chat/completions")).status_code == 405
+    assert (await mesh.http.head("/v1/completions")).status_code == 405
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ async def test_errors_repeat_little_of_a_request(mesh: GatewayMesh) -> None:
 
 async def test_a_method_that_is_not_there_names_those_that_are(mesh: GatewayMesh) -> None:
     """In the header as in the message."""
-    answer = await mesh.http.get("/v1/chat/completions")
+    answer = await mesh.http.get("/v1/completions")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    expected = "Method not allowed: GET /v1/chat/completions; this path takes POST."
+    expected = "Method not allowed: GET /v1/completions; this path takes POST."
     assert answer.json()["error"]["message"] == expected

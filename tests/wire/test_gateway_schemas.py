@@ -1,5 +1,6 @@
 """What the OpenAPI document says of the answers is what is sent."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -7,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.http.schema import answers
+from inferloom_gateway.http.schema import answers, stored
 from tests.wire.fake_worker import completed, delta, finished, started
 from tests.wire.gateway_mesh import GatewayMesh
 
@@ -84,3 +85,33 @@ async def test_every_answer_is_what_its_schema_says(mesh: GatewayMesh) -> None:
     is_a(answers.DetokenizeAnswer, (await mesh.http.post("/detokenize", json=detokenize)).content)
     is_a(answers.Version, (await mesh.http.get("/version")).content)
     is_a(answers.ErrorAnswer, (await mesh.http.post("/v1/completions", json={})).content)
+
+
+async def test_every_stored_thing_is_what_its_schema_says(mesh: GatewayMesh) -> None:
+    """Files, batches at each stage, and kept completions."""
+    mesh.worker.script = everything
+    http = mesh.http
+    body = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": CHAT}
+    for text in (orjson.dumps(body), b"{"):
+        uploaded = await http.post("/v1/files", data={"purpose": "batch"}, files={"file": text})
+        is_a(stored.FileObject, uploaded.content)
+        asked = {"endpoint": body["url"], "completion_window": "24h", "metadata": {"a": "b"}}
+        made = await http.post("/v1/batches", json={**asked, "input_file_id": uploaded.json()["id"]})
+        is_a(stored.Batch, made.content)
+        async with asyncio.timeout(10):
+            while made.json()["status"] not in ("completed", "failed"):
+                await asyncio.sleep(0.02)
+                made = await http.get(f"/v1/batches/{made.json()['id']}")
+                is_a(stored.Batch, made.content)
+    is_a(stored.FileList, (await http.get("/v1/files")).content)
+    is_a(stored.FileDeleted, (await http.delete(f"/v1/files/{uploaded.json()['id']}")).content)
+    is_a(stored.BatchList, (await http.get("/v1/batches")).content)
+    kept = (await http.post("/v1/chat/completions", json={**CHAT, "store": True})).json()["id"]
+    at = f"/v1/chat/completions/{kept}"
+    is_a(stored.StoredChatCompletion, (await http.get(at)).content)
+    is_a(stored.StoredChatCompletion, (await http.post(at, json={"metadata": {"a": "b"}})).content)
+    is_a(stored.StoredChatList, (await http.get("/v1/chat/completions")).content)
+    is_a(stored.StoredMessageList, (await http.get(f"{at}/messages")).content)
+    is_a(stored.StoredChatDeleted, (await http.delete(at)).content)
+    for empty in ("/v1/chat/completions", "/v1/files?purpose=fine-tune"):
+        is_a(stored.Listed, (await http.get(empty)).content.replace(b'"data":[],', b""))
