@@ -12,7 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inferloom_gateway.batching.line_call import asker
 from inferloom_gateway.batching.runner import Runner
-from inferloom_gateway.contract.inference import SERVICE, Inference
+from inferloom_gateway.contract.health import Health
+from inferloom_gateway.contract.inference import Inference
+from inferloom_gateway.contract.registry import RegistryReads
+from inferloom_gateway.contract.service import Service
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import add_service
 from inferloom_gateway.http.app import create_app
@@ -55,12 +58,20 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         intake = Intake(settings.body_memory_bytes)
         watch = Watch(gateway, intake)
+        registry = RegistryReads(gateway)
+        services: list[Service] = [Inference(gateway)]
+        if settings.registry_calls:
+            services.append(registry)
         server = build_server(
-            [SERVICE.full_name], shared=shared, observers=watch.observers, guard=gateway.access
+            [each.methods[0].service for each in services],
+            shared=shared,
+            observers=watch.observers,
+            guard=gateway.access,
         )
-        add_service(server.grpc, Inference(gateway), gateway.identify)
+        for service in services:
+            add_service(server.grpc, service, gateway.identify)
         responses = Desk(gateway, intake)
-        app = create_app(gateway, intake, responses, watch.read, watch.layers)
+        app = create_app(gateway, intake, responses, [*services, Health(gateway)], watch.read, watch.layers)
         rest = _RestServer(app.door, settings, watch.refused)
         runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
@@ -100,6 +111,7 @@ async def serve(
             await gateway.storage.close()
             intake.close()
             await server.stop(0)
+            await registry.close()
             await access.aclose()
             await gateway.connections.close()
 

@@ -112,6 +112,10 @@ class GatewaySettings(ServiceSettings):
     """Whether request fields that nobody knows are refused. By default they are ignored and named in the
     response header x-inferloom-ignored."""
 
+    registry_calls: bool = False
+    """Whether the registry's calls that change nothing, ListWorkers and Watch, can be made through the
+    gateway: by gRPC, Connect and gRPC-Web. They tell where workers are, of whatever tenant."""
+
     keys: str | None = None
     """Where API keys are kept: a file, or a Redis as ``redis://host:6379/0``. Where it is set, every request
     but those for health needs a key, and the mesh needs a secret. Not set: everybody may call."""

@@ -325,7 +325,15 @@ class FakeRegistry(RegistryServiceServicer):
         """Not part of any script: who calls it has a test that is wrong."""
         raise NotImplementedError
 
-    Deregister = ListWorkers = Register
+    Deregister = Register
+
+    async def ListWorkers(
+        self, request: registry_pb2.ListWorkersRequest, context: Context
+    ) -> registry_pb2.ListWorkersResponse:
+        """The workers as a test put them."""
+        return registry_pb2.ListWorkersResponse(
+            workers=self.workers.values(), revision=self.revision, registry_id=self.registry_id
+        )
 
     def KeepAlive(self, requests: Any, context: Context) -> Any:
         """Nor this."""

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import registry_pb2
+from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_mesh.errors import InferloomError, Reason, invalid
 from tests.mesh.processes import messages
 from tests.wire.fake_worker import WORDS, FakeWorker, delta, hang, refuse, started
@@ -270,3 +272,49 @@ async def test_metrics_tell_the_doors_apart(mesh: GatewayMesh) -> None:
     metrics = (await mesh.http.get("/metrics")).text
     assert 'inferloom_requests_total{asked="tokenize",door="connect",' in metrics
     assert 'inferloom_requests_total{asked="generate",door="grpc-web",' in metrics
+
+
+async def test_health_is_told_by_the_contracts_own_service(mesh: GatewayMesh) -> None:
+    """For callers whose health checks are gRPC's and whose connection is HTTP/1.1."""
+    check = "/grpc.health.v1.Health/Check"
+    for service in ("", SERVICE[1:]):
+        response = await mesh.http.post(check, json={"service": service})
+        assert response.json() == {"status": "SERVING"}
+    response = await mesh.http.post(check, json={"service": "nobody"})
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+REGISTRY = "/inferloom.v1.RegistryService"
+
+
+async def test_the_registry_is_shown_where_the_operator_says_so(mesh: GatewayMesh) -> None:
+    """What changes nothing, at every door of the contract; elsewhere there is no such path."""
+    assert (await mesh.http.post(f"{REGISTRY}/ListWorkers", json={})).status_code == 404
+    async with gateway_mesh(FakeWorker(), registry_calls=True, drain_limit_s=20) as shown:
+        listed = (await shown.http.post(f"{REGISTRY}/ListWorkers", json={})).json()
+        query = {"encoding": "json", "message": "{}"}
+        assert (await shown.http.get(f"{REGISTRY}/ListWorkers", params=query)).json() == listed
+        assert [worker["worker"]["id"] for worker in listed["workers"]] == ["worker-1"]
+        for method in ("Register", "Deregister", "KeepAlive"):
+            assert (await shown.http.post(f"{REGISTRY}/{method}", json={})).status_code == 404
+        by_grpc = RegistryServiceStub(shown.channel)
+        assert len((await by_grpc.ListWorkers(registry_pb2.ListWorkersRequest())).workers) == 1
+        media = {"content-type": "application/connect+json"}
+        body = b"\0" + struct.pack(">I", 2) + b"{}"
+        async with shown.http.stream("POST", f"{REGISTRY}/Watch", content=body, headers=media) as response:
+            pieces = response.aiter_raw()
+            assert "snapshot" in json.loads(frames(await anext(pieces))[0][1])
+            shown.registry.remove("worker-1")
+            assert json.loads(frames(await anext(pieces))[0][1])["removed"]["workerId"] == "worker-1"
+            shown.stop.set()  # a stream that only watches holds up no stop
+            assert frames(await anext(pieces)) == [(2, b"{}")]
+
+
+async def test_a_registry_that_is_away_is_told_as_such() -> None:
+    """Not as a worker that was lost."""
+    async with gateway_mesh(FakeWorker(), registry_calls=True) as mesh:
+        await mesh.registry.stop()
+        response = await mesh.http.post(f"{REGISTRY}/ListWorkers", json={})
+    error = response.json()
+    assert (response.status_code, error["code"]) == (503, "unavailable")
+    assert error["message"] == "The registry does not answer."

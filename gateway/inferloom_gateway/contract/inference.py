@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.call_group import CallGroup
+from inferloom_gateway.contract.known import Known
 from inferloom_gateway.contract.method import Method, methods_of
 from inferloom_gateway.contract.service import Call, Caller, Events
 from inferloom_gateway.gateway import Gateway
@@ -85,31 +86,3 @@ class _Routed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._calls.close(error)
-
-
-class Known:
-    """A call whose one response the gateway knows by itself."""
-
-    record = None
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-
-    async def answer(self) -> Any:
-        """Make it."""
-        return self._make()
-
-    async def events(self) -> Events:
-        """There are none."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Nothing runs."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass

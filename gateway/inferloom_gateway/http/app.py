@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 import inferloom_mesh
 from inferloom_gateway.access.standing import HEADERS as RATE_HEADERS
-from inferloom_gateway.contract.inference import Inference
+from inferloom_gateway.contract.service import Service
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http import errors
 from inferloom_gateway.http.authentication import Authentication, Limits
@@ -129,13 +129,18 @@ class Apps(NamedTuple):
 
 
 def create_app(
-    gateway: Gateway, intake: Intake, desk: Desk, read_metrics: Source, watching: Sequence[Layer] = ()
+    gateway: Gateway,
+    intake: Intake,
+    desk: Desk,
+    services: Sequence[Service],
+    read_metrics: Source,
+    watching: Sequence[Layer] = (),
 ) -> Apps:
     """Make the ASGI applications that serve ``gateway``; the caller drains ``desk`` and closes ``intake``
     after them.
 
-    ``read_metrics`` gives what ``/metrics`` answers; ``watching`` are layers that only look, such as an
-    access log.
+    ``services`` are served by Connect and gRPC-Web; ``read_metrics`` gives what ``/metrics`` answers;
+    ``watching`` are layers that only look, such as an access log.
     """
     facade = Facade(
         title="Inferloom",
@@ -153,7 +158,7 @@ def create_app(
     for router in _ROUTERS:
         facade.include_router(router)
     rest = FastLane(facade, fast_routes(_ROUTERS))
-    door = ContractDoor(rest, [Inference(gateway)], intake, gateway.settings.max_body_bytes)
+    door = ContractDoor(rest, services, intake, gateway.settings.max_body_bytes)
     return Apps(
         Stack(door, _layers(gateway, watching), refusal=door.refusal), Stack(rest, [Naming(), *watching])
     )

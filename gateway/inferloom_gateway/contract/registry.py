@@ -1,0 +1,102 @@
+"""The registry's calls that change nothing, through the gateway."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from inferloom.v1 import registry_pb2
+from inferloom_gateway.contract.method import Method, methods_of
+from inferloom_gateway.contract.service import Call, Caller, Events
+from inferloom_gateway.gateway import Gateway
+from inferloom_mesh.channel import open_channel
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.secret import metadata_of
+from inferloom_mesh.status import from_rpc_error
+
+SERVICE = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
+
+
+class RegistryReads:
+    """The methods of ``RegistryService`` that have no side effects, by their own word. Errors leave as the
+    registry raised them; streams end when the gateway stops."""
+
+    methods = tuple(method for method in methods_of(SERVICE) if method.reads)
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._address = gateway.settings.registry
+        self._peer = metadata_of(gateway.settings.peer_secret())
+        self._stopping = gateway.stopping
+        self._channel: grpc.aio.Channel | None = None
+
+    def begin(self, method: Method, request: Any, caller: Caller) -> Call:
+        """Make a call of the registry."""
+        if self._channel is None:
+            self._channel = open_channel(self._address)
+        make: Any = self._channel.unary_stream if method.streams else self._channel.unary_unary
+        called = make(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        return _Forwarded(called(request, timeout=caller.time_left, metadata=self._peer), self._stopping)
+
+    async def close(self) -> None:
+        """End what still runs."""
+        if self._channel is not None:
+            await self._channel.close()
+
+
+class _Forwarded:
+    """A call of the registry."""
+
+    record = None
+
+    def __init__(self, call: Any, stopping: asyncio.Event) -> None:
+        self._call = call
+        self._stopping = stopping
+
+    async def answer(self) -> Any:
+        try:
+            return await self._call
+        except grpc.aio.AioRpcError as failure:
+            raise _told(failure) from failure
+
+    async def events(self) -> Events:
+        return self
+
+    async def read(self) -> Any:
+        """The next response; None after the last, and when the gateway stops."""
+        reading = asyncio.ensure_future(self._call.read())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                return None
+            response = reading.result()
+        except grpc.aio.AioRpcError as failure:
+            raise _told(failure) from failure
+        finally:
+            reading.cancel()
+            stopping.cancel()
+        return None if response is grpc.aio.EOF else response
+
+    def close(self) -> None:
+        self._call.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _told(failure: grpc.aio.AioRpcError) -> InferloomError:
+    """The registry's own error; one that cannot be reached is no worker that was lost."""
+    error = from_rpc_error(failure)
+    if error.reason is Reason.WORKER_LOST:
+        return InferloomError(Reason.NO_WORKER, "The registry does not answer.", retry_after=1.0)
+    return error
