@@ -1,8 +1,9 @@
 """What an answer must conform to: its own grammar, and that of calls that may or must be in it. Blocking."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError
@@ -118,13 +119,24 @@ def _alone(
         if kind is not None:
             compiled(Grammar(getattr(tool.custom, kind), f"{place}.custom.{kind}", Kind(kind)))
         return made
-    text = json.dumps({"grammars": [{"json_schema": made.schema}]})
+    param = f"{place}.parameters_json_schema"
     try:
-        compiled(Grammar(text, f"{place}.parameters_json_schema"))
+        compiled(_schema(param, made.schema))
     except InferloomError:
         if tool.strict:
             raise
+    else:
+        return made
+    body, _ = enforced_schema(param, relaxed(made.schema))
+    try:
+        compiled(_schema(param, body))
+    except InferloomError:
         notes.append(f"{tool.name}: its schema is not enforced")
-        body, _ = enforced_schema(place, {"type": "object"})
-        return CallableTool(tool.name, body)
-    return made
+        body, _ = enforced_schema(param, {"type": "object"})
+    else:
+        notes.append(f"{tool.name}: not all of its schema is enforced")
+    return CallableTool(tool.name, body)
+
+
+def _schema(param: str, schema: Mapping[str, Any]) -> Grammar:
+    return Grammar(json.dumps({"grammars": [{"json_schema": schema}]}), param)

@@ -387,6 +387,8 @@ class ModelDetail(ModelCard):
     compute_hash: str | None
     tokenizer_hash: str | None
     chat_template_hash: str | None
+    tool_format: str | None
+    reasoning_format: str | None
     longest_step_s: float | None
     """The longest that a step of its engine took lately, in seconds."""
     adapters: list[str]

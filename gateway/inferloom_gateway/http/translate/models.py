@@ -86,6 +86,8 @@ def detail(item: pb.Model, members: Iterable[Member], aliases: Sequence[str]) ->
         "compute_hash": item.compute_hash or None,
         "tokenizer_hash": item.tokenizer_hash or None,
         "chat_template_hash": item.chat_template_hash or None,
+        "tool_format": item.tool_format or None,
+        "reasoning_format": item.reasoning_format or None,
         "longest_step_s": seconds(item.longest_step) if item.HasField("longest_step") else None,
         "adapters": list(item.adapters),
         "alias_of": item.alias_of or None,

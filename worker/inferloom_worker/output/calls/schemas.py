@@ -1,5 +1,6 @@
 """Schemas of arguments, as they are enforced. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 _OPEN = ("allOf", "oneOf", "not", "if", "then", "else", "patternProperties", "unevaluatedProperties", "$ref")
@@ -8,17 +9,13 @@ _MAPS = ("properties", "$defs", "definitions")
 _PARTS = ("items", "anyOf", "prefixItems")
 
 
-def arguments_schema(parameters: Any) -> dict[str, Any]:
+def arguments_schema(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of a function's arguments: an object, in which nothing may stand that no property names.
 
     What conforms to it conforms to ``parameters``, where that leaves open whether there may be more: models
     that may write any property do not end.
     """
-    if not isinstance(parameters, dict):
-        parameters = {}
-    if "type" not in parameters and not any(key in parameters for key in (*_OPEN, "anyOf", "enum", "const")):
-        parameters = {**parameters, "type": "object"}
-    closed: dict[str, Any] = _closed(parameters)
+    closed: dict[str, Any] = _closed({**parameters, "type": "object"})
     return closed
 
 

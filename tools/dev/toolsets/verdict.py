@@ -1,0 +1,89 @@
+"""What answers with calls come to."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from toolsets.sets import PATTERN
+
+Call = tuple[str, str]
+"""Name, and arguments or input."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer."""
+
+    text: str
+    calls: tuple[Call, ...]
+    ids: tuple[str, ...]
+    finish: str
+
+
+@dataclass
+class Tally:
+    """The answers of one kind."""
+
+    answers: int = 0
+    finished: int = 0
+    called: int = 0
+    calls: int = 0
+    unequal: int = 0
+    """Streamed otherwise than not streamed."""
+    wrong: Counter[str] = field(default_factory=Counter)
+    """Finished calls that are not as they must be, by why."""
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, mode: str, tools: list[dict[str, Any]], whole: Said, streamed: Said) -> None:
+        """Judge one answer that was asked for both ways."""
+        self.answers += 1
+        self.unequal += whole != streamed
+        if whole != streamed:
+            self.examples.append(f"unequal: {whole} {streamed}")
+        self.called += bool(whole.calls)
+        if whole.finish == "length":
+            self.examples += [f"not finished: {whole}"] * (mode != "auto")
+            return
+        self.finished += 1
+        self.calls += len(whole.calls)
+        for why in _faults(mode, tools, whole):
+            self.wrong[why] += 1
+            self.examples.append(f"{why}: {whole}")
+
+
+def _faults(mode: str, tools: list[dict[str, Any]], said: Said) -> Iterable[str]:
+    if mode != "auto" and not said.calls:
+        yield "no call"
+    if mode in ("named", "single") and len(said.calls) != 1:
+        yield "not one call"
+    if (said.finish == "tool_calls") is not bool(said.calls):
+        yield "finish reason"
+    if mode != "auto" and said.text:
+        yield "text beside calls"
+    known = {tool[tool["type"]]["name"]: tool for tool in tools}
+    for name, given in said.calls:
+        tool = known.get(name)
+        if tool is None:
+            yield "unknown tool"
+        elif tool["type"] == "custom":
+            if not re.fullmatch(PATTERN, given):
+                yield "input"
+        else:
+            yield from _of_arguments(tool["function"].get("parameters", {}), given)
+
+
+def _of_arguments(schema: dict[str, Any], given: str) -> Iterable[str]:
+    try:
+        value = json.loads(given)
+    except ValueError:
+        yield "no JSON"
+        return
+    if not isinstance(value, dict):
+        yield "no object"
+    elif not Draft202012Validator(schema).is_valid(value):
+        yield "not valid"
