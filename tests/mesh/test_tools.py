@@ -119,13 +119,15 @@ def test_a_custom_tool_takes_text_that_its_grammar_derives(client: OpenAI) -> No
 
 def test_a_call_that_the_model_begins_conforms_too(client: OpenAI) -> None:
     """With auto, from the mark on. After a few calls, even this model makes another."""
-    turns = list(ASK)
-    for count in range(3):
+    turns: list[Any] = []
+    for count in range(5):
         function = {"name": "get-weather", "arguments": '{"city": "Paris", "days": 1}'}
         call = {"id": f"call_{count}", "type": "function", "function": function}
+        turns.append({"role": "user", "content": "Call get-weather."})
         turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        turns.append({"role": "tool", "tool_call_id": call["id"], "content": "Ask again."})
-    fields = asked(WEATHER, messages=[*turns, *ASK], temperature=0, parallel_tool_calls=False)
+        turns.append({"role": "tool", "tool_call_id": call["id"], "content": "Sunny."})
+    turns.append({"role": "user", "content": "Call get-weather."})
+    fields = asked(WEATHER, messages=turns, temperature=0, parallel_tool_calls=False)
     (choice,) = client.chat.completions.create(**fields).choices
 
     assert choice.finish_reason == "tool_calls"

@@ -23,6 +23,7 @@ class Between:
     """A parser of what stands between ``<`` and ``>``, told as reasoning, or as a call when it is closed."""
 
     done = False
+    calls = 0
 
     def __init__(self, *, calls: bool, name: str = "") -> None:
         self._calls = calls

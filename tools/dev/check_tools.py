@@ -49,7 +49,7 @@ def _example(kind: str, name: str) -> list[dict[str, Any]]:
     """A conversation in which there were calls, so that a small model makes another."""
     turns: list[dict[str, Any]] = []
     given = {"name": name, "input": "1 + 1"} if kind == "custom" else {"name": name, "arguments": "{}"}
-    for count in range(3):
+    for count in range(5):
         call = {"id": f"call_{count}", "type": kind, kind: given}
         turns.append({"role": "user", "content": "Use the tool."})
         turns.append({"role": "assistant", "content": None, "tool_calls": [call]})

@@ -139,7 +139,9 @@ class Dialect:
 
     def reading(self, chat: pb.ChatInput, prompt: str | None, seed: int) -> Reading:
         """What reads the answer to a validated conversation, whose prompt and seed are given."""
-        return Reading(partial(self._readers, calling(chat), self.opened(prompt), seed), self.shown)
+        may = calling(chat)
+        readers = partial(self._readers, may, self.opened(prompt), seed)
+        return Reading(readers, self.shown, calls_only=may is not None and may.must)
 
     def _readers(self, may: Calling | None, opened: bool, seed: int, choice: int) -> Sequence[Parser]:
         readers: list[Parser] = []

@@ -90,7 +90,15 @@ class Completion:
         self._hidden = tokenizer.special_ids if skip_special_tokens else frozenset()
         hidden = self._hidden - reading.shown
         self._choices = [
-            _Choice(Pipeline(tokenizer, stopping, reading.parsers(choice), hidden=hidden))
+            _Choice(
+                Pipeline(
+                    tokenizer,
+                    stopping,
+                    reading.parsers(choice),
+                    hidden=hidden,
+                    calls_only=reading.calls_only,
+                )
+            )
             for choice in range(n)
         ]
         self._accepted = self._rejected = 0

@@ -30,6 +30,11 @@ class Parser(Protocol):
         ...
 
     @property
+    def calls(self) -> int:
+        """Calls that are complete."""
+        ...
+
+    @property
     def done(self) -> bool:
         """Whether nothing that follows will be read, so that the choice can end."""
         ...
@@ -52,6 +57,8 @@ class Reading:
     as a call's id, derives from the request's seed and the choice's index."""
     shown: frozenset[int] = frozenset()
     """Special tokens whose text the parsers read."""
+    calls_only: bool = False
+    """Whether the answer is calls and nothing else: it ends where no other would fit into its tokens."""
 
 
 PLAIN = Reading()

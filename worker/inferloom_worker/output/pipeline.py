@@ -21,10 +21,22 @@ class Pipeline:
         stopping: Stop strings, and from which token on they count.
         parsers: The last stages.
         hidden: Tokens that have no text. None: the special ones.
+        calls_only: Whether it is calls and nothing else: then it ends with a call behind which another of
+            twice the length of its longest would not fit into its tokens.
     """
 
     __slots__ = (
-        *("_min_tokens", "_parsers", "_plain", "_stops", "_text"),
+        *(
+            "_calls",
+            "_calls_within",
+            "_last",
+            "_longest",
+            "_min_tokens",
+            "_parsers",
+            "_plain",
+            "_stops",
+            "_text",
+        ),
         *("called", "done", "matched", "reasoning_tokens", "tokens"),
     )
 
@@ -35,12 +47,16 @@ class Pipeline:
         parsers: Sequence[Parser] = (),
         *,
         hidden: frozenset[int] | None = None,
+        calls_only: bool = False,
     ) -> None:
         self._text = text_stream(tokenizer, hidden)
         self._stops = StopMatcher(stopping.strings, include=stopping.include_stop)
         self._min_tokens = stopping.min_tokens
         self._parsers = parsers
         self._plain = not (stopping.strings or parsers)
+        self._calls_within = stopping.max_tokens if calls_only else None
+        self._calls = self._last = self._longest = 0
+        """Calls that are complete, the place where the last one ended, and the tokens of the longest."""
         self.tokens = 0
         """Tokens that went in."""
         self.reasoning_tokens = 0
@@ -64,9 +80,20 @@ class Pipeline:
             thought = self._thinking
             self._stop_or_say(text, said)
             self.reasoning_tokens += thought and self._thinking
-            self.done = any(parser.done for parser in self._parsers)
+            self.done = any(parser.done for parser in self._parsers) or self._no_room()
         else:
             self.reasoning_tokens += self._thinking
+
+    def _no_room(self) -> bool:
+        """Whether a call has just ended, and there is no room for another."""
+        if (
+            self._calls_within is None
+            or (calls := sum(parser.calls for parser in self._parsers)) == self._calls
+        ):
+            return False
+        self._longest = max(self._longest, self.tokens - max(self._last, self.reasoning_tokens))
+        self._calls, self._last = calls, self.tokens
+        return self.tokens + 2 * self._longest > self._calls_within
 
     @property
     def _thinking(self) -> bool:

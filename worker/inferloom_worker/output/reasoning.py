@@ -59,6 +59,7 @@ class ReasoningReader:
         """Whether nothing was said since the last mark."""
 
     done = False
+    calls = 0
 
     @property
     def thinking(self) -> bool:

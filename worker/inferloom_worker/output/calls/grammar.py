@@ -14,9 +14,8 @@ from inferloom_worker.output.calls.forms import Arguments, ToolForm
 from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED
 from inferloom_worker.output.reasoning import ReasoningMarks
 
-MOST_CALLS = 16
-"""Calls of an answer that must call, where the request has no other bound: a model that goes on and on would
-never end."""
+MOST_CALLS = 8
+"""Calls of an answer that must call: small models go on and on, where they may."""
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """White space as the templates themselves write JSON."""

@@ -66,7 +66,8 @@ class CallReader:
         """White space whose place is not known yet: it may stand between calls."""
         self._quiet = True
         """Whether nothing was said since the beginning, or since the last call."""
-        self._calls = 0
+        self.calls = 0
+        """Calls that are complete."""
         self._said = Said()
         self._work = self._run()
         self.done = False
@@ -89,7 +90,7 @@ class CallReader:
         self._over = True
         if not self.done:
             self._go_on()
-            if not self._calls:
+            if not self.calls:
                 self._said.text += self._space
         return self._said
 
@@ -102,13 +103,13 @@ class CallReader:
         first = True
         while (yield from self._found(first)):
             first = False
-            self._kept, before = self._at, self._calls
+            self._kept, before = self._at, self.calls
             try:
                 if self._text.startswith(CUSTOM_BEGIN, self._at) and CUSTOM_BEGIN in self._markers:
                     yield from self._custom()
                 else:
                     yield from self._section()
-                if self._calls == before:
+                if self.calls == before:
                     raise NotACallError
             except NotACallError:
                 self._at = self._kept + 1
@@ -239,23 +240,23 @@ class CallReader:
         """Say that a call began."""
         if self._offer.custom.get(name) is not custom:
             raise NotACallError
-        call_id = self._offer.new_id(self._calls)
-        delta = pb.ToolCallDelta(index=self._calls, id=call_id, name=name, custom=custom)
+        call_id = self._offer.new_id(self.calls)
+        delta = pb.ToolCallDelta(index=self.calls, id=call_id, name=name, custom=custom)
         self._said.tool_calls.append(delta)
         self._space, self._quiet = "", True
 
     def _add(self, arguments: str, *, custom: bool = False) -> None:
         """Say more of the arguments of the call that began last."""
         made = self._said.tool_calls
-        if not made or made[-1].index != self._calls:
-            made.append(pb.ToolCallDelta(index=self._calls, custom=custom))
+        if not made or made[-1].index != self.calls:
+            made.append(pb.ToolCallDelta(index=self.calls, custom=custom))
         made[-1].arguments += arguments
 
     def _end(self) -> None:
         """Say that the call that began last is complete."""
-        self._calls += 1
+        self.calls += 1
         self._kept = self._at
-        self.done = self._calls == self._offer.most
+        self.done = self.calls == self._offer.most
         if self.done:
             raise SectionEndError
 

@@ -1,0 +1,100 @@
+"""From tokens to calls: marks that are special tokens are read, reasoning is counted, one call is enough."""
+
+import tokenizers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker.engine.protocol import EndReason, TokensEvent
+from inferloom_worker.hosting.dialect import Dialect
+from inferloom_worker.output.completion import Completion
+from inferloom_worker.text.template import ChatTemplate
+from inferloom_worker.text.tokenizer import Tokenizer, byte_alphabet
+from tests.worker.test_completion import Recorded, stopping
+from tests.worker.tool_templates import TEMPLATES
+
+MARKS = ("<end>", "[TOOL_CALLS]", "[ARGS]", "<think>", "</think>")
+
+
+def marked_tokenizer() -> Tokenizer:
+    """The bytes, and special tokens after them: the end, and marks."""
+    backend = tokenizers.Tokenizer(models.BPE(vocab=dict(byte_alphabet()), merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in MARKS])
+    return Tokenizer(backend, eos_ids=[256], special_tokens={"eos_token": "<end>"})
+
+
+TOKENIZER = marked_tokenizer()
+SOURCE = TEMPLATES["mistral-args"] + "{# <think> #}"
+
+
+def answered(
+    text: str, *, prompt: str = "", parallel: bool = True, max_tokens: int | None = None
+) -> tuple[list[pb.GenerateResponse], Recorded]:
+    """The events of an answer of these characters and marks, one by one, and what the engine heard."""
+    template = ChatTemplate(SOURCE, {})
+    template.check()
+    dialect = Dialect(template, TOKENIZER)
+    turn = pb.ChatMessage(role=pb.ROLE_USER, parts=[pb.ContentPart(text="Hi")])
+    chat = pb.ChatInput(messages=[turn], tools=[pb.Tool(name="now")], parallel_tool_calls=parallel)
+    if max_tokens is not None:
+        chat.tool_choice.mode = pb.TOOL_CHOICE_MODE_REQUIRED
+    ids = TOKENIZER.encode(text, add_special_tokens=False)
+    recorded = Recorded()
+    reading = dialect.reading(chat, prompt, 7)
+    completion = Completion(recorded, TOKENIZER, stopping(max_tokens=max_tokens), 1, 1, reading)
+    events = []
+    for index, token in enumerate(ids):
+        end = EndReason.STOP_TOKEN if token == 256 else None
+        events += completion.take([TokensEvent(0, index, (token,), None, end)])
+    return [*events, completion.completed()], recorded
+
+
+def told(events: list[pb.GenerateResponse]) -> tuple[str, str, list[tuple[str, str]]]:
+    """Text, reasoning, and name and arguments of each call."""
+    calls: list[tuple[str, str]] = []
+    for event in events:
+        for part in event.delta.tool_calls:
+            if part.id:
+                calls.append((part.name, ""))
+            calls[-1] = (calls[-1][0], calls[-1][1] + part.arguments)
+    text = "".join(event.delta.text for event in events)
+    return text, "".join(event.delta.reasoning for event in events), calls
+
+
+def test_marks_that_are_special_tokens_are_read() -> None:
+    """Though special tokens have no text; what they mark ends with a reason of its own."""
+    events, _ = answered("Well.[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{}<end>")
+
+    assert told(events) == ("Well.", "", [("now", "{}"), ("now", "{}")])
+    (end,) = [event.finished for event in events if event.HasField("finished")]
+    assert end.reason == pb.FINISH_REASON_TOOL_CALLS
+
+
+def test_tokens_of_reasoning_are_counted() -> None:
+    """Without the marks, wherever they were begun."""
+    events, _ = answered("<think>Hm.</think>Yes.<end>")
+    opened, _ = answered("Hm.</think>Yes.<end>", prompt="a<think>\n")
+
+    for found in (events, opened):
+        assert told(found) == ("Yes.", "Hm.", [])
+        assert found[-1].completed.usage.reasoning_tokens == 3
+
+
+def test_an_answer_with_one_call_at_most_ends_with_it() -> None:
+    """The engine is told to stop; a second call is not waited for."""
+    events, recorded = answered("[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{}<end>", parallel=False)
+
+    assert told(events) == ("", "", [("now", "{}")])
+    assert recorded.aborted == [0]
+    (end,) = [event.finished for event in events if event.HasField("finished")]
+    assert (end.reason, end.completion_tokens) == (pb.FINISH_REASON_TOOL_CALLS, 7)
+
+
+def test_calls_that_must_be_end_where_no_other_fits() -> None:
+    """Each takes 7 tokens: behind two there is room for one more of that length, and none of twice that."""
+    text = "[TOOL_CALLS]now[ARGS]{}" * 4
+
+    for most, expected in ((7, 1), (20, 1), (27, 2), (28, 3), (None, 4)):
+        events, _ = answered(text + "<end>", max_tokens=most)
+        assert len(told(events)[2]) == expected
