@@ -228,7 +228,8 @@ class FakeWorker(InferenceServiceServicer):
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> pb.DetokenizeResponse:
         """One character per token."""
         await self._unary(request)
-        return pb.DetokenizeResponse(text="".join(chr(token) for token in request.token_ids))
+        text = "".join(chr(token) if token < 0xD800 else "\ufffd" for token in request.token_ids)
+        return pb.DetokenizeResponse(text=text)
 
     async def GetTokenizer(
         self, request: pb.GetTokenizerRequest, context: Context

@@ -18,6 +18,7 @@ from inferloom_gateway.service import serve
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
+from tests.wire import documented
 from tests.wire.fake_worker import ANYWHERE, FakeRegistry, FakeWorker
 
 
@@ -103,7 +104,9 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
     rest, grpc_address = listening.result()
     try:
         async with (
-            httpx.AsyncClient(base_url=f"http://{rest}", timeout=20) as http,
+            httpx.AsyncClient(
+                base_url=f"http://{rest}", timeout=20, event_hooks={"response": [documented.check]}
+            ) as http,
             open_channel(grpc_address) as channel,
         ):
             store = configured.store or Path(folder.name)

@@ -103,10 +103,10 @@ async def test_a_worker_lost_mid_stream_ends_the_stream_with_one_error(mesh: Gat
     async with mesh.http.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
         assert response.status_code == 200
         async for line in response.aiter_lines():
-            if line:
+            if line.startswith("data: "):
                 events.append(line)
-            if len(events) == 2:
-                await mesh.worker.kill()
+                if len(events) == 2:
+                    await mesh.worker.kill()
     assert len(events) == 3
     error = orjson.loads(events[-1].removeprefix("data: "))["error"]
     assert (error["type"], error["code"]) == ("server_error", "worker_lost")

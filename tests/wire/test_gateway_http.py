@@ -132,7 +132,7 @@ async def test_a_client_of_http_1_0_gets_no_chunks(mesh: GatewayMesh) -> None:
         answer = await connection.response()
     assert "transfer-encoding" not in answer.headers
     assert answer.headers["connection"] == "close"
-    assert answer.body.startswith(b"data: {")
+    assert answer.body.startswith(b"id: 0\ndata: {")
     assert answer.body.endswith(b"data: [DONE]\n\n")
     async with await RawConnection.open(mesh.rest) as connection:
         await connection.send(post("/tokenize", TEXT, version="1.0"))

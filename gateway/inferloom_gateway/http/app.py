@@ -18,6 +18,7 @@ from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.naming import NOTES_HEADER, REQUEST_ID_HEADER, WORKER_HEADER, Naming
+from inferloom_gateway.http.openapi import complete
 from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.routes import (
@@ -114,8 +115,7 @@ class Facade(FastAPI):
                 [(body, "validation") for body in (*BODIES, *_STREAMED)],
                 ref_template="#/components/schemas/{model}",
             )
-            document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
-            self.openapi_schema = document
+            self.openapi_schema = complete(document, schemas["$defs"])
         return self.openapi_schema
 
 
@@ -126,6 +126,20 @@ class Apps(NamedTuple):
     """For what comes over HTTP."""
     inside: ASGIApp
     """For what this process asks itself, as somebody who has shown a key before."""
+
+
+def routes() -> Facade:
+    """All endpoints, for a gateway to be given to."""
+    facade = Facade(
+        title="Inferloom",
+        version=inferloom_mesh.__version__,
+        redirect_slashes=False,
+        docs_url=None,  # theirs need the internet
+        redoc_url=None,
+    )
+    for router in _ROUTERS:
+        facade.include_router(router)
+    return facade
 
 
 def create_app(
@@ -142,21 +156,13 @@ def create_app(
     ``services`` are served by Connect and gRPC-Web; ``read_metrics`` gives what ``/metrics`` answers;
     ``watching`` are layers that only look, such as an access log.
     """
-    facade = Facade(
-        title="Inferloom",
-        version=inferloom_mesh.__version__,
-        redirect_slashes=False,
-        docs_url=None,  # theirs need the internet
-        redoc_url=None,
-    )
+    facade = routes()
     facade.state.gateway = gateway
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
     facade.state.responses = desk
     facade.state.metrics = read_metrics
     errors.install(facade, Paths(_ROUTERS))
-    for router in _ROUTERS:
-        facade.include_router(router)
     rest = FastLane(facade, fast_routes(_ROUTERS))
     door = ContractDoor(rest, services, intake, gateway.settings.max_body_bytes)
     return Apps(

@@ -1,15 +1,23 @@
 """Health and version."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 import inferloom_mesh
 from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
-from inferloom_gateway.http.schema.answers import Health, Version
+from inferloom_gateway.http.schema.answers import Health, Live, Version
 
 router = APIRouter(tags=["health"], responses=ERRORS)
 
 
-@router.get("/health/live")
+_READY: dict[int | str, dict[str, Any]] = {
+    **answers(Health),
+    503: {"model": Health, "description": "Not ready."},
+}
+
+
+@router.get("/health/live", responses=answers(Live))
 async def live(request: Request) -> Response:
     """Whether the process runs, which it does if this answers, where its gRPC façade listens, and how late
     it runs what is due."""
@@ -25,9 +33,9 @@ async def live(request: Request) -> Response:
     return json_response({"status": "live", **known, "event_loop": event_loop})
 
 
-@router.get("/ping", responses=answers(Health))
-@router.get("/health", responses=answers(Health))
-@router.get("/health/ready", responses=answers(Health))
+@router.get("/ping", responses=_READY)
+@router.get("/health", responses=_READY)
+@router.get("/health/ready", responses=_READY)
 async def ready(request: Request) -> Response:
     """Whether requests can be answered: the registry's whole set was heard, and a worker holds a model.
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from inferloom_gateway.http.exchange import identity_of
 from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
-from inferloom_gateway.http.schema.answers import ModelDetail, ModelList
+from inferloom_gateway.http.schema.answers import ErrorAnswer, ModelDetail, ModelList
 from inferloom_gateway.http.stack import plain_path
 from inferloom_gateway.http.translate import fields, models
 from inferloom_mesh.errors import InferloomError, Reason, shown
@@ -36,7 +36,7 @@ async def retrieve_model(request: Request, model: str) -> Response:
     return json_response(models.detail(found, members, aliases))
 
 
-@router.delete("/v1/models/{model:path}")
+@router.delete("/v1/models/{model:path}", status_code=403, responses={403: {"model": ErrorAnswer}})
 async def delete_model(request: Request, model: str) -> Response:
     """Refused: models are unloaded by their operator, with ``inferloom unload``."""
     message = (

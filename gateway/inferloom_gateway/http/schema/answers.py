@@ -449,6 +449,32 @@ class Health(Answer):
     """Whether requests can be answered."""
 
     status: Literal["ready", "not ready"]
+    differing_models: dict[str, list[list[str]]] | None = None
+    """Models whose workers do not all compute the same: the names of the workers of each kind."""
+
+
+class Delays(Answer):
+    """How many ticks of the event loop were late by at most ``upper_ms``; null: by more than all others."""
+
+    upper_ms: float | None
+    count: int
+
+
+class EventLoop(Answer):
+    """How late the process runs what is due."""
+
+    ticks: int
+    worst_ms: float
+    buckets: list[Delays]
+
+
+class Live(Answer):
+    """That the process runs."""
+
+    status: Literal["live"]
+    grpc: str | None = None
+    """Where its gRPC façade listens."""
+    event_loop: EventLoop
 
 
 class Version(Answer):

@@ -10,7 +10,7 @@ from inferloom_gateway.http.schema.base import UINT32_MAX, Body, ModelId, Part, 
 MOST = 1024
 """Documents of one request."""
 
-Truncation = Annotated[int, Field(ge=-1, le=UINT32_MAX)]
+Truncation = Annotated[int, Field(ge=-1, le=UINT32_MAX, json_schema_extra={"not": {"const": 0}})]
 
 
 class Document(Part):

@@ -1,0 +1,1 @@
+"""What answers have beside what OpenAI's have."""

@@ -1,0 +1,19 @@
+"""The fields of answers that OpenAI's own have not; docs/extensions.md says what they are."""
+
+EXTENSIONS: dict[str, frozenset[str]] = {
+    "message": frozenset({"reasoning", "reasoning_content"}),
+    "choice": frozenset({"prompt_logprobs", "prompt_token_ids", "token_ids"}),
+    "completion": frozenset({"prompt_logprobs", "prompt_token_ids"}),
+    "model": frozenset(
+        {
+            *("adapters", "alias_of", "aliases", "architecture", "capabilities", "chat_template_hash"),
+            *("compute_hash", "context_length", "dtype", "embedding_dimensions", "engine"),
+            *("instruction_set", "longest_step_s", "max_model_len", "parent", "permission", "quantization"),
+            *("root", "sampling_defaults", "supported_parameters", "tokenizer_hash", "vocabulary_size"),
+            *("weights_hash", "workers"),
+        }
+    ),
+}
+"""By the kind of object that has them."""
+
+NAMES = frozenset[str]().union(*EXTENSIONS.values())
