@@ -18,6 +18,8 @@ from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+CHATTING = {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Hi"}]}
+
 OPERATIONS = [
     pytest.param(path, method, operation, id=f"{method} {path}")
     for path, method, operation in documented.operations()
@@ -74,6 +76,10 @@ async def test_every_example_is_answered_as_described(
     described = documented.operation("POST", path)
     assert described is not None
     documented.holds(described["requestBody"]["content"][media]["schema"], example)
+    if "input_file_id" in example:  # one of those that there are
+        line = {"custom_id": "a", "method": "POST", "url": example["endpoint"], "body": CHATTING}
+        form: Any = {"files": {"file": ("lines.jsonl", orjson.dumps(line))}, "data": {"purpose": "batch"}}
+        example = {**example, "input_file_id": (await mesh.http.post("/v1/files", **form)).json()["id"]}
     answer = await mesh.http.post(path, content=orjson.dumps(example), headers={"content-type": media})
     assert answer.status_code == 200, answer.text
     form = answer.headers["content-type"].partition(";")[0]

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 from shapes.calls import Call, calls
 from shapes.extensions import NAMES
 from shapes.leftover import Described
+from shapes.nulls import without_first_nulls
 
 _STREAM = "text/event-stream"
 
@@ -43,6 +44,7 @@ class Shapes:
         if schema is None:
             yield "is not in the description"
             return
+        value = without_first_nulls(value)
         whole = {**schema, "components": self._document["components"]}
         for error in Draft202012Validator(whole).iter_errors(value):
             yield f"{error.json_path}: {error.message[:160]}"
