@@ -20,6 +20,7 @@ FILES = frozenset(
         "worker/test_aliases.py",
         "worker/test_calls.py",
         "worker/test_completion.py",
+        "worker/test_constraint_reading.py",
         "worker/test_drafting.py",
         "worker/test_lease.py",
         "worker/test_pacing.py",

@@ -4,13 +4,15 @@ import json
 from functools import cache
 from typing import Any
 
+import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
 from inferloom_mesh.errors import InferloomError, invalid
-from inferloom_worker.constrain.compiler import limits
 from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.limits import limits
 from inferloom_worker.constrain.refusal import why_refused
 from inferloom_worker.constrain.source import source
+from inferloom_worker.engine.constraint import WORD, Matcher
 
 
 @cache
@@ -63,3 +65,11 @@ def refusal(grammar: Grammar) -> str | None:
     except InferloomError as error:
         return error.message
     return None
+
+
+def allowed_by(matcher: Matcher, width: int) -> set[int] | None:
+    """The tokens that may come next; None: nothing may."""
+    mask = np.empty(-(-width // WORD), np.int32)
+    if not matcher.fill(mask):
+        return None
+    return set(np.unpackbits(mask.view(np.uint8), bitorder="little").nonzero()[0].tolist())

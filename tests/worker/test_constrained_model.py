@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from llguidance import LLMatcher
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Grammars, Kind
 from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.vocabulary import vocabulary
+from inferloom_worker.engine.constraint import Matcher
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
-from inferloom_worker.hosting.served import ServedModel
+from inferloom_worker.hosting.served import Generator
 from tests.worker.constrained import ask
 
 STOP, LENGTH = pb.FINISH_REASON_STOP, pb.FINISH_REASON_LENGTH
@@ -54,13 +56,15 @@ KINDS: dict[str, tuple[pb.Constraint, Any]] = {
 }
 
 
-def load(path: Path, speculation: Any) -> ServedModel:
+def load(path: Path, speculation: Any) -> Generator:
     """The demo model."""
-    return load_model("m", str(path), LoadOptions(engine=EngineOptions(speculation=speculation)))
+    served = load_model("m", str(path), LoadOptions(engine=EngineOptions(speculation=speculation)))
+    assert isinstance(served, Generator)
+    return served
 
 
 @pytest.fixture(scope="module")
-def model(smollm_file: Path) -> Iterator[ServedModel]:
+def model(smollm_file: Path) -> Iterator[Generator]:
     """It, with no drafts."""
     served = load(smollm_file, "off")
     yield served
@@ -68,7 +72,7 @@ def model(smollm_file: Path) -> Iterator[ServedModel]:
 
 
 @pytest.fixture(scope="module")
-def drafting(smollm_file: Path) -> Iterator[ServedModel]:
+def drafting(smollm_file: Path) -> Iterator[Generator]:
     """It, with drafts wherever there is a guess."""
     served = load(smollm_file, 8)
     yield served
@@ -77,7 +81,7 @@ def drafting(smollm_file: Path) -> Iterator[ServedModel]:
 
 @pytest.mark.parametrize("temperature", [0, 1])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_an_answer_that_finishes_conforms(model: ServedModel, kind: str, temperature: int) -> None:
+async def test_an_answer_that_finishes_conforms(model: Generator, kind: str, temperature: int) -> None:
     """Each choice by itself; and each token is one that its grammar allows where it stands."""
     constraint, conforms = KINDS[kind]
     answered = await ask(model, constraint, temperature=temperature, n=4, seed=5)
@@ -99,7 +103,7 @@ async def test_an_answer_that_finishes_conforms(model: ServedModel, kind: str, t
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
-async def test_drafts_change_nothing(model: ServedModel, drafting: ServedModel, temperature: int) -> None:
+async def test_drafts_change_nothing(model: Generator, drafting: Generator, temperature: int) -> None:
     """Tokens and ends are those of single steps, although drafts were right and wrong."""
     text = 'A list: ["tall","kind","tall","kind","tall","kind"]. Again:'
     listed = {"type": "array", "items": {"enum": ["tall", "kind", "old"]}, "minItems": 9}
@@ -114,7 +118,7 @@ async def test_drafts_change_nothing(model: ServedModel, drafting: ServedModel, 
     assert accepted
 
 
-async def test_log_probabilities_are_those_of_the_model(model: ServedModel) -> None:
+async def test_log_probabilities_are_those_of_the_model(model: Generator) -> None:
     """What a mask leaves no choice about may be as unlikely as it is without one."""
     answered = await ask(model, pb.Constraint(choice=pb.Choices(texts=["zebra"])), logprobs=True)
     said = answered.choices[0]
@@ -123,7 +127,7 @@ async def test_log_probabilities_are_those_of_the_model(model: ServedModel) -> N
     assert said.logprobs[0] < -3
 
 
-async def test_a_complete_answer_ends_by_itself(model: ServedModel) -> None:
+async def test_a_complete_answer_ends_by_itself(model: Generator) -> None:
     """Whatever is asked about the least tokens or the model's own end: nothing else can follow."""
     exact = pb.Constraint(regex="abc")
     for stopping in ({}, {"min_tokens": 30}, {"ignore_eos": True}):
@@ -136,7 +140,7 @@ async def test_a_complete_answer_ends_by_itself(model: ServedModel) -> None:
     assert (said.reason, len(said.tokens)) == (LENGTH, 9)
 
 
-async def test_stop_strings_and_the_most_tokens_cut_an_answer(model: ServedModel) -> None:
+async def test_stop_strings_and_the_most_tokens_cut_an_answer(model: Generator) -> None:
     """They are the caller's own wish, and end it before it conforms."""
     said = (await ask(model, PERSON_CONSTRAINT, stopping={"stop": ['"age']})).choices[0]
     assert (said.reason, said.matched) == (STOP, '"age')
@@ -145,7 +149,7 @@ async def test_stop_strings_and_the_most_tokens_cut_an_answer(model: ServedModel
     assert (said.reason, len(said.tokens)) == (LENGTH, 3)
 
 
-async def test_a_biased_answer_conforms_too(model: ServedModel) -> None:
+async def test_a_biased_answer_conforms_too(model: Generator) -> None:
     """Bias and penalties say what is likelier among the tokens that are allowed."""
     quote = model.tokenizer.encode("zebra", add_special_tokens=False)[0]
     answered = await ask(
@@ -154,7 +158,7 @@ async def test_a_biased_answer_conforms_too(model: ServedModel) -> None:
     assert Draft202012Validator(PERSON).is_valid(json.loads(answered.texts[0]))
 
 
-async def test_a_format_that_is_not_enforced_is_told(model: ServedModel) -> None:
+async def test_a_format_that_is_not_enforced_is_told(model: Generator) -> None:
     """In the first event."""
     schema = {"type": "string", "maxLength": 3, "format": "phone"}
     answered = await ask(model, pb.Constraint(json_schema=json.dumps(schema)))
@@ -171,7 +175,7 @@ async def test_a_format_that_is_not_enforced_is_told(model: ServedModel) -> None
     ],
 )
 async def test_what_cannot_be_enforced_is_refused_by_name(
-    model: ServedModel, constraint: pb.Constraint, word: str
+    model: Generator, constraint: pb.Constraint, word: str
 ) -> None:
     """INVALID_ARGUMENT at the field, and the next request is fine."""
     with pytest.raises(InferloomError, match=word) as caught:
@@ -179,3 +183,87 @@ async def test_what_cannot_be_enforced_is_refused_by_name(
     assert caught.value.reason is Reason.INVALID_ARGUMENT
     assert caught.value.param == f"constraint.{constraint.WhichOneof('grammar')}"
     assert (await ask(model, pb.Constraint(regex="ok"))).texts == ["ok"]
+
+
+class Unforced:
+    """A matcher that forces nothing, so that every token has a step of its own; its masks are the same."""
+
+    def __init__(self, inner: Matcher) -> None:
+        self.inner = inner
+        self.fill, self.allowed = inner.fill, inner.allowed
+        self.accept, self.rollback = inner.accept, inner.rollback
+
+    @property
+    def ended(self) -> bool:
+        """As the other."""
+        return self.inner.ended
+
+    def forced(self) -> Sequence[int]:
+        """Nothing."""
+        return ()
+
+
+@dataclass
+class OneByOne:
+    """Grammars whose constraints force nothing."""
+
+    grammars: Grammars
+    constraint: GrammarConstraint | None = None
+    notes: Sequence[str] = ()
+
+    def compile(self, grammar: Grammar, **more: Any) -> "OneByOne":
+        """See :class:`Grammars`."""
+        return OneByOne(self.grammars, self.grammars.compile(grammar, **more))
+
+    def matcher(self) -> Matcher:
+        """See :class:`Constraint`."""
+        assert self.constraint is not None
+        return Unforced(self.constraint.matcher())
+
+
+FORCING: dict[str, tuple[pb.Constraint, dict[str, Any]]] = {
+    "names of properties": (PERSON_CONSTRAINT, {"temperature": 1, "n": 2, "seed": 9}),
+    "all of a text": (pb.Constraint(choice=pb.Choices(texts=["The quick brown fox jumps."])), {}),
+    "with penalties": (PERSON_CONSTRAINT, {"repetition_penalty": 1.4, "frequency_penalty": 0.5}),
+    "names that begin alike": (
+        pb.Constraint(regex=r'(\{"(orderName|orderId)":[0-9]\})+'),
+        {"temperature": 1, "max_tokens": 25},
+    ),
+    "a stop token in a run": (
+        pb.Constraint(lark='start: "begin" <|im_end|>'),
+        {"stopping": {"include_stop": True}},
+    ),
+    "the most tokens in a run": (pb.Constraint(regex="one two three four"), {"max_tokens": 2}),
+}
+
+
+@pytest.mark.parametrize("case", FORCING)
+async def test_a_run_of_forced_tokens_gives_what_single_steps_give(drafting: Generator, case: str) -> None:
+    """Tokens, ends and log-probabilities, in fewer steps; and none of them counts as a guess."""
+    constraint, asked = FORCING[case]
+    steps: list[int] = []
+    engine: Any = drafting.engine
+    forward = engine._model.forward
+
+    def counted(batch: Any) -> Any:
+        steps.append(1)
+        return forward(batch)
+
+    engine._model.forward = counted
+    grammars = drafting.grammars
+    assert grammars is not None
+    try:
+        at_once = await ask(drafting, constraint, logprobs=True, **asked)
+        taken = len(steps)
+        drafting.grammars = OneByOne(grammars)
+        singly = await ask(drafting, constraint, logprobs=True, **asked)
+    finally:
+        drafting.grammars = grammars
+        del engine._model.forward
+    assert [said.tokens for said in at_once.choices.values()] == [s.tokens for s in singly.choices.values()]
+    assert [said.reason for said in at_once.choices.values()] == [s.reason for s in singly.choices.values()]
+    for said, other in zip(at_once.choices.values(), singly.choices.values(), strict=True):
+        assert said.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+    assert taken < len(steps) - taken
+    usage = at_once.usage
+    assert usage.accepted_draft_tokens + usage.rejected_draft_tokens <= usage.completion_tokens

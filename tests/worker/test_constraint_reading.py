@@ -7,6 +7,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.constrain.reading import MOST_CHARACTERS, MOST_CHOICES, read_constraint
+from inferloom_worker.constrain.source import source
 
 INVALID = {
     "nothing": (pb.Constraint(), "constraint"),
@@ -31,7 +32,7 @@ def test_a_malformed_constraint_is_refused_at_its_field(case: str) -> None:
     """Nothing is compiled to find that out."""
     constraint, param = INVALID[case]
     with pytest.raises(InferloomError) as caught:
-        read_constraint(constraint)
+        source(read_constraint(constraint))
 
     assert (caught.value.reason, caught.value.param) == (Reason.INVALID_ARGUMENT, param)
 
@@ -47,5 +48,5 @@ def test_a_malformed_constraint_is_refused_at_its_field(case: str) -> None:
 )
 def test_a_regex_stays_between_its_slashes(regex: str, lark: str) -> None:
     """Whatever stands in it, it cannot end the terminal that it is put into."""
-    (grammar,) = json.loads(read_constraint(pb.Constraint(regex=regex)).text)["grammars"]
+    (grammar,) = json.loads(source(read_constraint(pb.Constraint(regex=regex))).text)["grammars"]
     assert grammar["lark_grammar"] == lark

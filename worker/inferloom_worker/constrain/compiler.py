@@ -4,25 +4,25 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import numpy as np
-from llguidance import LLMatcher, LLParserLimits
+from llguidance import LLMatcher
 
 from inferloom_mesh.errors import invalid
 from inferloom_worker.constrain.grammar import Grammar, Kind
 from inferloom_worker.constrain.matcher import CompiledGrammar, Ends, mask_of
 from inferloom_worker.constrain.refusal import why_refused
 from inferloom_worker.constrain.source import source
+from inferloom_worker.constrain.trial import attempt
+from inferloom_worker.constrain.trials import Trials
 from inferloom_worker.constrain.vocabulary import Vocabulary, vocabulary
-from inferloom_worker.engine.constraint import WORD
 from inferloom_worker.text.tokenizer import Tokenizer
 
 MOST_KEPT = 128
 """Grammars whose compiled form is kept for the next request."""
 
 
-def limits() -> LLParserLimits:
-    """What one grammar may take, when it is compiled and at each token."""
-    return LLParserLimits(verbose_errors=False)
+_PLAIN_CHARACTERS = 4096
+_WORK = ("pattern", "allOf", "anyOf", "oneOf", "$ref", "imum", "multipleOf")
+"""Keywords, or their ends, that can make much of a small schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class GrammarCompiler:
         self._width = width
         self._lock = threading.Lock()
         self._vocabulary: Vocabulary | None = None
+        self._trials: Trials | None = None
         self._kept: OrderedDict[tuple[Kind, str], _Kept] = OrderedDict()
 
     def compile(
@@ -66,6 +67,12 @@ class GrammarCompiler:
                 self._vocabulary = vocabulary(self._tokenizer, self._width)
             return self._vocabulary
 
+    def _tried(self, known: Vocabulary) -> Trials:
+        with self._lock:
+            if self._trials is None:
+                self._trials = Trials(known.maker)
+            return self._trials
+
     def _compiled(self, grammar: Grammar, known: Vocabulary) -> _Kept:
         key = grammar.kind, grammar.text
         with self._lock:
@@ -73,16 +80,21 @@ class GrammarCompiler:
                 self._kept.move_to_end(key)
                 return kept
         asked = source(grammar)
-        start = LLMatcher(known.tokens, asked.text, log_level=0, limits=limits())
-        if not start.is_error():
-            # The first mask is computed here, and not on the engine's way: it builds what later ones need.
-            mask = np.empty(-(-known.tokens.vocab_size // WORD), np.int32)
-            start.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
-        if start.is_error():
-            raise invalid(grammar.param, why_refused(grammar.param, start.get_error()))
+        if not _is_plain(grammar.kind, asked.text) and (why := self._tried(known).refusal(asked.text)):
+            raise invalid(grammar.param, why_refused(grammar.param, why))
+        start, why = attempt(known.tokens, asked.text)
+        if why:
+            raise invalid(grammar.param, why_refused(grammar.param, why))
         kept = _Kept(start, asked.notes)
         with self._lock:
             self._kept[key] = kept
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         return kept
+
+
+def _is_plain(kind: Kind, text: str) -> bool:
+    """Whether a grammar surely compiles in little time: a small schema without anything that multiplies."""
+    if kind not in (Kind.JSON_SCHEMA, Kind.CHOICE):
+        return False
+    return len(text) <= _PLAIN_CHARACTERS and not any(f'{word}"' in text for word in _WORK)

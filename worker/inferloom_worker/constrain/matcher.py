@@ -89,6 +89,8 @@ class GrammarMatcher:
         self._check()
         if into is not mask:
             mask[:] = into[: len(mask)]
+        if (phantom := self._vocabulary.phantom) is not None and phantom // WORD < len(mask):
+            mask[phantom // WORD] &= ~mask_of(frozenset((phantom % WORD,)), WORD)[0]
         if not (mask & ~self._ends.own).any():
             if mask.any() or self._inner.is_accepting():
                 mask[:] = 0

@@ -16,4 +16,10 @@ def why_refused(param: str, error: str) -> str:
         return f"{param} has 'oneOf' with alternatives that are not disjoint, which cannot be enforced."
     if found := _FORMAT.search(error):
         return f"{param} has the 'format' {found[1]}, which cannot be enforced."
+    if "determine if regex is empty" in error:
+        return (
+            f"{param} has a 'pattern', or texts that are excluded, of which no grammar can tell what is left."
+        )
+    if error.startswith("it takes more than"):
+        return f"{param} cannot be enforced: {error}."
     return f"{param} cannot be enforced: {' '.join(error.split())}"

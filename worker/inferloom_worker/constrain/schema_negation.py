@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, resolve
-from inferloom_worker.constrain.schema_types import TYPES, names_of, type_of, values_of
+from inferloom_worker.constrain.schema_types import TYPES, names_of, property_schema, same, type_of, values_of
 
 MOST_PARTS = 24
 """Alternatives of one negation."""
@@ -68,8 +68,9 @@ class Negation:
         self.exact = True
         """Whether nothing was left out so far."""
 
-    def of(self, schema: Any, depth: int = 0) -> list[dict[str, Any]]:
-        """Schemas that together have values which do not conform to ``schema``, and no others."""
+    def of(self, schema: Any, given: Any = True, depth: int = 0) -> list[dict[str, Any]]:
+        """Schemas that together have values which do not conform to ``schema``, and no others, as far as they
+        conform to ``given``, which makes them simpler."""
         self._budget -= 1
         if isinstance(schema, dict) and set(schema) - _NEGATED - ANNOTATIONS:
             self.exact = False
@@ -82,40 +83,49 @@ class Negation:
             self.exact = False
             return []
         found: list[dict[str, Any]] = []
-        for part in self._violations(schema, depth):
+        given = resolve(self._root, given)
+        for part in self._violations(schema, given if isinstance(given, dict) else {}, depth):
             if len(found) == MOST_PARTS:
                 self.exact = False
                 break
             found.append(part)
         return found
 
-    def _violations(self, schema: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+    def _violations(
+        self, schema: dict[str, Any], given: dict[str, Any], depth: int
+    ) -> Iterator[dict[str, Any]]:
         if (stated := schema.get("type")) is not None:
             names = stated if isinstance(stated, list) else [stated]
             self.exact = self.exact and "integer" not in names
             taken = {"number" if name == "integer" else name for name in names}
-            if others := [name for name in TYPES if name not in taken]:
-                yield {"type": others}
+            if rest := [name for name in TYPES if name not in taken]:
+                yield {"type": rest}
         if (values := values_of(schema)) is not None:
-            self.exact = self.exact and not {"array", "object"} & set(map(type_of, values))
-            yield from _other_values(values)
+            if (listed := values_of(given)) is not None:
+                if others := [each for each in listed if not any(same(each, value) for value in values)]:
+                    yield {"enum": others}
+            else:
+                self.exact = self.exact and not {"array", "object"} & set(map(type_of, values))
+                yield from _other_values(values)
         yield from _other_sizes(schema)
         for name in names_of(schema):
             yield {"type": "object", "properties": {name: False}}
         properties = schema.get("properties")
         for name, part in properties.items() if isinstance(properties, dict) else ():
-            if opposite := self.of(part, depth + 1):
+            if opposite := self.of(part, property_schema(given, name), depth + 1):
                 yield {"type": "object", "properties": {name: alternatives(opposite)}, "required": [name]}
-        yield from self._of_combined(schema, depth)
+        yield from self._of_combined(schema, given, depth)
 
-    def _of_combined(self, schema: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+    def _of_combined(
+        self, schema: dict[str, Any], given: dict[str, Any], depth: int
+    ) -> Iterator[dict[str, Any]]:
         if isinstance(parts := schema.get("allOf"), list):
             for part in parts:
-                yield from self.of(part, depth + 1)
+                yield from self.of(part, given, depth + 1)
         for keyword in ("anyOf", "oneOf"):  # what conforms to none of them
             if isinstance(parts := schema.get(keyword), list):
                 self.exact = self.exact and keyword == "anyOf"
-                opposites = [self.of(part, depth + 1) for part in parts]
+                opposites = [self.of(part, given, depth + 1) for part in parts]
                 if all(opposites):
                     yield conjunction([alternatives(opposite) for opposite in opposites])
         if "not" in schema and schema["not"] is not False:
@@ -125,7 +135,7 @@ class Negation:
             self.exact = False
             target = resolve(self._root, {"$ref": schema["$ref"]})
             if target is not None and target != schema:
-                yield from self.of(target, depth + 1)
+                yield from self.of(target, given, depth + 1)
 
 
 def _other_sizes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -87,29 +87,28 @@ class Rewriting:
         if not isinstance(parts, list) or not all(map(is_schema, parts)):
             return []
         ways: list[dict[str, Any]] = []
-        self._negation.exact = True
+        exact = True
         for index, part in enumerate(parts):
             around = self._beside(schema, part)
-            others = [
-                other
-                for place, other in enumerate(parts)
-                if place != index and not self._overlap.disjoint(around, self._beside(schema, other))
-            ]
-            opposites = self._opposites(others)
-            if not all(opposites):
-                return []  # the compiler may yet find that no two of them meet
-            ways.append(conjunction([part, *(alternatives(opposite) for opposite in opposites)]))
+            opposites: list[list[dict[str, Any]]] = []
+            for place, other in enumerate(parts):
+                if place == index or self._overlap.disjoint(around, self._beside(schema, other)):
+                    continue
+                self._negation.exact = True
+                found = self._negation.of(other, around)
+                opposites.append([way for way in found if not self._overlap.disjoint(around, way)])
+                exact = exact and self._negation.exact
+                if not opposites[-1] and not self._negation.exact:
+                    return []  # the compiler may yet find that no two of them meet
+            if all(opposites):
+                ways.append(conjunction([part, *map(alternatives, opposites)]))
         del schema["oneOf"]
-        self._tell("oneOf")
+        if not exact:
+            self._narrowed("oneOf")
         return [alternatives(ways)]
 
-    def _opposites(self, schemas: list[Any]) -> list[list[dict[str, Any]]]:
-        return [self._negation.of(schema) for schema in schemas]
-
-    def _tell(self, keyword: str) -> None:
-        """Note it where what was last negated left something out."""
-        if not self._negation.exact:
-            self._note(f"'{keyword}' is enforced more narrowly than it is meant")
+    def _narrowed(self, keyword: str) -> None:
+        self._note(f"'{keyword}' is enforced more narrowly than it is meant")
 
     def _note(self, note: str) -> None:
         if note not in self.notes and len(self.notes) < MOST_NOTES:
@@ -157,7 +156,8 @@ class Rewriting:
             return False
         self._negation.exact = True
         if opposite := self._negation.of(schema):
-            self._tell(keyword)
+            if not self._negation.exact:
+                self._narrowed(keyword)
             return alternatives(opposite)
         raise invalid(
             self._param, f"{self._param} has '{keyword}' of a schema whose opposite no grammar has."

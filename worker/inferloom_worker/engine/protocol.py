@@ -127,8 +127,8 @@ class TokensEvent:
     """More tokens of one choice; ``end`` is set with the choice's last.
 
     ``index`` is the place of the first token in the choice, from 0. A stop token is the last of
-    ``token_ids``. A choice that ends without a further token (a deadline, say) has no ``token_ids``. A draft
-    foresaw the first ``accepted`` tokens; ``rejected`` tokens of it did not come.
+    ``token_ids``. A choice that ends without a further token (a deadline, say) has no ``token_ids``.
+    Guesses foresaw ``accepted`` of the tokens; ``rejected`` guesses did not come.
     """
 
     choice: int

@@ -2,13 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
+
+LIMIT_S = 2.0
+"""How long a step waits for masks once its model has computed. What takes longer ends its request, so that
+the others' steps go on."""
 
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -56,11 +60,19 @@ class Filling:
     def __init__(self, places: list[list[PlaceMask]], running: Sequence[Future[None]]) -> None:
         self._places = places
         self._running = running
+        self.late = False
+        """Whether some were not filled in time: threads still work on them."""
 
     def wait(self) -> list[list[PlaceMask]]:
-        """Those of each work, once all are filled."""
-        for future in self._running:
-            future.result()
+        """Those of each work, once they are filled. What is not in time is in error."""
+        _, unfinished = wait(self._running, timeout=LIMIT_S)
+        for index, future in enumerate(self._running):
+            if future in unfinished:
+                self.late = True
+                error = ConstraintError(f"The grammar takes more than {LIMIT_S:g} s at this place.")
+                self._places[index] = [PlaceMask(error=error) for _ in self._places[index]]
+            else:
+                future.result()
         return self._places
 
 
@@ -70,11 +82,16 @@ class MaskFiller:
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None
         self._buffer: NDArray[np.int32] = np.empty((0, 0), np.int32)
+        self._last: Filling | None = None
 
     def start(self, works: Sequence[MaskWork], vocab_size: int) -> Filling:
         """Begin. The masks are good until the next call."""
         if not works:
             return Filling([], ())
+        if self._last is not None and self._last.late:
+            # Threads that are still at work keep what they write into to themselves.
+            self.close()
+            self._threads, self._buffer = None, np.empty((0, 0), np.int32)
         rows = sum(work.places for work in works)
         words = -(-vocab_size // WORD)
         if self._buffer.shape[0] < rows or self._buffer.shape[1] != words:
@@ -82,19 +99,19 @@ class MaskFiller:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="masks")
         places = [[PlaceMask() for _ in range(work.places)] for work in works]
-        firsts = np.cumsum([0, *(work.places for work in works)])
-        parts = min(_THREADS, len(works))
-
-        def fill(part: int) -> None:
-            for index in range(part, len(works), parts):
-                _fill(works[index], places[index], self._buffer[firsts[index] : firsts[index + 1]])
-
-        return Filling(places, [self._threads.submit(fill, part) for part in range(parts)])
+        running: list[Future[None]] = []
+        first = 0
+        for work, own in zip(works, places, strict=True):
+            masks = self._buffer[first : first + work.places]
+            running.append(self._threads.submit(_fill, work, own, masks))
+            first += work.places
+        self._last = Filling(places, running)
+        return self._last
 
     def close(self) -> None:
         """Let its threads end."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False)
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _fill(work: MaskWork, places: list[PlaceMask], masks: NDArray[np.int32]) -> None:

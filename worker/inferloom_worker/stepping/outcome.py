@@ -12,8 +12,8 @@ from inferloom_worker.stepping.scheduler import Work
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Tokens that are certain now, with their log-probabilities where these are wanted. The draft foresaw
-    the first ``accepted`` of them; ``rejected`` tokens of it are not among them."""
+    """Tokens that are certain now, with their log-probabilities where these are wanted. Guesses of the draft
+    foresaw ``accepted`` of them; ``rejected`` guesses are not among them."""
 
     tokens: list[int]
     logprobs: list[TokenLogprobs]
@@ -55,20 +55,20 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
             if not barred and request.limits is not None:
                 barred, words = True, NOTHING_ALLOWED
             return Outcome(
-                tokens, logprobs, accepted, len(work.draft) - accepted, None, words, by_constraint=barred
+                tokens, logprobs, accepted, work.guessed - accepted, None, words, by_constraint=barred
             )
         tokens.append(chosen.token)
         if chosen.logprobs is not None:
             logprobs.append(chosen.logprobs)
         foreseen = place < len(work.draft) and work.draft[place] == chosen.token
-        accepted += foreseen
+        accepted += foreseen and place >= work.forced
         if chosen.token in request.stop_token_ids:
             end = EndReason.STOP_TOKEN
         elif generated + len(tokens) >= request.max_tokens:
             end = EndReason.LENGTH
         if end is not None or not foreseen:
             break
-    return Outcome(tokens, logprobs, accepted, len(work.draft) - accepted, end)
+    return Outcome(tokens, logprobs, accepted, work.guessed - accepted, end)
 
 
 def follow(outcome: Outcome, matcher: Matcher, stops: frozenset[int]) -> Outcome:

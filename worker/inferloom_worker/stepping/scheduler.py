@@ -28,7 +28,14 @@ class Work:
     count: int
     samples: bool
     draft: tuple[int, ...] = ()
+    forced: int = 0
+    """How many tokens of the draft come whatever the model says: a constraint leaves no others."""
     scores: range = range(0)
+
+    @property
+    def guessed(self) -> int:
+        """Tokens of the draft that may turn out wrong."""
+        return len(self.draft) - self.forced
 
     @property
     def rows(self) -> int:
@@ -89,7 +96,7 @@ class Scheduler:
             count = work.count + max(len(tokens) - 1, 0)
             self.fairness.charge(sequence, count)
             sequence.tokens.extend(tokens)
-            if work.draft:
+            if work.guessed:
                 sequence.drafter.settle(count - work.count)
             sequence.computed += count
             sequence.scored += len(work.scores)
@@ -140,10 +147,15 @@ class Scheduler:
         return self._draft(step)
 
     def _draft(self, step: list[Work]) -> list[Work]:
-        """Add the drafts that are worth it. Nobody gives way to a guess: it takes the room that is left."""
+        """Add tokens that are forced, and drafts that are worth it. Nobody gives way to them: they take the
+        room that is left."""
         rows = sum(work.count for work in step)
+        drafts = self._forced(step, self.max_step_tokens - rows)
+        rows += sum(map(len, drafts.values()))
+        certain = set(drafts)
         decoding = [work.sequence for work in step if work.count == 1 and work.samples]
-        drafts = self.speculation.plan(decoding, rows, self.max_step_tokens - rows)
+        guessing = [sequence for sequence in decoding if sequence not in certain]
+        drafts |= self.speculation.plan(guessing, rows, self.max_step_tokens - rows)
         # Everyone who runs may need a block of its own in the next step.
         spare = self.pool.free - len(self.running)
         for place, work in enumerate(step):
@@ -152,8 +164,25 @@ class Scheduler:
             if draft and (not need or need <= spare):
                 sequence.blocks.extend(self.pool.allocate(need))
                 spare -= need
-                step[place] = replace(work, draft=draft)
+                step[place] = replace(work, draft=draft, forced=len(draft) if sequence in certain else 0)
         return step
+
+    def _forced(self, step: list[Work], room: int) -> dict[SequenceState, tuple[int, ...]]:
+        """The tokens that constraints force, of sequences that have some; at most ``room`` in all."""
+        forced: dict[SequenceState, tuple[int, ...]] = {}
+        for work in step:
+            sequence = work.sequence
+            if sequence.matcher is None or not work.samples or work.scores:
+                continue
+            # The step yields one token more. One that ends the choice is chosen like any other.
+            most = min(room, sequence.request.max_tokens - sequence.generated - 1)
+            run = tuple(sequence.matcher.forced()[: max(most, 0)])
+            stops = sequence.request.stop_token_ids
+            run = next((run[:at] for at, token in enumerate(run) if token in stops), run)
+            if run:
+                forced[sequence] = run
+                room -= len(run)
+        return forced
 
     def _admit(self, sequence: SequenceState, match: Match) -> bool:
         """Let a waiting sequence run, with the blocks that it shares; False if memory does not allow it."""

@@ -117,9 +117,9 @@ class StepRunner:
 
     def _pace(self, work: list[Work], outcomes: list[Outcome], seconds: float) -> None:
         """Learn from a step how long steps take, and from one that only decoded what drafts cost."""
-        rows = sum(item.count for item in work)
-        drafts = sum(len(item.draft) for item in work)
-        kinds = {item.sequence.request.sampling.greedy for item in work if item.draft}
+        rows = sum(item.count + item.forced for item in work)
+        drafts = sum(item.guessed for item in work)
+        kinds = {item.sequence.request.sampling.greedy for item in work if item.guessed}
         if not drafts:
             self._pacing.observe(rows, seconds)
         elif rows == len(work) and len(kinds) == 1:

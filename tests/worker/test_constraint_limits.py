@@ -1,0 +1,124 @@
+"""A grammar that takes too much is refused or ends its own request, and nothing else waits for it."""
+
+import json
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from inferloom_mesh.errors import InferloomError
+from inferloom_worker.constrain import trials
+from inferloom_worker.constrain.compiler import GrammarCompiler
+from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.trials import Trials
+from inferloom_worker.constrain.vocabulary import from_bytes
+from inferloom_worker.engine.constraint import ConstraintError, Mask
+from inferloom_worker.stepping import masks
+from inferloom_worker.stepping.masks import MaskFiller, MaskWork
+from inferloom_worker.text.tokenizer import Tokenizer
+
+HOSTILE = "start: T\nT: " + " & ".join(f"/(.*x.{{{i}}}y.*)/" for i in range(1, 25))
+
+
+@pytest.fixture
+def tried() -> Trials:
+    """A process with a vocabulary of single bytes."""
+    return Trials((from_bytes, ([*(bytes([i]) for i in range(256)), b"<end>"], [256], [256])))
+
+
+def test_compiling_ends_at_its_limit(tried: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next grammar is tried as if nothing had been."""
+    assert tried.refusal('start: "a"') == ""
+    with monkeypatch.context() as patched:
+        patched.setattr(trials, "PROCESSOR_S", 0.1)
+        assert tried.refusal(HOSTILE).startswith("it takes more than")
+    assert tried.refusal('start: "a"') == ""
+    assert "nothing" in tried.refusal("start: nothing")
+    tried.close()
+
+
+def test_a_process_that_ends_is_a_refusal(tried: Trials) -> None:
+    """As where memory is over."""
+    assert tried.refusal('start: "a"') == ""
+    assert tried._process is not None
+    tried._process.kill()
+    tried._process.wait()
+    assert tried.refusal('start: "b"') == ""
+    tried.close()
+
+
+def test_a_large_schema_is_refused_in_words(
+    smollm_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the field that it came from."""
+    monkeypatch.setattr(trials, "PROCESSOR_S", 0.1)
+    compiler = GrammarCompiler(smollm_tokenizer, smollm_tokenizer.vocab_size)
+    huge = json.dumps({"properties": {f"property{i}": {"type": "string"} for i in range(6000)}})
+    with pytest.raises(InferloomError, match="takes more than") as caught:
+        compiler.compile(Grammar(huge, "constraint.json_schema", Kind.JSON_SCHEMA))
+    assert caught.value.param == "constraint.json_schema"
+
+
+class Scripted:
+    """A matcher that allows token 3, and says so when it is let."""
+
+    ended = False
+
+    def __init__(self, gate: threading.Event | None = None, fails: bool = False) -> None:
+        self.gate, self.fails = gate, fails
+        self.accepted = 0
+
+    def fill(self, mask: Mask) -> bool:
+        """Wait, fail, or allow."""
+        if self.gate is not None:
+            self.gate.wait()
+        if self.fails:
+            raise ConstraintError("no")
+        mask[:] = 0
+        mask[0] = 1 << 3
+        return True
+
+    def allowed(self, tokens: Sequence[int]) -> int:
+        """All of them."""
+        return len(tokens)
+
+    def forced(self) -> Sequence[int]:
+        """None."""
+        return ()
+
+    def accept(self, token: int) -> None:
+        """Count."""
+        self.accepted += 1
+
+    def rollback(self, count: int) -> None:
+        """Count."""
+        self.accepted -= count
+
+
+def test_a_mask_that_is_late_is_an_error_of_its_own_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have theirs, in this step and in the next."""
+    monkeypatch.setattr(masks, "LIMIT_S", 0.2)
+    gate, filler = threading.Event(), MaskFiller()
+    slow, good = Scripted(gate), Scripted()
+    first, second = filler.start([MaskWork(slow), MaskWork(good, (3, 3))], 40).wait()
+    assert [place.error is not None for place in first] == [True]
+    assert [place.words is not None and int(place.words[0]) for place in second] == [8, 8, 8]
+    assert good.accepted == 0
+    (again,) = filler.start([MaskWork(good)], 40).wait()
+    assert again[0].words is not None
+    before = again[0].words.copy()
+    gate.set()
+    assert (again[0].words == before).all()
+    filler.close()
+
+
+def test_a_matcher_that_fails_fails_at_its_place() -> None:
+    """Past a token that ends the choice no place is looked at."""
+    filler = MaskFiller()
+    failing, ending = Scripted(fails=True), Scripted()
+    first, second = filler.start(
+        [MaskWork(failing, (3,)), MaskWork(ending, (3, 9, 3), frozenset({9}))], 40
+    ).wait()
+    assert str(first[0].error) == "no"
+    assert [place.words is not None for place in second] == [True, True, False, False]
+    filler.close()

@@ -1,0 +1,1 @@
+"""Measuring structured output: a server's answers, and the grammars' judgement of given texts."""

@@ -1,0 +1,12 @@
+"""What one grammar may take."""
+
+from llguidance import LLParserLimits
+
+
+def limits() -> LLParserLimits:
+    """The library's own bounds, of a grammar and of the work at each token."""
+    return LLParserLimits(
+        max_grammar_size=200_000,
+        max_lexer_states=50_000,  # about 100 MB
+        verbose_errors=False,
+    )

@@ -1,0 +1,109 @@
+"""Trying grammars before this process compiles them: compiling cannot be interrupted, and a process can."""
+
+import contextlib
+import select
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+
+from inferloom_worker.constrain.trial import MEMORY, read, write
+from inferloom_worker.constrain.vocabulary import Maker
+
+PROCESSOR_S = 3.0
+"""Processor time that compiling a grammar may take."""
+
+WAIT_S = 30.0
+"""Time that it may take on a busy machine."""
+
+_LOOK_S = 0.05
+_START_S = 60.0
+
+
+class Trials:
+    """One process that tries grammars, started when the first is tried and again when one has ended it.
+
+    Args:
+        maker: Makes the vocabulary there, as it was made here.
+    """
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def refusal(self, text: str) -> str:
+        """Why a grammar is refused; empty: it is not. Blocking; one at a time."""
+        with self._lock:
+            try:
+                process = self._running()
+                assert process.stdin is not None
+                write(process.stdin, text)
+                return self._answer(process, PROCESSOR_S, WAIT_S)
+            except (OSError, EOFError):
+                self._end()
+                return f"it takes more than {MEMORY // 2**20} MiB to compile"
+            except TimeoutError:
+                self._end()
+                return f"it takes more than {PROCESSOR_S:g} s to compile"
+            except (
+                BaseException
+            ):  # whoever waits for it no longer does; the answer is not to be the next one's
+                self._end()
+                raise
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._end()
+
+    def __del__(self) -> None:
+        self._end()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        process = self._process
+        if process is None:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", "inferloom_worker.constrain.trial"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the worker, whose end this one notices by itself
+            )
+            assert process.stdin is not None
+            write(process.stdin, self._maker)
+            self._answer(process, _START_S, _START_S)
+        return process
+
+    def _answer(self, process: subprocess.Popen[bytes], processor_s: float, wait_s: float) -> str:
+        """What the process says. Raises TimeoutError, and EOFError where it has ended."""
+        assert process.stdout is not None
+        began, used = time.monotonic(), _processor_s(process.pid)
+        while not select.select([process.stdout], [], [], _LOOK_S)[0]:
+            if time.monotonic() - began > wait_s or _processor_s(process.pid) - used > processor_s:
+                raise TimeoutError
+        return str(read(process.stdout))
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _processor_s(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
