@@ -45,6 +45,8 @@ class AccessLine(Structured):
     attempts: int | None = None
     """Calls to workers."""
     client: str = ""
+    key: str = ""
+    """Id of the API key that was shown."""
 
     def __str__(self) -> str:
         """The line for people: what, how it went, then ``name=value``."""
@@ -71,6 +73,8 @@ class AccessLine(Structured):
             line += f" attempts={self.attempts}"
         if self.client:
             line += f" client={self.client}"
+        if self.key:
+            line += f" key={self.key}"
         if self.request_id:
             line += f" request_id={_plain(self.request_id)}"
         return line
@@ -102,7 +106,7 @@ class AccessLine(Structured):
         }
         for name, seconds in self._times():
             known[f"{name}_ms"] = None if seconds is None else round(seconds * 1e3, 3)
-        return known | {"attempts": self.attempts, "client": self.client or None}
+        return known | {"attempts": self.attempts, "client": self.client or None, "key": self.key or None}
 
 
 def address(peer: str) -> str:

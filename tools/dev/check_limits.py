@@ -5,7 +5,9 @@ Redis. Per setting, 16 clients with a key of limited requests and 16 with a key 
 for two minutes. Requests: no minute has more than the limit, and each minute has at least 98 % of it (95 %
 over Redis). Tokens: no minute has more than the limit and what the running calls overshoot.
 
-Usage: python tools/dev/check_limits.py [--settings 1 2 4 redis] [--clients 16] [--seconds 121] [--json FILE]
+Usage: python tools/dev/check_limits.py [--settings 1 2 4 redis] [--clients 16] [--seconds 121] [--requests
+600]
+       [--json FILE]
 """
 
 import argparse
@@ -29,12 +31,12 @@ SLACK_S = {"redis": 0.5}
 """By how much longer than a minute something may be held back: two slots."""
 
 
-def measure(setting: str, clients: int, seconds: float) -> dict[str, Any]:
-    """Run one setting."""
+def measure(setting: str, clients: int, seconds: float, requests: int) -> dict[str, Any]:
+    """Run one setting with a limit of so many ``requests`` a minute."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="il-")))
         where = stack.enter_context(redis(folder)) if setting == "redis" else str(folder / "keys.db")
-        by_requests = make_key(where, "--rpm", str(REQUESTS))
+        by_requests = make_key(where, "--rpm", str(requests))
         by_tokens = make_key(where, "--tpm", str(TOKENS))
         urls = stack.enter_context(
             two_gateways(folder, where) if setting == "redis" else one_gateway(folder, where, int(setting))
@@ -50,6 +52,7 @@ def measure(setting: str, clients: int, seconds: float) -> dict[str, Any]:
     overshoot = max((each.tokens for each in second.admitted), default=0) * clients
     return {
         "setting": setting,
+        "limit": requests,
         "most_requests": most_in_a_minute(first.admitted, tokens=False),
         "minutes": whole_minutes(first.admitted, first.began, first.ended, SLACK_S.get(setting, 0.2)),
         "most_tokens": most_in_a_minute(second.admitted, tokens=True),
@@ -64,9 +67,9 @@ def faults(found: dict[str, Any]) -> list[str]:
     """What does not hold."""
     share = 0.95 if found["setting"] == "redis" else 0.98
     said = []
-    if found["most_requests"] > REQUESTS:
+    if found["most_requests"] > found["limit"]:
         said.append(f"{found['most_requests']} requests in a minute")
-    if not found["minutes"] or min(found["minutes"]) < share * REQUESTS:
+    if not found["minutes"] or min(found["minutes"]) < share * found["limit"]:
         said.append(f"minutes with {found['minutes']} requests")
     if found["most_tokens"] > TOKENS + found["overshoot"]:
         said.append(f"{found['most_tokens']} tokens in a minute")
@@ -85,13 +88,14 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=["1", "2", "4", "redis"])
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=121.0)
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="limit of requests a minute")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    print(f"limits: {REQUESTS} requests/min, {TOKENS} tokens/min; {options.clients} clients with each key")
+    print(f"limits: {options.requests} requests/min, {TOKENS} tokens/min; {options.clients} clients each")
     print(f"{'processes':>10} {'most requests':>14} {'each minute':>16} {'most tokens':>12} {'refused':>8}")
     results, bad = [], 0
     for setting in options.settings:
-        found = measure(setting, options.clients, options.seconds)
+        found = measure(setting, options.clients, options.seconds, options.requests)
         results.append(found)
         minutes = " ".join(map(str, found["minutes"]))
         row = f"{found['most_requests']:>14} {minutes:>16} {found['most_tokens']:>12} {found['refused']:>8}"

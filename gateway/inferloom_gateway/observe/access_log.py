@@ -57,6 +57,7 @@ def rest_line(exchange: Exchange) -> AccessLine:
         request_id=exchange.request_id,
         total=time.monotonic() - exchange.began,
         client=f"{client[0]}:{client[1]}" if client is not None else "",
+        key=exchange.identity.key_id,
     )
     if exchange.left and line.status is None:
         line.status = CLIENT_CLOSED_REQUEST
@@ -91,6 +92,7 @@ def grpc_line(call: SeenCall) -> AccessLine:
         client=address(call.peer),
     )
     if record is not None:
+        line.key = getattr(record.admission, "key_id", "")
         _tell(line, record)
     return line
 
