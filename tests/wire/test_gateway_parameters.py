@@ -1,5 +1,6 @@
 """Parameters through REST: what reaches a worker, what is named, and what is said of models."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -58,6 +59,23 @@ async def test_a_top_p_of_0_takes_the_likeliest_token(mesh: GatewayMesh) -> None
         request = await asked(mesh, path, {**body, "top_p": 0})
         assert request.sampling.top_k == 1
         assert not request.sampling.HasField("top_p")
+
+
+async def test_no_address_in_a_request_is_ever_asked(mesh: GatewayMesh) -> None:
+    """A picture's address is refused, and nobody connects to it."""
+    came: list[object] = []
+    listener = await asyncio.start_server(lambda reader, writer: came.append(writer.close()), "127.0.0.1", 0)
+    async with listener:
+        url = "http://{}:{}/a.png".format(*listener.sockets[0].getsockname())
+        for part in (
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "input_audio", "input_audio": {"data": url, "format": "wav"}},
+            {"type": "file", "file": {"file_data": url}},
+        ):
+            body = {**CHAT, "messages": [{"role": "user", "content": [part]}]}
+            error = await refused(mesh, "chat/completions", body)
+            assert (error["code"], error["param"]) == ("unsupported_parameter", "messages[0].content[0]")
+    assert not came
 
 
 @pytest.mark.parametrize("prompt", [{}, {"prompt": None}, {"prompt": ""}, {"prompt": [""]}])
