@@ -63,8 +63,8 @@ async def test_a_top_p_of_0_takes_the_likeliest_token(mesh: GatewayMesh) -> None
 
 async def test_no_address_in_a_request_is_ever_asked(mesh: GatewayMesh) -> None:
     """A picture's address is refused, and nobody connects to it."""
-    came: list[object] = []
-    listener = await asyncio.start_server(lambda reader, writer: came.append(writer.close()), "127.0.0.1", 0)
+    came: list[asyncio.StreamWriter] = []
+    listener = await asyncio.start_server(lambda _, writer: came.append(writer), "127.0.0.1", 0)
     async with listener:
         url = "http://{}:{}/a.png".format(*listener.sockets[0].getsockname())
         for part in (

@@ -230,3 +230,12 @@ async def test_an_engine_without_a_model_cannot_and_says_so() -> None:
             worker.stub.Generate(text_request("a", output=pb.OutputOptions(prompt_logprobs=0)))
         )
         assert (error.param, error.reason.name) == ("output.prompt_logprobs", "UNSUPPORTED_PARAMETER")
+
+
+async def test_an_answer_with_thousands_of_entries_has_them_all(mesh: AdaptedMesh) -> None:
+    """It is written on a thread, and comes out as smaller ones do."""
+    ids = [index % 250 for index in range(450)]
+    answer = await completed(mesh, prompt=ids, max_tokens=0, logprobs=0, echo=True, n=5)
+    numbers = [choice.logprobs.token_logprobs for choice in answer.choices]
+    assert [len(each) for each in numbers] == [450] * 5
+    assert numbers[1:] == numbers[:1] * 4

@@ -52,6 +52,12 @@ class Outcome:
             case "completed":
                 self.usage = event.completed.usage
 
+    @property
+    def entries(self) -> int:
+        """Log-probabilities that the answer has to show, alternatives left out."""
+        of_prompt = len(self.prompt_logprobs) * len(self.choices)
+        return of_prompt + sum(len(choice.logprobs) for choice in self.choices)
+
     def _delta(self, delta: pb.Delta) -> None:
         choice = self.choices[delta.choice]
         if delta.text:
