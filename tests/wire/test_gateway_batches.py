@@ -123,6 +123,7 @@ async def test_each_endpoint_can_be_asked_for(mesh: GatewayMesh) -> None:
         "/v1/completions": {"model": "chat-model", "prompt": "a"},
         "/v1/embeddings": {"model": "org/embedder", "input": ["a", "bb"]},
         "/v1/responses": {"model": "chat-model", "input": "a", "store": False},
+        "/v1/rerank": {"model": "org/embedder", "query": "a", "documents": ["b", "c"]},
     }
     async with mesh.openai() as client:
         for endpoint, body in bodies.items():

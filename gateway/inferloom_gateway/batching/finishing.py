@@ -1,9 +1,12 @@
 """Makes the files of a batch's results, and ends it."""
 
+import logging
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import orjson
@@ -12,12 +15,14 @@ from inferloom_gateway.batching.input_file import lines_of
 from inferloom_gateway.batching.results import unanswered, usage
 from inferloom_gateway.http.translate.stored import file_row
 from inferloom_gateway.storage import batch_rows
-from inferloom_gateway.storage.batch_rows import Chunk, Result, Work
+from inferloom_gateway.storage.batch_rows import Chunk, Work
 from inferloom_gateway.storage.contents import Incoming
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.kinds import FILES
 from inferloom_gateway.storage.rows import Row
 from inferloom_gateway.storage.store import Store
+
+log = logging.getLogger(__name__)
 
 PURPOSE = "batch_output"
 _DONE = {"completed": "completed_at", "expired": "expired_at", "cancelled": "cancelled_at"}
@@ -40,8 +45,7 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
         files = _Files(store, work)
         stack.callback(files.discard)
         for chunk in chunks:
-            results = await _results(store, chunk)
-            await on_disk(lambda chunk=chunk, results=results: files.add(chunk, results))  # type: ignore[misc]
+            await store.database.read(partial(files.add, chunk))
         rows = await on_disk(lambda: files.kept(file_age_s))
         changes: dict[str, Any] = {
             _DONE[work.outcome]: int(time.time()),
@@ -54,10 +58,9 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
         )
         if not done:
             await on_disk(lambda: _delete(store, rows.values()))
-
-
-async def _results(store: Store, chunk: Chunk) -> Sequence[Result]:
-    return await store.database.read(lambda at: batch_rows.results(at, chunk))
+            return
+        counts = changes["request_counts"]
+        log.info("batch %s is %s: %s", work.batch, work.outcome, counts)
 
 
 def _delete(store: Store, files: Iterable[Row]) -> None:
@@ -75,10 +78,11 @@ class _Files:
         self.used: Counter[str] = Counter()
         self._tally: Counter[str] = Counter()
 
-    def add(self, chunk: Chunk, results: Sequence[Result]) -> None:
-        """Add a chunk's results, and say of lines without one that they were not answered."""
-        known = {result.line: result for result in results}
-        for result in results:
+    def add(self, chunk: Chunk, at: sqlite3.Connection) -> None:
+        """Add a chunk's results, one at a time, and say of lines without one that they were not answered."""
+        known = set[int]()
+        for result in batch_rows.results(at, chunk):
+            known.add(result.line)
             self._write("error" if result.failed else "output", result.body)
             self._tally["failed" if result.failed else "completed"] += 1
             self.used.update(result.usage)

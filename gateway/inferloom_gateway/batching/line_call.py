@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import orjson
 from starlette.types import ASGIApp, Message, Scope
@@ -29,21 +29,22 @@ class Reply:
     """An answer as it would have been sent."""
 
     status: int
-    body: Any
+    raw: bytes
     """Its JSON."""
-    retry_after: float | None
+    retry_after: float | None = None
 
     @classmethod
     def failed(cls, error: InferloomError) -> Self:
         """An answer that tells of an error."""
-        return cls(error.row.http, orjson.loads(render(error)), error.retry_after)
+        return cls(error.row.http, render(error), error.retry_after)
 
     @property
     def code(self) -> str | None:
         """The code of the error that it tells of."""
-        error = self.body.get("error") if isinstance(self.body, dict) else None
-        code = error.get("code") if isinstance(error, dict) else None
-        return code if isinstance(code, str) else None
+        if self.status < 400:
+            return None
+        code: str | None = orjson.loads(self.raw)["error"]["code"]
+        return code
 
 
 def asker(gateway: Gateway, app: ASGIApp) -> Ask:
@@ -102,4 +103,4 @@ async def ask(app: ASGIApp, path: str, body: bytes, identity: Identity, request_
             parts.append(message.get("body", b""))
 
     await app(scope, receive, send)
-    return Reply(status, orjson.loads(b"".join(parts)), retry_after)
+    return Reply(status, b"".join(parts), retry_after)

@@ -1,5 +1,6 @@
 """Lines of the files of results, in OpenAI's form. Pure."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,9 @@ import orjson
 
 from inferloom_gateway.batching.line_call import Reply
 from inferloom_gateway.storage.batch_rows import Result
+
+_USAGE = b'"usage":'
+_DECODER = json.JSONDecoder()
 
 INPUT, CACHED, OUTPUT, REASONING = "input", "cached", "output", "reasoning"
 
@@ -17,14 +21,14 @@ def request_id(batch: str, line: int) -> str:
 
 
 def answered(batch: str, line: int, custom_id: str, reply: Reply) -> Result:
-    """The result of a line that was asked for."""
-    made = {
-        "id": _id(batch, line),
-        "custom_id": custom_id,
-        "response": {"status_code": reply.status, "request_id": request_id(batch, line), "body": reply.body},
-        "error": None,
+    """The result of a line that was asked for. Its answer, which may be long, is not read through."""
+    response = {
+        "status_code": reply.status,
+        "request_id": request_id(batch, line),
+        "body": orjson.Fragment(reply.raw),
     }
-    return Result(line, reply.status >= 400, _usage(reply.body), orjson.dumps(made) + b"\n")
+    made = {"id": _id(batch, line), "custom_id": custom_id, "response": response, "error": None}
+    return Result(line, reply.status >= 400, _usage(reply.raw), orjson.dumps(made) + b"\n")
 
 
 def unanswered(batch: str, line: int, custom_id: str, outcome: str) -> bytes:
@@ -43,18 +47,21 @@ def _id(batch: str, line: int) -> str:
     return f"batch_req_{batch.partition('_')[2]}_{line}"
 
 
-def _usage(body: Any) -> dict[str, int]:
-    """The tokens that an answer tells of, whichever endpoint's it is."""
-    usage = body.get("usage") if isinstance(body, dict) else None
-    if not isinstance(usage, dict):
+def _usage(answer: bytes) -> dict[str, int]:
+    """The tokens that an answer tells of, whichever endpoint's it is; it says so behind its content."""
+    at = answer.rfind(_USAGE)  # inside of a text its quotes would be escaped
+    if at < 0:
         return {}
-    read = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    made = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-    taken = usage.get("prompt_tokens", usage.get("input_tokens", usage.get("total_tokens", 0)))
+    told, _ = _DECODER.raw_decode(answer[at + len(_USAGE) :].decode())
+    if not isinstance(told, dict):
+        return {}
+    read = told.get("prompt_tokens_details") or told.get("input_tokens_details") or {}
+    made = told.get("completion_tokens_details") or told.get("output_tokens_details") or {}
+    taken = told.get("prompt_tokens", told.get("input_tokens", told.get("total_tokens", 0)))
     return {
         INPUT: taken,
         CACHED: read.get("cached_tokens", 0),
-        OUTPUT: usage.get("completion_tokens", usage.get("output_tokens", 0)),
+        OUTPUT: told.get("completion_tokens", told.get("output_tokens", 0)),
         REASONING: made.get("reasoning_tokens", 0),
     }
 

@@ -8,7 +8,7 @@ as they are.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -237,13 +237,14 @@ def chunks(at: sqlite3.Connection, batch: str) -> Sequence[Chunk]:
     return [Chunk(batch, c, begins, size, line, n, bool(done)) for c, begins, size, line, n, done in found]
 
 
-def results(at: sqlite3.Connection, chunk: Chunk) -> Sequence[Result]:
-    """The results of a chunk's lines, in order."""
+def results(at: sqlite3.Connection, chunk: Chunk) -> Iterator[Result]:
+    """The results of a chunk's lines, in order, as they are read."""
     found = at.execute(
         "SELECT line, failed, usage, body FROM batch_results WHERE batch = ? AND chunk = ? ORDER BY line",
         (chunk.batch, chunk.number),
     )
-    return [Result(line, bool(failed), json.loads(usage), body) for line, failed, usage, body in found]
+    for line, failed, usage, body in found:
+        yield Result(line, bool(failed), json.loads(usage), body)
 
 
 def finish(

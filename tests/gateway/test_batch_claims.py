@@ -1,0 +1,188 @@
+"""Claims on a batch's steps and lines, as several runners see them through one store."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferloom_gateway.batching.finishing import finish
+from inferloom_gateway.batching.steps import do_step
+from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.storage import batch_rows, runners
+from inferloom_gateway.storage.batch_rows import Chunk, Result, Step, Work
+from inferloom_gateway.storage.batches import Batches
+from inferloom_gateway.storage.kinds import FILES
+from inferloom_gateway.storage.rows import Query, Row
+from inferloom_gateway.storage.store import Store
+from tests.gateway.test_storage import opened
+
+CHAT = "/v1/chat/completions"
+LINES = 20
+
+
+async def accepted(store: Store) -> str:
+    """A batch of twenty lines."""
+    lines = [
+        json.dumps({"custom_id": str(n), "method": "POST", "url": CHAT, "body": {"model": "m"}})
+        for n in range(1, LINES + 1)
+    ]
+    data = "\n".join(lines).encode()
+    name = store.documents(FILES).new_id()
+    with store.contents.create() as incoming:
+        incoming.write(data)
+        incoming.complete()
+        store.contents.keep(incoming, name)
+    row = Row(
+        id=name, tenant="", created=time.time(), status="batch", document=b"{}", content_bytes=len(data)
+    )
+    await store.documents(FILES).put(row)
+    asked = {"endpoint": CHAT, "input_file_id": name, "completion_window": "24h"}
+    batch = await Batches(store).accept("", asked, {"key_id": "", "file_age_s": None}, 3600)
+    return str(batch["id"])
+
+
+async def claimed(store: Store, runner: str) -> Work:
+    """A step for a runner."""
+    work = await store.database.write(lambda at: batch_rows.claim_work(at, runner))
+    assert work is not None
+    return work
+
+
+async def put(store: Store, chunk: Chunk, line: int, *, by: str = "", failed: bool = False) -> bool:
+    """Store a line's result."""
+    result = Result(line, failed, {"input": 1, "output": 2}, f'{{"line":{line},"by":"{by}"}}\n'.encode())
+    return await store.database.write(lambda at: batch_rows.put_result(at, chunk, result, 1))
+
+
+async def chunk_of(store: Store, runner: str) -> tuple[Chunk, frozenset[int]] | None:
+    """Lines for a runner."""
+    return await store.database.write(lambda at: batch_rows.claim_chunk(at, runner))
+
+
+def contents(folder: Path) -> set[str]:
+    """The files in a store's folder."""
+    return {path.name for path in folder.glob("contents/*/file-*")}
+
+
+async def running(store: Store) -> str:
+    """A batch whose lines are run."""
+    batch = await accepted(store)
+    await do_step(store, "a", await claimed(store, "a"), GatewaySettings())
+    return batch
+
+
+async def test_a_step_and_a_chunk_have_one_owner(tmp_path: Path) -> None:
+    """Until it is released; then the next one is told what has been answered."""
+    async with opened(tmp_path) as store, opened(tmp_path) as other:
+        await accepted(store)
+        work = await claimed(store, "a")
+        assert work.step is Step.VALIDATE
+        assert await other.database.write(lambda at: batch_rows.claim_work(at, "b")) is None
+        await do_step(store, "a", work, GatewaySettings())
+        mine, theirs = await chunk_of(store, "a"), await chunk_of(other, "b")
+        assert mine is not None
+        assert theirs is not None
+        assert [mine[0].lines, theirs[0].lines] == [16, 4]
+        assert await chunk_of(other, "b") is None
+        await put(store, mine[0], 3)
+        await store.database.write(lambda at: runners.release(at, "a"))
+        assert await chunk_of(other, "b") == (mine[0], frozenset({3}))
+
+
+async def test_the_first_result_of_a_line_stands(tmp_path: Path) -> None:
+    """A runner that was thought to be dead and comes back changes nothing, and neither does a late one."""
+    async with opened(tmp_path) as store:
+        batch = await running(store)
+        chunks = [found[0] for _ in range(2) if (found := await chunk_of(store, "a")) is not None]
+        for chunk in chunks:
+            for line in range(chunk.line, chunk.line + chunk.lines):
+                going = await put(store, chunk, line, by="first", failed=line == 7)
+                assert await put(store, chunk, line, by="second") == going == (line < LINES)
+        batches = Batches(store)
+        assert (await batches.get("", batch))["request_counts"] == {"total": 20, "completed": 19, "failed": 1}
+        await finish(store, "a", await claimed(store, "a"), 3600)
+        ended = await batches.get("", batch)
+        assert (ended["status"], ended["usage"]["total_tokens"]) == ("completed", 60)
+        text = store.contents.path(ended["output_file_id"]).read_text()
+        assert [json.loads(each) for each in text.splitlines()] == [
+            {"line": n, "by": "first"} for n in range(1, LINES + 1) if n != 7
+        ]
+
+
+async def test_a_batch_is_finished_once(tmp_path: Path) -> None:
+    """Of two that make its files, because one was thought to be dead, one is heard; the other's are gone."""
+    async with opened(tmp_path) as store:
+        batch = await running(store)
+        for _ in range(2):
+            found = await chunk_of(store, "a")
+            assert found is not None
+            for line in range(found[0].line, found[0].line + found[0].lines):
+                await put(store, found[0], line)
+        slow = await claimed(store, "slow")
+        await store.database.write(lambda at: runners.release(at, "slow"))
+        await finish(store, "quick", await claimed(store, "quick"), 3600)
+        ended = await Batches(store).get("", batch)
+        await finish(store, "slow", slow, 3600)
+        assert await Batches(store).get("", batch) == ended
+        files = await store.documents(FILES).page("", Query(limit=10, status="batch_output"))
+        assert [row.id for row in files.rows] == [ended["output_file_id"]]
+        assert contents(tmp_path) == {ended["output_file_id"], ended["input_file_id"]}
+        work = await claimed(store, "a")
+        assert work.step is Step.CLEAN
+        await do_step(store, "a", work, GatewaySettings())
+        assert not (await store.database.read(batch_rows.pending)).any
+        assert await Batches(store).get("", batch) == ended
+        assert not store.contents.path(batch).exists()
+
+
+@pytest.mark.parametrize("when", ["before it is validated", "while it runs"])
+async def test_a_batch_whose_day_is_over_ends(tmp_path: Path, when: str) -> None:
+    """Lines without an answer say so in the error file."""
+    async with opened(tmp_path) as store:
+        batch = await (running if when == "while it runs" else accepted)(store)
+        if when == "while it runs":
+            found = await chunk_of(store, "a")
+            assert found is not None
+            await put(store, found[0], 2)
+
+        def later(at: sqlite3.Connection) -> None:
+            batch_rows.expire(at, time.time() + 86_401)
+
+        await store.database.write(later)
+        assert (await Batches(store).get("", batch))["status"] == "finalizing"
+        await finish(store, "a", await claimed(store, "a"), 3600)
+        ended = await Batches(store).get("", batch)
+        assert (ended["status"], "expired_at" in ended) == ("expired", True)
+        if when == "while it runs":
+            text = store.contents.path(ended["error_file_id"]).read_text()
+            lines: list[Any] = [json.loads(each) for each in text.splitlines()]
+            assert [each["custom_id"] for each in lines] == [str(n) for n in range(1, 21) if n != 2]
+            assert {each["error"]["code"] for each in lines} == {"batch_expired"}
+        else:
+            assert "error_file_id" not in ended
+
+
+async def test_the_batch_with_the_fewest_lines_running_is_next(tmp_path: Path) -> None:
+    """A large batch does not keep a small one waiting."""
+    async with opened(tmp_path) as store:
+        names = [await running(store) for _ in range(2)]
+        got: list[str] = []
+        for _ in range(4):
+            found = await chunk_of(store, "a")
+            assert found is not None
+            got.append(found[0].batch)
+        assert sorted(got[:2]) == sorted(got[2:]) == sorted(names)
+
+
+async def test_a_runner_that_was_released_hears_so(tmp_path: Path) -> None:
+    """At its next beat."""
+    async with opened(tmp_path) as store:
+        await store.database.write(lambda at: runners.join(at, "a"))
+        says: Callable[[sqlite3.Connection], bool] = lambda at: runners.beat(at, "a")  # noqa: E731
+        assert await store.database.write(says)
+        await store.database.write(lambda at: runners.release(at, "a"))
+        assert not await store.database.write(says)
