@@ -121,6 +121,8 @@ async def test_a_run_is_its_owners(kept: Kept) -> None:
     news = await own.news("a", name, 1)
     assert news.over is not None
     assert (news.over["status"], news.last) == ("cancelled", (1, "response.queued"))
+    row = await (await kept.documents()).get("a", name)
+    assert row.content_bytes == len(b"\n".join(lines))
     await kept.delete("a", name)
     with pytest.raises(InferloomError, match="No such response"):
         await own.news("a", name, 1)

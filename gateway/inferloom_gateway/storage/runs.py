@@ -100,3 +100,12 @@ def last_event(connection: sqlite3.Connection, name: str) -> tuple[int, bytes] |
         "SELECT first, count, lines FROM run_events WHERE id = ? ORDER BY first DESC LIMIT 1", (name,)
     ).fetchone()
     return None if found is None else (found[0] + found[1] - 1, found[2].rpartition(b"\n")[2])
+
+
+def event_bytes(connection: sqlite3.Connection, name: str) -> int:
+    """Bytes that the events of a response take."""
+    found = connection.execute(
+        "SELECT COALESCE(SUM(LENGTH(lines)), 0) FROM run_events WHERE id = ?", (name,)
+    ).fetchone()
+    size: int = found[0]
+    return size

@@ -58,8 +58,9 @@ def kind_of(line: bytes) -> str:
 
 
 def update(connection: sqlite3.Connection, tenant: str, name: str, made: Document) -> None:
-    """Keep a response as it stands."""
+    """Keep a response as it stands; what its events take counts with it."""
     row = rows.get(connection, RESPONSES.name, tenant, name, 0)
     if row is not None:
-        changed = replace(row, document=orjson.dumps(made), status=made["status"])
+        size = runs.event_bytes(connection, name)
+        changed = replace(row, document=orjson.dumps(made), status=made["status"], content_bytes=size)
         rows.update(connection, RESPONSES.name, changed)
