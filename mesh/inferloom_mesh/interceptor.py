@@ -4,7 +4,6 @@ from __future__ import annotations  # grpc's generic types cannot be subscripted
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -20,6 +19,9 @@ log = logging.getLogger(__name__)
 
 _MALFORMED = object()
 """Stands for a request that is not a valid message, until a handler's wrapper can answer it."""
+
+_UNREAD = object()
+"""Stands for a request that nobody will read."""
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
@@ -44,17 +46,17 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler  # type: ignore[no-any-return] # Any, as said above
         name = handler_call_details.method
-        read = _lenient(handler.request_deserializer)
-        if (refusal := self._refusal(handler_call_details)) is not None:
-            read = _refused(refusal)
+        refusal = self._refusal(handler_call_details)
+        read = _lenient(handler.request_deserializer) if refusal is None else _unread
         changes: dict[str, Any] = {"request_deserializer": read}
         watched = () if handler.request_streaming else self._observers
         for kind in ("unary_unary", "stream_unary"):
             if behaviour := getattr(handler, kind):
-                changes[kind] = _unary(behaviour, name, watched)
+                changes[kind] = _unary(behaviour if refusal is None else _refusing(refusal), name, watched)
         for kind in ("unary_stream", "stream_stream"):
             if behaviour := getattr(handler, kind):
-                changes[kind] = _stream(behaviour, name, watched)
+                told_off = behaviour if refusal is None else _refusing_stream(refusal)
+                changes[kind] = _stream(told_off, name, watched)
         return handler._replace(**changes)  # type: ignore[no-any-return] # Any, as said above
 
     def _refusal(self, details: grpc.HandlerCallDetails) -> InferloomError | None:
@@ -67,16 +69,24 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """Stands for a request that was not read."""
-
-    error: InferloomError
+def _unread(data: bytes) -> object:
+    """Stands for the request of a call that is refused."""
+    return _UNREAD
 
 
-def _refused(error: InferloomError) -> Callable[[bytes], Any]:
-    unread = _Refused(error)
-    return lambda data: unread
+def _refusing(refusal: InferloomError) -> Callable[..., Awaitable[Any]]:
+    async def refuse(request: Any, context: Any) -> Any:
+        raise refusal
+
+    return refuse
+
+
+def _refusing_stream(refusal: InferloomError) -> Callable[..., AsyncIterator[Any]]:
+    async def refuse(request: Any, context: Any) -> AsyncIterator[Any]:
+        raise refusal
+        yield
+
+    return refuse
 
 
 def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -90,8 +100,6 @@ def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 
 def _checked(request: Any) -> Any:
-    if isinstance(request, _Refused):
-        raise request.error
     if request is _MALFORMED:
         raise InferloomError(Reason.INVALID_ARGUMENT, "The request is not a valid message of its type.")
     if not isinstance(request, AsyncIterator):

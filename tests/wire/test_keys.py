@@ -82,7 +82,11 @@ async def get(mesh: GatewayMesh, path: str, key: str = "", **headers: str) -> ht
 async def test_nothing_but_health_answers_without_a_key(mesh: GatewayMesh) -> None:
     """Every route, those too that do not exist, is closed; the error has OpenAI's shape."""
     ((name, token),) = MeshSecret(SECRET).metadata
-    documented = (await get(mesh, "/openapi.json", **{name: token})).json()["paths"]
+    document = (await get(mesh, "/openapi.json", **{name: token})).json()
+    documented = document["paths"]
+    assert document["security"] == [{"apiKey": []}]
+    assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+    assert documented["/health"]["get"]["security"] == []
     assert "/v1/chat/completions" in documented
     for path in (*documented, "/", "/docs", "/openapi.json", "/nowhere", "//v1//models/"):
         if path in OPEN:

@@ -66,7 +66,10 @@ async def test_a_peer_is_taken_and_health_is_for_everybody(worker: RunningWorker
 async def test_a_registry_takes_workers_of_its_mesh_only() -> None:
     """One without the secret is told so, and does not try for ever."""
     async with running_registry(mesh_secret=SECRET) as address, open_channel(address) as channel:
-        listing = RegistryServiceStub(channel).ListWorkers
+        stub: Any = RegistryServiceStub(channel)
+        listing = stub.ListWorkers
+        assert await refusal(stub.KeepAlive()) is Reason.NOT_A_PEER  # before it has said anything
+        assert await refusal(stub.Watch(registry_pb2.WatchRequest())) is Reason.NOT_A_PEER
         assert await refusal(listing(registry_pb2.ListWorkersRequest())) is Reason.NOT_A_PEER
 
         def described() -> registry_pb2.Worker:

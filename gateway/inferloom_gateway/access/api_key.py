@@ -1,7 +1,7 @@
 """What an operator lays down: keys, and the limits of keys, tenants and models. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
@@ -134,10 +134,3 @@ def policy_from(plain: Mapping[str, Any]) -> Policy:
 
 def _limits_from(plain: Mapping[str, Any]) -> Limits:
     return Limits(**{field.name: plain.get(field.name) for field in fields(Limits)})
-
-
-def best_match(name: str, patterns: Sequence[str]) -> str | None:
-    """The pattern that is meant for ``name``: the name itself, else the longest that fits; None: none."""
-    if name in patterns:
-        return name
-    return max((each for each in patterns if fnmatchcase(name, each)), key=len, default=None)

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
-from inferloom_gateway.access.api_key import ApiKey, Policy, best_match
+from inferloom_gateway.access.api_key import ApiKey, Policy
 from inferloom_gateway.access.key_text import PREFIX, fits, id_of
 from inferloom_mesh.errors import InferloomError, Reason
 
@@ -20,6 +21,11 @@ class Keyring:
     """By name or pattern."""
     models: Mapping[str, Policy] = field(default_factory=dict)
     """By name or pattern."""
+    _wild: tuple[tuple[str, ...], tuple[str, ...]] = field(init=False, repr=False, compare=False)
+    """The patterns among the names of tenants and models, the longest first."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_wild", (_patterns(self.tenants), _patterns(self.models)))
 
     def key(self, text: str, now: float) -> ApiKey:
         """The key that a caller showed.
@@ -49,24 +55,28 @@ class Keyring:
         return _active(key, now)
 
     def tenant(self, name: str) -> Policy | None:
-        """What holds for a tenant; None: nothing was laid down."""
-        found = best_match(name, tuple(self.tenants))
-        return None if found is None else self.tenants[found]
+        """What holds for a tenant: what has its name, else the longest pattern that fits. None: nothing."""
+        return self.tenants.get(name) or _fitting(name, self.tenants, self._wild[0])
 
     def model(self, name: str) -> Policy | None:
-        """What holds for a model; None: nothing was laid down."""
-        found = best_match(name, tuple(self.models))
-        return None if found is None else self.models[found]
+        """What holds for a model, likewise."""
+        return self.models.get(name) or _fitting(name, self.models, self._wild[1])
+
+
+def _patterns(policies: Mapping[str, Policy]) -> tuple[str, ...]:
+    wild = (name for name in policies if any(sign in name for sign in "*?["))
+    return tuple(sorted(wild, key=len, reverse=True))
+
+
+def _fitting(name: str, policies: Mapping[str, Policy], patterns: tuple[str, ...]) -> Policy | None:
+    return next((policies[pattern] for pattern in patterns if fnmatchcase(name, pattern)), None)
 
 
 def _active(key: ApiKey, now: float) -> ApiKey:
-    if (state := key.state(now)) != "active":
-        raise InferloomError(
-            Reason.INVALID_API_KEY,
-            f"The API key {key.id} has been {state}."
-            if state == "revoked"
-            else f"The API key {key.id} has expired.",
-        )
+    state = key.state(now)
+    if state != "active":
+        verb = "has been" if state == "revoked" else "has"
+        raise InferloomError(Reason.INVALID_API_KEY, f"The API key {key.id} {verb} {state}.")
     return key
 
 

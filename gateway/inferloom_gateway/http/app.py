@@ -17,6 +17,7 @@ from inferloom_gateway.http.authentication import Authentication, Limits
 from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.key_scheme import keyed
 from inferloom_gateway.http.naming import NOTES_HEADER, REQUEST_ID_HEADER, WORKER_HEADER, Naming
 from inferloom_gateway.http.openapi import complete
 from inferloom_gateway.http.paths import Paths
@@ -115,7 +116,9 @@ class Facade(FastAPI):
                 [(body, "validation") for body in (*BODIES, *_STREAMED)],
                 ref_template="#/components/schemas/{model}",
             )
-            self.openapi_schema = complete(document, schemas["$defs"])
+            made = complete(document, schemas["$defs"])
+            gateway = getattr(self.state, "gateway", None)
+            self.openapi_schema = keyed(made) if gateway is not None and gateway.access is not None else made
         return self.openapi_schema
 
 

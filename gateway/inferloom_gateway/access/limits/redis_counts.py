@@ -20,7 +20,7 @@ from inferloom_gateway.access.limits.counts import (
 from inferloom_gateway.access.limits.redis_scripts import ALIVE_S, SETTLE, TAKE
 from inferloom_gateway.access.stores.redis import NAMESPACE
 
-PATIENCE_S = 1.0
+PATIENCE_S = 2.0
 """How long Redis may take to answer a request that waits."""
 
 MOST_OWED = 100_000
