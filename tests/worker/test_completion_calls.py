@@ -43,7 +43,7 @@ def answered(
     recorded = Recorded()
     reading = dialect.reading(chat, prompt, 7)
     completion = Completion(recorded, TOKENIZER, stopping(max_tokens=max_tokens), 1, 1, reading)
-    events = []
+    events: list[pb.GenerateResponse] = []
     for index, token in enumerate(ids):
         end = EndReason.STOP_TOKEN if token == 256 else None
         events += completion.take([TokensEvent(0, index, (token,), None, end)])

@@ -102,6 +102,28 @@ def test_a_template_of_another_form_is_told_of_tools_in_words() -> None:
     assert "<tool_call>" in turns[0]["content"]
 
 
+@pytest.mark.parametrize("name", ["deepseek-v3", "deepseek-v31", "hermes", "pythonic"])
+def test_a_template_that_only_writes_calls_is_told_of_tools_in_its_own_form(name: str) -> None:
+    """As DeepSeek's are: they leave it to the system's turn to say what there is."""
+    source = TEMPLATES[name].replace("{% if tools %}", "{% if false %}")
+    found = dialect(source)
+    turns, tools = found.turns(asked(WEATHER))
+
+    assert (found.form.name, tools) == (name, [])
+    assert '"Tells it."' in turns[0]["content"]
+    assert found.form.spelled([("function_name", '{"parameter": "value"}')]) in turns[0]["content"]
+    assert "tool_calls" in turns[2]
+
+
+def test_a_form_that_the_template_does_not_write_is_spelled_for_it() -> None:
+    """As an operator may ask for it. What was no JSON object stays what it was."""
+    named = dialect(TEMPLATES["generic"], tool_format="pythonic")
+    broken = pb.ToolCall(id="c", name="weather", arguments="Köln")
+
+    assert named.turns(asked(WEATHER))[0][2]["content"] == '[weather(city="Köln")]'
+    assert named.turns(asked(WEATHER, call=broken))[0][2]["content"] == "[weather(Köln)]"
+
+
 @pytest.mark.parametrize("name", ["hermes", "generic"])
 def test_tools_that_take_free_text_are_described_in_words(name: str) -> None:
     """No template knows them. Their calls are text of ours, read back as calls."""

@@ -28,8 +28,6 @@ from inferloom_worker.text.tool_traits import ToolTraits, find_traits
 
 def find_form(traits: ToolTraits) -> ToolForm:
     """The form in which a template writes calls; the generic one where it writes none that is known."""
-    if not traits.shows_tools:
-        return GENERIC
     found = (form for form in FORMS if any(re.search(probe, traits.call) for probe in form.probes))
     return next(found, GENERIC)
 
@@ -76,8 +74,10 @@ class Dialect:
     ) -> None:
         self._template = template
         self._tokenizer = tokenizer
-        self._traits = find_traits(template)
-        self.form = find_form(self._traits) if tool_format == AUTO else BY_NAME[tool_format]
+        traits = find_traits(template)
+        self.form = find_form(traits) if tool_format == AUTO else BY_NAME[tool_format]
+        self._traits = traits if find_form(traits) is self.form is not GENERIC else None
+        """How the template writes calls in the form. None: it does not."""
         self.reasoning = (
             find_reasoning(template.source) if reasoning_format == AUTO else REASONING.get(reasoning_format)
         )
@@ -99,18 +99,19 @@ class Dialect:
 
     def turns(self, chat: pb.ChatInput) -> tuple[list[Turn], list[dict[str, Any]]]:
         """A validated conversation, and the functions beside it, as the template reads them."""
-        native = self.form is not GENERIC
+        traits = self._traits
         messages = template_messages(
             chat,
             knows_developer=self._template.knows_developer,
-            traits=self._traits if native else None,
+            traits=traits,
             call_id=short_id if self.form.short_ids else str,
         )
         tools = template_tools(chat.tools) if calling(chat) is not None else []
         functions = [tool for tool in tools if tool["type"] == "function"]
         custom = [tool for tool in tools if tool["type"] == "custom"]
-        words = describe([] if native else functions, custom)
-        spelled = spell_calls(messages, all_calls=not native)
+        native = traits is not None and traits.shows_tools
+        words = describe(self.form, [] if native else functions, custom, tells_results=traits is None)
+        spelled = spell_calls(messages, self.form if traits is None else None)
         turns = instruct(spelled, words, hears_system=self._template.hears("system"))
         return turns, functions if native else []
 

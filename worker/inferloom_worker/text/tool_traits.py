@@ -40,8 +40,7 @@ class ToolTraits:
 def find_traits(template: ChatTemplate) -> ToolTraits:
     """Try a template that has been checked."""
     listed = _rendered(template, [_ASKED])
-    if PROBE_TOOL not in listed:
-        return ToolTraits()
+    shows_tools = PROBE_TOOL in listed
     for content in ("", None):
         for as_text in (False, True):
             prompt = _rendered(template, [_ASKED, *_turns(content, as_text=as_text)])
@@ -49,8 +48,8 @@ def find_traits(template: ChatTemplate) -> ToolTraits:
             # As Python spells it, or in quotes once more: the template wants them otherwise.
             wrong = f"'{PROBE_KEY}': 'b'" in prompt or f'\\"{PROBE_KEY}\\"' in prompt
             if shown and not wrong:
-                return ToolTraits(True, prompt, as_text, content is None)
-    return ToolTraits(True)
+                return ToolTraits(shows_tools, prompt, as_text, content is None)
+    return ToolTraits(shows_tools)
 
 
 def _turns(content: str | None, *, as_text: bool) -> list[dict[str, Any]]:

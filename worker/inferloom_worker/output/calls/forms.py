@@ -1,6 +1,8 @@
 """The forms of calls that are known, by name: how each is read, and how it is spelled where it is
 enforced."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -42,6 +44,24 @@ class ToolForm:
     short_ids: bool = False
     """Whether its templates want ids of nine letters and digits."""
 
+    def spelled(self, calls: Sequence[tuple[str, str]]) -> str:
+        """Calls, each a name and its arguments in JSON, as text."""
+        return self.first + self.between.join(self._spelled(*call) for call in calls) + self.last
+
+    def _spelled(self, name: str, arguments: str) -> str:
+        if self.arguments is Arguments.KEYWORDS:
+            arguments = _keywords(arguments)
+        return f"{self.begin}{name}{self.named}{arguments}{self.end}"
+
+
+def _keywords(arguments: str) -> str:
+    """A JSON object as keyword arguments; any other text as it is."""
+    try:
+        given = json.loads(arguments)
+        return ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())
+    except (ValueError, AttributeError, RecursionError):
+        return arguments
+
 
 _DEEPSEEK = tuple(
     f"<｜{name}｜>"
@@ -63,8 +83,7 @@ GENERIC = ToolForm(
     trigger="<tool_call>",
     marks=_HERMES,
 )
-"""Ours, for templates that know no tools, or write calls in a form that is not known: a prompt of ours
-describes the tools, and the template gets neither tools nor calls."""
+"""Ours, for templates that write no calls, or write them in a form that is not known."""
 
 FORMS = (
     ToolForm(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from inferloom_worker.output.calls.forms import ToolForm
 from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED
 
 Turn = dict[str, Any]
@@ -14,11 +15,10 @@ Turn = dict[str, Any]
 _FUNCTIONS = """You can call these functions. Each line describes one, its parameters as JSON Schema:
 {listed}
 
-To call a function, write its name and its arguments between marks, like this:
-<tool_call>
-{{"name": "function_name", "arguments": {{"parameter": "value"}}}}
-</tool_call>
-What it returns comes between <tool_response> and </tool_response>."""
+To call a function, write its name and its arguments, like this:
+{example}"""
+
+_RETURNED = "\nWhat it returns comes between <tool_response> and </tool_response>."
 
 _CUSTOM = """You can use these tools, which take free text:
 {listed}
@@ -29,11 +29,27 @@ the text
 </custom_tool_call>"""
 
 
-def describe(functions: Sequence[Mapping[str, Any]], custom: Sequence[Mapping[str, Any]]) -> str:
-    """What a model is told about tools; empty for none."""
+def describe(
+    form: ToolForm,
+    functions: Sequence[Mapping[str, Any]],
+    custom: Sequence[Mapping[str, Any]],
+    *,
+    tells_results: bool,
+) -> str:
+    """What a model is told about tools, and how it is to call them; empty for none.
+
+    Args:
+        form: How functions are called.
+        functions: Those that the template does not describe.
+        custom: Tools that take free text.
+        tells_results: Whether it is to be told how what they return is written.
+    """
     parts = []
     if functions:
-        parts.append(_FUNCTIONS.format(listed="\n".join(_line(tool["function"]) for tool in functions)))
+        listed = "\n".join(_line(tool["function"]) for tool in functions)
+        example = form.spelled([("function_name", '{"parameter": "value"}')])
+        words = _FUNCTIONS.format(listed=listed, example=example)
+        parts.append(words + _RETURNED if tells_results else words)
     if custom:
         parts.append(_CUSTOM.format(listed="\n".join(_line(tool["custom"]) for tool in custom)))
     return "\n\n".join(parts)
@@ -59,10 +75,10 @@ def instruct(turns: Sequence[Turn], words: str, *, hears_system: bool) -> list[T
     return [*turns[:place], {**turn, "content": f"{words}\n\n{turn['content']}"}, *turns[place + 1 :]]
 
 
-def spell_calls(turns: Sequence[Turn], *, all_calls: bool) -> list[Turn]:
-    """The conversation with calls as the text that they were: those with free text, or all. With all, what
-    they returned is the user's to say."""
-    spelled = [_spelled(turn, all_calls) for turn in turns]
+def spell_calls(turns: Sequence[Turn], form: ToolForm | None) -> list[Turn]:
+    """The conversation with calls as the text that they were: those with free text, and given a form all of
+    them. Then what they returned is the user's to say."""
+    spelled = [_spelled(turn, form) for turn in turns]
     returned = [
         before["role"] == "tool" and after["role"] == "user"
         for before, after in zip(turns, spelled, strict=True)
@@ -70,27 +86,27 @@ def spell_calls(turns: Sequence[Turn], *, all_calls: bool) -> list[Turn]:
     return list(_merged(spelled, returned)) if any(returned) else spelled
 
 
-def _spelled(turn: Turn, all_calls: bool) -> Turn:
-    if turn["role"] == "tool" and all_calls:
+def _spelled(turn: Turn, form: ToolForm | None) -> Turn:
+    if turn["role"] == "tool" and form is not None:
         return {"role": "user", "content": f"<tool_response>\n{turn['content']}\n</tool_response>"}
-    calls = turn.get("tool_calls", [])
-    ours = [call for call in calls if all_calls or call["type"] == "custom"]
-    if not ours:
+    custom = [call["custom"] for call in turn.get("tool_calls", ()) if call["type"] == "custom"]
+    functions = [call for call in turn.get("tool_calls", ()) if call["type"] != "custom"]
+    if not custom and (form is None or not functions):
         return turn
-    text = "\n".join(part for part in (turn["content"], *map(_call, ours)) if part)
+    texts = [turn["content"]]
+    if form is not None and functions:
+        texts.append(form.spelled([_function(call["function"]) for call in functions]))
+        functions = []
+    texts += [f"{CUSTOM_BEGIN}{call['name']}{CUSTOM_NAMED}{call['input']}{CUSTOM_END}" for call in custom]
     rest = {key: value for key, value in turn.items() if key != "tool_calls"}
-    others = [call for call in calls if call not in ours]
-    return {**rest, "content": text, **({"tool_calls": others} if others else {})}
+    content = "\n".join(text for text in texts if text)
+    return {**rest, "content": content, **({"tool_calls": functions} if functions else {})}
 
 
-def _call(call: Mapping[str, Any]) -> str:
-    if call["type"] == "custom":
-        custom = call["custom"]
-        return f"{CUSTOM_BEGIN}{custom['name']}{CUSTOM_NAMED}{custom['input']}{CUSTOM_END}"
-    function = call["function"]
-    arguments = function["arguments"]
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return f'<tool_call>\n{{"name": {json.dumps(function["name"])}, "arguments": {text}}}\n</tool_call>'
+def _function(function: Mapping[str, Any]) -> tuple[str, str]:
+    """A call's name and its arguments in JSON; what was no object, as it was."""
+    given = function["arguments"]
+    return function["name"], given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
 
 def _merged(turns: Sequence[Turn], returned: Sequence[bool]) -> Iterator[Turn]:
