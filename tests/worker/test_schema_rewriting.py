@@ -11,6 +11,7 @@ from jsonschema import Draft7Validator
 
 from inferloom_mesh.errors import InferloomError
 from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.schema_closing import closed
 from inferloom_worker.constrain.source import source
 from tests.worker.grammars import accepts, compact, conforms, derives, matcher, refusal, schema
 
@@ -197,3 +198,28 @@ def test_grammars_of_llama_cpp_are_taken_too() -> None:
     grammar = Grammar('root ::= "yes" | no\nno ::= "n" [o0]+', "lark", Kind.LARK)
     assert accepts(grammar, "noo0")
     assert not accepts(grammar, "root")
+
+
+CLOSED: list[tuple[Any, Any, bool]] = [
+    ({"properties": {"a": {"type": "integer"}}}, {"a": 1, "b": 2}, False),
+    ({"properties": {"a": {"type": "integer"}}}, {"a": 2**53 + 2}, False),
+    ({"properties": {"a": {"type": "integer", "minimum": 5}}}, {"a": 2**60}, True),
+    ({"properties": {"a": {}}, "additionalProperties": True}, {"a": 1, "b": 2}, True),
+    ({"properties": {"a": {}}, "required": ["b"]}, {"b": 2}, True),
+    ({"type": "object"}, {"b": 2}, True),
+    ({"items": {"properties": {"a": {}}}}, [{"b": 1}], False),
+    ({"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}, "required": ["b"]}]}, {"b": 1}, True),
+    (
+        {"$defs": {"x": {"properties": {"a": {}}}}, "allOf": [{"$ref": "#/$defs/x"}, {"required": ["b"]}]},
+        {"b": 1},
+        True,
+    ),
+    ({"$defs": {"x": {"properties": {"a": {}}}}, "items": {"$ref": "#/$defs/x"}}, [{"b": 1}], False),
+]
+
+
+@pytest.mark.parametrize(("asked", "value", "accepted"), CLOSED)
+def test_what_is_left_open_is_closed_unless_needed(asked: Any, value: Any, accepted: bool) -> None:
+    """A schema with all that it asks for, and an end."""
+    assert conforms(closed(asked), value) == accepted
+    assert Draft7Validator(asked).is_valid(value)

@@ -21,8 +21,8 @@ MOST_KEPT = 128
 
 
 _PLAIN_CHARACTERS = 4096
-_WORK = ("pattern", "allOf", "anyOf", "oneOf", "$ref", "imum", "multipleOf")
-"""Keywords, or their ends, that can make much of a small schema."""
+_WORK = ("pattern", "patternProperties", "allOf", "oneOf", "multipleOf")
+"""Keywords that can make much of a small schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,13 @@ class GrammarCompiler:
                 self._vocabulary = vocabulary(self._tokenizer, self._width)
             return self._vocabulary
 
+    def _attempt(self, kind: Kind, text: str, known: Vocabulary) -> tuple[LLMatcher | None, str]:
+        """A grammar at its beginning, or why it is refused."""
+        if not _is_plain(kind, text) and (why := self._tried(known).refusal(text)):
+            return None, why
+        start, why = attempt(known.tokens, text)
+        return (None, why) if why else (start, "")
+
     def _tried(self, known: Vocabulary) -> Trials:
         with self._lock:
             if self._trials is None:
@@ -79,11 +86,12 @@ class GrammarCompiler:
             if (kept := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
                 return kept
-        asked = source(grammar)
-        if not _is_plain(grammar.kind, asked.text) and (why := self._tried(known).refusal(asked.text)):
-            raise invalid(grammar.param, why_refused(grammar.param, why))
-        start, why = attempt(known.tokens, asked.text)
-        if why:
+        asked = source(grammar, closes=True)
+        start, why = self._attempt(grammar.kind, asked.text, known)
+        if why and (open_ := source(grammar)).text != asked.text:  # closed, it may have nothing left
+            asked = open_
+            start, why = self._attempt(grammar.kind, asked.text, known)
+        if start is None:
             raise invalid(grammar.param, why_refused(grammar.param, why))
         kept = _Kept(start, asked.notes)
         with self._lock:
@@ -97,4 +105,4 @@ def _is_plain(kind: Kind, text: str) -> bool:
     """Whether a grammar surely compiles in little time: a small schema without anything that multiplies."""
     if kind not in (Kind.JSON_SCHEMA, Kind.CHOICE):
         return False
-    return len(text) <= _PLAIN_CHARACTERS and not any(f'{word}"' in text for word in _WORK)
+    return len(text) <= _PLAIN_CHARACTERS and not any(f'"{word}"' in text for word in _WORK)

@@ -1,5 +1,6 @@
 """A compiled grammar, and one choice's place in it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from llguidance import LLMatcher
 
 from inferloom_worker.constrain.vocabulary import Vocabulary
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask
+
+log = logging.getLogger(__name__)
 
 
 def mask_of(tokens: frozenset[int], width: int) -> Mask:
@@ -141,6 +144,7 @@ class GrammarMatcher:
 def _told(matcher: LLMatcher) -> str:
     """Why a grammar cannot be followed."""
     reason = str(matcher.stop_reason())
+    log.info("a grammar failed: %s: %s", reason, matcher.get_error()[:200])
     if reason in ("ParserTooComplex", "LexerTooComplex"):
         return "The grammar is too complex at this place."
     return "The grammar cannot be followed here."

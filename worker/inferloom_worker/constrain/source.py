@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inferloom_mesh.errors import invalid
 from inferloom_worker.constrain.grammar import Grammar, Kind
 from inferloom_worker.constrain.schema import enforced_schema, read_schema
+from inferloom_worker.constrain.schema_closing import closed
 
 _UNSAFE = re.compile(r"\\.|/|\n|\r", re.DOTALL)
 _SAFE = {"/": r"\/", "\n": r"\n", "\r": r"\r", "\\\n": r"\n", "\\\r": r"\r"}
@@ -21,8 +22,8 @@ class Source:
     """What of it is not enforced, or more narrowly than it is meant."""
 
 
-def source(grammar: Grammar) -> Source:
-    """What the compiler is given.
+def source(grammar: Grammar, *, closes: bool = False) -> Source:
+    """What the compiler is given; of a schema that ``closes``, see :mod:`.schema_closing`.
 
     Raises:
         InferloomError: INVALID_ARGUMENT at the grammar's field.
@@ -31,7 +32,8 @@ def source(grammar: Grammar) -> Source:
         case Kind.LLGUIDANCE:
             return Source(grammar.text)
         case Kind.JSON_SCHEMA:
-            body, notes = enforced_schema(grammar.param, read_schema(grammar.param, grammar.text))
+            asked = read_schema(grammar.param, grammar.text)
+            body, notes = enforced_schema(grammar.param, closed(asked) if closes else asked)
             return Source(json.dumps({"grammars": [{"json_schema": body}]}), tuple(notes))
         case Kind.REGEX:
             return _lark(f"start: {regex(grammar.text)}")
