@@ -1,9 +1,11 @@
 """The tiers of tests, and fixtures that every part shares: the demo models, fetched once into the user's
 cache."""
 
+import os
 import signal
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,9 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="only tests without torch, processes and servers")
 
 
-def pytest_configure() -> None:
-    """Let what the tests start hear of SIGHUP, also where the tests themselves were started to ignore it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let what the tests start hear of SIGHUP, also where the tests themselves were started to ignore it, and
+    leave the user's own store alone."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    store = TemporaryDirectory(prefix="inferloom-tests-", ignore_cleanup_errors=True)
+    os.environ["INFERLOOM_STORE"] = store.name
+    config.add_cleanup(store.cleanup)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

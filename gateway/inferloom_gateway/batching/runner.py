@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0
 """How often the store is looked at for work that others left there."""
 
+AGAIN_S = 5.0
+"""How long it is left alone when it cannot be used."""
+
 MOST_STEPS = 4
 """Batches that one process validates or finishes at once."""
 
@@ -68,6 +71,7 @@ class Runner:
                         await self._turn(await self._storage.open())
                 except InferloomError as failure:
                     log.warning("batches stand still: %s", failure.message)
+                    await asyncio.wait((stopped,), timeout=AGAIN_S)
                 await self._pause(stopped)
         finally:
             stopped.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -33,7 +34,7 @@ class Storage:
     @property
     def used(self) -> bool:
         """Whether something may be in it."""
-        return self.on and (self._store is not None or (self.folder / DATABASE).exists())
+        return self.on and (self._store is not None or os.path.exists(self.folder / DATABASE))  # never raises
 
     async def open(self) -> Store:
         """The store.
