@@ -85,11 +85,12 @@ class Background:
     async def _patiently(self, job: "Job", assembly: Assembly, recorder: Recorder) -> None:
         """Make it once a worker has room for it."""
         recorder.add(assembly.begin())
+        wait = 0.0
         while True:
             try:
                 return await self._generate(job, assembly, recorder)
             except InferloomError as failure:
-                wait = min(failure.retry_after or 1.0, _MOST_PATIENCE_S)
+                wait = min(max(failure.retry_after or 1.0, 2 * wait), _MOST_PATIENCE_S)
                 passes = failure.reason in _CAPACITY and assembly.status == "queued"
                 if not passes or self._gateway.clock() + wait >= job.deadline:
                     raise
