@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatchcase
 
-OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ping"})
+OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ping", "/grpc.health.v1.Health/Check"})
 """Paths that answer without a key. Nothing else does."""
 
 NAMED_ONLY = ("metrics", "operating")

@@ -13,7 +13,11 @@ Bodies may have fields that are not described here: those are ignored and named 
 `x-inferloom-ignored`, or refused where the gateway is strict. A field that is null is as if it were absent.
 With `stream`, an answer is server-sent events: the data of each is the JSON that is described for
 `text/event-stream`, its id is its number, and the data of the last is `[DONE]`; a stream that fails ends with
-the data of an error instead. Every error has one form, whatever its status."""
+the data of an error instead. Every error has one form, whatever its status.
+
+The same port answers the calls of `inferloom.v1.InferenceService` by Connect and gRPC-Web, at
+`/inferloom.v1.InferenceService/Generate` and the like. Its `.proto` files describe them, and so does no part
+of this document."""
 
 _HEADERS = {
     "x-request-id": "The request's name: the caller's own, or one that was made.",
