@@ -223,8 +223,12 @@ GENERATING: list[tuple[Body, Body]] = [
     ({"prompt_logprobs": 2}, {"output": {"promptLogprobs": 2}}),
     ({"return_token_ids": True}, {"output": {"promptTokenIds": True}}),
     ({"skip_special_tokens": False}, {"output": {"skipSpecialTokens": False}}),
-    ({"priority": 3}, {"priority": 3}),
+    ({"priority": 3}, {"priority": -3}),
     ({"cache_salt": "mine"}, {"cacheSalt": "mine"}),
+    ({"allowed_token_ids": [5, 6]}, {"sampling": {"allowedTokenIds": [5, 6]}}),
+    ({"bad_words": ["x"]}, {"sampling": {"badWords": ["x"]}}),
+    ({"prompt_cache_key": "k"}, {"promptCacheKey": "k"}),
+    ({"truncate_prompt_tokens": 7}, {"truncatePromptTokens": 7}),
     (
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}}},
         {"constraint": {"jsonSchema": json.dumps(SCHEMA, separators=(",", ":"))}},
@@ -356,6 +360,11 @@ OWN: dict[str, list[tuple[Body, Body | None]]] = {
             },
         ),
         ({"reasoning_effort": "low"}, variable(reasoning_effort="low")),
+        ({"prediction": {"type": "content", "content": "so"}}, {"prediction": "so"}),
+        (
+            {"prediction": {"type": "content", "content": [{"type": "text", "text": "so"}]}},
+            {"prediction": "so"},
+        ),
         ({"verbosity": "low"}, variable(verbosity="low")),
     ],
     "completions": [
@@ -364,6 +373,7 @@ OWN: dict[str, list[tuple[Body, Body | None]]] = {
         ({"prompt": [5, 6]}, {"text": None, "tokenIds": {"ids": [5, 6]}}),
         ({"logprobs": 2}, {"output": {"logprobs": True, "topLogprobs": 2}}),
         ({"echo": True}, {"output": {"echo": True}}),
+        ({"suffix": "end"}, {"suffix": "end"}),
     ],
     "embeddings": [
         ({"model": "org/embedder"}, {}),
