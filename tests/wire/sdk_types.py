@@ -20,6 +20,7 @@ EXTENDED = {
     "ChatCompletionMessage": EXTENSIONS["message"],
     "ChoiceDelta": EXTENSIONS["message"],
     "Choice": EXTENSIONS["choice"],
+    "ChoiceDeltaToolCall": EXTENSIONS["call"],
     "CompletionChoice": EXTENSIONS["choice"],
 }
 """Types of the SDK, and the fields that ours have besides."""

@@ -2,6 +2,7 @@
 
 EXTENSIONS: dict[str, frozenset[str]] = {
     "message": frozenset({"reasoning", "reasoning_content"}),
+    "call": frozenset({"custom"}),
     "choice": frozenset({"prompt_logprobs", "prompt_token_ids", "token_ids"}),
     "completion": frozenset({"prompt_logprobs", "prompt_token_ids"}),
     "model": frozenset(
@@ -9,8 +10,8 @@ EXTENSIONS: dict[str, frozenset[str]] = {
             *("adapters", "alias_of", "aliases", "architecture", "capabilities", "chat_template_hash"),
             *("compute_hash", "context_length", "dtype", "embedding_dimensions", "engine"),
             *("instruction_set", "longest_step_s", "max_model_len", "parent", "permission", "quantization"),
-            *("root", "sampling_defaults", "supported_parameters", "tokenizer_hash", "vocabulary_size"),
-            *("weights_hash", "workers"),
+            *("reasoning_format", "root", "sampling_defaults", "supported_parameters", "tokenizer_hash"),
+            *("tool_format", "vocabulary_size", "weights_hash", "workers"),
         }
     ),
 }
