@@ -9,14 +9,15 @@ import time
 
 import psutil
 
+from inferloom_mesh.errors import InferloomError, overloaded
 from inferloom_worker.constrain.trial import MEMORY, read, write
 from inferloom_worker.constrain.vocabulary import Maker
 
-PROCESSOR_S = 3.0
+PROCESSOR_S = 2.0
 """Processor time that compiling a grammar may take."""
 
-WAIT_S = 30.0
-"""Time that it may take on a busy machine."""
+WAIT_S = 5.0
+"""Time that it may take with waiting for others: callers take longer silence for a stall."""
 
 _LOOK_S = 0.05
 _START_S = 60.0
@@ -35,8 +36,14 @@ class Trials:
         self._process: subprocess.Popen[bytes] | None = None
 
     def refusal(self, text: str) -> str:
-        """Why a grammar is refused; empty: it is not. Blocking; one at a time."""
-        with self._lock:
+        """Why a grammar is refused; empty: it is not. Blocking; one at a time.
+
+        Raises:
+            InferloomError: SERVER_OVERLOADED, where it was not known in time although it took little.
+        """
+        if not self._lock.acquire(timeout=WAIT_S):
+            raise _busy()
+        try:
             try:
                 process = self._running()
                 assert process.stdin is not None
@@ -45,6 +52,9 @@ class Trials:
             except (OSError, EOFError):
                 self._end()
                 return f"it takes more than {MEMORY // 2**20} MiB to compile"
+            except _LateError:
+                self._end()
+                raise _busy() from None
             except TimeoutError:
                 self._end()
                 return f"it takes more than {PROCESSOR_S:g} s to compile"
@@ -53,6 +63,8 @@ class Trials:
             ):  # whoever waits for it no longer does; the answer is not to be the next one's
                 self._end()
                 raise
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """End the process."""
@@ -80,12 +92,14 @@ class Trials:
         return process
 
     def _answer(self, process: subprocess.Popen[bytes], processor_s: float, wait_s: float) -> str:
-        """What the process says. Raises TimeoutError, and EOFError where it has ended."""
+        """What the process says. Raises TimeoutError or _LateError, and EOFError where it has ended."""
         assert process.stdout is not None
         began, used = time.monotonic(), _processor_s(process.pid)
         while not select.select([process.stdout], [], [], _LOOK_S)[0]:
-            if time.monotonic() - began > wait_s or _processor_s(process.pid) - used > processor_s:
+            if _processor_s(process.pid) - used > processor_s:
                 raise TimeoutError
+            if time.monotonic() - began > wait_s:
+                raise _LateError
         return str(read(process.stdout))
 
     def _end(self) -> None:
@@ -99,6 +113,14 @@ class Trials:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+
+class _LateError(Exception):
+    """The time is over, and little was done in it."""
+
+
+def _busy() -> InferloomError:
+    return overloaded("Other grammars are being compiled.")
 
 
 def _processor_s(pid: int) -> float:
