@@ -84,7 +84,7 @@ async def check(response: httpx.Response) -> None:
     whole = "content-length" in response.headers and response.request.method != "HEAD"
     if media != "application/json" or not whole or path in PAGES:
         return
-    if path.startswith("/inferloom.v1."):
+    if path.startswith(("/inferloom.v1.", "/grpc.health.v1.")):
         return  # the contract's own form
     described = operation(response.request.method, path)
     if described is None:
