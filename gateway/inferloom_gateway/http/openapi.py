@@ -11,9 +11,9 @@ _ABOUT = """An OpenAI-compatible API, and what vLLM, Jina and Cohere have beside
 
 Bodies may have fields that are not described here: those are ignored and named in the response header
 `x-inferloom-ignored`, or refused where the gateway is strict. A field that is null is as if it were absent.
-With `stream`, an answer is server-sent events: the data of each is the JSON that is described for
-`text/event-stream`, its id is its number, and the data of the last is `[DONE]`; a stream that fails ends with
-the data of an error instead. Every error has one form, whatever its status.
+With `stream`, an answer is server-sent events: the schema for `text/event-stream` is that of one, and the
+data of the last is `[DONE]`; a stream that fails ends with the data of an error instead. Every error has one
+form, whatever its status.
 
 The same port answers the calls of `inferloom.v1.InferenceService` by Connect and gRPC-Web, at
 `/inferloom.v1.InferenceService/Generate` and the like. Its `.proto` files describe them, and so does no part

@@ -30,9 +30,9 @@ class Paths:
 
     def methods(self, path: str) -> list[str]:
         """What a path can be asked for, in order; nothing for one that is not there."""
-        found = {
-            method for route in self._routes if route.path_regex.match(path) for method in route.methods or ()
-        }
+        fitting = [route for route in self._routes if route.path_regex.match(path)]
+        exact = [route for route in fitting if route.path == path]
+        found = {method for route in exact or fitting for method in route.methods or ()}
         return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
     def missing(self, method: str, path: str) -> str:

@@ -14,6 +14,7 @@ EXTENSIONS: dict[str, frozenset[str]] = {
             *("tool_format", "vocabulary_size", "weights_hash", "workers"),
         }
     ),
+    "response": frozenset({"store"}),
 }
 """By the kind of object that has them."""
 

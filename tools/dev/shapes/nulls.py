@@ -1,4 +1,4 @@
-"""Where OpenAI's API sends null and its description has none."""
+"""Where OpenAI's API sends null, and how its description says so."""
 
 from typing import Any
 
@@ -15,6 +15,24 @@ def without_first_nulls(document: Any) -> Any:
         for choice in document["choices"]
     ]
     return {**document, "choices": choices}
+
+
+def nullable(schema: Any) -> Any:
+    """A schema, and all within it, in the words of JSON Schema, which has no ``nullable``."""
+    if isinstance(schema, list):
+        return [nullable(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: nullable(value) for name, value in schema.items()}
+    return {"anyOf": [made, {"type": "null"}]} if made.pop("nullable", None) is True else made
+
+
+def as_a_body(event: Any) -> Any:
+    """An event of a text completion in the form of the whole, of which only the last event has the ends."""
+    if not isinstance(event, dict) or "choices" not in event:
+        return event
+    choices = [{**each, "finish_reason": each["finish_reason"] or "stop"} for each in event["choices"]]
+    return {name: value for name, value in event.items() if value is not None} | {"choices": choices}
 
 
 def _after_null(values: Any) -> Any:

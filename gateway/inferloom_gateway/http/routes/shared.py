@@ -65,12 +65,34 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 def answers(model: type[BaseModel], event: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
     """What an endpoint says of its answer: one JSON object, or also, with ``stream``, events of JSON."""
-    content = {"text/event-stream": {"schema": _ref(event)}} if event is not None else {}
+    content = {"text/event-stream": {"schema": _event(_ref(event))}} if event is not None else {}
     return {200: {"model": model, "content": content}}
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _event(data: dict[str, str]) -> dict[str, Any]:
+    """One server-sent event, whose data is JSON of a schema."""
+    said = "JSON; of the last event of a chat or text completion, [DONE]."
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "id": {**text, "description": "Number of the event."},
+            "event": {**text, "description": "Kind of the event, where there are several."},
+            "data": {
+                **text,
+                "description": said,
+                "anyOf": [
+                    {"const": "[DONE]"},
+                    {"contentMediaType": "application/json", "contentSchema": data},
+                ],
+            },
+        },
+    }
 
 
 def documents(schema: type[Body], **examples: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ _LABELS: dict[str, Any] = {
             "name": "metadata",
             "in": "query",
             "style": "deepObject",
-            "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+            "schema": {"type": "object", "additionalProperties": True},
             "description": "What must be written on a completion: metadata[key]=value, one or several.",
         }
     ]

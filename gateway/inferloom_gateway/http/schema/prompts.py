@@ -44,13 +44,15 @@ def _is_tokens(value: Any) -> bool:
     )
 
 
-def _schema(most: int) -> WithJsonSchema:
+def _schema(most: int, *more: dict[str, Any]) -> WithJsonSchema:
     tokens = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
     text = {"type": "string"}
     many = [{"type": "array", "items": item, "minItems": 1, "maxItems": most} for item in (text, tokens)]
-    return WithJsonSchema({"anyOf": [text, tokens, *many]})
+    return WithJsonSchema({"anyOf": [text, tokens, *many, *more]})
 
 
-CompletionPrompts = Annotated[list[Prompt], PlainValidator(_reader(128, absent=[""])), _schema(128)]
+CompletionPrompts = Annotated[
+    list[Prompt], PlainValidator(_reader(128, absent=[""])), _schema(128, {"type": "null"})
+]
 """None is one empty text, with which a document begins."""
 EmbeddingInputs = Annotated[list[Prompt], PlainValidator(_reader(2048)), _schema(2048)]
