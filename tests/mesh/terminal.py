@@ -1,5 +1,6 @@
 """A command of ours on a terminal, as a person uses it."""
 
+import codecs
 import os
 import pty
 import re
@@ -21,6 +22,7 @@ class Terminal:
     def __init__(self, pid: int, descriptor: int) -> None:
         self.pid = pid
         self._descriptor = descriptor
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._seen = ""
 
     def type(self, keys: str) -> None:
@@ -34,7 +36,8 @@ class Terminal:
             left = deadline - time.monotonic()
             assert left > 0, f"{pattern!r} did not appear in {self._seen!r}"
             if select.select([self._descriptor], [], [], left)[0]:
-                self._seen += _CONTROL.sub("", os.read(self._descriptor, 65536).decode(errors="replace"))
+                keys = self._decoder.decode(os.read(self._descriptor, 65536))  # a character may come in two
+                self._seen = _CONTROL.sub("", self._seen + keys)
         text, self._seen = self._seen[: found.end()], self._seen[found.end() :]
         return text
 

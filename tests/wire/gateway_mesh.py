@@ -100,6 +100,7 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
     either: list[asyncio.Future[Any]] = [serving, listening]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
+        folder.cleanup()
         await serving
     rest, grpc_address = listening.result()
     try:

@@ -178,6 +178,8 @@ async def test_models_list_what_rest_takes_in_its_words() -> None:
         "temperature",
         "include_stop_str_in_output",
         "chat_template_kwargs",
+        "reasoning_effort",
+        "verbosity",
         "max_tokens",
         "max_completion_tokens",
         "logprobs",

@@ -227,7 +227,7 @@ FORCING: dict[str, tuple[pb.Constraint, dict[str, Any]]] = {
     "with penalties": (PERSON_CONSTRAINT, {"repetition_penalty": 1.4, "frequency_penalty": 0.5}),
     "names that begin alike": (
         pb.Constraint(regex=r'(\{"(orderName|orderId)":[0-9]\})+'),
-        {"temperature": 1, "max_tokens": 25},
+        {"temperature": 1, "max_tokens": 25, "seed": 9},
     ),
     "a stop token in a run": (
         pb.Constraint(lark='start: "begin" <|im_end|>'),
