@@ -193,7 +193,9 @@ GENERATE: dict[str, Effect] = {
         merged(CALLING, {"chat": {"toolChoice": {"allowedNames": ["look"]}}}),
         {"chat": {"toolChoice": {"allowedNames": ["find"]}}},
     ),
-    "chat.parallel_tool_calls": Effect(CALLING, {"chat": {"parallelToolCalls": False}}),
+    "chat.parallel_tool_calls": Effect(  # with room for a second call
+        merged(CALLING, {"stopping": {"maxTokens": 400}}), {"chat": {"parallelToolCalls": False}}
+    ),
     **{path: Effect(merged(SHOWN, base), change) for path, (base, change) in CONVERSATION.items()},
 }
 
