@@ -83,6 +83,20 @@ async def test_idle_buckets_give_their_rows_away(monkeypatch: pytest.MonkeyPatch
     assert (await refused(counts, [Ask("key:0", Limits(9, None, 1))])).kind == "concurrent"
 
 
+@pytest.mark.parametrize("later_s", [0, 61])
+async def test_buckets_of_one_request_get_rows_of_their_own(later_s: int) -> None:
+    """Also where both look for one at the same place, and where the first one's has been idle."""
+    clock = Clock()
+    counts = LocalCounts.private(clock)
+    key, tenant = (Ask(bucket, Limits(None, None, 1)) for bucket in ("key:0", "tenant:t3010"))
+    if later_s:
+        counts.settle([key], [await taken(counts, [key])], 0)
+        clock.now += later_s
+    for _ in range(3):
+        counts.settle([key, tenant], [await taken(counts, [key, tenant])], 0)
+    assert (await taken(counts, [key])).levels[0].requests == 4
+
+
 async def test_processes_share_a_file(tmp_path: Path) -> None:
     """Two that have it open count together; one that comes anew runs nothing."""
     make_shared(tmp_path / "counts")

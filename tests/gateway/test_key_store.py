@@ -145,3 +145,27 @@ def test_usage_waits_for_a_store_that_cannot_be_written(file: Path, store: Sqlit
     meter.give_back(rows)
     assert meter.take() == [Usage("1970-01-01", "k", 2, 2, 4)]
     os.stat(file)
+
+
+def test_a_file_that_is_still_empty_is_opened_again(file: Path, store: SqliteStore) -> None:
+    """A backup that is put back in two steps is read once it is whole, in the same file, and one that comes
+    back to its place too."""
+    store.put_key(KEY)
+    store._db.execute("VACUUM INTO ?", (str(file.with_name("backup.db")),))
+    backup = file.with_name("backup.db").read_bytes()
+    file.rename(file.with_name("away.db"))
+    file.touch(0o600)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="no key store"):
+            store.revision()
+    file.write_bytes(backup)
+    store.revision()
+    assert store.read()[1].keys == {KEY.id: KEY}
+    file.write_bytes(b"")
+    file.unlink()
+    file.touch(0o600)
+    with pytest.raises(StoreError, match="no key store"):
+        store.revision()
+    file.with_name("away.db").replace(file)
+    store.revision()
+    assert store.read()[1].keys == {KEY.id: KEY}

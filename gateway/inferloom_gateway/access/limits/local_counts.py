@@ -77,8 +77,6 @@ class LocalCounts:
         with self._locked():
             slot = int(self._clock() / SLOT_S)
             windows = [self._window(ask.bucket, slot) for ask in asks]
-            for window in windows:
-                window.advance(slot)
             for ask, window in zip(asks, windows, strict=True):
                 refusal = window.refuses(ask.limits, tokens, enters=enters)
                 if refusal is not None:
@@ -100,19 +98,20 @@ class LocalCounts:
         changes = list(corrections(taken, used))
         for ask in asks:
             window = self._window(ask.bucket, slot)
-            window.advance(slot)
             window.leave(self._seat)
             for at, tokens in changes:
                 window.correct(at, tokens)
 
     def _window(self, bucket: str, slot: int) -> Window:
-        """The bucket's row, a free or idle one if it has none.
+        """The bucket's row in ``slot``, a free or idle one if it has none. It is not idle after this, so that
+        no other bucket of the same request gets it too.
 
         Raises:
             CountsAwayError: All rows that it could have are in use.
         """
         found = self._known.get(bucket)
         if found is not None and found[0].belongs(found[1]):
+            found[0].advance(slot)
             return found[0]
         name = struct.unpack("<qq", blake2b(bucket.encode(), digest_size=16).digest())
         free = None
@@ -127,6 +126,7 @@ class LocalCounts:
                 raise CountsAwayError("as many keys, tenants and models are active as can be counted")
             free.claim(name)
             window = free
+        window.advance(slot)
         if len(self._known) >= 2 * ROWS:
             self._known.clear()
         self._known[bucket] = window, name

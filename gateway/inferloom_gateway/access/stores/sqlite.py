@@ -54,6 +54,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
+        self._inode: int | None = None
         self._lock = threading.Lock()
         with self._told():
             if create:
@@ -66,8 +67,7 @@ class SqliteStore:
         revision."""
         with self._told():
             if self._path.stat().st_ino != self._inode:
-                self._db.close()
-                self._open()
+                self._reopen()
             return self._revision()
 
     def read(self) -> tuple[str, Keyring]:
@@ -132,9 +132,20 @@ class SqliteStore:
         status = path.stat()
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise StoreError(f"others can write to {path}, and so make keys – chmod 600 it")
-        self._inode = status.st_ino
         self._db = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
-        self._prepare(create)
+        try:
+            self._prepare(create)
+        except BaseException:
+            self._db.close()
+            raise
+        self._inode = status.st_ino
+
+    def _reopen(self) -> None:
+        """Open the file that has taken the place of the one that is open. Until that has succeeded none is: a
+        file that is still being written is tried again."""
+        self._inode = None
+        self._db.close()
+        self._open()
 
     def _prepare(self, create: bool) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -146,7 +157,6 @@ class SqliteStore:
                 self._db.execute(f"PRAGMA user_version = {SCHEMA}")
             self._db.execute("COMMIT")
         elif version != SCHEMA:
-            self._db.close()
             what = "of a newer version" if version > SCHEMA else "no key store"
             raise StoreError(f"{self._path} is {what}")
 
