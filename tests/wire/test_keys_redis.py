@@ -132,9 +132,9 @@ async def test_more_than_was_reserved_is_added(counts: tuple[RedisCounts, RedisC
     assert isinstance(taken, Taken)
     one.settle(asks, [taken], 95)
     async with asyncio.timeout(5):
-        while not isinstance(refused := await two.take(asks, 6, enters=True), Refused):
-            two.settle(asks, [refused], 0)
-    assert refused.used == 95
+        while not isinstance(refused := await two.take(asks, 6, enters=True), Refused) or refused.used != 95:
+            if isinstance(refused, Taken):
+                two.settle(asks, [refused], 0)
 
 
 async def test_a_gateway_that_is_gone_runs_nothing(
@@ -152,6 +152,92 @@ async def test_a_gateway_that_is_gone_runs_nothing(
     assert isinstance(await one.take(asks, 0, enters=True), Refused)
     await asyncio.sleep(0.4)  # Redis has a clock of its own
     assert isinstance(await one.take(asks, 0, enters=True), Taken)
+
+
+async def has_room(counts: RedisCounts, asks: list[Ask]) -> None:
+    """Wait until a request has room."""
+    async with asyncio.timeout(5):
+        while isinstance(await counts.take(asks, 0, enters=True), Refused):
+            pass  # each look gives way to what is settled
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_request_that_was_given_up_runs_nowhere(
+    counts: tuple[RedisCounts, RedisCounts], monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Whether Redis had counted it by then, or does so afterwards."""
+    one, two = counts
+    asks, take, sent = [Ask("key:e", Limits(None, None, 1))], one._take, list[Any]()
+
+    async def unheard(**asked: Any) -> None:
+        sent.append(asked)
+        if not late:
+            await take(**asked)
+        raise TimeoutError
+
+    monkeypatch.setattr(one, "_take", unheard)
+    with pytest.raises(CountsAwayError):
+        await one.take(asks, 0, enters=True)
+    if late:
+        await asyncio.sleep(0.1)  # what it does then has to be undone by nobody
+        await take(**sent[0])
+    await has_room(two, asks)
+
+
+async def test_what_ends_beside_a_request_that_is_refused_runs_no_more(
+    counts: tuple[RedisCounts, RedisCounts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the other was still counted when it ended."""
+    one, two = counts
+    asks, take, ended = [Ask("key:f", Limits(None, None, 1))], one._take, asyncio.Event()
+    first = await one.take(asks, 0, enters=True)
+    assert isinstance(first, Taken)
+
+    async def slow(**asked: Any) -> Any:
+        answer = await take(**asked)
+        await ended.wait()
+        return answer
+
+    monkeypatch.setattr(one, "_take", slow)
+    second = asyncio.create_task(one.take(asks, 0, enters=True))
+    await asyncio.sleep(0.1)
+    one.settle(asks, [first], 0)
+    await asyncio.sleep(0.1)
+    ended.set()
+    assert isinstance(await second, Refused)
+    await has_room(two, asks)
+
+
+async def test_a_request_is_settled_once(
+    counts: tuple[RedisCounts, RedisCounts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is sent twice, as Redis's answer was lost: what others have reserved stays."""
+    from redis.asyncio.client import Pipeline
+
+    one, two = counts
+    execute, sent, again = Pipeline.execute, 0, asyncio.Event()
+
+    async def unheard(pipeline: Pipeline, *more: Any) -> Any:
+        nonlocal sent
+        answer = await execute(pipeline, *more)
+        sent += 1
+        if sent == 1:
+            raise TimeoutError
+        again.set()
+        return answer
+
+    monkeypatch.setattr(redis_counts, "_RETRY_S", 0.01)
+    monkeypatch.setattr(Pipeline, "execute", unheard)
+    asks = [Ask("key:g", Limits(None, 100))]
+    first = await one.take(asks, 40, enters=True)
+    assert isinstance(first, Taken)
+    await two.take(asks, 40, enters=True)
+    one.settle(asks, [first], 10)
+    async with asyncio.timeout(5):
+        await again.wait()
+    now = await two.take(asks, 0, enters=True)
+    assert isinstance(now, Taken)
+    assert now.levels[0].tokens == 50
 
 
 async def test_who_cannot_count_says_so(redis: RedisServer) -> None:

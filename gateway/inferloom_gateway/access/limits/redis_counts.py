@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count, islice
 from typing import Any
 
 from inferloom_gateway.access.limits.counts import (
@@ -17,7 +18,7 @@ from inferloom_gateway.access.limits.counts import (
     Taken,
     corrections,
 )
-from inferloom_gateway.access.limits.redis_scripts import ALIVE_S, SETTLE, TAKE
+from inferloom_gateway.access.limits.redis_scripts import ALIVE_S, SETTLE, TAKE, TELL
 from inferloom_gateway.access.stores.redis import NAMESPACE
 
 PATIENCE_S = 2.0
@@ -30,7 +31,7 @@ _RETRY_S = 0.5
 _AT_ONCE = 200
 _ALIVE = f"{NAMESPACE}gateways"
 
-_Owed = tuple[list[str], list[str | int]]
+_Owed = tuple[list[str], list[int]]
 """Keys and arguments of the script that settles a request."""
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,9 @@ class RedisCounts:
     """:class:`~inferloom_gateway.access.limits.counts.Counts` by scripts in Redis.
 
     How many requests run is written as a whole number by each gateway, not added to: what is lost on the way
-    is right again with the next request. Requests are settled in the background, some together. Made on the
-    event loop that uses it; the client library must be there.
+    is right again with the next request. It is written anew after each request that has ended, was refused,
+    or of which it is not known whether Redis has counted it. Requests are settled in the background, some
+    together. Made on the event loop that uses it; the client library must be there.
     """
 
     def __init__(self, url: str) -> None:
@@ -55,7 +57,13 @@ class RedisCounts:
         self._me = secrets.token_hex(8)
         self._take = self._redis.register_script(TAKE)
         self._running: Counter[str] = Counter()
-        self._owed: asyncio.Queue[_Owed] = asyncio.Queue(MOST_OWED)
+        self._told = count(1)
+        self._settled = count(1)
+        self._owed: deque[_Owed] = deque(maxlen=MOST_OWED)
+        self._stale: set[str] = set()
+        """Buckets of which Redis may have another number than what runs."""
+        self._due = asyncio.Event()
+        self._closing = False
 
     async def take(self, asks: Sequence[Ask], tokens: int, *, enters: bool) -> Taken | Refused:
         """See the protocol."""
@@ -77,14 +85,10 @@ class RedisCounts:
         """See the protocol."""
         limited = [ask.bucket for ask in asks if ask.limits.concurrent is not None]
         self._leave(limited)
-        changes = list(corrections(taken, used))
-        if not changes and not limited:
-            return
-        values: list[str | int] = [self._me, len(changes), *(each for pair in changes for each in pair)]
-        values += [self._running[ask.bucket] if ask.limits.concurrent is not None else -1 for ask in asks]
-        if self._owed.full():
-            self._owed.get_nowait()
-        self._owed.put_nowait((_keys(asks), values))
+        if changes := list(corrections(taken, used)):
+            keys = [f"{NAMESPACE}settled:{self._me}", *(_key("window", ask.bucket) for ask in asks)]
+            self._owed.append((keys, [next(self._settled), *(each for pair in changes for each in pair)]))
+            self._due.set()
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -93,12 +97,13 @@ class RedisCounts:
         try:
             yield
         finally:
+            self._closing = True  # the client library may take a cancellation for a lost connection
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             try:
-                while not self._owed.empty():
-                    await self._settle_some([])
+                while self._owed or self._stale:
+                    await self._settle_some()
                 await self._redis.zrem(_ALIVE, self._me)
             except self._errors:
                 log.warning("Redis was not told of the last requests")
@@ -110,7 +115,9 @@ class RedisCounts:
             limits = ask.limits
             bounds = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
             values += [*(-1 if most is None else most for most in bounds), self._running[ask.bucket]]
-        answer: list[Any] = await self._take(keys=_keys(asks), args=values)
+        values.append(next(self._told))
+        keys = [_ALIVE, *(_key(kind, ask.bucket) for ask in asks for kind in ("window", "running"))]
+        answer: list[Any] = await self._take(keys=keys, args=values)
         levels = [
             Level(int(answer[at]), int(answer[at + 1]), max(0, int(answer[at + 2])) / 1000)
             for at in range(5, len(answer), 3)
@@ -127,30 +134,47 @@ class RedisCounts:
         for bucket in buckets:
             if self._running[bucket] <= 0:
                 del self._running[bucket]
+        if buckets:
+            self._stale.update(buckets)
+            self._due.set()
 
     async def _settle_all(self) -> None:
-        while True:
-            batch = [await self._owed.get()]
+        while not self._closing:
+            await self._due.wait()
+            self._due.clear()
             try:
-                await self._settle_some(batch)
+                while (self._owed or self._stale) and not self._closing:
+                    await self._settle_some()
             except self._errors as failure:
                 log.warning("requests are settled later: Redis does not answer (%s)", failure)
-                for each in batch:
-                    if not self._owed.full():
-                        self._owed.put_nowait(each)
+                self._due.set()
                 await asyncio.sleep(_RETRY_S)
 
-    async def _settle_some(self, batch: list[_Owed]) -> None:
-        """Settle ``batch``, and what else is owed, which joins it."""
-        while len(batch) < _AT_ONCE and not self._owed.empty():
-            batch.append(self._owed.get_nowait())
-        async with self._redis.pipeline(transaction=False) as asked:
-            for keys, values in batch:
-                asked.eval(SETTLE, len(keys), *keys, *values)
-            await asked.execute()
+    async def _settle_some(self) -> None:
+        """Settle what is owed, the oldest first, and tell what runs. What fails stays owed."""
+        settled = list(islice(self._owed, _AT_ONCE))
+        told = list(islice(self._stale, _AT_ONCE))
+        self._stale.difference_update(told)
+        try:
+            async with self._redis.pipeline(transaction=False) as asked:
+                for keys, values in settled:
+                    asked.eval(SETTLE, len(keys), *keys, *values)
+                if told:
+                    keys, running = [_key("running", bucket) for bucket in told], map(self._runs, told)
+                    asked.eval(TELL, len(keys), *keys, self._me, next(self._told), *running)
+                await asked.execute()
+        except BaseException:
+            self._stale.update(told)
+            raise
+        for each in settled:
+            if self._owed and self._owed[0] is each:  # newer ones may have driven it out
+                self._owed.popleft()
+
+    def _runs(self, bucket: str) -> int:
+        return self._running[bucket]
 
     async def _stay_alive(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 now, _ = await self._redis.time()
                 await self._redis.zadd(_ALIVE, {self._me: (now + ALIVE_S) * 1000})
@@ -160,9 +184,6 @@ class RedisCounts:
             await asyncio.sleep(ALIVE_S / 4)
 
 
-def _keys(asks: Sequence[Ask]) -> list[str]:
-    """What the scripts touch. One Redis holds all of it; a cluster would not."""
-    return [
-        _ALIVE,
-        *(f"{NAMESPACE}{kind}:{ask.bucket}" for ask in asks for kind in ("window", "running")),
-    ]
+def _key(kind: str, bucket: str) -> str:
+    """Where a bucket's window is, or what it runs. One Redis holds all of it; a cluster would not."""
+    return f"{NAMESPACE}{kind}:{bucket}"

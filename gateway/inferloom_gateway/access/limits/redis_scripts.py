@@ -4,10 +4,11 @@ The policy is that of :mod:`~inferloom_gateway.access.limits.window`, with slots
 slot that is held back longer than needed is 0.42 % of a minute, and a bucket has at most 241 of them to
 forget at once.
 
-Keys: the gateways, then for each bucket its window and its running requests. The gateways are a sorted set of
-names by the moment until which each is taken for alive; what those run that are not counts no more. A window
-is a hash with its last slot (``head``), the slot of its last use, the sums ``r`` and ``t``, and the same
-of each slot.
+The gateways are a sorted set of names by the moment until which each is taken for alive; what those run that
+are not counts no more. A window is a hash with its last slot (``head``), the slot of its last use, the sums
+``r`` and ``t``, and the same of each slot. What a bucket runs is a hash with a number for each gateway, and
+when that was so, by a count of the gateway's own: scripts may run in another order than they were sent in,
+and long after whoever sent them has given them up.
 """
 
 SLOT_MS = 250
@@ -49,8 +50,19 @@ local function advance(key)
 end
 """
 
+_TELL = """
+local function tell(key, me, running, at)
+  local told = redis.call('HGET', key, me)
+  if tonumber(at) > (told and tonumber(string.match(told, ' (%d+)$')) or 0) then
+    redis.call('HSET', key, me, running .. ' ' .. at)
+    redis.call('PEXPIRE', key, 172800000)
+  end
+end
+"""
+
 TAKE = (
     _SHARED
+    + _TELL
     + """
 local me, enters, tokens = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 local count = (#KEYS - 1) / 2
@@ -72,7 +84,11 @@ local function others(key)
   for i = 1, #all, 2 do
     if all[i] ~= me then
       local alive = tonumber(redis.call('ZSCORE', KEYS[1], all[i]))
-      if alive and alive >= now then sum = sum + tonumber(all[i + 1]) else redis.call('HDEL', key, all[i]) end
+      if alive and alive >= now then
+        sum = sum + tonumber(string.match(all[i + 1], '^%d+'))
+      else
+        redis.call('HDEL', key, all[i])
+      end
     end
   end
   return sum
@@ -112,8 +128,7 @@ for i = 1, count do
     if tokens ~= 0 then redis.call('HINCRBY', key, 't' .. at, tokens) end
     redis.call('PEXPIRE', key, SLOTS * SLOT_MS + 60000)
     if enters and tonumber(ARGV[4 * i + 2]) >= 0 then
-      redis.call('HSET', KEYS[2 * i + 1], me, ARGV[4 * i + 3])
-      redis.call('PEXPIRE', KEYS[2 * i + 1], 172800000)
+      tell(KEYS[2 * i + 1], me, ARGV[4 * i + 3], ARGV[#ARGV])
     end
   end
   answer[#answer + 1] = window[2]
@@ -123,20 +138,23 @@ end
 return answer
 """
 )
-"""Takes a request, or refuses it. Arguments: the gateway, whether the request enters, its tokens; then for
-each bucket the limits of requests, tokens and running requests (-1: none), and how many the gateway itself
-runs, this one included. Returns 1 and the slot, or 0, the bucket, the kind, what is used and the wait in ms
+"""Takes a request, or refuses it. Keys: the gateways, then for each bucket its window and what it runs.
+Arguments: the gateway, whether the request enters, its tokens; then for each bucket the limits of requests,
+tokens and running requests (-1: none), and how many the gateway itself runs, this one included; then when
+that was so. Returns 1 and the slot, or 0, the bucket, the kind, what is used and the wait in ms
 (-1: none is known); then of each bucket requests, tokens and ms until it is empty."""
 
 SETTLE = (
     _SHARED
     + """
-local me, count, corrections = ARGV[1], (#KEYS - 1) / 2, tonumber(ARGV[2])
-for i = 1, count do
-  local key = KEYS[2 * i]
+local number = tonumber(ARGV[1])
+if number <= tonumber(redis.call('GET', KEYS[1]) or 0) then return end
+redis.call('SET', KEYS[1], number, 'PX', 3600000)
+for i = 2, #KEYS do
+  local key = KEYS[i]
   local window = advance(key)
-  for c = 1, corrections do
-    local at, tokens = tonumber(ARGV[1 + 2 * c]), tonumber(ARGV[2 + 2 * c])
+  for c = 2, #ARGV, 2 do
+    local at, tokens = tonumber(ARGV[c]), tonumber(ARGV[c + 1])
     if tokens > 0 then at = window[1] end
     if at > window[1] - SLOTS then
       local held = tonumber(redis.call('HGET', key, 't' .. at)) or 0
@@ -149,10 +167,18 @@ for i = 1, count do
       end
     end
   end
-  local running = tonumber(ARGV[2 + 2 * corrections + i])
-  if running >= 0 then redis.call('HSET', KEYS[2 * i + 1], me, running) end
 end
 """
 )
-"""Settles a request. Arguments: the gateway, how many corrections, for each its slot and tokens; then for
-each bucket how many the gateway itself still runs (-1: nobody asks)."""
+"""Settles a request, once however often it is asked to. Keys: the number of the last that the gateway has
+settled, then each bucket's window. Arguments: the number of this one, which is higher, and for each
+correction its slot and tokens."""
+
+TELL = (
+    _TELL
+    + """
+for i = 1, #KEYS do tell(KEYS[i], ARGV[1], ARGV[2 + i], ARGV[2]) end
+"""
+)
+"""Tells what a gateway runs. Keys: what each bucket runs. Arguments: the gateway, when, and for each bucket
+how many."""
