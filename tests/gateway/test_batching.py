@@ -1,5 +1,6 @@
 """The pure parts of running batches: pace, verdicts, who is alive, and what an input is."""
 
+import asyncio
 import io
 import json
 import math
@@ -7,7 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from inferloom_gateway.batching.input_file import LINES, check, lines_of
+from inferloom_gateway.batching.gate import Gate, Lane
+from inferloom_gateway.batching.holds import Holds
+from inferloom_gateway.batching.input_file import CHUNK_BYTES, LINES, MOST_PHYSICAL_LINES, check, lines_of
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.verdict import MOST_ATTEMPTS, Verdict, judge
 from inferloom_gateway.storage.runners import Watch
@@ -37,23 +40,68 @@ def test_the_pace_halves_when_there_is_no_room_and_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "attempts", "verdict"),
+    ("status", "code", "retry_after", "attempts", "verdict"),
     [
-        (200, None, 0, Verdict.DONE),
-        (400, "context_length_exceeded", 0, Verdict.DONE),
-        (404, "model_not_found", 0, Verdict.DONE),
-        (429, "rate_limit_exceeded", 99, Verdict.LATER),
-        (503, "server_overloaded", 99, Verdict.LATER),
-        (503, "no_worker", 99, Verdict.LATER),
-        (507, "storage_full", 99, Verdict.LATER),
-        (503, "worker_lost", 0, Verdict.AGAIN),
-        (500, "server_error", MOST_ATTEMPTS - 2, Verdict.AGAIN),
-        (500, "server_error", MOST_ATTEMPTS - 1, Verdict.DONE),
+        (200, None, None, 0, Verdict.DONE),
+        (400, "context_length_exceeded", None, 0, Verdict.DONE),
+        (404, "model_not_found", None, 0, Verdict.DONE),
+        (429, "rate_limit_exceeded", 7.0, 99, Verdict.LIMITED),
+        (429, "rate_limit_exceeded", None, 0, Verdict.DONE),
+        (503, "server_overloaded", 1.0, 99, Verdict.LATER),
+        (503, "no_worker", 1.0, 99, Verdict.AWAY),
+        (507, "storage_full", None, 99, Verdict.AWAY),
+        (503, "worker_lost", 1.0, 0, Verdict.AGAIN),
+        (500, "server_error", None, MOST_ATTEMPTS - 2, Verdict.AGAIN),
+        (500, "server_error", None, MOST_ATTEMPTS - 1, Verdict.DONE),
     ],
 )
-def test_what_becomes_of_an_answer(status: int, code: str | None, attempts: int, verdict: Verdict) -> None:
-    """No room: as often as it takes. A fault: a few times. Anything else stands."""
-    assert judge(status, code, attempts) is verdict
+def test_what_becomes_of_an_answer(
+    status: int, code: str | None, retry_after: float | None, attempts: int, verdict: Verdict
+) -> None:
+    """No room: as often as it takes, if ever. A fault: a few times. Anything else stands."""
+    assert judge(status, code, retry_after, attempts) is verdict
+
+
+def test_what_is_refused_again_is_left_alone_longer() -> None:
+    """Refusals meanwhile count once, one that was taken begins anew, and nothing is kept for good."""
+    holds = Holds()
+    for _ in range(5):
+        holds.refused("a", 0, None)
+    assert (holds.until("a", 0), holds.names(0), holds.held("b", 0)) == (0.5, ["a"], False)
+    holds.refused("a", 1, None)
+    assert holds.until("a", 1) == 2
+    holds.good("a")
+    holds.refused("a", 10, 7)
+    assert holds.until("a", 10) == 17
+    holds.refused("a", 20, 10_000)
+    assert holds.names(79) == ["a"]
+    holds.hold("a", 70)
+    assert (holds.until("a", 60), holds.names(81)) == (80, [])
+    assert holds.names(1000) == []
+
+
+async def test_turns_are_shared_by_tenants_and_their_batches() -> None:
+    """Whoever came first has no more than a fair share of what gets free."""
+    pace = Pace(4)
+    gate, order, ends = Gate(pace, lambda: 0.0), list[Lane](), asyncio.Event()
+
+    async def line(lane: Lane) -> None:
+        async with gate.turn(lane):
+            order.append(lane)
+            await ends.wait()
+            await asyncio.sleep(0.001)
+
+    lanes = [("a", "1")] * 20 + [("a", "2")] * 20 + [("b", "3")] * 20
+    tasks = [asyncio.create_task(line(lane)) for lane in lanes]
+    await asyncio.sleep(0)
+    tasks[30].cancel()
+    ends.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order[:4] == [("a", "1")] * 4
+    taken = order[4:24]
+    assert 8 <= taken.count(("b", "3")) <= 14
+    assert taken.count(("a", "2")) >= 2
+    assert (len(order), pace.running) == (59, 0)
 
 
 def test_a_runner_that_says_nothing_new_is_silent() -> None:
@@ -85,6 +133,27 @@ def test_chunks_cover_an_input_exactly() -> None:
         assert [json.loads(lines[number - 1]) for number, _ in requests] == [asked for _, asked in requests]
         ends = [(chunk.begins, chunk.begins + chunk.size) for chunk in found.chunks]
         assert all(end == begin for (_, end), (begin, _) in pairwise(ends))
+
+
+def test_empty_lines_make_no_large_chunk() -> None:
+    """However many there are between two requests; too many are refused."""
+    one = json.dumps({"custom_id": "a", "method": "POST", "url": CHAT, "body": {"model": "m"}}).encode()
+    blank = b" " * 999 + b"\n"
+    file = io.BytesIO(blank * 3000 + one + b"\n" + blank * 3000 + one.replace(b'"a"', b'"b"'))
+    found = check(file, "b", CHAT, 1000)
+    assert max(chunk.size for chunk in found.chunks) <= CHUNK_BYTES + 1000
+    assert [chunk.number for chunk in found.chunks] == [0, 1]
+    requests = [(n, asked["custom_id"]) for chunk in found.chunks for n, asked in lines_of(file, chunk)]
+    assert requests == [(3001, "a"), (6002, "b")]
+    found = check(io.BytesIO(one + b"\n" * (MOST_PHYSICAL_LINES + 1)), "b", CHAT, 1000)
+    assert [error["code"] for error in found.errors] == ["too_many_lines"]
+
+
+def test_a_line_that_is_nested_too_deeply_is_not_valid() -> None:
+    """It could be read and not be asked."""
+    asked = {"custom_id": "a", "method": "POST", "url": CHAT, "body": {"model": "m", "x": 0}}
+    line = json.dumps(asked).replace(": 0", ": " + "[" * 300 + "]" * 300).encode()
+    assert [error["code"] for error in check(io.BytesIO(line), "b", CHAT, 1000).errors] == ["invalid_body"]
 
 
 def test_lines_may_ask_for_several_models() -> None:

@@ -104,6 +104,16 @@ async def test_lists_go_on_behind_a_row(tmp_path: Path) -> None:
         assert (unknown.reason, unknown.param) == (Reason.INVALID_ARGUMENT, "after")
 
 
+async def test_lists_leave_out_what_is_not_listed(tmp_path: Path) -> None:
+    """What a feature keeps besides, which may be long; what contents there are is still told."""
+    async with opened(tmp_path) as store:
+        files = store.documents(FILES)
+        await files.put(row("file-1", extra=b"e" * 1000, content_bytes=7))
+        (listed,) = (await files.page("", Query())).rows
+        assert (listed.extra, listed.content_bytes, listed.document) == (b"", 7, b"{}")
+        assert len((await files.get("", "file-1")).extra) == 1000
+
+
 async def test_another_tenants_things_are_not_there(tmp_path: Path) -> None:
     """They cannot be read, changed, deleted, listed, or put in the way."""
     async with opened(tmp_path) as store:

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -19,13 +19,18 @@ from inferloom_gateway.storage.batch_rows import Chunk, Work
 from inferloom_gateway.storage.contents import Incoming
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.kinds import FILES
-from inferloom_gateway.storage.rows import Row
+from inferloom_gateway.storage.rows import Row, total_bytes
 from inferloom_gateway.storage.store import Store
 
 log = logging.getLogger(__name__)
 
 PURPOSE = "batch_output"
-_DONE = {"completed": "completed_at", "expired": "expired_at", "cancelled": "cancelled_at"}
+_DONE = {
+    "completed": "completed_at",
+    "expired": "expired_at",
+    "cancelled": "cancelled_at",
+    "failed": "failed_at",
+}
 
 
 async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> None:
@@ -41,9 +46,12 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
         InferloomError: The store cannot be used, or is full.
     """
     chunks = await store.database.read(lambda at: batch_rows.chunks(at, work.batch))
-    with ExitStack() as stack:
-        files = _Files(store, work)
-        stack.callback(files.discard)
+    size, total = await store.database.read(
+        lambda at: (batch_rows.result_bytes(at, work.batch), total_bytes(at))
+    )
+    await on_disk(lambda: store.contents.check_room(size))
+    files = _Files(store, work, store.limits.total_bytes - total)
+    try:
         for chunk in chunks:
             await store.database.read(partial(files.add, chunk))
         rows = await on_disk(lambda: files.kept(file_age_s))
@@ -53,27 +61,38 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
             "usage": usage(files.used),
             **{f"{kind}_file_id": row.id for kind, row in rows.items()},
         }
+        if files.short:
+            changes["errors"] = batch_rows.full_errors()
         done = await store.database.write(
             lambda at: batch_rows.finish(at, runner, work, rows.values(), changes)
         )
-        if not done:
-            await on_disk(lambda: _delete(store, rows.values()))
-            return
-        counts = changes["request_counts"]
-        log.info("batch %s is %s: %s", work.batch, work.outcome, counts)
-
-
-def _delete(store: Store, files: Iterable[Row]) -> None:
-    for row in files:
-        store.contents.delete(row.id)
+        if done:
+            log.info("batch %s is %s: %s", work.batch, work.outcome, changes["request_counts"])
+        else:
+            await on_disk(files.delete)
+    except Exception:
+        await on_disk(files.delete)
+        raise
+    finally:
+        await on_disk(files.discard)
 
 
 class _Files:
-    """The two files, each made when it gets its first line. Blocks."""
+    """The two files, each made when it gets its first line. Blocks.
 
-    def __init__(self, store: Store, work: Work) -> None:
+    Args:
+        store: Where they are made.
+        work: Whose they are.
+        room: How many bytes they may be longer than the results that they are made of.
+    """
+
+    def __init__(self, store: Store, work: Work, room: int) -> None:
         self._store = store
         self._work = work
+        self._room = room
+        self.short = False
+        """Whether there was no room for all lines that were not answered."""
+        self._names: list[str] = []
         self._files: dict[str, Incoming] = {}
         self.used: Counter[str] = Counter()
         self._tally: Counter[str] = Counter()
@@ -86,13 +105,19 @@ class _Files:
             self._write("error" if result.failed else "output", result.body)
             self._tally["failed" if result.failed else "completed"] += 1
             self.used.update(result.usage)
-        if chunk.done:
-            return
         work = self._work
+        if chunk.done or self.short or work.outcome == "failed":  # a store that is full is not filled up
+            return
         with self._store.contents.open(work.batch) as file:
             for line, asked in lines_of(file, chunk):
-                if line not in known:
-                    self._write("error", unanswered(work.batch, line, asked["custom_id"], work.outcome))
+                if line in known:
+                    continue
+                told = unanswered(work.batch, line, asked["custom_id"], work.outcome)
+                self._room -= len(told)
+                if self._room < 0:
+                    self.short = True
+                    return
+                self._write("error", told)
 
     def counts(self, chunks: Sequence[Chunk]) -> dict[str, int]:
         """How many lines there were, and what became of those that were asked for."""
@@ -105,14 +130,22 @@ class _Files:
         for kind, file in self._files.items():
             file.complete()
             name = documents.new_id()
+            self._names.append(name)
             self._store.contents.keep(file, name)
             title = f"{self._work.batch}_{kind}.jsonl"
             rows[kind] = file_row(name, self._work.tenant, file.size, now, now + age_s, title, PURPOSE)
         return rows
 
+    def delete(self) -> None:
+        """Delete what has been kept: nothing names it."""
+        for name in self._names:
+            self._store.contents.delete(name)
+
     def discard(self) -> None:
-        for file in self._files.values():
-            file.discard()
+        """Remove what has not been kept."""
+        with ExitStack() as stack:  # each, whatever becomes of the others
+            for file in self._files.values():
+                stack.callback(file.discard)
 
     def _write(self, kind: str, line: bytes) -> None:
         if kind not in self._files:

@@ -10,6 +10,9 @@ from inferloom_gateway.storage.batch_rows import Chunk
 from inferloom_mesh.errors import shown
 
 MOST_LINES = 50_000
+MOST_PHYSICAL_LINES = 2 * MOST_LINES
+"""Lines of the file at most, with the empty ones."""
+
 LINES = 16
 """Lines of a chunk at most."""
 
@@ -57,6 +60,10 @@ def check(file: BinaryIO, batch: str, endpoint: str, longest: int) -> Checked:
                 _error("invalid_request", f"This line is over the limit of {longest} bytes.", number)
             )
             break  # the rest of the line would be read as another
+        if number > MOST_PHYSICAL_LINES:
+            message = f"There are more than {MOST_PHYSICAL_LINES} lines, empty ones included."
+            found.errors.append(_error("too_many_lines", message, number))
+            break
         if raw.strip():
             count += 1
             found.errors.extend(_complaints(raw, endpoint, names, found.models, number))
@@ -69,10 +76,11 @@ def check(file: BinaryIO, batch: str, endpoint: str, longest: int) -> Checked:
             chunk = _grown(chunk, len(raw), 1)
         else:
             chunk = _grown(chunk, len(raw), 0)
-        if chunk.lines >= LINES or (chunk.lines and chunk.size >= CHUNK_BYTES):
-            found.chunks.append(chunk)
+        if chunk.lines >= LINES or chunk.size >= CHUNK_BYTES:
+            if chunk.lines:
+                found.chunks.append(chunk)
             begins += chunk.size
-            chunk = Chunk(batch, chunk.number + 1, begins, 0, number + 1, 0)
+            chunk = Chunk(batch, len(found.chunks), begins, 0, number + 1, 0)
     if chunk.lines:
         found.chunks.append(chunk)
     if not count and not found.errors:
@@ -123,6 +131,11 @@ def _complaints(raw: bytes, endpoint: str, names: set[str], models: set[str], li
         return
     if not isinstance(body, dict):
         yield _error("invalid_body", "body must be an object.", line, "body")
+        return
+    try:
+        orjson.dumps(body)
+    except orjson.JSONEncodeError:  # it reads deeper than it writes
+        yield _error("invalid_body", "body is nested too deeply.", line, "body")
         return
     model = body.get("model")
     if not isinstance(model, str) or not model:

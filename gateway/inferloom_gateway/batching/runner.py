@@ -7,8 +7,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from inferloom_gateway.batching.chunk_run import ChunkRun
+from inferloom_gateway.batching.chunk_run import ChunkRun, Means
 from inferloom_gateway.batching.gate import Gate
+from inferloom_gateway.batching.holds import Holds
 from inferloom_gateway.batching.line_call import Ask
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.steps import do_step
@@ -26,6 +27,9 @@ LOOK_S = 1.0
 
 AGAIN_S = 5.0
 """How long it is left alone when it cannot be used."""
+
+MOST_SIDE_BY_SIDE = 16
+"""Chunks up to which every batch has one, also where those of others have lines enough."""
 
 MOST_STEPS = 4
 """Batches that one process validates or finishes at once."""
@@ -45,12 +49,12 @@ class Runner:
         self, storage: Storage, ask: Ask, settings: GatewaySettings, clock: Callable[[], float]
     ) -> None:
         self._storage = storage
-        self._ask = ask
         self._settings = settings
         self._clock = clock
         self._most = settings.batch_concurrency
-        self._pace = Pace(self._most)
-        self._gate = Gate(self._pace, clock)
+        pace = Pace(self._most)
+        self._holds = Holds()
+        self._means = Means(Gate(pace, clock), pace, self._holds, ask, storage.now, clock)
         self._name = ""
         """This runner's, while it has claims."""
         self._watch = Watch(settings.batch_lease_s)
@@ -104,7 +108,9 @@ class Runner:
             while len(self._steps) < MOST_STEPS and await self._begin_step(store):
                 pass
         if pending.lines:
-            while self._lines() < self._most and await self._begin_chunk(store):
+            while self._lines() < self._most and await self._begin_chunk(store, first=False):
+                pass
+            while len(self._runs) < MOST_SIDE_BY_SIDE and await self._begin_chunk(store, first=True):
                 pass
 
     def _lines(self) -> int:
@@ -133,12 +139,15 @@ class Runner:
         self._spawn(self._steps, do_step(store, self._name, work, self._settings))
         return True
 
-    async def _begin_chunk(self, store: Store) -> bool:
-        claimed = await store.database.write(lambda at: batch_rows.claim_chunk(at, self._name))
+    async def _begin_chunk(self, store: Store, *, first: bool) -> bool:
+        held = self._holds.names(self._clock())
+        claimed = await store.database.write(
+            lambda at: batch_rows.claim_chunk(at, self._name, held, first=first)
+        )
         if claimed is None:
             return False
         chunk, known = claimed
-        run = ChunkRun(store, self._gate, self._pace, self._ask, chunk, known, self._storage.now, self._clock)
+        run = ChunkRun(store, self._means, chunk, known)
         task = asyncio.create_task(run.run(self._name, self._storage.woken))
         self._runs[task] = run
         task.add_done_callback(self._ended)

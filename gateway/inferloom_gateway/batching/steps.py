@@ -1,11 +1,11 @@
 """The steps of a batch besides its lines: validating, finishing, and clearing up."""
 
-import asyncio
 import logging
 import time
 
 import orjson
 
+from inferloom_gateway.batching.claims import AGAIN_S, give_back
 from inferloom_gateway.batching.finishing import file_age, finish
 from inferloom_gateway.batching.input_file import Checked, check
 from inferloom_gateway.settings import GatewaySettings
@@ -17,9 +17,6 @@ from inferloom_gateway.storage.store import Store
 from inferloom_mesh.errors import InferloomError
 
 log = logging.getLogger(__name__)
-
-AGAIN_S = 5.0
-"""How long a step waits that the store did not let be done."""
 
 _CLEANED_AT_ONCE = 500
 
@@ -34,10 +31,12 @@ async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettin
             await _validate(store, runner, work, row, settings)
         else:
             await finish(store, runner, work, file_age(row.extra, settings.store_age_s))
-    except InferloomError as failure:
-        log.warning("batch %s waits: %s", work.batch, failure.message)
-        await asyncio.sleep(AGAIN_S)
-        await store.database.write(lambda at: batch_rows.give_back(at, runner, work.batch))
+    except Exception as failure:  # the claim must not outlive it
+        if isinstance(failure, InferloomError):
+            log.warning("batch %s waits: %s", work.batch, failure.message)
+        else:
+            log.exception("batch %s waits", work.batch)
+        await give_back(store, lambda at: batch_rows.give_back(at, runner, work.batch), after_s=AGAIN_S)
 
 
 async def _validate(store: Store, runner: str, work: Work, row: Row, settings: GatewaySettings) -> None:

@@ -5,9 +5,8 @@ from enum import Enum
 MOST_ATTEMPTS = 3
 """How often a line is asked for that fails by a fault of ours."""
 
-_NOT_NOW = frozenset(
-    ("rate_limit_exceeded", "server_overloaded", "no_worker", "storage_full", "storage_unavailable")
-)
+_NOT_NOW = frozenset(("server_overloaded", "storage_unavailable"))
+_AWAY = frozenset(("no_worker", "storage_full"))
 _FAULTS = frozenset({500, 502, 503, 504})
 
 
@@ -17,20 +16,30 @@ class Verdict(Enum):
     DONE = "done"
     """Its answer stands, good or bad."""
     LATER = "later"
-    """There is no room for it now: ask again, as often as it takes."""
+    """There is no room for anybody's now: ask again, as often as it takes, and all lines more slowly."""
+    AWAY = "away"
+    """What it needs, such as its model, is not there now: leave its like alone for a while, as often as it
+    takes. Others may need nothing of the kind."""
+    LIMITED = "limited"
+    """Its key has used up what it may: leave the key's lines alone for a while, as often as it takes."""
     AGAIN = "again"
     """It met a fault: ask once more."""
 
 
-def judge(status: int, code: str | None, attempts: int) -> Verdict:
+def judge(status: int, code: str | None, retry_after: float | None, attempts: int) -> Verdict:
     """Judge an answer.
 
     Args:
         status: Its HTTP status.
         code: The error's code, if it tells of one.
+        retry_after: After how many seconds another try is sensible, if it says so.
         attempts: How often the line met a fault before.
     """
-    if code in _NOT_NOW or status == 429:
+    if status == 429:  # without a time it is over a limit by itself
+        return Verdict.DONE if retry_after is None else Verdict.LIMITED
+    if code in _AWAY:
+        return Verdict.AWAY
+    if code in _NOT_NOW:
         return Verdict.LATER
     if status in _FAULTS and attempts + 1 < MOST_ATTEMPTS:
         return Verdict.AGAIN

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from inferloom_gateway.storage import rows
+from inferloom_gateway.storage.failures import FULL
 from inferloom_gateway.storage.kinds import BATCHES, FILES
 from inferloom_gateway.storage.migrations import Migration
 from inferloom_gateway.storage.rows import Row
@@ -158,19 +159,46 @@ def fail(
         _change(at, work.tenant, work.batch, "failed", failed_at=now, errors=listed)
 
 
-def claim_chunk(at: sqlite3.Connection, runner: str) -> tuple[Chunk, frozenset[int]] | None:
-    """Lines that nobody runs yet, of the batch that has the fewest running; and which have been answered."""
-    batch = at.execute(
-        "SELECT batch FROM batch_work w WHERE step = 'run' AND EXISTS (SELECT 1 FROM batch_chunks c"
-        " WHERE c.batch = w.batch AND c.done = 0 AND c.owner IS NULL) ORDER BY (SELECT COUNT(*)"
-        " FROM batch_chunks c WHERE c.batch = w.batch AND c.done = 0 AND c.owner IS NOT NULL) LIMIT 1"
-    ).fetchone()
-    if batch is None:
+_CLAIMABLE = """
+    WITH held AS MATERIALIZED (SELECT value AS name FROM json_each(:held)),
+    busy AS MATERIALIZED (
+        SELECT w.tenant, c.batch, c.owner FROM batch_work w JOIN batch_chunks c
+        ON c.batch = w.batch AND c.done = 0 AND c.owner IS NOT NULL WHERE w.step = 'run'
+    ),
+    next AS MATERIALIZED (
+        SELECT w.tenant, w.batch, (
+            SELECT c.chunk FROM batch_chunks c WHERE c.batch = w.batch AND c.done = 0 AND c.owner IS NULL
+            AND c.batch || ':' || c.chunk NOT IN held ORDER BY c.chunk LIMIT 1
+        ) AS chunk FROM batch_work w WHERE w.step = 'run' AND w.batch NOT IN held
+        AND NOT (:first AND w.batch IN (SELECT batch FROM busy WHERE owner = :runner))
+    )
+    SELECT batch, chunk FROM next n WHERE chunk IS NOT NULL
+    ORDER BY (SELECT COUNT(*) FROM busy b WHERE b.tenant = n.tenant),
+    (SELECT COUNT(*) FROM busy b WHERE b.batch = n.batch) LIMIT 1
+"""
+
+
+def claim_chunk(
+    at: sqlite3.Connection, runner: str, held: Sequence[str] = (), *, first: bool = False
+) -> tuple[Chunk, frozenset[int]] | None:
+    """Lines that nobody runs yet, and which of them have been answered.
+
+    They are of the tenant, and there of the batch, that has the fewest running.
+
+    Args:
+        at: The database.
+        runner: Who claims them.
+        held: Batches, and chunks as ``batch:chunk``, that are to be left alone.
+        first: Whether only batches of which ``runner`` has no lines yet.
+    """
+    values = {"held": json.dumps(list(held)), "runner": runner, "first": first}
+    name = at.execute(_CLAIMABLE, values).fetchone()
+    if name is None:
         return None
     found = at.execute(
-        "UPDATE batch_chunks SET owner = ? WHERE batch = ? AND chunk = (SELECT MIN(chunk) FROM batch_chunks"
-        " WHERE batch = ? AND done = 0 AND owner IS NULL) RETURNING batch, chunk, begins, bytes, line, lines",
-        (runner, *batch, *batch),
+        "UPDATE batch_chunks SET owner = ? WHERE batch = ? AND chunk = ?"
+        " RETURNING batch, chunk, begins, bytes, line, lines",
+        (runner, *name),
     ).fetchone()
     answered = at.execute("SELECT line FROM batch_results WHERE batch = ? AND chunk = ?", found[:2])
     return Chunk(*found), frozenset(line for (line,) in answered)
@@ -184,10 +212,16 @@ def give_back_chunk(at: sqlite3.Connection, runner: str, chunk: Chunk) -> None:
     )
 
 
-def put_result(at: sqlite3.Connection, chunk: Chunk, result: Result, now: int) -> bool:
-    """Keep what a line came to, unless there is a result already; whether the batch still runs."""
+def put_result(at: sqlite3.Connection, chunk: Chunk, result: Result, now: int, most_bytes: int) -> bool:
+    """Keep what a line came to, unless there is a result already; whether the batch still runs.
+
+    Results count for their batch. One that does not fit into the store's ``most_bytes`` ends it.
+    """
     work = at.execute("SELECT tenant, step FROM batch_work WHERE batch = ?", (chunk.batch,)).fetchone()
     if work is None or work[1] != Step.RUN:
+        return False
+    if rows.total_bytes(at) + len(result.body) > most_bytes:
+        end(at, work[0], chunk.batch, "failed", now, errors=full_errors())
         return False
     usage = json.dumps(dict(result.usage))
     inserted = at.execute(
@@ -196,6 +230,7 @@ def put_result(at: sqlite3.Connection, chunk: Chunk, result: Result, now: int) -
     )
     if not inserted.rowcount:
         return True
+    rows.grow(at, BATCHES.name, work[0], chunk.batch, len(result.body))
     at.execute(
         "UPDATE batch_chunks SET answered = answered + ?, failed = failed + ?,"
         " done = answered + failed + 1 = lines WHERE batch = ? AND chunk = ?",
@@ -208,15 +243,21 @@ def put_result(at: sqlite3.Connection, chunk: Chunk, result: Result, now: int) -
     return True
 
 
-def end(at: sqlite3.Connection, tenant: str, batch: str, outcome: str, now: int) -> None:
-    """Let no more lines of a batch be run, and its files be made."""
+def full_errors() -> dict[str, Any]:
+    """The ``errors`` of a batch that the store has no room for."""
+    error = {"code": "storage_full", "message": FULL, "param": None, "line": None}
+    return {"object": "list", "data": [error]}
+
+
+def end(at: sqlite3.Connection, tenant: str, batch: str, outcome: str, now: int, **more: Any) -> None:
+    """Let no more lines of a batch be run, and its files be made; ``more`` is told of it."""
     at.execute(
         "UPDATE batch_work SET step = 'finish', outcome = ?, owner = NULL WHERE batch = ?", (outcome, batch)
     )
     if outcome == "cancelled":
-        _change(at, tenant, batch, "cancelling", cancelling_at=now)
+        _change(at, tenant, batch, "cancelling", cancelling_at=now, **more)
     else:
-        _change(at, tenant, batch, "finalizing", finalizing_at=now)
+        _change(at, tenant, batch, "finalizing", finalizing_at=now, **more)
 
 
 def expire(at: sqlite3.Connection, now: float) -> None:
@@ -247,12 +288,21 @@ def results(at: sqlite3.Connection, chunk: Chunk) -> Iterator[Result]:
         yield Result(line, bool(failed), json.loads(usage), body)
 
 
+def result_bytes(at: sqlite3.Connection, batch: str) -> int:
+    """What a batch's results count for."""
+    size: int = at.execute(
+        "SELECT COALESCE(SUM(LENGTH(body)), 0) FROM batch_results WHERE batch = ?", (batch,)
+    ).fetchone()[0]
+    return size
+
+
 def finish(
     at: sqlite3.Connection, runner: str, work: Work, files: Iterable[Row], changes: Mapping[str, Any]
 ) -> bool:
     """End a batch with the files of its results; whether it was this runner's to end."""
     if not _move(at, runner, work, Step.CLEAN):
         return False
+    rows.grow(at, BATCHES.name, work.tenant, work.batch, -result_bytes(at, work.batch))  # the files count now
     for row in files:
         rows.put(at, FILES.name, row)
     _change(at, work.tenant, work.batch, work.outcome, **changes)

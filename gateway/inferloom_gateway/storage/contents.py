@@ -1,5 +1,6 @@
 """The contents of files: a folder, in which every file is either whole or not there."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -130,9 +131,12 @@ class Incoming:
         self._file.close()
 
     def discard(self) -> None:
-        """Close it, and remove it unless it was kept."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        """Close it, and remove it unless it was kept. Raises OSError if it cannot be removed."""
+        try:
+            with contextlib.suppress(OSError):  # what it still holds may not fit on the disk
+                self._file.close()
+        finally:
+            self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

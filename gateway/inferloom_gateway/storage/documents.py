@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inferloom_gateway.storage import rows
 from inferloom_gateway.storage.contents import Contents
 from inferloom_gateway.storage.database import Database
-from inferloom_gateway.storage.failures import full, on_disk
+from inferloom_gateway.storage.failures import FULL, full, on_disk
 from inferloom_gateway.storage.ids import new_id, store_in
 from inferloom_gateway.storage.kinds import Kind
 from inferloom_gateway.storage.rows import Page, Query, Row
@@ -115,7 +115,7 @@ class Documents:
         """As :meth:`put`, within a transaction of the database's thread."""
         kind, limits = self.kind, self._limits
         if rows.total_bytes(connection) + row.size > limits.total_bytes:
-            raise full("The gateway's store is full: store_max_bytes bounds it.")
+            raise full(FULL)
         surplus = rows.held(connection, kind.name, row.tenant) + 1 - limits.items
         if surplus > 0 and not kind.evicts:
             message = f"You have as many things of this kind ({kind.noun}) stored as you may: delete some."

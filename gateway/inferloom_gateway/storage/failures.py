@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MOST_BUSY_S = 1.0
 
+FULL = "The gateway's store is full: store_max_bytes bounds it."
+"""What is said when that bound is reached."""
+
 
 def full(message: str = "The gateway's disk is full: nothing more can be stored.") -> InferloomError:
     """The error for a store without room."""

@@ -60,7 +60,7 @@ class Row:
     extra: bytes = b""
     """What else its feature keeps of it."""
     content_bytes: int = 0
-    """What it has in the folder of contents."""
+    """What it has besides: in the folder of contents, and a batch's results."""
 
     @property
     def size(self) -> int:
@@ -85,13 +85,16 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows in order, and whether there are more behind them."""
+    """Rows in order, without their ``extra``, and whether there are more behind them."""
 
     rows: Sequence[Row]
     has_more: bool
 
 
 _COLUMNS = "id, tenant, created, expires, status, model, labels, document, extra, bytes"
+_LISTED = "id, tenant, created, expires, status, model, labels, document, x'', bytes - LENGTH(extra)"
+"""The same without ``extra``, which may be far longer than what is listed."""
+
 _LIVE = "(expires IS NULL OR expires > :now)"
 _LABEL = "EXISTS (SELECT 1 FROM json_each(labels) WHERE key = :key{number} AND value = :value{number})"
 _KEY = "kind = :kind AND tenant = :tenant AND id = :id"
@@ -160,7 +163,7 @@ def page(connection: sqlite3.Connection, kind: str, tenant: str, query: Query, n
         values |= {f"key{number}": key, f"value{number}": value}
     order = "ASC" if query.ascending else "DESC"
     found_rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM documents WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT :limit",  # noqa: S608
+        f"SELECT {_LISTED} FROM documents WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT :limit",  # noqa: S608
         values,
     ).fetchall()
     return Page([_row(each) for each in found_rows[: query.limit]], len(found_rows) > query.limit)
@@ -186,6 +189,12 @@ def oldest(connection: sqlite3.Connection, kind: str, tenant: str, most: int) ->
 def exists(connection: sqlite3.Connection, name: str) -> bool:
     """Whether anybody has something of this name."""
     return connection.execute("SELECT 1 FROM documents WHERE id = ?", (name,)).fetchone() is not None
+
+
+def grow(connection: sqlite3.Connection, kind: str, tenant: str, name: str, by: int) -> None:
+    """Let a row count for so many bytes more, for what it has elsewhere in the database."""
+    values = {**_key(kind, tenant, name), "by": by}
+    connection.execute(f"UPDATE documents SET bytes = bytes + :by WHERE {_KEY}", values)  # noqa: S608
 
 
 def held(connection: sqlite3.Connection, kind: str, tenant: str) -> int:

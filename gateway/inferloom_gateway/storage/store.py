@@ -11,7 +11,7 @@ from inferloom_gateway.storage import rows
 from inferloom_gateway.storage.contents import Contents
 from inferloom_gateway.storage.database import Database
 from inferloom_gateway.storage.documents import Documents, Limits
-from inferloom_gateway.storage.failures import full, on_disk
+from inferloom_gateway.storage.failures import FULL, full, on_disk
 from inferloom_gateway.storage.ids import new_store_id
 from inferloom_gateway.storage.kinds import BATCHES, Kind
 from inferloom_gateway.storage.migrations import migrate
@@ -34,7 +34,7 @@ class Store:
         self.database = database
         self.contents = contents
         self.id = store_id
-        self._limits = limits
+        self.limits = limits
 
     @classmethod
     def open(cls, folder: Path, settings: GatewaySettings) -> Self:
@@ -58,7 +58,7 @@ class Store:
 
     def documents(self, kind: Kind) -> Documents:
         """The stored things of one kind."""
-        return Documents(self.database, self.contents, kind, self.id, self._limits)
+        return Documents(self.database, self.contents, kind, self.id, self.limits)
 
     async def batch(self, name: str) -> rows.Row | None:
         """A batch's row, whoever's it is."""
@@ -71,8 +71,8 @@ class Store:
             InferloomError: They cannot.
         """
         await on_disk(lambda: self.contents.check_room(size))
-        if await self.database.read(rows.total_bytes) + size > self._limits.total_bytes:
-            raise full("The gateway's store is full: store_max_bytes bounds it.")
+        if await self.database.read(rows.total_bytes) + size > self.limits.total_bytes:
+            raise full(FULL)
 
     async def sweep(self) -> None:
         """Remove what has expired and what nobody owns, unless another process has just done so.
