@@ -199,6 +199,39 @@ def test_arguments_that_are_no_json_come_as_the_model_wrote_them(broken: str) ->
     assert found == Read(" Then.", [("id0", "now", f"{broken}}}")])
 
 
+MALFORMED = {
+    "mistral-args": ("[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]now[ARGS]{} tail", " tail"),
+    "mistral-bare": ("[TOOL_CALLS]now{}[TOOL_CALLS]now{}", ""),
+    "deepseek-v31": (
+        DEEPSEEK.replace("{}", "<｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜>" * 2),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", MALFORMED)
+@pytest.mark.parametrize("given", [('{"a":x}', '{"b":2}'), ('{"b":2}', '{"a":x}')])
+def test_a_call_next_to_malformed_arguments_is_a_call(form: str, given: tuple[str, str]) -> None:
+    """Nor do marks come out as text."""
+    text, tail = MALFORMED[form]
+    first, second, *rest = text.split("{}")
+    written = f"{first}{given[0]}{second}{given[1]}{''.join(rest)}"
+
+    found = read(form, written)
+    assert found == read(form, *letters(written))
+    if (form, given[1]) != ("mistral-args", '{"a":x}'):  # nothing ends those arguments
+        assert [call[2] for call in found.calls] == list(given)
+        assert found.text == tail
+
+
+def test_halves_of_characters_are_replaced_where_arguments_are_read() -> None:
+    """JSON in a string can have them, and no text."""
+    arguments = json.dumps('{"a": "\ud83d", "b": "\ud83d\ude00"}')
+    found = read("hermes", f'<tool_call>{{"name": "now", "arguments": {arguments}}}</tool_call>')
+
+    assert [call[2] for call in found.calls] == ['{"a": "\ufffd", "b": "😀"}']
+
+
 def test_free_text_goes_out_as_it_comes() -> None:
     """Up to its own mark, whatever else it looks like."""
     reader = BY_NAME["hermes"].reader(Offer(TOOLS, str))

@@ -64,15 +64,17 @@ class Scripted:
 
     ended = False
 
-    def __init__(self, gate: threading.Event | None = None, fails: bool = False) -> None:
-        self.gate, self.fails = gate, fails
+    def __init__(
+        self, gate: threading.Event | None = None, fails: bool = False, fails_after: int | None = None
+    ) -> None:
+        self.gate, self.fails, self.fails_after = gate, fails, fails_after
         self.accepted = 0
 
     def fill(self, mask: Mask) -> bool:
         """Wait, fail, or allow."""
         if self.gate is not None:
             self.gate.wait()
-        if self.fails:
+        if self.fails or self.accepted == self.fails_after:
             raise ConstraintError("no")
         mask[:] = 0
         mask[0] = 1 << 3
@@ -122,3 +124,47 @@ def test_a_matcher_that_fails_fails_at_its_place() -> None:
     assert str(first[0].error) == "no"
     assert [place.words is not None for place in second] == [True, True, False, False]
     filler.close()
+
+
+def test_a_mask_that_waits_for_others_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no fault of its sequence that threads are taken."""
+    monkeypatch.setattr(masks, "LIMIT_S", 0.2)
+    monkeypatch.setattr(masks, "_THREADS", 1)
+    gate, filler = threading.Event(), MaskFiller()
+    slow, good, slow_too = Scripted(gate), Scripted(), Scripted(gate)
+    first, second, third = filler.start([MaskWork(each) for each in (slow, good, slow_too)], 40).wait()
+    gate.set()
+    assert first[0].error is not None
+    assert second[0].words is not None
+    assert second[0].words[0] == 8
+    assert third[0].error is not None
+    filler.close()
+
+
+def test_a_draft_that_fails_leaves_its_sequence_where_it_was() -> None:
+    """What the model says may be another way."""
+    filler, failing = MaskFiller(), Scripted(fails_after=2)
+    (found,) = filler.start([MaskWork(failing, (3, 3, 3))], 40).wait()
+    assert [place.words is not None for place in found] == [True, True, False, False]
+    assert str(found[2].error) == "no"
+    assert failing.accepted == 0
+    filler.close()
+
+
+def test_a_grammar_that_failed_can_be_taken_back(smollm_tokenizer: Tokenizer) -> None:
+    """As far as it was followed, and on by another way."""
+    width = smollm_tokenizer.vocab_size
+    compiler = GrammarCompiler(smollm_tokenizer, width)
+    matcher = compiler.compile(Grammar("[0-9]{3}", "constraint.regex", Kind.REGEX)).matcher()
+    one, two, letter = (smollm_tokenizer.encode(text, add_special_tokens=False)[0] for text in "12a")
+    matcher.accept(one)
+    for taken in (0, 1):
+        for _ in range(taken):
+            matcher.accept(two)
+        with pytest.raises(ConstraintError):
+            matcher.accept(letter)
+        matcher.rollback(taken)
+    assert matcher.allowed([two, one]) == 2
+    matcher.accept(two)
+    matcher.accept(one)
+    assert matcher.ended

@@ -92,6 +92,18 @@ def merged(parts: Sequence[pb.ToolCallDelta]) -> list[pb.ToolCall]:
     return list(calls.values())
 
 
+@pytest.mark.parametrize("name", ["hermes", "generic"])
+def test_halves_of_characters_do_not_reach_the_prompt(name: str) -> None:
+    """JSON can write them, in a call's arguments and in a tool's schema; no text can have them."""
+    half, whole = r'"\\\ud800\ud800"', r'"\ud83d\ude00"'
+    call = pb.ToolCall(id="c", name="weather", arguments=f'{{"a": {half}, "b": {whole}}}')
+    tool = pb.Tool(name="weather", parameters_json_schema=f'{{"description": {half}, "title": {whole}}}')
+    prompt = rendered(name, asked(tool, call=call))
+
+    bytes_tokenizer().encode(prompt, add_special_tokens=False)
+    assert "\ufffd" in prompt or r"\ufffd" in prompt
+
+
 def test_a_template_of_another_form_is_told_of_tools_in_words() -> None:
     """It lists tools, but writes calls in a way that nobody here reads."""
     other = TEMPLATES["hermes"].replace("tool_call>", "zork>")

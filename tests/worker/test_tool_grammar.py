@@ -138,6 +138,25 @@ def test_an_answer_that_is_no_call_can_have_a_form_of_its_own() -> None:
         assert not accepts(GENERIC, TOOLS, rule, other)
 
 
+@pytest.mark.parametrize("tools", [[], TOOLS])
+@pytest.mark.parametrize("name", ["think", "channel"])
+def test_reasoning_may_come_before_an_answer_that_has_a_form(name: str, tools: list[CallableTool]) -> None:
+    """Begun by the prompt, it must end before the answer, whether or not there are tools."""
+    answer, think = json.dumps({"grammars": [{"json_schema": {"const": {"a": 1}}}]}), REASONING[name]
+    end = think.end
+
+    def derives(text: str, opened: bool) -> bool:
+        rule = Rule(must=False, reasoning=think, opened=opened, answer=answer)
+        return accepts(GENERIC, tools, rule, text)
+
+    assert derives(f'Hm {{"a": 2}}.{end}\n\n{{"a": 1}}', opened=True)
+    assert not derives('{"a": 1}', opened=True)
+    assert not derives(f'Hm.{end}{{"a": 2}}', opened=True)
+    assert derives('{"a": 1}', opened=False)
+    assert derives(f'{think.begin}Hm.{end}\n{{"a": 1}}', opened=False)
+    assert not derives('Hm.{"a": 1}', opened=False)
+
+
 SCHEMAS: list[dict[str, Any]] = [
     {},
     {"type": "object"},

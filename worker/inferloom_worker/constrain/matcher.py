@@ -52,7 +52,7 @@ class CompiledGrammar:
         self.notes = notes
 
     def matcher(self) -> "GrammarMatcher":
-        return GrammarMatcher(self._start.deep_copy(), self._vocabulary, self._ends)
+        return GrammarMatcher(self._start, self._vocabulary, self._ends)
 
 
 class GrammarMatcher:
@@ -62,13 +62,15 @@ class GrammarMatcher:
     is worked out at its first token and stays, so that it is the same however many are computed at once.
     """
 
-    __slots__ = ("_count", "_ends", "_inner", "_run", "_scratch", "_started", "_vocabulary")
+    __slots__ = ("_ends", "_inner", "_run", "_scratch", "_start", "_started", "_tokens", "_vocabulary")
 
-    def __init__(self, inner: LLMatcher, vocabulary: Vocabulary, ends: Ends) -> None:
-        self._inner = inner
+    def __init__(self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends) -> None:
+        self._start = start
+        self._inner = start.deep_copy()
         self._vocabulary = vocabulary
         self._ends = ends
-        self._count = 0
+        self._tokens: list[int] = []
+        """Those that were accepted."""
         self._run: Sequence[int] = ()
         """The last run that was worked out, and the place of its first token; none: -1."""
         self._started = -1
@@ -117,23 +119,26 @@ class GrammarMatcher:
     def forced(self) -> Sequence[int]:
         if not self._vocabulary.canonical or self.ended:
             return ()
-        if self._started < 0 or self._count >= self._started + max(len(self._run), 1):
+        if self._started < 0 or len(self._tokens) >= self._started + max(len(self._run), 1):
             self._run = tuple(self._inner.compute_ff_tokens())
-            self._started = self._count
-        return self._run[self._count - self._started :]
+            self._started = len(self._tokens)
+        return self._run[len(self._tokens) - self._started :]
 
     def accept(self, token: int) -> None:
         self._inner.consume_token(token)
         self._check()
-        self._count += 1
+        self._tokens.append(token)
 
     def rollback(self, count: int) -> None:
-        if not count:
-            return
-        self._inner.rollback(count)
+        del self._tokens[len(self._tokens) - count :]
+        if self._inner.is_error():
+            # It stays in error, so another one goes the way.
+            self._inner = self._start.deep_copy()
+            self._inner.consume_tokens(self._tokens)
+        elif count:
+            self._inner.rollback(count)
         self._check()
-        self._count -= count
-        if self._started > self._count:
+        if self._started > len(self._tokens):
             self._started = -1
 
     def _check(self) -> None:

@@ -48,7 +48,11 @@ class Matcher(Protocol):
         ...
 
     def rollback(self, count: int) -> None:
-        """Take back the last ``count`` tokens."""
+        """Take back the last ``count`` tokens, also where the constraint could not be followed after them.
+
+        Raises:
+            ConstraintError: There is no way back.
+        """
         ...
 
 

@@ -211,7 +211,8 @@ class Generator:
             raise unsupported(param, f"The model '{self.card.id}' cannot be constrained.")
         stops = asked.stopping
         compiled = partial(self.grammars.compile, stops=stops.token_ids, ignores_ends=stops.ignore_eos)
-        work = partial(enforced, self.dialect, chat, prompt, asked.grammar, compiled)
+        dialect = self.dialect if isinstance(asked.prompt, ChatPrompt) else None
+        work = partial(enforced, dialect, chat, prompt, asked.grammar, compiled)
         return await texts.run("chat.tools" if asked.grammar is None else asked.grammar.param, work)
 
     def read(self, asked: CompletionRequest) -> TokenizedPrompt:

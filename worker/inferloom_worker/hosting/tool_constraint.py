@@ -12,7 +12,7 @@ from inferloom_worker.constrain.schema import enforced_schema
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.hosting.dialect import Dialect, calling
-from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
+from inferloom_worker.output.calls.grammar import CallableTool, Rule, thoughtful_grammar, tool_grammar
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
 
 Compile = Callable[[Grammar], GrammarConstraint]
@@ -33,7 +33,7 @@ def enforced(
     """What the answer to a request is held to.
 
     Args:
-        dialect: The model's; None: it reads no conversations.
+        dialect: The model's; None: it reads no conversations, or the request has none.
         chat: The conversation, validated; empty where the request has none.
         prompt: The text that was made of it.
         answer: What the answer must conform to where it is no call.
@@ -47,10 +47,7 @@ def enforced(
     """
     may = calling(chat)
     if may is None or dialect is None:
-        if answer is None:
-            return None
-        alone = compiled(answer)
-        return Enforced(alone, alone.notes)
+        return None if answer is None else _without_calls(dialect, prompt, answer, compiled)
     notes: list[str] = []
     own = None if answer is None else source(answer)
     rule = Rule(
@@ -78,6 +75,20 @@ def enforced(
         text = tool_grammar(dialect.form, tools, rule, dialect.token_of)
         constraint = compiled(Grammar(text or "", "chat.tools"))
     return Enforced(constraint, [*notes, *(() if own is None else own.notes)])
+
+
+def _without_calls(
+    dialect: Dialect | None, prompt: str | None, answer: Grammar, compiled: Compile
+) -> Enforced:
+    """An answer that has no calls; where the model reasons, after that."""
+    if dialect is None or dialect.reasoning is None:
+        alone = compiled(answer)
+        return Enforced(alone, alone.notes)
+    own = source(answer)
+    text = thoughtful_grammar(
+        own.text, dialect.reasoning, opened=dialect.opened(prompt), spell=dialect.token_of
+    )
+    return Enforced(compiled(Grammar(text, answer.param)), own.notes)
 
 
 def _callable(place: str, tool: pb.Tool, notes: list[str]) -> CallableTool:

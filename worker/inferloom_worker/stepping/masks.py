@@ -1,9 +1,10 @@
 """Masks of the tokens that constraints allow, filled while the model computes."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
 
 LIMIT_S = 2.0
-"""How long a step waits for masks once its model has computed. What takes longer ends its request, so that
-the others' steps go on."""
+"""How long a step waits for a sequence's masks, once its model has computed and they have begun to be filled.
+What takes longer ends its request, so that the others' steps go on. A step waits twice as long at most."""
 
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -57,22 +58,40 @@ class MaskWork:
 class Filling:
     """Masks that are being filled."""
 
-    def __init__(self, places: list[list[PlaceMask]], running: Sequence[Future[None]]) -> None:
+    def __init__(self, places: list[list[PlaceMask]], jobs: Sequence[Callable[[], None]]) -> None:
         self._places = places
-        self._running = running
+        self._jobs = jobs
+        self._running: list[Future[None]] = []
         self.late = False
         """Whether some were not filled in time: threads still work on them."""
 
+    def start(self, threads: Executor) -> "Filling":
+        """Begin."""
+        self._running = [threads.submit(job) for job in self._jobs]
+        return self
+
     def wait(self) -> list[list[PlaceMask]]:
-        """Those of each work, once they are filled. What is not in time is in error."""
+        """Those of each work, once they are filled. What is not in time is in error.
+
+        What has not begun when the limit is over, because others take long, gets threads and the limit of its
+        own.
+        """
+        begun = [future.running() for future in self._running]
         _, unfinished = wait(self._running, timeout=LIMIT_S)
+        if unfinished:
+            held = [index for index, future in enumerate(self._running) if future.cancel()]
+            threads = ThreadPoolExecutor(max(len(held), 1), thread_name_prefix="masks")
+            for index in held:
+                self._running[index] = threads.submit(self._jobs[index])
+            wait([f for f, early in zip(self._running, begun, strict=True) if not early], timeout=LIMIT_S)
+            threads.shutdown(wait=False)
         for index, future in enumerate(self._running):
-            if future in unfinished:
-                self.late = True
-                error = ConstraintError(f"The grammar takes more than {LIMIT_S:g} s at this place.")
-                self._places[index] = [PlaceMask(error=error) for _ in self._places[index]]
-            else:
+            if future.done():
                 future.result()
+                continue
+            self.late = True
+            error = ConstraintError(f"The grammar takes more than {LIMIT_S:g} s at this place.")
+            self._places[index] = [PlaceMask(error=error) for _ in self._places[index]]
         return self._places
 
 
@@ -99,13 +118,13 @@ class MaskFiller:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="masks")
         places = [[PlaceMask() for _ in range(work.places)] for work in works]
-        running: list[Future[None]] = []
+        jobs: list[Callable[[], None]] = []
         first = 0
         for work, own in zip(works, places, strict=True):
             masks = self._buffer[first : first + work.places]
-            running.append(self._threads.submit(_fill, work, own, masks))
+            jobs.append(partial(_fill, work, own, masks))
             first += work.places
-        self._last = Filling(places, running)
+        self._last = Filling(places, jobs).start(self._threads)
         return self._last
 
     def close(self) -> None:
@@ -131,5 +150,9 @@ def _fill(work: MaskWork, places: list[PlaceMask], masks: NDArray[np.int32]) -> 
             place.words = masks[index]
     except ConstraintError as error:
         places[index].error = error
-        return  # there is no way back for the matcher, and its request ends
-    work.matcher.rollback(accepted)
+        if not index:
+            return  # its request ends
+    try:
+        work.matcher.rollback(accepted)
+    except ConstraintError as error:
+        places[0].error = error

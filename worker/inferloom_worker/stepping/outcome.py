@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from inferloom_worker.engine.constraint import ConstraintError, Matcher
 from inferloom_worker.engine.protocol import EndReason, TokenLogprobs
 from inferloom_worker.stepping.masks import FREE, PlaceMask
@@ -29,6 +31,7 @@ class Outcome:
 NO_NUMBERS = "The model computed no finite numbers for this request."
 NOTHING_ALLOWED = "Of the tokens that the request allows, none may come here."
 DEAD_END = "The constraint allows no token here, and no end."
+TOO_EARLY = "The constraint allows only tokens that end the answer here, and min_tokens bars those."
 
 
 def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMask] = ()) -> Outcome:
@@ -54,6 +57,8 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
             words = str(mask.error) if mask.error is not None else DEAD_END if barred else NO_NUMBERS
             if not barred and request.limits is not None:
                 barred, words = True, NOTHING_ALLOWED
+            if not barred and generated + place < request.min_tokens and _only(mask, request.stop_token_ids):
+                barred, words = True, TOO_EARLY
             return Outcome(
                 tokens, logprobs, accepted, work.guessed - accepted, None, words, by_constraint=barred
             )
@@ -69,6 +74,15 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
         if end is not None or not foreseen:
             break
     return Outcome(tokens, logprobs, accepted, work.guessed - accepted, end)
+
+
+def _only(mask: PlaceMask, tokens: frozenset[int]) -> bool:
+    """Whether a mask allows none but these tokens."""
+    if mask.words is None:
+        return False
+    left = np.unpackbits(mask.words.view(np.uint8), bitorder="little")
+    left[[token for token in tokens if token < len(left)]] = 0
+    return not left.any()
 
 
 def follow(outcome: Outcome, matcher: Matcher, stops: frozenset[int]) -> Outcome:

@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import Value
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import invalid
+from inferloom_worker.text.halves import without_halves
 from inferloom_worker.text.tool_traits import ToolTraits
 
 _ROLES = {
@@ -80,7 +81,7 @@ class _Turns:
         if not self._traits.text_arguments:
             try:
                 # Templates expect an object; what the model wrote may be none.
-                parsed = json.loads(arguments)
+                parsed = json.loads(without_halves(arguments))
                 arguments = parsed if isinstance(parsed, dict) else arguments
             except (ValueError, RecursionError):
                 pass
@@ -100,7 +101,7 @@ def template_tools(tools: Iterable[pb.Tool]) -> list[dict[str, Any]]:
 
 
 def _function(tool: pb.Tool) -> dict[str, Any]:
-    parameters = json.loads(tool.parameters_json_schema or "{}")
+    parameters = json.loads(without_halves(tool.parameters_json_schema or "{}"))
     # Templates look for both.
     parameters = {"type": "object", "properties": {}} | parameters
     return {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inferloom_worker.output.calls.forms import Arguments, ToolForm
+from inferloom_worker.output.calls.forms import GENERIC, Arguments, ToolForm
 from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED
 from inferloom_worker.output.reasoning import ReasoningMarks
 
@@ -45,7 +45,7 @@ class Rule:
     most: int | None = None
     """Most calls. None: any number."""
     reasoning: ReasoningMarks | None = None
-    """Reasoning that may come before the calls that must be."""
+    """Reasoning that may come before the calls that must be, or before what the answer must be."""
     opened: bool = False
     """Whether the prompt has begun it."""
     answer: str | None = None
@@ -60,6 +60,13 @@ def tool_grammar(form: ToolForm, tools: Sequence[CallableTool], rule: Rule, spel
     """The grammar of an answer, as a list of grammars in JSON. None: there is nothing to enforce, because
     nothing shows where a call begins."""
     return _Writer(form, tools, rule, spell).write()
+
+
+def thoughtful_grammar(answer: str, reasoning: ReasoningMarks, *, opened: bool, spell: Spell) -> str:
+    """The grammar of an answer that reasoning may come before, where it can have no calls; all as a list of
+    grammars in JSON."""
+    rule = Rule(must=False, reasoning=reasoning, opened=opened, answer=answer)
+    return _Writer(GENERIC, (), rule, spell).write() or answer
 
 
 class _Writer:
@@ -90,23 +97,32 @@ class _Writer:
 
     def _must(self) -> None:
         self._sections()
-        before = ""
-        if (marks := self._rule.reasoning) is not None:
-            if marks.end in self._tokens:
-                self._rules.append(f"thought: /(?s:.*)/ {self._literal(marks.end)} /\\n{{0,2}}/")
-            else:
-                self._rules.append(f"thinking[suffix={_quoted(marks.end)}]: /(?s:.*)/")
-                self._rules.append("thought: thinking /\\n{0,2}/")
-            before = "thought " if self._rule.opened else f"({self._literal(marks.begin)} thought)? "
+        before = self._thought()
         self._rules.insert(0, f"start: {before}calls")
 
+    def _thought(self) -> str:
+        """What comes before the rest: reasoning, where the model may reason."""
+        marks = self._rule.reasoning
+        if marks is None:
+            return ""
+        if marks.end in self._tokens:
+            self._rules.append(f"thought: /(?s:.*)/ {self._literal(marks.end)} /\\n{{0,2}}/")
+        else:
+            self._rules.append(f"thinking[suffix={_quoted(marks.end)}]: /(?s:.*)/")
+            self._rules.append("thought: thinking /\\n{0,2}/")
+        return "thought " if self._rule.opened else f"({self._literal(marks.begin)} thought)? "
+
     def _either(self) -> None:
-        """Calls, or an answer that has its own grammar."""
-        self._sections()
+        """Calls, where there are tools, or an answer that has its own grammar."""
+        ways = "@answer"
+        if self._functions or self._custom:
+            self._sections()
+            ways = "(calls | @answer)"
         grammars = json.loads(self._rule.answer or "")["grammars"]
         grammars[0] = {**grammars[0], "name": "answer"}
         self._others += grammars
-        self._rules.insert(0, "start: calls | @answer")
+        before = self._thought()
+        self._rules.insert(0, f"start: {before}{ways}")
 
     def _sections(self) -> None:
         """``calls``: those in the model's form, then those in ours."""

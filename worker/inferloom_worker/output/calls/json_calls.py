@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from inferloom_worker.output.calls.reader import CallReader, NotACallError, Reading, SectionEndError
+from inferloom_worker.text.halves import without_halves
 
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
 _SCALAR = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -78,7 +79,7 @@ class JsonReader(CallReader):
         if name is None:
             raise NotACallError
         if held is not None and held.startswith('"'):
-            held = str(json.loads(held))
+            held = str(json.loads(without_halves(held)))
         if held is None or held == "null":
             held = "{}"
         try:

@@ -1,7 +1,7 @@
 """How families of models write calls in JSON."""
 
 from inferloom_worker.output.calls.json_calls import JsonReader
-from inferloom_worker.output.calls.reader import NotACallError, Reading
+from inferloom_worker.output.calls.reader import NotACallError, Reading, SectionEndError
 
 
 class HermesReader(JsonReader):
@@ -61,7 +61,11 @@ class DeepSeekReader(JsonReader):
     def _section(self) -> Reading[None]:
         yield from self._maybe("<｜tool▁calls▁begin｜>")
         while (yield from self._next("<｜tool▁call▁begin｜>")):
-            yield from self._call()
+            try:
+                yield from self._call()
+            except SectionEndError:
+                if self.done:
+                    raise
             self._kept = self._at
         yield from self._next("<｜tool▁calls▁end｜>")
 

@@ -275,14 +275,16 @@ class CallReader:
         self._end()
 
     def _free_text(self, ends: Sequence[str], *, custom: bool = False) -> Reading[None]:
-        """Say text as it comes, up to an end, which is read and is not part of it, or to the text's end."""
+        """Say text as it comes, up to an end, which is not part of it, or to the text's end. The end is read,
+        except where it begins the next call."""
         while True:
             found = [(place, -len(end)) for end in ends if (place := self._text.find(end, self._at)) >= 0]
             sure, size = min(found, default=(len(self._text), 0))
             if not found and not self._over:
                 sure -= begun(self._text, self._at, ends)
             self._add(self._text[self._at : sure], custom=custom)
-            self._at = self._kept = sure - size
+            begins = size and self._text[sure : sure - size] in self._markers
+            self._at = self._kept = sure if begins else sure - size
             if found or self._over:
                 self._streams = False
                 return
