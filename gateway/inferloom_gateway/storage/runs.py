@@ -102,6 +102,14 @@ def last_event(connection: sqlite3.Connection, name: str) -> tuple[int, bytes] |
     return None if found is None else (found[0] + found[1] - 1, found[2].rpartition(b"\n")[2])
 
 
+def last_number(connection: sqlite3.Connection, name: str) -> int:
+    """The number of the last event; -1: there is none."""
+    found = connection.execute(
+        "SELECT first + count - 1 FROM run_events WHERE id = ? ORDER BY first DESC LIMIT 1", (name,)
+    ).fetchone()
+    return -1 if found is None else int(found[0])
+
+
 def event_bytes(connection: sqlite3.Connection, name: str) -> int:
     """Bytes that the events of a response take."""
     found = connection.execute(

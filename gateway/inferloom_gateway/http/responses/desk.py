@@ -14,6 +14,7 @@ from inferloom_gateway.http.responses.kept import UNDER_WAY, Kept
 from inferloom_gateway.http.responses.making import Known, Making, Sealing, make
 from inferloom_gateway.http.responses.secret import SecretKeeper
 from inferloom_gateway.http.responses.under_way import UnderWay
+from inferloom_gateway.http.responses.watch import Watches
 from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item, references
@@ -39,6 +40,7 @@ class Desk:
         self._gateway = gateway
         settings = gateway.settings
         self.under_way = UnderWay(self.kept, secrets.token_hex(8), settings.background_responses)
+        self.watches = Watches(self.under_way)
         self._background = Background(gateway, self.under_way)
         self._secret = SecretKeeper(gateway.storage, gateway.settings.reasoning_key)
 
@@ -77,7 +79,7 @@ class Desk:
 
     def follow(self, tenant: str, name: str, after: int) -> Follower:
         """The events of a response in background after one number."""
-        return Follower(self.under_way, tenant, name, after)
+        return Follower(self.watches, tenant, name, after)
 
     async def drain(self, patience: float) -> None:
         """Let the responses in background finish for so many seconds, and end the others."""

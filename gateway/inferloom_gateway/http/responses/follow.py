@@ -1,19 +1,19 @@
 """The events of a response in background, for who comes later: those that were, and those still to come."""
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 
 from inferloom_gateway.http.responses.ending import kind_of
 from inferloom_gateway.http.responses.frames import Numbering, error_frame
-from inferloom_gateway.http.responses.under_way import UnderWay
+from inferloom_gateway.http.responses.watch import Watch, Watches
 from inferloom_gateway.http.sse import KEEP_ALIVE, framed
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.replay import last_event
 from inferloom_gateway.storage.runs import Chunk
 from inferloom_mesh.errors import InferloomError
 
-EVERY_S = 0.1
-"""How often the store is asked for news."""
+_PATIENCE_S = 0.5
+"""How long nothing comes until a piece says so."""
 
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -22,31 +22,37 @@ class Follower:
     """Follows one response in background.
 
     Args:
-        under_way: Where it is told.
+        watches: Who follows responses.
         tenant: Whose it is.
         name: The response.
         after: The number of the last event that is not wanted.
     """
 
-    def __init__(self, under_way: UnderWay, tenant: str, name: str, after: int) -> None:
-        self._under_way = under_way
+    def __init__(self, watches: Watches, tenant: str, name: str, after: int) -> None:
+        self._watches = watches
         self._tenant = tenant
         self._name = name
         self._after = after
 
-    async def frames(self) -> AsyncGenerator[bytes, None]:
-        """The events, until the last. Raises InferloomError if the response is gone."""
+    def open(self, stack: ExitStack) -> AsyncGenerator[bytes, None]:
+        """The events, until the last; they raise InferloomError if the response is gone.
+
+        Raises:
+            InferloomError: As many follow as may.
+        """
+        return self._frames(stack.enter_context(self._watches.watching(self._tenant, self._name)))
+
+    async def _frames(self, watch: Watch) -> AsyncGenerator[bytes, None]:
         while True:
-            news = await self._under_way.news(self._tenant, self._name, self._after)
+            news = await watch.news(self._after)
             if news.over is not None:
                 if (end := self._end(news.over, news.last)) is not None:
                     yield end
                 return
             if news.chunks:
                 yield b"".join(self._framed(chunk) for chunk in news.chunks)
-                continue
-            await asyncio.sleep(EVERY_S)
-            yield KEEP_ALIVE
+            while not await watch.more(self._after, _PATIENCE_S):
+                yield KEEP_ALIVE
 
     @property
     def next(self) -> int:

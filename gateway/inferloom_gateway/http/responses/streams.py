@@ -16,7 +16,7 @@ def follow(follower: Follower, headers: Mapping[str, str] | None = None) -> Resp
     """The events of a response in background, as they become known."""
 
     async def open_stream(stack: ExitStack) -> AsyncGenerator[bytes, None]:
-        return follower.frames()
+        return follower.open(stack)
 
     return EventStream(open_stream, follower.failed, headers or {}, follower.next)
 

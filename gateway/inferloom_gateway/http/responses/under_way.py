@@ -122,6 +122,15 @@ class UnderWay:
             await self.settle(tenant, name)
         return news
 
+    async def seen(self, name: str) -> tuple[int, bool]:
+        """The number of the last event of a response (-1: it has none), and whether no more will come."""
+
+        def work(connection: sqlite3.Connection) -> tuple[int, bool]:
+            over = runs.find(connection, name) is None or is_lost(connection, name)
+            return runs.last_number(connection, name), over
+
+        return await self._read(work)
+
     async def cancel(self, tenant: str, name: str) -> Document:
         """Give a response up, if it is under way; return it.
 

@@ -74,6 +74,8 @@ async def create_response(request: Request) -> Response:
     if not body.background:
         return await answer(request, gateway, desk.kept, making, headers)
     admit = partial(gateway.admission, identity_of(request.scope), making.body.model)
+    if body.stream:
+        desk.watches.check(making.sealing.tenant)
     begun = await desk.begin(making, context_of(request, gateway), admit)
     if body.stream:
         return follow(desk.follow(making.sealing.tenant, begun["id"], -1), headers)
