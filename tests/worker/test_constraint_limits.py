@@ -1,20 +1,24 @@
 """A grammar that takes too much is refused or ends its own request, and nothing else waits for it."""
 
 import json
+import sys
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from inferloom_mesh.errors import InferloomError
-from inferloom_worker.constrain import trials
+from inferloom_worker.constrain import compiler, trials
 from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.trials import Trials
 from inferloom_worker.constrain.vocabulary import from_bytes
 from inferloom_worker.engine.constraint import ConstraintError, Mask
 from inferloom_worker.stepping import masks
 from inferloom_worker.stepping.masks import MaskFiller, MaskWork
+from inferloom_worker.text.job import Job, TimeUp
 from inferloom_worker.text.tokenizer import Tokenizer
 
 HOSTILE = "start: T\nT: " + " & ".join(f"/(.*x.{{{i}}}y.*)/" for i in range(1, 25))
@@ -28,22 +32,52 @@ def tried() -> Trials:
 
 def test_compiling_ends_at_its_limit(tried: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next grammar is tried as if nothing had been."""
-    assert tried.refusal('start: "a"') == ""
+    assert tried.verdict('start: "a"').refusal == ""
     with monkeypatch.context() as patched:
         patched.setattr(trials, "PROCESSOR_S", 0.1)
-        assert tried.refusal(HOSTILE).startswith("it takes more than")
-    assert tried.refusal('start: "a"') == ""
-    assert "nothing" in tried.refusal("start: nothing")
+        assert tried.verdict(HOSTILE).refusal.startswith("it takes more than")
+    assert tried.verdict('start: "a"').refusal == ""
+    assert "nothing" in tried.verdict("start: nothing").refusal
     tried.close()
+
+
+def test_a_caller_who_is_ended_while_he_waits_holds_up_nobody(
+    tried: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He is ended at the very moment that his turn comes."""
+    monkeypatch.setattr(trials, "WAIT_S", 10.0)
+    ended: list[type[BaseException]] = []
+    job = Job(lambda: tried.verdict('start: "a"').refusal, None, time.thread_time)
+
+    def call() -> None:
+        try:
+            job.run()
+        except TimeUp as end:
+            ended.append(type(end))
+
+    waiting = threading.Thread(target=call)
+    with tried._lock:
+        waiting.start()
+        while sys._current_frames()[waiting.ident or 0].f_code.co_name != "verdict":
+            time.sleep(0.01)
+        time.sleep(0.05)
+        job.end()
+    waiting.join()
+    assert ended == [TimeUp]
+    monkeypatch.setattr(trials, "WAIT_S", 0.2)
+    assert tried._process is None
+    free = tried._lock.acquire(timeout=0.2)
+    assert free
+    tried._lock.release()
 
 
 def test_a_process_that_ends_is_a_refusal(tried: Trials) -> None:
     """As where memory is over."""
-    assert tried.refusal('start: "a"') == ""
+    assert tried.verdict('start: "a"').refusal == ""
     assert tried._process is not None
     tried._process.kill()
     tried._process.wait()
-    assert tried.refusal('start: "b"') == ""
+    assert tried.verdict('start: "b"').refusal == ""
     tried.close()
 
 
@@ -57,6 +91,34 @@ def test_a_large_schema_is_refused_in_words(
     with pytest.raises(InferloomError, match="takes more than") as caught:
         compiler.compile(Grammar(huge, "constraint.json_schema", Kind.JSON_SCHEMA))
     assert caught.value.param == "constraint.json_schema"
+
+
+def test_grammars_are_kept_as_far_as_memory_goes(
+    smollm_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last ones, and none that is larger than all may be."""
+    made = GrammarCompiler(smollm_tokenizer, smollm_tokenizer.vocab_size)
+
+    def kept(*texts: str) -> list[str]:
+        for text in texts:
+            made.compile(Grammar(text, "constraint.choice", Kind.CHOICE))
+        return [text for _, text in made._kept]
+
+    small = [json.dumps([f"choice {i}"]) for i in range(3)]
+    assert kept(*small) == small
+    one = max(each.bytes for each in made._kept.values())
+    monkeypatch.setattr(compiler, "MOST_KEPT_BYTES", 2 * one)
+    assert kept('["choice 3"]') == [small[2], '["choice 3"]']
+    assert kept(json.dumps(["x" * 500])) == []
+
+
+def test_the_memory_of_a_grammar_is_measured(tried: Trials) -> None:
+    """Of each anew: the one before has given its own back."""
+    properties = {f"property{i}": {"type": "string"} for i in range(600)}
+    large = source(Grammar(json.dumps({"properties": properties}), "schema", Kind.JSON_SCHEMA)).text
+    assert tried.verdict('start: "a"').bytes < 2**21
+    assert [tried.verdict(large).bytes > 2**21 for _ in range(3)] == [True] * 3
+    tried.close()
 
 
 class Scripted:

@@ -12,13 +12,18 @@ from inferloom_worker.constrain.matcher import CompiledGrammar, Ends, mask_of
 from inferloom_worker.constrain.refusal import why_refused
 from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.trial import attempt
-from inferloom_worker.constrain.trials import Trials
+from inferloom_worker.constrain.trials import Trials, Verdict
 from inferloom_worker.constrain.vocabulary import Vocabulary, vocabulary
 from inferloom_worker.text.tokenizer import Tokenizer
 
 MOST_KEPT = 128
 """Grammars whose compiled form is kept for the next request."""
 
+MOST_KEPT_BYTES = 256 * 2**20
+"""Memory that they may take together, as far as it is known when they are compiled."""
+
+_BYTES_PER_CHARACTER = 512
+"""What a grammar that nobody measured is taken for: about what schemas take."""
 
 _PLAIN_CHARACTERS = 4096
 _WORK = ("pattern", "patternProperties", "allOf", "oneOf", "multipleOf")
@@ -29,6 +34,7 @@ _WORK = ("pattern", "patternProperties", "allOf", "oneOf", "multipleOf")
 class _Kept:
     start: LLMatcher
     notes: tuple[str, ...]
+    bytes: int
 
 
 class GrammarCompiler:
@@ -67,12 +73,13 @@ class GrammarCompiler:
                 self._vocabulary = vocabulary(self._tokenizer, self._width)
             return self._vocabulary
 
-    def _attempt(self, kind: Kind, text: str, known: Vocabulary) -> tuple[LLMatcher | None, str]:
+    def _attempt(self, kind: Kind, text: str, known: Vocabulary) -> tuple[LLMatcher | None, Verdict]:
         """A grammar at its beginning, or why it is refused."""
-        if not _is_plain(kind, text) and (why := self._tried(known).refusal(text)):
-            return None, why
+        verdict = Verdict("") if _is_plain(kind, text) else self._tried(known).verdict(text)
+        if verdict.refusal:
+            return None, verdict
         start, why = attempt(known.tokens, text)
-        return (None, why) if why else (start, "")
+        return (None if why else start), Verdict(why, max(verdict.bytes, len(text) * _BYTES_PER_CHARACTER))
 
     def _tried(self, known: Vocabulary) -> Trials:
         with self._lock:
@@ -87,17 +94,19 @@ class GrammarCompiler:
                 self._kept.move_to_end(key)
                 return kept
         asked = source(grammar, closes=True)
-        start, why = self._attempt(grammar.kind, asked.text, known)
-        if why and (open_ := source(grammar)).text != asked.text:  # closed, it may have nothing left
+        start, verdict = self._attempt(grammar.kind, asked.text, known)
+        # Closed, it may have nothing left.
+        if verdict.refusal and (open_ := source(grammar)).text != asked.text:
             asked = open_
-            start, why = self._attempt(grammar.kind, asked.text, known)
+            start, verdict = self._attempt(grammar.kind, asked.text, known)
         if start is None:
-            raise invalid(grammar.param, why_refused(grammar.param, why))
-        kept = _Kept(start, asked.notes)
+            raise invalid(grammar.param, why_refused(grammar.param, verdict.refusal))
+        kept = _Kept(start, asked.notes, verdict.bytes)
         with self._lock:
             self._kept[key] = kept
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            held = sum(each.bytes for each in self._kept.values())
+            while len(self._kept) > MOST_KEPT or held > MOST_KEPT_BYTES:
+                held -= self._kept.popitem(last=False)[1].bytes
         return kept
 
 

@@ -1,9 +1,11 @@
 """A process that tries grammars: what takes too much time or memory ends it, and not the worker.
 
 It reads pickled messages from its input, each after its length in four bytes: first what makes its
-vocabulary, then grammars. To each it writes one back: why the grammar is refused, or nothing.
+vocabulary, then grammars. To each it writes two things back: why the grammar is refused, or nothing, and the
+bytes that it takes.
 """
 
+import ctypes
 import pickle
 import resource
 import struct
@@ -47,20 +49,38 @@ def attempt(tokens: LLTokenizer, text: str) -> tuple[LLMatcher, str]:
     return start, str(start.get_error())
 
 
+_ALL, _HELD = 0, 1
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+def _memory(kind: int) -> int:
+    """Bytes of addresses, or of memory that is held.
+
+    What earlier grammars left is given back first, where the C library can: others would grow into it unseen.
+    """
+    if _trim is not None:
+        _trim(0)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[kind]) * resource.getpagesize()
+
+
 def main() -> None:
     """Try grammars until the input ends."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     maker, arguments = read(source)
     tokens = maker(*arguments)
-    used = int(open("/proc/self/statm", encoding="ascii").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
+    used = _memory(_ALL)
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    write(sink, "")
+    write(sink, ("", 0))
     while True:
         try:
             text = read(source)
         except EOFError:
             return
-        write(sink, attempt(tokens, str(text))[1])
+        before = _memory(_HELD)
+        start, why = attempt(tokens, str(text))
+        write(sink, (why, max(_memory(_HELD) - before, 0)))
+        del start  # held until here: its memory is measured
 
 
 if __name__ == "__main__":

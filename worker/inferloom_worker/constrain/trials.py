@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import psutil
 
@@ -23,6 +24,15 @@ _LOOK_S = 0.05
 _START_S = 60.0
 
 
+class Verdict(NamedTuple):
+    """What came of a grammar's trial."""
+
+    refusal: str
+    """Why it is refused; empty: it is not."""
+    bytes: int = 0
+    """Memory that its compiled form took."""
+
+
 class Trials:
     """One process that tries grammars, started when the first is tried and again when one has ended it.
 
@@ -32,39 +42,50 @@ class Trials:
 
     def __init__(self, maker: Maker) -> None:
         self._maker = maker
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # it knows whose it is: see _free
         self._process: subprocess.Popen[bytes] | None = None
 
-    def refusal(self, text: str) -> str:
-        """Why a grammar is refused; empty: it is not. Blocking; one at a time.
+    def verdict(self, text: str) -> Verdict:
+        """Try a grammar. Blocking; one at a time.
 
         Raises:
             InferloomError: SERVER_OVERLOADED, where it was not known in time although it took little.
         """
-        if not self._lock.acquire(timeout=WAIT_S):
-            raise _busy()
+        # The caller may be ended once, between any two instructions: also between having the lock and knowing
+        # it, and in the midst of giving it back.
         try:
             try:
-                process = self._running()
-                assert process.stdin is not None
-                write(process.stdin, text)
-                return self._answer(process, PROCESSOR_S, WAIT_S)
-            except (OSError, EOFError):
-                self._end()
-                return f"it takes more than {MEMORY // 2**20} MiB to compile"
-            except _LateError:
-                self._end()
-                raise _busy() from None
-            except TimeoutError:
-                self._end()
-                return f"it takes more than {PROCESSOR_S:g} s to compile"
-            except (
-                BaseException
-            ):  # whoever waits for it no longer does; the answer is not to be the next one's
-                self._end()
-                raise
+                if not self._lock.acquire(timeout=WAIT_S):
+                    raise _busy()
+                return self._tried(text)
+            finally:
+                self._free()
         finally:
+            self._free()
+
+    def _free(self) -> None:
+        """Give the lock back if this thread has it, whatever became of the call that took it."""
+        with contextlib.suppress(RuntimeError):  # it is not this thread's
             self._lock.release()
+
+    def _tried(self, text: str) -> Verdict:
+        try:
+            process = self._running()
+            assert process.stdin is not None
+            write(process.stdin, text)
+            return self._answer(process, PROCESSOR_S, WAIT_S)
+        except (OSError, EOFError):
+            self._end()
+            return Verdict(f"it takes more than {MEMORY // 2**20} MiB to compile")
+        except _LateError:
+            self._end()
+            raise _busy() from None
+        except TimeoutError:
+            self._end()
+            return Verdict(f"it takes more than {PROCESSOR_S:g} s to compile")
+        except BaseException:  # whoever waits for it no longer does; the answer is not to be the next one's
+            self._end()
+            raise
 
     def close(self) -> None:
         """End the process."""
@@ -91,7 +112,7 @@ class Trials:
             self._answer(process, _START_S, _START_S)
         return process
 
-    def _answer(self, process: subprocess.Popen[bytes], processor_s: float, wait_s: float) -> str:
+    def _answer(self, process: subprocess.Popen[bytes], processor_s: float, wait_s: float) -> Verdict:
         """What the process says. Raises TimeoutError or _LateError, and EOFError where it has ended."""
         assert process.stdout is not None
         began, used = time.monotonic(), _processor_s(process.pid)
@@ -100,7 +121,7 @@ class Trials:
                 raise TimeoutError
             if time.monotonic() - began > wait_s:
                 raise _LateError
-        return str(read(process.stdout))
+        return Verdict(*read(process.stdout))
 
     def _end(self) -> None:
         process, self._process = self._process, None
