@@ -70,6 +70,26 @@ def test_a_pair_that_is_too_long_is_refused_or_cut(reader: PairReader) -> None:
     assert len(short) == 7 + 1 + 3
 
 
+def test_what_is_cut_off_is_not_joined_too(reader: PairReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joining takes every part of the one that was cut off with every part of the other."""
+    parts: list[int] = []
+    joined = reader.tokenizer.joined
+
+    def counted(first: tokenizers.Encoding, second: tokenizers.Encoding) -> tokenizers.Encoding:
+        parts.extend((len(first.overflowing), len(second.overflowing)))
+        return joined(first, second)
+
+    monkeypatch.setattr(reader.tokenizer, "joined", counted)
+    text = "\u00e4bc" * 100
+    (pair,) = reader.read(asked(text, query=text, truncate=True))
+    assert max(parts) <= 4
+    assert list(pair.ids)[1:5] == list("\u00e4bc".encode())
+    assert list(pair.ids)[6:11] == list("\u00e4bc\u00e4".encode())[:5]
+    (short,) = reader.read(asked(text, query="q", max_document_tokens=1))
+    assert len(short) == 3 + 1 + 1
+    assert max(parts) < 20
+
+
 def test_documents_and_pairs_can_be_bounded(reader: PairReader) -> None:
     """Documents by their own tokens, pairs by all of theirs."""
     (pair,) = reader.read(asked("y" * 40, max_document_tokens=2))

@@ -9,6 +9,9 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.rerank import RankingRequest
 
+_BEYOND = 16
+"""Tokens of a text that are read past those that are kept, so that these are as in the whole text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -51,17 +54,28 @@ class PairReader:
         firsts = encodings(queries) * (1 if asked.each else len(asked.documents))
         pairs = []
         for index, (first, second) in enumerate(zip(firsts, encodings(asked.documents), strict=True)):
-            if asked.max_document_tokens is not None:
-                second.truncate(asked.max_document_tokens)
-            if len(first) + len(second) > room:
+            kept = len(first), min(len(second), asked.max_document_tokens or len(second))
+            if sum(kept) > room:
                 if not cuts:
-                    raise pair_too_long(index, len(first) + len(second) + most - room, most)
-                kept = longest_first(len(first), len(second), max(0, room))
-                (first,) = encodings([queries[index if asked.each else 0]])  # the other pairs' stays whole
-                first.truncate(kept[0])
-                second.truncate(kept[1])
+                    raise pair_too_long(index, sum(kept) + most - room, most)
+                kept = longest_first(*kept, max(0, room))
+            first = self._cut(queries[index if asked.each else 0], first, kept[0])
+            second = self._cut(asked.documents[index], second, kept[1])
             pairs.append(_pair(self.tokenizer.joined(first, second)))
         return pairs
+
+    def _cut(self, text: str, encoding: Encoding, tokens: int) -> Encoding:
+        """The first ``tokens`` of a text; the other pairs' ``encoding`` of it stays whole.
+
+        An encoding keeps all that it was cut of, in parts of that length, and joining two makes a pair of
+        every part of the one and every part of the other. So the text is cut first: little is left to keep.
+        """
+        if len(encoding) <= tokens:
+            return encoding
+        place = encoding.token_to_chars(min(tokens + _BEYOND, len(encoding)) - 1)
+        (near,) = self.tokenizer.encodings([text if place is None else text[: place[1]]])
+        near.truncate(tokens)
+        return near
 
 
 def _pair(joined: Encoding) -> Pair:
