@@ -280,7 +280,14 @@ FIELDS: tuple[ContractField, ...] = (
         unit="tokens",
         honoured_by=Honour.GENERATING,
     ),
-    ContractField(request="GenerateRequest", path="prediction", type="string", honoured_by=Honour.GENERATING),
+    ContractField(
+        request="GenerateRequest",
+        path="prediction",
+        type="string",
+        range=Range(least=0, most=1048576),
+        unit="characters",
+        honoured_by=Honour.GENERATING,
+    ),
     ContractField(
         request="GenerateRequest",
         path="prompt_cache_key",
@@ -575,6 +582,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="prediction",
                 shape="string|array",
+                range=Range(least=0, most=1048576),
                 required=True,
             ),
             "prediction.content[].type": RestParameter(
@@ -589,6 +597,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="prediction",
                 shape="string",
+                range=Range(least=0, most=1048576),
                 required=True,
             ),
             "temperature": RestParameter(

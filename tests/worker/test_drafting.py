@@ -3,6 +3,7 @@
 import random
 import tracemalloc
 
+from inferloom_worker.engine.prediction import Prediction
 from inferloom_worker.stepping.drafting import MOST_PLACES, NEXT_TRUST, Drafter
 
 
@@ -114,7 +115,7 @@ def test_a_long_prompt_takes_bounded_memory() -> None:
 
 def test_a_prediction_is_followed_from_its_beginning() -> None:
     """Before anything was generated; and at its end there is no guess of it."""
-    drafter = Drafter([1, 2, 3], 3, prediction=(7, 8, 9))
+    drafter = Drafter([1, 2, 3], 3, prediction=Prediction((7, 8, 9)))
     drafter.update()
     assert drafter.draft(2) == (7, 8)
     assert drafter.draft(5) == (7, 8, 9)
@@ -124,7 +125,7 @@ def test_a_prediction_is_followed_from_its_beginning() -> None:
 def test_a_prediction_is_taken_up_again_after_an_error() -> None:
     """At the next place in it that begins as the text does, rather than at an earlier one."""
     tokens = [1, 2, 3]
-    drafter = Drafter(tokens, 3, prediction=(5, 6, 7, 8, 5, 6, 9, 5, 6, 4))
+    drafter = Drafter(tokens, 3, prediction=Prediction((5, 6, 7, 8, 5, 6, 9, 5, 6, 4)))
     tokens += [5, 6, 7, 0]
     drafter.update()
     assert not drafter.has_guess

@@ -12,6 +12,7 @@ import torch
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.options import EngineOptions, SpeculationSetting
+from inferloom_worker.engine.prediction import Prediction
 from inferloom_worker.engine.protocol import GenerationRequest, Sampling, TokensEvent
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.engines.torch.torch_loading import kv_blocks, load_model
@@ -147,7 +148,7 @@ async def test_what_is_predicted_is_drafted_and_changes_nothing(
         flawed = [token if place % 15 != 7 else 5 for place, token in enumerate(tokens)]
         counts = []
         for prediction in (tokens, flawed, [*tokens[20:], *tokens], [5] * 60):
-            found = await collect(drafting, replace(asked, prediction=prediction))
+            found = await collect(drafting, replace(asked, prediction=Prediction(prediction)))
             assert same(found, expected)
             counts.append(found[0].accepted)
         none = (await collect(drafting, asked))[0].accepted

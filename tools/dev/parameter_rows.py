@@ -231,7 +231,8 @@ def _parameter(
         value = getattr(row, item) if row.HasField(item) else getattr(own, item, None)
         if value is not None:
             more[item] = value
-    given = own.range if own is not None else None
+    # A text's length is none of the object's that it is in.
+    given = own.range if own is not None and (row.shape != "object" or own.type != "string") else None
     if row.HasField("min") or row.HasField("max"):
         base = given or Range()
         given = Range(

@@ -241,7 +241,9 @@ class GenerateRequest(_message.Message):
     prediction: _builtins.str
     """Text that the completion is expected to be much like, such as the file that
     is to be changed. It is drafted from, so that what comes out as expected
-    costs fewer steps, and changes no answer. Empty: nothing is expected.
+    costs fewer steps, and changes no answer. What is longer than the completion
+    may be is not looked at. At most 1048576 characters. Empty: nothing is
+    expected.
     """
     prompt_cache_key: _builtins.str
     """Name for requests that begin alike: a gateway sends those with the same one

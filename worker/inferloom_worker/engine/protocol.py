@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.limits import TokenLimits
+from inferloom_worker.engine.prediction import NOTHING, Prediction
 
 LEAST_TEMPERATURE = 1e-5
 """Below it the likeliest token is taken: what a draw computes there leaves the numbers that there are."""
@@ -93,8 +94,8 @@ class GenerationRequest:
     """None: the model as it is."""
     limits: TokenLimits | None = None
     """Which tokens may come at all. None: every one."""
-    prediction: Sequence[int] = ()
-    """Tokens that are expected to come, to be drafted from."""
+    prediction: Prediction = NOTHING
+    """What is expected to come, to be drafted from."""
     constraint: Constraint | None = None
     """What every choice must conform to; only for engines that constrain."""
 
@@ -233,6 +234,8 @@ class EngineInfo:
     """Length of the vectors that it gives for prompts. None: it gives none."""
     constrains: bool = False
     """Whether requests may have constraints."""
+    drafts: bool = False
+    """Whether it drafts, so that predictions are of use to it."""
     lacks: frozenset[str] = frozenset()
     """Capabilities that models which generate have and it has not, such as ``prompt_logprobs``."""
 

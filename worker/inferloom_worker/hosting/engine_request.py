@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.limits import TokenLimits
+from inferloom_worker.engine.prediction import NOTHING, Prediction
 from inferloom_worker.engine.protocol import Adapter, GenerationRequest, Sampling
 from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.output.prompt import PromptReport
@@ -51,7 +52,7 @@ class TokenizedPrompt:
     ids: list[int]
     text: str | None
     bad_words: Sequence[Sequence[int]] = ()
-    prediction: Sequence[int] = ()
+    prediction: Prediction = NOTHING
     ends: frozenset[int] = frozenset()
     """Tokens that end a completion after this prompt, besides the model's own."""
 

@@ -16,6 +16,7 @@ from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.embed.ranker import Ranker
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import submit
+from inferloom_worker.engine.prediction import NOTHING, Prediction
 from inferloom_worker.engine.protocol import Adapter, Engine
 from inferloom_worker.hosting.answer import Answer, Terms, TokenAnswer
 from inferloom_worker.hosting.dialect import Dialect, calling
@@ -228,10 +229,16 @@ class Generator:
             prompt = TokenizedPrompt(ids, self.tokenizer.decode(ids, skip_special_tokens=False))
         if not (asked.bad_words or asked.prediction):
             return prompt
-        expected: list[int] = []
-        if asked.prediction:
-            expected = self._encode("prediction", asked.prediction, special=False, cut=True)
-        return replace(prompt, bad_words=word_tokens(self.tokenizer, asked.bad_words), prediction=expected)
+        words = word_tokens(self.tokenizer, asked.bad_words)
+        return replace(prompt, bad_words=words, prediction=self._expected(asked, len(prompt.ids)))
+
+    def _expected(self, asked: CompletionRequest, prompt_tokens: int) -> Prediction:
+        """What is expected of a completion, no more of it than there is room for."""
+        room = max(self.card.context_length - prompt_tokens, 0)
+        most = room if asked.stopping.max_tokens is None else min(asked.stopping.max_tokens, room)
+        if not (asked.prediction and most and self.engine.info.drafts):
+            return NOTHING
+        return Prediction(self.tokenizer.encode(asked.prediction, add_special_tokens=False)[:most])
 
     def tokenize(self, prompt: Prompt, *, cut: bool = False) -> TokenizedPrompt:
         """Render and tokenise a prompt, which is to be ``cut`` if it is too long. Blocking.

@@ -8,8 +8,7 @@ such places, and a guess costs no second model.
 from bisect import bisect_left
 from collections.abc import Sequence
 
-NGRAM = 2
-"""Tokens that must stand alike before what follows is a guess."""
+from inferloom_worker.engine.prediction import NGRAM, NOTHING, Prediction
 
 MOST_PLACES = 8192
 """Places that a sequence's guesses can come from, the latest ones: about a megabyte."""
@@ -44,23 +43,20 @@ class Drafter:
         tokens: The sequence's tokens, prompt first. The list may grow, and never changes otherwise.
         prompt: How many of them are the prompt, which checks nothing: it says little of the answer.
         greedy: Whether the likeliest token is always taken.
-        prediction: The tokens that are expected after the prompt.
+        prediction: What is expected after the prompt.
     """
 
     def __init__(
-        self, tokens: list[int], prompt: int, *, greedy: bool = True, prediction: Sequence[int] = ()
+        self, tokens: list[int], prompt: int, *, greedy: bool = True, prediction: Prediction = NOTHING
     ) -> None:
         self._tokens = tokens
         self._prompt = prompt
-        self._prediction = prediction
+        self._prediction = prediction.tokens
         self._followed: Sequence[int] = tokens
         """What ``source`` is a place in: the tokens themselves, or the prediction."""
         self._reached = 0
         """The place in the prediction up to which it has come."""
-        self._expected_places: dict[tuple[int, ...], list[int]] = {}
-        for place in range(NGRAM, len(prediction)):
-            gram = tuple(prediction[place - NGRAM : place])
-            self._expected_places.setdefault(gram, []).append(place)
+        self._expected_places = prediction.places
         self._read = max(prompt - MOST_PLACES, 0)
         self._places: dict[tuple[int, ...], int] = {}
         self._source: int | None = None
@@ -147,7 +143,7 @@ class Drafter:
         """The same, without being held to it. Fewer where a prediction ends."""
         assert self._source is not None
         if self._followed is self._prediction:
-            return tuple(self._prediction[self._source : self._source + count])
+            return self._prediction[self._source : self._source + count]
         draft: list[int] = []
         for place in range(self._source, self._source + count):
             # A source that reaches the end of the sequence goes on in its own draft: a loop stays a loop.

@@ -2,16 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, StringConstraints
 
 from inferloom_gateway.http.schema.base import Part, text_parts
+
+
+Predicted = Annotated[str, StringConstraints(max_length=2**20)]
 
 
 class PredictedPart(Part):
     """One part of a text that is expected."""
 
     type: Literal["text"]
-    text: str
+    text: Predicted
 
 
 class Prediction(Part):
@@ -19,5 +22,6 @@ class Prediction(Part):
 
     type: Literal["content"]
     content: Annotated[
-        list[PredictedPart], BeforeValidator(text_parts, json_schema_input_type=str | list[PredictedPart])
+        list[PredictedPart],
+        BeforeValidator(text_parts, json_schema_input_type=Predicted | list[PredictedPart]),
     ]

@@ -99,6 +99,7 @@ class TorchEngine:
             weights_bytes=model.weights_bytes,
             kv_bytes=model.kv_bytes_per_token * kv_blocks * BLOCK_TOKENS,
             constrains=True,
+            drafts=options.speculation != "off",
             embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
         )
         self._arrivals = 0
