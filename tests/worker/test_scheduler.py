@@ -288,6 +288,25 @@ def test_a_draft_is_computed_behind_its_sequences_last_token() -> None:
     assert sequence.remaining == 1
 
 
+class Forcing:
+    """A constraint that leaves one token at a time."""
+
+    ended = False
+
+    def forced(self) -> list[int]:
+        """Many."""
+        return [7] * 99
+
+
+def test_forced_tokens_are_bounded_by_the_logits_of_a_step() -> None:
+    """All sequences' together, and beside the prompts whose logits are wanted."""
+    target = scheduler(budget=64)
+    target.max_step_scores = 10
+    for sequence in share(target, [[5, 6, 7], [8, 9]]):
+        sequence.matcher = Forcing()  # type: ignore[assignment] # nothing else is asked of it
+    assert [len(work.draft) for work in target.schedule()] == [10, 0]
+
+
 def test_blocks_with_wrong_guesses_are_not_shared() -> None:
     """The state of what was not said is no beginning of anything."""
     target = scheduler(budget=64, drafts=8)

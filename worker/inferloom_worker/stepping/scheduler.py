@@ -66,7 +66,8 @@ class Scheduler:
         self.max_running = max_running
         self.max_step_tokens = max_step_tokens
         self.max_step_scores = max_step_scores
-        """Places of prompts whose logits one step computes at most: a row of them is a whole vocabulary."""
+        """Places of prompts and of forced tokens whose logits one step computes at most: a row of them is a
+        whole vocabulary."""
         self.fairness = Fairness()
         self.waiting: list[SequenceState] = []
         self.running: list[SequenceState] = []
@@ -144,13 +145,13 @@ class Scheduler:
             step.append(_work(sequence, count))
             budget -= count
             scores -= len(step[-1].scores)
-        return self._draft(step)
+        return self._draft(step, scores)
 
-    def _draft(self, step: list[Work]) -> list[Work]:
+    def _draft(self, step: list[Work], places: int) -> list[Work]:
         """Add tokens that are forced, and drafts that are worth it. Nobody gives way to them: they take the
-        room that is left."""
+        room that is left, and what is forced also the ``places`` whose logits may still be computed."""
         rows = sum(work.count for work in step)
-        drafts = self._forced(step, self.max_step_tokens - rows)
+        drafts = self._forced(step, min(self.max_step_tokens - rows, places))
         rows += sum(map(len, drafts.values()))
         certain = set(drafts)
         decoding = [work.sequence for work in step if work.count == 1 and work.samples]
