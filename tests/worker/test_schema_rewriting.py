@@ -1,6 +1,7 @@
 """Keywords that grammars do not have are said by others: what is generated conforms, to the last of them."""
 
 import json
+import time
 from itertools import permutations, product
 from typing import Any
 
@@ -146,6 +147,32 @@ def test_what_cannot_be_enforced_is_refused_by_name(asked: Any, word: str) -> No
     told = refusal(schema(asked))
     assert told is not None
     assert word.lower() in told.lower()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"oneOf": [False] * 2000},
+        {"oneOf": [{"enum": list(range(3000))}, {"enum": list(range(3000, 6000))}]},
+        {"type": "integer", "enum": list(range(3000)), "not": {"enum": list(range(3000, 6000))}},
+        {"not": {"enum": [f"{i}" for i in range(5000)]}},
+    ],
+)
+def test_what_takes_long_to_tell_is_not_told(asked: Any) -> None:
+    """The schema is refused or enforced as far as it goes, in little time."""
+    began = time.thread_time()
+    refusal(schema(asked))
+    assert time.thread_time() - began < 0.5
+
+
+def test_long_texts_are_told_apart_by_how_they_begin() -> None:
+    """So that no pattern is nested deeper than the compiler reads; it is noted that less is generated."""
+    text = "a" * 1500
+    asked = {"type": "string", "not": {"const": text}}
+    given = [text, text[:-1], text[:-1] + "b", text[:50], text[:50] + "b", "", "b" * 60]
+    assert [conforms(asked, each) for each in given] == [False, False, False, True, True, True, True]
+    assert source(schema(asked)).notes == ("'not' is enforced more narrowly than it is meant",)
+    assert source(schema({"not": {"const": text[:50]}})).notes == ()
 
 
 def test_white_space_is_bounded() -> None:

@@ -15,6 +15,12 @@ from inferloom_worker.constrain.schema_types import TYPES, names_of, property_sc
 MOST_PARTS = 24
 """Alternatives of one negation."""
 
+MOST_VALUES = 1000
+"""Values listed by a schema of which a negation is made."""
+
+MOST_CHARACTERS = 56
+"""Characters of a text that those of others are told by: each is a level of their pattern."""
+
 _DEPTH = 8
 
 _OF_SIZE = {
@@ -100,12 +106,17 @@ class Negation:
             taken = {"number" if name == "integer" else name for name in names}
             if rest := [name for name in TYPES if name not in taken]:
                 yield {"type": rest}
-        if (values := values_of(schema)) is not None:
-            if (listed := values_of(given)) is not None:
+        values = values_of(schema)
+        listed = values_of(given)
+        if values is not None and not self._affords(values, listed):
+            self.exact = False
+        elif values is not None:
+            if listed is not None:
                 if others := [each for each in listed if not any(same(each, value) for value in values)]:
                     yield {"enum": others}
             else:
                 self.exact = self.exact and not {"array", "object"} & set(map(type_of, values))
+                self.exact = self.exact and all(len(v) <= MOST_CHARACTERS for v in values if type(v) is str)
                 yield from _other_values(values)
         yield from _other_sizes(schema)
         for name in names_of(schema):
@@ -115,6 +126,14 @@ class Negation:
             if opposite := self.of(part, property_schema(given, name), depth + 1):
                 yield {"type": "object", "properties": {name: alternatives(opposite)}, "required": [name]}
         yield from self._of_combined(schema, given, depth)
+
+    def _affords(self, values: list[Any], others: list[Any] | None) -> bool:
+        """Whether values may be looked at, each beside each of the others; sixteen count as a schema."""
+        cost = len(values) * max(len(others or ()), 1) // 16
+        if len(values) > MOST_VALUES or cost > self._budget:
+            return False
+        self._budget -= cost
+        return True
 
     def _of_combined(
         self, schema: dict[str, Any], given: dict[str, Any], depth: int
@@ -167,17 +186,21 @@ def _other_values(values: list[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _other_texts(texts: list[str]) -> str:
-    """A regular expression for every text that is not among some."""
-    return _after(list(dict.fromkeys(texts)))
+    """A regular expression for every text that is not among some, but for those that begin with more than
+    MOST_CHARACTERS of one of them."""
+    return _after(list(dict.fromkeys(text[: MOST_CHARACTERS + 1] for text in texts)))
 
 
-def _after(rests: list[str]) -> str:
+def _after(rests: list[str], depth: int = 0) -> str:
     """What may follow where ``rests`` are what must not."""
-    firsts = dict.fromkeys(rest[0] for rest in rests if rest)
+    firsts: dict[str, list[str]] = {}
+    for rest in rests:
+        if rest:
+            firsts.setdefault(rest[0], []).append(rest[1:])
     any_other = "".join(re.escape(c) if c.isascii() else c for c in firsts)
     ways = [f"[^{any_other}](?s:.)*" if any_other else "(?s:.)+"]
-    for first in firsts:
-        inner = _after([rest[1:] for rest in rests if rest[:1] == first])
+    for first, further in firsts.items() if depth < MOST_CHARACTERS else ():
+        inner = _after(further, depth + 1)
         ways.append((re.escape(first) if first.isascii() else first) + inner)
     # The text may end here unless it is one of them.
     return f"(?:{'|'.join(ways)})" if "" in rests else f"(?:{'|'.join(ways)})?"

@@ -6,6 +6,7 @@ conforms to the result conforms to the schema, and some that would conform are n
 """
 
 import re
+from itertools import combinations
 from typing import Any
 
 from inferloom_mesh.errors import invalid
@@ -86,26 +87,39 @@ class Rewriting:
         parts = schema.get("oneOf")
         if not isinstance(parts, list) or not all(map(is_schema, parts)):
             return []
+        if (meetings := self._meetings(schema, parts)) is None:
+            return []  # the compiler may yet find that no two of them meet
         ways: list[dict[str, Any]] = []
         exact = True
         for index, part in enumerate(parts):
             around = self._beside(schema, part)
             opposites: list[list[dict[str, Any]]] = []
-            for place, other in enumerate(parts):
-                if place == index or self._overlap.disjoint(around, self._beside(schema, other)):
-                    continue
+            for place in meetings[index]:
                 self._negation.exact = True
-                found = self._negation.of(other, around)
+                found = self._negation.of(parts[place], around)
                 opposites.append([way for way in found if not self._overlap.disjoint(around, way)])
                 exact = exact and self._negation.exact
                 if not opposites[-1] and not self._negation.exact:
-                    return []  # the compiler may yet find that no two of them meet
+                    return []  # as there
             if all(opposites):
                 ways.append(conjunction([part, *map(alternatives, opposites)]))
         del schema["oneOf"]
         if not exact:
             self._narrowed("oneOf")
         return [alternatives(ways)]
+
+    def _meetings(self, schema: dict[str, Any], parts: list[Any]) -> list[list[int]] | None:
+        """Of each part of ``oneOf``, the others with which it may share a value; None: they are too many to
+        tell."""
+        if not self._overlap.affords(len(parts) * (len(parts) - 1) // 2):
+            return None
+        sides = [self._beside(schema, part) for part in parts]
+        found: list[list[int]] = [[] for _ in parts]
+        for index, place in combinations(range(len(parts)), 2):
+            if not self._overlap.disjoint(sides[index], sides[place]):
+                found[index].append(place)
+                found[place].append(index)
+        return found
 
     def _narrowed(self, keyword: str) -> None:
         self._note(f"'{keyword}' is enforced more narrowly than it is meant")

@@ -59,12 +59,17 @@ class Overlap:
 
     Args:
         root: What references are to.
-        budget: Comparisons that may be made; what is not known by then may have one.
+        budget: Comparisons that may be made; what is not known by then may have one. Where schemas list many
+            values or names, sixteen of those count as one.
     """
 
-    def __init__(self, root: Schema, budget: int = 5000) -> None:
+    def __init__(self, root: Schema, budget: int = 20_000) -> None:
         self._root = root
         self._budget = budget
+
+    def affords(self, comparisons: int) -> bool:
+        """Whether so many can still be made."""
+        return comparisons <= self._budget
 
     def disjoint(self, one: Any, other: Any, depth: int = 0) -> bool:
         """Whether it is plain that no value conforms to both."""
@@ -73,6 +78,9 @@ class Overlap:
         if one is False or other is False:
             return True
         if not isinstance(one, dict) or not isinstance(other, dict) or depth > _DEPTH or self._budget < 0:
+            return False
+        self._budget -= (_size(one) + _size(other) + _listed(one) * _listed(other)) // 16
+        if self._budget < 0:
             return False
         if self._by_parts(one, other, depth) or self._by_parts(other, one, depth):
             return True
@@ -96,7 +104,7 @@ class Overlap:
 
     def _by_property(self, one: dict[str, Any], other: dict[str, Any], depth: int) -> bool:
         """Whether objects of ``one`` must have a property that those of ``other`` cannot have so."""
-        needed, also = names_of(one), names_of(other)
+        needed, also = names_of(one), frozenset(names_of(other))
         for name in needed:
             there = property_schema(other, name)
             if there is False:
@@ -104,6 +112,15 @@ class Overlap:
             if name in also and self.disjoint(property_schema(one, name), there, depth + 1):
                 return True
         return False
+
+
+def _listed(schema: dict[str, Any]) -> int:
+    return len(values_of(schema) or ())
+
+
+def _size(schema: dict[str, Any]) -> int:
+    """Values and names that a comparison looks through."""
+    return _listed(schema) + len(names_of(schema))
 
 
 def names_of(schema: dict[str, Any]) -> list[str]:

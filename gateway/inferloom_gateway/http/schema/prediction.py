@@ -6,7 +6,6 @@ from pydantic import BeforeValidator, StringConstraints
 
 from inferloom_gateway.http.schema.base import Part, text_parts
 
-
 Predicted = Annotated[str, StringConstraints(max_length=2**20)]
 
 
