@@ -1,6 +1,9 @@
 """Counts in memory: buckets that come and go, several asks at once, and what is charged for a request."""
 
+import asyncio
+import fcntl
 import mmap
+import os
 from pathlib import Path
 
 import pytest
@@ -119,13 +122,38 @@ async def test_a_process_that_hangs_with_the_lock_holds_up_nobody_for_long(
     one, hung = (LocalCounts.shared(tmp_path / "counts", seat) for seat in (0, 1))
     asks = [Ask("key:a", Limits(None, 100))]
     first = await taken(one, asks, 90)
-    with hung._locked():
-        with pytest.raises(CountsAwayError):
-            await one.take(asks, 1, enters=True)
-        one.settle(asks, [first], 10)
+    assert hung._locks()
+    with pytest.raises(CountsAwayError):
+        await one.take(asks, 1, enters=True)
+    one.settle(asks, [first], 10)
+    hung._unlock()
     other = [Ask("key:b", Limits(9))]
     one.settle(other, [await taken(one, other)], 0)
     assert (await taken(one, asks, 90)).levels[0].tokens == 100
+
+
+async def test_a_process_that_waits_for_the_lock_goes_on_with_all_else(tmp_path: Path) -> None:
+    """Its event loop is not held, and what it could not settle it settles when the lock is free."""
+    path = tmp_path / "counts"
+    make_shared(path)
+    one, other = LocalCounts.shared(path, 0), LocalCounts.shared(path, 1)
+    asks = [Ask("key:a", Limits(concurrent=1))]
+    holder = os.open(path, os.O_RDWR)
+    first = await taken(one, asks)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    one.settle(asks, [first], 0)
+    waiting = asyncio.create_task(other.take([Ask("key:b", Limits(concurrent=1))], 0, enters=True))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    fcntl.flock(holder, fcntl.LOCK_UN)
+    assert isinstance(await waiting, Taken)
+    for _ in range(500):
+        if isinstance(await other.take(asks, 0, enters=True), Taken):
+            break
+        await asyncio.sleep(0.01)
+    else:
+        pytest.fail("what was settled while the lock was held still runs")
+    os.close(holder)
 
 
 def test_the_memory_is_only_taken_where_it_is_used() -> None:

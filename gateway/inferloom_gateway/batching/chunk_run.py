@@ -178,7 +178,7 @@ class ChunkRun:
         batch, bound = self.chunk.batch, self._store.limits.total_bytes
         try:
             result = answered(batch, number, custom_id, reply)
-        except Exception:
+        except Exception:  # a body that is no JSON, or a bug: it fails its own line and no other
             log.exception("unexpected answer to %s", request_id(batch, number))
             result = answered(batch, number, custom_id, Reply.failed(server_error()))
         while True:

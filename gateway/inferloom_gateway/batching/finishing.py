@@ -70,7 +70,7 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
             log.info("batch %s is %s: %s", work.batch, work.outcome, changes["request_counts"])
         else:
             await on_disk(files.delete)
-    except Exception:
+    except Exception:  # whatever it was, files that no batch names must not stay
         await on_disk(files.delete)
         raise
     finally:

@@ -5,6 +5,7 @@ import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from inferloom_gateway.batching.chunk_run import ChunkRun, Means
@@ -130,7 +131,7 @@ class Runner:
         for silent in self._watch.silent(await store.database.read(runners.beats), self._clock()):
             if silent != self._name:
                 log.warning("batches: runner %s is gone; its lines are taken over", silent)
-                await store.database.write(lambda at, gone=silent: runners.release(at, gone))  # type: ignore[misc]
+                await store.database.write(partial(runners.release, runner=silent))
 
     async def _begin_step(self, store: Store) -> bool:
         work = await store.database.write(lambda at: batch_rows.claim_work(at, self._name))

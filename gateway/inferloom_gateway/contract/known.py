@@ -7,6 +7,13 @@ from typing import Any, Self
 from inferloom_gateway.contract.service import Events
 
 
+class _Nothing:
+    """No responses."""
+
+    async def read(self) -> None:
+        """There is none."""
+
+
 class Known:
     """A call whose one response the gateway knows by itself."""
 
@@ -21,7 +28,7 @@ class Known:
 
     async def events(self) -> Events:
         """There are none."""
-        raise NotImplementedError
+        return _Nothing()
 
     def close(self) -> None:
         """Nothing runs."""

@@ -102,9 +102,9 @@ _KEY = "kind = :kind AND tenant = :tenant AND id = :id"
 
 def put(connection: sqlite3.Connection, kind: str, row: Row) -> None:
     """Insert a row; one of the same name is replaced."""
-    connection.execute(f"DELETE FROM documents WHERE {_KEY}", _key(kind, row.tenant, row.id))  # noqa: S608
+    connection.execute(f"DELETE FROM documents WHERE {_KEY}", _key(kind, row.tenant, row.id))
     connection.execute(
-        f"INSERT INTO documents (kind, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        f"INSERT INTO documents (kind, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (kind, *_values(row)),
     )
 
@@ -121,7 +121,7 @@ def update(connection: sqlite3.Connection, kind: str, row: Row) -> None:
 def get(connection: sqlite3.Connection, kind: str, tenant: str, name: str, now: float) -> Row | None:
     """A row that has not expired."""
     found = connection.execute(
-        f"SELECT {_COLUMNS} FROM documents WHERE {_KEY} AND {_LIVE}",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM documents WHERE {_KEY} AND {_LIVE}",
         {**_key(kind, tenant, name), "now": now},
     ).fetchone()
     return None if found is None else _row(found)
@@ -130,7 +130,7 @@ def get(connection: sqlite3.Connection, kind: str, tenant: str, name: str, now: 
 def anybodys(connection: sqlite3.Connection, kind: str, name: str) -> Row | None:
     """A row whose name only this software gives."""
     found = connection.execute(
-        f"SELECT {_COLUMNS} FROM documents WHERE id = ? AND kind = ?",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM documents WHERE id = ? AND kind = ?",
         (name, kind),
     ).fetchone()
     return None if found is None else _row(found)
@@ -139,7 +139,7 @@ def anybodys(connection: sqlite3.Connection, kind: str, name: str) -> Row | None
 def delete(connection: sqlite3.Connection, kind: str, tenant: str, name: str, now: float) -> bool:
     """Delete a row; whether it was there."""
     there = get(connection, kind, tenant, name, now) is not None
-    connection.execute(f"DELETE FROM documents WHERE {_KEY}", _key(kind, tenant, name))  # noqa: S608
+    connection.execute(f"DELETE FROM documents WHERE {_KEY}", _key(kind, tenant, name))
     return there
 
 
@@ -149,7 +149,7 @@ def page(connection: sqlite3.Connection, kind: str, tenant: str, query: Query, n
     values: dict[str, object] = {"kind": kind, "tenant": tenant, "now": now, "limit": query.limit + 1}
     if query.after is not None:
         at = _key(kind, tenant, query.after)
-        found = connection.execute(f"SELECT seq FROM documents WHERE {_KEY}", at).fetchone()  # noqa: S608
+        found = connection.execute(f"SELECT seq FROM documents WHERE {_KEY}", at).fetchone()
         if found is None:
             return None
         where.append("seq > :seq" if query.ascending else "seq < :seq")
@@ -163,7 +163,7 @@ def page(connection: sqlite3.Connection, kind: str, tenant: str, query: Query, n
         values |= {f"key{number}": key, f"value{number}": value}
     order = "ASC" if query.ascending else "DESC"
     found_rows = connection.execute(
-        f"SELECT {_LISTED} FROM documents WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT :limit",  # noqa: S608
+        f"SELECT {_LISTED} FROM documents WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT :limit",
         values,
     ).fetchall()
     return Page([_row(each) for each in found_rows[: query.limit]], len(found_rows) > query.limit)
@@ -172,7 +172,7 @@ def page(connection: sqlite3.Connection, kind: str, tenant: str, query: Query, n
 def expired(connection: sqlite3.Connection, now: float, most: int) -> Sequence[tuple[str, Row]]:
     """Rows whose time is over, with their kinds."""
     found = connection.execute(
-        f"SELECT kind, {_COLUMNS} FROM documents WHERE expires <= ? ORDER BY expires LIMIT ?",  # noqa: S608
+        f"SELECT kind, {_COLUMNS} FROM documents WHERE expires <= ? ORDER BY expires LIMIT ?",
         (now, most),
     ).fetchall()
     return [(kind, _row(rest)) for kind, *rest in found]
@@ -194,7 +194,7 @@ def exists(connection: sqlite3.Connection, name: str) -> bool:
 def grow(connection: sqlite3.Connection, kind: str, tenant: str, name: str, by: int) -> None:
     """Let a row count for so many bytes more, for what it has elsewhere in the database."""
     values = {**_key(kind, tenant, name), "by": by}
-    connection.execute(f"UPDATE documents SET bytes = bytes + :by WHERE {_KEY}", values)  # noqa: S608
+    connection.execute(f"UPDATE documents SET bytes = bytes + :by WHERE {_KEY}", values)
 
 
 def held(connection: sqlite3.Connection, kind: str, tenant: str) -> int:

@@ -1,12 +1,13 @@
 """Counts in memory: of one process, or shared by the processes of one gateway."""
 
+import asyncio
 import fcntl
 import mmap
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Self
@@ -28,6 +29,8 @@ _LOCK_LIMIT_S = 1.0
 wait for a processor."""
 
 _NAP_S = 20e-6
+_LATER_S = 0.01
+_HELD = "another process of the gateway holds the counts"
 
 
 class LocalCounts:
@@ -55,11 +58,14 @@ class LocalCounts:
         self._known: dict[str, tuple[Window, tuple[int, int]]] = {}
         self._owed: list[tuple[Sequence[Ask], Sequence[Taken], int]] = []
         """What could not be settled because the lock was not to be had."""
-        with self._locked():
+        self._lock_at_start()
+        try:
             for row in range(ROWS):
                 window = Window(self._words, row * ROW)
                 if any(window.name):
                     window.repair(seat)
+        finally:
+            self._unlock()
 
     @classmethod
     def private(cls, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -74,24 +80,47 @@ class LocalCounts:
 
     async def take(self, asks: Sequence[Ask], tokens: int, *, enters: bool) -> Taken | Refused:
         """See the protocol. It does not wait but for the lock."""
-        with self._locked():
-            slot = int(self._clock() / SLOT_S)
-            windows = [self._window(ask.bucket, slot) for ask in asks]
-            for ask, window in zip(asks, windows, strict=True):
-                refusal = window.refuses(ask.limits, tokens, enters=enters)
-                if refusal is not None:
-                    kind, used, wait_s = refusal
-                    return Refused(ask, kind, used, wait_s, [each.level() for each in windows])
-            for window in windows:
-                slot = window.take(tokens, self._seat, enters=enters)
-            return Taken(slot, tokens, [window.level() for window in windows])
+        if not self._locks():
+            await self._lock_soon()
+        try:
+            self._pay()
+            return self._take(asks, tokens, enters=enters)
+        finally:
+            self._unlock()
+
+    def _take(self, asks: Sequence[Ask], tokens: int, *, enters: bool) -> Taken | Refused:
+        slot = int(self._clock() / SLOT_S)
+        windows = [self._window(ask.bucket, slot) for ask in asks]
+        for ask, window in zip(asks, windows, strict=True):
+            refusal = window.refuses(ask.limits, tokens, enters=enters)
+            if refusal is not None:
+                kind, used, wait_s = refusal
+                return Refused(ask, kind, used, wait_s, [each.level() for each in windows])
+        for window in windows:
+            slot = window.take(tokens, self._seat, enters=enters)
+        return Taken(slot, tokens, [window.level() for window in windows])
 
     def settle(self, asks: Sequence[Ask], taken: Sequence[Taken], used: int) -> None:
-        """See the protocol. Where the lock is not to be had, the next call does it."""
+        """See the protocol. Where the lock is not to be had, that is done soon after."""
         self._owed.append((asks, taken, used))
-        with suppress(CountsAwayError), self._locked():
-            slot = int(self._clock() / SLOT_S)
-            while self._owed:
+        self._settle_owed()
+
+    def _settle_owed(self) -> None:
+        if not self._owed:
+            return
+        if not self._locks():
+            asyncio.get_running_loop().call_later(_LATER_S, self._settle_owed)
+            return
+        try:
+            self._pay()
+        finally:
+            self._unlock()
+
+    def _pay(self) -> None:
+        """Settle what could not be settled before; under the lock."""
+        slot = int(self._clock() / SLOT_S)
+        while self._owed:
+            with suppress(CountsAwayError):  # its row went to others, and what it had there with it
                 self._settle(*self._owed.pop(), slot)
 
     def _settle(self, asks: Sequence[Ask], taken: Sequence[Taken], used: int, slot: int) -> None:
@@ -132,34 +161,39 @@ class LocalCounts:
         self._known[bucket] = window, name
         return window
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locks(self) -> bool:
+        """Take the lock if nobody has it; the system lets it go if its holder is killed."""
         if self._lock is None:
-            yield
-            return
-        self._acquire(self._lock)
+            return True
         try:
-            yield
-        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def _acquire(self, lock: int) -> None:
-        """Wait for the other processes, but not for ever for one that was stopped.
+    async def _lock_soon(self) -> None:
+        """Wait for the other processes, while this one goes on with all else.
 
-        The system lets the lock go if its holder is killed.
+        Raises:
+            CountsAwayError: One of them was stopped while it had the lock.
         """
-        deadline = None
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                now = time.monotonic()
-                deadline = deadline or now + _LOCK_LIMIT_S
-                if now > deadline:
-                    raise CountsAwayError("another process of the gateway holds the counts") from None
-                time.sleep(_NAP_S)
-            else:
+        deadline = time.monotonic() + _LOCK_LIMIT_S
+        while time.monotonic() < deadline:
+            await asyncio.sleep(_NAP_S)
+            if self._locks():
                 return
+        raise CountsAwayError(_HELD)
+
+    def _lock_at_start(self) -> None:
+        deadline = time.monotonic() + _LOCK_LIMIT_S
+        while not self._locks():
+            if time.monotonic() > deadline:
+                raise CountsAwayError(_HELD)
+            time.sleep(_NAP_S)  # a process that starts serves nobody yet
 
 
 def make_shared(path: Path) -> None:
