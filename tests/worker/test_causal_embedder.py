@@ -17,9 +17,9 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.torch.engine import TorchEngine
+from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
-from inferloom_worker.hosting.served import Generator
 from inferloom_worker.stepping.batch import StepBatch
 from tests.worker.embedding_models import HIDDEN, decoder, general_decoder, whole
 from tests.worker.engines import generate, request

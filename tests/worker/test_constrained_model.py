@@ -18,9 +18,9 @@ from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.vocabulary import vocabulary
 from inferloom_worker.engine.constraint import Matcher
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
-from inferloom_worker.hosting.served import Generator
 from tests.worker.constrained import ask
 
 STOP, LENGTH = pb.FINISH_REASON_STOP, pb.FINISH_REASON_LENGTH

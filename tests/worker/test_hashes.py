@@ -13,9 +13,9 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.hosting.card import quantization
+from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
-from inferloom_worker.hosting.served import Generator
 from inferloom_worker.hosting.weights_hash import model_files, weights_hash
 from inferloom_worker.sourcing.sources import resolve
 from tests.worker.adapters import make_adapter

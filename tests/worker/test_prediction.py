@@ -10,7 +10,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.prediction import NOTHING, Prediction
 from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.hosting.engine_request import engine_request
-from inferloom_worker.hosting.served import Generator
+from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from inferloom_worker.validate.generate import CompletionRequest, read_generate

@@ -24,11 +24,12 @@ from inferloom_worker.hosting import card
 from inferloom_worker.hosting.capabilities import honoured_by
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.hosting.finding import find_model
+from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions, chosen_format
 from inferloom_worker.hosting.model_class import ModelClass, model_class
-from inferloom_worker.hosting.reranker import Reranker
+from inferloom_worker.hosting.reader import Encoder, Reranker
 from inferloom_worker.hosting.sampling_defaults import sampling_defaults
-from inferloom_worker.hosting.served import Encoder, Generator, ServedModel
+from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, model_files, weights_hash
 from inferloom_worker.kernels import kept
 from inferloom_worker.sourcing.imports import large_imports

@@ -1,0 +1,276 @@
+"""A loaded model that generates."""
+
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import registry_pb2, worker_pb2
+from inferloom_mesh.errors import InferloomError, Reason, unsupported
+from inferloom_worker.constrain.grammar import Grammars
+from inferloom_worker.embed.cosine import CosineRanker
+from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.engine.health import Health
+from inferloom_worker.engine.nothing import submit
+from inferloom_worker.engine.prediction import NOTHING, Prediction
+from inferloom_worker.engine.protocol import Adapter, Engine
+from inferloom_worker.hosting.answer import Terms, TokenAnswer
+from inferloom_worker.hosting.dialect import Dialect, calling
+from inferloom_worker.hosting.engine_request import (
+    TokenizedPrompt,
+    drawn_with,
+    engine_request,
+    is_quick,
+    is_short,
+    prompt_room,
+    told,
+    word_tokens,
+)
+from inferloom_worker.hosting.tool_constraint import Enforced, enforced
+from inferloom_worker.output.completion import Completion
+from inferloom_worker.output.parsing import PLAIN, Reading
+from inferloom_worker.text.infilling import infilling
+from inferloom_worker.text.job import Trial
+from inferloom_worker.text.pool import TextPool
+from inferloom_worker.text.template import ChatTemplate
+from inferloom_worker.text.tokenizer import Tokenizer
+from inferloom_worker.validate.generate import (
+    ChatPrompt,
+    CompletionRequest,
+    Prompt,
+    TextPrompt,
+    too_long,
+)
+
+
+class Generator:
+    """A model that generates. Where its engine shows its states, it gives vectors too."""
+
+    adapter: Adapter | None = None
+    """What its requests ask the engine for."""
+
+    _owner = True
+    """Whether the engine is its own to close."""
+
+    def __init__(
+        self,
+        card: pb.Model,
+        tokenizer: Tokenizer,
+        template: ChatTemplate | None,
+        engine: Engine,
+        embedder: TextEmbedder | None = None,
+        grammars: Grammars | None = None,
+        dialect: Dialect | None = None,
+    ) -> None:
+        self.card = card
+        self.tokenizer = tokenizer
+        self.template = template
+        self.dialect = Dialect(template, tokenizer) if dialect is None and template is not None else dialect
+        self.engine = engine
+        self.embedder = embedder
+        self.grammars = grammars
+        self.infilling = infilling(tokenizer, tokenizer.named)
+        self.trial = Trial()
+        """How its template has done with short conversations."""
+
+    async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> TokenAnswer:
+        prompt = await texts.run(
+            asked.prompt.param,
+            partial(self.read, asked),
+            quick=is_quick(asked),
+            trial=self.trial if is_short(asked) else None,
+        )
+        constraint = await self._constrain(asked, prompt.text, texts)
+        request = engine_request(
+            asked,
+            prompt,
+            terms,
+            tokenizer=self.tokenizer,
+            context_length=self.card.context_length,
+            adapter=self.adapter,
+            constraint=None if constraint is None else constraint.constraint,
+        )
+        about_prompt = told(asked, prompt, self.tokenizer)
+        generation = submit(self.engine, request)
+        completion = Completion(
+            generation,
+            self.tokenizer,
+            asked.stopping,
+            len(prompt.ids),
+            asked.n,
+            self._reading(asked, prompt.text),
+            prompt=about_prompt.report,
+            echo=about_prompt.echo,
+            skip_special_tokens=asked.skip_special_tokens,
+        )
+        started = pb.Started(
+            request_id=asked.request_id,
+            model=self.card.id,
+            prompt_tokens=len(prompt.ids),
+            seed=asked.sampling.seed,
+            compute_hash=self.card.compute_hash,
+            sampling=drawn_with(asked.sampling),
+            notes=() if constraint is None else constraint.notes,
+            priority=asked.priority,
+        )
+        return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)])
+
+    def _reading(self, asked: CompletionRequest, prompt: str | None) -> Reading:
+        if not isinstance(asked.prompt, ChatPrompt) or self.dialect is None:
+            return PLAIN
+        return self.dialect.reading(asked.prompt.chat, prompt, asked.sampling.seed)
+
+    async def _constrain(
+        self, asked: CompletionRequest, prompt: str | None, texts: TextPool
+    ) -> Enforced | None:
+        """What the answer must conform to, for the engine. Raises InferloomError where that cannot be
+        enforced."""
+        chat = asked.prompt.chat if isinstance(asked.prompt, ChatPrompt) else pb.ChatInput()
+        may = calling(chat)
+        if asked.grammar is None and may is None:
+            return None
+        if self.grammars is None:
+            if asked.grammar is None and may is not None and not may.must:
+                return None
+            param = "constraint" if asked.grammar is not None else "chat.tool_choice"
+            raise unsupported(param, f"The model '{self.card.id}' cannot be constrained.")
+        stops = asked.stopping
+        compiled = partial(self.grammars.compile, stops=stops.token_ids, ignores_ends=stops.ignore_eos)
+        dialect = self.dialect if isinstance(asked.prompt, ChatPrompt) else None
+        work = partial(enforced, dialect, chat, prompt, asked.grammar, compiled)
+        return await texts.run("chat.tools" if asked.grammar is None else asked.grammar.param, work)
+
+    def read(self, asked: CompletionRequest) -> TokenizedPrompt:
+        """Render and tokenise all that a request has of texts. Blocking.
+
+        Raises:
+            InferloomError: The template refuses the messages, there is none, or the text is too long.
+        """
+        prompt = self.tokenize(asked.prompt, cut=asked.truncate is not None)
+        kept = prompt_room(asked, self.card.context_length)
+        if kept is not None and kept < len(prompt.ids):
+            ids = prompt.ids[-kept:]
+            prompt = TokenizedPrompt(ids, self.tokenizer.decode(ids, skip_special_tokens=False))
+        if not (asked.bad_words or asked.prediction):
+            return prompt
+        words = word_tokens(self.tokenizer, asked.bad_words)
+        return replace(prompt, bad_words=words, prediction=self._expected(asked, len(prompt.ids)))
+
+    def _expected(self, asked: CompletionRequest, prompt_tokens: int) -> Prediction:
+        """What is expected of a completion, no more of it than there is room for."""
+        room = max(self.card.context_length - prompt_tokens, 0)
+        most = room if asked.stopping.max_tokens is None else min(asked.stopping.max_tokens, room)
+        if not (asked.prediction and most and self.engine.info.drafts):
+            return NOTHING
+        return Prediction(self.tokenizer.encode(asked.prediction, add_special_tokens=False)[:most])
+
+    def tokenize(self, prompt: Prompt, *, cut: bool = False) -> TokenizedPrompt:
+        """Render and tokenise a prompt, which is to be ``cut`` if it is too long. Blocking.
+
+        Raises:
+            InferloomError: The template refuses the messages, there is none, or the text is too long.
+        """
+        if isinstance(prompt, TextPrompt) and prompt.suffix:
+            return self._infill(prompt.text, prompt.suffix)
+        if isinstance(prompt, TextPrompt):
+            ids = self._encode("text", prompt.text, special=True, cut=cut)
+            if not ids and self.tokenizer.bos_id is not None:
+                ids = [self.tokenizer.bos_id]  # nothing to continue: a new document
+            return TokenizedPrompt(ids, prompt.text)
+        if isinstance(prompt, ChatPrompt):
+            text = self.render(prompt.chat)
+            return TokenizedPrompt(self._encode("chat.messages", text, special=False, cut=cut), text)
+        return TokenizedPrompt(prompt.ids, None)
+
+    def _infill(self, text: str, suffix: str) -> TokenizedPrompt:
+        if self.infilling is None:
+            raise unsupported("suffix", f"The model '{self.card.id}' does not support suffix.")
+        for param, part in (("text", text), ("suffix", suffix)):
+            self._check_length(param, part)
+        ids = self.infilling.ids(self.tokenizer, text, suffix)
+        return TokenizedPrompt(ids, text, ends=self.infilling.ends)
+
+    def render(self, chat: pb.ChatInput) -> str:
+        if self.template is None:
+            raise InferloomError(
+                Reason.UNSUPPORTED_TASK,
+                f"The model '{self.card.id}' has no chat template; send text or token ids.",
+                param="chat",
+            )
+        assert self.dialect is not None  # as there is a template
+        options = chat.template
+        turns, tools = self.dialect.turns(chat)
+        return self.template.render(
+            turns,
+            tools=tools,
+            variables=self.dialect.variables(chat),
+            add_generation_prompt=(
+                options.add_generation_prompt
+                if options.HasField("add_generation_prompt")
+                else not options.continue_final_message
+            ),
+            continue_final_message=options.continue_final_message,
+        )
+
+    @property
+    def health(self) -> Health:
+        return self.engine.health
+
+    @property
+    def ranker(self) -> CosineRanker | None:
+        return None if self.embedder is None else CosineRanker(self.embedder)
+
+    def _encode(self, param: str, text: str, *, special: bool, cut: bool = False) -> list[int]:
+        if not cut:
+            self._check_length(param, text)
+        return self.tokenizer.encode(text, add_special_tokens=special)
+
+    def _check_length(self, param: str, text: str) -> None:
+        limit = self.card.context_length
+        if (fewest := self.tokenizer.fewest_tokens(text)) > limit:
+            raise too_long(param, fewest, limit, at_least=True)
+
+    def status(self) -> worker_pb2.ModelStatus:
+        info, load = self.engine.info, self.engine.load()
+        return worker_pb2.ModelStatus(
+            model=self.card,
+            load=registry_pb2.Load(
+                running=load.running,
+                waiting=load.waiting,
+                free_kv_tokens=load.free_kv_tokens,
+                total_kv_tokens=info.kv_tokens,
+            ),
+            slots_in_use=load.running,
+            slots=info.slots,
+            weights_bytes=info.weights_bytes + load.adapter_bytes,
+            kv_bytes=info.kv_bytes,
+        )
+
+    @property
+    def generated_tokens(self) -> int:
+        return self.engine.load().generated_tokens
+
+    @property
+    def longest_step_s(self) -> float:
+        return self.engine.load().longest_step_s
+
+    @property
+    def slots(self) -> int:
+        return self.engine.info.slots
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        return self.engine.load_adapter(folder)
+
+    def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "Generator":
+        other = copy(self)
+        other.card = card
+        other._owner = False
+        if adapter is not None:
+            other.adapter, other.embedder = adapter, None
+        return other
+
+    def close(self) -> None:
+        """An adapter's memory goes with its last request."""
+        if self._owner:
+            self.engine.close()
