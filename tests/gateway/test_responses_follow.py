@@ -48,7 +48,17 @@ async def test_followers_of_a_response_share_what_is_read(
         reads += 1
         return await read(work)  # type: ignore[arg-type]
 
+    looks, seen, looked = 0, under_way.seen, asyncio.Event()
+
+    async def looking(name: str) -> tuple[int, bool]:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            looked.set()
+        return await seen(name)
+
     monkeypatch.setattr(under_way, "_read", counted)
+    monkeypatch.setattr(under_way, "seen", looking)
     watches = Watches(under_way)
 
     async def follow() -> bytes:
@@ -57,7 +67,7 @@ async def test_followers_of_a_response_share_what_is_read(
             return b"".join([piece async for piece in pieces if piece is not KEEP_ALIVE])
 
     followers = [asyncio.create_task(follow()) for _ in range(40)]
-    await asyncio.sleep(1)
+    await asyncio.wait_for(looked.wait(), 20)
     assert reads < 20
     await under_way.end("a", "resp_1", Chunk(1, [LAST]), begun(BODY, "resp_1", 1, store=True))
     texts = await asyncio.gather(*followers)

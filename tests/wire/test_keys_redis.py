@@ -179,7 +179,7 @@ async def test_a_request_that_was_given_up_runs_nowhere(
     with pytest.raises(CountsAwayError):
         await one.take(asks, 0, enters=True)
     if late:
-        await asyncio.sleep(0.1)  # what it does then has to be undone by nobody
+        await asyncio.sleep(0.1)  # so that it usually comes after what undoes it; it may come before, too
         await take(**sent[0])
     await has_room(two, asks)
 
@@ -189,20 +189,22 @@ async def test_what_ends_beside_a_request_that_is_refused_runs_no_more(
 ) -> None:
     """Though the other was still counted when it ended."""
     one, two = counts
-    asks, take, ended = [Ask("key:f", Limits(None, None, 1))], one._take, asyncio.Event()
+    asks, take = [Ask("key:f", Limits(None, None, 1))], one._take
+    counted, ended = asyncio.Event(), asyncio.Event()
     first = await one.take(asks, 0, enters=True)
     assert isinstance(first, Taken)
 
     async def slow(**asked: Any) -> Any:
         answer = await take(**asked)
+        counted.set()
         await ended.wait()
         return answer
 
     monkeypatch.setattr(one, "_take", slow)
     second = asyncio.create_task(one.take(asks, 0, enters=True))
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(counted.wait(), 5)
     one.settle(asks, [first], 0)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # so that Redis usually has it before the other is refused; it need not
     ended.set()
     assert isinstance(await second, Refused)
     await has_room(two, asks)

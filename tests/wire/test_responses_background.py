@@ -139,7 +139,9 @@ async def test_a_response_is_given_up(mesh: GatewayMesh) -> None:
         made = await client.responses.create(model=MODEL, input="Hi", background=True)
         following = asyncio.create_task(mesh.http.get(f"{PATH}/{made.id}", params={"stream": True}))
         await until(client, made.id, "in_progress")
-        await asyncio.sleep(0.3)
+        async for event in await client.responses.retrieve(made.id, stream=True):
+            if event.type == "response.output_item.done":
+                break
         given_up = await client.responses.cancel(made.id)
         assert given_up.status == "cancelled"
         assert [item.type for item in given_up.output] == ["reasoning"]

@@ -60,7 +60,7 @@ def test_a_caller_who_is_ended_while_he_waits_holds_up_nobody(
         waiting.start()
         while sys._current_frames()[waiting.ident or 0].f_code.co_name != "verdict":
             time.sleep(0.01)
-        time.sleep(0.05)
+        time.sleep(0.05)  # from there to the lock; who is ended on the way is ended as well
         job.end()
     waiting.join()
     assert ended == [TimeUp]
