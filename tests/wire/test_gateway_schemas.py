@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.http.schema import answers, stored
+from inferloom_gateway.http.schema import answers, completion_answers, service_answers, stored
 from tests.wire.fake_worker import completed, delta, finished, started
 from tests.wire.gateway_mesh import GatewayMesh
 
@@ -62,14 +62,14 @@ async def test_every_answer_is_what_its_schema_says(mesh: GatewayMesh) -> None:
         (
             "/v1/chat/completions",
             {**CHAT, "logprobs": True, "return_token_ids": True},
-            answers.ChatCompletion,
-            answers.ChatCompletionChunk,
+            completion_answers.ChatCompletion,
+            completion_answers.ChatCompletionChunk,
         ),
         (
             "/v1/completions",
             {**TEXT, "logprobs": 1, "return_token_ids": True, "echo": True},
-            answers.TextCompletion,
-            answers.TextCompletion,
+            completion_answers.TextCompletion,
+            completion_answers.TextCompletion,
         ),
     ):
         is_a(whole, (await mesh.http.post(path, json=body)).content)
@@ -78,12 +78,12 @@ async def test_every_answer_is_what_its_schema_says(mesh: GatewayMesh) -> None:
         for event in events((await mesh.http.post(path, json=streamed)).text):
             is_a(chunk, event)
     is_a(answers.EmbeddingList, (await mesh.http.post("/v1/embeddings", json=EMBED)).content)
-    is_a(answers.ModelList, (await mesh.http.get("/v1/models")).content)
-    is_a(answers.ModelCard, (await mesh.http.get("/v1/models/chat-model")).content)
-    is_a(answers.TokenizeAnswer, (await mesh.http.post("/tokenize", json=TEXT)).content)
+    is_a(service_answers.ModelList, (await mesh.http.get("/v1/models")).content)
+    is_a(service_answers.ModelCard, (await mesh.http.get("/v1/models/chat-model")).content)
+    is_a(service_answers.TokenizeAnswer, (await mesh.http.post("/tokenize", json=TEXT)).content)
     detokenize = {"model": "chat-model", "tokens": [97]}
-    is_a(answers.DetokenizeAnswer, (await mesh.http.post("/detokenize", json=detokenize)).content)
-    is_a(answers.Version, (await mesh.http.get("/version")).content)
+    is_a(service_answers.DetokenizeAnswer, (await mesh.http.post("/detokenize", json=detokenize)).content)
+    is_a(service_answers.Version, (await mesh.http.get("/version")).content)
     is_a(answers.ErrorAnswer, (await mesh.http.post("/v1/completions", json={})).content)
 
 

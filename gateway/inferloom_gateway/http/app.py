@@ -40,8 +40,8 @@ from inferloom_gateway.http.routes import (
 )
 from inferloom_gateway.http.rpc.door import ContractDoor
 from inferloom_gateway.http.rpc.grpc_web import TRAILERS
-from inferloom_gateway.http.schema.answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
+from inferloom_gateway.http.schema.completion_answers import ChatCompletionChunk, TextCompletion
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.schema.edits import EditRequest
 from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmbeddingRequest

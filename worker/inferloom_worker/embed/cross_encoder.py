@@ -12,12 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder
-from sentence_transformers.base.modules import Transformer
-from transformers.utils import logging as transformers_logging
 
-from inferloom_mesh.machine import cores
 from inferloom_worker.embed.activation import activation_name
-from inferloom_worker.embed.model import DTYPES, device_of, most_tokens
+from inferloom_worker.embed.model import most_tokens, opened
 from inferloom_worker.embed.options import EmbedOptions, RankerInfo
 from inferloom_worker.embed.pair_ranker import Reader
 from inferloom_worker.embed.pairs import Pair, PairReader, pair_too_long
@@ -46,19 +43,7 @@ class CrossEncoderModel:
 
     def __init__(self, path: Path, options: EmbedOptions) -> None:
         activation_name(path)  # sentence-transformers would pass over one that it does not trust
-        transformers_logging.disable_progress_bar()
-        torch.set_num_threads(options.threads or cores())
-        model = CrossEncoder(
-            str(path),
-            device=device_of(options),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"dtype": DTYPES[options.dtype], "use_safetensors": True},
-        ).eval()
-        first = model[0]
-        backend = getattr(getattr(first, "tokenizer", None), "backend_tokenizer", None)
-        if not isinstance(first, Transformer) or backend is None:
-            raise ValueError(f"{path.name} does not start with a transformer that reads text")
+        model, first, backend = opened(CrossEncoder, path, options)
         if other := set(first.modalities) - {"text", "message"}:
             kinds = ", ".join(sorted(map(str, other)))
             raise ValueError(f"{path.name} also reads {kinds}, and only text is served")

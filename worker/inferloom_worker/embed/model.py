@@ -3,8 +3,9 @@
 Importing this takes seconds, so it is imported for the first model that the kernels do not compute.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.models.instruction_set import torch_instruction_set
 from inferloom_worker.text.tokenizer import Tokenizer
+
+M = TypeVar("M", bound=torch.nn.Sequential)
 
 DTYPES = {
     "auto": torch.float32,
@@ -47,19 +50,7 @@ class SentenceModel:
     """
 
     def __init__(self, path: Path, options: EmbedOptions) -> None:
-        transformers_logging.disable_progress_bar()
-        torch.set_num_threads(options.threads or cores())
-        model = SentenceTransformer(
-            str(path),
-            device=device_of(options),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"dtype": DTYPES[options.dtype], "use_safetensors": True},
-        ).eval()
-        first = model[0]
-        backend = getattr(getattr(first, "tokenizer", None), "backend_tokenizer", None)
-        if not isinstance(first, Transformer) or backend is None:
-            raise ValueError(f"{path.name} does not start with a transformer that reads text")
+        model, first, backend = opened(SentenceTransformer, path, options)
         modules = list(model)
         normalizes = isinstance(modules[-1], Normalize)
         self._modules = modules[:-1] if normalizes else modules
@@ -110,11 +101,30 @@ class SentenceModel:
         return len(ids) - (bool(ids) and ids[-1] in self.reader.tokenizer.special_ids)
 
 
-def device_of(options: EmbedOptions) -> str:
-    """The device that ``options`` ask for."""
-    if options.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return options.device
+def opened(kind: Callable[..., M], path: Path, options: EmbedOptions) -> tuple[M, Transformer, Any]:
+    """Load a folder with one of sentence-transformers' classes: it, its transformer, and the ``tokenizers``
+    object of that.
+
+    Raises:
+        ValueError: The folder's modules do not start with a transformer that reads text.
+    """
+    transformers_logging.disable_progress_bar()
+    torch.set_num_threads(options.threads or cores())
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = kind(
+        str(path),
+        device=device,
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"dtype": DTYPES[options.dtype], "use_safetensors": True},
+    ).eval()
+    first = model[0]
+    backend = getattr(getattr(first, "tokenizer", None), "backend_tokenizer", None)
+    if not isinstance(first, Transformer) or backend is None:
+        raise ValueError(f"{path.name} does not start with a transformer that reads text")
+    return model, first, backend
 
 
 def most_tokens(asked: int | None, first: Transformer) -> int:

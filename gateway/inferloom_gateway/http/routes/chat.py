@@ -11,8 +11,8 @@ from inferloom_gateway.http.fast_lane import fast
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.kept import ChatKeeper
 from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
-from inferloom_gateway.http.schema.answers import ChatCompletion, ChatCompletionChunk
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
+from inferloom_gateway.http.schema.completion_answers import ChatCompletion, ChatCompletionChunk
 from inferloom_gateway.http.translate import chat
 from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS
 from inferloom_mesh.errors import unsupported

@@ -8,7 +8,7 @@ from inferloom_gateway.http.answer import answer
 from inferloom_gateway.http.exchange import request_id_of
 from inferloom_gateway.http.fast_lane import fast
 from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
-from inferloom_gateway.http.schema.answers import TextCompletion
+from inferloom_gateway.http.schema.completion_answers import TextCompletion
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.translate import completions
 

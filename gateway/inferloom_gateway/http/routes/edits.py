@@ -16,7 +16,7 @@ from inferloom_gateway.http.routes.shared import (
     json_response,
     translate_off_loop,
 )
-from inferloom_gateway.http.schema.answers import Edit
+from inferloom_gateway.http.schema.completion_answers import Edit
 from inferloom_gateway.http.schema.edits import EditRequest
 from inferloom_gateway.http.translate import edits, fields
 from inferloom_gateway.http.translate.outcome import Outcome

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 import inferloom_mesh
 from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
-from inferloom_gateway.http.schema.answers import Health, Live, Version
+from inferloom_gateway.http.schema.service_answers import Health, Live, Version
 
 router = APIRouter(tags=["health"], responses=ERRORS)
 

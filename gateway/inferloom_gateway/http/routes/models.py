@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 
 from inferloom_gateway.http.exchange import identity_of
 from inferloom_gateway.http.routes.shared import ERRORS, answers, gateway_of, json_response
-from inferloom_gateway.http.schema.answers import ErrorAnswer, ModelDetail, ModelList
+from inferloom_gateway.http.schema.answers import ErrorAnswer
+from inferloom_gateway.http.schema.service_answers import ModelDetail, ModelList
 from inferloom_gateway.http.stack import plain_path
 from inferloom_gateway.http.translate import fields, models
 from inferloom_mesh.errors import InferloomError, Reason, shown

@@ -13,7 +13,7 @@ from inferloom_gateway.http.routes.shared import (
     json_response,
     translate_off_loop,
 )
-from inferloom_gateway.http.schema.answers import DetokenizeAnswer, TokenizeAnswer, TokenizerInfo
+from inferloom_gateway.http.schema.service_answers import DetokenizeAnswer, TokenizeAnswer, TokenizerInfo
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.translate import fields, tokens
 from inferloom_mesh.errors import InferloomError, invalid

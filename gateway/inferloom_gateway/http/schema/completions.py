@@ -14,7 +14,7 @@ class CompletionRequest(ConstrainedParameters):
 
     endpoint = "completions"
 
-    prompt: CompletionPrompts = [""]  # noqa: RUF012 # pydantic copies it
+    prompt: CompletionPrompts = [""]
     suffix: str | None = None
     max_tokens: Uint32 | None = None
     best_of: Annotated[int, Field(ge=1, le=128)] | None = None

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from inferloom_gateway.http.schema.answers import Answer, ServiceTier, TokenLogprob
+from inferloom_gateway.http.schema.answers import Answer
+from inferloom_gateway.http.schema.completion_answers import ServiceTier, TokenLogprob
 
 AskedTier = Literal["auto", "scale", "fast", "ultrafast"]
 """Before a worker has begun."""

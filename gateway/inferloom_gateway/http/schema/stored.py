@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from inferloom_gateway.http.schema.answers import Answer, ChatAnswerMessage, ChatCompletion
+from inferloom_gateway.http.schema.answers import Answer
 from inferloom_gateway.http.schema.base import Body, Metadata, Part
+from inferloom_gateway.http.schema.completion_answers import ChatAnswerMessage, ChatCompletion
 
 FileId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
