@@ -14,7 +14,6 @@ from inferloom_gateway.access.limits import local_counts
 from inferloom_gateway.access.limits.cost import Cost, cost_of
 from inferloom_gateway.access.limits.counts import Ask, Counts, CountsAwayError, Level, Refused, Taken
 from inferloom_gateway.access.limits.local_counts import LocalCounts, make_shared
-from inferloom_gateway.access.limits.window import ROW
 from inferloom_gateway.access.standing import headers_of, refusal, spelled
 from inferloom_mesh.errors import Reason
 
@@ -156,10 +155,21 @@ async def test_a_process_that_waits_for_the_lock_goes_on_with_all_else(tmp_path:
     os.close(holder)
 
 
-def test_the_memory_is_only_taken_where_it_is_used() -> None:
-    """Rows are mapped, not made."""
-    memory = mmap.mmap(-1, local_counts.ROWS * ROW * 8)
-    LocalCounts(memory)
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system tells it otherwise")
+@pytest.mark.parametrize("shared", [False, True])
+async def test_the_memory_is_only_taken_where_it_is_used(tmp_path: Path, shared: bool) -> None:
+    """Rows are mapped, and a start looks at no page of those that nobody has."""
+    path = tmp_path / "counts"
+    make_shared(path)
+    before = resident()
+    counts = LocalCounts.shared(path, 0) if shared else LocalCounts.private()
+    await taken(counts, [Ask("key:a", Limits(9))])
+    assert resident() - before < local_counts.ROWS * 4096 // 4
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 @pytest.mark.parametrize(

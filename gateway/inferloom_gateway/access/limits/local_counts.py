@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from inferloom_gateway.access.limits.counts import Ask, CountsAwayError, Refused, Taken, corrections
-from inferloom_gateway.access.limits.window import ROW, SLOT_S, Window
+from inferloom_gateway.access.limits.window import NAME_BYTES, ROW, SLOT_S, Window
 
 ROWS = 4096
 """Keys, tenants and models with limits that can have been active within one minute."""
@@ -58,12 +58,14 @@ class LocalCounts:
         self._known: dict[str, tuple[Window, tuple[int, int]]] = {}
         self._owed: list[tuple[Sequence[Ask], Sequence[Taken], int]] = []
         """What could not be settled because the lock was not to be had."""
+        if lock is None:
+            return  # nobody was here before
         self._lock_at_start()
         try:
             for row in range(ROWS):
-                window = Window(self._words, row * ROW)
-                if any(window.name):
-                    window.repair(seat)
+                # Not by the mapping: a look at a page of it would take memory for the page.
+                if any(os.pread(lock, NAME_BYTES, row * ROW * 8)):
+                    Window(self._words, row * ROW).repair(seat)
         finally:
             self._unlock()
 

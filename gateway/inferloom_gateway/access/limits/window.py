@@ -25,6 +25,9 @@ _BY_TOKENS = _BY_REQUESTS + SLOTS
 ROW = _BY_TOKENS + SLOTS
 """Integers in a row."""
 
+NAME_BYTES = 8 * _HEAD
+"""Bytes at its beginning; zeros: it is nobody's."""
+
 Words = MutableSequence[int] | memoryview
 
 

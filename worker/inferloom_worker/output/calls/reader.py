@@ -5,6 +5,7 @@ finds cannot depend on how the text was cut. What began like a call and turns ou
 searched for a later beginning.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import TypeVar
 
@@ -36,7 +37,7 @@ class SectionEndError(Exception):
     """The end of a section of calls, from the midst of it: there may be no more, or one was broken off."""
 
 
-class CallReader:
+class CallReader(ABC):
     """Reads calls out of a text, as one family of models writes them. A
     :class:`~inferloom_worker.output.parsing.Parser`.
 
@@ -120,14 +121,13 @@ class CallReader:
             if self.done:
                 return
 
+    @abstractmethod
     def _section(self) -> Reading[None]:
         """Read calls whose beginning is at hand, and their end.
 
         Raises:
             NotACallError: This is none; reading goes on behind what was kept last.
         """
-        raise NotImplementedError
-        yield
 
     def _found(self, first: bool) -> Reading[bool]:
         """Say all text before the next marker, and stop there. False: the text is over."""
