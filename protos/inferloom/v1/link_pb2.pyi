@@ -138,7 +138,12 @@ Global___StartCall: _TypeAlias = StartCall  # noqa: Y015
 @_typing.final
 class Credit(_message.Message):
     """Allows a call to send more. Without credit the worker gathers the call's
-    tokens; heartbeats, Completed and CallEnd need none.
+    tokens; heartbeats, Completed and CallEnd need none, and take none.
+
+    An event may be sent while the call has some of both, and may take them below
+    zero. Both sides count alike: an entry of deltas is one event, and 64 bytes
+    with four more for each of its characters (Unicode code points) and tokens;
+    any other event is one event, and the bytes of its CallEvent in wire form.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
