@@ -11,7 +11,7 @@ export GPU TORCH_INDEX
 # The kernels are compiled by the installation, so a change of theirs is one too.
 SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard worker/inferloom_worker/kernels/build.py worker/inferloom_worker/kernels/src/*)
 
-.PHONY: install install-test up test-fast test test-all check protos bench
+.PHONY: install install-test up test-fast test test-all faults check protos bench
 install: $(RUN)
 $(RUN): $(SOURCES)
 	@$(PYTHON) tools/dev/install.py all
@@ -41,6 +41,11 @@ test-all: install-test
 	$(BIN)/pytest -m slow $(ARGS)
 	$(BIN)/python tools/dev/check_kernels.py --fuzz 300
 	$(BIN)/python tools/dev/check_wheel.py contract base
+	$(BIN)/python tools/dev/faults.py --quick
+
+# What each fault costs, on real processes, beside what it may cost.
+faults: install-test
+	$(BIN)/python tools/dev/faults.py $(ARGS)
 
 check: install-test
 	$(BIN)/python tools/dev/check.py

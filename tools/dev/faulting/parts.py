@@ -1,39 +1,48 @@
-"""A mesh of real processes, any of which can be killed, hung and started again."""
+"""One process of a mesh, which can be signalled, killed and started again."""
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import httpx
+import psutil
 
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 40.0
 
 MODEL = "m"
 
+POLL_S = 0.02
+
 
 @dataclass
 class Part:
-    """One process of the mesh."""
+    """A command that is run in a folder; what it says goes to a file there."""
 
     name: str
-    command: list[str]
+    command: Sequence[str]
     folder: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Settings, besides those of the command line."""
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start(self) -> None:
         """Start it."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("INFERLOOM_")}
-        with (self.folder / f"{self.name}.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=kept
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env={**kept, **self.env},
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -41,84 +50,46 @@ class Part:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
+    def measured(self) -> psutil.Process:
+        """Its process, to be looked at."""
+        assert self.process is not None
+        return psutil.Process(self.process.pid)
+
     async def killed(self) -> None:
         """Kill it, and wait until it is gone."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGKILL)
         await self.ended()
 
-    async def ended(self) -> None:
-        """Wait until it has ended."""
+    async def restarted(self) -> None:
+        """Let it drain, and start it anew."""
+        self.signal(signal.SIGTERM)
+        await self.ended()
+        self.start()
+
+    async def ended(self) -> int:
+        """Wait until it has ended; return its status."""
         assert self.process is not None
-        await asyncio.to_thread(self.process.wait, STOP_LIMIT_S)
+        return await asyncio.to_thread(self.process.wait, STOP_LIMIT_S)
 
+    @property
+    def said(self) -> str:
+        """What it has said until now, over all of its starts."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-class RunningMesh:
-    """A registry, workers that repeat their prompt, and a gateway; they run inside the block.
+    async def says(self, pattern: str, limit_s: float, after: int = 0) -> float | None:
+        """Wait until it says something, behind the first ``after`` characters; return how long that took, in
+        seconds, or None if it did not within the limit."""
+        began = time.monotonic()
+        while time.monotonic() - began < limit_s:
+            if re.search(pattern, self.said[after:]):
+                return time.monotonic() - began
+            await asyncio.sleep(POLL_S)
+        return None
 
-    Args:
-        python: The interpreter whose ``inferloom_cli`` is run.
-        folder: Takes the logs.
-        workers: How many workers.
-        delay_ms: Time between two tokens.
-    """
-
-    def __init__(self, python: Path, folder: Path, *, workers: int = 3, delay_ms: int = 20) -> None:
-        registry, rest, grpc, *others = (f"127.0.0.1:{port}" for port in free_ports(3 + workers))
-        base = [str(python), "-m", "inferloom_cli"]
-        self.url = f"http://{rest}"
-        self.parts = {"registry": Part("registry", [*base, "registry", "--listen", registry], folder)}
-        for number, address in enumerate(others):
-            name = f"worker{number}"
-            options = ["--listen", address, "--id", f"w{number}", "--registry", registry]
-            spec = f"{MODEL}=echo:delay_ms={delay_ms}"
-            self.parts[name] = Part(name, [*base, "worker", *options, "--model", spec], folder)
-        options = ["--listen", rest, "--grpc-listen", grpc, "--registry", registry]
-        self.parts["gateway"] = Part("gateway", [*base, "gateway", *options], folder)
-        self._registry = registry
-        self._python = python
-        self._workers = workers
-
-    async def __aenter__(self) -> Self:
-        for part in self.parts.values():
-            part.start()
-        try:
-            await self._ready()
-        except BaseException:
-            await self._stop()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stop()
-
-    async def _stop(self) -> None:
-        for part in self.parts.values():
-            part.signal(signal.SIGCONT)
-            part.signal(signal.SIGKILL)
-        for part in self.parts.values():
-            await part.ended()
-
-    async def _ready(self) -> None:
-        """Wait until every worker has registered and the gateway answers."""
-        deadline = time.monotonic() + START_LIMIT_S
-        async with httpx.AsyncClient(base_url=self.url, timeout=10) as http:
-            while not await self._complete(http):
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the mesh did not become ready; see the logs")
-                await asyncio.sleep(0.3)
-
-    async def _complete(self, http: httpx.AsyncClient) -> bool:
-        command = [str(self._python), "-m", "inferloom_cli", "ps", "--json", "--registry", self._registry]
-        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
-        if done.stdout.count(b"WORKER_STATE_READY") < self._workers:
-            return False
-        try:
-            return (await http.get("/health/ready")).status_code == 200
-        except httpx.TransportError:
-            return False
+    @property
+    def _log(self) -> Path:
+        return self.folder / f"{self.name}.log"
 
 
 def free_ports(count: int) -> list[int]:

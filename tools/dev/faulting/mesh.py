@@ -1,0 +1,155 @@
+"""A mesh of real processes, any of which can be killed, hung and started again, and what is between them."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import grpc
+import httpx
+
+from faulting.parts import MODEL, START_LIMIT_S, Part, free_ports
+from faulting.proxy import Proxy
+from inferloom.v1 import registry_pb2
+from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
+
+if TYPE_CHECKING:
+    from inferloom.v1.registry_pb2_grpc import RegistryServiceAsyncStub
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a mesh is made of."""
+
+    workers: int = 3
+    gateways: int = 1
+    spec: str = "echo:delay_ms=20"
+    """What the workers' model is, besides its name."""
+    proxied: bool = False
+    """Whether there is a proxy before each worker, and two before the registry: one for the workers, one for
+    the gateways."""
+    gateway_python: Path | None = None
+    """Runs the gateways with another interpreter, of another version of the project; likewise the workers."""
+    worker_python: Path | None = None
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Environment of parts, by their names without a number: registry, worker, gateway."""
+    wrapped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a part's command line is put behind, by its full name: worker0, say."""
+
+
+class RunningMesh:
+    """A registry, workers and gateways; they run inside the block.
+
+    ``parts`` are ``registry``, ``worker0``… and ``gateway0``…; ``proxies`` are by the worker's name, and
+    ``registry for workers`` and ``registry for gateways``.
+
+    Args:
+        python: The interpreter whose ``inferloom_cli`` is run.
+        folder: Takes the logs and the store.
+        plan: What is run.
+    """
+
+    def __init__(self, python: Path, folder: Path, plan: Plan | None = None) -> None:
+        self.plan = plan = Plan() if plan is None else plan
+        self.folder = folder
+        self.parts: dict[str, Part] = {}
+        self.proxies: dict[str, Proxy] = {}
+        ports = free_ports(1 + plan.workers + 2 * plan.gateways + (2 + plan.workers) * plan.proxied)
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+        self.registry = addresses.pop()
+        for_workers = self._between("registry for workers", self.registry, addresses)
+        for_gateways = self._between("registry for gateways", self.registry, addresses)
+        self._add("registry", ["registry", "--listen", self.registry], python)
+        for number in range(plan.workers):
+            name, address = f"worker{number}", addresses.pop()
+            own = {"INFERLOOM_WORKER_ADVERTISE": self._between(name, address, addresses)}
+            command = ["worker", "--listen", address, "--id", f"w{number}", "--registry", for_workers]
+            command += ["--model", f"{MODEL}={plan.spec}"]
+            self._add(name, command, plan.worker_python or python, own)
+        self.urls: list[str] = []
+        self.grpc: list[str] = []
+        for number in range(plan.gateways):
+            rest, grpc = addresses.pop(), addresses.pop()
+            self.urls.append(f"http://{rest}")
+            self.grpc.append(grpc)
+            command = ["gateway", "--listen", rest, "--grpc-listen", grpc, "--registry", for_gateways]
+            store = {"INFERLOOM_STORE": str(folder / "store")}
+            self._add(f"gateway{number}", command, plan.gateway_python or python, store)
+
+    @property
+    def url(self) -> str:
+        """The first gateway's REST façade."""
+        return self.urls[0]
+
+    async def workers(self) -> list[registry_pb2.RegisteredWorker]:
+        """The registry's workers; none where it does not answer."""
+        try:
+            async with grpc.aio.insecure_channel(self.registry) as channel:
+                stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
+                answer = await stub.ListWorkers(registry_pb2.ListWorkersRequest(), timeout=5)
+        except grpc.aio.AioRpcError:
+            return []
+        return list(answer.workers)
+
+    async def complete(self) -> None:
+        """Wait until every worker has registered and every gateway answers.
+
+        Raises:
+            TimeoutError: They did not in time.
+        """
+        deadline = time.monotonic() + START_LIMIT_S
+        async with httpx.AsyncClient(timeout=10) as http:
+            while not await self._all_there(http):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the mesh did not become ready; see the logs in {self.folder}")
+                await asyncio.sleep(0.2)
+
+    async def __aenter__(self) -> Self:
+        try:
+            for proxy in self.proxies.values():
+                await proxy.open()
+            for part in self.parts.values():
+                part.start()
+            await self.complete()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    def _between(self, name: str, address: str, addresses: list[str]) -> str:
+        """The address of a proxy before another, or that one itself."""
+        if not self.plan.proxied:
+            return address
+        listens = addresses.pop()
+        self.proxies[name] = Proxy(listens, address)
+        return listens
+
+    def _add(self, name: str, command: list[str], python: Path, own: Mapping[str, str] | None = None) -> None:
+        shared = self.plan.settings.get(name.rstrip("0123456789"), {})
+        env = {"INFERLOOM_LOG_FORMAT": "text", **(own or {}), **shared}
+        whole = [*self.plan.wrapped.get(name, ()), str(python), "-m", "inferloom_cli", *command]
+        self.parts[name] = Part(name, [*whole, "--metrics-listen", "none"], self.folder, env)
+
+    async def _all_there(self, http: httpx.AsyncClient) -> bool:
+        try:
+            for url in self.urls:
+                if (await http.get(f"{url}/health/ready")).status_code != 200:
+                    return False
+        except httpx.TransportError:
+            return False
+        states = [each.worker.state for each in await self.workers()]
+        return states.count(registry_pb2.WORKER_STATE_READY) >= self.plan.workers
+
+    async def _stop(self) -> None:
+        running = [part for part in self.parts.values() if part.process is not None]
+        await asyncio.gather(*(part.killed() for part in running))
+        for proxy in self.proxies.values():
+            await proxy.close()
