@@ -1,6 +1,5 @@
 """Which silence is a stall."""
 
-import asyncio
 import math
 from typing import Any
 
@@ -11,25 +10,25 @@ from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.stall_watch import INTERVAL_S, StallWatch
-from inferloom_gateway.calls.worker_call import STALL_S, WorkerCall, patience
+from inferloom_gateway.calls.worker_call import LONG_STEP_S, STALL_S, WorkerCall, patience
 from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.errors import InferloomError, Reason
 
 
 class Silent:
-    """A call that says nothing until it is aborted or told to fail."""
+    """A call that says nothing by itself."""
 
     def __init__(self) -> None:
-        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.cancelled = False
 
-    async def read(self) -> None:
-        raise CallFailedError(await self.verdict)
+    def pause(self) -> None:
+        pass
 
-    def abort(self, verdict: Verdict) -> None:
-        self.verdict.set_result(verdict)
+    def resume(self) -> None:
+        pass
 
     def cancel(self) -> None:
-        pass
+        self.cancelled = True
 
 
 class Unwatched(StallWatch):
@@ -59,63 +58,83 @@ class Books:
 
 def make(member: Member, silence_s: float = STALL_S) -> tuple[WorkerCall[Any], Silent, Unwatched]:
     """A call on ``member``."""
-    source, watch = Silent(), Unwatched()
-    return WorkerCall(source, member, Books(), watch, silence_s), source, watch  # type: ignore[arg-type] # stand-ins
+    running, watch = Silent(), Unwatched()
+    call: WorkerCall[Any] = WorkerCall(member, Books(), watch, silence_s)  # type: ignore[arg-type] # a stand-in
+    return call.start(lambda _: running), running, watch
 
 
-async def failing(call: WorkerCall[Any]) -> "asyncio.Task[Verdict]":
-    """A read that is under way, and the verdict that it will fail with."""
-
-    async def read() -> Verdict:
-        with pytest.raises(CallFailedError) as caught:
-            await call.read()
-        return caught.value.verdict
-
-    task = asyncio.create_task(read())
-    await asyncio.sleep(0)
-    return task
+async def verdict_of(call: WorkerCall[Any]) -> Verdict:
+    """What its failure means."""
+    with pytest.raises(CallFailedError) as caught:
+        await call.read()
+    return caught.value.verdict
 
 
-async def test_silence_while_somebody_reads_is_a_stall() -> None:
+async def test_silence_while_events_are_wanted_is_a_stall() -> None:
     """After 6 s, and not before; the worker is blamed and left alone."""
-    call, source, watch = make(Member("w", "w:1"))
-    reading = await failing(call)
+    call, running, watch = make(Member("w", "w:1"))
     watch.look(STALL_S)
-    assert not source.verdict.done()
+    assert not running.cancelled
     watch.look(2 * INTERVAL_S)
-    verdict = await reading
+    assert running.cancelled
+    verdict = await verdict_of(call)
     assert (verdict.lost, verdict.blamed, verdict.elsewhere) == (True, True, True)
 
 
-async def test_time_in_which_nobody_reads_does_not_count() -> None:
+async def test_time_in_which_nothing_is_wanted_does_not_count() -> None:
     """A client that does not read lets its worker wait."""
-    call, source, watch = make(Member("w", "w:1"))
+    call, running, watch = make(Member("w", "w:1"))
+    call.pause()
     watch.look(60)
-    reading = await failing(call)
+    call.resume()
     watch.look(STALL_S)
-    assert not source.verdict.done()
-    reading.cancel()
+    assert not running.cancelled
+
+
+async def test_events_that_nobody_takes_hold_their_worker_back() -> None:
+    """What waits to be read is no silence; once it is read, the worker is waited for again."""
+    call, running, watch = make(Member("w", "w:1"))
+    call.take("an event")
+    watch.look(60)
+    assert not running.cancelled
+    assert await call.read() == "an event"
+    watch.look(STALL_S + INTERVAL_S)
+    assert running.cancelled
+
+
+async def test_an_engine_that_takes_steps_is_no_stall() -> None:
+    """However long a call of it has no event; one that stays in the same step is given up at last."""
+    call, running, watch = make(Member("w", "w:1"))
+
+    def beat(seconds: int, *, moved: bool) -> None:
+        for _ in range(seconds):
+            call.beat(moved=moved)
+            watch.look(1)
+
+    beat(60, moved=True)
+    beat(int(LONG_STEP_S) - 2, moved=False)
+    assert not running.cancelled
+    beat(3, moved=False)
+    assert running.cancelled
 
 
 async def test_a_call_without_an_event_ends_with_its_workers_lease() -> None:
     """At the next look, without blame: its lease may be all that failed."""
     member = Member("w", "w:1")
     call, _, watch = make(member, math.inf)
-    reading = await failing(call)
     member.expired = True
     watch.look(INTERVAL_S)
-    verdict = await reading
+    verdict = await verdict_of(call)
     assert (verdict.elsewhere, verdict.blamed) == (True, False)
 
 
 @pytest.mark.parametrize(("waited", "blamed"), [(1.0, False), (STALL_S, True)])
 async def test_a_deadline_counts_against_a_worker_that_had_time(waited: float, blamed: bool) -> None:
     """A hung worker is blamed; one that was given too little time is not."""
-    call, source, watch = make(Member("w", "w:1"), math.inf)
-    reading = await failing(call)
+    call, _, watch = make(Member("w", "w:1"), math.inf)
     watch.look(waited)
-    source.abort(attempt.overdue(InferloomError(Reason.TIMEOUT, "Late.")))
-    assert (await reading).blamed is blamed
+    call.end(CallFailedError(attempt.overdue(InferloomError(Reason.TIMEOUT, "Late."))))
+    assert (await verdict_of(call)).blamed is blamed
 
 
 def test_patience_follows_the_models_longest_step() -> None:

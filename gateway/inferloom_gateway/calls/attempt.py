@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, server_error
 
 NOT_NOW_S = 1.0
 """How long a worker that says 'not now' without saying for how long is left alone."""
@@ -83,6 +83,11 @@ def overdue(error: InferloomError) -> Verdict:
 def other(error: InferloomError) -> Verdict:
     """The transport refused the call itself, because it is too large, say."""
     return Verdict(error)
+
+
+def bug() -> Verdict:
+    """This gateway could not do with an event what it should."""
+    return Verdict(server_error())
 
 
 def differs() -> Verdict:

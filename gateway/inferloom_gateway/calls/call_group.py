@@ -1,8 +1,9 @@
 """One request at a door, and all the calls that answer it."""
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.admission import Admission
@@ -11,20 +12,47 @@ from inferloom_gateway.calls.link import UnaryRequest
 from inferloom_gateway.calls.progress import EmbeddingProgress, GenerationProgress
 from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.stream import Stream
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_mesh.errors import InferloomError
 
 if TYPE_CHECKING:
     from inferloom_gateway.calls.dispatch import Dispatcher
 
 
-class Sink(Protocol):
-    """Takes the events of one generation."""
+class Fold(Protocol):
+    """Folds the events of one generation."""
 
     def add(self, event: pb.GenerateResponse) -> None:
         """Take the next event."""
 
 
-S = TypeVar("S", bound=Sink)
+S = TypeVar("S", bound=Fold)
+
+
+class _Whole(Generic[S]):
+    """Folds a generation into what ``make`` gives, anew each time that it begins."""
+
+    def __init__(self, make: Callable[[], S]) -> None:
+        self.done: asyncio.Future[S] = asyncio.get_running_loop().create_future()
+        self._make = make
+        self._fold = make()
+
+    def take(self, event: pb.GenerateResponse) -> None:
+        if event.HasField("started"):
+            self._fold = self._make()
+        self._fold.add(event)
+
+    def tokens(self, tokens: Tokens) -> None:
+        self._fold.add(tokens.event())
+
+    def end(self, error: InferloomError | None) -> None:
+        if self.done.done():
+            return  # its caller was cancelled
+        if error is None:
+            self.done.set_result(self._fold)
+        else:
+            self.done.set_exception(error)
+
 
 GenerateStream = Stream[pb.GenerateRequest, pb.GenerateResponse]
 EmbedStream = Stream[pb.EmbedRequest, pb.EmbedResponse]
@@ -53,15 +81,12 @@ class CallGroup:
     async def collect(self, request: pb.GenerateRequest, make: Callable[[], S]) -> S:
         """Run a generation to its end; return what ``make`` gives, with its events.
 
-        A worker that is lost on the way costs time only: the generation is repeated, into a new sink.
+        A worker that is lost on the way costs time only: the generation is repeated, into a new one.
         """
         with await self._generate(request, whole=True) as stream:
-            sink, restarts = make(), stream.restarts
-            while (event := await stream.read()) is not None:
-                if stream.restarts != restarts:
-                    sink, restarts = make(), stream.restarts
-                sink.add(event)
-        return sink
+            whole = _Whole(make)
+            stream.push_to(whole)
+            return await whole.done
 
     async def embed(self, request: pb.EmbedRequest) -> EmbedStream:
         """Start an embedding; return its stream once a worker has accepted it."""

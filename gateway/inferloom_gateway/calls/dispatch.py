@@ -12,7 +12,7 @@ from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.calls.attempts import Attempts
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.calls.in_flight import InFlight
-from inferloom_gateway.calls.link import CallFailedError, EventSource, UnaryRequest, WorkerLink
+from inferloom_gateway.calls.link import CallFailedError, CallSink, RunningCall, UnaryRequest, WorkerLink
 from inferloom_gateway.calls.listener import Listeners
 from inferloom_gateway.calls.progress import Progress
 from inferloom_gateway.calls.records import Record
@@ -22,7 +22,7 @@ from inferloom_gateway.calls.stream import Event, Request, Stream
 from inferloom_gateway.calls.worker_call import WorkerCall, patience
 from inferloom_gateway.fleet import router
 from inferloom_gateway.fleet.connections import Connections
-from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError
 
@@ -138,19 +138,10 @@ class Dispatcher:
         """
         while True:
             member = attempts.next()
-            link = self._connections.line(member)
-            context, silence_s = group.record.context, math.inf
-            source: EventSource[Any]
-            if isinstance(request, pb.GenerateRequest):
-                source = link.generate(request, context)
-                silence_s = patience(member, request.model)
-            elif isinstance(request, pb.EmbedRequest):
-                source = link.embed(request, context)
-            else:
-                source = link.unary(request, context)
-            call = WorkerCall(source, member, self._in_flight, self._watch, silence_s)
+            begin, silence_s = self._calling(member, request, group.record.context)
+            call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
             try:
-                first = await call.read()
+                first = await call.start(begin).read()
                 if first is None:
                     raise CallFailedError(attempt.broken())
                 attempts.accepted(member, _compute_hash(first))
@@ -162,6 +153,17 @@ class Dispatcher:
                 raise
             else:
                 return call, first
+
+    def _calling(
+        self, member: Member, request: AnyRequest, context: CallContext
+    ) -> tuple[Callable[[CallSink[Any]], RunningCall], float]:
+        """How ``member`` is called, and how long it may then be silent."""
+        link = self._connections.line(member)
+        if isinstance(request, pb.GenerateRequest):
+            return partial(link.generate, request, context), patience(member, request.model)
+        if isinstance(request, pb.EmbedRequest):
+            return partial(link.embed, request, context), math.inf
+        return partial(link.unary, request, context), math.inf
 
 
 def _compute_hash(first: Any) -> str:

@@ -1,9 +1,10 @@
 """A link that makes one gRPC call per request."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -12,7 +13,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempt import Verdict
-from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
+from inferloom_gateway.calls.link import CallFailedError, CallSink, UnaryRequest
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.status import read_failure
@@ -20,7 +21,7 @@ from inferloom_mesh.status import read_failure
 if TYPE_CHECKING:
     from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
 
-Event = TypeVar("Event")
+log = logging.getLogger(__name__)
 
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _BROKEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.ABORTED)
@@ -53,17 +54,21 @@ class GrpcLink:
             pb.GetTokenizerRequest: stub.GetTokenizer,
         }
 
-    def generate(self, request: pb.GenerateRequest, context: CallContext) -> "_Call[pb.GenerateResponse]":
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> "GrpcCall":
         """Start a generation."""
         call = self._stub.Generate(request, **self._how(context))
-        return _Call(call, call.read)
+        return GrpcCall(call, call.read, sink)
 
-    def embed(self, request: pb.EmbedRequest, context: CallContext) -> "_Call[pb.EmbedResponse]":
+    def embed(
+        self, request: pb.EmbedRequest, context: CallContext, sink: CallSink[pb.EmbedResponse]
+    ) -> "GrpcCall":
         """Start an embedding."""
         call = self._stub.Embed(request, **self._how(context))
-        return _Call(call, call.read)
+        return GrpcCall(call, call.read, sink)
 
-    def unary(self, request: UnaryRequest, context: CallContext) -> "_Call[Any]":
+    def unary(self, request: UnaryRequest, context: CallContext, sink: CallSink[Any]) -> "GrpcCall":
         """Start a call that has one response."""
         call = self._unary[type(request)](request, **self._how(context))
         responses = [call]
@@ -71,7 +76,7 @@ class GrpcLink:
         async def read() -> Any:
             return await responses.pop() if responses else grpc.aio.EOF
 
-        return _Call(call, read)
+        return GrpcCall(call, read, sink)
 
     async def probe(self, timeout_s: float) -> bool:
         """Ask for the worker's health; whether it gave any answer."""
@@ -91,37 +96,54 @@ class GrpcLink:
         return {"timeout": context.time_left(now), "metadata": (*context.metadata(now), *self._peer)}
 
 
-class _Call(Generic[Event]):
-    """An :class:`~inferloom_gateway.calls.link.EventSource` of one gRPC call."""
+class GrpcCall:
+    """A :class:`~inferloom_gateway.calls.link.RunningCall` of one gRPC call, which a task reads from."""
 
-    __slots__ = ("_aborted", "_call", "_read")
-
-    def __init__(self, call: grpc.aio.RpcContext, read: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self, call: grpc.aio.RpcContext, read: Callable[[], Awaitable[Any]], sink: CallSink[Any]
+    ) -> None:
         self._call = call
         self._read = read
-        self._aborted: Verdict | None = None
+        self._sink = sink
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._task = asyncio.create_task(self._pump())
 
-    async def read(self) -> Event | None:
-        """Return the next event; None after the last."""
-        try:
-            event: Any = await self._read()
-        except grpc.aio.AioRpcError as failure:
-            raise CallFailedError(self._aborted or judge(failure)) from failure
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._aborted is None or (task is not None and task.cancelling()):
-                raise  # not the call but its reader is ended
-            raise CallFailedError(self._aborted) from None
-        return None if event is grpc.aio.EOF else event
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._wanted.clear()
 
-    def abort(self, verdict: Verdict) -> None:
-        """End the call; the read that waits, or the next one, fails with ``verdict``."""
-        self._aborted = verdict
-        self._call.cancel()
+    def resume(self) -> None:
+        """Read on."""
+        self._wanted.set()
 
     def cancel(self) -> None:
         """End the call."""
+        self._task.cancel()
         self._call.cancel()
+
+    async def _pump(self) -> None:
+        verdict: Verdict | None = None
+        try:
+            while True:
+                event = await self._read()
+                if event is grpc.aio.EOF:
+                    break
+                self._sink.take(event)
+                if not self._wanted.is_set():
+                    await self._wanted.wait()
+        except grpc.aio.AioRpcError as failure:
+            verdict = judge(failure)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            verdict = attempt.lost()  # its channel was closed
+        except Exception:
+            log.exception("an event of a worker could not be handled")
+            self._call.cancel()
+            verdict = attempt.bug()
+        self._sink.end(None if verdict is None else CallFailedError(verdict))
 
 
 def judge(failure: grpc.aio.AioRpcError) -> Verdict:

@@ -4,10 +4,11 @@ from typing import Any, Protocol, TypeVar
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.attempt import Verdict
+from inferloom_gateway.calls.sink import EventSink, Flow
 from inferloom_gateway.fleet.connections import Line
 from inferloom_mesh.context import CallContext
 
-EventT = TypeVar("EventT", covariant=True)
+EventT = TypeVar("EventT", contravariant=True)
 
 UnaryRequest = pb.RerankRequest | pb.TokenizeRequest | pb.DetokenizeRequest | pb.GetTokenizerRequest
 
@@ -20,31 +21,33 @@ class CallFailedError(Exception):
         self.verdict = verdict
 
 
-class EventSource(Protocol[EventT]):
+class CallSink(EventSink[EventT, CallFailedError], Protocol[EventT]):
+    """Takes what a worker sends for one call. A call that has one response has one event."""
+
+    def beat(self, *, moved: bool) -> None:
+        """Learn that the worker lives; ``moved``: that its engine has taken a step since it last said so."""
+
+
+class RunningCall(Flow, Protocol):
     """One call that runs on a worker."""
 
-    async def read(self) -> EventT | None:
-        """Return the next event; None after the last. One read at a time.
-
-        Raises:
-            CallFailedError: The call failed, or was aborted.
-        """
-
-    def abort(self, verdict: Verdict) -> None:
-        """End the call; the read that waits, or the next one, fails with ``verdict``."""
-
     def cancel(self) -> None:
-        """End the call, which nobody reads any more. Ending one that is over does nothing."""
+        """End it; its sink hears no more of it. Ending one that is over does nothing."""
 
 
 class WorkerLink(Line, Protocol):
-    """What a gateway asks of one worker. Starting a call does not wait; how it goes is read from it."""
+    """What a gateway asks of one worker. How a call goes is told to its sink, but not before it was
+    returned."""
 
-    def generate(self, request: pb.GenerateRequest, context: CallContext) -> EventSource[pb.GenerateResponse]:
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> RunningCall:
         """Start a generation."""
 
-    def embed(self, request: pb.EmbedRequest, context: CallContext) -> EventSource[pb.EmbedResponse]:
+    def embed(
+        self, request: pb.EmbedRequest, context: CallContext, sink: CallSink[pb.EmbedResponse]
+    ) -> RunningCall:
         """Start an embedding."""
 
-    def unary(self, request: UnaryRequest, context: CallContext) -> EventSource[Any]:
+    def unary(self, request: UnaryRequest, context: CallContext, sink: CallSink[Any]) -> RunningCall:
         """Start a call that has one response, of the type that belongs to the request."""

@@ -11,6 +11,7 @@ from inferloom.v1.inference_pb2 import (
     GenerateResponse,
     Usage,
 )
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_mesh.errors import InferloomError
 
 RequestT = TypeVar("RequestT", covariant=True)
@@ -27,6 +28,9 @@ class Progress(Protocol[RequestT, EventT]):
 
     def take(self, event: EventT) -> EventT | None:
         """Note an event; return what the caller is to see of it."""
+
+    def tokens(self, tokens: Tokens) -> Tokens | None:
+        """Note a Delta; return what the caller is to see of it."""
 
     def rest(self) -> RequestT | None:
         """What to ask another worker for; None if the caller has seen too much for that."""
@@ -68,6 +72,12 @@ class GenerationProgress:
             self._shown = True
             self.completed = kind == "completed"
         return event
+
+    def tokens(self, tokens: Tokens) -> Tokens | None:
+        """Note a Delta; return what the caller is to see of it."""
+        self.size = len(tokens.ids)
+        self._shown = True
+        return tokens
 
     def rest(self) -> GenerateRequest | None:
         """The whole request again, with its seed."""
@@ -121,6 +131,10 @@ class EmbeddingProgress:
             if self._offset and self._tokens is not None:
                 event.completed.usage.prompt_tokens = self._tokens
         return event
+
+    def tokens(self, tokens: Tokens) -> Tokens | None:
+        """Never: an embedding has no tokens."""
+        raise NotImplementedError
 
     def rest(self) -> EmbedRequest | None:
         """The request with the inputs whose vectors are missing."""

@@ -1,17 +1,24 @@
 """A streamed answer, from whichever workers give it."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse, GenerateRequest, GenerateResponse
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempts import Attempts
+from inferloom_gateway.calls.inbox import Inbox
 from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.progress import Progress
+from inferloom_gateway.calls.sink import EventSink
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.calls.worker_call import WorkerCall
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, server_error
+
+log = logging.getLogger(__name__)
 
 Request = TypeVar("Request", GenerateRequest, EmbedRequest)
 Event = TypeVar("Event", GenerateResponse, EmbedResponse)
@@ -23,6 +30,9 @@ Open = Callable[[Request], Awaitable[tuple[WorkerCall[Event], Event]]]
 class Stream(Generic[Request, Event]):
     """One call's events. It moves to another worker for as long as its caller need not know.
 
+    Events are pushed: each is handed on in the moment in which it comes, to whoever was named by
+    :meth:`push_to`, and waits for :meth:`read` where nobody was. Only moving is a task.
+
     Closing it aborts the call; closing it again, or after its end, does nothing. Use it as a context manager,
     so that every way out of the block closes it.
     """
@@ -30,32 +40,33 @@ class Stream(Generic[Request, Event]):
     def __init__(
         self, open_call: Open[Request, Event], attempts: Attempts, progress: Progress[Request, Event]
     ) -> None:
-        self.restarts = 0
-        """How often it has moved to another worker."""
         self._open_call: Open[Request, Event] = open_call
         self._attempts = attempts
         self._progress: Progress[Request, Event] = progress
         self._call: WorkerCall[Event] | None = None
-        self._ahead: Event | None = None
-        self._open = True
+        self._moving: asyncio.Task[None] | None = None
+        self._paused = False
+        self._inbox: Inbox[Event, InferloomError] = Inbox(self)
+        self._out: EventSink[Event, InferloomError] = self._inbox
 
     @property
     def completed(self) -> bool:
-        """Whether the last event was read."""
+        """Whether the last event has come."""
         return self._progress.completed
 
     @property
     def ahead(self) -> Event | None:
-        """The first event, until it is read."""
-        return self._ahead
+        """The event that waits to be read, the first at the beginning."""
+        event: Event | None = _event(self._inbox.first)
+        return event
 
     async def begin(self, request: Request) -> Self:
-        """Wait until a worker has accepted the request. Its first event is held for the first read.
+        """Wait until a worker has accepted the request. Its first event is held.
 
         Raises:
             InferloomError: No worker accepted it; the reason says why.
         """
-        self._call, self._ahead = await self._open_call(request)
+        self._follow(*await self._open_call(request))
         return self
 
     async def read(self) -> Event | None:
@@ -64,33 +75,101 @@ class Stream(Generic[Request, Event]):
         Raises:
             InferloomError: The call failed, or its worker was lost, and it cannot go on elsewhere.
         """
-        while True:
-            event, self._ahead = self._ahead, None
-            if event is None:
-                call = self._call
-                assert call is not None, "a stream is read after it began"
-                try:
-                    event = await call.read()
-                    if event is None:
-                        if self._progress.completed:
-                            return None
-                        raise CallFailedError(attempt.broken())
-                except CallFailedError as failure:
-                    await self._move(call, failure)
-                    continue
-            seen = self._progress.take(event)
-            if self._progress.size:
-                self._attempts.frame(self._progress.size)
-            elif self._progress.completed:
-                self._attempts.completed(event.completed.usage, event.completed.timings)
-            if seen is not None:
-                return seen
+        event: Event | None = _event(await self._inbox.read())
+        return event
+
+    def push_to(self, sink: EventSink[Event, InferloomError]) -> None:
+        """Give all events to ``sink`` from now on, those that wait to be read first."""
+        self._out = sink
+        self._inbox.hand_over(sink)
 
     def close(self) -> None:
         """End the call if it still runs."""
-        self._open = False
+        if self._moving is not None:
+            self._moving.cancel()
         if self._call is not None:
             self._call.close()
+
+    # the call's sink
+
+    def take(self, event: Event) -> None:
+        """Take the next event of the present worker."""
+        seen = self._progress.take(event)
+        if self._progress.size:
+            self._attempts.frame(self._progress.size)
+        elif self._progress.completed:
+            self._attempts.completed(event.completed.usage, event.completed.timings)
+        if seen is not None:
+            self._out.take(seen)
+
+    def tokens(self, tokens: Tokens) -> None:
+        """Take the next Delta of the present worker."""
+        seen = self._progress.tokens(tokens)
+        if self._progress.size:
+            self._attempts.frame(self._progress.size)
+        if seen is not None:
+            self._out.tokens(seen)
+
+    def end(self, error: CallFailedError | None) -> None:
+        """Take the end of the present call."""
+        if error is None:
+            if self._progress.completed:
+                self._out.end(None)
+                return
+            error = CallFailedError(attempt.broken())
+        self._moving = asyncio.get_running_loop().create_task(self._move(error))
+
+    # flow
+
+    def pause(self) -> None:
+        """Want no events for now."""
+        self._paused = True
+        if self._call is not None:
+            self._call.pause()
+
+    def resume(self) -> None:
+        """Want events."""
+        self._paused = False
+        if self._call is not None:
+            self._call.resume()
+
+    # moving
+
+    def _follow(self, call: WorkerCall[Event], first: Event) -> None:
+        """Take the events of ``call``, which has accepted the request with ``first``."""
+        self._call = call
+        self.take(first)
+        call.pass_on(self)
+        if self._paused:
+            call.pause()
+
+    async def _move(self, failure: CallFailedError) -> None:
+        try:
+            await self._elsewhere(failure)
+        except InferloomError as error:
+            self._out.end(error)
+        except Exception:
+            log.exception("a stream could not be moved")
+            self._out.end(server_error())
+
+    async def _elsewhere(self, failure: CallFailedError) -> None:
+        """Go on elsewhere, or raise why not."""
+        call, progress = self._call, self._progress
+        assert call is not None, "a call that failed was there"
+        call.close()
+        verdict = replace(failure.verdict, error=progress.restated(failure.verdict.error))
+        if verdict.elsewhere and (end := progress.end()) is not None:
+            self._attempts.broke_off(call.member, verdict)
+            self.take(end)
+            self._out.end(None)
+            return
+        rest = progress.rest() if verdict.elsewhere else None
+        self._attempts.failed(call.member, verdict, final=rest is None)
+        assert rest is not None
+        try:
+            self._follow(*await self._open_call(rest))
+        except InferloomError as error:
+            raise progress.restated(error) from failure
 
     def __enter__(self) -> Self:
         return self
@@ -100,22 +179,7 @@ class Stream(Generic[Request, Event]):
     ) -> None:
         self.close()
 
-    async def _move(self, call: WorkerCall[Event], failure: CallFailedError) -> None:
-        """Go on elsewhere, or raise why not."""
-        call.close()
-        progress = self._progress
-        verdict = replace(failure.verdict, error=progress.restated(failure.verdict.error))
-        if verdict.elsewhere and (end := progress.end()) is not None:
-            self._attempts.broke_off(call.member, verdict)
-            self._ahead = end
-            return
-        rest = progress.rest() if verdict.elsewhere else None
-        self._attempts.failed(call.member, verdict, final=rest is None)
-        assert rest is not None
-        try:
-            self._call, self._ahead = await self._open_call(rest)
-        except InferloomError as error:
-            raise progress.restated(error) from failure
-        self.restarts += 1
-        if not self._open:
-            self._call.close()
+
+def _event(held: Any) -> Any:
+    """What a reader is given: events of the contract and nothing else."""
+    return held.event() if isinstance(held, Tokens) else held

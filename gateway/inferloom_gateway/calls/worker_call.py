@@ -1,11 +1,15 @@
 """One call on one worker, which may stall."""
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, Self, TypeVar
 
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.in_flight import InFlight
-from inferloom_gateway.calls.link import CallFailedError, EventSource
+from inferloom_gateway.calls.inbox import Inbox
+from inferloom_gateway.calls.link import CallFailedError, CallSink, RunningCall
+from inferloom_gateway.calls.sink import EventSink
 from inferloom_gateway.calls.stall_watch import StallWatch
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import Reason
@@ -15,6 +19,9 @@ STALL_S = 6.0
 
 STALL_STEPS = 5
 """Silence that is a stall, in steps of the model: one long step is none."""
+
+LONG_STEP_S = 30.0
+"""How long one step may take at a worker that goes on to say that it lives."""
 
 Event = TypeVar("Event")
 
@@ -29,71 +36,116 @@ def patience(member: Member, model: str) -> float:
 class WorkerCall(Generic[Event]):
     """A call, counted in flight by its maker before it was made, and until it is closed.
 
-    Only time in which somebody waits in :meth:`read` is silence of the worker's: a client that does not read,
-    or a gateway that is busy elsewhere, lets a worker's events wait.
+    Its events are read, or passed on to a sink once there is one. Only time in which they are wanted is
+    silence of the worker's: a client that does not read lets a worker's events wait.
 
     Args:
-        source: The call.
         member: Its worker.
         in_flight: Counts it.
         watch: Looks after it until it is closed.
         patience_s: How long the worker may send nothing; infinite for calls that have no heartbeat.
     """
 
-    def __init__(
-        self,
-        source: EventSource[Event],
-        member: Member,
-        in_flight: InFlight,
-        watch: StallWatch,
-        patience_s: float,
-    ) -> None:
+    def __init__(self, member: Member, in_flight: InFlight, watch: StallWatch, patience_s: float) -> None:
         self.member = member
-        self._source = source
         self._in_flight = in_flight
         self._watch = watch
         self._patience_s = patience_s
+        self._inbox: Inbox[Event, CallFailedError] = Inbox(self)
+        self._out: EventSink[Event, CallFailedError] = self._inbox
+        self._running: RunningCall | None = None
+        self._since = self._alive = watch.now
+        self._wanted = True
         self._heard = False
-        self._since: float | None = None
+        self._over = False
         self._open = True
         watch.add(self)
 
-    async def read(self) -> Event | None:
+    def start(self, begin: Callable[[CallSink[Event]], RunningCall]) -> Self:
+        """Make it: ``begin`` is given where its events go."""
+        self._running = begin(self)
+        return self
+
+    async def read(self) -> Event | Tokens | None:
         """Return the next event; None after the last.
 
         Raises:
             CallFailedError: The call failed, stalled, or lost its worker's lease before its first event.
         """
-        self._since = since = self._watch.now
-        try:
-            event = await self._source.read()
-        except CallFailedError as failure:
-            timed_out = failure.verdict.error.reason is Reason.TIMEOUT
-            if timed_out and self._watch.now - since < STALL_S:  # it was given too little time
-                raise CallFailedError(attempt.unblamed(failure.verdict)) from failure
-            raise
-        finally:
-            self._since = None
+        return await self._inbox.read()
+
+    def pass_on(self, sink: EventSink[Event, CallFailedError]) -> None:
+        """Give all events to ``sink`` from now on, those that wait first."""
+        self._out = sink
+        self._inbox.hand_over(sink)
+
+    # the link's sink
+
+    def take(self, event: Event) -> None:
+        """Take the worker's next event."""
+        self._since = self._watch.now
         self._heard = True
-        return event
+        self._out.take(event)
+
+    def tokens(self, tokens: Tokens) -> None:
+        """Take the worker's next Delta."""
+        self._since = self._watch.now
+        self._out.tokens(tokens)
+
+    def beat(self, *, moved: bool) -> None:
+        """Note that the worker lives."""
+        self._alive = self._watch.now
+        if moved:
+            self._since = self._alive
+
+    def end(self, error: CallFailedError | None) -> None:
+        """Take the call's end."""
+        if self._over:
+            return
+        self._over = True
+        if error is not None and error.verdict.error.reason is Reason.TIMEOUT:
+            quick = self._watch.now - self._since < STALL_S  # it was given too little time
+            error = CallFailedError(attempt.unblamed(error.verdict)) if quick else error
+        self._out.end(error)
+
+    # flow
+
+    def pause(self) -> None:
+        """Want no events for now."""
+        self._wanted = False
+        if self._running is not None:
+            self._running.pause()
+
+    def resume(self) -> None:
+        """Want events."""
+        self._wanted = True
+        self._since = self._watch.now
+        if self._running is not None:
+            self._running.resume()
+
+    # the watch's
 
     def check(self, now: float) -> None:
         """End the call if it has stalled."""
-        if self._since is None:
+        if not self._wanted or self._over:
             return
-        if now - self._since > self._patience_s:
+        silent, still = now - max(self._since, self._alive), now - self._since
+        if silent > self._patience_s or still > max(self._patience_s, LONG_STEP_S):
             verdict = attempt.stalled()
         elif self.member.expired and not self._heard:
             verdict = attempt.expired()
         else:
             return
-        self._since = None  # the read will end
-        self._source.abort(verdict)
+        if self._running is not None:
+            self._running.cancel()
+        self.end(CallFailedError(verdict))
 
     def close(self) -> None:
         """End the call if it still runs. Closing it again does nothing."""
         if self._open:
             self._open = False
+            self._over = True
             self._watch.discard(self)
             self._in_flight.leave(self.member)
-            self._source.cancel()
+            if self._running is not None:
+                self._running.cancel()
