@@ -21,6 +21,7 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
+from inferloom_worker.hosting.tool_constraint import ENDS_IN_TIME
 from tests.worker.constrained import ask
 
 STOP, LENGTH = pb.FINISH_REASON_STOP, pb.FINISH_REASON_LENGTH
@@ -162,7 +163,7 @@ async def test_a_format_that_is_not_enforced_is_told(model: Generator) -> None:
     """In the first event."""
     schema = {"type": "string", "maxLength": 3, "format": "phone"}
     answered = await ask(model, pb.Constraint(json_schema=json.dumps(schema)))
-    assert list(answered.started.notes) == ["the format 'phone' is not enforced"]
+    assert list(answered.started.notes) == ["the format 'phone' is not enforced", ENDS_IN_TIME]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Matcher
 from inferloom_worker.hosting.tool_constraint import enforced
@@ -21,8 +21,9 @@ class Seen:
 
     notes: Sequence[str] = ()
 
-    def __init__(self, grammar: Grammar) -> None:
+    def __init__(self, grammar: Grammar, *, ending: Ending | None = None) -> None:
         self.grammar = grammar
+        self.ending = ending
 
     def matcher(self) -> Matcher:
         """Nobody asks."""

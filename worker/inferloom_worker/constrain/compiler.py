@@ -3,11 +3,13 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 
 from llguidance import LLMatcher
 
 from inferloom_mesh.errors import invalid
-from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.closing import Closers, Way
+from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
 from inferloom_worker.constrain.matcher import CompiledGrammar, Ends, mask_of
 from inferloom_worker.constrain.refusal import why_refused
 from inferloom_worker.constrain.source import source
@@ -51,10 +53,16 @@ class GrammarCompiler:
         self._lock = threading.Lock()
         self._vocabulary: Vocabulary | None = None
         self._trials: Trials | None = None
+        self._closers: Closers | None = None
         self._kept: OrderedDict[tuple[Kind, str], _Kept] = OrderedDict()
 
     def compile(
-        self, grammar: Grammar, *, stops: frozenset[int] = frozenset(), ignores_ends: bool = False
+        self,
+        grammar: Grammar,
+        *,
+        stops: frozenset[int] = frozenset(),
+        ignores_ends: bool = False,
+        ending: Ending | None = None,
     ) -> CompiledGrammar:
         known = self._known()
         kept = self._compiled(grammar, known)
@@ -64,7 +72,18 @@ class GrammarCompiler:
             asked=mask_of(others, known.width) if others else None,
             ignored=ignores_ends,
         )
-        return CompiledGrammar(kept.start, known, ends, kept.notes)
+        way = None if ending is None else partial(Way, self._closing(known), ending, kept.start)
+        return CompiledGrammar(kept.start, known, ends, kept.notes, way)
+
+    def _closing(self, known: Vocabulary) -> Closers:
+        """The tokens that end what is open, found out when they are first asked for."""
+        with self._lock:
+            if self._closers is None:
+                size = min(known.tokens.vocab_size, self._tokenizer.vocab_size)
+                hidden = known.tokens.is_special_token
+                spelled = [b"" if hidden(i) else self._tokenizer.token_bytes(i) for i in range(size)]
+                self._closers = Closers(known.tokens, spelled)
+            return self._closers
 
     def _known(self) -> Vocabulary:
         """The vocabulary, made when it is first asked for: most models are never constrained."""

@@ -31,6 +31,21 @@ class Grammar:
     kind: Kind = Kind.LLGUIDANCE
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of an answer that is to end in time."""
+
+    within: int
+    """The tokens that it has."""
+    marks: tuple[str, ...] = ()
+    """What ends free text within it, as calls may have."""
+    last: str | None = None
+    """What may end it behind one of its parts, each of which takes tokens once it has begun: calls. None: it
+    has no such parts."""
+    answers: bool = True
+    """Whether it ends where it is complete. Otherwise it may go on as long as there are tokens."""
+
+
 class GrammarConstraint(Constraint, Protocol):
     """A constraint that was a grammar."""
 
@@ -44,7 +59,12 @@ class Grammars(Protocol):
     """Compiles grammars for one model. Callable from any thread."""
 
     def compile(
-        self, grammar: Grammar, *, stops: frozenset[int] = frozenset(), ignores_ends: bool = False
+        self,
+        grammar: Grammar,
+        *,
+        stops: frozenset[int] = frozenset(),
+        ignores_ends: bool = False,
+        ending: Ending | None = None,
     ) -> GrammarConstraint:
         """The constraint that a grammar is. Blocking.
 
@@ -52,6 +72,7 @@ class Grammars(Protocol):
             grammar: What to compile.
             stops: Tokens with which the caller ends a choice, besides the model's own.
             ignores_ends: Whether the model's own are to come only where nothing else may.
+            ending: How it is to end in time. None: it may be cut anywhere.
 
         Raises:
             InferloomError: INVALID_ARGUMENT at the grammar's field: it is malformed, has something that is

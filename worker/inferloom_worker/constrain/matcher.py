@@ -1,12 +1,13 @@
 """A compiled grammar, and one choice's place in it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from llguidance import LLMatcher
 
+from inferloom_worker.constrain.closing import Way
 from inferloom_worker.constrain.vocabulary import Vocabulary
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask
 
@@ -41,18 +42,26 @@ class CompiledGrammar:
         vocabulary: What it was compiled for.
         ends: What may end a choice.
         notes: What of it is not enforced as meant.
+        way: Makes what knows how a choice ends in time. None: it may be cut anywhere.
     """
 
     def __init__(
-        self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends, notes: Sequence[str] = ()
+        self,
+        start: LLMatcher,
+        vocabulary: Vocabulary,
+        ends: Ends,
+        notes: Sequence[str] = (),
+        way: Callable[[], Way] | None = None,
     ) -> None:
         self._start = start
         self._vocabulary = vocabulary
         self._ends = ends
         self.notes = notes
+        self._way = way
 
     def matcher(self) -> "GrammarMatcher":
-        return GrammarMatcher(self._start, self._vocabulary, self._ends)
+        way = None if self._way is None else self._way()
+        return GrammarMatcher(self._start, self._vocabulary, self._ends, way)
 
 
 class GrammarMatcher:
@@ -62,13 +71,17 @@ class GrammarMatcher:
     is worked out at its first token and stays, so that it is the same however many are computed at once.
     """
 
-    __slots__ = ("_ends", "_inner", "_run", "_scratch", "_start", "_started", "_tokens", "_vocabulary")
+    __slots__ = (
+        *("_ends", "_inner", "_run", "_scratch", "_start", "_started", "_tokens", "_vocabulary"),
+        "_way",
+    )
 
-    def __init__(self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends) -> None:
+    def __init__(self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends, way: Way | None = None) -> None:
         self._start = start
         self._inner = start.deep_copy()
         self._vocabulary = vocabulary
         self._ends = ends
+        self._way = way
         self._tokens: list[int] = []
         """Those that were accepted."""
         self._run: Sequence[int] = ()
@@ -89,9 +102,19 @@ class GrammarMatcher:
         if run := self.forced():
             mask[:] = mask_of(frozenset(run[:1]), self._vocabulary.width)
             return True
+        way = self._way
+        if way is not None and not way.ends(self._inner, self._tokens):
+            way = None
+        if way is not None and self._inner.is_accepting():
+            if way.answers:
+                mask[:] = 0
+                return False
+            way = None
         into = mask if self._scratch is None else self._scratch
         self._inner.unsafe_compute_mask_ptr(into.ctypes.data, into.nbytes)
         self._check()
+        if way is not None:
+            into[:] = way.next(self._inner, self._tokens, into)
         if into is not mask:
             mask[:] = into[: len(mask)]
         if (phantom := self._vocabulary.phantom) is not None and phantom // WORD < len(mask):
@@ -131,6 +154,8 @@ class GrammarMatcher:
 
     def rollback(self, count: int) -> None:
         del self._tokens[len(self._tokens) - count :]
+        if self._way is not None:
+            self._way.rollback(len(self._tokens))
         if self._inner.is_error():
             # It stays in error, so another one goes the way.
             self._inner = self._start.deep_copy()

@@ -40,6 +40,7 @@ from inferloom_worker.validate.generate import (
     CompletionRequest,
     Prompt,
     TextPrompt,
+    fit_max_tokens,
     too_long,
 )
 
@@ -81,7 +82,7 @@ class Generator:
             quick=is_quick(asked),
             trial=self.trial if is_short(asked) else None,
         )
-        constraint = await self._constrain(asked, prompt.text, texts)
+        constraint = await self._constrain(asked, prompt, texts)
         request = engine_request(
             asked,
             prompt,
@@ -122,7 +123,7 @@ class Generator:
         return self.dialect.reading(asked.prompt.chat, prompt, asked.sampling.seed)
 
     async def _constrain(
-        self, asked: CompletionRequest, prompt: str | None, texts: TextPool
+        self, asked: CompletionRequest, prompt: TokenizedPrompt, texts: TextPool
     ) -> Enforced | None:
         """What the answer must conform to, for the engine. Raises InferloomError where that cannot be
         enforced."""
@@ -138,7 +139,10 @@ class Generator:
         stops = asked.stopping
         compiled = partial(self.grammars.compile, stops=stops.token_ids, ignores_ends=stops.ignore_eos)
         dialect = self.dialect if isinstance(asked.prompt, ChatPrompt) else None
-        work = partial(enforced, dialect, chat, prompt, asked.grammar, compiled)
+        # Who wants more tokens than the text has is not to be given fewer.
+        whole = not (stops.ignore_eos or stops.min_tokens)
+        within = fit_max_tokens(asked, len(prompt.ids), self.card.context_length) if whole else None
+        work = partial(enforced, dialect, chat, prompt.text, asked.grammar, compiled, within=within)
         return await texts.run("chat.tools" if asked.grammar is None else asked.grammar.param, work)
 
     def read(self, asked: CompletionRequest) -> TokenizedPrompt:

@@ -1,22 +1,32 @@
 """What an answer must conform to: its own grammar, and that of calls that may or must be in it. Blocking."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError
-from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Kind
+from inferloom_worker.constrain.grammar import Ending, Grammar, GrammarConstraint, Kind
 from inferloom_worker.constrain.schema import enforced_schema
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.hosting.dialect import Dialect, calling
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, thoughtful_grammar, tool_grammar
+from inferloom_worker.output.calls.reader import CUSTOM_END
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
 
-Compile = Callable[[Grammar], GrammarConstraint]
-"""Makes a constraint of a grammar, or raises InferloomError."""
+
+class Compile(Protocol):
+    """Makes constraints of grammars."""
+
+    def __call__(self, grammar: Grammar, *, ending: Ending | None = None) -> GrammarConstraint:
+        """The constraint that a grammar is, and how it ends in time. Raises InferloomError."""
+        ...
+
+
+ENDS_IN_TIME = "what is left open ends in time to be complete within max_tokens"
+"""The note on answers that end before they would be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,13 @@ class Enforced:
 
 
 def enforced(
-    dialect: Dialect | None, chat: pb.ChatInput, prompt: str | None, answer: Grammar | None, compiled: Compile
+    dialect: Dialect | None,
+    chat: pb.ChatInput,
+    prompt: str | None,
+    answer: Grammar | None,
+    compiled: Compile,
+    *,
+    within: int | None = None,
 ) -> Enforced | None:
     """What the answer to a request is held to.
 
@@ -38,6 +54,7 @@ def enforced(
         prompt: The text that was made of it.
         answer: What the answer must conform to where it is no call.
         compiled: What makes constraints.
+        within: The tokens in which it is to end. None: it may be cut anywhere.
 
     Returns:
         The constraint. None: there is nothing to enforce.
@@ -47,7 +64,7 @@ def enforced(
     """
     may = calling(chat)
     if may is None or dialect is None:
-        return None if answer is None else _without_calls(dialect, prompt, answer, compiled)
+        return None if answer is None else _without_calls(dialect, prompt, answer, compiled, within)
     notes: list[str] = []
     own = None if answer is None else source(answer)
     rule = Rule(
@@ -62,8 +79,12 @@ def enforced(
     text = tool_grammar(dialect.form, tools, rule, dialect.token_of)
     if text is None:
         return None
+    ending = None
+    if within is not None:
+        marks = (CUSTOM_END,) if any(tool.text is not None for tool in tools) else ()
+        ending = Ending(within, marks, dialect.form.last, answers=may.must or _is_json(answer))
     try:
-        constraint = compiled(Grammar(text, "chat.tools"))
+        constraint = compiled(Grammar(text, "chat.tools"), ending=ending)
     except InferloomError:
         # One of them is at fault: which, is found out by each alone.
         tools = [
@@ -73,22 +94,30 @@ def enforced(
         if answer is not None:
             compiled(answer)
         text = tool_grammar(dialect.form, tools, rule, dialect.token_of)
-        constraint = compiled(Grammar(text or "", "chat.tools"))
-    return Enforced(constraint, [*notes, *(() if own is None else own.notes)])
+        constraint = compiled(Grammar(text or "", "chat.tools"), ending=ending)
+    told = () if ending is None or not ending.answers else (ENDS_IN_TIME,)
+    return Enforced(constraint, [*notes, *(() if own is None else own.notes), *told])
 
 
 def _without_calls(
-    dialect: Dialect | None, prompt: str | None, answer: Grammar, compiled: Compile
+    dialect: Dialect | None, prompt: str | None, answer: Grammar, compiled: Compile, within: int | None
 ) -> Enforced:
     """An answer that has no calls; where the model reasons, after that."""
+    ending = None if within is None or not _is_json(answer) else Ending(within)
+    told = () if ending is None else (ENDS_IN_TIME,)
     if dialect is None or dialect.reasoning is None:
-        alone = compiled(answer)
-        return Enforced(alone, alone.notes)
+        alone = compiled(answer, ending=ending)
+        return Enforced(alone, [*alone.notes, *told])
     own = source(answer)
     text = thoughtful_grammar(
         own.text, dialect.reasoning, opened=dialect.opened(prompt), spell=dialect.token_of
     )
-    return Enforced(compiled(Grammar(text, answer.param)), own.notes)
+    return Enforced(compiled(Grammar(text, answer.param), ending=ending), [*own.notes, *told])
+
+
+def _is_json(answer: Grammar | None) -> bool:
+    """Whether an answer that is no call is over where it is complete."""
+    return answer is not None and answer.kind is Kind.JSON_SCHEMA
 
 
 def _callable(place: str, tool: pb.Tool, notes: list[str]) -> CallableTool:
