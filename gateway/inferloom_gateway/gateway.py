@@ -71,7 +71,7 @@ class Gateway:
             fleet,
             connections,
             Membership(settings.registry, fleet, connections, clock, peer),
-            Dispatcher(fleet, connections, in_flight, listeners, clock),
+            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone),
             listeners,
             records,
             Storage(settings),

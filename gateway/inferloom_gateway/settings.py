@@ -52,6 +52,10 @@ class GatewaySettings(ServiceSettings):
     gateway_metrics_parent: Path | None = None
     """The socket where such a process reports its metrics; the one that starts them says so."""
 
+    zone: str = Field("", max_length=256)
+    """Where this gateway is, such as a data centre's name. Workers of the same zone get requests first, as
+    long as they have room. Not set: all workers are alike."""
+
     worker_timeout_s: float = Field(
         600.0,
         gt=0,

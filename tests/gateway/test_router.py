@@ -1,160 +1,223 @@
 """Which worker takes a request."""
 
 from collections import Counter
-from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls.compute_pin import ComputePin
-from inferloom_gateway.fleet.members import Fleet, Member
-from inferloom_gateway.fleet.router import BOUND, candidates, choose, prompt_key
-from tests.gateway.samples import EMBED, entry, snapshot
+from inferloom_gateway.fleet.ask import Ask
+from inferloom_gateway.fleet.router import MOST_SHOWN, Tuning
+from tests.gateway.routing import Routed, crowd, honouring, placed
+from tests.gateway.samples import EMBED, change, entry
 
-
-def workers(*ids: str, capacity: int = 8) -> list[Member]:
-    """Usable workers of the model ``chat``."""
-    fleet = Fleet()
-    fleet.apply(snapshot(*(entry(name, capacity=capacity) for name in ids)), 0)
-    return fleet.members()
-
-
-def chat(*turns: tuple[int, str]) -> pb.GenerateRequest:
-    """A conversation."""
-    messages = [
-        pb.ChatMessage(role=role, parts=[pb.ContentPart(text=text)])  # type: ignore[arg-type] # an enum is an int
-        for role, text in turns
-    ]
-    return pb.GenerateRequest(model="chat", chat=pb.ChatInput(messages=messages))
-
-
-def always(key: int) -> Callable[[], int]:
-    """What gives this key for every prompt."""
-    return lambda: key
+KEYS = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(1, 901)]
 
 
 def test_one_worker_costs_no_hash() -> None:
     """With a single candidate the prompt is not looked at."""
-    (member,) = workers("a")
-    assert choose([member], key=lambda: 1 // 0) is member
+    routed = Routed(entry("a"))
+    ask = Ask("chat", keys=lambda: 1 // 0)  # type: ignore[arg-type, return-value] # it is never called
+    choice = routed.router.choose(ask, routed.fleet.holding("chat"), 0)
+    assert choice is not None
+    assert choice.member.id == "a"
 
 
 def test_equal_prompts_go_to_the_same_worker() -> None:
     """Without load, the choice depends on the prompt alone, not on the order of the workers."""
-    members = workers("a", "b", "c")
-    for key in range(50):
-        assert choose(members, always(key)) is choose(members[::-1], always(key))
+    one, other = Routed(*crowd(3)), Routed(*crowd(3)[::-1])
+    assert all(one.worker(key).id == other.worker(key).id for key in KEYS[:50])
 
 
 def test_distinct_prompts_spread_evenly() -> None:
     """Three idle workers get about a third of distinct prompts each."""
-    members = workers("a", "b", "c")
-    keys = [prompt_key(pb.GenerateRequest(model="chat", text=f"prompt {number}")) for number in range(900)]
-    counts = Counter(choose(members, always(key)).id for key in keys)
-    assert min(counts.values()) >= 240
+    routed = Routed(*crowd(3))
+    counts = Counter(routed.worker(key).id for key in KEYS)
+    assert min(counts.values()) >= 200
 
 
 def test_a_worker_that_goes_moves_only_its_own_prompts() -> None:
-    """Prompts of the workers that stay keep their worker."""
-    members = workers("a", "b", "c")
-    before = {key: choose(members, always(key)) for key in range(200)}
-    rest = [member for member in members if member.id != "b"]
-    assert all(choose(rest, always(key)) is member for key, member in before.items() if member.id != "b")
+    """Prompts of the workers that stay keep their worker, and it has them again when it is back."""
+    routed = Routed(*crowd(5))
+    before = {key: routed.worker(key).id for key in KEYS[:300]}
+    routed.fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="w2", epoch=1)), 1)
+    assert all(routed.worker(key).id == name for key, name in before.items() if name != "w2")
+    assert all(routed.worker(key).id != "w2" for key in before)
+    routed.fleet.apply(change(put=entry("w2", epoch=2)), 2)
+    routed.now = 100
+    assert all(routed.worker(key).id == name for key, name in before.items())
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 5))
+@settings(deadline=None, max_examples=50)
 def test_no_worker_goes_over_its_bound(keys: list[int], count: int) -> None:
-    """However alike the prompts are, no worker gets more than 1.25 times its share, rounded up."""
-    members = workers(*(f"w{number}" for number in range(count)))
+    """However alike the prompts are, no worker gets more than its bound of the load, rounded up."""
+    tuning = Tuning()
+    routed = Routed(*crowd(count), tuning=tuning)
     for key in keys:
-        choose(members, always(key)).in_flight += 1
-    assert sum(member.in_flight for member in members) == len(keys)
-    assert max(member.in_flight for member in members) <= BOUND * len(keys) / count + 1
+        routed.worker(key).in_flight += 1
+    loads = [member.in_flight for member in routed.members.values()]
+    assert sum(loads) == len(keys)
+    share = len(keys) / count
+    assert max(loads) <= max(tuning.bound * share, share + tuning.spare) + 1
 
 
 def test_bounds_follow_capacity() -> None:
     """Of requests that are all alike, a worker of four times the capacity takes about four times as many."""
-    small, large = workers("small", capacity=2)[0], workers("large", capacity=8)[0]
+    routed = Routed(entry("small", capacity=2), entry("large", capacity=8))
     for _ in range(100):
-        choose([small, large], lambda: 7).in_flight += 1
-    assert small.in_flight <= 26
-    assert large.in_flight >= 74
+        routed.worker(7).in_flight += 1
+    assert routed.members["small"].in_flight <= 27
+    assert routed.members["large"].in_flight >= 73
 
 
 def test_without_a_prompt_the_least_loaded_is_chosen() -> None:
-    """Embeddings go where there is most room."""
-    members = workers("a", "b")
-    members[0].in_flight = 1
-    assert choose(members, None) is members[1]
+    """Embeddings go where there is most room, among many workers to one with little to do."""
+    routed = Routed(*crowd(2))
+    routed.members["w0"].in_flight = 1
+    assert routed.worker().id == "w1"
+    many = Routed(*crowd(200))
+    for _ in range(400):
+        many.worker().in_flight += 1
+    assert max(member.in_flight for member in many.members.values()) <= 4
 
 
 def test_only_workers_that_can_do_the_task_are_candidates() -> None:
     """A worker needs the task, and must not have been tried."""
-    fleet = Fleet()
-    fleet.apply(snapshot(entry("a"), entry("b", models=(EMBED,))), 0)
-    assert candidates(fleet.holding("embed"), "embed", pb.TASK_CHAT, 0) == []
-    found = candidates(fleet.holding("chat"), "chat", pb.TASK_CHAT, 0)
-    assert [member.id for member in found] == ["a"]
-    assert candidates(fleet.holding("chat"), "chat", None, 0, found) == []
+    routed = Routed(entry("a"), entry("b", models=(EMBED,)))
+    ask = Ask("embed", pb.TASK_CHAT)
+    assert routed.router.choose(ask, routed.fleet.holding("embed"), 0) is None
+    assert routed.worker().id == "a"
+    assert routed.ask(1, tried=(routed.members["a"],)) is None
 
 
 def test_suspect_and_ejected_workers_are_the_last_resort() -> None:
     """They take requests only where nobody better is left; unreachable ones never do."""
-    fleet = Fleet()
-    suspect = entry("suspect", lease=rpb.LEASE_STATE_SUSPECT)
-    fleet.apply(snapshot(entry("good"), suspect, entry("gone")), 0)
-    members = {member.id: member for member in fleet.members()}
+    routed = Routed(entry("good"), entry("suspect", lease=rpb.LEASE_STATE_SUSPECT), entry("gone"))
+    members = routed.members
     members["gone"].health.reachable = False
-    found = candidates(fleet.holding("chat"), "chat", None, 0)
-    assert [member.id for member in found] == ["good"]
+    assert {routed.worker(key).id for key in KEYS[:40]} == {"good"}
     members["good"].health.eject(0)
-    assert {member.id for member in candidates(fleet.holding("chat"), "chat", None, 0)} == {"good", "suspect"}
-
-
-def test_a_conversation_keeps_its_key() -> None:
-    """Later turns do not change the key; another first question, model or tenant does."""
-    system, first = (pb.ROLE_SYSTEM, "You are kind."), (pb.ROLE_USER, "Hello")
-    key = prompt_key(chat(system, first))
-    assert prompt_key(chat(system, first, (pb.ROLE_ASSISTANT, "Hi"), (pb.ROLE_USER, "More"))) == key
-    assert prompt_key(chat(system, (pb.ROLE_USER, "Bye"))) != key
-    other = chat(system, first)
-    other.model = "other"
-    assert prompt_key(other) != key
-    salted = chat(system, first)
-    salted.cache_salt = "tenant"
-    assert prompt_key(salted) != key
-
-
-def test_texts_and_tokens_are_hashed_by_how_they_begin() -> None:
-    """What follows the leading part does not matter."""
-
-    def text(value: str) -> int:
-        return prompt_key(pb.GenerateRequest(model="chat", text=value))
-
-    def tokens(*ids: int) -> int:
-        return prompt_key(pb.GenerateRequest(model="chat", token_ids=pb.TokenIds(ids=ids)))
-
-    assert text("a" * 2000 + "b") == text("a" * 2000 + "c")
-    assert text("ab") != text("ac")
-    assert tokens(*range(300), 1) == tokens(*range(300), 2)
-    assert tokens(1, 2) != tokens(2, 1)
+    routed.now = 1
+    assert "suspect" in {routed.worker(key).id for key in KEYS[:40]}
+    assert routed.worker(1, tried=(members["suspect"],)).id == "good"
 
 
 def test_a_worker_that_says_not_now_is_the_very_last_resort() -> None:
     """For the model that it named; it is asked where there is nobody else."""
-    a, b = workers("a", "b")
+    routed = Routed(entry("a"), entry("b"))
+    a, b = routed.members["a"], routed.members["b"]
     a.health.not_now("chat", 10)
     b.health.eject(0)
-    assert candidates([a, b], "chat", None, 5) == [b]
-    assert candidates([a], "chat", None, 5) == [a]
-    assert candidates([a, b], "chat", None, 11) == [a]
+    routed.now = 5
+    assert {routed.worker(key) for key in KEYS[:20]} == {b}
+    assert routed.worker(1, tried=(b,)) is a
+    routed.now = 11
+    assert {routed.worker(key) for key in KEYS[:20]} == {a}
+
+
+def test_workers_that_honour_what_is_asked_come_before_others() -> None:
+    """Where only some can constrain, they get what must be; where none can, one of them says so itself."""
+    routed = Routed(honouring("plain", "top_k"), honouring("able", "top_k", "constraint"))
+    constrained = pb.GenerateRequest(model="chat", constraint=pb.Constraint(regex="a+"))
+    free = pb.GenerateRequest(model="chat")
+
+    def chosen(request: pb.GenerateRequest) -> set[str]:
+        choices = [routed.ask(key, request=request) for key in KEYS[:40]]
+        return {choice.member.id for choice in choices if choice is not None}
+
+    assert chosen(constrained) == {"able"}
+    assert chosen(free) == {"plain", "able"}
+    able = routed.members["able"]
+    able.health.not_now("chat", 1000)
+    assert chosen(constrained) == {"able"}
+    assert routed.ask(1, request=constrained, tried=(able,)) is None
+    neither = Routed(honouring("a", "top_k"), honouring("b", "min_p"))
+    assert neither.ask(1, request=constrained) is not None
+
+
+def test_the_own_zone_comes_first_while_it_has_room() -> None:
+    """A gateway with a zone leaves it when its workers have as many requests as they run at once."""
+    routed = Routed(placed("near", "x", capacity=4), placed("far", "y", capacity=4), zone="x")
+    for key in KEYS[:4]:
+        member = routed.worker(key)
+        assert member.id == "near"
+        member.in_flight += 1
+    assert routed.worker(KEYS[0]).id == "far"
+    routed.members["near"].in_flight = 0
+    routed.members["near"].health.eject(0)
+    routed.now = 1
+    assert routed.worker(KEYS[0]).id == "far"
+    nowhere = Routed(placed("near", "x"), placed("far", "y"), zone="z")
+    assert {nowhere.worker(key).id for key in KEYS[:40]} == {"near", "far"}
+
+
+def test_a_newcomer_takes_its_keys_little_by_little() -> None:
+    """It gets a tenth of its keys at first and all of them after ten seconds, and keeps those that it has."""
+    routed = Routed(*crowd(3))
+    routed.fleet.apply(change(put=entry("new")), 100)
+    had: set[int] = set()
+    for now, least, most in ((100.0, 0.02, 0.25), (105.0, 0.35, 0.65), (110.0, 1.0, 1.0)):
+        routed.now = now
+        has = {key for key in KEYS if routed.worker(key).id == "new"}
+        assert had <= has
+        had = has
+        routed.now = 200
+        full = sum(routed.worker(key).id == "new" for key in KEYS)
+        assert least * full <= len(has) <= most * full
+
+
+def test_much_used_instructions_are_on_many_workers_and_others_on_few() -> None:
+    """Conversations with rare instructions share a worker; those that everybody uses are on all of them."""
+    routed = Routed(*crowd(16, capacity=64))
+    rare = Counter[str]()
+    for number, key in enumerate(KEYS):
+        routed.now += 0.05
+        if number % 45 == 0:
+            rare[routed.worker(key, 12345).id] += 1
+        else:
+            routed.worker(key, 777)
+    assert max(rare.values()) >= 18
+    common = Counter(routed.worker(key, 777).id for key in KEYS)
+    assert len(common) == 16
+
+
+def test_a_choice_tells_what_it_was_made_between() -> None:
+    """The workers in the order in which they were looked at, with their loads, and not too many."""
+    routed = Routed(*crowd(40))
+    first = routed.worker(5)
+    assert routed.ask(5) == (first, ((first.id, 0.0),))
+    first.in_flight = 6
+    choice = routed.ask(5)
+    assert choice is not None
+    assert choice.seen[0] == (first.id, 6 / 8)
+    assert choice.seen[-1][0] == choice.member.id != first.id
+    for member in routed.members.values():
+        member.in_flight = 1000
+    choice = routed.ask(5)
+    assert choice is not None
+    assert len(choice.seen) <= MOST_SHOWN
+
+
+def test_adapters_share_the_load_and_the_ring_of_their_base() -> None:
+    """Workers that hold the same models are one group, whatever the models' names are."""
+    adapter = pb.Model(id="support", parent="chat", tasks=[pb.TASK_CHAT])
+    both = (pb.Model(id="chat", tasks=[pb.TASK_CHAT]), adapter)
+    routed = Routed(entry("a", models=both), entry("b", models=both))
+    assert routed.fleet.group("chat") is routed.fleet.group("support")
+    a = routed.members["a"]
+    a.in_flight = 50
+    ask = Ask("support", pb.TASK_CHAT)
+    choice = routed.router.choose(ask, routed.fleet.holding("support"), 0)
+    assert choice is not None
+    assert choice.member.id == "b"
 
 
 def test_the_parts_of_one_request_stay_with_one_kind() -> None:
     """The first chosen leads, the first that accepts decides; a card that tells nothing is let pass."""
-    a, b, c = workers("a", "b", "c")
+    a, b, c = Routed(*crowd(3)).fleet.members()
     for member, kind in ((a, "x"), (b, "y"), (c, "x")):
         card = pb.Model()
         card.CopyFrom(member.models["chat"])
@@ -171,16 +234,3 @@ def test_the_parts_of_one_request_stay_with_one_kind() -> None:
     assert pin.accept("")
     b.models["chat"].compute_hash = ""
     assert pin.narrow([a, b, c], "chat") == [a, b, c]
-
-
-def test_a_cache_key_stands_for_the_beginning() -> None:
-    """Whatever the prompts are; apart for models, salts and keys."""
-    keys = {
-        prompt_key(pb.GenerateRequest(model="chat", text=text, prompt_cache_key="k")) for text in ("a", "b")
-    }
-    others = {
-        prompt_key(pb.GenerateRequest(model=model, text="a", prompt_cache_key=key, cache_salt=salt))
-        for model, key, salt in (("chat", "", ""), ("chat", "l", ""), ("chat", "k", "s"), ("other", "k", ""))
-    }
-    assert len(keys) == 1
-    assert len(others | keys) == 5

@@ -94,13 +94,13 @@ async def test_retries_and_ejections_are_counted() -> None:
         for worker in ("a", "b"):
             assert value(text, "inferloom_attempts_total", worker=worker, outcome="no_worker") == 1
         assert value(text, "inferloom_retries_total", **MODEL) == 1
-        assert value(text, "inferloom_ejections_total") == 0
+        assert value(text, "inferloom_ejections_total", reason="failures") == 0
     faulty = refuse(InferloomError(Reason.SERVER_ERROR, "bad luck"))
     async with gateway_mesh(FakeWorker("a", script=faulty)) as mesh:
         for _ in range(5):
             await mesh.http.post("/v1/chat/completions", json=CHAT)
         text = await read(mesh.http)
-        assert value(text, "inferloom_ejections_total") == 1
+        assert value(text, "inferloom_ejections_total", reason="failures") == 1
         assert value(text, "inferloom_workers", state="ejected") == 1
 
 

@@ -154,6 +154,15 @@ ReasoningFormat = Annotated[
         "[default: as their chat templates show]",
     ),
 ]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        "--zone",
+        metavar="NAME",
+        envvar="INFERLOOM_ZONE",
+        help="Where it is, such as a data centre; gateways prefer workers of their own. [default: nowhere]",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

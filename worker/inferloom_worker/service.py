@@ -127,7 +127,7 @@ class Worker:
         self._settings = settings
         load = partial(load_model, options=settings.load_options())
         self.host = ModelHost(load, load_adapter, self._on_change, max_adapters=settings.max_adapters)
-        self.description = SelfDescription(self.host, capacity=settings.max_running)
+        self.description = SelfDescription(self.host, capacity=settings.max_running, zone=settings.zone)
         self._texts = TextPool()
         self._monitor = LoopMonitor()
         self._metrics = Metrics()

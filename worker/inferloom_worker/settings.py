@@ -100,6 +100,9 @@ class WorkerSettings(ServiceSettings):
     worker_id: str | None = Field(default=None, pattern=_WORKER_ID)
     """Its name, unique in the mesh. Not set: made of the host's name and the port."""
 
+    zone: str = Field(default="", max_length=256)
+    """Where it is, such as a data centre's name. Gateways that are there too prefer it. Not set: nowhere."""
+
     models: Models = tuple((name, name) for name in MODELS)
     """What it serves. Not set: the demo models."""
 

@@ -12,8 +12,10 @@ from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Candidate, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
-from inferloom_gateway.fleet import router
+from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.fleet.pace import Pace
+from inferloom_gateway.fleet.router import Choice, Router
 from inferloom_mesh.errors import InferloomError, Reason
 
 if TYPE_CHECKING:
@@ -31,40 +33,40 @@ class Attempts:
 
     Args:
         fleet: The workers.
+        router: Chooses among them.
         in_flight: Is told how they do.
         budget: Bounds attempts after the first.
         listener: Is told of each attempt.
         record: The request's record.
         pin: Keeps the request's parts on workers that compute the same.
-        task: What the model must be able to do; None: anything.
-        task_name: The same for people.
-        key: Hashes how the prompt begins; None: no affinity.
+        ask: What the request asks of a worker.
+        task_name: What its model must be able to do, for people.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
         fleet: Fleet,
+        router: Router,
         in_flight: InFlight,
         budget: RetryBudget,
         listener: Listener,
         record: Record,
         pin: ComputePin,
         *,
-        task: "inference_pb2.Task.ValueType | None",
+        ask: Ask,
         task_name: str,
-        key: Callable[[], int] | None,
         clock: Callable[[], float],
     ) -> None:
         self._fleet = fleet
+        self._router = router
         self._in_flight = in_flight
         self._budget = budget
         self._listener = listener
         self._record = record
         self._pin = pin
-        self._task = task
+        self._ask = ask
         self._task_name = task_name
-        self._key = key
         self._clock = clock
         self._tried: list[Member] = []
         self._free_left = True
@@ -74,6 +76,10 @@ class Attempts:
         self._running: Attempt | None = None
         self._unproven: Member | None = None
         """The worker of the running call, until it has done some of what it was asked for."""
+        self._pace: Pace | None = None
+        """Measures the running call's stream, once it has begun."""
+        self._prompt = False
+        """Whether the running call was made to a worker with room for it, so that it waits for nobody."""
 
     def next(self) -> Member:
         """Choose a worker, and count the call that will be made to it as in flight.
@@ -83,19 +89,20 @@ class Attempts:
         """
         now, record = self._clock(), self._record
         try:
-            choices = self._candidates(now)
+            choice = self._choose(now)
             left = record.context.time_left(now)
             if left is not None and left <= 0:
                 raise InferloomError(
                     Reason.TIMEOUT, "The request's time was over before a worker had answered it."
                 )
-            member = router.choose(choices, self._key)
+            member = choice.member
+            self._prompt = member.load < member.capacity
             self._in_flight.enter(member)
         except InferloomError as error:
             record.error = error
             raise
         self._pin.lead(member, record.model)
-        candidates = tuple(Candidate(m.id, m.load / m.capacity) for m in choices)
+        candidates = tuple(Candidate(*each) for each in choice.seen)
         self._running = Attempt(member.id, member.epoch, candidates, now - record.began, bool(self._tried))
         record.attempts.append(self._running)
         return member
@@ -121,7 +128,10 @@ class Attempts:
             record.first_token_s = self._now()
             self._listener.on_first_token(record)
         if self._unproven is not None:
+            self._begin_pace(self._unproven)
             self._prove()
+        elif self._pace is not None:
+            self._pace.tokens += count
         record.frames += 1
         record.delivered += count
         self._listener.on_frame(record, count)
@@ -170,8 +180,19 @@ class Attempts:
             self._in_flight.succeeded(self._unproven)
             self._unproven = None
 
+    def _begin_pace(self, member: Member) -> None:
+        running = self._running
+        if self._record.method == "generate" and running is not None:
+            now = self._clock()
+            waited = now - self._record.began - running.began_s
+            self._pace = member.pace(self._record.model)
+            self._pace.begin(waited if self._prompt else None, now)
+
     def _end(self, error: InferloomError | None) -> None:
         running = self._running
+        if self._pace is not None:
+            self._pace.end(self._clock())
+            self._pace = None
         if running is not None and running.ended_s is None:
             running.ended_s = self._now()
             running.error = error
@@ -180,21 +201,17 @@ class Attempts:
     def _now(self) -> float:
         return self._clock() - self._record.began
 
-    def _candidates(self, now: float) -> list[Member]:
-        model = self._record.model
+    def _choose(self, now: float) -> Choice:
+        model, task = self._record.model, self._ask.task
         holding = self._fleet.holding(model)
-        found = router.candidates(self._pin.narrow(holding, model), model, self._task, now, self._tried)
-        if found:
-            return found
+        choice = self._router.choose(self._ask, self._pin.narrow(holding, model), now, self._tried)
+        if choice is not None:
+            return choice
         if self._reason is not None:
             raise self._reason
-        if router.candidates(holding, model, self._task, now):
+        if self._router.able(self._ask, holding, now):
             raise attempt.worker_lost()  # there are workers: they failed, or compute differently
-        if (
-            holding
-            and self._task is not None
-            and not any(self._task in m.models[model].tasks for m in holding)
-        ):
+        if holding and task is not None and not any(task in m.models[model].tasks for m in holding):
             message = f"The model '{model}' does not serve {self._task_name}."
             raise InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
         raise absent(self._fleet, model, now)

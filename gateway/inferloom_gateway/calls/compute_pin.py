@@ -16,8 +16,14 @@ class ComputePin:
         """The hash; empty while no worker has accepted."""
         self._leading = ""
 
-    def narrow(self, members: Sequence[Member], model: str) -> list[Member]:
-        """Those of ``members``, which all hold ``model``, that may answer."""
+    def narrow(self, members: Sequence[Member], model: str) -> Sequence[Member]:
+        """Those of ``members``, which all hold ``model``, that may answer; itself if that is all of them."""
+        if not self.hash and not self._leading:
+            return members
+        found = self._narrow(members, model)
+        return members if len(found) == len(members) else found
+
+    def _narrow(self, members: Sequence[Member], model: str) -> list[Member]:
         if self.hash:
             # A card without a hash is taken at its worker's word, which its first event gives.
             return [m for m in members if m.models[model].compute_hash in ("", self.hash)]

@@ -20,9 +20,11 @@ from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
 from inferloom_gateway.calls.worker_call import WorkerCall, patience
-from inferloom_gateway.fleet import router
+from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.fleet.prompt_keys import prompt_keys
+from inferloom_gateway.fleet.router import Router
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError
 
@@ -47,7 +49,8 @@ class Dispatcher:
     """The way from a request to a worker.
 
     Until the caller has seen some of its answer, a worker that is lost or has no room is replaced by another,
-    within the deadline and the retry budget. Moments are those of ``clock``.
+    within the deadline and the retry budget. Moments are those of ``clock``; ``zone`` is where this gateway
+    is.
     """
 
     def __init__(
@@ -57,10 +60,12 @@ class Dispatcher:
         in_flight: InFlight,
         listeners: Listeners,
         clock: Callable[[], float],
+        zone: str = "",
     ) -> None:
         self.listeners = listeners
         self.clock = clock
         self._fleet = fleet
+        self._router = Router(fleet, zone)
         self._connections = connections
         self._in_flight = in_flight
         self._budget = RetryBudget()
@@ -101,10 +106,10 @@ class Dispatcher:
 
     def _attempts(self, group: CallGroup, request: AnyRequest) -> Attempts:
         task: pb.Task.ValueType | None = None
-        key = None
+        keys = None
         if isinstance(request, pb.GenerateRequest):
             task = _INPUT_TASKS.get(request.WhichOneof("input") or "")
-            key = partial(router.prompt_key, request)  # hashed only where there is a choice
+            keys = partial(prompt_keys, request)  # hashed only where there is a choice
         elif isinstance(request, pb.EmbedRequest):
             task = pb.TASK_EMBED
         elif isinstance(request, pb.RerankRequest):
@@ -112,14 +117,14 @@ class Dispatcher:
         self._budget.request(self.clock())
         return Attempts(
             self._fleet,
+            self._router,
             self._in_flight,
             self._budget,
             self.listeners,
             group.record,
             group.pin,
-            task=task,
+            ask=Ask(group.record.model, task, keys, request),
             task_name="" if task is None else _TASK_NAMES[task],
-            key=key,
             clock=self.clock,
         )
 

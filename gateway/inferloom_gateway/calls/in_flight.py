@@ -1,12 +1,16 @@
 """In-flight accounting: how many calls to workers run, and what those that ended say about their workers."""
 
+import logging
 from collections.abc import Callable
 
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.fleet.worker_health import EJECTION_S
 from inferloom_mesh.errors import overloaded
+
+log = logging.getLogger(__name__)
 
 
 class InFlight:
@@ -35,6 +39,8 @@ class InFlight:
             raise overloaded("The gateway has as many requests as it takes.")
         self.count += 1
         member.in_flight += 1
+        for slow in self._fleet.compare(self._clock()):
+            log.warning("worker %s is ejected: much slower than its peers (%s)", slow.id, _term(slow))
 
     def leave(self, member: Member) -> None:
         """Count a call that ended."""
@@ -52,5 +58,9 @@ class InFlight:
             self._connections.lost(member)
         if verdict.not_now_s:
             member.health.not_now(model, now + verdict.not_now_s)
-        if verdict.blamed and member.health.failed(now):
-            self._fleet.eject(member, now)
+        if verdict.blamed and member.health.failed(now) and self._fleet.eject(member, now):
+            log.warning("worker %s is ejected: its calls fail (%s)", member.id, _term(member))
+
+
+def _term(member: Member) -> str:
+    return f"for {EJECTION_S * member.health.ejections:g} s"

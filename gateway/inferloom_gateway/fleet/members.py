@@ -1,54 +1,15 @@
 """The workers as the gateway knows them: a pure fold over the registry's Watch stream. Time is given in."""
 
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from collections import Counter
 
 from inferloom.v1 import inference_pb2, registry_pb2
-from inferloom_gateway.fleet.worker_health import Health
+from inferloom_gateway.fleet.group import Group
+from inferloom_gateway.fleet.member import Member as Member
+from inferloom_gateway.fleet.member import hash_of
+from inferloom_gateway.fleet.slow_workers import INTERVAL_S, look
+from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
 
 READY = registry_pb2.WORKER_STATE_READY
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """One worker. It outlives its removal while calls that run on it hold it."""
-
-    id: str
-    address: str
-    epoch: int = 0
-    capacity: int = 1
-    ready: bool = False
-    suspect_since: float | None = None
-    models: dict[str, inference_pb2.Model] = field(default_factory=dict)
-    loading: frozenset[str] = frozenset()
-    """Models that it will hold soon."""
-    starting: bool = False
-    """Whether it loads what it was started with."""
-    expired: bool = False
-    """Whether it left the set because its lease was not renewed."""
-    health: Health = field(default_factory=Health)
-    in_flight: int = 0
-    """Calls of this gateway that run on it."""
-    foreign: int = 0
-    """Requests that the worker said it has beyond those of this gateway."""
-    hash: int = 0
-    """64 bits that stand for it in consistent hashing."""
-
-    @property
-    def load(self) -> int:
-        """Requests that it has, as far as is known."""
-        return self.in_flight + self.foreign
-
-    @property
-    def usable(self) -> bool:
-        """Whether new calls may go to it: it takes requests and is not known to be unreachable."""
-        return self.ready and self.health.reachable
-
-    def preferred(self, now: float) -> bool:
-        """Whether nothing speaks against it: not ejected, and its lease good or outlived by good calls."""
-        if self.health.ejected(now):
-            return False
-        return self.suspect_since is None or self.health.proven_since(self.suspect_since)
 
 
 class Fleet:
@@ -62,11 +23,14 @@ class Fleet:
     def __init__(self, memory_s: float = 600.0) -> None:
         self._memory_s = memory_s
         self._members: dict[str, Member] = {}
-        self._by_model: dict[str, tuple[Member, ...]] = {}
+        self._by_model: dict[str, Group] = {}
         self._gone: dict[str, float] = {}
         self._unloaded: set[str] = set()
-        self.ejections = 0
-        """Workers that were ejected, so far."""
+        self._looked = float("-inf")
+        self.ejections: Counter[str] = Counter()
+        """Ejections so far, by their reason."""
+        self.uneven: dict[str, frozenset[str]] = {}
+        """Models whose workers do not all honour the same parameters: those that only some honour."""
         self.settled = False
         """Whether the whole set was heard once; until then a model that is not here may exist after all."""
         self.differing: dict[str, dict[str, list[str]]] = {}
@@ -85,7 +49,7 @@ class Fleet:
             case "removed":
                 left = self._remove(change.removed)
             case "load":
-                self._load(change.load)
+                self._load(change.load, now)
                 return []  # routes do not depend on load
             case _:
                 return []
@@ -98,7 +62,12 @@ class Fleet:
 
     def holding(self, model: str) -> tuple[Member, ...]:
         """The workers that hold a model, usable or not."""
-        return self._by_model.get(model, ())
+        group = self._by_model.get(model)
+        return group.members if group is not None else ()
+
+    def group(self, model: str) -> Group | None:
+        """The same as routing sees them."""
+        return self._by_model.get(model)
 
     def knows(self, model: str, now: float) -> bool:
         """Whether a worker holds the model, or did not long ago."""
@@ -117,21 +86,43 @@ class Fleet:
     def models(self) -> list[inference_pb2.Model]:
         """The models that can be called now, in order of id."""
         return [
-            next(m for m in members if m.usable).models[name]
-            for name, members in sorted(self._by_model.items())
-            if any(m.usable for m in members)
+            next(m for m in group.members if m.usable).models[name]
+            for name, group in sorted(self._by_model.items())
+            if any(m.usable for m in group.members)
         ]
 
     def serves_any(self) -> bool:
         """Whether any model can be called now."""
         return any(m.usable and m.models for m in self._members.values())
 
-    def eject(self, member: Member, now: float) -> None:
-        """Eject a worker, unless a tenth of the workers (or one) is ejected already."""
-        others = sum(m.health.ejected(now) for m in self._members.values() if m is not member)
-        if others < max(1, len(self._members) // 10):
-            member.health.eject(now)
-            self.ejections += 1
+    def eject(self, member: Member, now: float, reason: str = FAILURES) -> bool:
+        """Eject a worker; whether it was.
+
+        It stays if a tenth of the workers (or one) is ejected already, or if of the workers of one of its
+        models fewer than half would be left: where most do badly, it is not for the worker's sake.
+        """
+        out = sum(m.health.ejected(now) for m in self._members.values() if m is not member)
+        if out >= max(1, len(self._members) // 10) or not all(
+            self._spares(member, model, now) for model in member.models
+        ):
+            return False
+        member.health.eject(now, reason)
+        for pace in member.paces.values():
+            pace.forget()
+        self.ejections[reason] += 1
+        return True
+
+    def compare(self, now: float) -> list[Member]:
+        """Compare how fast the workers are, at most once a second; return those that were ejected for it."""
+        if now - self._looked < INTERVAL_S:
+            return []
+        since, self._looked = max(self._looked, now - 60.0), now
+        return [m for m in look(self._members.values(), now, since) if self.eject(m, now, SLOW)]
+
+    def _spares(self, member: Member, model: str, now: float) -> bool:
+        usable = [m for m in self.holding(model) if m.usable]
+        left = sum(m is not member and not m.health.ejected(now) for m in usable)
+        return len(usable) < 2 or 2 * left >= len(usable)
 
     def _snapshot(self, snapshot: registry_pb2.Snapshot, now: float) -> list[Member]:
         left = [m for entry in snapshot.workers for m in self._put(entry, now)]
@@ -150,7 +141,7 @@ class Fleet:
         )
         if member is None or replaced:
             left = [member] if member else []
-            member = Member(worker.id, worker.address, hash=_hash(worker.id))
+            member = Member(worker.id, worker.address, hash=hash_of(worker.id))
             self._members[worker.id] = member
         models = {model.id: model for model in worker.models}
         if member.epoch == entry.epoch and worker.state == READY:
@@ -158,6 +149,10 @@ class Fleet:
         ready = worker.state == READY
         if member.epoch != entry.epoch or member.ready != ready or member.models.keys() != models.keys():
             member.health.refusing.clear()  # what it said before is no longer so
+        if ready and not member.ready:
+            # Who came before this gateway did is not new.
+            member.fresh_since = now if self.settled else float("-inf")
+        member.zone = worker.labels.get("zone", "")
         member.epoch = entry.epoch
         member.capacity = max(1, worker.capacity)
         member.ready = ready
@@ -170,7 +165,7 @@ class Fleet:
         elif member.suspect_since is None:
             member.suspect_since = now
         if entry.HasField("load"):
-            _note_load(member, entry.load)
+            member.take_load(entry.load, now, direct=False)
         return left
 
     def _remove(self, removed: registry_pb2.WorkerRemoved) -> list[Member]:
@@ -180,10 +175,10 @@ class Fleet:
         member.expired = removed.reason == registry_pb2.LEASE_LOSS_EXPIRED
         return [self._members.pop(removed.worker_id)]
 
-    def _load(self, change: registry_pb2.WorkerLoad) -> None:
+    def _load(self, change: registry_pb2.WorkerLoad, now: float) -> None:
         member = self._members.get(change.worker_id)
         if member is not None and member.epoch == change.epoch:
-            _note_load(member, change.load)
+            member.take_load(change.load, now, direct=False)
 
     def _index(self, now: float) -> None:
         by_model: dict[str, list[Member]] = {}
@@ -198,20 +193,29 @@ class Fleet:
             for name, gone in self._gone.items()
             if name not in by_model and now - gone <= self._memory_s
         }
-        self._by_model = {name: tuple(members) for name, members in by_model.items()}
+        before = self._by_model
+        groups = {group.members: group for group in before.values() if not group.moved()}
+        self._by_model = {}
+        for name, members in by_model.items():
+            whole = tuple(members)
+            self._by_model[name] = groups.setdefault(whole, Group(whole))
+        used = set(self._by_model.values())
+        for name, group in self._by_model.items():
+            if (former := before.get(name)) is not None and former not in used:
+                group.take_ring(former)
         self.differing = {name: kinds for name in by_model if len(kinds := self._kinds(name)) > 1}
+        self.uneven = {name: names for name in by_model if (names := self._unevenness(name))}
 
     def _kinds(self, model: str) -> dict[str, list[str]]:
         kinds: dict[str, list[str]] = {}
-        for member in self._by_model[model]:
+        for member in self.holding(model):
             if compute_hash := member.models[model].compute_hash:
                 kinds.setdefault(compute_hash, []).append(member.id)
         return kinds
 
-
-def _note_load(member: Member, load: registry_pb2.Load) -> None:
-    member.foreign = max(0, load.running + load.waiting - member.in_flight)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+    def _unevenness(self, model: str) -> frozenset[str]:
+        members = self.holding(model)
+        if len(members) < 2:
+            return frozenset()
+        kinds = [frozenset(member.models[model].supported_parameters) for member in members]
+        return frozenset.union(*kinds) - frozenset.intersection(*kinds)

@@ -1,87 +1,217 @@
-"""Which worker takes a request. Pure.
+"""Which worker takes a request. Pure; time is given in.
 
-Requests whose prompts begin alike go to the same worker, which then has their prefix in its cache; no worker
-gets more than its share of the load by that. In detail: rendezvous hashing of the prompt's leading part
-orders the workers, and the first whose load stays under 1.25 times the fair share is taken.
+Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, 2016), with a key of two levels. What
+prompts share, such as instructions, is hashed to as many workers as its part in the traffic asks for; among
+these, the part that only a conversation's own turns share decides. So conversations stay where their state
+is, instructions fill the caches of some workers only, and much-used ones do not pin everything to one worker.
+Gateways that know nothing of each other choose alike.
 """
 
-from collections.abc import Callable, Container, Sequence
-from hashlib import blake2b
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from inferloom.v1 import inference_pb2
-from inferloom_gateway.fleet.members import Member
+from inferloom_gateway.fleet.ask import Ask
+from inferloom_gateway.fleet.group import Group
+from inferloom_gateway.fleet.member import Member
+from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.popularity import Popularity
+from inferloom_gateway.fleet.prompt_keys import PromptKeys
+from inferloom_gateway.fleet.ring import mix
+from inferloom_gateway.fleet.standing import GOOD, LAST, NONE, WILLING, Level, Standing
 
-BOUND = 1.25
-"""How far over the fair share of the load a worker may go before requests spill over to the next."""
+MOST_SHOWN = 16
+"""Workers that a choice tells of."""
 
-LEADING_CHARACTERS = 1024
-"""Characters of each of a prompt's texts that are hashed."""
-
-LEADING_TOKENS = 256
-"""Token ids of a prompt that are hashed."""
-
-_MASK = 2**64 - 1
+_WHOLE = 2.0**64
 
 
-def candidates(
-    members: Sequence[Member],
-    model: str,
-    task: "inference_pb2.Task.ValueType | None",
-    now: float,
-    tried: Container[Member] = (),
-) -> list[Member]:
-    """The workers that may take a request: usable, able to do ``task`` (None: any), not yet tried.
+class Tuning(NamedTuple):
+    """The router's numbers; what they were chosen by is in docs/decisions."""
 
-    Workers that something speaks against are only used when there is no other, and those that have just said
-    'not now' for this model only after these.
+    bound: float = 1.25
+    """How far over its share of the load a worker may go before requests spill over to the next."""
+    spare: float = 2.0
+    """Requests beyond its share that a worker may have in any case."""
+    spread: float = 2.0
+    """How many times as many workers as its part in the traffic asks for a shared beginning gets."""
+
+
+class Choice(NamedTuple):
+    """A worker, and between which it was chosen."""
+
+    member: Member
+    seen: tuple[tuple[str, float], ...]
+    """Names, and loads in relation to weighted capacities, of the first workers that were considered."""
+
+
+class Router:
+    """Chooses workers.
+
+    Args:
+        fleet: The workers.
+        zone: Where this gateway is: workers there are preferred while they have room. Empty: nowhere.
+        tuning: The numbers.
     """
-    usable = [
-        m for m in members if m.usable and m not in tried and (task is None or task in m.models[model].tasks)
-    ]
-    willing = [m for m in usable if not m.health.refuses(model, now)]
-    return [m for m in willing if m.preferred(now)] or willing or usable
+
+    def __init__(self, fleet: Fleet, zone: str = "", tuning: Tuning | None = None) -> None:
+        self._fleet = fleet
+        self._zone = zone
+        self._tuning = tuning or Tuning()
+        self._popularity = Popularity()
+        self._turn = 0
+
+    def choose(
+        self, ask: Ask, members: Sequence[Member], now: float, tried: Collection[Member] = ()
+    ) -> Choice | None:
+        """Pick one of ``members``, which hold the model, but none of ``tried``; None: none takes requests.
+
+        Workers that something speaks against are only used when there is no other, and those that have just
+        said 'not now' for this model only after these. Where some honour what the request asks,
+        others get none.
+        """
+        group = self._fleet.group(ask.model)
+        needs = self._needs(ask)
+        level = partial(_level, ask, needs, tried, now)
+        whole = group is not None and members is group.members
+        if whole and group is not None and not tried:
+            if self._zone and (local := group.zone(self._zone)) is not None:
+                standing = local.standing.fresh(local.members, level, (ask.model, ask.task, needs), now)
+                if standing.level == GOOD and standing.load < standing.room:
+                    return self._pick(ask, local, local.members, level, standing, now)
+            standing = group.standing.fresh(group.members, level, (ask.model, ask.task, needs), now)
+            chosen = self._pick(ask, group, group.members, level, standing, now)
+            if chosen is not None:
+                return chosen
+        standing = Standing()
+        standing.count(members, level, now)
+        return self._pick(ask, group or Group(tuple(members)), members, level, standing, now)
+
+    def able(self, ask: Ask, members: Sequence[Member], now: float) -> bool:
+        """Whether any of them takes such requests at all."""
+        return any(_level(ask, frozenset(), (), now, member) for member in members)
+
+    def _needs(self, ask: Ask) -> frozenset[str]:
+        """What the request asks that some workers honour and some do not; nothing where none honours all."""
+        uneven = self._fleet.uneven.get(ask.model)
+        if not uneven or not (needs := ask.needs(uneven)):
+            return frozenset()
+        holding = self._fleet.holding(ask.model)
+        return needs if any(_honours(member, ask.model, needs) for member in holding) else frozenset()
+
+    def _pick(
+        self,
+        ask: Ask,
+        group: Group,
+        members: Sequence[Member],
+        level: Level,
+        standing: Standing,
+        now: float,
+    ) -> Choice | None:
+        if standing.level == NONE:
+            return None
+        if len(members) == 1:
+            (member,) = members
+            return Choice(member, ((member.id, member.load / member.capacity),)) if level(member) else None
+        if ask.keys is None:
+            return self._least(members, level, standing, now)
+        keys = ask.keys()
+        own = keys.own
+        tuning, weigh = self._tuning, standing.top or 1.0
+        share = (standing.load + 1) / standing.room
+        room = standing.load < standing.room  # then no request waits where another worker would take it
+        allowed = None if members is group.members else set(members)
+        seen: list[tuple[str, float]] = []
+        best: tuple[float, Member] | None = None
+        for member in self._order(keys, group, level, standing, now):
+            if allowed is not None and member not in allowed:
+                continue
+            if level(member) < standing.level:
+                continue
+            weight = member.weight(now)
+            fair = share * member.capacity * weight
+            load = member.load
+            over = load / (member.capacity * weight)
+            if len(seen) < MOST_SHOWN:
+                seen.append((member.id, over))
+            if best is None or over < best[0]:
+                best = over, member
+            # A worker that gets less than others takes part of the keys, the same ones from all gateways.
+            if weight < weigh and mix(own ^ member.hash ^ 1) >= weight / weigh * _WHOLE:
+                continue
+            limit = max(tuning.bound * fair, fair + tuning.spare * min(1.0, weight / weigh))
+            if load < limit and (over < 1 or not room):
+                return Choice(member, tuple(seen))
+        return None if best is None else Choice(best[1], tuple(seen))
+
+    def _order(
+        self, keys: PromptKeys, group: Group, level: Level, standing: Standing, now: float
+    ) -> Iterator[Member]:
+        """The workers in the order in which they come into question."""
+        ring = group.ring
+        if not keys.shared:
+            return ring.walk(keys.own)
+        part = self._popularity.note(keys.shared, now)
+        wide = 1
+        while wide < part * self._tuning.spread * len(ring):
+            wide *= 2  # in few steps, each of which moves half of the conversations at most
+        if 2 * wide > len(ring):
+            return ring.walk(keys.own)
+        return _within(ring.walk(keys.shared), wide, keys.own, level, standing.level)
+
+    def _least(
+        self, members: Sequence[Member], level: Level, standing: Standing, now: float
+    ) -> Choice | None:
+        """The worker with the least to do; among many, the best of some that take turns."""
+        self._turn += 1
+        count = len(members)
+        some: Sequence[Member] = members
+        if count > 4 * MOST_SHOWN:
+            some = [members[mix(self._turn * MOST_SHOWN + each) % count] for each in range(MOST_SHOWN)]
+        found = _ranked(some, level, standing.level, now) or _ranked(members, level, standing.level, now)
+        if not found:
+            return None
+        seen = tuple((member.id, load) for load, _, _, member in found[:MOST_SHOWN])
+        return Choice(found[0][3], seen)
 
 
-def choose(members: Sequence[Member], key: Callable[[], int] | None) -> Member:
-    """Pick one of at least one workers; ``key`` hashes the prompt's leading part (None: no affinity)."""
-    if len(members) == 1:
-        return members[0]
-    if key is None:
-        return min(members, key=lambda m: (m.load / m.capacity, m.in_flight, m.id))
-    hashed = key()
-    share = BOUND * (sum(m.load for m in members) + 1) / sum(m.capacity for m in members)
-    order = sorted(members, key=lambda m: _mix(hashed ^ m.hash), reverse=True)
-    return next(m for m in order if m.load < share * m.capacity)  # not all can be over the mean
+def _ranked(
+    members: Sequence[Member], level: Level, least: int, now: float
+) -> list[tuple[float, int, str, Member]]:
+    """Workers by their load in relation to weighted capacity, the least loaded first."""
+    return sorted(
+        ((m.load + 1) / (m.capacity * m.weight(now)), m.in_flight, m.id, m)
+        for m in members
+        if level(m) >= least
+    )
 
 
-def prompt_key(request: inference_pb2.GenerateRequest) -> int:
-    """Hash what a prompt begins with, or the name that the request gives prompts which begin alike.
-
-    For a conversation that is everything up to its first user turn: the same for all of its turns, and
-    different for two conversations that share only a system prompt.
-    """
-    digest = blake2b(request.model.encode(), digest_size=8)
-    digest.update(request.cache_salt.encode())
-    if request.prompt_cache_key:
-        digest.update(b"\0" + request.prompt_cache_key.encode())
-        return int.from_bytes(digest.digest())
-    match request.WhichOneof("input"):
-        case "chat":
-            for message in request.chat.messages:
-                for part in message.parts:
-                    digest.update(part.text[:LEADING_CHARACTERS].encode())
-                if message.role == inference_pb2.ROLE_USER:
-                    break
-        case "text":
-            digest.update(request.text[:LEADING_CHARACTERS].encode())
-        case "token_ids":
-            for token in request.token_ids.ids[:LEADING_TOKENS]:
-                digest.update(token.to_bytes(4))
-    return int.from_bytes(digest.digest())
+def _within(walk: Iterator[Member], wide: int, own: int, level: Level, least: int) -> Iterator[Member]:
+    """The first ``wide`` workers that come into question, as the own key orders them, and then the others."""
+    first: list[Member] = []
+    for member in walk:
+        if level(member) >= least:
+            first.append(member)
+            if len(first) == wide:
+                break
+    first.sort(key=lambda member: mix(own ^ member.hash), reverse=True)
+    yield from first
+    yield from walk
 
 
-def _mix(value: int) -> int:
-    """Scramble 64 bits (the finaliser of splitmix64)."""
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
+def _honours(member: Member, model: str, needs: frozenset[str]) -> bool:
+    return needs.issubset(member.models[model].supported_parameters)
+
+
+def _level(ask: Ask, needs: frozenset[str], tried: Collection[Member], now: float, member: Member) -> int:
+    """How much speaks for a worker."""
+    if not member.usable or member in tried:
+        return NONE
+    card = member.models[ask.model]
+    if ask.task is not None and ask.task not in card.tasks:
+        return NONE
+    if needs and not _honours(member, ask.model, needs):
+        return NONE
+    if member.health.refuses(ask.model, now):
+        return LAST
+    return GOOD if member.preferred(now) else WILLING

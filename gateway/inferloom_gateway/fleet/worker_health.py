@@ -12,6 +12,9 @@ LEAST_CALLS = 10
 EJECTION_S = 30.0
 """How long the first ejection lasts; the n-th lasts n times as long."""
 
+FAILURES, SLOW = "failures", "slow"
+"""Why workers are ejected."""
+
 
 @dataclass(slots=True)
 class Health:
@@ -26,7 +29,7 @@ class Health:
     ejections: int = 0
     """Ejections since the worker last behaved."""
 
-    ejected_until: float = 0.0
+    ejected_until: float = float("-inf")
     """When the running ejection ends."""
 
     last_good: float = float("-inf")
@@ -36,6 +39,15 @@ class Health:
     """Number of the half window that the last call ended in."""
     _counts: list[list[int]] = field(default_factory=lambda: [[0, 0], [0, 0]])
     """Good and failed calls of this half window and of the one before it."""
+
+    slowness: float = 1.0
+    """How many times slower it is than its peers, where that is much; else 1."""
+
+    slow_s: float = 0.0
+    """How long it has been so slow that it is to be ejected if it stays so."""
+
+    reason: str = ""
+    """Why it was last ejected: "failures" or "slow"."""
 
     refusing: dict[str, float] = field(default_factory=dict)
     """Models that the worker would not take a request for, and until when it is left alone for them."""
@@ -53,12 +65,14 @@ class Health:
         good, bad = (sum(counts) for counts in zip(*self._counts, strict=True))
         return self.failures >= FAILURES_TO_EJECT or (good + bad >= LEAST_CALLS and bad > good)
 
-    def eject(self, now: float) -> None:
+    def eject(self, now: float, reason: str = FAILURES) -> None:
         """Keep new calls away for a while that grows with each ejection."""
         if now - self.ejected_until > EJECTION_S * (self.ejections + 1):
             self.ejections = 0  # it has behaved for longer than it was last away
         self.ejections += 1
         self.ejected_until = now + EJECTION_S * self.ejections
+        self.reason = reason
+        self.slowness, self.slow_s = 1.0, 0.0
         self.failures = 0
         self._counts = [[0, 0], [0, 0]]
 

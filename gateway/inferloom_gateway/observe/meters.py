@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Record
 from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
 from inferloom_gateway.http.exchange import Exchange
 from inferloom_gateway.http.stack import Layer
 from inferloom_gateway.observe.access_log import QUIET, outcome
@@ -126,9 +127,9 @@ def measure_fleet(metrics: Metrics, fleet: Fleet, clock: Callable[[], float] = t
     metrics.read(
         "counter",
         "inferloom_ejections",
-        "Workers that were left alone for a while because their calls failed.",
-        (),
-        lambda: [((), fleet.ejections)],
+        "Workers that were left alone for a while because their calls failed or they were slow, by why.",
+        ("reason",),
+        lambda: [((reason,), fleet.ejections[reason]) for reason in (FAILURES, SLOW)],
     )
 
 

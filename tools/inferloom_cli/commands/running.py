@@ -26,6 +26,7 @@ from inferloom_cli.options import (
     Strict,
     Threads,
     ToolFormat,
+    Zone,
 )
 
 began = time.monotonic()
@@ -198,6 +199,7 @@ def worker(
     speculation: Speculation = None,
     generation_config: GenerationConfig = None,
     registry: Registry = None,
+    zone: Zone = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -232,6 +234,7 @@ def worker(
         speculation=speculation,
         generation_config=generation_config,
         registry=registry,
+        zone=zone,
         log_level=log_level,
         log_format=log_format,
     )
@@ -274,6 +277,7 @@ def gateway(
     shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
     metrics_parent: Annotated[Path | None, typer.Option("--metrics-parent", hidden=True)] = None,
     registry: Registry = None,
+    zone: Zone = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -298,6 +302,7 @@ def gateway(
         store=store,
         no_store=no_store,
         registry=registry,
+        zone=zone,
         log_level=log_level,
         log_format=log_format,
     )

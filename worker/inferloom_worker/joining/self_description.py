@@ -22,16 +22,23 @@ class SelfDescription:
     Args:
         host: Its models.
         capacity: Requests that it runs at once while no model is loaded.
+        zone: Where it is; empty: it does not say.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, host: ModelHost, *, capacity: int, clock: Callable[[], float] = time.monotonic
+        self,
+        host: ModelHost,
+        *,
+        capacity: int,
+        zone: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = ""
         self._address = ""
         self._host = host
         self._capacity = capacity
+        self._labels = {"zone": zone} if zone else {}
         self._clock = clock
         self._measured = (clock(), 0)
         self._rate = 0.0
@@ -52,6 +59,7 @@ class SelfDescription:
             state=_STATES[self._host.state],
             capacity=sum(model.slots for model in models) or self._capacity,
             version=__version__,
+            labels=self._labels,
             loading=self._host.loading,
         )
 

@@ -1,0 +1,96 @@
+"""One worker as the gateway knows it."""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from inferloom.v1 import inference_pb2, registry_pb2
+from inferloom_gateway.fleet.pace import Pace
+from inferloom_gateway.fleet.worker_health import Health
+
+SLOW_START_S = 10.0
+"""How long a worker that came, or came back from an ejection, takes to get its full share."""
+
+LEAST_WEIGHT = 0.1
+"""The part of its share that it begins with."""
+
+LINK_LOAD_S = 10.0
+"""How long the load that a worker told the gateway itself counts for more than what the registry tells."""
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One worker. It outlives its removal while calls that run on it hold it."""
+
+    id: str
+    address: str
+    epoch: int = 0
+    capacity: int = 1
+    zone: str = ""
+    """Where it is; empty: it does not say."""
+    ready: bool = False
+    suspect_since: float | None = None
+    models: dict[str, inference_pb2.Model] = field(default_factory=dict)
+    loading: frozenset[str] = frozenset()
+    """Models that it will hold soon."""
+    starting: bool = False
+    """Whether it loads what it was started with."""
+    expired: bool = False
+    """Whether it left the set because its lease was not renewed."""
+    health: Health = field(default_factory=Health)
+    in_flight: int = 0
+    """Calls of this gateway that run on it."""
+    foreign: int = 0
+    """Requests that the worker said it has beyond those of this gateway."""
+    hash: int = 0
+    """64 bits that stand for it in consistent hashing."""
+    fresh_since: float = float("-inf")
+    """When it began to take requests, if others did so before it."""
+    paces: dict[str, Pace] = field(default_factory=dict)
+    """How fast it is with each model that it was lately asked for."""
+    _told: float = float("-inf")
+    """When it last told its load itself."""
+
+    @property
+    def load(self) -> int:
+        """Requests that it has, as far as is known."""
+        return self.in_flight + self.foreign
+
+    @property
+    def usable(self) -> bool:
+        """Whether new calls may go to it: it takes requests and is not known to be unreachable."""
+        return self.ready and self.health.reachable
+
+    def preferred(self, now: float) -> bool:
+        """Whether nothing speaks against it: not ejected, and its lease good or outlived by good calls."""
+        if now < self.health.ejected_until:
+            return False
+        return self.suspect_since is None or self.health.proven_since(self.suspect_since)
+
+    def weight(self, now: float) -> float:
+        """The part of its share that it gets, above 0 and at most 1: less in its first seconds and in those
+        after an ejection (slow start), and less if it is slower than its peers."""
+        health = self.health
+        age = now - max(self.fresh_since, health.ejected_until)
+        ramp = 1.0 if age >= SLOW_START_S else max(LEAST_WEIGHT, age / SLOW_START_S)
+        return ramp / health.slowness
+
+    def pace(self, model: str) -> Pace:
+        """How fast it is with a model."""
+        pace = self.paces.get(model)
+        if pace is None:
+            pace = self.paces[model] = Pace()
+        return pace
+
+    def take_load(self, load: registry_pb2.Load, now: float, *, direct: bool = True) -> None:
+        """Note how busy the worker is; ``direct``: it told so itself, which is newer than what the registry
+        tells."""
+        if direct:
+            self._told = now
+        elif now - self._told < LINK_LOAD_S:
+            return
+        self.foreign = max(0, load.running + load.waiting - self.in_flight)
+
+
+def hash_of(text: str) -> int:
+    """64 bits that stand for a text."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
