@@ -21,7 +21,8 @@ from inferloom_gateway.fleet.membership import Membership
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.storage import Storage
 from inferloom_mesh.lateness import LoopMonitor
-from inferloom_mesh.secret import metadata_of
+from inferloom_mesh.roles import Role
+from inferloom_mesh.security import Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Gateway:
     monitor: LoopMonitor
     access: Access | None
     """Who may call, and how much. None: keys are off, and everybody may."""
+    security: Security
+    """What it shows the other services of the mesh, and asks of them."""
     clock: Callable[[], float]
     stopping: asyncio.Event
     """Set once the gateway takes nothing new."""
@@ -50,19 +53,21 @@ class Gateway:
         """Wire the parts; nothing runs yet.
 
         Raises:
-            OSError: The key store, or the file with the mesh's secret, cannot be used.
+            OSError: The key store, the file with the mesh's secret, a TLS file or the audit log cannot be
+            used.
         """
         fleet = Fleet(settings.model_memory_s)
-        secret = settings.peer_secret()
-        peer = metadata_of(secret)
+        security = settings.security(Role.GATEWAY)
 
         def connect(address: str) -> WorkerLink:
-            return GrpcLink(address, clock, peer)
+            return GrpcLink(address, clock, security)
 
         connections = Connections(connect, linger_s=settings.worker_timeout_s)
         listeners, records = Listeners(), Records(settings.request_records)
         listeners.add(records)
-        access = None if settings.keys is None else Access(settings.keys, secret, settings, fleet, clock)
+        access = (
+            None if settings.keys is None else Access(settings.keys, security.secret, settings, fleet, clock)
+        )
         if access is not None:
             listeners.add(Settling())
         in_flight = InFlight(fleet, connections, settings.max_in_flight, clock)
@@ -70,13 +75,14 @@ class Gateway:
             settings,
             fleet,
             connections,
-            Membership(settings.registry, fleet, connections, clock, peer),
+            Membership(settings.registry, fleet, connections, clock, security),
             Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone),
             listeners,
             records,
             Storage(settings),
             LoopMonitor(),
             access,
+            security,
             clock,
             asyncio.Event(),
         )

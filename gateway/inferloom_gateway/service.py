@@ -16,6 +16,7 @@ from inferloom_gateway.contract.health import Health
 from inferloom_gateway.contract.inference import Inference
 from inferloom_gateway.contract.registry import RegistryReads
 from inferloom_gateway.contract.service import Service
+from inferloom_gateway.door_tls import door_tls
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import add_service
 from inferloom_gateway.http.app import create_app
@@ -26,6 +27,7 @@ from inferloom_gateway.observe.watch import Watch
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
+from inferloom_mesh.security import ServerTls
 from inferloom_mesh.server import Server, build_server
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ async def serve(
     Raises:
         OSError: An address cannot be listened on.
     """
+    tls = door_tls(settings)
     gateway = Gateway.build(settings)
     shared = settings.gateway_shares_ports
     with contextlib.closing(bind(settings.gateway_listen, shared=shared)) as listener:
@@ -67,12 +70,14 @@ async def serve(
             shared=shared,
             observers=watch.observers,
             guard=gateway.access,
+            tls=tls,
+            audit=gateway.security.audit,
         )
         for service in services:
             add_service(server.grpc, service, gateway.identify)
         responses = Desk(gateway, intake)
         app = create_app(gateway, intake, responses, [*services, Health(gateway)], watch.read, watch.layers)
-        rest = _RestServer(app.door, settings, watch.refused)
+        rest = _RestServer(app.door, settings, watch.refused, tls)
         runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         access = contextlib.AsyncExitStack()
@@ -131,7 +136,9 @@ async def _tell_readiness(gateway: Gateway, server: Server) -> None:
 class _RestServer(uvicorn.Server):
     """uvicorn without its signal handlers: signals belong to the process."""
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings, refused: Refused) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: GatewaySettings, refused: Refused, tls: ServerTls | None
+    ) -> None:
         class Bounded(Connection):
             max_connections = settings.max_connections
             arrival_limit_s = settings.body_limit_s
@@ -153,6 +160,8 @@ class _RestServer(uvicorn.Server):
                 backlog=BACKLOG,
             )
         )
+        self.config.load()
+        self.config.ssl = None if tls is None else tls.context()
         self.listening = asyncio.Event()
 
     @contextlib.contextmanager

@@ -124,6 +124,19 @@ class GatewaySettings(ServiceSettings):
     """Where API keys are kept: a file, or a Redis as ``redis://host:6379/0``. Where it is set, every request
     but those for health needs a key, and the mesh needs a secret. Not set: everybody may call."""
 
+    gateway_tls: Path | None = None
+    """A folder with the certificate and the key of both façades (``tls.crt`` and ``tls.key``, or
+    ``fullchain.pem`` and ``privkey.pem``), for callers who do not know the mesh's own authority. Not set:
+    those of ``tls``, if that is."""
+
+    gateway_client_ca: Path | None = None
+    """A file with the authorities that callers' certificates must be from. Not set: callers show none."""
+
+    behind_proxy: bool = False
+    """Whether callers reach both façades through a proxy that does TLS, and asks who calls where there are no
+    keys: they then listen beyond this machine without either. With ``gateway_tls`` the way from the proxy is
+    encrypted too."""
+
     limits_share: float = Field(1.0, gt=0, le=1)
     """This gateway's part of the limits, where several gateways have keys in a file: a half for each of two.
     Gateways that have keys in Redis count together and leave it at 1."""
@@ -180,8 +193,8 @@ class GatewaySettings(ServiceSettings):
     def _check_keys(self) -> Self:
         if self.keys is not None and not super().asks_who_calls:
             raise ValueError(
-                "keys need a secret that the mesh's services have in common: set mesh_secret or "
-                "mesh_secret_file for all of them, or callers could go past the gateway"
+                "keys need a secret that the mesh's services have in common, or certificates: set "
+                "mesh_secret, mesh_secret_file or tls for all of them, or callers could go past the gateway"
             )
         return self
 
@@ -190,10 +203,19 @@ class GatewaySettings(ServiceSettings):
         """Whether callers need keys."""
         return self.keys is not None
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether both façades do TLS."""
+        return self.gateway_tls is not None or (self.tls is not None and not self.behind_proxy)
+
     def secrets(self) -> dict[str, str]:
         """What a process that is to do as this one is told by its environment, and not on its command
         line."""
         found = self.peer_environment()
+        if self.tls is not None:
+            found["INFERLOOM_TLS"] = str(self.tls)
+        if self.behind_proxy:
+            found["INFERLOOM_BEHIND_PROXY"] = "true"
         if self.keys is not None:
             found["INFERLOOM_KEYS"] = self.keys
         if self.no_store and self.reasoning_key is None:  # a store has one for all

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import grpc
 
 from inferloom_mesh.net import Address
+from inferloom_mesh.renewed_channel import RenewedChannel
+from inferloom_mesh.roles import Role
+from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.server import FLOW, MAX_MESSAGE_BYTES
 
 OPTIONS: tuple[tuple[str, int], ...] = (
@@ -29,9 +32,30 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def open_channel(
-    address: Address | str, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+    address: Address | str,
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    *,
+    security: Security = OPEN,
+    of: Role | None = None,
 ) -> grpc.aio.Channel:
-    """Open a channel to ``host:port``. It connects at the first call."""
+    """Open a channel to ``host:port``. It connects at the first call.
+
+    Args:
+        address: Where.
+        interceptors: Of its calls.
+        security: Of the part that calls. With certificates, the channel is encrypted, and shows them.
+        of: What must answer. None: whoever has a certificate for the host.
+    """
     # Own subchannels per channel: a connection in back-off is not shared between unrelated clients.
-    options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-    return grpc.aio.insecure_channel(str(address), options=options, interceptors=interceptors)
+    options: tuple[tuple[str, int | str], ...] = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+    if (files := security.tls) is None:
+        return grpc.aio.insecure_channel(str(address), options=options, interceptors=interceptors)
+    if of is not None:
+        options = (*options, ("grpc.ssl_target_name_override", of.server_name))
+
+    def connect() -> grpc.aio.Channel:
+        now = files.current()
+        credentials = grpc.ssl_channel_credentials(now.authorities, now.key, now.certificate)
+        return grpc.aio.secure_channel(str(address), credentials, options=options, interceptors=interceptors)
+
+    return RenewedChannel(connect, files.generation)

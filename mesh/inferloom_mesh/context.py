@@ -11,7 +11,9 @@ from google.protobuf.message import DecodeError
 
 from inferloom.v1 import context_pb2
 from inferloom_mesh.durations import duration, seconds
+from inferloom_mesh.identity import PEER
 from inferloom_mesh.request_id import is_request_id
+from inferloom_mesh.roles import TELLS_OF_TENANTS
 
 KEY = "inferloom-context-bin"
 """Metadata key of a call that carries a context, as an ``inferloom.v1.CallContext``."""
@@ -75,9 +77,10 @@ def read_context(
 ) -> CallContext:
     """The context of a call that a worker received: what a gateway sent, or what the call itself tells.
 
-    Where the mesh has a secret, only peers come here (:mod:`inferloom_mesh.guard`); without one, whoever
-    reaches a worker's port is trusted to be a gateway. The nearer of the sent deadline and the call's own
-    holds. Without a tenant it is the connection that counts.
+    Where the mesh has certificates, only what a gateway sent is read; where it has a secret, only peers come
+    here (:mod:`inferloom_mesh.guard`); without either, whoever reaches a worker's port is trusted to be a
+    gateway. The nearer of the sent deadline and the call's own holds. Without a tenant it is the connection
+    that counts.
 
     Args:
         call: The call.
@@ -108,6 +111,8 @@ def valid_traceparent(text: str | None) -> str:
 
 def _sent(call: grpc.aio.ServicerContext[Any, Any]) -> context_pb2.CallContext:
     message = context_pb2.CallContext()
+    if (peer := PEER.get()) is not None and peer.role not in TELLS_OF_TENANTS:
+        return message
     for key, value in call.invocation_metadata() or ():
         if key == KEY and isinstance(value, bytes):
             try:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.identity import PeerIdentity
+from inferloom_mesh.roles import may_call
 from inferloom_mesh.secret import MeshSecret
 
 Metadata = Sequence[tuple[str, Any]]
@@ -12,25 +14,33 @@ Metadata = Sequence[tuple[str, Any]]
 class Guard(Protocol):
     """Lets calls in."""
 
-    def check(self, method: str, metadata: Metadata) -> None:
-        """Let a call of ``method`` (``/service/method``) in, or raise InferloomError."""
+    def check(self, method: str, metadata: Metadata, peer: PeerIdentity | None) -> None:
+        """Let a call of ``method`` (``/service/method``) in, or raise InferloomError.
+
+        ``peer`` is whom its certificate names. None: it shows none, or one that names no role.
+        """
 
 
 class PeersOnly:
-    """Lets in who shows the mesh's secret. So what metadata says of tenants and priorities is a peer's
-    word."""
+    """Lets in whose certificate has a role that the table lets make the call, or, without such a certificate,
+    who shows the mesh's secret. So what metadata says of tenants and priorities is a peer's word.
 
-    def __init__(self, secret: MeshSecret) -> None:
+    Args:
+        secret: The mesh's. None: it has none, and there is no other way than a certificate.
+    """
+
+    def __init__(self, secret: MeshSecret | None) -> None:
         self._secret = secret
 
-    def check(self, method: str, metadata: Metadata) -> None:
+    def check(self, method: str, metadata: Metadata, peer: PeerIdentity | None) -> None:
         """See the protocol."""
-        if not self._secret.shown_by(metadata):
+        if peer is not None:
+            if not may_call(peer.role, method):
+                name = method.rpartition("/")[2]
+                raise InferloomError(
+                    Reason.PERMISSION_DENIED, f"A {peer.role} may not call {name}: {peer} is none who may."
+                )
+        elif self._secret is None or not self._secret.shown_by(metadata):
             raise InferloomError(
                 Reason.NOT_A_PEER, "This service takes calls of the mesh's own services only."
             )
-
-
-def guard_of(secret: MeshSecret | None) -> PeersOnly | None:
-    """The guard of a service inside the mesh; None where the mesh has no secret and everybody is let in."""
-    return PeersOnly(secret) if secret is not None else None

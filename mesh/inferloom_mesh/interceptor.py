@@ -4,7 +4,7 @@ from __future__ import annotations  # grpc's generic types cannot be subscripted
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -12,16 +12,20 @@ from google.protobuf.message import DecodeError
 from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.call_observer import CallObserver, SeenCall, begin
 from inferloom_mesh.errors import InferloomError, Reason, server_error
-from inferloom_mesh.guard import Guard
+from inferloom_mesh.guard import Guard, Metadata
+from inferloom_mesh.identity import PEER, PeerIdentity, identity_of
 from inferloom_mesh.status import to_status
+
+if TYPE_CHECKING:
+    from inferloom_mesh.audit import Audit
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Take = Callable[[Any, Context], Any]
 
 log = logging.getLogger(__name__)
 
 _MALFORMED = object()
 """Stands for a request that is not a valid message, until a handler's wrapper can answer it."""
-
-_UNREAD = object()
-"""Stands for a request that nobody will read."""
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
@@ -30,11 +34,22 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     Args:
         observers: Are told of the calls that have one request.
         guard: Is asked for each call before its request is read; None: everybody may call.
+        audit: Is told of whom the guard refuses.
+        certified: Whether connections show certificates of the mesh.
     """
 
-    def __init__(self, observers: Sequence[CallObserver] = (), guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        observers: Sequence[CallObserver] = (),
+        guard: Guard | None = None,
+        audit: Audit | None = None,
+        *,
+        certified: bool = False,
+    ) -> None:
         self._observers = observers
         self._guard = guard
+        self._audit = audit
+        self._certified = certified
 
     async def intercept_service(
         self,
@@ -46,47 +61,62 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler  # type: ignore[no-any-return] # Any, as said above
         name = handler_call_details.method
-        refusal = self._refusal(handler_call_details)
-        read = _lenient(handler.request_deserializer) if refusal is None else _unread
-        changes: dict[str, Any] = {"request_deserializer": read}
+        read = _lenient(handler.request_deserializer)
         watched = () if handler.request_streaming else self._observers
+        changes: dict[str, Any] = {"request_deserializer": read}
+        take: Take = _as_it_is
+        if self._guard is not None:
+            # One request is handed over as bytes, which are read once its caller is known.
+            if not handler.request_streaming:
+                changes["request_deserializer"] = None
+                take = self._asking(name, handler_call_details.invocation_metadata, read)
+            else:
+                take = self._asking(name, handler_call_details.invocation_metadata, _unchanged)
         for kind in ("unary_unary", "stream_unary"):
             if behaviour := getattr(handler, kind):
-                changes[kind] = _unary(behaviour if refusal is None else _refusing(refusal), name, watched)
+                changes[kind] = _unary(behaviour, name, watched, take)
         for kind in ("unary_stream", "stream_stream"):
             if behaviour := getattr(handler, kind):
-                told_off = behaviour if refusal is None else _refusing_stream(refusal)
-                changes[kind] = _stream(told_off, name, watched)
+                changes[kind] = _stream(behaviour, name, watched, take)
         return handler._replace(**changes)  # type: ignore[no-any-return] # Any, as said above
 
-    def _refusal(self, details: grpc.HandlerCallDetails) -> InferloomError | None:
-        if self._guard is None:
-            return None
-        try:
-            self._guard.check(details.method, details.invocation_metadata)
-        except InferloomError as refusal:
-            return refusal
-        return None
+    def _asking(self, name: str, metadata: Metadata, read: Callable[[Any], Any]) -> Take:
+        guard, audit, certified = self._guard, self._audit, self._certified
+        assert guard is not None
+
+        def take(request: Any, context: Context) -> Any:
+            peer = identity_of(context) if certified else None
+            PEER.set(peer)
+            try:
+                guard.check(name, metadata, peer)
+            except InferloomError as refusal:
+                if audit is not None:
+                    audit.refused(name, who(peer, context), refusal)
+                raise
+            return read(request)
+
+        return take
 
 
-def _unread(data: bytes) -> object:
-    """Stands for the request of a call that is refused."""
-    return _UNREAD
+def who(peer: PeerIdentity | None, context: Context) -> str:
+    """Who makes a call, for the audit log: whom the certificate names, or else where it comes from."""
+    return str(peer) if peer is not None else context.peer() or ""
 
 
-def _refusing(refusal: InferloomError) -> Callable[..., Awaitable[Any]]:
-    async def refuse(request: Any, context: Any) -> Any:
-        raise refusal
-
-    return refuse
+def _as_it_is(request: Any, context: Context) -> Any:
+    return request
 
 
-def _refusing_stream(refusal: InferloomError) -> Callable[..., AsyncIterator[Any]]:
-    async def refuse(request: Any, context: Any) -> AsyncIterator[Any]:
-        raise refusal
-        yield
+def _unchanged(request: Any) -> Any:
+    return request
 
-    return refuse
+
+def _taken(request: Any, context: Context, take: Take) -> tuple[Any, InferloomError | None]:
+    """The request, or why its caller may not make it."""
+    try:
+        return take(request, context), None
+    except InferloomError as refusal:
+        return None, refusal
 
 
 def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -113,11 +143,17 @@ def _checked(request: Any) -> Any:
 
 
 def _unary(
-    behaviour: Callable[..., Awaitable[Any]], name: str, observers: Sequence[CallObserver]
+    behaviour: Callable[..., Awaitable[Any]],
+    name: str,
+    observers: Sequence[CallObserver],
+    take: Take,
 ) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        request, refusal = _taken(request, context, take)
         seen = _begin(name, request, context, observers)
         try:
+            if refusal is not None:
+                raise refusal
             response = await behaviour(_checked(request), context)
         except Exception as failure:
             await _abort(context, failure, name, seen)
@@ -130,13 +166,19 @@ def _unary(
 
 
 def _stream(
-    behaviour: Callable[..., AsyncIterator[Any]], name: str, observers: Sequence[CallObserver]
+    behaviour: Callable[..., AsyncIterator[Any]],
+    name: str,
+    observers: Sequence[CallObserver],
+    take: Take,
 ) -> Callable[..., AsyncIterator[Any]]:
     listening = [each.event for each in observers if type(each).event is not CallObserver.event]
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        request, refusal = _taken(request, context, take)
         seen = _begin(name, request, context, observers)
         try:
+            if refusal is not None:
+                raise refusal
             async for response in behaviour(_checked(request), context):
                 for tell in listening:
                     tell(seen, response)

@@ -7,11 +7,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from inferloom_mesh.audit import Audit
 from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.guard import Guard
 from inferloom_mesh.interceptor import StatusInterceptor
 from inferloom_mesh.net import Address
 from inferloom_mesh.observation_servicer import HealthServicer, ReflectionServicer
+from inferloom_mesh.security import ServerTls
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """Largest request or response, in bytes: 2048 vectors of 1024 numbers take 8 MiB."""
@@ -51,6 +53,7 @@ class Server:
     grpc: grpc.aio.Server
     health: HealthServicer
     reflection: ReflectionServicer
+    tls: ServerTls | None = None
 
     async def listen(self, address: Address) -> Address:
         """Bind and start; return the address with the port that the system chose for port 0.
@@ -59,7 +62,10 @@ class Server:
             OSError: The address cannot be bound.
         """
         try:
-            port = self.grpc.add_insecure_port(str(address))
+            if self.tls is None:
+                port = self.grpc.add_insecure_port(str(address))
+            else:
+                port = self.grpc.add_secure_port(str(address), self.tls.credentials())
         except RuntimeError as failure:
             raise OSError(f"cannot listen on {address}: is another process using it?") from failure
         await self.grpc.start()
@@ -85,18 +91,22 @@ def build_server(
     shared: bool = False,
     observers: Sequence[CallObserver] = (),
     guard: Guard | None = None,
+    tls: ServerTls | None = None,
+    audit: Audit | None = None,
 ) -> Server:
     """Make a server that will serve ``services`` (full names), not serving until told to.
 
     The caller adds its servicers to ``.grpc`` before it listens. With ``shared`` it may listen where other
     processes of the same service do; otherwise a second one on the same port fails. ``observers`` are told of
     every call that has one request. ``guard`` says who may call, health checks and reflection apart, which
-    show nothing but the contract and are for everybody.
+    show nothing but the contract and are for everybody. ``tls`` says how connections are encrypted, if they
+    are. ``audit`` is told of whom the guard refuses.
     """
     options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
-    server = grpc.aio.server(interceptors=[StatusInterceptor(observers, guard)], options=options)
+    asking = StatusInterceptor(observers, guard, audit, certified=tls is not None and tls.asks)
+    server = grpc.aio.server(interceptors=[asking], options=options)
     checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     mirror = ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(mirror, server)  # type: ignore[no-untyped-call] # the library's
-    return Server(server, checker, mirror)
+    return Server(server, checker, mirror, tls)

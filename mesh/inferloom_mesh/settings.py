@@ -21,9 +21,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from inferloom_mesh.audit import audit_at
 from inferloom_mesh.log_format import LogFormat
 from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.roles import Role
 from inferloom_mesh.secret import MeshSecret
+from inferloom_mesh.security import Security
+from inferloom_mesh.tls_files import TlsFiles
 
 CONFIG_VARIABLE = "INFERLOOM_CONFIG"
 """Environment variable that names the settings file; ``./inferloom.toml`` without it."""
@@ -70,6 +74,28 @@ class ServiceSettings(BaseSettings):
     mesh_secret_file: Path | None = None
     """A file that holds the secret, in its place; white space around it does not count."""
 
+    tls: Path | None = None
+    """A folder with ``tls.crt``, ``tls.key`` and ``ca.crt``: this service's certificate, which names its
+    role, the key, and the authority that its peers' certificates are from. The services of a mesh then speak
+    TLS with each other, each shows its certificate, and who may call what is known by it. Files that are
+    replaced are used without a restart. Not set: nothing inside of the mesh is encrypted."""
+
+    insecure: bool = False
+    """Whether a service may listen beyond this machine without TLS, or without asking who calls."""
+
+    audit_log: Path | None = None
+    """A file that a line is added to, as a JSON object, for each change that somebody made (models, drains,
+    keys) and each call that he was refused for who he is. Not set: there is none."""
+
+    def security(self, role: Role) -> Security:
+        """What a service of this role shows its peers and asks of them.
+
+        Raises:
+            OSError: A file that is named cannot be used.
+        """
+        files = None if self.tls is None else TlsFiles(self.tls, role)
+        return Security(self.peer_secret(), files, audit_at(self.audit_log))
+
     def peer_secret(self) -> MeshSecret | None:
         """The mesh's secret; None: it has none.
 
@@ -90,7 +116,12 @@ class ServiceSettings(BaseSettings):
     @property
     def asks_who_calls(self) -> bool:
         """Whether the service lets in only who shows something."""
-        return self.mesh_secret is not None or self.mesh_secret_file is not None
+        return self.mesh_secret is not None or self.mesh_secret_file is not None or self.tls is not None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what goes in and out where it listens is encrypted."""
+        return self.tls is not None
 
     def peer_environment(self) -> dict[str, str]:
         """The environment that gives another process the same secret."""

@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
-from inferloom_mesh.guard import guard_of
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
+from inferloom_mesh.roles import Role
 from inferloom_mesh.server import build_server
 from inferloom_registry.addresses import AddressPolicy
 from inferloom_registry.lease_table import LeaseTable
@@ -50,14 +50,15 @@ async def serve(
         sleep: Waits for some seconds of that clock.
 
     Raises:
-        OSError: The address cannot be bound, or the file with the mesh's secret cannot be read.
+        OSError: The address cannot be bound, or a file that is named cannot be used.
     """
     settle = settings.lease_ttl_s if settings.settle_s is None else settings.settle_s
     table = LeaseTable(clock, settle=settle, max_workers=settings.max_workers)
+    security = settings.security(Role.REGISTRY)
     metrics = Metrics()
     hub = WatchHub(table, secrets.token_hex(8))
     registry = Registry(table, MemoryStore(), hub, listener=Meters(metrics, table))
-    server = build_server([SERVICE], guard=guard_of(settings.peer_secret()))
+    server = build_server([SERVICE], guard=security.guard, tls=security.inside(), audit=security.audit)
     servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings)
     add_RegistryServiceServicer_to_server(servicer, server.grpc)
 

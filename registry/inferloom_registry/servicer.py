@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -9,6 +10,8 @@ import grpc
 from inferloom.v1 import registry_pb2 as pb
 from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer
 from inferloom_mesh.durations import duration, seconds
+from inferloom_mesh.errors import InferloomError, Reason, shown
+from inferloom_mesh.identity import PEER
 from inferloom_registry.addresses import AddressPolicy
 from inferloom_registry.admission import (
     check_capacity,
@@ -43,6 +46,7 @@ class RegistryServicer(RegistryServiceServicer):
         ttl = self._ttl(request)
         check_epoch(request.previous_epoch)
         check_worker(request.worker)
+        _check_name(request.worker.id)
         await self._addresses.check(request.worker.address)
         registration = await self._registry.register(request.worker, request.previous_epoch, ttl)
         return pb.RegisterResponse(
@@ -60,6 +64,7 @@ class RegistryServicer(RegistryServiceServicer):
 
     async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
         _check_lease(request)
+        self._check_holder(request)
         try:
             await self._registry.deregister(request.lease_id, request.epoch)
         except LeaseLostError as lost:
@@ -87,6 +92,7 @@ class RegistryServicer(RegistryServiceServicer):
 
     async def _renew(self, request: pb.KeepAliveRequest) -> pb.KeepAliveResponse:
         _check_lease(request)
+        self._check_holder(request)
         load = request.load if request.HasField("load") else None
         models = request.models if request.HasField("models") else None
         if load is not None:
@@ -105,6 +111,12 @@ class RegistryServicer(RegistryServiceServicer):
             return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(0), loss=lost.reason)
         return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(renewed.ttl))
 
+    def _check_holder(self, request: pb.KeepAliveRequest | pb.DeregisterRequest) -> None:
+        if PEER.get() is None:
+            return
+        with suppress(LeaseLostError):  # nobody's
+            _check_name(self._registry.table.held(request.lease_id, request.epoch).worker_id)
+
     def _ttl(self, request: pb.RegisterRequest) -> float:
         if not request.HasField("ttl"):
             return self._settings.lease_ttl_s
@@ -113,6 +125,15 @@ class RegistryServicer(RegistryServiceServicer):
         if not least <= ttl <= most:
             raise refusal("ttl", f"must be from {least:g} s to {most:g} s")
         return ttl
+
+
+def _check_name(worker_id: str) -> None:
+    """Make sure that a worker which shows a certificate speaks for itself."""
+    peer = PEER.get()
+    if peer is not None and peer.name != worker_id:
+        raise InferloomError(
+            Reason.PERMISSION_DENIED, f"The certificate is that of {peer}, which is not '{shown(worker_id)}'."
+        )
 
 
 def _check_lease(request: pb.KeepAliveRequest | pb.DeregisterRequest) -> None:

@@ -3,14 +3,17 @@
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
 from inferloom_cli import models
 from inferloom_cli.exports import export_line
-from inferloom_cli.exposure import exposed, seen_from_outside, warning
+from inferloom_cli.exposure import check_doors, check_service, exposed, seen_from_outside, warning
 from inferloom_cli.refusal import RefusedError
+from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.net import Address
 
 GRPC, REGISTRY = Address("127.0.0.1", 9000), Address("127.0.0.1", 7000)
@@ -45,6 +48,32 @@ def test_what_other_machines_can_reach_is_told(text: str, reachable: bool) -> No
     address = Address.parse(text)
     assert exposed([address, None]) == ([address] if reachable else [])
     assert text in warning([address])
+
+
+def test_nothing_listens_beyond_this_machine_without_tls_and_keys() -> None:
+    """Unless a proxy sees to both; the sentence names what is missing. Loopback needs neither."""
+    far, near = Address("10.0.0.5", 7000), Address("127.0.0.1", 7000)
+    check_service([near, None], encrypted=False)
+    check_service([far], encrypted=True)
+    with pytest.raises(RefusedError, match=r"10\.0\.0\.5:7000 .*--tls .*--insecure") as caught:
+        check_service([near, far], encrypted=False)
+    assert caught.value.status == 2
+    folder = Path("mesh")
+    keyed: dict[str, Any] = {"keys": "keys.db", "mesh_secret": "a secret of this mesh"}
+    for fine in (
+        GatewaySettings(tls=folder, keys="keys.db"),
+        GatewaySettings(gateway_tls=folder, **keyed),
+        GatewaySettings(behind_proxy=True),
+    ):
+        check_doors([far], fine)
+    check_doors([near], GatewaySettings())
+    for lacking, words in (
+        (GatewaySettings(), r"without TLS .* and API keys"),
+        (GatewaySettings(tls=folder), r"without API keys"),
+        (GatewaySettings(**keyed), r"without TLS"),
+    ):
+        with pytest.raises(RefusedError, match=words):
+            check_doors([near, far], lacking)
 
 
 def test_a_wildcard_is_shown_as_an_address_that_others_can_call() -> None:

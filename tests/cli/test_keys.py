@@ -146,10 +146,10 @@ def test_what_a_command_shows_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.delenv(name, raising=False)
     secret = ServiceSettings(mesh_secret="a secret of this mesh")
     peer = MeshSecret("a secret of this mesh").metadata
-    assert of_caller(ServiceSettings(), None) == ()
-    assert of_caller(secret, None) == peer
-    assert of_caller(secret, "sk-il-x") == (("authorization", "Bearer sk-il-x"),)
+    assert of_caller(ServiceSettings(), None).metadata == ()
+    assert of_caller(secret, None).metadata == peer
+    assert of_caller(secret, "sk-il-x").metadata == (("authorization", "Bearer sk-il-x"),)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-real")
-    assert of_caller(secret, "sk-proj-real") == peer
+    assert of_caller(secret, "sk-proj-real").metadata == peer
     monkeypatch.setenv("OPENAI_API_KEY", "sk-il-ours")
-    assert of_caller(secret, "sk-il-ours") == (("authorization", "Bearer sk-il-ours"),)
+    assert of_caller(secret, "sk-il-ours").metadata == (("authorization", "Bearer sk-il-ours"),)

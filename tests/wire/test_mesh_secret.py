@@ -14,6 +14,7 @@ from inferloom_mesh.context import KEY, CallContext, read_context
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.guard import PeersOnly
 from inferloom_mesh.secret import LEAST, MeshSecret
+from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.server import build_server
 from inferloom_mesh.settings import ServiceSettings
 from inferloom_worker.joining.lease import LeaseKeeper, RegistrationRefusedError
@@ -77,8 +78,8 @@ async def test_a_registry_takes_workers_of_its_mesh_only() -> None:
                 id="w", address="127.0.0.1:7100", state=registry_pb2.WORKER_STATE_READY
             )
 
-        for peer in ((), STRANGER):
-            keeper = LeaseKeeper(address, described, registry_pb2.Load, peer=peer)
+        for security in (OPEN, Security(MeshSecret("another secret, as long"))):
+            keeper = LeaseKeeper(address, described, registry_pb2.Load, security=security)
             with pytest.raises(RegistrationRefusedError, match="own services only"):
                 await keeper.run()
         async with running_worker("echo=echo", registry=str(address), mesh_secret=SECRET):

@@ -6,16 +6,20 @@ from typing import Any
 
 import grpc
 
-from inferloom_cli.credentials import Metadata
+from inferloom_cli.credentials import NOTHING, Credentials, Metadata
 from inferloom_cli.probe import http_answer, reachable
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
+from inferloom_mesh.roles import Role
 from inferloom_mesh.status import read_failure
 
 DEADLINE_S = 10.0
 """How long a question about the mesh may take."""
+
+_ROLES = {"registry": Role.REGISTRY, "worker": Role.WORKER}
+"""What must answer. A gateway is asked for a certificate for its host, as any of its callers would."""
 
 _ADVICE = {
     Reason.NOT_A_PEER: " Set INFERLOOM_MESH_SECRET_FILE or INFERLOOM_MESH_SECRET to the mesh's secret.",
@@ -49,19 +53,23 @@ def _with(details: Any, shown: Metadata) -> Any:
     return details._replace(metadata=(*(details.metadata or ()), *shown))
 
 
-def opened(address: Address, shown: Metadata = ()) -> grpc.aio.Channel:
-    """A channel whose calls show who makes them."""
-    return open_channel(address, [_ShowsUnary(shown), _ShowsStream(shown)] if shown else [])
+def opened(service: str, address: Address, shown: Credentials = NOTHING) -> grpc.aio.Channel:
+    """A channel to ``service`` whose calls show who makes them."""
+    metadata = shown.metadata
+    adding = [_ShowsUnary(metadata), _ShowsStream(metadata)] if metadata else []
+    return open_channel(address, adding, security=shown.security, of=_ROLES.get(service))
 
 
 @asynccontextmanager
-async def calling(service: str, address: Address, shown: Metadata = ()) -> AsyncIterator[grpc.aio.Channel]:
+async def calling(
+    service: str, address: Address, shown: Credentials = NOTHING
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to ``service`` (its name for people), for calls inside the block.
 
     Raises:
         RefusedError: A call failed, or nothing listens there.
     """
-    async with opened(address, shown) as channel:
+    async with opened(service, address, shown) as channel:
         try:
             yield channel
         except grpc.aio.AioRpcError as failure:

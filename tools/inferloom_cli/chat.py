@@ -15,7 +15,7 @@ from inferloom_cli.calls import calling, opened, reason
 from inferloom_cli.chat_commands import COMMANDS, Command, UnknownCommandError, messages, read
 from inferloom_cli.chat_settings import change, shown
 from inferloom_cli.conversation import Conversation, Manner
-from inferloom_cli.credentials import Metadata
+from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.keyboard import history, unechoed
 from inferloom_cli.model_choice import choose
 from inferloom_cli.models import list_models
@@ -25,7 +25,9 @@ from inferloom_mesh.net import Address
 HINT = "/help shows what you can type; Ctrl-C stops an answer, Ctrl-D leaves."
 
 
-def say(gateway: Address, model: str | None, message: str, manner: Manner, shown: Metadata = ()) -> None:
+def say(
+    gateway: Address, model: str | None, message: str, manner: Manner, shown: Credentials = NOTHING
+) -> None:
     """Print the answer to one message as it comes.
 
     Raises:
@@ -41,7 +43,7 @@ def say(gateway: Address, model: str | None, message: str, manner: Manner, shown
     asyncio.run(run())
 
 
-def converse(gateway: Address, model: str | None, manner: Manner, shown: Metadata = ()) -> None:
+def converse(gateway: Address, model: str | None, manner: Manner, shown: Credentials = NOTHING) -> None:
     """Read messages and print answers until the person leaves.
 
     Raises:
@@ -67,7 +69,7 @@ class Talk:
     """
 
     def __init__(
-        self, gateway: Address, manner: Manner, runner: asyncio.Runner, shown: Metadata = ()
+        self, gateway: Address, manner: Manner, runner: asyncio.Runner, shown: Credentials = NOTHING
     ) -> None:
         self._gateway = gateway
         self._shown = shown
@@ -181,11 +183,11 @@ class Talk:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
 
-async def _opened(gateway: Address, shown: Metadata) -> grpc.aio.Channel:
-    return opened(gateway, shown)
+async def _opened(gateway: Address, shown: Credentials) -> grpc.aio.Channel:
+    return opened("gateway", gateway, shown)
 
 
-async def _served(gateway: Address, shown: Metadata) -> Sequence[Model]:
+async def _served(gateway: Address, shown: Credentials) -> Sequence[Model]:
     async with calling("gateway", gateway, shown) as channel:
         return await list_models(channel)
 

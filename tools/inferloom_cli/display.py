@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
@@ -26,11 +27,18 @@ class Display:
         verbose: Shows every log line, and not only warnings and worse.
         called: Where the other commands would look for the gateway's gRPC port and for the registry.
         keyed: Whether callers are asked for keys.
+        door: Folder with the certificate of the gateway's doors. None: they do no TLS.
         secret_file: Where the secret is that was made for this mesh; empty: none was.
     """
 
     def __init__(
-        self, *, verbose: bool, called: tuple[Address, Address], keyed: bool = False, secret_file: str = ""
+        self,
+        *,
+        verbose: bool,
+        called: tuple[Address, Address],
+        keyed: bool = False,
+        door: Path | None = None,
+        secret_file: str = "",
     ) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._out = Console(highlight=False)
@@ -39,6 +47,7 @@ class Display:
         self._waiting: list[str] = []
         self._called = called
         self._keyed = keyed
+        self._door = door
         self._secret_file = secret_file
 
     def starting(self, names: Sequence[str]) -> None:
@@ -57,13 +66,14 @@ class Display:
         self._still()
         listens = Address.parse(mesh.rest)
         rest, grpc = reachable(listens), reachable(Address.parse(mesh.grpc))
+        scheme = "http" if self._door is None else "https"
         table = Table.grid(padding=(0, 2))
         if (outside := seen_from_outside(listens)) != rest:
-            elsewhere = f"http://{outside}/v1 (from other machines)"
+            elsewhere = f"{scheme}://{outside}/v1 (from other machines)"
         else:
             elsewhere = ""
         for name, value in (
-            ("REST", "\n".join(filter(None, (f"http://{rest}/v1", elsewhere)))),
+            ("REST", "\n".join(filter(None, (f"{scheme}://{rest}/v1", elsewhere)))),
             ("gRPC", str(grpc)),
             ("registry", mesh.registry),
             ("workers", ", ".join(f"{worker.id} ({worker.address})" for worker in mesh.workers)),
@@ -71,14 +81,13 @@ class Display:
             ("logs", mesh.logs),
         ):
             table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
-        if beyond := exposed(Address.parse(address) for address in mesh.addresses):
-            table.add_row(
-                Text("warning", style="bold yellow"),
-                Text(warning(beyond, guarded=self._keyed), style="yellow"),
-            )
+        beyond = exposed(Address.parse(address) for address in mesh.addresses)
+        words = warning(beyond, guarded=self._keyed, encrypted=self._door is not None) if beyond else ""
+        if words:
+            table.add_row(Text("warning", style="bold yellow"), Text(words, style="yellow"))
         title = f"Inferloom is ready after {mesh.seconds:.1f} s"
         self._out.print(Panel(table, title=title, title_align="left", border_style="green", expand=False))
-        if line := curl_line(rest, mesh.models, keyed=self._keyed):
+        if line := curl_line(rest, mesh.models, keyed=self._keyed, door=self._door):
             self._out.print("Try it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)
         if line := export_line(

@@ -11,7 +11,7 @@ from rich.table import Table
 from inferloom.v1.inference_pb2 import TASK_EMBED, Embedding, EmbedInput, EmbedRequest
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_cli.calls import calling
-from inferloom_cli.credentials import Metadata
+from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.model_choice import choose
 from inferloom_cli.models import list_models
 from inferloom_mesh.net import Address
@@ -27,7 +27,7 @@ async def embed(
     *,
     dimensions: int | None,
     as_json: bool,
-    shown: Metadata = (),
+    shown: Credentials = NOTHING,
 ) -> None:
     """Print one vector for each text: whole as JSON, or its beginning in a table."""
     async with calling("gateway", gateway, shown) as channel:

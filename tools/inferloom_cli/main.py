@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.commands import keys, looking, operating, running, using
+from inferloom_cli.commands import certs, keys, looking, operating, running, using
 from inferloom_cli.helpful import Command, Commands
 
 _PANELS = {
@@ -50,3 +50,4 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(cls=Command, rich_help_panel=_panel)(_command)
 app.add_typer(keys.app, name="keys", rich_help_panel="Operate")
+app.add_typer(certs.app, name="certs", rich_help_panel="Operate")

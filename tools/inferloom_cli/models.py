@@ -16,7 +16,7 @@ from inferloom.v1.registry_pb2 import ListWorkersRequest
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_cli import words
 from inferloom_cli.calls import DEADLINE_S, calling
-from inferloom_cli.credentials import Metadata
+from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.net import Address
 
@@ -25,7 +25,12 @@ Held = defaultdict[str, list[str]]
 
 
 async def show(
-    gateway: Address, registry: Address, *, as_json: bool, shown: Metadata = (), peer: Metadata = ()
+    gateway: Address,
+    registry: Address,
+    *,
+    as_json: bool,
+    shown: Credentials = NOTHING,
+    peer: Credentials = NOTHING,
 ) -> None:
     """Print the models that the gateway routes to. ``shown`` says who asks it, ``peer`` who asks the
     registry."""
@@ -94,7 +99,7 @@ def table(models: list[Model], held: Held | None) -> Table:
     return made
 
 
-async def _by_model(registry: Address, peer: Metadata) -> Held | None:
+async def _by_model(registry: Address, peer: Credentials) -> Held | None:
     # The gateway answers for itself; a registry that is away must not hide that.
     try:
         async with calling("registry", registry, peer) as channel:

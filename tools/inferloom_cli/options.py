@@ -134,6 +134,40 @@ ApiKey = Annotated[
         help="API key to show the gateway, where it asks for one.",
     ),
 ]
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls",
+        metavar="FOLDER",
+        envvar="INFERLOOM_TLS",
+        file_okay=False,
+        help="Speak TLS with the mesh: a folder with tls.crt, tls.key and ca.crt; see `inferloom certs`. "
+        "[default: nothing is encrypted]",
+    ),
+]
+Insecure = Annotated[
+    bool | None,
+    typer.Option(
+        "--insecure",
+        help="Listen beyond this machine although nothing is encrypted, or nobody is asked who he is.",
+    ),
+]
+Certs = Annotated[
+    Path | None,
+    typer.Option(
+        "--certs",
+        metavar="DIR",
+        file_okay=False,
+        help="Speak TLS everywhere: a folder that `inferloom certs` made, with a certificate for each "
+        "service. [default: nothing is encrypted]",
+    ),
+]
+BehindProxy = Annotated[
+    bool | None,
+    typer.Option(
+        "--behind-proxy", help="Listen beyond this machine without TLS: a proxy does it, and asks who calls."
+    ),
+]
 ToolFormat = Annotated[
     str | None,
     typer.Option(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from inferloom_mesh.net import Address
 
@@ -40,10 +41,19 @@ class Plan:
     """What was typed for every service."""
     keys: str | None = None
     """Where API keys are kept. None: nobody is asked for one."""
+    certs: Path | None = None
+    """Folder with each service's certificate, in folders of their names. None: nothing is encrypted."""
+    door: Path | None = None
+    """Folder with the certificate of the gateway's doors. None: they do no TLS."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the services are told by their environment, because it is secret."""
     peer: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """What shows them the mesh's secret."""
+
+    def environment_of(self, name: str) -> Mapping[str, str]:
+        """What one service is told by its environment."""
+        own = {} if self.certs is None else {"INFERLOOM_TLS": str(self.certs / name)}
+        return {**self.environment, **own}
 
     def registry_command(self, listen: Address) -> Sequence[str]:
         """The registry, on the address that the plan or its earlier life gives it."""

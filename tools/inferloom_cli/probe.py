@@ -1,12 +1,15 @@
 """What the gateway answers, asked as any client would."""
 
 import json
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 
 from inferloom_cli.mesh_report import ModelReport
 from inferloom_mesh.net import Address
+from inferloom_mesh.tls_files import TlsFiles
 
 _TIMEOUT_S = 5.0
 
@@ -46,9 +49,22 @@ def http_answer(address: Address, timeout: float = 1.0) -> HttpAnswer | None:
     return HttpAnswer(is_gateway=True, grpc=grpc if isinstance(grpc, str) else None)
 
 
-def is_ready(rest: Address) -> bool:
-    """Whether ``GET /health/ready`` says that requests can be answered. Blocks."""
-    connection = HTTPConnection(rest.host.strip("[]"), rest.port, timeout=_TIMEOUT_S)
+def _connection(rest: Address, door: Path | None) -> HTTPConnection:
+    host, port = rest.host.strip("[]"), rest.port
+    if door is None:
+        return HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    # Exactly this certificate, whoever signed it and whatever the address is called.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=TlsFiles(door).current().certificate.decode("ascii"))
+    return HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=context)
+
+
+def is_ready(rest: Address, door: Path | None = None) -> bool:
+    """Whether ``GET /health/ready`` says that requests can be answered; ``door`` is the folder with the
+    certificate that must answer. Blocks."""
+    connection = _connection(rest, door)
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == 200
@@ -58,10 +74,12 @@ def is_ready(rest: Address) -> bool:
         connection.close()
 
 
-def served_models(rest: Address, shown: Sequence[tuple[str, str]] = ()) -> tuple[ModelReport, ...]:
+def served_models(
+    rest: Address, shown: Sequence[tuple[str, str]] = (), door: Path | None = None
+) -> tuple[ModelReport, ...]:
     """What ``GET /v1/models`` lists; nothing while the gateway does not answer. ``shown`` are headers that
-    say who asks. Blocks."""
-    connection = HTTPConnection(rest.host.strip("[]"), rest.port, timeout=_TIMEOUT_S)
+    say who asks, ``door`` is the folder with the certificate that must answer. Blocks."""
+    connection = _connection(rest, door)
     try:
         connection.request("GET", "/v1/models", headers=dict(shown))
         response = connection.getresponse()

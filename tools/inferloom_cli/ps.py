@@ -21,7 +21,7 @@ from inferloom.v1.registry_pb2 import (
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_cli import words
 from inferloom_cli.calls import DEADLINE_S, calling
-from inferloom_cli.credentials import Metadata
+from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_mesh.net import Address
 
 _INTERVAL_S = 1.0
@@ -33,7 +33,7 @@ _NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
 _DIFFERS = "[yellow]! computes differently from another worker of the same model name"
 
 
-async def show(registry: Address, *, as_json: bool, shown: Metadata = ()) -> None:
+async def show(registry: Address, *, as_json: bool, shown: Credentials = NOTHING) -> None:
     """Print the workers once."""
     async with calling("registry", registry, shown) as channel:
         answer = await _list(channel)
@@ -46,7 +46,7 @@ async def show(registry: Address, *, as_json: bool, shown: Metadata = ()) -> Non
 
 
 async def watch(
-    registry: Address, *, as_json: bool, interval: float = _INTERVAL_S, shown: Metadata = ()
+    registry: Address, *, as_json: bool, interval: float = _INTERVAL_S, shown: Credentials = NOTHING
 ) -> None:
     """Keep the table on the terminal up to date until the program is interrupted.
 

@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from inferloom_cli.exposure import exposed, warning
+from inferloom_cli.exposure import check_doors, check_service, exposed, warning
 from inferloom_cli.refusal import RefusedError, needs
 from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.runmesh.readiness import Report, announce
@@ -32,6 +33,7 @@ def registry(ready_file: Path | None, **flags: object) -> None:
     _run(
         settings,
         [settings.registry_listen],
+        partial(check_service, encrypted=settings.encrypted),
         lambda stop: serve(settings, stop, lambda address: _ready({"address": str(address)}, ready_file)),
     )
 
@@ -49,6 +51,7 @@ def worker(ready_file: Path | None, **flags: object) -> None:
         _run(
             settings,
             [settings.worker_listen],
+            partial(check_service, encrypted=settings.encrypted),
             lambda stop: serve(settings, stop, lambda address: _ready({"address": str(address)}, ready_file)),
             InferloomError,
             SourceError,
@@ -71,7 +74,13 @@ def gateway(ready_file: Path | None, **flags: object) -> None:
 
     run = serve if settings.gateway_processes == 1 else keep
     listening = [settings.gateway_listen, settings.gateway_grpc_listen]
-    _run(settings, listening, lambda stop: run(settings, stop, ready), GaveUpError)
+    _run(
+        settings,
+        listening,
+        partial(check_doors, settings=settings),
+        lambda stop: run(settings, stop, ready),
+        GaveUpError,
+    )
 
 
 def _ready(report: Report, file: Path | None) -> None:
@@ -82,15 +91,20 @@ def _ready(report: Report, file: Path | None) -> None:
 def _run(
     settings: ServiceSettings,
     listening: Sequence[Address | None],
+    check: Callable[[Sequence[Address | None]], None],
     serve: Callable[[asyncio.Event], Awaitable[None]],
     *refusals: type[Exception],
 ) -> None:
-    """Run a service that listens on ``listening``; OSError and ``refusals`` carry messages for people."""
+    """Run a service that listens on ``listening``, if ``check`` says nothing against it; OSError and
+    ``refusals`` carry messages for people."""
     readable: tuple[type[Exception], ...] = (OSError, *refusals)
     supervised = LIFELINE_VARIABLE in os.environ  # `up` has said it of all services
     configure_logging(settings.log_level, settings.log_format)
     if (beyond := exposed(listening)) and not supervised:
-        log.warning(warning(beyond, guarded=settings.asks_who_calls))
+        if not settings.insecure:
+            check(listening)
+        if words := warning(beyond, guarded=settings.asks_who_calls, encrypted=settings.encrypted):
+            log.warning(words)
     try:
         stopped_by = run_service(serve)
     except readable as failure:

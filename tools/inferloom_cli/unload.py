@@ -7,7 +7,7 @@ from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom.v1.worker_pb2 import UnloadModelRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_cli.calls import DEADLINE_S, calling
-from inferloom_cli.credentials import Metadata
+from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.net import Address
 
@@ -15,7 +15,7 @@ _DEADLINE_S = 600.0
 """A worker lets the model's running requests finish first."""
 
 
-async def unload(registry: Address, model: str, worker: str | None, shown: Metadata = ()) -> None:
+async def unload(registry: Address, model: str, worker: str | None, shown: Credentials = NOTHING) -> None:
     """Unload a model, or take an alias away, on one worker or on all that hold it. ``shown`` says who asks.
 
     Raises:

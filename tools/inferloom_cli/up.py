@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.credentials import of_peer
 from inferloom_cli.display import Display
+from inferloom_cli.exposure import check_doors, check_service
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.plan import Plan, as_flags, threads_of_each
 from inferloom_cli.ports import require_free
@@ -32,6 +33,7 @@ from inferloom_mesh.net import Address
 
 if TYPE_CHECKING:
     from inferloom_gateway.settings import GatewaySettings
+    from inferloom_registry.settings import RegistrySettings
     from inferloom_worker.settings import WorkerSettings
 
 _FIRST_WORKER_PORT = 7100
@@ -65,6 +67,9 @@ class UpFlags:
     threads: int | None
     cors: str | None
     keys: str | None
+    certs: Path | None
+    insecure: bool | None
+    behind_proxy: bool | None
     store: Path | None
     no_store: bool | None
     log_format: str | None
@@ -94,6 +99,7 @@ def up(flags: UpFlags, began: float) -> None:
             verbose=flags.verbose,
             called=(client.gateway, client.registry),
             keyed=plan.keys is not None,
+            door=plan.door,
             secret_file=plan.environment.get(_SECRET_FILE, ""),
         )
         try:
@@ -181,6 +187,9 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         store=flags.store,
         no_store=flags.no_store,
         keys=flags.keys,
+        tls=None if flags.certs is None else flags.certs / "gateway",
+        insecure=flags.insecure,
+        behind_proxy=flags.behind_proxy,
         mesh_secret=None if chosen else secrets.token_urlsafe(32),
     )
     environment, peer = _keyed(gateway, chosen=chosen)
@@ -216,6 +225,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
                 "strict": flags.strict,
                 "store": None if flags.store is None else str(flags.store.absolute()),
                 "no_store": flags.no_store,
+                "behind_proxy": flags.behind_proxy,
             }
         ),
         worker_metrics=_in_a_row(worker, flags.workers),
@@ -224,11 +234,14 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         settle_s=registry.lease_ttl_s / 2 if registry.settle_s is None else registry.settle_s,
         shared_flags=as_flags({"log_format": flags.log_format}),
         keys=gateway.keys,
+        certs=None if flags.certs is None else flags.certs.absolute(),
+        door=_door(gateway),
         environment=environment,
         peer=peer,
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)
+    _check_exposure(plan, registry, gateway, worker)
     require_free(
         [
             (plan.rest, "--port"),
@@ -259,7 +272,7 @@ def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str],
         RefusedError: The keys, or the secret, cannot be had.
     """
     if gateway.keys is None:
-        return {}, of_peer(gateway) if chosen else ()
+        return {}, of_peer(gateway).metadata if chosen else ()
     from inferloom_gateway.access.stores.opening import open_store
     from inferloom_gateway.access.stores.protocol import StoreError
 
@@ -268,7 +281,31 @@ def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str],
     except StoreError as failure:
         raise RefusedError(str(failure)) from failure
     made = {} if chosen else gateway.peer_environment()
-    return {"INFERLOOM_KEYS": gateway.keys, **made}, of_peer(gateway)
+    return {"INFERLOOM_KEYS": gateway.keys, **made}, of_peer(gateway).metadata
+
+
+def _door(gateway: "GatewaySettings") -> Path | None:
+    return (gateway.gateway_tls or gateway.tls) if gateway.encrypted else None
+
+
+def _check_exposure(
+    plan: Plan, registry: "RegistrySettings", gateway: "GatewaySettings", worker: "WorkerSettings"
+) -> None:
+    """Make sure that nothing listens beyond this machine that is neither encrypted nor asks who calls, unless
+    that was asked for, and that each service has its certificate.
+
+    Raises:
+        RefusedError: Something does, or one has none.
+    """
+    if not gateway.insecure:
+        check_service([plan.registry, *plan.workers], encrypted=plan.certs is not None or registry.encrypted)
+        check_doors([plan.rest, plan.grpc], gateway)
+    if plan.certs is not None:
+        for name in ("registry", "gateway", *(f"worker-{n + 1}" for n in range(len(plan.workers)))):
+            if not (plan.certs / name).is_dir():
+                role = name.partition("-")[0]
+                line = f"inferloom certs issue --role {role} --name {name} {plan.certs}"
+                raise RefusedError(f"{plan.certs} has no certificate for {name}: {line}", MISUSED)
 
 
 def _in_a_row(worker: "WorkerSettings", workers: int) -> dict[str, Address]:

@@ -11,12 +11,11 @@ from functools import partial
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
 from inferloom_mesh.call_observer import CallObserver
-from inferloom_mesh.guard import guard_of
 from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
-from inferloom_mesh.secret import metadata_of
+from inferloom_mesh.roles import Role
 from inferloom_mesh.server import Server, build_server
 from inferloom_mesh.waiting import first_of
 from inferloom_worker.hosting.host import HostState, ModelHost
@@ -135,9 +134,13 @@ class Worker:
         observers: list[CallObserver] = [Meters(self._metrics, self.host)]
         if settings.access_log:
             observers.append(AccessLog(lambda: self.description.worker_id))
-        self._secret = settings.peer_secret()
+        self._security = settings.security(Role.WORKER)
         self._server: Server = build_server(
-            [servicer.SERVICE, control.SERVICE], observers=observers, guard=guard_of(self._secret)
+            [servicer.SERVICE, control.SERVICE],
+            observers=observers,
+            guard=self._security.guard,
+            tls=self._security.inside(),
+            audit=self._security.audit,
         )
         add_InferenceServiceServicer_to_server(
             InferenceServicer(
@@ -181,7 +184,7 @@ class Worker:
                 settings.registry,
                 self.description.worker,
                 self.description.load,
-                peer=metadata_of(self._secret),
+                security=self._security,
             )
         log.info("worker %s listens on %s", name, bound)
         return bound

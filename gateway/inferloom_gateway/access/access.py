@@ -20,6 +20,7 @@ from inferloom_gateway.access.usage import UsageMeter
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.identity import PeerIdentity
 from inferloom_mesh.secret import KEY, MeshSecret
 
 
@@ -104,8 +105,11 @@ class Access:
         policy = keyring.tenant(tenant)
         return Identity(tenant, key_id, key, 1.0 if policy is None else policy.share)
 
-    def check(self, method: str, metadata: Sequence[tuple[str, Any]]) -> None:
-        """Let a call of the gRPC door in: see :class:`inferloom_mesh.guard.Guard`."""
+    def check(
+        self, method: str, metadata: Sequence[tuple[str, Any]], peer: PeerIdentity | None = None
+    ) -> None:
+        """Let a call of the gRPC door in: see :class:`inferloom_mesh.guard.Guard`. Certificates say nothing
+        here: those of a door's callers need not be the mesh's."""
         self.identify_call(metadata).check_endpoint(of_method(method))
 
     def identify_call(self, metadata: Iterable[tuple[str, Any]]) -> Identity:

@@ -16,6 +16,8 @@ from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.link import CallFailedError, CallSink, UnaryRequest
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.context import CallContext
+from inferloom_mesh.roles import Role
+from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.status import read_failure
 
 if TYPE_CHECKING:
@@ -33,18 +35,18 @@ class GrpcLink:
     Args:
         address: The worker's ``host:port``.
         clock: The clock of the contexts' deadlines.
-        peer: Metadata that shows the mesh's secret.
+        security: What the gateway shows the worker, and asks of it.
     """
 
     def __init__(
         self,
         address: str,
         clock: Callable[[], float] = time.monotonic,
-        peer: tuple[tuple[str, str], ...] = (),
+        security: Security = OPEN,
     ) -> None:
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, security=security, of=Role.WORKER)
         self._clock = clock
-        self._peer = peer
+        self._peer = security.metadata
         stub: InferenceServiceAsyncStub = InferenceServiceStub(self._channel)
         self._stub = stub
         self._unary: dict[type, Callable[..., Any]] = {

@@ -12,7 +12,7 @@ from inferloom_gateway.contract.service import Call, Caller, Events
 from inferloom_gateway.gateway import Gateway
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_mesh.secret import metadata_of
+from inferloom_mesh.roles import Role
 from inferloom_mesh.status import from_rpc_error
 
 SERVICE = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
@@ -26,21 +26,23 @@ class RegistryReads:
 
     def __init__(self, gateway: Gateway) -> None:
         self._address = gateway.settings.registry
-        self._peer = metadata_of(gateway.settings.peer_secret())
+        self._security = gateway.security
         self._stopping = gateway.stopping
         self._channel: grpc.aio.Channel | None = None
 
     def begin(self, method: Method, request: Any, caller: Caller) -> Call:
         """Make a call of the registry."""
         if self._channel is None:
-            self._channel = open_channel(self._address)
+            self._channel = open_channel(self._address, security=self._security, of=Role.REGISTRY)
         make: Any = self._channel.unary_stream if method.streams else self._channel.unary_unary
         called = make(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
-        return _Forwarded(called(request, timeout=caller.time_left, metadata=self._peer), self._stopping)
+        return _Forwarded(
+            called(request, timeout=caller.time_left, metadata=self._security.metadata), self._stopping
+        )
 
     async def close(self) -> None:
         """End what still runs."""

@@ -14,6 +14,8 @@ from inferloom_gateway.fleet.members import Fleet
 from inferloom_mesh.backoff import backoff
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
+from inferloom_mesh.roles import Role
+from inferloom_mesh.security import OPEN, Security
 
 if TYPE_CHECKING:
     from inferloom.v1.registry_pb2_grpc import RegistryServiceAsyncStub
@@ -28,7 +30,7 @@ class Membership:
     """Feeds a fleet from a registry.
 
     A registry that is down changes nothing: the last good set stays, and workers are judged by their own
-    calls until it is back. ``peer`` is metadata that shows it the mesh's secret.
+    calls until it is back. ``security`` is what the gateway shows it, and asks of it.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class Membership:
         fleet: Fleet,
         connections: Connections[Any],
         clock: Callable[[], float],
-        peer: tuple[tuple[str, str], ...] = (),
+        security: Security = OPEN,
     ) -> None:
         self.arrived = asyncio.Event()
         """Set once a first snapshot has arrived."""
@@ -47,18 +49,18 @@ class Membership:
         self._fleet = fleet
         self._connections = connections
         self._clock = clock
-        self._peer = peer
+        self._security = security
         self._since = registry_pb2.WatchRequest()
 
     async def run(self) -> None:
         """Follow the registry until cancelled."""
-        async with open_channel(self._registry) as channel:
+        async with open_channel(self._registry, security=self._security, of=Role.REGISTRY) as channel:
             stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
             waits = backoff()
             connected, waiting_told, began = True, False, self._clock()
             while True:
                 try:
-                    async for change in stub.Watch(self._since, metadata=self._peer):
+                    async for change in stub.Watch(self._since, metadata=self._security.metadata):
                         if not connected:
                             log.info("registry at %s is back", self._registry)
                         connected, waits = True, backoff()

@@ -183,5 +183,5 @@ def _layers(gateway: Gateway, watching: Sequence[Layer]) -> list[Layer]:
     if gateway.settings.cors:
         layers.append(Cors(gateway.settings.cors, _EXPOSED))
     if gateway.access is not None:
-        layers += [Authentication(gateway.access), Limits(gateway.access)]
+        layers += [Authentication(gateway.access, gateway.security.audit), Limits(gateway.access)]
     return layers

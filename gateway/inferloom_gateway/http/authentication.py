@@ -6,6 +6,8 @@ from inferloom_gateway.access.access import Access
 from inferloom_gateway.access.endpoints import KEEPING, OPEN, of_path
 from inferloom_gateway.http.exchange import Exchange, RawHeaders
 from inferloom_gateway.http.stack import Layer
+from inferloom_mesh.audit import Audit
+from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.secret import KEY
 
 _AUTHORIZATION = b"authorization"
@@ -15,8 +17,9 @@ _MESH = KEY.encode()
 class Authentication(Layer):
     """Lets in who shows a key that opens the endpoint; to the paths of health, everybody."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, audit: Audit | None = None) -> None:
         self._access = access
+        self._audit = audit
 
     def begin(self, exchange: Exchange) -> Response | None:
         """Find out who calls.
@@ -32,8 +35,14 @@ class Authentication(Layer):
                 authorizations.append(value.decode("latin-1"))
             elif name == _MESH:
                 tokens.append(value.decode("latin-1"))
-        exchange.identity = self._access.identify(authorizations, tokens)
-        exchange.identity.check_endpoint(of_path(exchange.path))
+        try:
+            exchange.identity = self._access.identify(authorizations, tokens)
+            exchange.identity.check_endpoint(of_path(exchange.path))
+        except InferloomError as refusal:
+            if self._audit is not None:
+                who = exchange.identity.key_id or ":".join(map(str, exchange.client or ()))
+                self._audit.refused(f"{exchange.method} {exchange.path}", who, refusal)
+            raise
         return None
 
 

@@ -9,8 +9,11 @@ import typer
 from inferloom_cli.options import (
     AdapterFlags,
     AliasFlags,
+    BehindProxy,
+    Certs,
     Cors,
     GenerationConfig,
+    Insecure,
     Keys,
     LogFormat,
     LogLevel,
@@ -25,6 +28,7 @@ from inferloom_cli.options import (
     StoreFolder,
     Strict,
     Threads,
+    Tls,
     ToolFormat,
     Zone,
 )
@@ -69,6 +73,9 @@ def up(
     threads: Threads = None,
     cors: Cors = None,
     keys: Keys = None,
+    certs: Certs = None,
+    insecure: Insecure = None,
+    behind_proxy: BehindProxy = None,
     store: StoreFolder = None,
     no_store: NoStore = None,
     log_format: LogFormat = None,
@@ -93,6 +100,7 @@ def up(
     inferloom up --model base=./llama --adapter support=base=./support-lora
     inferloom up --model chat=smollm2-135m-instruct --alias gpt-4o=chat
     inferloom up --keys keys.db
+    inferloom up --host 0.0.0.0 --certs mesh --keys keys.db
     ```
     """
     from inferloom_cli.up import UpFlags
@@ -118,6 +126,9 @@ def up(
         threads=threads,
         cors=cors,
         keys=keys,
+        certs=certs,
+        insecure=insecure,
+        behind_proxy=behind_proxy,
         store=store,
         no_store=no_store,
         log_format=log_format,
@@ -145,6 +156,8 @@ def registry(
             help="How long workers may take to come back after its start. [default: a lease]",
         ),
     ] = None,
+    tls: Tls = None,
+    insecure: Insecure = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -158,6 +171,8 @@ def registry(
         registry_listen=listen,
         settle_s=settle,
         registry_metrics_listen=metrics_listen,
+        tls=tls,
+        insecure=insecure,
         log_level=log_level,
         log_format=log_format,
     )
@@ -200,6 +215,8 @@ def worker(
     generation_config: GenerationConfig = None,
     registry: Registry = None,
     zone: Zone = None,
+    tls: Tls = None,
+    insecure: Insecure = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -235,6 +252,8 @@ def worker(
         generation_config=generation_config,
         registry=registry,
         zone=zone,
+        tls=tls,
+        insecure=insecure,
         log_level=log_level,
         log_format=log_format,
     )
@@ -278,6 +297,9 @@ def gateway(
     metrics_parent: Annotated[Path | None, typer.Option("--metrics-parent", hidden=True)] = None,
     registry: Registry = None,
     zone: Zone = None,
+    tls: Tls = None,
+    insecure: Insecure = None,
+    behind_proxy: BehindProxy = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -303,6 +325,9 @@ def gateway(
         no_store=no_store,
         registry=registry,
         zone=zone,
+        tls=tls,
+        insecure=insecure,
+        behind_proxy=behind_proxy,
         log_level=log_level,
         log_format=log_format,
     )

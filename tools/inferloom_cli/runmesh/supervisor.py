@@ -124,9 +124,9 @@ class Supervisor:
         wanted = set(self._plan.models)
         deadline = time.monotonic() + ROUTED_LIMIT_S
         while True:
-            served = await asyncio.to_thread(served_models, reachable(rest), self._plan.peer)
+            served = await asyncio.to_thread(served_models, reachable(rest), self._plan.peer, self._plan.door)
             missing = wanted - {model.id for model in served}
-            if not missing and await asyncio.to_thread(is_ready, reachable(rest)):
+            if not missing and await asyncio.to_thread(is_ready, reachable(rest), self._plan.door):
                 return served
             if time.monotonic() > deadline:
                 why = (
@@ -179,7 +179,7 @@ class Supervisor:
             self._display.line,
             self._display.news,
             partial(self._on_ready, name),
-            self._plan.environment,
+            self._plan.environment_of(name),
         )
 
     def _on_ready(self, name: str) -> None:

@@ -19,6 +19,8 @@ from inferloom_mesh.channel import open_channel
 from inferloom_mesh.durations import duration, seconds
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
+from inferloom_mesh.roles import Role
+from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.status import from_rpc_error, read_failure
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class LeaseKeeper:
         ttl: Seconds that the lease should last without renewal. None: as the registry likes.
         renew_interval: Seconds between renewals. None: as the registry says, a third of the TTL.
         answer_timeout: Seconds that the registry may take to answer.
-        peer: Metadata that shows the mesh's secret.
+        security: What the worker shows the registry, and asks of it.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class LeaseKeeper:
         ttl: float | None = None,
         renew_interval: float | None = None,
         answer_timeout: float = ANSWER_TIMEOUT,
-        peer: tuple[tuple[str, str], ...] = (),
+        security: Security = OPEN,
     ) -> None:
         self._registry = registry
         self._describe = describe
@@ -94,7 +96,7 @@ class LeaseKeeper:
         self._ttl = ttl
         self._interval = renew_interval
         self._timeout = answer_timeout
-        self._peer = peer
+        self._security = security
         self._lease: _Lease | None = None
         self._epoch = 0
         self._outage = False
@@ -124,7 +126,7 @@ class LeaseKeeper:
             RegistrationRefusedError: The registry refused the first registration for a reason that another
                 try does not mend. (A later refusal is logged and tried again: the worker is serving.)
         """
-        channel = open_channel(self._registry)
+        channel = open_channel(self._registry, security=self._security, of=Role.REGISTRY)
         stub = RegistryServiceStub(channel)
         keeping = asyncio.create_task(self._keep_registered(stub), name="lease keeper")
         closing = asyncio.create_task(self._closing.wait(), name="lease keeper's end")
@@ -163,7 +165,7 @@ class LeaseKeeper:
             request.ttl.CopyFrom(duration(self._ttl))
         try:
             answer = await stub.Register(
-                request, timeout=self._timeout, wait_for_ready=True, metadata=self._peer
+                request, timeout=self._timeout, wait_for_ready=True, metadata=self._security.metadata
             )
         except grpc.aio.AioRpcError as failure:
             self._raise_if_final(failure)
@@ -189,7 +191,7 @@ class LeaseKeeper:
             raise RegistrationRefusedError(error.message) from failure
 
     async def _renew_until_lost(self, stub: RegistryServiceAsyncStub, lease: _Lease) -> None:
-        call = stub.KeepAlive(wait_for_ready=True, metadata=self._peer)
+        call = stub.KeepAlive(wait_for_ready=True, metadata=self._security.metadata)
         call.add_done_callback(lambda _: self._news.set())  # a stream that breaks is noticed at once
         try:
             while True:
@@ -247,7 +249,7 @@ class LeaseKeeper:
             await stub.Deregister(
                 pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch),
                 timeout=GIVE_BACK_TIMEOUT,
-                metadata=self._peer,
+                metadata=self._security.metadata,
             )
         except grpc.aio.AioRpcError as failure:
             log.info("the lease was not given back and will run out: %s", failure.code().name)

@@ -1,0 +1,122 @@
+"""README's three machines with certificates and keys, as real processes: secrets are where they belong."""
+
+import os
+import re
+import shlex
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPSConnection
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.mesh.processes import INFERLOOM, Running, environment, until
+from tests.wire.ports import free_port
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def lines() -> list[list[str]]:
+    """The commands of README's section about several machines, on this machine's addresses."""
+    [block] = re.findall(r"On several machines.*?```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    ports = {"7000": free_port(), "7100": free_port(), "8000": free_port()}
+    for port, free in ports.items():
+        block = block.replace(f":{port}", f":{free}")
+    here = (
+        block.replace("10.0.0.5", "127.0.0.1").replace("10.0.0.6", "127.0.0.1").replace("./chat.gguf", "echo")
+    )
+    return [shlex.split(line, comments=True) for line in here.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def closing() -> Iterator[ExitStack]:
+    """Ends what a test started."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
+    """The lines run as they are; no secret is on a command line, in a log or open to others; an expired
+    certificate ends a service with one line."""
+    commands = lines()
+    key = ""
+    for command in commands:
+        if command[:2] in (["inferloom", "certs"], ["inferloom", "keys"]):
+            said = subprocess.run(
+                [*INFERLOOM, *command[1:]], cwd=tmp_path, env=environment(), capture_output=True, text=True
+            )
+            assert said.returncode == 0, said.stderr
+            key = key or "".join(re.findall(r"sk-il-\S+", said.stdout))
+    audit = tmp_path / "audit.jsonl"
+    running = []
+    for command in commands:
+        if command[1] in ("registry", "worker", "gateway"):
+            folder = tmp_path / command[1]
+            folder.mkdir()
+            for name in ("mesh", "keys.db"):
+                (folder / name).symlink_to(tmp_path / name)
+            extra = (
+                "--metrics-listen",
+                "none",
+                *(("--grpc-listen", "127.0.0.1:0") if command[1] == "gateway" else ()),
+            )
+            service = Running(folder, *command[1:], *extra, settings={"INFERLOOM_AUDIT_LOG": str(audit)})
+            closing.callback(service.close)
+            running.append(service)
+    for service in running:
+        service.report()
+    [curl] = [command for command in commands if command[0] == "curl"]
+    address = next(word for word in curl if word.startswith("https://")).split("/")[2]
+    host, _, port = address.partition(":")
+    trusted = ssl.create_default_context(cafile=tmp_path / "mesh/ca.crt")
+
+    def listed(shown: str) -> int:
+        connection = HTTPSConnection(host, int(port), context=trusted, timeout=10)
+        connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {shown}"})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    until(lambda: listed(key) == 200, 20, "a list of models")
+    assert listed(key[:-1] + ("x" if key[-1] != "x" else "y")) == 401
+
+    secrets = [
+        key,
+        key[6:],
+        *(line for file in tmp_path.glob("mesh/**/*.key") for line in file.read_text().split("\n")[1:2]),
+    ]
+    processes = [each for service in running for each in (service.process, *service.family())]
+    words = "\0".join(" ".join(each.cmdline()) for each in processes)
+    logs = "".join(service.output for service in running) + audit.read_text()
+    for secret in secrets:
+        assert secret
+        assert secret not in words
+        assert secret not in logs
+    for private in (*tmp_path.glob("mesh/**/*"), tmp_path / "keys.db", audit):
+        if private.is_file():
+            assert private.stat().st_mode & 0o077 == 0, private
+    assert '"reason": "INVALID_API_KEY"' in audit.read_text()
+
+    expired = tmp_path / "expired"
+    script = (
+        "import sys; from datetime import timedelta; from pathlib import Path\n"
+        "from inferloom_mesh.authority import Authority; from inferloom_mesh.identity import PeerIdentity\n"
+        "from inferloom_mesh.roles import Role\n"
+        "who = PeerIdentity(Role.WORKER, 'w')\n"
+        "Authority(Path(sys.argv[1])).issue(Path(sys.argv[2]), who, (), timedelta(minutes=-1))"
+    )
+    subprocess.run([INFERLOOM[0], "-c", script, tmp_path / "mesh", expired], env=os.environ, check=True)
+    ended = subprocess.run(
+        [*INFERLOOM, "worker", "--model", "echo=echo", "--tls", str(expired), "--metrics-listen", "none"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert re.search(rf"inferloom: {expired}/tls.crt: the certificate expired at 20\d\d-", ended.stderr)
+    assert psutil.pid_exists(running[0].process.pid)

@@ -1,0 +1,57 @@
+"""``inferloom certs``: an authority for a first deployment, and what it signs."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from inferloom_cli.refusal import FAILED, MISUSED, RefusedError
+from inferloom_mesh.authority import CERTIFICATE, KEY, Authority
+from inferloom_mesh.identity import PeerIdentity
+from inferloom_mesh.roles import Role
+from inferloom_mesh.tls_files import TlsError
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+_STARTS = {
+    Role.REGISTRY: "inferloom registry --tls {folder}",
+    Role.WORKER: "inferloom worker --id {name} --tls {folder}",
+    Role.GATEWAY: "inferloom gateway --tls {folder}",
+    Role.OPERATOR: "INFERLOOM_TLS={folder} inferloom ps",
+}
+
+
+def init(folder: Path, name: str, days: int) -> None:
+    """Make an authority.
+
+    Raises:
+        RefusedError: There is one, or it cannot be written.
+    """
+    try:
+        Authority.make(folder, name, timedelta(days=days))
+    except TlsError as failure:
+        raise RefusedError(str(failure), FAILED) from failure
+    print(f"{folder / KEY} signs certificates: keep it here, or on a machine without a network.")
+    print(f"{folder / CERTIFICATE} is for everybody who calls the mesh (curl --cacert).")
+    print(f"Now a certificate for each service: inferloom certs issue --role registry {folder}")
+
+
+def issue(folder: Path, role: str, name: str | None, hosts: Sequence[str], days: int) -> None:
+    """Make a certificate.
+
+    Raises:
+        RefusedError: There is one of that name, the name is none, or it cannot be made.
+    """
+    kind = Role(role)
+    try:
+        identity = PeerIdentity(kind, name or kind.value)
+        every = dict.fromkeys((*_LOCAL, *hosts))
+        made = folder / identity.name
+        Authority(folder).issue(made, identity, tuple(every), timedelta(days=days))
+    except TlsError as failure:
+        raise RefusedError(str(failure), FAILED) from failure
+    except ValueError as failure:
+        raise RefusedError(f"this cannot be in a certificate: {failure}", MISUSED) from failure
+    print(
+        f"{made} is the {kind}'s, for {days} days: copy the folder to its machine, readable by it alone, and"
+    )
+    print(f"  {_STARTS[kind].format(folder=made, name=identity.name)}")
