@@ -1,9 +1,10 @@
 """Addresses."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, SkipValidation
 from pydantic_settings import NoDecode
 
 _FORM = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
@@ -41,3 +42,40 @@ def _read(value: object) -> object:
 
 AddressField = Annotated[Address, NoDecode, BeforeValidator(_read), PlainSerializer(str)]
 """An :class:`Address` in a settings object, read from ``host:port``."""
+
+
+class Addresses(tuple[Address, ...]):
+    """Addresses of one service that runs several times, written ``host:port,host:port``; at least one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read them.
+
+        Raises:
+            ValueError: There is none, one has another form, or one comes twice.
+        """
+        found = cls(Address.parse(part.strip()) for part in text.split(","))
+        if len(set(found)) < len(found):
+            raise ValueError(f"{text!r} names an address twice")
+        return found
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
+def _read_several(value: object) -> object:
+    if isinstance(value, Address):
+        return Addresses([value])
+    if isinstance(value, str):
+        return Addresses.parse(value)
+    if isinstance(value, Sequence) and value:
+        return Addresses.parse(",".join(map(str, value)))
+    raise ValueError(f"{value!r} is not an address of the form host:port")
+
+
+AddressesField = Annotated[
+    Addresses, NoDecode, SkipValidation, BeforeValidator(_read_several), PlainSerializer(str)
+]
+"""Several addresses in a settings object, read from ``host:port,host:port`` or from a list."""

@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from inferloom_mesh.audit import audit_at
 from inferloom_mesh.log_format import LogFormat
-from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.net import Address, Addresses, AddressesField, AddressField
 from inferloom_mesh.roles import Role
 from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.security import Security
@@ -53,8 +53,8 @@ class ServiceSettings(BaseSettings):
         env_prefix="INFERLOOM_", frozen=True, extra="ignore", populate_by_name=True
     )
 
-    registry: AddressField = Address("127.0.0.1", 7000)
-    """Where the registry is."""
+    registry: AddressesField = Addresses([Address("127.0.0.1", 7000)])
+    """Where the registry is, or the registries of one store: ``host:port,host:port``."""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     """Least severe log lines that are written: debug, info, warning or error."""

@@ -21,6 +21,8 @@ class Lease:
     registration: Registration
     models: frozenset[str]
     renewed_at: float
+    load: pb.Load | None = None
+    """How busy the worker last said it was. None: it never said, or not here."""
     suspect_since: float | None = None
     """When it was found to have outlived its TTL. None: it is ACTIVE."""
     kept_until: float = 0.0

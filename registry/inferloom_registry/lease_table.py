@@ -23,12 +23,19 @@ class LeaseTable:
 
     Deciding and changing are apart, because between them a store must agree: :meth:`draft`,
     :meth:`renewal`, :meth:`held` and :meth:`tick` say what should be stored or removed; :meth:`put` and
-    :meth:`remove` are told what was. (:meth:`tick` also marks leases SUSPECT, which only this table
-    knows.)
+    :meth:`remove` are told what was. When a lease was renewed, how busy its worker is and whether it is
+    SUSPECT only this table knows (:meth:`renew`, :meth:`tick`): it is not stored.
 
     A lease is ACTIVE until its TTL has passed since the last renewal, then SUSPECT, which a renewal undoes,
     and due for removal after it has been SUSPECT for half a TTL. :mod:`~inferloom_registry.mass_expiry`
     says when due leases are kept all the same.
+
+    A table judges the leases that its registry keeps, and those whose keeper is not there any more
+    (:meth:`registries`), each from when it learned of that: a worker whose registry died has one whole TTL
+    to come to another. It leaves those of other registries to them.
+
+    While it is frozen, because what is stored is out of reach (:meth:`freeze`), nothing is judged; when that
+    is over, every lease is good for one TTL again.
 
     For ``settle`` seconds after it was made the table removes nothing that was not given back: its workers
     may only not have found it yet. After that every reader is sent the whole set.
@@ -37,10 +44,15 @@ class LeaseTable:
         clock: Seconds, monotonic.
         settle: How long to settle, in seconds.
         max_workers: Most workers that are held.
+        registry: Name of the registry whose table it is.
     """
 
-    def __init__(self, clock: Callable[[], float], settle: float, max_workers: int = 1024) -> None:
+    def __init__(
+        self, clock: Callable[[], float], settle: float, max_workers: int = 1024, registry: str = ""
+    ) -> None:
         self._clock = clock
+        self._registry = registry
+        self._present = frozenset({registry})
         self._settled_at = clock() + settle
         self._max_workers = max_workers
         self._leases: dict[str, Lease] = {}
@@ -53,6 +65,8 @@ class LeaseTable:
         """How often a lease was found SUSPECT."""
         self.silenced: frozenset[str] = frozenset()
         """The alarm: models of which more than half of the workers fell silent together."""
+        self.frozen = ""
+        """The alarm: why what is stored is out of reach. Empty: it is not."""
 
     def now(self) -> float:
         """The time of the table's clock, in seconds."""
@@ -79,8 +93,39 @@ class LeaseTable:
         """The changes after ``revision``, which must be covered, in order."""
         return self._journal.since(revision)
 
-    def draft(self, registration: Registration, previous_epoch: int) -> Registration:
-        """Give a new registration its epoch: one above every epoch that is known of the worker.
+    def keeps(self, lease: Lease) -> bool:
+        """Whether this table judges a lease, and knows when it was renewed."""
+        keeper = lease.registration.keeper
+        return keeper == self._registry or keeper not in self._present
+
+    def registries(self, present: frozenset[str]) -> None:
+        """Take note of the registries that there are. What one that went kept lasts one TTL from now."""
+        orphaned = [lease for lease in self._leases.values() if not self.keeps(lease)]
+        self._present = present | {self._registry}
+        for lease in orphaned:
+            if self.keeps(lease):
+                self._grant_anew(lease)
+
+    def settle(self, seconds: float) -> None:
+        """Take the set for incomplete for ``seconds`` from now."""
+        self._settled_at = self._clock() + seconds
+
+    def freeze(self, why: str) -> None:
+        """Let no time pass, because what is stored is out of reach for ``why``. Every reader is told."""
+        if not self.frozen:
+            self._journal.restart()
+        self.frozen = why
+
+    def thaw(self) -> None:
+        """Let time pass again. Every lease lasts one TTL from now, and every reader is sent the whole set."""
+        if self.frozen:
+            self.frozen = ""
+            for lease in self._leases.values():
+                self._grant_anew(lease)
+            self._journal.restart()
+
+    def draft(self, registration: Registration, previous_epoch: int, floor: int = 0) -> Registration:
+        """Give a new registration its epoch: one above ``floor``, and above every one known of the worker.
 
         A worker takes its name over from whoever holds it, because that is how a restarted worker comes
         back. The exception is a caller that shows it is the older one: it held an epoch once, the name has
@@ -107,7 +152,12 @@ class LeaseTable:
                 Reason.ALREADY_EXISTS, f"The worker {worker_id!r} was registered again from elsewhere."
             )
         held = lease.registration.epoch if lease else 0
-        return replace(registration, epoch=max(held, self._past.epoch(worker_id), previous_epoch) + 1)
+        epoch = max(held, self._past.epoch(worker_id), previous_epoch, floor) + 1
+        return replace(registration, epoch=epoch, keeper=self._registry)
+
+    def knows(self, lease_id: str) -> bool:
+        """Whether a lease is held, or its end is remembered."""
+        return lease_id in self._workers_by_lease or self._past.lease(lease_id) is not None
 
     def held(self, lease_id: str, epoch: int) -> Registration:
         """The registration of a lease that is good.
@@ -133,12 +183,14 @@ class LeaseTable:
         self,
         lease_id: str,
         epoch: int,
-        load: pb.Load | None = None,
         state: pb.WorkerState.ValueType = pb.WORKER_STATE_UNSPECIFIED,
         models: pb.ModelSet | None = None,
         capacity: int = 0,
     ) -> Registration:
-        """What a renewal makes of a registration. Whatever is None, unspecified or 0 stays.
+        """What a renewal makes of a registration: the one that is held, if all that lasts of it stays.
+
+        Whatever is None, unspecified or 0 stays. A worker that renewed with another registry is this one's
+        from here on.
 
         Raises:
             LeaseLostError: As :meth:`held`.
@@ -156,12 +208,21 @@ class LeaseTable:
                 worker.loading[:] = models.loading
             if capacity:
                 worker.capacity = capacity
-        return replace(
-            registration,
-            worker=worker,
-            renewals=registration.renewals + 1,
-            load=registration.load if load is None else load,
-        )
+        if worker == registration.worker and registration.keeper == self._registry:
+            return registration
+        return replace(registration, worker=worker, changes=registration.changes + 1, keeper=self._registry)
+
+    def renew(self, registration: Registration, load: pb.Load | None = None) -> None:
+        """Renew the lease of a registration that is held, now. Without ``load`` what it last said stays."""
+        lease = self._leases[registration.worker_id]
+        lease.renewed_at = self._clock()
+        if load is not None:
+            lease.load = load
+        if lease.suspect:
+            self._grant_anew(lease)
+        elif load is not None:
+            # Also when the numbers are the same: that they still hold is news to a router.
+            self._journal.record(Kind.LOAD, registration.worker_id, registration.epoch)
 
     def put(self, registration: Registration) -> None:
         """Hold ``registration``, renewed now. One that is older than what is held changes nothing."""
@@ -171,7 +232,9 @@ class LeaseTable:
         if known is not None and registration.version <= known.version:
             return
         models = frozenset(model.id for model in registration.worker.models)
-        self._leases[worker_id] = Lease(registration, models, self._clock())
+        kept = lease is not None and lease.registration.epoch == registration.epoch
+        load = lease.load if lease is not None and kept else None
+        self._leases[worker_id] = Lease(registration, models, self._clock(), load)
         if known is not None and known.lease_id != registration.lease_id:
             self._end(known, pb.LEASE_LOSS_FENCED)
         self._workers_by_lease[registration.lease_id] = worker_id
@@ -182,9 +245,6 @@ class LeaseTable:
             or lease.registration.worker != registration.worker
         ):
             self._journal.record(Kind.PUT, worker_id, registration.epoch)
-        elif registration.load is not None:
-            # Also when the numbers are the same: that they still hold is news to a router.
-            self._journal.record(Kind.LOAD, worker_id, registration.epoch)
 
     def remove(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
         """Drop the lease of ``registration``, for ``reason``. One that is not held changes nothing."""
@@ -198,25 +258,28 @@ class LeaseTable:
     def tick(self) -> list[Registration]:
         """Let time pass: mark leases SUSPECT, and return those to remove as EXPIRED."""
         now = self._clock()
+        if self.frozen:
+            return []
         if self.settling and now >= self._settled_at:
             self.settling = False
             self._journal.restart()
-        for lease in self._leases.values():
+        judged = [lease for lease in self._leases.values() if self.keeps(lease)]
+        for lease in judged:
             if not lease.suspect and lease.outlived(1.0, now):
                 lease.suspect_since = now
                 self.suspected += 1
                 self._journal.record(Kind.PUT, lease.registration.worker_id, lease.registration.epoch)
-        self._watch_for_silence(now)
+        self._watch_for_silence(judged, now)
         if self.settling:
             return []
-        return [lease.registration for lease in self._leases.values() if self._due(lease, now)]
+        return [lease.registration for lease in judged if self._due(lease, now)]
 
-    def _watch_for_silence(self, now: float) -> None:
-        suspects = [lease for lease in self._leases.values() if lease.suspect]
+    def _watch_for_silence(self, judged: list[Lease], now: float) -> None:
+        # Among those that it judges: a registry that lost the way to its own half of the workers must not
+        # take the other half, which it does not hear, for a sign that the way is good.
+        suspects = [lease for lease in judged if lease.suspect]
         silenced = frozenset(
-            silenced_models(
-                (lease.models for lease in self._leases.values()), (lease.models for lease in suspects)
-            )
+            silenced_models((lease.models for lease in judged), (lease.models for lease in suspects))
         )
         for lease in suspects:
             if lease.models & silenced:
@@ -226,6 +289,12 @@ class LeaseTable:
         for model in sorted(self.silenced - silenced):
             log.warning("alarm over: the workers of %s are heard again or gone", model)
         self.silenced = silenced
+
+    def _grant_anew(self, lease: Lease) -> None:
+        lease.renewed_at, lease.kept_until = self._clock(), 0.0
+        if lease.suspect:
+            lease.suspect_since = None
+            self._journal.record(Kind.PUT, lease.registration.worker_id, lease.registration.epoch)
 
     @staticmethod
     def _due(lease: Lease, now: float) -> bool:

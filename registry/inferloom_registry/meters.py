@@ -33,6 +33,13 @@ class Meters(Listener):
         )
         metrics.read(
             "gauge",
+            "inferloom_registry_frozen",
+            "1 while the registry's store is out of reach and the set of workers stays as it is.",
+            (),
+            lambda: [((), float(bool(table.frozen)))],
+        )
+        metrics.read(
+            "gauge",
             "inferloom_models_silenced",
             "Models of which more than half of the workers fell silent together.",
             (),

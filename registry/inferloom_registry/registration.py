@@ -7,7 +7,7 @@ from inferloom.v1 import registry_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A worker and the lease it was granted.
+    """A worker and the lease it was granted: what lasts of it, and nothing that changes with each renewal.
 
     It holds no monotonic time, because those of two processes cannot be compared: each registry measures a
     lease from the moment it learns of a write. Its messages are never changed after they are put here.
@@ -28,11 +28,11 @@ class Registration:
     registered_at: float
     """When it registered, in seconds since 1970. For people; nothing is decided by it."""
 
-    renewals: int = 0
-    """How often the lease was renewed."""
+    changes: int = 0
+    """How often it was changed since."""
 
-    load: pb.Load | None = None
-    """How busy the worker last said it was. None: it never said."""
+    keeper: str = ""
+    """The registry that the worker renews with, and that judges its silence."""
 
     @property
     def worker_id(self) -> str:
@@ -42,4 +42,4 @@ class Registration:
     @property
     def version(self) -> tuple[int, int]:
         """Rises with each write of the same worker's registration."""
-        return self.epoch, self.renewals
+        return self.epoch, self.changes

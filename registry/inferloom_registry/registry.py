@@ -22,8 +22,9 @@ TRIES = 8
 class Registry:
     """What a registry does, without the wire. What it is given is already checked.
 
-    Its methods that write raise InferloomError with SERVER_OVERLOADED while the store is out of reach, or
-    after losing :data:`TRIES` races against other registries.
+    Its methods that workers call raise InferloomError with SERVER_OVERLOADED while the store is out of reach:
+    the worker then tries another registry, whose way to the store may be better, and keeps its lease. So do
+    they after losing :data:`TRIES` races against other registries.
 
     Args:
         table: The lease table.
@@ -48,8 +49,14 @@ class Registry:
         self._listener = listener or Listener()
 
     async def open(self) -> None:
-        """Take over what the store holds."""
+        """Take over what the store holds. May be tried again after it raised SERVER_OVERLOADED."""
         await self._store.open(self)
+
+    def begin(self, settle: float) -> None:
+        """Let time pass, ``settle`` seconds of it without taking the set for complete."""
+        self.table.settle(settle)
+        self.table.thaw()
+        self.hub.announce()
 
     async def close(self) -> None:
         """End every watch and let the store go."""
@@ -64,7 +71,8 @@ class Registry:
         """
         wanted = Registration(worker, secrets.token_urlsafe(16), 0, ttl, self._wall_clock())
         for _ in range(TRIES):
-            draft = self.table.draft(wanted, previous_epoch)
+            self._refuse_while_frozen()
+            draft = self.table.draft(wanted, previous_epoch, self._store.floor)
             lease = self.table.get(worker.id)
             if await self._store.put(draft, lease.registration if lease else None):
                 self._listener.on_registered()
@@ -83,15 +91,21 @@ class Registry:
     ) -> Registration:
         """Renew a lease and take up what the worker says of itself; what is absent or 0 stays.
 
+        Only what lasts is written to the store: a change, or that this registry keeps the lease from now on.
+
         Raises:
             LeaseLostError: The lease is not good any more.
         """
+        await self.hear_of(lease_id)
         for _ in range(TRIES):
             held = self.table.held(lease_id, epoch)
-            renewed = self.table.renewal(lease_id, epoch, load, state, models, capacity)
-            if await self._store.put(renewed, held):
-                self._listener.on_renewed()
-                return renewed
+            changed = self.table.renewal(lease_id, epoch, state, models, capacity)
+            if changed is not held and not await self._store.put(changed, held):
+                continue
+            self.table.renew(self.table.held(lease_id, epoch), load)
+            self.hub.announce()
+            self._listener.on_renewed()
+            return changed
         raise overloaded("Other registries are writing this worker.")
 
     async def deregister(self, lease_id: str, epoch: int) -> None:
@@ -100,11 +114,31 @@ class Registry:
         Raises:
             LeaseLostError: The lease was not good any more.
         """
+        await self.hear_of(lease_id)
         for _ in range(TRIES):
             held = self.table.held(lease_id, epoch)
             if await self._store.remove(held, pb.LEASE_LOSS_DEREGISTERED):
                 return
         raise overloaded("Other registries are writing this worker.")
+
+    async def catch_up(self) -> None:
+        """Return once the table has all that was in the store when this was called."""
+        if not self.table.frozen:
+            await self._store.catch_up()
+
+    async def hear_of(self, lease_id: str) -> None:
+        """See to it that a lease which any registry has granted is known; it may be a moment old.
+
+        Raises:
+            InferloomError: SERVER_OVERLOADED while the store is out of reach.
+        """
+        self._refuse_while_frozen()
+        if not self.table.knows(lease_id):
+            await self._store.catch_up()
+
+    def _refuse_while_frozen(self) -> None:
+        if self.table.frozen:
+            raise overloaded(f"The registry has lost its store: {self.table.frozen}")
 
     async def tick(self) -> None:
         """Let time pass: suspect and remove leases that were not renewed."""
@@ -132,4 +166,17 @@ class Registry:
         )
         self._listener.on_lost(reason)
         self.table.remove(registration, reason)
+        self.hub.announce()
+
+    def registries(self, present: frozenset[str]) -> None:
+        self.table.registries(present)
+        self.hub.announce()
+
+    def out_of_reach(self, why: str | None) -> None:
+        if why is not None:
+            log.error("ALARM: the store is out of reach; the workers stay as they are: %s", why)
+            self.table.freeze(why)
+        elif self.table.frozen:
+            log.warning("alarm over: the store is back")
+            self.table.thaw()
         self.hub.announce()

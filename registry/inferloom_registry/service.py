@@ -5,20 +5,26 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
+from inferloom_mesh.backoff import backoff
+from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
 from inferloom_mesh.server import build_server
 from inferloom_registry.addresses import AddressPolicy
+from inferloom_registry.etcd.client import EtcdClient
 from inferloom_registry.lease_table import LeaseTable
 from inferloom_registry.meters import Meters
 from inferloom_registry.registry import Registry
 from inferloom_registry.servicer import RegistryServicer
 from inferloom_registry.settings import RegistrySettings
+from inferloom_registry.stores.etcd import EtcdStore
 from inferloom_registry.stores.memory import MemoryStore
+from inferloom_registry.stores.protocol import Store
 from inferloom_registry.watch import WatchHub
 
 log = logging.getLogger(__name__)
@@ -50,14 +56,14 @@ async def serve(
         sleep: Waits for some seconds of that clock.
 
     Raises:
-        OSError: The address cannot be bound, or a file that is named cannot be used.
+        OSError: The address cannot be bound, or a file with a secret or a certificate cannot be read.
     """
-    settle = settings.lease_ttl_s if settings.settle_s is None else settings.settle_s
-    table = LeaseTable(clock, settle=settle, max_workers=settings.max_workers)
-    security = settings.security(Role.REGISTRY)
+    name = secrets.token_hex(8)
+    table = LeaseTable(clock, settle=0, max_workers=settings.max_workers, registry=name)
+    table.freeze("it is not open yet")
     metrics = Metrics()
-    hub = WatchHub(table, secrets.token_hex(8))
-    registry = Registry(table, MemoryStore(), hub, listener=Meters(metrics, table))
+    registry = Registry(table, _store(settings, name), WatchHub(table, name), listener=Meters(metrics, table))
+    security = settings.security(Role.REGISTRY)
     server = build_server([SERVICE], guard=security.guard, tls=security.inside(), audit=security.audit)
     servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings)
     add_RegistryServiceServicer_to_server(servicer, server.grpc)
@@ -66,21 +72,53 @@ async def serve(
         return rendered(metrics.snapshot(), accept)
 
     where, chosen = settings.registry_metrics_listen, "registry_metrics_listen" in settings.model_fields_set
-    await registry.open()
     try:
         address = await server.listen(settings.registry_listen)
         try:
             async with metrics_at(where, read, chosen=chosen):
-                await server.set_serving(True)
-                log.info("registry listens on %s", address)
-                on_ready(address)
-                await _tick_until(stop, registry, sleep)
+                if await _opened(registry, settings, stop):
+                    await server.set_serving(True)
+                    log.info("registry listens on %s", address)
+                    on_ready(address)
+                    await _tick_until(stop, registry, sleep)
         finally:
             registry.hub.close()
             await server.stop(GRACE)
     finally:
         await registry.close()
     log.info("registry stopped")
+
+
+def _store(settings: RegistrySettings, name: str) -> Store:
+    if settings.etcd is None:
+        return MemoryStore(name)
+    client = EtcdClient(settings.etcd, settings.etcd_access())
+    return EtcdStore(client, name, str(settings.registry_listen), settings.etcd_prefix)
+
+
+async def _opened(registry: Registry, settings: RegistrySettings, stop: asyncio.Event) -> bool:
+    """Open the registry; while its store is out of reach, say why and try again. False: stopped meanwhile."""
+    told = ""
+    waits = backoff(0.2, 2.0)
+    while not stop.is_set():
+        try:
+            await registry.open()
+        except InferloomError as failure:
+            if failure.message != told:
+                told = failure.message
+                log.error("not ready: %s", told)
+                registry.table.freeze(told)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(next(waits)):
+                    await stop.wait()
+            continue
+        settle = settings.settle_s
+        if settle is None:
+            # What a store remembers is whole; one that is empty may have been lost.
+            settle = 0 if settings.etcd is not None and registry.table.leases() else settings.lease_ttl_s
+        registry.begin(settle)
+        return True
+    return False
 
 
 async def _tick_until(

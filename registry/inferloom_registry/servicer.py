@@ -64,7 +64,7 @@ class RegistryServicer(RegistryServiceServicer):
 
     async def Deregister(self, request: pb.DeregisterRequest, context: Context) -> pb.DeregisterResponse:
         _check_lease(request)
-        self._check_holder(request)
+        await self._check_holder(request)
         try:
             await self._registry.deregister(request.lease_id, request.epoch)
         except LeaseLostError as lost:
@@ -74,6 +74,10 @@ class RegistryServicer(RegistryServiceServicer):
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         # A watch that resumes may have nothing to send for long; its caller should know that it stands.
         await context.send_initial_metadata(())
+        if request.registry_id not in ("", self._registry.hub.registry_id):
+            # Who comes from another registry must not be told less than that one told already.
+            with suppress(InferloomError):
+                await self._registry.catch_up()
         async for response in self._registry.hub.follow(request.from_revision, request.registry_id):
             yield response
 
@@ -82,17 +86,18 @@ class RegistryServicer(RegistryServiceServicer):
         now = table.now()
         return pb.ListWorkersResponse(
             workers=[
-                registered_worker(lease, now)
+                registered_worker(lease, now, kept=table.keeps(lease))
                 for lease in table.leases()
                 if not request.model or request.model in lease.models
             ],
             revision=table.revision,
             registry_id=self._registry.hub.registry_id,
+            frozen=table.frozen,
         )
 
     async def _renew(self, request: pb.KeepAliveRequest) -> pb.KeepAliveResponse:
         _check_lease(request)
-        self._check_holder(request)
+        await self._check_holder(request)
         load = request.load if request.HasField("load") else None
         models = request.models if request.HasField("models") else None
         if load is not None:
@@ -111,7 +116,8 @@ class RegistryServicer(RegistryServiceServicer):
             return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(0), loss=lost.reason)
         return pb.KeepAliveResponse(lease_id=request.lease_id, ttl=duration(renewed.ttl))
 
-    def _check_holder(self, request: pb.KeepAliveRequest | pb.DeregisterRequest) -> None:
+    async def _check_holder(self, request: pb.KeepAliveRequest | pb.DeregisterRequest) -> None:
+        await self._registry.hear_of(request.lease_id)
         if PEER.get() is None:
             return
         with suppress(LeaseLostError):  # nobody's

@@ -1,13 +1,15 @@
 """What the registry can be told."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-from inferloom_mesh.net import Address, AddressField
-from inferloom_mesh.settings import OptionalAddress, ServiceSettings
+from inferloom_mesh.net import Address, AddressesField, AddressField
+from inferloom_mesh.settings import OptionalAddress, ServiceSettings, or_none
+from inferloom_registry.etcd.access import EtcdAccess
 
 LOOPBACK_AND_PRIVATE = tuple(
     ip_network(network)
@@ -38,7 +40,7 @@ class RegistrySettings(ServiceSettings):
 
     settle_s: float | None = Field(default=None, ge=0, le=600)
     """How long after its start the registry takes its set for incomplete, in seconds: workers whose leases it
-    has forgotten come back meanwhile. Not set: as long as a lease lasts."""
+    has forgotten come back meanwhile. Not set: as long as a lease lasts; no time where etcd has the set."""
 
     lease_ttl_min_s: float = Field(default=2.0, gt=0)
     """Shortest lease that a worker may ask for, in seconds."""
@@ -51,6 +53,60 @@ class RegistrySettings(ServiceSettings):
 
     max_workers: int = Field(default=1024, ge=1)
     """Most workers that may be registered at once."""
+
+    etcd: Annotated[AddressesField | None, NoDecode, BeforeValidator(or_none)] = None
+    """Members of an etcd cluster that keeps what lasts, so that several registries have one set of workers.
+    Not set: this registry keeps it in its memory, and is alone."""
+
+    etcd_prefix: str = Field(default="/inferloom/", pattern=r"^/[\x21-\x7e]*/$")
+    """What its keys in etcd begin with. Registries with one prefix have one set of workers."""
+
+    etcd_ca_file: Path | None = None
+    """Certificates of who signs those of etcd, PEM: etcd is spoken to with TLS. Not set: without."""
+
+    etcd_certificate_file: Path | None = None
+    """The certificate that is shown to etcd, PEM, where it asks for one."""
+
+    etcd_key_file: Path | None = None
+    """The key of that certificate, PEM."""
+
+    etcd_user: str | None = None
+    """The user of etcd, where it asks for one."""
+
+    etcd_password: SecretStr | None = None
+    """That user's password."""
+
+    etcd_password_file: Path | None = None
+    """A file that holds the password, in its place; white space around it does not count."""
+
+    def etcd_access(self) -> EtcdAccess:
+        """How etcd is spoken to.
+
+        Raises:
+            OSError: One of the files cannot be read.
+        """
+        password = None
+        if self.etcd_password is not None:
+            password = self.etcd_password.get_secret_value()
+        elif self.etcd_password_file is not None:
+            password = self.etcd_password_file.read_text().strip()
+        return EtcdAccess.read(
+            ca=self.etcd_ca_file,
+            certificate=self.etcd_certificate_file,
+            key=self.etcd_key_file,
+            user=self.etcd_user,
+            password=password,
+        )
+
+    @model_validator(mode="after")
+    def _check_etcd(self) -> Self:
+        if (self.etcd_certificate_file is None) != (self.etcd_key_file is None):
+            raise ValueError("etcd_certificate_file and etcd_key_file belong together")
+        if self.etcd_certificate_file is not None and self.etcd_ca_file is None:
+            raise ValueError("etcd_certificate_file needs etcd_ca_file")
+        if self.etcd_user is not None and self.etcd_password is None and self.etcd_password_file is None:
+            raise ValueError("etcd_user needs etcd_password or etcd_password_file")
+        return self
 
     @model_validator(mode="after")
     def _check_ttls(self) -> Self:

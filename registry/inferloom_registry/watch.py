@@ -66,11 +66,12 @@ class WatchHub:
 
     def _snapshot(self) -> pb.WatchResponse:
         now = self._table.now()
-        workers = [registered_worker(lease, now) for lease in self._table.leases()]
+        table = self._table
+        workers = [registered_worker(lease, now, kept=table.keeps(lease)) for lease in table.leases()]
         return pb.WatchResponse(
             revision=self._table.revision,
             registry_id=self.registry_id,
-            snapshot=pb.Snapshot(workers=workers, settling=self._table.settling),
+            snapshot=pb.Snapshot(workers=workers, settling=table.settling, frozen=table.frozen),
         )
 
     def _response(self, change: Change) -> pb.WatchResponse | None:
@@ -84,9 +85,10 @@ class WatchHub:
         if lease is None or lease.registration.epoch != change.epoch:
             return None  # overtaken while the caller was not ready; what overtook it comes next
         if change.kind is Kind.PUT:
-            response.put.CopyFrom(registered_worker(lease, self._table.now()))
+            kept = self._table.keeps(lease)
+            response.put.CopyFrom(registered_worker(lease, self._table.now(), kept=kept))
         else:
             response.load.CopyFrom(
-                pb.WorkerLoad(worker_id=change.worker_id, epoch=change.epoch, load=lease.registration.load)
+                pb.WorkerLoad(worker_id=change.worker_id, epoch=change.epoch, load=lease.load)
             )
         return response

@@ -116,6 +116,6 @@ def rest(request: pytest.FixtureRequest) -> Iterator[Address]:
 async def test_the_rest_port_in_place_of_grpcs_is_told(rest: Address, words: str) -> None:
     """It does not say that there is no gateway."""
     with pytest.raises(RefusedError) as refused:
-        await models.show(rest, REGISTRY, as_json=False)
+        await models.show(rest, [REGISTRY], as_json=False)
     assert words in str(refused.value)
     assert str(rest.port) in str(refused.value)

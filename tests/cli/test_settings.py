@@ -32,7 +32,7 @@ def test_flags_win_over_the_environment_and_the_environment_over_the_file(
     monkeypatch.setenv("INFERLOOM_REGISTRY", "environment:4")
     settings = load(ClientSettings, gateway="flag:5", registry=None)
     assert settings.gateway == Address("flag", 5)
-    assert settings.registry == Address("environment", 4)
+    assert settings.registry == (Address("environment", 4),)
     assert settings.log_level == "error"
 
 
@@ -90,7 +90,7 @@ def test_clients_call_where_the_services_of_the_same_file_listen(bare: Path) -> 
     )
     settings = load(ClientSettings)
     assert settings.gateway == Address("127.0.0.1", 9260)
-    assert settings.registry == Address("127.0.0.1", 7260)
+    assert settings.registry == (Address("127.0.0.1", 7260),)
     (bare / "inferloom.toml").write_text('gateway_grpc_listen = "0.0.0.0:9260"\ngateway = "box:1"\n')
     assert load(ClientSettings).gateway == Address("box", 1)
 

@@ -42,7 +42,7 @@ async def test_ps_shows_a_worker_with_its_lease_and_load(
 ) -> None:
     """Everything that an operator asks for is in one row, and each model on a line."""
     mesh.registry.workers = [WORKER]
-    await ps.show(mesh.address, as_json=False)
+    await ps.show([mesh.address], as_json=False)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows == [
         ["WORKER", "MODELS", "STATE", "LEASE", "AGE", "TTL", "RUN", "WAIT", "KV", "TOK/S"],
@@ -57,14 +57,14 @@ async def test_ps_fits_a_narrow_terminal(
     """Nothing is folded in 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     mesh.registry.workers = [WORKER]
-    await ps.show(mesh.address, as_json=False)
+    await ps.show([mesh.address], as_json=False)
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 async def test_ps_as_json_has_the_contracts_names(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """Scripts read the same fields as from grpcurl, zeros included."""
     mesh.registry.workers = [WORKER]
-    await ps.show(mesh.address, as_json=True)
+    await ps.show([mesh.address], as_json=True)
     [worker] = json.loads(capsys.readouterr().out)
     assert worker["worker"]["id"] == "worker-1"
     assert worker["lease_state"] == "LEASE_STATE_SUSPECT"
@@ -76,7 +76,7 @@ async def test_ps_of_an_empty_mesh_says_what_to_start(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No empty table."""
-    await ps.show(mesh.address, as_json=False)
+    await ps.show([mesh.address], as_json=False)
     assert "inferloom worker" in capsys.readouterr().out
 
 
@@ -85,7 +85,7 @@ async def test_models_are_shown_with_the_number_of_their_workers(
 ) -> None:
     """The gateway knows the models, the registry who holds them."""
     mesh.registry.workers = [WORKER]
-    await models.show(mesh.address, mesh.address, as_json=False)
+    await models.show(mesh.address, [mesh.address], as_json=False)
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert rows[1:] == [
         "embedder embed 256 float32 float32 1",
@@ -96,7 +96,7 @@ async def test_models_are_shown_with_the_number_of_their_workers(
 async def test_adapters_are_shown_with_their_base(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """In a column that is there only when it is needed."""
     mesh.gateway.models = [Model(id="support", parent="talker", tasks=[TASK_CHAT], dtype="float32"), CHAT]
-    await models.show(mesh.address, NOWHERE, as_json=False)
+    await models.show(mesh.address, [NOWHERE], as_json=False)
     header, adapter, base = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
     assert header.startswith("MODEL ADAPTER OF TASKS")
     assert adapter.startswith("support talker chat")
@@ -106,7 +106,7 @@ async def test_adapters_are_shown_with_their_base(mesh: FakeMesh, capsys: pytest
 async def test_aliases_are_shown_with_their_model(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """In a column of their own."""
     mesh.gateway.models = [Model(id="gpt-4o", alias_of="talker", tasks=[TASK_CHAT], dtype="float32"), CHAT]
-    await models.show(mesh.address, NOWHERE, as_json=False)
+    await models.show(mesh.address, [NOWHERE], as_json=False)
     header, alias, base = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
     assert header.startswith("MODEL ALIAS OF TASKS")
     assert alias.startswith("gpt-4o talker chat")
@@ -117,13 +117,13 @@ async def test_models_are_shown_while_the_registry_is_away(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Only the number of workers is unknown."""
-    await models.show(mesh.address, NOWHERE, as_json=False)
+    await models.show(mesh.address, [NOWHERE], as_json=False)
     assert capsys.readouterr().out.splitlines()[1].endswith("?")
 
 
 async def test_models_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
     """The contract's fields."""
-    await models.show(mesh.address, mesh.address, as_json=True)
+    await models.show(mesh.address, [mesh.address], as_json=True)
     assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["embedder", "talker"]
 
 
@@ -190,7 +190,7 @@ async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]
     server = build_server(["inferloom.v1.RegistryService"])
     add_RegistryServiceServicer_to_server(registry, server.grpc)
     address = await server.listen(Address("127.0.0.1", 0))
-    watching = asyncio.create_task(ps.watch(address, as_json=True, interval=0.05))
+    watching = asyncio.create_task(ps.watch([address], as_json=True, interval=0.05))
     lines: list[str] = []
 
     async def until(count: int) -> None:
@@ -236,7 +236,7 @@ async def test_models_show_how_they_are_drawn_from(
     card.sampling_defaults.temperature = 0.6
     card.sampling_defaults.top_k = 20
     mesh.gateway.models = [card]
-    await models.show(mesh.address, NOWHERE, as_json=False)
+    await models.show(mesh.address, [NOWHERE], as_json=False)
     header, row = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
     assert header == "MODEL TASKS CONTEXT DTYPE WEIGHTS ENGINE SAMPLING WORKERS"
     assert row == "m chat 0 float32 float32 kernels t=0.6 k=20 ?"
@@ -254,9 +254,9 @@ async def test_workers_that_compute_differently_are_marked(
         row.worker.models[0].compute_hash = compute_hash
         rows.append(row)
     mesh.registry.workers = rows
-    await ps.show(mesh.address, as_json=False)
+    await ps.show([mesh.address], as_json=False)
     shown = capsys.readouterr().out
     assert (shown.count("talker !"), shown.count("embedder !")) == (2, 0)
     assert "computes differently" in shown
-    await models.show(mesh.address, mesh.address, as_json=False)
+    await models.show(mesh.address, [mesh.address], as_json=False)
     assert "2, 2 kinds!" in capsys.readouterr().out

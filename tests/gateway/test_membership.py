@@ -22,7 +22,7 @@ async def test_a_registry_that_has_not_come_yet_is_waited_for_quietly(
     """It is no loss, so no warning, until it has been away for long."""
     now = 100.0
     fleet, connections = Fleet(600.0), Connections(_connect, linger_s=1.0)
-    membership = Membership(Address("127.0.0.1", 1), fleet, connections, lambda: now)
+    membership = Membership([Address("127.0.0.1", 1)], fleet, connections, lambda: now)
 
     async def until(words: str) -> logging.LogRecord:
         async with asyncio.timeout(20):

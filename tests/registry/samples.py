@@ -1,5 +1,7 @@
 """Workers and registrations for tests."""
 
+from dataclasses import replace
+
 from inferloom.v1 import inference_pb2
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_registry.lease_table import LeaseTable
@@ -30,15 +32,16 @@ def join(
     """Register with a table, as the registry does it."""
     wanted = Registration(described, lease_id, 0, ttl, 0.0)
     draft = table.draft(wanted, previous_epoch)
-    granted = Registration(described, lease_id or f"{described.id}-{draft.epoch}", draft.epoch, ttl, 0.0)
+    granted = replace(draft, lease_id=lease_id or f"{described.id}-{draft.epoch}")
     table.put(granted)
     return granted
 
 
-def renew(table: LeaseTable, held: Registration, **told: object) -> Registration:
+def renew(table: LeaseTable, held: Registration, load: pb.Load | None = None, **told: object) -> Registration:
     """Renew a lease of a table, as the registry does it."""
     renewed = table.renewal(held.lease_id, held.epoch, **told)  # type: ignore[arg-type] # of many types
     table.put(renewed)
+    table.renew(renewed, load)
     return renewed
 
 

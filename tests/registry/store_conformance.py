@@ -21,6 +21,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Registration]] = []
+        self.present: frozenset[str] = frozenset()
+        self.away: list[str | None] = []
         self._news = asyncio.Event()
 
     def stored(self, registration: Registration) -> None:
@@ -30,6 +32,21 @@ class Recorder:
     def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
         self.told.append((pb.LeaseLoss.Name(reason), registration))
         self._news.set()
+
+    def registries(self, present: frozenset[str]) -> None:
+        self.present = present
+        self._news.set()
+
+    def out_of_reach(self, why: str | None) -> None:
+        self.away.append(why)
+        self._news.set()
+
+    async def until_true(self, holds: Callable[[], bool], seconds: float = 5) -> None:
+        """Wait until something that depends on what was told holds."""
+        async with asyncio.timeout(seconds):
+            while not holds():
+                self._news.clear()
+                await self._news.wait()
 
     async def until(self, count: int) -> list[tuple[str, Registration]]:
         """What was told, once it is ``count`` things."""
@@ -47,9 +64,7 @@ class StoreConformance:
         """A registration of an unknown worker is stored, and told before put returns."""
         recorder = Recorder()
         store = await open_store(recorder)
-        first = replace(
-            registration("a", "m", "n"), load=pb.Load(running=2, tokens_per_second=1.5), registered_at=12.5
-        )
+        first = replace(registration("a", "m", "n"), registered_at=12.5, keeper="r")
         assert await store.put(first, None)
         assert recorder.told == [("stored", first)]
 
@@ -71,21 +86,21 @@ class StoreConformance:
         assert recorder.told == [("stored", old), ("stored", new)]
 
     async def test_a_put_decided_on_an_old_version_loses(self, open_store: OpenStore) -> None:
-        """Two renewals of one version: the second loses, and nothing is told of it."""
+        """Two changes of one version: the second loses, and nothing is told of it."""
         recorder = Recorder()
         store = await open_store(recorder)
         first = registration("a")
-        drained = replace(first, worker=worker("a", state=pb.WORKER_STATE_DRAINING), renewals=1)
+        drained = replace(first, worker=worker("a", state=pb.WORKER_STATE_DRAINING), changes=1)
         await store.put(first, None)
         assert await store.put(drained, first)
-        assert not await store.put(replace(first, renewals=1), first)
+        assert not await store.put(replace(first, changes=1), first)
         assert recorder.told == [("stored", first), ("stored", drained)]
 
     async def test_a_put_that_replaces_something_needs_it(self, open_store: OpenStore) -> None:
         """A renewal of a registration that was removed meanwhile is not stored."""
         store = await open_store(Recorder())
         first = registration("a")
-        assert not await store.put(replace(first, renewals=1), first)
+        assert not await store.put(replace(first, changes=1), first)
 
     async def test_a_removal_is_told_with_its_reason(self, open_store: OpenStore) -> None:
         """What was removed can be put as new again."""
@@ -98,10 +113,10 @@ class StoreConformance:
         assert await store.put(first, None)
 
     async def test_a_removal_decided_on_an_old_version_loses(self, open_store: OpenStore) -> None:
-        """A worker that renewed elsewhere is not removed as expired."""
+        """A worker that changed elsewhere is not removed as expired."""
         store = await open_store(Recorder())
         first = registration("a")
-        renewed = replace(first, renewals=1)
+        renewed = replace(first, changes=1)
         await store.put(first, None)
         await store.put(renewed, first)
         assert not await store.remove(first, pb.LEASE_LOSS_EXPIRED)
@@ -115,7 +130,7 @@ class StoreConformance:
         assert await store.put(a, None)
         assert await store.put(b, None)
         assert await store.remove(a, pb.LEASE_LOSS_EXPIRED)
-        assert await store.put(replace(b, renewals=1), b)
+        assert await store.put(replace(b, changes=1), b)
 
     async def test_a_store_that_opens_is_told_what_is_there(self, open_store: OpenStore) -> None:
         """A registry that starts takes over the registrations of those that ran before."""
@@ -135,11 +150,31 @@ class StoreConformance:
         writer = await open_store(one)
         await open_store(two)
         first = registration("a")
-        second = replace(first, renewals=1)
+        second = replace(first, changes=1)
         await writer.put(first, None)
         await writer.put(second, first)
         await writer.remove(second, pb.LEASE_LOSS_DEREGISTERED)
         assert [each for _, each in await two.until(3)] == [first, second, second]
+
+    async def test_who_catches_up_has_been_told_of_all_that_was_written(self, open_store: OpenStore) -> None:
+        """A write through another store is told before catch_up returns."""
+        one, two = Recorder(), Recorder()
+        writer, reader = await open_store(one), await open_store(two)
+        await writer.put(registration("a"), None)
+        await writer.remove(registration("a"), pb.LEASE_LOSS_EXPIRED)
+        await writer.put(registration("b"), None)
+        await reader.catch_up()
+        assert two.told == one.told
+
+    async def test_registries_are_told_of_each_other(self, open_store: OpenStore) -> None:
+        """Who opens is there for all, and who closes is not."""
+        one, two = Recorder(), Recorder()
+        await open_store(one)
+        other = await open_store(two)
+        await one.until_true(lambda: len(one.present) == 2)
+        await two.until_true(lambda: two.present == one.present)
+        await other.close()
+        await one.until_true(lambda: len(one.present) == 1)
 
     async def test_a_closed_store_tells_nothing(self, open_store: OpenStore) -> None:
         """After close the follower is left alone; closing twice is no error."""

@@ -1,3 +1,5 @@
+from itertools import count
+
 import pytest
 
 from inferloom_registry.stores.memory import MemoryStore, Shelf
@@ -10,8 +12,10 @@ class TestMemoryStore(StoreConformance):
     def open_store(self) -> OpenStore:
         shelf = Shelf()
 
+        names = (f"registry-{number}" for number in count())
+
         async def open_store(recorder: Recorder) -> Store:
-            store = MemoryStore(shelf)
+            store = MemoryStore(next(names), shelf)
             await store.open(recorder)
             return store
 

@@ -15,8 +15,8 @@ from tests.registry.samples import TTL, worker
 
 
 async def open_registry(clock: FakeClock, store: MemoryStore) -> Registry:
-    table = LeaseTable(clock, settle=TTL)
-    registry = Registry(table, store, WatchHub(table, "r"), wall_clock=lambda: 5.0)
+    table = LeaseTable(clock, settle=TTL, registry=store.registry)
+    registry = Registry(table, store, WatchHub(table, store.registry), wall_clock=lambda: 5.0)
     await registry.open()
     return registry
 
@@ -57,7 +57,8 @@ async def test_a_worker_registers_renews_and_leaves(clock: FakeClock) -> None:
     second = await registry.register(worker(), 0, TTL)
     assert (first.registered_at, second.epoch) == (5.0, 2)
     assert first.lease_id != second.lease_id
-    assert (await registry.renew(second.lease_id, 2)).renewals == 1
+    assert await registry.renew(second.lease_id, 2) is second
+    assert (await registry.renew(second.lease_id, 2, state=pb.WORKER_STATE_DRAINING)).changes == 1
     await registry.deregister(second.lease_id, 2)
     assert ids(registry) == []
     with pytest.raises(LeaseLostError):
@@ -67,7 +68,7 @@ async def test_a_worker_registers_renews_and_leaves(clock: FakeClock) -> None:
 async def test_registries_of_one_store_see_one_set(clock: FakeClock) -> None:
     """A worker may register with one registry, renew with another, and is fenced by a third."""
     shelf = Shelf()
-    a, b, c = [await open_registry(clock, MemoryStore(shelf)) for _ in range(3)]
+    a, b, c = [await open_registry(clock, MemoryStore(name, shelf)) for name in "abc"]
     first = await a.register(worker(), 0, TTL)
     await b.renew(first.lease_id, first.epoch, state=pb.WORKER_STATE_DRAINING)
     assert a.table.leases()[0].registration.worker.state == pb.WORKER_STATE_DRAINING
@@ -80,10 +81,10 @@ async def test_registries_of_one_store_see_one_set(clock: FakeClock) -> None:
 async def test_a_registry_that_starts_takes_over_and_waits(clock: FakeClock) -> None:
     """What an earlier registry stored is held for a TTL from the start, then removed if it stays silent."""
     shelf = Shelf()
-    before = await open_registry(clock, MemoryStore(shelf))
+    before = await open_registry(clock, MemoryStore("before", shelf))
     await before.register(worker(), 0, 2.0)
     await before.close()
-    after = await open_registry(clock, MemoryStore(shelf))
+    after = await open_registry(clock, MemoryStore("after", shelf))
     await pass_time(clock, after, seconds=TTL - 0.5)
     assert ids(after) == ["w1"]
     await pass_time(clock, after, seconds=0.5)
@@ -113,9 +114,9 @@ async def test_a_removal_that_fails_is_tried_again(clock: FakeClock) -> None:
 async def test_a_renewal_elsewhere_saves_a_lease_that_is_due(clock: FakeClock) -> None:
     """A removal decided before another registry's renewal arrived does not happen."""
     shelf = Shelf()
-    registry = await open_registry(clock, MemoryStore(shelf))
+    registry = await open_registry(clock, MemoryStore("r", shelf))
     held = await registry.register(worker(), 0, TTL)
     await pass_time(clock, registry, seconds=1.5 * TTL - 0.5)
-    shelf.registrations["w1"] = replace(held, renewals=1)  # written, and not yet told
+    shelf.registrations["w1"] = replace(held, changes=1)  # written, and not yet told
     await pass_time(clock, registry, seconds=1)
     assert ids(registry) == ["w1"]

@@ -79,7 +79,7 @@ async def test_a_registry_takes_workers_of_its_mesh_only() -> None:
             )
 
         for security in (OPEN, Security(MeshSecret("another secret, as long"))):
-            keeper = LeaseKeeper(address, described, registry_pb2.Load, security=security)
+            keeper = LeaseKeeper([address], described, registry_pb2.Load, security=security)
             with pytest.raises(RegistrationRefusedError, match="own services only"):
                 await keeper.run()
         async with running_worker("echo=echo", registry=str(address), mesh_secret=SECRET):

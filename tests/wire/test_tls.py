@@ -181,7 +181,7 @@ async def test_a_worker_registers_under_its_own_name_only(certificates: Certific
 
     async with running_registry(tls=certificates.of("registry")) as registry:
         w1, w2 = certificates.security("worker", "w1"), certificates.security("worker", "w2")
-        keeper = LeaseKeeper(registry, lambda: described("w1"), registry_pb2.Load, security=w2)
+        keeper = LeaseKeeper([registry], lambda: described("w1"), registry_pb2.Load, security=w2)
         with pytest.raises(RegistrationRefusedError, match="certificate is that of worker/w2"):
             await keeper.run()
         async with (

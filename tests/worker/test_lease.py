@@ -37,7 +37,7 @@ class Me:
 
     def keeper(self, registry: Address, **options: Any) -> LeaseKeeper:
         return LeaseKeeper(
-            registry, lambda: self.worker, lambda: self.load, **{"renew_interval": 0.05} | options
+            [registry], lambda: self.worker, lambda: self.load, **{"renew_interval": 0.05} | options
         )
 
 
@@ -227,7 +227,7 @@ async def test_a_registry_that_is_down_is_waited_for(caplog: pytest.LogCaptureFi
             third.set()
         return worker()
 
-    keeper = LeaseKeeper(registry, describe, pb.Load, answer_timeout=0.05)
+    keeper = LeaseKeeper([registry], describe, pb.Load, answer_timeout=0.05)
     with caplog.at_level(logging.INFO, "inferloom_worker.joining.lease"):
         task = asyncio.create_task(keeper.run())
         async with asyncio.timeout(5):

@@ -23,7 +23,7 @@ def test_nothing_set_serves_the_demo_models() -> None:
     settings = WorkerSettings()
 
     assert [name for name, _ in settings.models] == ["smollm2-135m-instruct", "all-minilm-l6-v2"]
-    assert settings.registry == Address("127.0.0.1", 7000)
+    assert settings.registry == (Address("127.0.0.1", 7000),)
     assert settings.worker_listen is None
 
 

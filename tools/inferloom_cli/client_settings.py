@@ -1,14 +1,15 @@
 """What the commands that ask a running mesh can be told."""
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, SkipValidation, model_validator
 from pydantic_settings import NoDecode
 
 from inferloom_cli.probe import reachable
-from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.net import Address, Addresses, AddressField
 from inferloom_mesh.settings import ServiceSettings
 
 GATEWAY = Address("127.0.0.1", 9000)
@@ -34,7 +35,14 @@ def _calls(value: object, port: int) -> Address:
         raise ValueError(f"{value!r} is not an address of the form host:port") from None
 
 
-_CalledRegistry = Annotated[Address, NoDecode, BeforeValidator(lambda value: _calls(value, REGISTRY.port))]
+def _calls_several(value: object) -> Addresses:
+    parts: Iterable[object] = value.split(",") if isinstance(value, str) else [value]
+    if isinstance(value, list | tuple) and not isinstance(value, Address):
+        parts = value
+    return Addresses(_calls(part, REGISTRY.port) for part in parts)
+
+
+_CalledRegistries = Annotated[Addresses, NoDecode, SkipValidation, BeforeValidator(_calls_several)]
 _CalledGateway = Annotated[Address, NoDecode, BeforeValidator(lambda value: _calls(value, GATEWAY.port))]
 
 
@@ -47,8 +55,8 @@ class ClientSettings(ServiceSettings):
     gateway_grpc_listen: AddressField = GATEWAY
     """Where the gateway's gRPC façade listens."""
 
-    registry: _CalledRegistry = REGISTRY
-    """Where the registry is called."""
+    registry: _CalledRegistries = Addresses([REGISTRY])
+    """Where the registry is called, or those of one store."""
 
     gateway: _CalledGateway = GATEWAY
     """Where the gateway's gRPC façade is called."""

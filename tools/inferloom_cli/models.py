@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -12,12 +13,11 @@ from rich.table import Table
 
 from inferloom.v1.inference_pb2 import ListModelsRequest, Model
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom.v1.registry_pb2 import ListWorkersRequest
-from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_cli import words
 from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import RefusedError
+from inferloom_cli.registries import asking
 from inferloom_mesh.net import Address
 
 Held = defaultdict[str, list[str]]
@@ -26,7 +26,7 @@ Held = defaultdict[str, list[str]]
 
 async def show(
     gateway: Address,
-    registry: Address,
+    registries: Sequence[Address],
     *,
     as_json: bool,
     shown: Credentials = NOTHING,
@@ -35,7 +35,7 @@ async def show(
     """Print the models that the gateway routes to. ``shown`` says who asks it, ``peer`` who asks the
     registry."""
     async with calling("gateway", gateway, shown) as channel:
-        models, held = await asyncio.gather(list_models(channel), _by_model(registry, peer))
+        models, held = await asyncio.gather(list_models(channel), _by_model(registries, peer))
     if as_json:
         print(
             json.dumps([MessageToDict(model, preserving_proto_field_name=True) for model in models], indent=2)
@@ -99,12 +99,11 @@ def table(models: list[Model], held: Held | None) -> Table:
     return made
 
 
-async def _by_model(registry: Address, peer: Credentials) -> Held | None:
+async def _by_model(registries: Sequence[Address], peer: Credentials) -> Held | None:
     # The gateway answers for itself; a registry that is away must not hide that.
     try:
-        async with calling("registry", registry, peer) as channel:
-            stub = RegistryServiceStub(channel)
-            answer = await stub.ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
+        async with asking(registries, peer) as ask:
+            answer = await ask()
     except RefusedError:
         return None
     held: Held = defaultdict(list)

@@ -9,9 +9,9 @@ Registry = Annotated[
     str | None,
     typer.Option(
         "--registry",
-        metavar="HOST:PORT",
+        metavar="HOST:PORT,…",
         envvar="INFERLOOM_REGISTRY",
-        help="Where the registry is. [default: 127.0.0.1:7000]",
+        help="Where the registry is, or the registries that share an etcd. [default: 127.0.0.1:7000]",
     ),
 ]
 Gateway = Annotated[

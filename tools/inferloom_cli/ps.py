@@ -3,26 +3,28 @@
 import asyncio
 import json
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from inferloom.v1.registry_pb2 import (
     LEASE_STATE_ACTIVE,
     WORKER_STATE_READY,
-    ListWorkersRequest,
     ListWorkersResponse,
     RegisteredWorker,
 )
-from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_cli import words
-from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_cli.credentials import NOTHING, Credentials
+from inferloom_cli.registries import asking
 from inferloom_mesh.net import Address
+
+Ask = Callable[[], Awaitable[ListWorkersResponse]]
 
 _INTERVAL_S = 1.0
 _TABLE_COLUMNS = 72
@@ -33,10 +35,10 @@ _NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
 _DIFFERS = "[yellow]! computes differently from another worker of the same model name"
 
 
-async def show(registry: Address, *, as_json: bool, shown: Credentials = NOTHING) -> None:
+async def show(registries: Sequence[Address], *, as_json: bool, shown: Credentials = NOTHING) -> None:
     """Print the workers once."""
-    async with calling("registry", registry, shown) as channel:
-        answer = await _list(channel)
+    async with asking(registries, shown) as ask:
+        answer = await ask()
     if as_json:
         print(to_json(answer))
     elif answer.workers:
@@ -46,34 +48,38 @@ async def show(registry: Address, *, as_json: bool, shown: Credentials = NOTHING
 
 
 async def watch(
-    registry: Address, *, as_json: bool, interval: float = _INTERVAL_S, shown: Credentials = NOTHING
+    registries: Sequence[Address],
+    *,
+    as_json: bool,
+    interval: float = _INTERVAL_S,
+    shown: Credentials = NOTHING,
 ) -> None:
     """Keep the table on the terminal up to date until the program is interrupted.
 
     A registry that goes away meanwhile is waited for. As JSON, print the workers in one line whenever
     something about them changed; how long ago a lease was renewed is no change.
     """
-    async with calling("registry", registry, shown) as channel:
-        answer = await _list(channel)
+    async with asking(registries, shown) as ask:
+        answer = await ask()
         if as_json:
-            await _print_changes(channel, answer, interval)
+            await _print_changes(ask, answer, interval)
         with Live(table(answer), auto_refresh=False) as live:
             while True:
                 await asyncio.sleep(interval)
-                newer = await _list_or_none(channel)
+                newer = await _or_none(ask)
                 answer = newer or answer
-                away = Text(f"the registry at {registry} is away; this is what it last said", style="yellow")
+                away = Text(f"{_named(registries)} away; this is what was last said", style="yellow")
                 live.update(table(answer) if newer else Group(table(answer), away), refresh=True)
 
 
-async def _print_changes(channel: grpc.aio.Channel, answer: ListWorkersResponse, interval: float) -> None:
+async def _print_changes(ask: Ask, answer: ListWorkersResponse, interval: float) -> None:
     told = None
     while True:
         if answer is not None and (facts := _facts(answer)) != told:
             told = facts
             print(to_json(answer, indent=None), flush=True)
         await asyncio.sleep(interval)
-        answer = await _list_or_none(channel) or answer
+        answer = await _or_none(ask) or answer
 
 
 def _facts(answer: ListWorkersResponse) -> bytes:
@@ -85,10 +91,10 @@ def _facts(answer: ListWorkersResponse) -> bytes:
     return kept.SerializeToString(deterministic=True)
 
 
-async def _list_or_none(channel: grpc.aio.Channel) -> ListWorkersResponse | None:
-    """The workers; None while the registry does not answer."""
+async def _or_none(ask: Ask) -> ListWorkersResponse | None:
+    """The workers; None while no registry answers."""
     try:
-        return await _list(channel)
+        return await ask()
     except grpc.aio.AioRpcError as failure:
         if failure.code() not in _AWAY:
             raise
@@ -118,10 +124,17 @@ def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
         made.add_column(column, justify="right", no_wrap=True)
     for row in answer.workers:
         made.add_row(*_row(row, differing))
-    if differing:
-        made.caption = _DIFFERS
+    captions = [*([_DIFFERS] if differing else []), *([_frozen(answer)] if answer.frozen else [])]
+    if captions:
+        made.caption = "\n".join(captions)
         made.caption_justify = "left"
     return made
+
+
+def _frozen(answer: ListWorkersResponse) -> str:
+    return (
+        f"[red]! the registry has lost its store, and the workers stay as they are: {escape(answer.frozen)}"
+    )
 
 
 def _differing(answer: ListWorkersResponse) -> set[str]:
@@ -144,6 +157,8 @@ def _blocks(answer: ListWorkersResponse, differing: set[str]) -> Table:
             made.add_row(f"[bold]{title.lower()}[/]", number)
     if differing:
         made.add_row("", _DIFFERS)
+    if answer.frozen:
+        made.add_row("", _frozen(answer))
     return made
 
 
@@ -156,8 +171,9 @@ def _row(row: RegisteredWorker, differing: set[str]) -> tuple[str, ...]:
         "\n".join(f"{model.id}{' [yellow]![/]' * (model.id in differing)}" for model in worker.models) or "–",
         f"[{'green' if ready else 'yellow'}]{words.state(worker.state)}",
         f"[{'green' if active else 'red'}]{words.lease(row.lease_state)}",
-        words.seconds(row.last_renewal_age),
-        words.seconds(row.ttl),
+        # Only who a worker renews with knows.
+        words.seconds(row.last_renewal_age) if row.HasField("last_renewal_age") else "–",
+        words.seconds(row.ttl) if row.HasField("ttl") else "–",
         str(load.running),
         str(load.waiting),
         f"{1 - load.free_kv_tokens / load.total_kv_tokens:.0%}" if load.total_kv_tokens else "–",
@@ -165,6 +181,6 @@ def _row(row: RegisteredWorker, differing: set[str]) -> tuple[str, ...]:
     )
 
 
-async def _list(channel: grpc.aio.Channel) -> ListWorkersResponse:
-    stub = RegistryServiceStub(channel)
-    return await stub.ListWorkers(ListWorkersRequest(), timeout=DEADLINE_S)
+def _named(registries: Sequence[Address]) -> str:
+    joined = ", ".join(map(str, registries))
+    return f"the registry at {joined} is" if len(registries) == 1 else f"the registries at {joined} are"

@@ -97,7 +97,7 @@ def up(flags: UpFlags, began: float) -> None:
     with _secret_file(plan) as plan:
         display = Display(
             verbose=flags.verbose,
-            called=(client.gateway, client.registry),
+            called=(client.gateway, client.registry[0]),
             keyed=plan.keys is not None,
             door=plan.door,
             secret_file=plan.environment.get(_SECRET_FILE, ""),

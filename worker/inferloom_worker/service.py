@@ -177,8 +177,9 @@ class Worker:
             )
             bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
             self._shown = opening.pop_all()
+        nearest = settings.registry[0] if settings.registry else None
         name = settings.worker_id or default_worker_id(bound.port)
-        self.description.bind(name, advertised(bound, settings.worker_advertise, settings.registry))
+        self.description.bind(name, advertised(bound, settings.worker_advertise, nearest))
         if settings.registry is not None:
             self._keeper = LeaseKeeper(
                 settings.registry,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
-from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.net import Address, Addresses, AddressesField, AddressField
 from inferloom_mesh.settings import OptionalAddress, ServiceSettings, or_none
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
@@ -84,8 +84,11 @@ Aliases = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_alia
 class WorkerSettings(ServiceSettings):
     """Settings of a worker."""
 
-    registry: Annotated[AddressField | None, BeforeValidator(or_none)] = Address("127.0.0.1", 7000)  # type: ignore[assignment] # a worker can do without
-    """Where the registry is; ``none``: the worker serves who knows its address."""
+    registry: Annotated[AddressesField | None, NoDecode, BeforeValidator(or_none)] = Addresses(  # type: ignore[assignment] # a worker can do without
+        [Address("127.0.0.1", 7000)]
+    )
+    """Where the registry is, or the registries of one store; ``none``: the worker serves who knows its
+    address."""
 
     worker_listen: AddressField | None = None
     """Where it listens. Not set: port 7100 on the loopback interface, or the next one that is free."""

@@ -13,6 +13,8 @@ def absent(fleet: Fleet, model: str, now: float) -> InferloomError:
     known: not before the registry's whole set was heard, nor while a worker may be loading it."""
     if fleet.knows(model, now):
         return _no_worker(f"No worker can take requests for the model '{shown(model)}' now.")
+    if fleet.frozen:
+        return _no_worker("The registry has lost its store and cannot say which models there are now.")
     if not fleet.settled:
         return _no_worker("The gateway has not yet heard from its registry which models there are.")
     if fleet.may_come(model):

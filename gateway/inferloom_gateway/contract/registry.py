@@ -1,6 +1,7 @@
 """The registry's calls that change nothing, through the gateway."""
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,34 +21,41 @@ SERVICE = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
 
 class RegistryReads:
     """The methods of ``RegistryService`` that have no side effects, by their own word. Errors leave as the
-    registry raised them; streams end when the gateway stops."""
+    registry raised them; streams end when the gateway stops. After a registry that is lost the next call goes
+    to another one."""
 
     methods = tuple(method for method in methods_of(SERVICE) if method.reads)
 
     def __init__(self, gateway: Gateway) -> None:
-        self._address = gateway.settings.registry
+        self._registries = gateway.settings.registry
+        self._at = 0
         self._security = gateway.security
         self._stopping = gateway.stopping
-        self._channel: grpc.aio.Channel | None = None
+        self._channels: dict[int, grpc.aio.Channel] = {}
 
     def begin(self, method: Method, request: Any, caller: Caller) -> Call:
         """Make a call of the registry."""
-        if self._channel is None:
-            self._channel = open_channel(self._address, security=self._security, of=Role.REGISTRY)
-        make: Any = self._channel.unary_stream if method.streams else self._channel.unary_unary
+        at = self._at
+        if at not in self._channels:
+            self._channels[at] = open_channel(self._registries[at], security=self._security, of=Role.REGISTRY)
+        channel = self._channels[at]
+        make: Any = channel.unary_stream if method.streams else channel.unary_unary
         called = make(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
-        return _Forwarded(
-            called(request, timeout=caller.time_left, metadata=self._security.metadata), self._stopping
-        )
+        call = called(request, timeout=caller.time_left, metadata=self._security.metadata)
+        return _Forwarded(call, self._stopping, lambda: self._leave(at))
 
     async def close(self) -> None:
         """End what still runs."""
-        if self._channel is not None:
-            await self._channel.close()
+        for channel in self._channels.values():
+            await channel.close()
+
+    def _leave(self, at: int) -> None:
+        if at == self._at:
+            self._at = (at + 1) % len(self._registries)
 
 
 class _Forwarded:
@@ -55,15 +63,16 @@ class _Forwarded:
 
     record = None
 
-    def __init__(self, call: Any, stopping: asyncio.Event) -> None:
+    def __init__(self, call: Any, stopping: asyncio.Event, leave: Callable[[], None]) -> None:
         self._call = call
         self._stopping = stopping
+        self._leave = leave
 
     async def answer(self) -> Any:
         try:
             return await self._call
         except grpc.aio.AioRpcError as failure:
-            raise _told(failure) from failure
+            raise self._told(failure) from failure
 
     async def events(self) -> Events:
         return self
@@ -78,7 +87,7 @@ class _Forwarded:
                 return None
             response = reading.result()
         except grpc.aio.AioRpcError as failure:
-            raise _told(failure) from failure
+            raise self._told(failure) from failure
         finally:
             reading.cancel()
             stopping.cancel()
@@ -95,10 +104,11 @@ class _Forwarded:
     ) -> None:
         self.close()
 
-
-def _told(failure: grpc.aio.AioRpcError) -> InferloomError:
-    """The registry's own error; one that cannot be reached is no worker that was lost."""
-    error = from_rpc_error(failure)
-    if error.reason is Reason.WORKER_LOST:
-        return InferloomError(Reason.NO_WORKER, "The registry does not answer.", retry_after=1.0)
-    return error
+    def _told(self, failure: grpc.aio.AioRpcError) -> InferloomError:
+        """The registry's own error; one that cannot be reached is no worker that was lost."""
+        error = from_rpc_error(failure)
+        if failure.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+            self._leave()
+        if error.reason is Reason.WORKER_LOST:
+            return InferloomError(Reason.NO_WORKER, "The registry does not answer.", retry_after=1.0)
+        return error

@@ -33,13 +33,16 @@ class Fleet:
         """Models whose workers do not all honour the same parameters: those that only some honour."""
         self.settled = False
         """Whether the whole set was heard once; until then a model that is not here may exist after all."""
+        self.frozen = ""
+        """Why the registry cannot change the set now; empty: it can."""
         self.differing: dict[str, dict[str, list[str]]] = {}
         """Models whose workers do not all compute the same: compute hashes and who has them."""
 
     def apply(self, change: registry_pb2.WatchResponse, now: float) -> list[Member]:
         """Fold one change in; return the members that left the set.
 
-        A settling snapshot removes nobody: who is missing from it may only not have come back yet.
+        A settling snapshot removes nobody: who is missing from it may only not have come back yet. Nor does
+        one of a registry that has lost its store: another may have told of who came since.
         """
         match change.WhichOneof("change"):
             case "snapshot":
@@ -125,9 +128,15 @@ class Fleet:
         return len(usable) < 2 or 2 * left >= len(usable)
 
     def _snapshot(self, snapshot: registry_pb2.Snapshot, now: float) -> list[Member]:
-        left = [m for entry in snapshot.workers for m in self._put(entry, now)]
+        self.frozen = snapshot.frozen
+        left: list[Member] = []
+        for entry in snapshot.workers:
+            known = self._members.get(entry.worker.id)
+            if not (self.frozen and known is not None and known.epoch > entry.epoch):
+                left += self._put(entry, now)
         if not snapshot.settling:
             self.settled = True
+        if not snapshot.settling and not self.frozen:
             listed = {entry.worker.id for entry in snapshot.workers}
             left += [self._members.pop(name) for name in self._members.keys() - listed]
         return left
@@ -166,6 +175,8 @@ class Fleet:
             member.suspect_since = now
         if entry.HasField("load"):
             member.take_load(entry.load, now, direct=False)
+        else:
+            member.take_load(registry_pb2.Load(), now, direct=False)  # nobody says any more
         return left
 
     def _remove(self, removed: registry_pb2.WorkerRemoved) -> list[Member]:

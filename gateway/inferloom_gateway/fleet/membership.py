@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import random
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -25,17 +27,32 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 10.0
 """How long a registry that has not been heard yet may take to come before that is worth a warning."""
 
+_FROZEN_S = 5.0
+"""How long a registry that has lost its store is listened to before another is asked again."""
+
+
+class _FrozenError(Exception):
+    """A registry has lost its store."""
+
 
 class Membership:
-    """Feeds a fleet from a registry.
+    """Feeds a fleet from a registry: one of those that there are, and another when that one is lost.
 
     A registry that is down changes nothing: the last good set stays, and workers are judged by their own
-    calls until it is back. ``security`` is what the gateway shows it, and asks of it.
+    calls until it is back. One that has lost its store, and so may know less than another, is left if there
+    is another; what it says meanwhile takes nobody away.
+
+    Args:
+        registries: Where the registries are; at least one. Which comes first is drawn.
+        fleet: Is fed.
+        connections: Are closed when their workers left.
+        clock: Monotonic seconds.
+        security: What the gateway shows them, and asks of them.
     """
 
     def __init__(
         self,
-        registry: Address,
+        registries: Sequence[Address],
         fleet: Fleet,
         connections: Connections[Any],
         clock: Callable[[], float],
@@ -44,43 +61,90 @@ class Membership:
         self.arrived = asyncio.Event()
         """Set once a first snapshot has arrived."""
         self.failed = asyncio.Event()
-        """Set once the registry could not be reached."""
-        self._registry = registry
+        """Set once no registry could be reached."""
+        self._registries = registries
         self._fleet = fleet
         self._connections = connections
         self._clock = clock
         self._security = security
         self._since = registry_pb2.WatchRequest()
+        self._unheard = 0
+        """Registries that were tried in turn and told nothing that is good."""
 
     async def run(self) -> None:
-        """Follow the registry until cancelled."""
-        async with open_channel(self._registry, security=self._security, of=Role.REGISTRY) as channel:
-            stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
+        """Follow a registry until cancelled."""
+        async with AsyncExitStack() as opened:
+            stubs: list[RegistryServiceAsyncStub] = [
+                RegistryServiceStub(
+                    await opened.enter_async_context(
+                        open_channel(registry, security=self._security, of=Role.REGISTRY)
+                    )
+                )
+                for registry in self._registries
+            ]
             waits = backoff()
             connected, waiting_told, began = True, False, self._clock()
+            at = random.randrange(len(stubs))  # noqa: S311 # not a secret
             while True:
+                registry = self._registries[at]
                 try:
-                    async for change in stub.Watch(self._since, metadata=self._security.metadata):
-                        if not connected:
-                            log.info("registry at %s is back", self._registry)
-                        connected, waits = True, backoff()
-                        self._apply(change)
+                    async with aclosing(self._watch(stubs[at])) as changes:
+                        async for change in changes:
+                            self._apply(change)
+                            if self._fleet.frozen and stubs[1:]:
+                                continue
+                            if not connected:
+                                log.info(
+                                    "registry at %s is %s", registry, "used now" if stubs[1:] else "back"
+                                )
+                            connected, self._unheard, waits = True, 0, backoff()
                     reason = "it ended the stream"
                 except grpc.aio.AioRpcError as failure:
                     reason = f"{failure.code().name}: {failure.details()}"
+                except _FrozenError:
+                    reason = f"it is frozen: {self._fleet.frozen}"
+                at = (at + 1) % len(stubs)
+                self._unheard += 1
                 if self.arrived.is_set():
                     if connected:
-                        log.warning(
-                            "registry at %s is gone (%s); keeping the last set", self._registry, reason
-                        )
+                        log.warning("registry at %s is gone (%s); keeping the last set", registry, reason)
                 elif not waiting_told and self._clock() - began >= _PATIENCE_S:
                     waiting_told = True
-                    log.warning("still no registry at %s (%s)", self._registry, reason)
+                    log.warning("still no registry at %s (%s)", registry, reason)
                 elif connected:
-                    log.info("waiting for the registry at %s", self._registry)
+                    log.info("waiting for the registry at %s", registry)
                 connected = False
-                self.failed.set()
-                await asyncio.sleep(next(waits))
+                if self._unheard % len(stubs) == 0:
+                    self.failed.set()
+                    await asyncio.sleep(next(waits))
+
+    async def _watch(
+        self, stub: "RegistryServiceAsyncStub"
+    ) -> AsyncGenerator[registry_pb2.WatchResponse, None]:
+        """Yield what a registry tells.
+
+        Raises:
+            AioRpcError: It fails.
+            _FrozenError: It has lost its store, and another one may not.
+        """
+        call = stub.Watch(self._since, metadata=self._security.metadata)
+        patience = None
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(patience):
+                        change = await call.read()
+                except TimeoutError:
+                    raise _FrozenError from None
+                if not isinstance(change, registry_pb2.WatchResponse):
+                    return
+                yield change
+                patience = None
+                if self._fleet.frozen and len(self._registries) > 1:
+                    # All are asked at once, and then now and then.
+                    patience = 0.0 if self._unheard < len(self._registries) - 1 else _FROZEN_S
+        finally:
+            call.cancel()
 
     def _apply(self, change: registry_pb2.WatchResponse) -> None:
         differing = self._fleet.differing

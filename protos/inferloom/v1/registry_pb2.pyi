@@ -420,10 +420,15 @@ class ListWorkersResponse(_message.Message):
     WORKERS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     REGISTRY_ID_FIELD_NUMBER: _builtins.int
+    FROZEN_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the set."""
     registry_id: _builtins.str
     """The registry that answered."""
+    frozen: _builtins.str
+    """Why the registry cannot change the set now: its store is out of reach, and
+    the workers stay as they were. Empty: it can.
+    """
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisteredWorker]:
         """Workers, in order of id."""
@@ -434,10 +439,11 @@ class ListWorkersResponse(_message.Message):
         workers: _abc.Iterable[Global___RegisteredWorker] | None = ...,
         revision: _builtins.int = ...,
         registry_id: _builtins.str = ...,
+        frozen: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["registry_id", b"registry_id", "revision", b"revision", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frozen", b"frozen", "registry_id", b"registry_id", "revision", b"revision", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -602,10 +608,13 @@ class RegisteredWorker(_message.Message):
     LAST_RENEWAL_AGE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    KEEPER_ID_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Epoch of its registration."""
     lease_state: Global___LeaseState.ValueType
     """Whether the lease is good."""
+    keeper_id: _builtins.str
+    """The registry that it renews its lease with."""
     @_builtins.property
     def worker(self) -> Global___Worker:
         """The worker."""
@@ -616,15 +625,19 @@ class RegisteredWorker(_message.Message):
 
     @_builtins.property
     def last_renewal_age(self) -> _duration_pb2.Duration:
-        """Time since the last renewal."""
+        """Time since the last renewal. Absent: the worker renews with another
+        registry.
+        """
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """Time until the lease expires."""
+        """Time until the lease expires. Absent: the worker renews with another
+        registry.
+        """
 
     @_builtins.property
     def load(self) -> Global___Load:
-        """How busy it said it was."""
+        """How busy it said it was. Absent: it did not say, or not to this registry."""
 
     def __init__(
         self,
@@ -636,10 +649,11 @@ class RegisteredWorker(_message.Message):
         last_renewal_age: _duration_pb2.Duration | None = ...,
         ttl: _duration_pb2.Duration | None = ...,
         load: Global___Load | None = ...,
+        keeper_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_renewal_age", b"last_renewal_age", "load", b"load", "registered_at", b"registered_at", "ttl", b"ttl", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "last_renewal_age", b"last_renewal_age", "lease_state", b"lease_state", "load", b"load", "registered_at", b"registered_at", "ttl", b"ttl", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "keeper_id", b"keeper_id", "last_renewal_age", b"last_renewal_age", "lease_state", b"lease_state", "load", b"load", "registered_at", b"registered_at", "ttl", b"ttl", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -653,10 +667,16 @@ class Snapshot(_message.Message):
 
     WORKERS_FIELD_NUMBER: _builtins.int
     SETTLING_FIELD_NUMBER: _builtins.int
+    FROZEN_FIELD_NUMBER: _builtins.int
     settling: _builtins.bool
     """Whether the registry started less than one TTL ago, so that a worker which
     is missing here may only not have come back yet. A complete snapshot
     follows when that time is over.
+    """
+    frozen: _builtins.str
+    """Why the registry cannot change the set now: its store is out of reach, and
+    the workers stay as they were. Empty: it can. A snapshot follows when that
+    is over.
     """
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisteredWorker]:
@@ -667,10 +687,11 @@ class Snapshot(_message.Message):
         *,
         workers: _abc.Iterable[Global___RegisteredWorker] | None = ...,
         settling: _builtins.bool = ...,
+        frozen: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settling", b"settling", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frozen", b"frozen", "settling", b"settling", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

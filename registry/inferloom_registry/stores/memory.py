@@ -10,7 +10,8 @@ class Shelf:
 
     def __init__(self) -> None:
         self.registrations: dict[str, Registration] = {}
-        self.followers: list[Follower] = []
+        self.followers: dict[str, Follower] = {}
+        """By the name of the registry."""
 
 
 class MemoryStore(Store):
@@ -19,24 +20,27 @@ class MemoryStore(Store):
     No method ever suspends, so every write is atomic on the event loop.
 
     Args:
+        registry: Name of the registry that uses it.
         shelf: Memory to share with other stores of the same process; its own without it.
     """
 
-    def __init__(self, shelf: Shelf | None = None) -> None:
+    def __init__(self, registry: str = "", shelf: Shelf | None = None) -> None:
+        self.registry = registry
         self._shelf = shelf or Shelf()
-        self._follower: Follower | None = None
+        self._open = False
 
     async def open(self, follower: Follower) -> None:
         for registration in self._shelf.registrations.values():
             follower.stored(registration)
-        self._shelf.followers.append(follower)
-        self._follower = follower
+        self._shelf.followers[self.registry] = follower
+        self._open = True
+        self._tell_registries()
 
     async def put(self, registration: Registration, replaces: Registration | None) -> bool:
         if not self._holds(registration.worker_id, replaces):
             return False
         self._shelf.registrations[registration.worker_id] = registration
-        for follower in self._shelf.followers:
+        for follower in self._shelf.followers.values():
             follower.stored(registration)
         return True
 
@@ -44,14 +48,22 @@ class MemoryStore(Store):
         if not self._holds(registration.worker_id, registration):
             return False
         del self._shelf.registrations[registration.worker_id]
-        for follower in self._shelf.followers:
+        for follower in self._shelf.followers.values():
             follower.removed(registration, reason)
         return True
 
+    async def catch_up(self) -> None:
+        """Nothing is ever behind."""
+
     async def close(self) -> None:
-        if self._follower is not None:
-            self._shelf.followers.remove(self._follower)
-            self._follower = None
+        if self._open:
+            self._open = False
+            del self._shelf.followers[self.registry]
+            self._tell_registries()
+
+    def _tell_registries(self) -> None:
+        for follower in self._shelf.followers.values():
+            follower.registries(frozenset(self._shelf.followers))
 
     def _holds(self, worker_id: str, expected: Registration | None) -> bool:
         held = self._shelf.registrations.get(worker_id)

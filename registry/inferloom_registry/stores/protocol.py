@@ -2,6 +2,10 @@
 
 A store keeps and tells; it decides nothing. Leases, epochs and expiry are the lease table's, the same over
 every store. Several registries may share one store, and each follows what all of them write.
+
+What is written is what lasts (:class:`~inferloom_registry.registration.Registration`), so that writes come at
+the rate of changes and not of renewals. Each registration names the registry that its worker renews with, its
+keeper, and a store also tells which registries are there, so that what a lost one kept is taken over.
 """
 
 from abc import ABC, abstractmethod
@@ -12,13 +16,20 @@ from inferloom_registry.registration import Registration
 
 
 class Follower(Protocol):
-    """Is told what a store holds. Neither method waits, and both run on the event loop."""
+    """Is told what a store holds. No method waits, and all run on the event loop."""
 
     def stored(self, registration: Registration) -> None:
         """``registration`` is now the one that is stored for its worker."""
 
     def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
         """Nothing is stored any more for the worker of ``registration``, which was the last."""
+
+    def registries(self, present: frozenset[str]) -> None:
+        """The registries that use the store now, by their names."""
+
+    def out_of_reach(self, why: str | None) -> None:
+        """The store cannot be used since a while, for ``why``; None: it can be used again, and all that
+        happened meanwhile has been told."""
 
 
 class Store(ABC):
@@ -60,6 +71,15 @@ class Store(ABC):
             Whether it was removed. Either way the follower has been told, before this returns, of what is
             stored now.
         """
+
+    @abstractmethod
+    async def catch_up(self) -> None:
+        """Return once the follower has been told of every write that succeeded before this was called."""
+
+    @property
+    def floor(self) -> int:
+        """An epoch that no registration removed from the store has exceeded; 0 where it does not know."""
+        return 0
 
     @abstractmethod
     async def close(self) -> None:

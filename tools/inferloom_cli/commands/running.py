@@ -156,6 +156,14 @@ def registry(
             help="How long workers may take to come back after its start. [default: a lease]",
         ),
     ] = None,
+    etcd: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT,…",
+            envvar="INFERLOOM_ETCD",
+            help="Members of an etcd that several registries share. [default: none, this one is alone]",
+        ),
+    ] = None,
     tls: Tls = None,
     insecure: Insecure = None,
     metrics_listen: MetricsListen = None,
@@ -163,13 +171,24 @@ def registry(
     log_format: LogFormat = None,
     ready_file: ReadyFile = None,
 ) -> None:
-    """Run the registry, which knows which workers are alive."""
+    """Run the registry, which knows which workers are alive.
+
+    Several registries with one etcd have one set of workers; workers and gateways are told of all of them.
+
+    Examples:
+
+    ```
+    inferloom registry --listen 127.0.0.1:7000
+    inferloom registry --listen 10.0.0.5:7000 --etcd 10.0.0.2:2379,10.0.0.3:2379,10.0.0.4:2379
+    ```
+    """
     from inferloom_cli import services
 
     services.registry(
         ready_file,
         registry_listen=listen,
         settle_s=settle,
+        etcd=etcd,
         registry_metrics_listen=metrics_listen,
         tls=tls,
         insecure=insecure,

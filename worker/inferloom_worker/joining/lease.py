@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import grpc
@@ -34,7 +36,11 @@ ANSWER_TIMEOUT = 2.0
 """Seconds that the registry may take to answer, before the connection is given up and made again."""
 
 LONGEST_WAIT = 1.0
-"""Most seconds between tries to reach the registry."""
+"""Most seconds between tries to reach a registry, once all have been tried."""
+
+RETURN_S = 30.0
+"""Seconds after which a worker that is with another registry than its own tries to come back, half as long to
+half as long again: workers shall be spread over registries also after these were restarted one by one."""
 
 GIVE_BACK_TIMEOUT = 1.0
 """Seconds that giving the lease back may take. Without it the lease runs out by itself."""
@@ -55,10 +61,12 @@ class _Lease:
     id: str
     epoch: int
     interval: float
-    models: pb.ModelSet
-    """The models that the registry knows of."""
-    capacity: int
-    """The capacity that it knows of."""
+    models: pb.ModelSet | None
+    """The models that the registry knows of; None: nobody knows."""
+    capacity: int | None
+    """The capacity that it knows of; None: nobody knows."""
+    registry: Address
+    """The registry that it was last renewed with."""
     renewed: bool = False
 
 
@@ -69,8 +77,11 @@ class LeaseKeeper:
     lease that ran out or is unknown, as after a restart of the registry, is replaced by a new registration
     at once.
 
+    With several registries over one store the lease goes along to the next one when a registry is lost. Each
+    worker has one that is its own, by its name, so that they are spread; it goes back there after a while.
+
     Args:
-        registry: Where the registry is.
+        registries: Where the registries are; at least one.
         describe: Gives the worker as it is now. Called for each registration and renewal, on the event loop.
         load: Gives how busy it is now. Called for each renewal, on the event loop.
         ttl: Seconds that the lease should last without renewal. None: as the registry likes.
@@ -81,7 +92,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        registry: Address,
+        registries: Sequence[Address],
         describe: Callable[[], pb.Worker],
         load: Callable[[], pb.Load],
         *,
@@ -90,7 +101,11 @@ class LeaseKeeper:
         answer_timeout: float = ANSWER_TIMEOUT,
         security: Security = OPEN,
     ) -> None:
-        self._registry = registry
+        self._registries = registries
+        self._at: int | None = None
+        self._failed_in_turn = 0
+        self._away_since: float | None = None
+        self._patience = RETURN_S * random.uniform(0.5, 1.5)  # noqa: S311 # not a secret
         self._describe = describe
         self._load = load
         self._ttl = ttl
@@ -126,9 +141,11 @@ class LeaseKeeper:
             RegistrationRefusedError: The registry refused the first registration for a reason that another
                 try does not mend. (A later refusal is logged and tried again: the worker is serving.)
         """
-        channel = open_channel(self._registry, security=self._security, of=Role.REGISTRY)
-        stub = RegistryServiceStub(channel)
-        keeping = asyncio.create_task(self._keep_registered(stub), name="lease keeper")
+        channels = [
+            open_channel(registry, security=self._security, of=Role.REGISTRY) for registry in self._registries
+        ]
+        stubs = [RegistryServiceStub(channel) for channel in channels]
+        keeping = asyncio.create_task(self._keep_registered(stubs), name="lease keeper")
         closing = asyncio.create_task(self._closing.wait(), name="lease keeper's end")
         try:
             await asyncio.wait({keeping, closing}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,16 +155,34 @@ class LeaseKeeper:
             keeping.cancel()
             closing.cancel()
             await asyncio.gather(keeping, closing, return_exceptions=True)
-            await self._give_back(stub)
-            await channel.close()
+            await self._give_back(stubs)
+            for channel in channels:
+                await channel.close()
 
     def close(self) -> None:
         """End :meth:`run`. May be called before it, and twice."""
         self._closing.set()
 
-    async def _keep_registered(self, stub: RegistryServiceAsyncStub) -> None:
+    @property
+    def _registry(self) -> Address:
+        """The registry that is spoken to now."""
+        return self._registries[self._here]
+
+    @property
+    def _here(self) -> int:
+        if self._at is None:
+            self._at = self._own()
+        return self._at
+
+    def _own(self) -> int:
+        name = self._describe().id
+        scores = [blake2b(f"{name}@{each}".encode()).digest() for each in self._registries]
+        return scores.index(max(scores))
+
+    async def _keep_registered(self, stubs: Sequence[RegistryServiceAsyncStub]) -> None:
         while True:
             try:
+                stub = stubs[self._here]
                 lease = self._lease or await self._register(stub)
                 await self._renew_until_lost(stub, lease)
                 if lease.renewed:
@@ -156,7 +191,25 @@ class LeaseKeeper:
                 self._failed(from_rpc_error(failure).message)
             except TimeoutError:
                 self._failed("It did not answer.")
-            await asyncio.sleep(next(self._waits))
+            if self._move_on():
+                await asyncio.sleep(next(self._waits))
+
+    def _move_on(self) -> bool:
+        """Speak to the next registry from now on. Returns whether all of them have failed in turn."""
+        self._failed_in_turn += 1
+        self._at = (self._here + 1) % len(self._registries)
+        self._away_since = time.monotonic()
+        return self._failed_in_turn % len(self._registries) == 0
+
+    def _time_to_return(self) -> bool:
+        """Whether the worker is with another registry than its own since long enough; it then is told to go
+        back."""
+        since = self._away_since
+        if since is None or time.monotonic() - since < self._patience:
+            return False
+        own, here, self._away_since = self._own(), self._here, None
+        self._at = own
+        return own != here
 
     async def _register(self, stub: RegistryServiceAsyncStub) -> _Lease:
         worker = self._describe()
@@ -165,14 +218,16 @@ class LeaseKeeper:
             request.ttl.CopyFrom(duration(self._ttl))
         try:
             answer = await stub.Register(
-                request, timeout=self._timeout, wait_for_ready=True, metadata=self._security.metadata
+                request, timeout=self._timeout, wait_for_ready=self._alone, metadata=self._security.metadata
             )
         except grpc.aio.AioRpcError as failure:
             self._raise_if_final(failure)
             raise
         self._epoch = answer.epoch
         interval = self._interval or seconds(answer.renew_interval)
-        self._lease = _Lease(answer.lease_id, answer.epoch, interval, _models(worker), worker.capacity)
+        self._lease = _Lease(
+            answer.lease_id, answer.epoch, interval, _models(worker), worker.capacity, self._registry
+        )
         self._succeeded()
         self._registered.set()
         log.info(
@@ -191,7 +246,10 @@ class LeaseKeeper:
             raise RegistrationRefusedError(error.message) from failure
 
     async def _renew_until_lost(self, stub: RegistryServiceAsyncStub, lease: _Lease) -> None:
-        call = stub.KeepAlive(wait_for_ready=True, metadata=self._security.metadata)
+        if lease.registry != self._registry:
+            # What one registry was told may not have come to the other.
+            lease.models, lease.capacity, lease.registry = None, None, self._registry
+        call = stub.KeepAlive(wait_for_ready=self._alone, metadata=self._security.metadata)
         call.add_done_callback(lambda _: self._news.set())  # a stream that breaks is noticed at once
         try:
             while True:
@@ -203,6 +261,8 @@ class LeaseKeeper:
                     return
                 lease.renewed = True
                 self._succeeded()
+                if self._time_to_return():
+                    return
                 # Spread, so that workers that started together do not renew together.
                 wait = lease.interval * random.uniform(0.8, 1.0)  # noqa: S311 # not a secret
                 with suppress(TimeoutError):
@@ -230,7 +290,7 @@ class LeaseKeeper:
             raise TimeoutError("the registry ended the stream")
         if answer.loss or not seconds(answer.ttl):
             return answer.loss
-        lease.models, lease.capacity = models, request.capacity or lease.capacity
+        lease.models, lease.capacity = models, worker.capacity
         return None
 
     def _lose(self, loss: pb.LeaseLoss.ValueType) -> None:
@@ -240,31 +300,40 @@ class LeaseKeeper:
             raise FencedError("Another process has registered this worker's name.")
         log.info("the lease is lost (%s); registering again", pb.LeaseLoss.Name(loss))
 
-    async def _give_back(self, stub: RegistryServiceAsyncStub) -> None:
+    async def _give_back(self, stubs: Sequence[RegistryServiceAsyncStub]) -> None:
         lease, self._lease = self._lease, None
         if lease is None:
             return
         self._registered.clear()
-        try:
-            await stub.Deregister(
-                pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch),
-                timeout=GIVE_BACK_TIMEOUT,
-                metadata=self._security.metadata,
-            )
-        except grpc.aio.AioRpcError as failure:
-            log.info("the lease was not given back and will run out: %s", failure.code().name)
+        request = pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch)
+        for stub in (*stubs[self._here :], *stubs[: self._here]):
+            try:
+                await stub.Deregister(request, timeout=GIVE_BACK_TIMEOUT, metadata=self._security.metadata)
+            except grpc.aio.AioRpcError as failure:
+                log.info("the lease was not given back: %s", failure.code().name)
+            else:
+                return
+
+    @property
+    def _alone(self) -> bool:
+        """Whether there is no other registry to go to, so that one that is down is waited for."""
+        return len(self._registries) == 1
 
     def _failed(self, why: str) -> None:
-        if not self._outage:
+        if self._outage:
+            return
+        self._outage = True
+        if self._alone:
             log.warning(
                 "the registry at %s cannot be used; serving on, and trying again: %s", self._registry, why
             )
-        self._outage = True
+        else:
+            log.warning("the registry at %s cannot be used; trying another: %s", self._registry, why)
 
     def _succeeded(self) -> None:
         if self._outage:
-            log.info("the registry at %s is back", self._registry)
-        self._outage = False
+            log.info("the registry at %s %s", self._registry, "is back" if self._alone else "is used now")
+        self._outage, self._failed_in_turn = False, 0
         self._waits = backoff(most=LONGEST_WAIT)
 
 

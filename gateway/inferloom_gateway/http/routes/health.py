@@ -39,11 +39,13 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Whether requests can be answered: the registry's whole set was heard, and a worker holds a model.
 
-    Names models whose workers do not all compute the same, with the workers of each kind."""
+    Names models whose workers do not all compute the same, with the workers of each kind, and says why the
+    registry cannot change its set of workers, where it cannot."""
     gateway = gateway_of(request)
     if gateway.ready():
         differing = {name: sorted(kinds.values()) for name, kinds in gateway.fleet.differing.items()}
-        return json_response({"status": "ready"} | ({"differing_models": differing} if differing else {}))
+        details = {"differing_models": differing, "registry_frozen": gateway.fleet.frozen}
+        return json_response({"status": "ready"} | {name: told for name, told in details.items() if told})
     return json_response({"status": "not ready"}, 503, {"retry-after": "1"})
 
 

@@ -114,6 +114,8 @@ class Health(Answer):
     status: Literal["ready", "not ready"]
     differing_models: dict[str, list[list[str]]] | None = None
     """Models whose workers do not all compute the same: the names of the workers of each kind."""
+    registry_frozen: str | None = None
+    """Why the registry cannot change its set of workers now. Absent: it can."""
 
 
 class Delays(Answer):
