@@ -1,8 +1,9 @@
-"""What is told of the calls that a gRPC server answers: when one begins, at each event, and at its end."""
+"""What is told of the calls that a service answers: when one begins, at each event, and at its end."""
 
 from __future__ import annotations  # grpc's generic types cannot be subscripted at run time
 
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,11 +55,14 @@ class CallObserver:
     """Is told of every call but health checks and reflection. Override what is of interest; it must be quick,
     and must not raise."""
 
-    def began(self, call: SeenCall, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """A call came in."""
+    def began(self, call: SeenCall, context: grpc.aio.ServicerContext[Any, Any] | None) -> None:
+        """A call came in. None: it came on a link, and ``call.context`` is there already."""
 
     def event(self, call: SeenCall, response: Any) -> None:
         """A response is about to be sent."""
+
+    def tokens(self, call: SeenCall, count: int) -> None:
+        """A Delta of ``count`` tokens is about to be sent that never became a response of its own."""
 
     def ended(self, call: SeenCall) -> None:
         """The call is over, whichever way."""
@@ -68,9 +72,32 @@ CURRENT: ContextVar[SeenCall | None] = ContextVar("inferloom_call", default=None
 """The call that the running handler answers."""
 
 
-def begin(name: str, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> SeenCall:
-    """Begin to observe the call of ``name`` (``/service/method``); handlers find it in :data:`CURRENT`."""
+class Observers:
+    """All that are told of a service's calls."""
+
+    def __init__(self, observers: Sequence[CallObserver] = ()) -> None:
+        self._all = observers
+        self.events = [each.event for each in observers if type(each).event is not CallObserver.event]
+        """Who is to be told of a response."""
+        self.tokens = [each.tokens for each in observers if type(each).tokens is not CallObserver.tokens]
+        """Who is to be told of tokens."""
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def began(self, call: SeenCall, context: grpc.aio.ServicerContext[Any, Any] | None = None) -> None:
+        """A call came in; its handler finds it in :data:`CURRENT`."""
+        CURRENT.set(call)
+        for each in self._all:
+            each.began(call, context)
+
+    def ended(self, call: SeenCall) -> None:
+        """A call is over."""
+        for each in self._all:
+            each.ended(call)
+
+
+def seen_call(name: str, request: Any, peer: str, context: CallContext | None = None) -> SeenCall:
+    """A call of ``name`` (``/service/method``)."""
     service, _, method = name.lstrip("/").rpartition("/")
-    call = SeenCall(service, method, request, context.peer() or "")
-    CURRENT.set(call)
-    return call
+    return SeenCall(service, method, request, peer, context)

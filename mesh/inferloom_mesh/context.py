@@ -87,14 +87,32 @@ def read_context(
         request_id: The request's own name, for calls that carry no context.
         clock: Monotonic seconds.
     """
-    sent = _sent(call)
-    limits = [left for left in (call.time_remaining(),) if left is not None]
+    return received(_sent(call), call.peer() or "", request_id, time_left=call.time_remaining(), now=clock())
+
+
+def received(
+    sent: context_pb2.CallContext,
+    peer: str,
+    request_id: str = "",
+    *,
+    time_left: float | None = None,
+    now: float,
+) -> CallContext:
+    """What a gateway sent with a call, however it came, as :func:`read_context` says.
+
+    Args:
+        sent: The message.
+        peer: Whose connection the call came on.
+        request_id: The request's own name.
+        time_left: Seconds that the call itself has. None: no limit.
+        now: Monotonic seconds.
+    """
+    limits = [] if time_left is None else [time_left]
     if sent.HasField("time_left"):
         limits.append(max(0.0, seconds(sent.time_left)))
-    peer = call.peer() or ""
     return CallContext(
         request_id=sent.request_id if is_request_id(sent.request_id) else request_id,
-        deadline=clock() + min(limits) if limits else None,
+        deadline=now + min(limits) if limits else None,
         caller=sent.caller[:LONGEST_NAME] or peer,
         tenant=sent.tenant[:LONGEST_NAME] or peer,
         cache_scope=sent.tenant[:LONGEST_NAME],

@@ -4,13 +4,14 @@ from __future__ import annotations  # grpc's generic types cannot be subscripted
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from inferloom_mesh.call_end import when_ended
-from inferloom_mesh.call_observer import CallObserver, SeenCall, begin
+from inferloom_mesh.call_observer import CallObserver, Observers, SeenCall, seen_call
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 from inferloom_mesh.guard import Guard, Metadata
 from inferloom_mesh.identity import PEER, PeerIdentity, identity_of
@@ -46,7 +47,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         *,
         certified: bool = False,
     ) -> None:
-        self._observers = observers
+        self._observers = Observers(observers)
         self._guard = guard
         self._audit = audit
         self._certified = certified
@@ -62,7 +63,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return] # Any, as said above
         name = handler_call_details.method
         read = _lenient(handler.request_deserializer)
-        watched = () if handler.request_streaming else self._observers
+        watched = Observers() if handler.request_streaming else self._observers
         changes: dict[str, Any] = {"request_deserializer": read}
         take: Take = _as_it_is
         if self._guard is not None:
@@ -145,7 +146,7 @@ def _checked(request: Any) -> Any:
 def _unary(
     behaviour: Callable[..., Awaitable[Any]],
     name: str,
-    observers: Sequence[CallObserver],
+    observers: Observers,
     take: Take,
 ) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -168,10 +169,10 @@ def _unary(
 def _stream(
     behaviour: Callable[..., AsyncIterator[Any]],
     name: str,
-    observers: Sequence[CallObserver],
+    observers: Observers,
     take: Take,
 ) -> Callable[..., AsyncIterator[Any]]:
-    listening = [each.event for each in observers if type(each).event is not CallObserver.event]
+    listening = observers.events
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         request, refusal = _taken(request, context, take)
@@ -192,19 +193,13 @@ def _stream(
 
 
 def _begin(
-    name: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], observers: Sequence[CallObserver]
+    name: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], observers: Observers
 ) -> SeenCall:
     if not observers:
         return SeenCall("", name, None, "")
-    seen = begin(name, request, context)
-    for observer in observers:
-        observer.began(seen, context)
-
-    def end() -> None:
-        for observer in observers:
-            observer.ended(seen)
-
-    when_ended(context, end)
+    seen = seen_call(name, request, context.peer() or "")
+    observers.began(seen, context)
+    when_ended(context, partial(observers.ended, seen))
     return seen
 
 

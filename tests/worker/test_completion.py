@@ -1,6 +1,6 @@
 """Token events become the contract's events."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -33,6 +33,16 @@ class Recorded:
         """None: the tests hand events over themselves."""
         return
         yield
+
+    over = waiting = False
+
+    def follow(self, news: Callable[[], object]) -> bool:
+        """Nothing of it is followed."""
+        return False
+
+    def take(self, most: int) -> Sequence[Event]:
+        """Nothing comes."""
+        return ()
 
     def abort(self, choice: int | None = None) -> None:
         """Remember."""

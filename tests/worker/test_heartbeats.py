@@ -44,4 +44,4 @@ async def test_an_echo_with_long_pauses_is_heard_of_meanwhile() -> None:
     """It keeps the promise that any engine makes."""
     engine = EchoEngine(EchoOptions(delay_ms=2500), EngineOptions(), 256)
     batch = await anext(aiter(engine.submit(request([1], 2)).events()))
-    assert batch == (ProgressEvent(Phase.QUEUED, 1),)
+    assert list(batch) == [ProgressEvent(Phase.QUEUED, 1)]

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
+from inferloom.v1.link_pb2_grpc import add_LinkServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
 from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.lateness import LoopMonitor
@@ -26,6 +27,7 @@ from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.observe.access_log import AccessLog
 from inferloom_worker.observe.meters import Meters
 from inferloom_worker.rpc import control, servicer
+from inferloom_worker.rpc.attach.servicer import LinkServicer
 from inferloom_worker.rpc.control import ControlServicer
 from inferloom_worker.rpc.inference import Inference
 from inferloom_worker.rpc.servicer import InferenceServicer
@@ -142,12 +144,10 @@ class Worker:
             tls=self._security.inside(),
             audit=self._security.audit,
         )
-        add_InferenceServiceServicer_to_server(
-            InferenceServicer(
-                Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
-            ),
-            self._server.grpc,
-        )
+        inference = Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
+        add_InferenceServiceServicer_to_server(InferenceServicer(inference), self._server.grpc)
+        self._link = LinkServicer(inference, self.host, self.description, observers)
+        add_LinkServiceServicer_to_server(self._link, self._server.grpc)
         add_WorkerServiceServicer_to_server(
             ControlServicer(self.host, self.description, settings.drain_limit_s, self._monitor.lateness),
             self._server.grpc,
@@ -226,6 +226,7 @@ class Worker:
 
     async def close(self) -> None:
         """Stop listening and free the models."""
+        self._link.close()
         await self._server.stop(GRACE_S)
         await self._shown.aclose()  # stops the server again, which does nothing
         await self.host.close()

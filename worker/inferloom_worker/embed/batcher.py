@@ -84,6 +84,8 @@ class Batcher(Generic[Item]):
         self._closed = False
         self.running = 0
         """Texts in the batch that is computed now."""
+        self.steps = 0
+        """Batches that were computed."""
         self._thread = threading.Thread(target=self._run, name="embedder", daemon=True)
         self._thread.start()
 
@@ -173,6 +175,7 @@ class Batcher(Generic[Item]):
             self.running = 0
         ended = time.monotonic()
         self.longest_step.observe(ended, ended - started)
+        self.steps += 1
         finite = [bool(np.isfinite(row).all()) for row in rows]
         return [
             _Result(text, row if good else self._failed(text.index), started, ended)

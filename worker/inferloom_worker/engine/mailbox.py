@@ -21,12 +21,20 @@ Abort = Callable[["Mailbox", int | None], None]
 
 
 class Mailbox:
-    """A :class:`~inferloom_worker.engine.protocol.Generation` that an engine on another thread fills."""
+    """A :class:`~inferloom_worker.engine.protocol.Generation` that an engine fills.
+
+    Args:
+        request: What was asked for.
+        abort: Tells the engine that a choice, or all, are to end.
+        emptied: Called when the reader has taken all that there was. None: the engine does not care.
+    """
 
     __slots__ = (
         "__weakref__",
         "_abort",
+        "_emptied",
         "_failure",
+        "_follower",
         "_open",
         "_pending",
         "_wake",
@@ -36,17 +44,29 @@ class Mailbox:
         "stats",
     )
 
-    def __init__(self, request: GenerationRequest, abort: Abort) -> None:
+    def __init__(
+        self, request: GenerationRequest, abort: Abort, emptied: Callable[["Mailbox"], object] | None = None
+    ) -> None:
         self.request = request
         self.stats = GenerationStats()
         self.loop = asyncio.get_running_loop()
         self.posted_at = 0.0
         """When the engine last had news for it; the engine's own, in its clock."""
         self._abort = abort
+        self._emptied = emptied
         self._open = set(range(request.n))
         self._pending: list[Event] = []
         self._failure: InferloomError | None = None
         self._wake: asyncio.Future[None] | None = None
+        self._follower: Callable[[], object] | None = None
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._pending) or (self._failure is not None and bool(self._open))
+
+    @property
+    def over(self) -> bool:
+        return not self._open
 
     def deliver(self, event: Event | InferloomError) -> None:
         """Add an event, or the error that ends the request. Only on the mailbox's own loop."""
@@ -54,20 +74,36 @@ class Mailbox:
             self._failure = event
         elif not isinstance(event, TokensEvent) or event.choice in self._open:
             self._pending.append(event)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._tell()
+
+    def follow(self, news: Callable[[], object]) -> bool:
+        self._follower = news
+        return True
+
+    def take(self, most: int) -> Sequence[Event]:
+        if not self._pending:
+            if self._failure is not None and self._open:
+                raise self._failure
+            return ()
+        batch, self._pending = self._pending, []
+        if len(batch) > most:
+            self._pending = batch[most:]
+            del batch[most:]
+        elif self._emptied is not None:
+            self._emptied(self)
+        for event in batch:
+            if (choice := _ended(event)) is not None:
+                self._open.discard(choice)
+        return batch
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
         while self._open:
-            if not self._pending:
-                if self._failure is not None:
-                    raise self._failure
-                self._wake = self.loop.create_future()
-                await self._wake
+            batch = self.take(len(self._pending))
+            if batch:
+                yield batch
                 continue
-            batch, self._pending = self._pending, []
-            self._open.difference_update(choice for e in batch if (choice := _ended(e)) is not None)
-            yield batch
+            self._wake = self.loop.create_future()
+            await self._wake
 
     def abort(self, choice: int | None = None) -> None:
         doomed = self._open if choice is None else self._open & {choice}
@@ -76,7 +112,12 @@ class Mailbox:
         self._open = self._open - doomed
         self._pending = [e for e in self._pending if not (isinstance(e, TokensEvent) and e.choice in doomed)]
         self._abort(self, choice)
-        if self._wake is not None and not self._wake.done():
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._follower is not None:
+            self._follower()
+        elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
 
@@ -89,9 +130,10 @@ def _ended(event: Event) -> int | None:
 
 def hand_over(batch: Iterable[tuple[Mailbox, Event | InferloomError]]) -> None:
     """Deliver a step's events from the engine's thread, waking each loop once."""
-    hand_to_loops(batch, lambda item: item[0].loop, _deliver_all)
+    hand_to_loops(batch, lambda item: item[0].loop, deliver_all)
 
 
-def _deliver_all(items: list[tuple[Mailbox, Event | InferloomError]]) -> None:
+def deliver_all(items: Iterable[tuple[Mailbox, Event | InferloomError]]) -> None:
+    """Deliver a step's events on the loop that all of them are for."""
     for mailbox, event in items:
         mailbox.deliver(event)

@@ -1,6 +1,6 @@
 """Requests for no tokens, of which an engine reads the prompt at most."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from inferloom_worker.engine.protocol import (
@@ -28,10 +28,22 @@ class NothingGenerated:
 
     def __init__(self, n: int) -> None:
         self.stats = GenerationStats()
+        self.over = False
         self._n = n
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
-        yield _ends(range(self._n))
+        yield self.take(self._n)
+
+    def follow(self, news: Callable[[], object]) -> bool:
+        return True
+
+    def take(self, most: int) -> Sequence[Event]:
+        self.over = True
+        return _ends(range(self._n))
+
+    @property
+    def waiting(self) -> bool:
+        return not self.over
 
     def abort(self, choice: int | None = None) -> None:
         """Do nothing: it has ended."""
@@ -47,8 +59,26 @@ class PromptRead:
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
         async for batch in self._reading.events():
-            ended = any(isinstance(event, TokensEvent) for event in batch)
-            yield [*batch, *_ends(range(1, self._n))] if ended else batch
+            yield self._for_all(batch)
+
+    def follow(self, news: Callable[[], object]) -> bool:
+        return self._reading.follow(news)
+
+    def take(self, most: int) -> Sequence[Event]:
+        return self._for_all(self._reading.take(most))
+
+    def _for_all(self, batch: Sequence[Event]) -> Sequence[Event]:
+        """The events of one choice, with the ends of the others."""
+        ended = any(isinstance(event, TokensEvent) for event in batch)
+        return [*batch, *_ends(range(1, self._n))] if ended else batch
+
+    @property
+    def waiting(self) -> bool:
+        return self._reading.waiting
+
+    @property
+    def over(self) -> bool:
+        return self._reading.over
 
     def abort(self, choice: int | None = None) -> None:
         if choice is None:

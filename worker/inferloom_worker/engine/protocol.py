@@ -4,7 +4,7 @@ An engine knows tokens, not text: templates, detokenising and stop strings belon
 submits a validated :class:`GenerationRequest` and reads a :class:`Generation`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -205,6 +205,26 @@ class Generation(Protocol):
         """
         ...
 
+    def follow(self, news: Callable[[], object]) -> bool:
+        """Have ``news`` called on the loop when there is something to :meth:`take`, instead of waiting for
+        :meth:`events`. False: this one can only be waited for."""
+        ...
+
+    def take(self, most: int) -> Sequence[Event]:
+        """Whatever is new, oldest first, ``most`` events of it at most; nothing if nothing is. Raises as
+        :meth:`events` does, when all events before were taken."""
+        ...
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take, or an error to be raised by that."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the last event was taken, or all was aborted."""
+        ...
+
     def abort(self, choice: int | None = None) -> None:
         """End one choice, or all; their state is free after the engine's current step.
 
@@ -252,6 +272,8 @@ class EngineLoad:
     """Memory of the adapters that somebody holds."""
     longest_step_s: float = 0.0
     """The longest step of the last minute or two, in seconds. 0: none was measured."""
+    steps: int = 0
+    """Steps that it has taken."""
 
 
 class Engine(Protocol):

@@ -1,14 +1,17 @@
 """The echo engine: deterministic, without a model, and cheap enough to measure everything around it."""
 
 import asyncio
+import heapq
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_worker.engine.health import Health, unloaded
+from inferloom_worker.engine.mailbox import Mailbox, deliver_all
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
     Adapter,
@@ -17,7 +20,6 @@ from inferloom_worker.engine.protocol import (
     EngineLoad,
     Event,
     GenerationRequest,
-    GenerationStats,
     Phase,
     ProgressEvent,
     TokenLogprobs,
@@ -29,11 +31,17 @@ from inferloom_worker.sourcing.echo_options import EchoOptions
 HEARTBEAT_S = 1.0
 """How often a waiting request is told so."""
 
+_Post = tuple[Mailbox, Event | InferloomError]
+
 
 class EchoEngine:
     """An :class:`~inferloom_worker.engine.protocol.Engine` that repeats the prompt, over and over.
 
-    It lives on the event loop, so everything but :meth:`load` and :meth:`close` is called there.
+    It lives on the event loop, so everything but :meth:`load` and :meth:`close` is called there. As a model's
+    engine it goes by steps, and hands over all that a step gave together. Without a delay, a step is for the
+    requests whose reader has taken everything, so that it is as fast as it is read and no faster. With one,
+    a first token comes after just that, and later ones with those of others, so that a request is late or
+    early by half a delay at most.
     """
 
     def __init__(
@@ -57,52 +65,58 @@ class EchoEngine:
             lacks=frozenset({"prompt_logprobs", "allowed_token_ids", "bad_words", "prediction"}),
         )
         self.health = Health()
-        self.echo = echo
-        self.clock = clock
-        self.closed = False
-        self.generated = 0
+        self._echo = echo
+        self._delay = echo.delay_ms / 1e3
+        self._clock = clock
+        self._closed = False
+        self._generated = self._steps = 0
         self._max_waiting = options.max_waiting
         self._running = 0
-        self._waiting: deque[EchoGeneration] = deque()
-        self._generations: set[EchoGeneration] = set()
+        self._waiting: deque[_Sequence] = deque()
+        self._open: dict[Mailbox, _Sequence] = {}
+        self._read: list[_Sequence] = []
+        """Those whose next token is due as soon as the loop comes to it."""
+        self._due: list[tuple[float, int, _Sequence]] = []
+        """When each of the others is to be looked at; a heap."""
+        self._looks = 0
+        self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, request: GenerationRequest) -> "EchoGeneration":
-        if self.closed:
+    def submit(self, request: GenerationRequest) -> Mailbox:
+        if self._closed:
             raise unloaded()
-        generation = EchoGeneration(self, request)
-        waiting = sum(g.open for g in self._waiting)
+        waiting = sum(each.open for each in self._waiting)
         if (waiting or not self._fits(request.n)) and waiting + request.n > self._max_waiting:
             raise overloaded(f"{waiting} requests are waiting already.")
-        self._waiting.append(generation)
-        self._generations.add(generation)
+        mailbox = Mailbox(request, self._abort, None if self._delay else self._taken)
+        sequence = _Sequence(mailbox, request, self._clock(), list(range(request.n)))
+        self._open[mailbox] = sequence
+        self._waiting.append(sequence)
         self._admit()
-        return generation
+        if not sequence.running:
+            self._look(sequence, self._clock() + HEARTBEAT_S)
+        return mailbox
 
     def load(self) -> EngineLoad:
         return EngineLoad(
             running=self._running,
-            waiting=sum(g.open for g in tuple(self._waiting)),
+            waiting=sum(each.open for each in tuple(self._waiting)),
             free_kv_tokens=max(0, self.info.slots - self._running) * self.info.context_length,
-            generated_tokens=self.generated,
+            generated_tokens=self._generated,
+            steps=self._steps,
         )
 
     def load_adapter(self, folder: Path) -> Adapter:
         raise AdapterError("the echo engine has no weights to adapt")
 
     def close(self) -> None:
-        self.closed = True
-        for generation in tuple(self._generations):
-            generation.loop.call_soon_threadsafe(generation.stop)
+        self._closed = True
+        for mailbox in tuple(self._open):
+            mailbox.loop.call_soon_threadsafe(self._lose, mailbox)
 
-    def release(self, generation: "EchoGeneration", count: int) -> None:
-        """Take back what ``count`` ended choices held, and admit who waits."""
-        if not generation.open:
-            self._generations.discard(generation)
-        if generation.running:
-            self._running -= count
-        elif not generation.open and generation in self._waiting:
-            self._waiting.remove(generation)
-        self._admit()
+    def _lose(self, mailbox: Mailbox) -> None:
+        if (sequence := self._open.get(mailbox)) is not None:
+            self._release(sequence, list(sequence.choices))
+            mailbox.deliver(unloaded())
 
     def _fits(self, count: int) -> bool:
         # More choices than there are slots run together when nothing else does.
@@ -110,125 +124,148 @@ class EchoEngine:
 
     def _admit(self) -> None:
         while self._waiting and self._fits(self._waiting[0].open):
-            generation = self._waiting.popleft()
-            self._running += generation.open
-            generation.running = True
-            generation.admitted.set()
+            sequence = self._waiting.popleft()
+            self._running += sequence.open
+            sequence.running = True
+            now = self._clock()
+            sequence.started = now
+            sequence.mailbox.stats.queue_s = now - sequence.submitted
+            sequence.next_at = now + self._delay
+            if self._delay:
+                self._look(sequence, now + HEARTBEAT_S)
+            else:
+                self._taken(sequence.mailbox)
+
+    def _abort(self, mailbox: Mailbox, choice: int | None) -> None:
+        if (sequence := self._open.get(mailbox)) is not None:
+            self._release(sequence, [c for c in sequence.choices if choice in (None, c)])
+
+    def _release(self, sequence: "_Sequence", choices: Sequence[int]) -> None:
+        """Take back what ended choices held, and admit who waits."""
+        sequence.choices = [choice for choice in sequence.choices if choice not in choices]
+        if not sequence.choices:
+            self._open.pop(sequence.mailbox, None)
+        if sequence.running:
+            self._running -= len(choices)
+        elif not sequence.choices and sequence in self._waiting:
+            self._waiting.remove(sequence)
+        self._admit()
+
+    def _taken(self, mailbox: Mailbox) -> None:
+        """A reader waits for more."""
+        if (sequence := self._open.get(mailbox)) is not None and sequence.running:
+            if not self._read:
+                mailbox.loop.call_soon(self._step_for_readers)
+            self._read.append(sequence)
+
+    def _step_for_readers(self) -> None:
+        ready, self._read = self._read, []
+        self._step(ready)
+
+    def _look(self, sequence: "_Sequence", latest: float) -> None:
+        """Look at a sequence when something is due for it, and at the ``latest`` then."""
+        at = min(latest, sequence.next_at if sequence.running else latest)
+        if sequence.request.deadline is not None:
+            at = min(at, sequence.request.deadline)
+        self._looks += 1
+        sequence.look = self._looks
+        heapq.heappush(self._due, (at, self._looks, sequence))
+        if self._due[0][2] is sequence:
+            self._set_timer(sequence.mailbox.loop)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(max(0.0, self._due[0][0] - self._clock()), self._step_for_time)
+
+    def _step_for_time(self) -> None:
+        self._timer = None
+        now, ready = self._clock(), []
+        while self._due and self._due[0][0] <= now:
+            _, look, sequence = heapq.heappop(self._due)
+            if look == sequence.look and (self._delay or not sequence.running):
+                ready.append(sequence)
+        self._step(ready)
+        if self._due and self._timer is None:
+            self._set_timer(self._due[0][2].mailbox.loop)
+
+    def _step(self, ready: "Sequence[_Sequence]") -> None:
+        """Compute what is due, and hand it over together."""
+        now = self._clock()
+        posts: list[_Post] = []
+        for sequence in ready:
+            if sequence.choices and not self._closed:
+                posts += self._turn(sequence, now)
+        self._steps += 1
+        deliver_all(posts)
+        self._admit()
+
+    def _turn(self, sequence: "_Sequence", now: float) -> "Sequence[_Post]":
+        request, mailbox = sequence.request, sequence.mailbox
+        late = request.deadline is not None and now >= request.deadline
+        if late and not sequence.index:
+            self._release(sequence, list(sequence.choices))
+            return ((mailbox, InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")),)
+        if not sequence.running or (now < sequence.next_at and not late):
+            self._look(sequence, now + HEARTBEAT_S)
+            read = len(request.prompt) if sequence.running else 0
+            return ((mailbox, ProgressEvent(Phase.QUEUED, read)),)
+        events = self._ended_late(sequence) if late else self._tokens(sequence)
+        mailbox.stats.decode_s = now - sequence.started
+        if events[0].end is not None:
+            self._release(sequence, list(sequence.choices))
+        elif self._delay:
+            # Where all are on multiples of the delay they share steps.
+            sequence.next_at = (math.floor(now / self._delay + 0.5) + 1) * self._delay
+            self._look(sequence, now + HEARTBEAT_S)
+        return [(mailbox, event) for event in events]
+
+    def _ended_late(self, sequence: "_Sequence") -> Sequence[TokensEvent]:
+        return [TokensEvent(c, sequence.index, (), None, EndReason.DEADLINE) for c in sequence.choices]
+
+    def _tokens(self, sequence: "_Sequence") -> Sequence[TokensEvent]:
+        request, start = sequence.request, sequence.index
+        limit = min(request.max_tokens, self._echo.tokens or request.max_tokens)
+        ids, end = _next(request, start, min(start + self._echo.tokens_at_once, limit))
+        if end is None and start + len(ids) >= limit:
+            end = EndReason.LENGTH
+        logprobs = None
+        if request.top_logprobs is not None:
+            logprobs = tuple(TokenLogprobs(0.0, ((t, 0.0),)[: request.top_logprobs], 1) for t in ids)
+        sequence.index += len(ids)
+        self._generated += len(ids) * len(sequence.choices)
+        return [TokensEvent(choice, start, ids, logprobs, end) for choice in sequence.choices]
 
 
-class EchoGeneration:
-    """A :class:`~inferloom_worker.engine.protocol.Generation` of the echo engine."""
+@dataclass(slots=True, eq=False)
+class _Sequence:
+    """One request; all of its choices say the same."""
 
-    def __init__(self, engine: EchoEngine, request: GenerationRequest) -> None:
-        self.stats = GenerationStats()
-        self.loop = asyncio.get_running_loop()
-        self.admitted = asyncio.Event()
-        self.over = asyncio.Event()
-        self.running = False
-        self._engine = engine
-        self._request = request
-        self._open = set(range(request.n))
-        self._submitted = engine.clock()
+    mailbox: Mailbox
+    request: GenerationRequest
+    submitted: float
+    choices: list[int]
+    running: bool = False
+    started: float = 0.0
+    next_at: float = 0.0
+    """When its next token is due."""
+    look: int = 0
+    """The number of the entry that is to look at it; others are out of date."""
+    index: int = 0
+    """Tokens that it has said."""
 
     @property
     def open(self) -> int:
         """Choices that have not ended."""
-        return len(self._open)
+        return len(self.choices)
 
-    def abort(self, choice: int | None = None) -> None:
-        self._end(self._open if choice is None else self._open & {choice})
 
-    def stop(self) -> None:
-        """Wake whatever waits for a slot or for the next token."""
-        self.admitted.set()
-        self.over.set()
-
-    def _end(self, choices: set[int]) -> None:
-        if choices:
-            self._open = self._open - choices
-            self._engine.release(self, len(choices))
-            if not self._open:
-                self.stop()
-
-    async def events(self) -> AsyncIterator[Sequence[Event]]:
-        try:
-            while self._open and not self.admitted.is_set():
-                if not await self._wait():
-                    yield (ProgressEvent(Phase.QUEUED, 0),)
-            started = self._engine.clock()
-            self.stats.queue_s = started - self._submitted
-            async for batch in self._tokens():
-                self.stats.decode_s = self._engine.clock() - started
-                yield batch
-        finally:
-            self.abort()
-
-    async def _wait(self) -> bool:
-        """Wait for a slot, for a heartbeat's time at most; whether there is one."""
-        left = (
-            HEARTBEAT_S if self._request.deadline is None else self._request.deadline - self._engine.clock()
-        )
-        if left <= 0:
-            raise InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
-        try:
-            await asyncio.wait_for(self.admitted.wait(), min(left, HEARTBEAT_S))
-        except TimeoutError:
-            return False
-        return True
-
-    def _late(self) -> bool:
-        return self._request.deadline is not None and self._engine.clock() >= self._request.deadline
-
-    async def _pause(self, delay: float) -> None:
-        """Wait between tokens, or until the deadline, every choice's abort or the engine's end."""
-        if self._request.deadline is not None:
-            delay = min(delay, max(0.0, self._request.deadline - self._engine.clock()))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.over.wait(), delay)
-
-    async def _tokens(self) -> AsyncIterator[Sequence[Event]]:
-        engine, request = self._engine, self._request
-        prompt, chunk, delay = request.prompt, engine.echo.tokens_at_once, engine.echo.delay_ms / 1e3
-        limit = min(request.max_tokens, engine.echo.tokens or request.max_tokens)
-        index = 0
-        while self._open:
-            if delay:
-                pause = delay
-                while pause > HEARTBEAT_S and not self.over.is_set() and not self._late():
-                    await self._pause(HEARTBEAT_S)
-                    pause -= HEARTBEAT_S
-                    yield (ProgressEvent(Phase.QUEUED, len(prompt)),)
-                await self._pause(pause)
-            elif index:
-                await asyncio.sleep(0)  # nothing keeps others from their turn
-            if engine.closed:
-                raise unloaded()
-            if not self._open:
-                return
-            if self._late():
-                if index == 0:
-                    raise InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
-                ids: tuple[int, ...] = ()
-                end: EndReason | None = EndReason.DEADLINE
-            else:
-                ids, end = self._next(prompt, index, min(index + chunk, limit))
-                if end is None and index + len(ids) >= limit:
-                    end = EndReason.LENGTH
-            logprobs = None
-            if request.top_logprobs is not None:
-                logprobs = tuple(TokenLogprobs(0.0, ((t, 0.0),)[: request.top_logprobs], 1) for t in ids)
-            batch = [TokensEvent(choice, index, ids, logprobs, end) for choice in sorted(self._open)]
-            engine.generated += len(ids) * len(batch)
-            index += len(ids)
-            if end is not None:
-                self._end(self._open)
-            yield batch
-
-    def _next(self, prompt: Sequence[int], start: int, stop: int) -> tuple[tuple[int, ...], EndReason | None]:
-        """Tokens ``start`` to ``stop``, cut after one that ends the choice."""
-        ids = tuple(prompt[i % len(prompt)] for i in range(start, stop))
-        ends = self._request.stop_token_ids
-        for offset, token in enumerate(ids):
-            if token in ends and start + offset + 1 > self._request.min_tokens:
-                return ids[: offset + 1], EndReason.STOP_TOKEN
-        return ids, None
+def _next(request: GenerationRequest, start: int, stop: int) -> tuple[tuple[int, ...], EndReason | None]:
+    """Tokens ``start`` to ``stop``, cut after one that ends the choice."""
+    prompt, ends = request.prompt, request.stop_token_ids
+    size = len(prompt)
+    ids = tuple(prompt[i % size] for i in range(start, stop))
+    for offset, token in enumerate(ids):
+        if token in ends and start + offset + 1 > request.min_tokens:
+            return ids[: offset + 1], EndReason.STOP_TOKEN
+    return ids, None

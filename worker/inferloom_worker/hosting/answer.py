@@ -5,13 +5,19 @@ makes its answer: prompt, submission, output pipeline. A backend that has only t
 alone, and its card says that it can do no more.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engine.protocol import Generation, PromptEvent
-from inferloom_worker.output.completion import Completion
+from inferloom_worker.output.completion import Completion, Item
+
+MOST_EVENTS = 4096
+"""Events of an engine that are read at once where nobody has read for a while."""
+
+MOST_ENTRIES = 4096
+"""Log-probabilities that are told at once there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +46,32 @@ class Answer(Protocol):
         """
         ...
 
+    def follow(self, news: Callable[[], object]) -> "Followed | None":
+        """The same, to be read whenever ``news`` was called, so that who reads many answers needs no task for
+        each. None: this one can only be waited for. Its first events are there at once."""
+        ...
+
     def abort(self) -> None:
         """End it, and free what it holds. Aborting what has ended does nothing."""
+        ...
+
+
+class Followed(Protocol):
+    """An answer that tells when there is something to read."""
+
+    def read(self) -> Sequence[Item]:
+        """Whatever is new, as :meth:`Answer.events` has it, with one Delta of a choice at most; nothing if
+        nothing is. Raises as that does."""
+        ...
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to read."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the last event was read, or it was aborted."""
         ...
 
 
@@ -52,15 +82,21 @@ class TokenAnswer:
         generation: The request, as submitted.
         completion: Makes events of its tokens.
         opening: The events before the first token.
+        entries: Log-probabilities for each token.
     """
 
     def __init__(
-        self, generation: Generation, completion: Completion, opening: Sequence[pb.GenerateResponse]
+        self,
+        generation: Generation,
+        completion: Completion,
+        opening: Sequence[pb.GenerateResponse],
+        entries: int = 0,
     ) -> None:
         self._generation = generation
         self._completion = completion
         self._opening = opening
-        self._aborted = False
+        self._most = max(1, min(MOST_EVENTS, MOST_ENTRIES // max(1, entries)))
+        self._begun = self._aborted = self._complete = False
 
     async def events(self) -> AsyncIterator[Sequence[pb.GenerateResponse]]:
         yield [*self._opening, *self._completion.opening()]
@@ -72,6 +108,30 @@ class TokenAnswer:
                 yield list(self._completion.take(batch))
         if not self._aborted:
             yield [self._completion.completed()]
+
+    def follow(self, news: Callable[[], object]) -> "TokenAnswer | None":
+        # What is told of a prompt may be much, and is made piece by piece.
+        if self._completion.reports_prompt or not self._generation.follow(news):
+            return None
+        return self
+
+    def read(self) -> Sequence[Item]:
+        items = self._completion.read(self._generation.take(self._most))
+        if not self._begun:
+            self._begun = True
+            items = [*self._opening, *self._completion.opening(), *items]
+        if self._generation.over and not (self._aborted or self._complete):
+            self._complete = True
+            items = [*items, self._completion.completed()]
+        return items
+
+    @property
+    def waiting(self) -> bool:
+        return not self.over and (not self._begun or self._generation.waiting)
+
+    @property
+    def over(self) -> bool:
+        return self._aborted or self._complete
 
     def abort(self) -> None:
         self._aborted = True

@@ -115,7 +115,8 @@ class Generator:
             notes=() if constraint is None else constraint.notes,
             priority=asked.priority,
         )
-        return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)])
+        entries = 0 if asked.top_logprobs is None else 1 + asked.top_logprobs
+        return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)], entries)
 
     def _reading(self, asked: CompletionRequest, prompt: str | None) -> Reading:
         if not isinstance(asked.prompt, ChatPrompt) or self.dialect is None:
@@ -258,6 +259,10 @@ class Generator:
     @property
     def longest_step_s(self) -> float:
         return self.engine.load().longest_step_s
+
+    @property
+    def steps(self) -> int:
+        return self.engine.load().steps
 
     @property
     def slots(self) -> int:

@@ -59,6 +59,10 @@ class _Reader:
         return self._batches.longest_step.seconds
 
     @property
+    def steps(self) -> int:
+        return self._batches.steps
+
+    @property
     def slots(self) -> int:
         return self._batches.info.batch_size
 

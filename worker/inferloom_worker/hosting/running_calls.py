@@ -49,13 +49,22 @@ class RunningCalls:
     @contextmanager
     def run(self, model: object) -> Iterator[Call]:
         """Count a call for as long as the context lasts."""
-        call = Call(model)
-        self._calls.add(call)
+        call = self.enter(model)
         try:
             yield call
         finally:
-            self._calls.discard(call)
-            self._left.set()
+            self.leave(call)
+
+    def enter(self, model: object) -> Call:
+        """Count a call until it :meth:`leave`."""
+        call = Call(model)
+        self._calls.add(call)
+        return call
+
+    def leave(self, call: Call) -> None:
+        """Count it no more."""
+        self._calls.discard(call)
+        self._left.set()
 
     async def finish(self, limit_s: float, model: object = None) -> int:
         """Wait until none runs, for ``limit_s`` seconds at most, then end the rest.

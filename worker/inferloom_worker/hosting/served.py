@@ -77,6 +77,11 @@ class ServedModel(Protocol):
         ...
 
     @property
+    def steps(self) -> int:
+        """Steps of its engine, or batches, since it was loaded."""
+        ...
+
+    @property
     def slots(self) -> int:
         """Requests that it runs at once."""
         ...

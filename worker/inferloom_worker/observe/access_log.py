@@ -30,9 +30,10 @@ class AccessLog(CallObserver):
     def __init__(self, worker: Callable[[], str]) -> None:
         self._worker = worker
 
-    def began(self, call: SeenCall, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def began(self, call: SeenCall, context: grpc.aio.ServicerContext[Any, Any] | None) -> None:
         """Read what the gateway says of the request."""
-        call.context = read_context(context, getattr(call.request, "request_id", ""))
+        if context is not None:
+            call.context = read_context(context, getattr(call.request, "request_id", ""))
 
     def ended(self, call: SeenCall) -> None:
         """Write one."""

@@ -42,17 +42,21 @@ class Meters(CallObserver):
         call.last = response
         kind = response.WhichOneof("event")
         if kind == "delta":
-            now = self._clock()
-            call.tokens += len(response.delta.token_ids)
-            if call.first_s is None:
-                call.note = call.request.model
-                call.first_s = now - call.began
-                self._meters.first.add(call.first_s, call.note)
-            else:
-                self._meters.between.add(now - call.last_at, call.note)
-            call.last_at = now
+            self.tokens(call, len(response.delta.token_ids))
         elif kind == "part" and call.first_s is None:
             call.first_s = self._clock() - call.began
+
+    def tokens(self, call: SeenCall, count: int) -> None:
+        """The same for a Delta that is told by its tokens."""
+        now = self._clock()
+        call.tokens += count
+        if call.first_s is None:
+            call.note = call.request.model
+            call.first_s = now - call.began
+            self._meters.first.add(call.first_s, call.note)
+        else:
+            self._meters.between.add(now - call.last_at, call.note)
+        call.last_at = now
 
     def ended(self, call: SeenCall) -> None:
         """Count a call, and what it used."""

@@ -55,6 +55,30 @@ class _News(Said):
     """Whether its last token ended it and has no text."""
 
 
+@dataclass(slots=True)
+class PlainDelta:
+    """A Delta that has no more than tokens and text."""
+
+    choice: int
+    index: int
+    """Place of its first token."""
+    ids: Sequence[int]
+    text: str
+
+
+Item = PlainDelta | pb.GenerateResponse
+"""One event of an answer."""
+
+
+def response_of(plain: PlainDelta) -> pb.GenerateResponse:
+    """A Delta as a message."""
+    response = pb.GenerateResponse()
+    delta = response.delta  # field by field: half the time of the constructors
+    delta.choice, delta.token_index, delta.text = plain.choice, plain.index, plain.text
+    delta.token_ids.extend(plain.ids)
+    return response
+
+
 class Completion:
     """Turns an engine's events into responses: text decoded, stop strings cut, one Delta per choice.
 
@@ -116,7 +140,35 @@ class Completion:
             yield from self._echo
 
     def take(self, batch: Sequence[Event]) -> Iterator[pb.GenerateResponse]:
-        """The responses for one batch of events."""
+        """The responses for one batch of events, each made when it is asked for."""
+        for item in self._items(batch):
+            yield response_of(item) if isinstance(item, PlainDelta) else item
+
+    def read(self, batch: Sequence[Event]) -> Sequence[Item]:
+        """The same, with no more made of plain text than it takes. Most batches are one token of one
+        choice."""
+        if len(batch) == 1 and self._prompt is None:
+            event = batch[0]
+            if isinstance(event, TokensEvent) and event.end is None and event.logprobs is None:
+                choice = self._choices[event.choice]
+                pipeline = choice.pipeline
+                if pipeline.plain and not choice.ended:
+                    self._accepted += event.accepted
+                    self._rejected += event.rejected
+                    index = pipeline.tokens
+                    return (
+                        PlainDelta(
+                            event.choice, index, event.token_ids, pipeline.push_plain(event.token_ids)
+                        ),
+                    )
+        return list(self._items(batch))
+
+    @property
+    def reports_prompt(self) -> bool:
+        """Whether there is something left to be told of the prompt."""
+        return self._prompt is not None
+
+    def _items(self, batch: Sequence[Event]) -> Iterator[Item]:
         if self._prompt is not None:
             batch = yield from self._read_prompt(self._prompt, batch)
         news: dict[int, _News] = {}
@@ -136,11 +188,10 @@ class Completion:
         if progress is not None and not news:
             yield _heartbeat(progress)
         for index, item in news.items():
-            if item.ids or item.text or item.reasoning or item.tool_calls:
-                response = pb.GenerateResponse()
-                delta = response.delta  # field by field: half the time of the constructors
-                delta.choice, delta.token_index, delta.text = index, item.index, item.text
-                delta.token_ids.extend(item.ids)
+            plain = PlainDelta(index, item.index, item.ids, item.text)
+            if item.reasoning or item.tool_calls or item.logprobs:
+                response = response_of(plain)
+                delta = response.delta
                 if item.reasoning:
                     delta.reasoning = item.reasoning
                 if item.tool_calls:
@@ -148,6 +199,8 @@ class Completion:
                 if item.logprobs:
                     delta.logprobs.extend(self._logprobs(item))
                 yield response
+            elif item.ids or item.text:
+                yield plain
             if item.finished is not None:
                 yield pb.GenerateResponse(finished=item.finished)
 

@@ -33,11 +33,10 @@ class Pipeline:
             "_longest",
             "_min_tokens",
             "_parsers",
-            "_plain",
             "_stops",
             "_text",
         ),
-        *("called", "done", "matched", "reasoning_tokens", "tokens"),
+        *("called", "done", "matched", "plain", "reasoning_tokens", "tokens"),
     )
 
     def __init__(
@@ -53,7 +52,8 @@ class Pipeline:
         self._stops = StopMatcher(stopping.strings, include=stopping.include_stop)
         self._min_tokens = stopping.min_tokens
         self._parsers = parsers
-        self._plain = not (stopping.strings or parsers)
+        self.plain = not (stopping.strings or parsers)
+        """Whether what is said is the tokens' text, and nothing is held back but half a character."""
         self._calls_within = stopping.max_tokens if calls_only else None
         self._calls = self._last = self._longest = 0
         """Calls that are complete, the place where the last one ended, and the tokens of the longest."""
@@ -74,7 +74,7 @@ class Pipeline:
         if hidden:
             return
         text = self._text.push(token)
-        if self._plain:  # most are, and this is done for every token
+        if self.plain:  # most are, and this is done for every token
             said.text += text
         elif text:
             thought = self._thinking
@@ -83,6 +83,12 @@ class Pipeline:
             self.done = any(parser.done for parser in self._parsers) or self._no_room()
         else:
             self.reasoning_tokens += self._thinking
+
+    def push_plain(self, tokens: Sequence[int]) -> str:
+        """The same for tokens of which none is hidden, if it is ``plain``: what is said."""
+        self.tokens += len(tokens)
+        push = self._text.push
+        return push(tokens[0]) if len(tokens) == 1 else "".join(map(push, tokens))
 
     def _no_room(self) -> bool:
         """Whether a call has just ended, and there is no room for another."""

@@ -22,6 +22,7 @@ from inferloom_worker.embed.vector_stream import VectorStream
 from inferloom_worker.hosting.answer import Answer, Terms
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.joining.self_description import SelfDescription
+from inferloom_worker.rpc.generating import Generating
 from inferloom_worker.rpc.incoming import IncomingCall
 from inferloom_worker.rpc.tokens import describe, detokenize, tokenize
 from inferloom_worker.text.pool import TextPool
@@ -62,9 +63,23 @@ class Inference:
         self, request: pb.GenerateRequest, incoming: IncomingCall
     ) -> AsyncIterator[pb.GenerateResponse]:
         """Leaving, for whatever reason, frees the generation."""
+        generating = await self.begin(request, incoming)
+        try:
+            generating.check()
+            async for batch in generating.answer.events():
+                for event in batch:
+                    yield generating.named(event)
+            generating.check()
+        finally:
+            generating.close()
+
+    async def begin(self, request: pb.GenerateRequest, incoming: IncomingCall) -> Generating:
+        """Take a Generate call, which counts as running from now on, until what this returns is closed."""
         deadline = incoming.engine_deadline()
         model = self._host.generating(request.model)
-        with self._host.calls.run(model) as call:
+        calls = self._host.calls
+        call = calls.enter(model)
+        try:
             bounds.check_generate(request, model.card.context_length)
             asked = await self._texts.run(
                 "input",
@@ -89,20 +104,14 @@ class Inference:
                 ),
                 self._texts,
             )
-            call.end = answer.abort
-            # A handler that is cancelled while a message is being sent is never resumed. A context refers to
-            # itself: what its callbacks hold, such as an adapter, stays until the garbage collector comes.
-            incoming.on_end(partial(_abort, weakref.ref(answer)))
-            try:
-                call.check()
-                async for batch in answer.events():
-                    for event in batch:
-                        if event.HasField("started"):
-                            event.started.worker_id = self._description.worker_id
-                        yield event
-                call.check()
-            finally:
-                answer.abort()
+        except BaseException:
+            calls.leave(call)
+            raise
+        call.end = answer.abort
+        # A handler that is cancelled while a message is being sent is never resumed. A context refers to
+        # itself: what its callbacks hold, such as an adapter, stays until the garbage collector comes.
+        incoming.on_end(partial(_abort, weakref.ref(answer)))
+        return Generating(answer, call, calls, self._description.worker_id)
 
     async def embed(
         self, request: pb.EmbedRequest, incoming: IncomingCall

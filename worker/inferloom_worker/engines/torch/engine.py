@@ -102,7 +102,7 @@ class TorchEngine:
             drafts=options.speculation != "off",
             embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
         )
-        self._arrivals = 0
+        self._arrivals = self._steps = 0
         self._beat_at = 0.0
         self._inbox: deque[_Arrival] = deque()
         self._aborts: deque[tuple[Mailbox, int | None]] = deque()
@@ -141,6 +141,7 @@ class TorchEngine:
             free_kv_tokens=self._pool.free * BLOCK_TOKENS,
             generated_tokens=self._runner.generated,
             longest_step_s=self._longest.seconds,
+            steps=self._steps,
             adapter_bytes=sum(held.weights_bytes for held in (ref() for ref in self._adapters) if held),
         )
 
@@ -196,6 +197,7 @@ class TorchEngine:
             hand_over(self._runner.fail(stuck))
         ended = self._clock()
         self._longest.observe(ended, ended - began)
+        self._steps += 1
 
     def _receive(self) -> bool:
         """Take in what arrived, waiting while there is nothing to do; False when closed."""

@@ -1,0 +1,241 @@
+"""Calls on a worker's link: the same answers as by call, in frames of the contract's shape."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import link_pb2
+from inferloom_mesh.durations import duration
+from inferloom_mesh.errors import Reason
+from inferloom_mesh.status import from_rpc_error
+from tests.wire.attached import Link, attached, joined, start_call
+from tests.wire.running_worker import (
+    RunningWorker,
+    chat_request,
+    limited,
+    refused,
+    running_worker,
+    text_request,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ENDLESS = "slow"
+"""A model that answers with one token a minute."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker() -> AsyncIterator[RunningWorker]:
+    """A quick echo, one that gives a token at a time, a paced one, and one that takes for ever."""
+    async with running_worker(
+        *("echo", "single=echo:chunk=1", "paced=echo:delay_ms=5", f"{ENDLESS}=echo:delay_ms=60000"),
+        max_running=64,
+        max_waiting=64,
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def link(worker: RunningWorker) -> AsyncIterator[Link]:
+    """An attachment to it."""
+    async with attached(worker) as link:
+        yield link
+
+
+SAMPLING: dict[str, Any] = {"sampling": pb.SamplingOptions(n=3, seed=5)}
+LOGPROBS: dict[str, Any] = {"output": pb.OutputOptions(logprobs=True, top_logprobs=1)}
+STOP: dict[str, Any] = {"stopping": pb.StoppingOptions(stop=["END"], max_tokens=90)}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        text_request("hey", sampling=pb.SamplingOptions(seed=1), **limited(150)),
+        text_request("hey", model="single", **SAMPLING, **limited(20)),
+        text_request("wörld 🌍", model="paced", **SAMPLING, **limited(9)),
+        text_request("one END two ", model="single", sampling=pb.SamplingOptions(seed=2), **STOP),
+        text_request("ab", sampling=pb.SamplingOptions(seed=3), **LOGPROBS, **limited(70)),
+        text_request("ab", output=pb.OutputOptions(echo=True), **SAMPLING, **limited(2)),
+        text_request("ab", output=pb.OutputOptions(prompt_token_ids=True), **SAMPLING, **limited(2)),
+        text_request("ab", **SAMPLING, **limited(0)),
+        chat_request("Hi, wörld 🌍", sampling=pb.SamplingOptions(seed=4)),
+    ],
+    ids=["plain", "choices", "paced", "stop", "logprobs", "echo", "prompt", "nothing", "chat"],
+)
+async def test_generate_answers_as_by_a_call(
+    worker: RunningWorker, link: Link, request_: pb.GenerateRequest
+) -> None:
+    """Columns expanded and Deltas joined, the events are the same, whether there is much credit or little."""
+    request_.request_id = "mine"
+    expected = joined(list((await worker.generate(request_)).events))
+    for events in (64, 1):
+        linked = await link.run(request_, events=events)
+        assert linked.end == link_pb2.CallEnd(call=linked.number)
+        assert joined(linked.events) == expected
+
+
+async def test_calls_with_one_response_answer_as_by_a_call(worker: RunningWorker, link: Link) -> None:
+    """Tokenize, Detokenize and GetTokenizer."""
+    for name, request in (
+        ("Tokenize", pb.TokenizeRequest(model="echo", text="hey")),
+        ("Detokenize", pb.DetokenizeRequest(model="echo", token_ids=[104, 105])),
+        ("GetTokenizer", pb.GetTokenizerRequest(model="echo")),
+    ):
+        linked = await link.run(request)
+        assert linked.events == [await getattr(worker.stub, name)(request)]
+
+
+async def test_errors_are_those_of_a_call(worker: RunningWorker, link: Link) -> None:
+    """With their reason, field and status, of every kind of request; neighbours go on."""
+    neighbour = await link.start(text_request(model="paced", **limited(40)))
+    for name, request in (
+        ("Generate", text_request(model="nobody")),
+        ("Generate", text_request(sampling=pb.SamplingOptions(temperature=9))),
+        ("Generate", text_request("a" * 9000)),
+        ("Embed", pb.EmbedRequest(model="echo", inputs=[pb.EmbedInput(text="a")])),
+        ("Rerank", pb.RerankRequest(model="echo", query="a", documents=["b"])),
+        ("Tokenize", pb.TokenizeRequest(model="echo")),
+        ("Detokenize", pb.DetokenizeRequest(model="echo", token_ids=[2**30])),
+        ("GetTokenizer", pb.GetTokenizerRequest(model="nobody")),
+    ):
+        expected = await refused(getattr(worker.stub, name)(request))
+        found = (await link.run(request)).error()
+        assert (found.reason, found.param, found.message) == (
+            expected.reason,
+            expected.param,
+            expected.message,
+        )
+    assert (await link.over(neighbour)).text() == "hello" * 8
+
+
+async def test_a_step_is_one_frame(link: Link) -> None:
+    """What 16 calls get together comes together, in columns, and a token is not told twice."""
+    calls = await link.start_all([text_request("ab", model="paced", **limited(20))] * 16)
+    for linked in calls:
+        assert (await link.over(linked)).text() == "ab" * 10
+    full = [frame for frame in link.frames if len(frame.deltas.call) >= 8]
+    assert len(full) >= 15
+    assert len([frame for frame in link.frames if frame.deltas.call]) <= 30
+
+
+async def test_without_credit_tokens_gather(worker: RunningWorker, link: Link) -> None:
+    """They come as one Delta when there is credit again; who gives none holds up nobody."""
+    stuck = await link.start(text_request("ab", model="paced", **limited(30)), events=3, generous=False)
+    await link.until(stuck, lambda call: len(call.events) == 3)
+    other = await link.run(text_request("cd", model="paced", **limited(60)))
+    assert other.text() == "cd" * 30
+    assert len(stuck.events) == 3
+    await link.grant(stuck, 1)
+    await link.until(stuck, lambda call: len(call.events) == 4)
+    assert stuck.text() == "ab" * 15
+    assert stuck.end is None, "Finished waits for credit"
+    await link.grant(stuck, 1)
+    await link.over(stuck)
+    assert stuck.kinds()[-2:] == ["finished", "completed"]
+
+
+async def test_bytes_are_credit_too(link: Link) -> None:
+    """An event may overdraw them; the next waits."""
+    stuck = await link.start(text_request("ab", model="paced", **limited(30)), size=1, generous=False)
+    await link.until(stuck, lambda call: len(call.events) == 1)
+    await link.grant(stuck, 1, 10_000)
+    await link.over(stuck)
+    assert stuck.text() == "ab" * 15
+
+
+async def test_large_events_come_in_pieces(worker: RunningWorker, link: Link) -> None:
+    """Between those of other calls; in order and complete."""
+    request = pb.TokenizeRequest(model="echo", text="ab" * 60_000)
+    expected = await worker.stub.Tokenize(request)
+    neighbour = await link.start(text_request("ab", model="paced", **limited(200)))
+    first, second = await link.start(request), await link.start(request)
+    assert (await link.over(first)).events == [expected]
+    assert (await link.over(second)).events == [expected]
+    assert any(frame.pieces for frame in link.frames)
+    assert (await link.over(neighbour)).text() == "ab" * 100
+
+
+async def test_a_cancelled_call_frees_its_slots(worker: RunningWorker, link: Link) -> None:
+    """While it runs, and in the same frame as its start."""
+    linked = await link.start(text_request(model=ENDLESS, sampling=pb.SamplingOptions(n=2)))
+    await worker.until(running=2)
+    await link.send(link_pb2.AttachRequest(cancels=[linked.number]))
+    await worker.until(running=0)
+    start = start_call(900, text_request(model=ENDLESS), 64, 2**18)
+    await link.send(link_pb2.AttachRequest(starts=[start], cancels=[900, 12345]))
+    assert (await link.run(text_request("a", **limited(2)))).text() == "aa"
+    await worker.until(running=0)
+
+
+async def test_a_lost_stream_frees_all_slots(worker: RunningWorker) -> None:
+    """Whether the gateway reads or not."""
+    async with attached(worker) as link:
+        for _ in range(5):
+            await link.start(text_request(model=ENDLESS))
+        await worker.until(running=5)
+    await worker.until(running=0)
+
+
+async def test_a_deadline_ends_a_call(worker: RunningWorker, link: Link) -> None:
+    """Only the time that is left crosses."""
+    request = text_request(model=ENDLESS)
+    linked = await link.run(request, time_left=duration(0.2))
+    assert linked.error().reason is Reason.TIMEOUT
+    await worker.until(running=0)
+
+
+async def test_a_number_that_is_taken_ends_both(worker: RunningWorker, link: Link) -> None:
+    """With INVALID_ARGUMENT at the call."""
+    linked = await link.start(text_request(model=ENDLESS), number=31)
+    await link.send(link_pb2.AttachRequest(starts=[start_call(31, text_request(), 64, 2**18)]))
+    error = (await link.over(linked)).error()
+    assert (error.reason, error.param) == (Reason.INVALID_ARGUMENT, "call")
+    await worker.until(running=0)
+
+
+async def test_a_start_without_a_request_is_refused(link: Link) -> None:
+    """It alone."""
+    linked = await link.run(pb.ListModelsRequest())
+    assert (linked.error().reason, linked.error().param) == (Reason.INVALID_ARGUMENT, "request")
+    assert (await link.run(text_request("a", **limited(2)))).text() == "aa"
+
+
+async def test_a_frame_that_is_none_ends_the_stream(worker: RunningWorker) -> None:
+    """With a status that says so; the worker serves on, and the calls of the stream are over."""
+    for bad in (b"\x0a\xff", link_pb2.AttachRequest(cancels=range(70_000)).SerializeToString()):
+        raw: Any = worker.channel.stream_stream(
+            "/inferloom.v1.LinkService/Attach",
+            request_serializer=lambda message: (
+                message if isinstance(message, bytes) else message.SerializeToString()
+            ),
+            response_deserializer=link_pb2.AttachResponse.FromString,
+        )
+        link = Link(raw())
+        await link.start(text_request(model=ENDLESS))
+        await worker.until(running=1)
+        await link.call.write(bad)
+        failure = await link.ended()
+        assert isinstance(failure, grpc.aio.AioRpcError)
+        assert from_rpc_error(failure).reason is Reason.INVALID_ARGUMENT
+        await worker.until(running=0)
+
+
+async def test_beats_and_load_are_told(link: Link) -> None:
+    """The load at once and as it changes, beats while an engine has work."""
+    await link.until(
+        await link.start(text_request(model=ENDLESS), generous=False),
+        lambda call: len(call.events) > 0,
+    )
+    async with asyncio.timeout(10):
+        while not any(frame.beats for frame in link.frames):
+            link.came.clear()
+            await link.came.wait()
+    beats = [beat for frame in link.frames for beat in frame.beats]
+    assert {beat.model for beat in beats} == {ENDLESS}
+    loads = [frame.load for frame in link.frames if frame.HasField("load")]
+    assert {load.running for load in loads} >= {1}
