@@ -40,6 +40,8 @@ class Attachment:
         self._refused: list[link_pb2.CallEnd] = []
         self._beats: Sequence[link_pb2.EngineBeat] = ()
         self._load: registry_pb2.Load | None = None
+        """What is to be told; None: nothing new."""
+        self._told: registry_pb2.Load | None = None
         self._closing = False
         self._failure: Exception | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -85,13 +87,13 @@ class Attachment:
         """A call is over."""
         self._calls.pop(call.number, None)
 
-    def pulse(self, beats: Sequence[link_pb2.EngineBeat], load: registry_pb2.Load | None) -> None:
+    def pulse(self, beats: Sequence[link_pb2.EngineBeat], load: registry_pb2.Load) -> None:
         """Tell which engines live, and the load where it has changed."""
         if beats:
             self._beats = beats
-        if load is not None:
-            self._load = load
-        if beats or load is not None:
+        if load != self._told:
+            self._load = self._told = load
+        if self._beats or self._load is not None:
             self._wake_writer()
 
     def close(self) -> None:

@@ -75,15 +75,14 @@ class LinkServicer(LinkServiceServicer):
         attachment.lost()
 
     async def _beat(self) -> None:
-        told, turn = self._description.load(), 0
+        turn = 0
         while self._attachments:
             await asyncio.sleep(LOAD_S)
             turn += 1
             load = self._description.load()
             beats = self._beats() if turn % BEATS == 0 else ()
             for attachment in self._attachments:
-                attachment.pulse(beats, None if load == told else load)
-            told = load
+                attachment.pulse(beats, load)
 
     def _beats(self) -> Sequence[link_pb2.EngineBeat]:
         beats = []
