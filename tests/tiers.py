@@ -25,6 +25,7 @@ FILES = frozenset(
         "worker/test_lease.py",
         "worker/test_pacing.py",
         "worker/test_prediction.py",
+        "worker/test_queue_bound.py",
         "worker/test_scheduler.py",
         "worker/test_speculation.py",
         "worker/test_stop.py",

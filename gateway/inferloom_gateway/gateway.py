@@ -15,6 +15,7 @@ from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.calls.listener import Listeners
 from inferloom_gateway.calls.records import Records
+from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_gateway.fleet.membership import Membership
@@ -70,13 +71,15 @@ class Gateway:
         )
         if access is not None:
             listeners.add(Settling())
+        room = WaitingRoom(settings.gateway_queue_size, settings.gateway_queue_s, clock)
+        listeners.add(room)
         in_flight = InFlight(fleet, connections, settings.max_in_flight, clock)
         return cls(
             settings,
             fleet,
             connections,
             Membership(settings.registry, fleet, connections, clock, security),
-            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone),
+            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone, room),
             listeners,
             records,
             Storage(settings),

@@ -95,6 +95,13 @@ class GatewaySettings(ServiceSettings):
     max_in_flight: int = Field(4096, ge=1)
     """Most calls to workers at once; one more is answered with server_overloaded."""
 
+    gateway_queue_size: int = Field(256, ge=0, le=65536)
+    """Requests that may wait at the gateway ahead of another, for one model, while every worker of the model
+    is full; one more is answered with server_overloaded. 0: none waits here."""
+
+    gateway_queue_s: float = Field(2.0, ge=0, le=3600)
+    """How long a request may have to wait there, as far as can be told."""
+
     drain_limit_s: float = Field(30.0, ge=0, le=3600)
     """How long running requests may take to finish after the gateway was told to stop."""
 

@@ -51,6 +51,11 @@ class CallContext:
     traceparent: str = ""
     """The W3C trace that it belongs to; empty: none."""
 
+    @property
+    def stands_back(self) -> bool:
+        """Whether everything else goes before it, as before the lines of batches."""
+        return self.priority_cap is not None and self.priority_cap < 0
+
     def time_left(self, now: float) -> float | None:
         """Seconds until the deadline, below zero past it."""
         return None if self.deadline is None else self.deadline - now

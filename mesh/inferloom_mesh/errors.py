@@ -45,6 +45,7 @@ class Reason(StrEnum):
     STORAGE_FULL = "STORAGE_FULL"
     STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
     SERVER_OVERLOADED = "SERVER_OVERLOADED"
+    WAIT_TOO_LONG = "WAIT_TOO_LONG"
     NO_WORKER = "NO_WORKER"
     WORKER_LOST = "WORKER_LOST"
     TIMEOUT = "TIMEOUT"
@@ -93,6 +94,8 @@ TABLE: dict[Reason, Row] = {
     Reason.STORAGE_FULL: Row(_Code.RESOURCE_EXHAUSTED, 507, _SERVER, "storage_full"),
     Reason.STORAGE_UNAVAILABLE: Row(_Code.UNAVAILABLE, 503, _SERVER, "storage_unavailable"),
     Reason.SERVER_OVERLOADED: Row(_Code.UNAVAILABLE, 503, _SERVER, "server_overloaded"),
+    # There is room, and a wait that is longer than this request's own deadline.
+    Reason.WAIT_TOO_LONG: Row(_Code.UNAVAILABLE, 503, _SERVER, "server_overloaded"),
     Reason.NO_WORKER: Row(_Code.UNAVAILABLE, 503, _SERVER, "no_worker"),
     Reason.WORKER_LOST: Row(_Code.UNAVAILABLE, 503, _SERVER, "worker_lost"),
     Reason.TIMEOUT: Row(_Code.DEADLINE_EXCEEDED, 504, _SERVER, "timeout"),

@@ -94,7 +94,8 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
         registry=registry.address,
         gateway_listen=ANYWHERE,
         gateway_grpc_listen=ANYWHERE,
-        **{"drain_limit_s": 1, "store": Path(folder.name) / "store", **settings},
+        # Scripted workers say that they are full for effect.
+        **{"drain_limit_s": 1, "gateway_queue_size": 0, "store": Path(folder.name) / "store", **settings},
     )
     serving = asyncio.create_task(serve(configured, stop, lambda *found: listening.set_result(found)))
     either: list[asyncio.Future[Any]] = [serving, listening]

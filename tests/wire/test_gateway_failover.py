@@ -71,12 +71,26 @@ async def test_a_full_worker_is_passed_over() -> None:
 
 async def test_when_all_are_full_the_caller_is_told_to_come_back() -> None:
     """No room anywhere is 503 server_overloaded with Retry-After."""
-    async with gateway_mesh(*two()) as mesh:
+    async with gateway_mesh(*two(), gateway_queue_size=8) as mesh:
         for worker in mesh.workers:
-            worker.script = refuse(overloaded("Full.", retry_after=1.5))
+            worker.script = refuse(overloaded("Full.", retry_after=2.5))
         response = await mesh.http.post("/v1/chat/completions", json=CHAT)
     assert (response.status_code, response.json()["error"]["code"]) == (503, "server_overloaded")
-    assert response.headers["retry-after"] == "2"
+    assert response.headers["retry-after"] == "3"
+
+
+async def test_a_moment_without_room_is_waited_out_at_the_gateway() -> None:
+    """Both workers are full for 0.3 s, and the caller notices nothing else."""
+    async with gateway_mesh(*two(), gateway_queue_size=8) as mesh:
+        for worker in mesh.workers:
+            worker.script = refuse(overloaded("Full.", retry_after=0.3))
+        asked = asyncio.create_task(post(mesh))
+        async with asyncio.timeout(5):
+            while not all(worker.requests for worker in mesh.workers):
+                await mesh.http.get("/health/live")
+        for worker in mesh.workers:
+            worker.script = say_hello
+        assert await asked == 200
 
 
 async def test_a_killed_worker_is_no_worker_and_comes_back(mesh: GatewayMesh) -> None:

@@ -133,7 +133,9 @@ async def test_a_queue_that_is_full_refuses_and_the_rest_goes_on(worker: Running
     calls = [worker.stub.Generate(text_request(model=ENDLESS)) for _ in range(3)]
     await worker.until(running=2, waiting=1)
     error = await refused(worker.stub.Generate(text_request(model=ENDLESS)))
-    assert (error.reason, error.retry_after) == (Reason.SERVER_OVERLOADED, 1.0)
+    assert error.reason is Reason.SERVER_OVERLOADED
+    assert error.retry_after is not None
+    assert error.retry_after > 0
     assert (await worker.generate(text_request("a", **limited(2)))).text() == "aa"
 
     calls[0].cancel()

@@ -141,7 +141,11 @@ class WorkerSettings(ServiceSettings):
     """Sequences in a model's running batch; at most ``max_step_tokens``, as each takes one in a step."""
 
     max_waiting: int = Field(default=256, ge=0, le=65536)
-    """Requests that wait for a model; past it they are refused."""
+    """Requests that may wait for a model ahead of another, which is refused past it."""
+
+    max_wait_s: float = Field(default=30.0, ge=0, le=86_400)
+    """How long a request may have to wait for a model, in seconds, as far as can be told from those that
+    wait and from how long answers took lately; past it, or past its own deadline, it is refused."""
 
     max_step_tokens: int = Field(default=512, ge=16, le=65536)
     """Tokens in one step of a model, decoded and prefilled together."""
@@ -232,6 +236,7 @@ class WorkerSettings(ServiceSettings):
                 device=self.device,
                 max_running=self.max_running,
                 max_waiting=self.max_waiting,
+                max_wait_s=self.max_wait_s,
                 max_step_tokens=self.max_step_tokens,
                 speculation=self.speculation,
                 context_length=self.context_length,

@@ -16,7 +16,7 @@ _OUT_OF_THE_WAY = frozenset({Reason.NO_WORKER, Reason.MODEL_NOT_FOUND, Reason.WO
 """What keeps a worker from every request for the model, and not only from as many as it has no room for.
 A worker says WORKER_LOST where the model failed, was unloaded, or is drained to the end."""
 
-_ELSEWHERE = _NOT_NOW | {Reason.WORKER_LOST}
+_ELSEWHERE = _NOT_NOW | {Reason.WORKER_LOST, Reason.WAIT_TOO_LONG}
 
 
 @dataclass(frozen=True, slots=True)

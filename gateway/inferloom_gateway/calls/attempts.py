@@ -1,6 +1,7 @@
 """The attempts at one call: which worker is next, and when it is over."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferloom_gateway.calls import attempt
@@ -69,6 +70,10 @@ class Attempts:
         self._task_name = task_name
         self._clock = clock
         self._tried: list[Member] = []
+        self._crowded: list[Member] = []
+        """Those of them that had no room, which they may have later."""
+        self._must_wait = False
+        """Whether the gateway has asked workers again as often as it may, for now."""
         self._free_left = True
         self._losses = 0
         self._reason: InferloomError | None = None
@@ -107,6 +112,43 @@ class Attempts:
         record.attempts.append(self._running)
         return member
 
+    def full_s(self, now: float) -> float | None:
+        """In how many seconds a worker may be asked, where all that could be have no room; None: one may be
+        asked now, or there is none."""
+        model = self._record.model
+        holding = self._pin.narrow(self._fleet.holding(model), model)
+        if not self._must_wait and any(self._may_ask(member, now) for member in holding):
+            return None
+        known = [self._full_until(member, now) for member in holding if self._able(member)]
+        times = [until for until in known if until is not None]
+        return max(0.0, min(times) - now) if times else None
+
+    def _able(self, member: Member) -> bool:
+        """Whether a worker may still be what answers."""
+        lost = member in self._tried and member not in self._crowded
+        task = self._ask.task
+        able = task is None or task in member.models[self._ask.model].tasks
+        return member.usable and able and not lost
+
+    def _may_ask(self, member: Member, now: float) -> bool:
+        refuses = member in self._crowded or member.health.refuses(self._record.model, now)
+        return not refuses and self._able(member)
+
+    def _full_until(self, member: Member, now: float) -> float | None:
+        until = member.health.full_until(self._record.model, now)
+        return now if until is None and member in self._crowded else until
+
+    def again(self) -> None:
+        """Workers that had no room may be asked once more."""
+        self._tried = [member for member in self._tried if member not in self._crowded]
+        self._crowded.clear()
+        self._must_wait = False
+
+    def why_full(self, error: InferloomError) -> InferloomError:
+        """What to tell a caller who is not to wait: a worker's own words, if one was asked."""
+        said = self._reason
+        return said if said is not None and said.reason is Reason.SERVER_OVERLOADED else error
+
     def accepted(self, member: Member, compute_hash: str) -> None:
         """Note that the worker has accepted the call.
 
@@ -117,6 +159,7 @@ class Attempts:
         if not self._pin.accept(compute_hash):
             raise CallFailedError(attempt.differs())
         self._record.compute_hash = self._pin.hash
+        member.health.accepted(self._record.model)
         self._unproven = member
         if self._running is not None:
             self._running.accepted_s = self._now()
@@ -158,15 +201,24 @@ class Attempts:
             self._reason = verdict.error
         if verdict.suspect and running is not None and running.accepted_s is not None:
             self._losses += 1
-        if final or not verdict.elsewhere or self._losses >= MOST_LOSSES or not self._may_retry(verdict):
+        crowded = verdict.error.reason is Reason.SERVER_OVERLOADED
+        over = final or not verdict.elsewhere or self._losses >= MOST_LOSSES
+        if not over and not self._may_retry(verdict):
+            self._must_wait = crowded
+            over = not crowded
+        if over:
             self._record.error = verdict.error
             raise verdict.error
         self._tried.append(member)
+        if crowded:
+            self._crowded.append(member)
 
     def broke_off(self, member: Member, verdict: Verdict) -> None:
         """Note that the call has failed when all that was asked for was there."""
         self._unproven = None
         self._end(verdict.error)
+        if verdict.error.reason is Reason.SERVER_OVERLOADED and self._record.context.stands_back:
+            verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
         self._in_flight.failed(member, self._record.model, verdict)
 
     def _may_retry(self, verdict: Verdict) -> bool:

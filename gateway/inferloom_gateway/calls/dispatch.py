@@ -19,6 +19,7 @@ from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
+from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.calls.worker_call import WorkerCall, patience
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.connections import Connections
@@ -61,8 +62,10 @@ class Dispatcher:
         listeners: Listeners,
         clock: Callable[[], float],
         zone: str = "",
+        room: WaitingRoom | None = None,
     ) -> None:
         self.listeners = listeners
+        self._room = WaitingRoom(0, 0, clock) if room is None else room
         self.clock = clock
         self._fleet = fleet
         self._router = Router(fleet, zone)
@@ -141,7 +144,9 @@ class Dispatcher:
         Raises:
             InferloomError: None does.
         """
+        place = None
         while True:
+            place = await self._room.turn(attempts, group.record, place)
             member = attempts.next()
             begin, silence_s = self._calling(member, request, group.record.context)
             call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
@@ -157,6 +162,8 @@ class Dispatcher:
                 call.close()
                 raise
             else:
+                if place is not None:
+                    self._room.taken(request.model)
                 return call, first
 
     def _calling(

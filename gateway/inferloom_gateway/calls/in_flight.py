@@ -8,7 +8,7 @@ from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.worker_health import EJECTION_S
-from inferloom_mesh.errors import overloaded
+from inferloom_mesh.errors import Reason, overloaded
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ class InFlight:
         if verdict.lost:
             self._connections.lost(member)
         if verdict.not_now_s:
-            member.health.not_now(model, now + verdict.not_now_s)
+            full = verdict.error.reason is Reason.SERVER_OVERLOADED
+            member.health.not_now(model, now + verdict.not_now_s, full=full)
         if verdict.blamed and member.health.failed(now) and self._fleet.eject(member, now):
             log.warning("worker %s is ejected: its calls fail (%s)", member.id, _term(member))
 

@@ -52,6 +52,9 @@ class Health:
     refusing: dict[str, float] = field(default_factory=dict)
     """Models that the worker would not take a request for, and until when it is left alone for them."""
 
+    full: set[str] = field(default_factory=set)
+    """Those of them that it serves, and has no room for."""
+
     def succeeded(self, now: float) -> None:
         """Note a call that the worker answered."""
         self.failures = 0
@@ -80,9 +83,21 @@ class Health:
         """Whether an ejection is running."""
         return now < self.ejected_until
 
-    def not_now(self, model: str, until: float) -> None:
-        """Note that the worker wants no more requests for a model for a while."""
+    def not_now(self, model: str, until: float, *, full: bool = False) -> None:
+        """Note that the worker wants no more requests for a model for a while; ``full``: it has no room."""
         self.refusing[model] = until
+        if full:
+            self.full.add(model)
+        else:
+            self.full.discard(model)
+
+    def accepted(self, model: str) -> None:
+        """Note that the worker took a request for a model after all."""
+        self.refusing.pop(model, None)
+
+    def full_until(self, model: str, now: float) -> float | None:
+        """Until when the worker has no room for a model, as far as is known; None: it may have some."""
+        return self.refusing[model] if self.refuses(model, now) and model in self.full else None
 
     def refuses(self, model: str, now: float) -> bool:
         """Whether the worker is left alone for a model."""

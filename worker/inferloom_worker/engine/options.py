@@ -24,7 +24,9 @@ class EngineOptions:
     max_running: int = 64
     """Sequences in the running batch."""
     max_waiting: int = 256
-    """Requests that wait; past it a request is refused with SERVER_OVERLOADED."""
+    """Requests that may wait ahead of another; past it that one is refused with SERVER_OVERLOADED."""
+    max_wait_s: float = 30.0
+    """How long a request may have to wait, as far as can be told; past it likewise."""
     max_step_tokens: int = 512
     """Tokens in one engine step, decoded and prefilled together."""
     speculation: SpeculationSetting = "auto"

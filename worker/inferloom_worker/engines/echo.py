@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inferloom_mesh.errors import InferloomError, Reason, overloaded
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.health import Health, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, deliver_all
 from inferloom_worker.engine.options import EngineOptions
@@ -25,6 +25,7 @@ from inferloom_worker.engine.protocol import (
     TokenLogprobs,
     TokensEvent,
 )
+from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.lora.config import AdapterError
 from inferloom_worker.sourcing.echo_options import EchoOptions
 
@@ -70,7 +71,7 @@ class EchoEngine:
         self._clock = clock
         self._closed = False
         self._generated = self._steps = 0
-        self._max_waiting = options.max_waiting
+        self._bound = QueueBound(options.max_waiting, options.max_wait_s)
         self._running = 0
         self._waiting: deque[_Sequence] = deque()
         self._open: dict[Mailbox, _Sequence] = {}
@@ -84,16 +85,19 @@ class EchoEngine:
     def submit(self, request: GenerationRequest) -> Mailbox:
         if self._closed:
             raise unloaded()
+        now = self._clock()
+        self._bound.passed(self._running, 0, now)
         waiting = sum(each.open for each in self._waiting)
-        if (waiting or not self._fits(request.n)) and waiting + request.n > self._max_waiting:
-            raise overloaded(f"{waiting} requests are waiting already.")
+        if waiting or not self._fits(request.n):
+            left = None if request.deadline is None else request.deadline - now
+            self._bound.check(request.n, waiting, waiting, self._running, self.info.slots, left)
         mailbox = Mailbox(request, self._abort, None if self._delay else self._taken)
-        sequence = _Sequence(mailbox, request, self._clock(), list(range(request.n)))
+        sequence = _Sequence(mailbox, request, now, list(range(request.n)))
         self._open[mailbox] = sequence
         self._waiting.append(sequence)
         self._admit()
         if not sequence.running:
-            self._look(sequence, self._clock() + HEARTBEAT_S)
+            self._look(sequence, now + HEARTBEAT_S)
         return mailbox
 
     def load(self) -> EngineLoad:
@@ -125,9 +129,10 @@ class EchoEngine:
     def _admit(self) -> None:
         while self._waiting and self._fits(self._waiting[0].open):
             sequence = self._waiting.popleft()
+            now = self._clock()
+            self._bound.passed(self._running, 0, now)
             self._running += sequence.open
             sequence.running = True
-            now = self._clock()
             sequence.started = now
             sequence.mailbox.stats.queue_s = now - sequence.submitted
             sequence.next_at = now + self._delay
@@ -146,6 +151,7 @@ class EchoEngine:
         if not sequence.choices:
             self._open.pop(sequence.mailbox, None)
         if sequence.running:
+            self._bound.passed(self._running, len(choices), self._clock())
             self._running -= len(choices)
         elif not sequence.choices and sequence in self._waiting:
             self._waiting.remove(sequence)

@@ -71,6 +71,10 @@ class Scheduler:
         self.fairness = Fairness()
         self.waiting: list[SequenceState] = []
         self.running: list[SequenceState] = []
+        self.freed = 0
+        """Running sequences that were taken out, so far."""
+        self.short_of_memory = False
+        """Whether somebody waits for blocks, and not for a place among those who run."""
 
     def add(self, sequence: SequenceState) -> None:
         """Queue a sequence."""
@@ -81,6 +85,7 @@ class Scheduler:
         """Take a sequence out, finished or not, and free its blocks. Removing twice does nothing."""
         if sequence in self.running:
             self._stop(sequence)
+            self.freed += 1
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
 
@@ -128,6 +133,7 @@ class Scheduler:
                 scores -= len(step[-1].scores)
         # A sequence that was preempted after it was planned is not computed after all.
         step = [work for work in step if work.sequence in self.running]
+        self.short_of_memory = False
         for sequence in sorted(self.waiting, key=self.fairness.turn):
             if not budget or len(self.running) >= self.max_running:
                 break
@@ -137,6 +143,7 @@ class Scheduler:
             if match.pending:
                 continue  # its beginning is being computed for another: waiting is cheaper than doing it too
             if not self._admit(sequence, match):
+                self.short_of_memory = True
                 break
             count = _within(sequence, min(sequence.remaining, budget), scores)
             sequence.blocks.extend(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from inferloom_mesh.errors import InferloomError, Reason, overloaded
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.health import Fault, Health, engine_failed, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
@@ -28,6 +28,7 @@ from inferloom_worker.engine.protocol import (
     ProgressEvent,
     TokensEvent,
 )
+from inferloom_worker.engine.queue_bound import QueueBound, Waiting, ahead_of
 from inferloom_worker.engines.torch.step_runner import Post, StepRunner
 from inferloom_worker.lora.weights import read_lora
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
@@ -102,6 +103,8 @@ class TorchEngine:
             drafts=options.speculation != "off",
             embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
         )
+        self._bound = QueueBound(options.max_waiting, options.max_wait_s)
+        self._freed = 0
         self._arrivals = self._steps = 0
         self._beat_at = 0.0
         self._inbox: deque[_Arrival] = deque()
@@ -123,9 +126,7 @@ class TorchEngine:
                 raise engine_failed()
             if self._closed:
                 raise unloaded()
-            waiting = len(self._inbox) + len(self._scheduler.waiting)
-            if waiting + request.n > self._options.max_waiting:
-                raise overloaded(f"{waiting} requests are waiting already.")
+            self._check_room(request, now)
             for choice in range(request.n):
                 self._arrivals += 1
                 self._inbox.append((request, mailbox, choice, self._arrivals, now))
@@ -133,6 +134,22 @@ class TorchEngine:
             self._open.add(mailbox)
             self._changed.notify()
         return mailbox
+
+    def _check_room(self, request: GenerationRequest, now: float) -> None:
+        """Refuse a request that would wait too long. The scheduler's lists are the other thread's: what they
+        are at this moment is good enough."""
+        waits = [arrival[0] for arrival in self._inbox]
+        waits += [sequence.request for sequence in tuple(self._scheduler.waiting)]
+        running = len(self._scheduler.running)
+        who = (Waiting(each.tenant, each.priority) for each in waits)
+        self._bound.check(
+            request.n,
+            ahead_of(request.tenant, request.priority, who, request.n),
+            len(waits),
+            running,
+            running if self._scheduler.short_of_memory else self._options.max_running,
+            None if request.deadline is None else request.deadline - now,
+        )
 
     def load(self) -> EngineLoad:
         return EngineLoad(
@@ -188,6 +205,7 @@ class TorchEngine:
         """One turn of the loop. While it waits for the next, the thread holds nothing of a request's."""
         hand_over(self._expire() + self._beat())
         began = self._clock()
+        self._bound.passed(len(self._scheduler.running), 0, began)
         if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
             for posts in self._runner.run(work):
                 hand_over(posts)
@@ -198,6 +216,8 @@ class TorchEngine:
         ended = self._clock()
         self._longest.observe(ended, ended - began)
         self._steps += 1
+        freed, self._freed = self._scheduler.freed - self._freed, self._scheduler.freed
+        self._bound.passed(len(self._scheduler.running) + freed, freed, ended)
 
     def _receive(self) -> bool:
         """Take in what arrived, waiting while there is nothing to do; False when closed."""
