@@ -60,10 +60,10 @@ class CallContext:
         """Seconds until the deadline, below zero past it."""
         return None if self.deadline is None else self.deadline - now
 
-    def metadata(self, now: float) -> tuple[tuple[str, bytes], ...]:
-        """The call metadata that carries it to another process."""
+    def message(self, now: float) -> context_pb2.CallContext:
+        """What carries it to another process."""
         left = self.time_left(now)
-        message = context_pb2.CallContext(
+        return context_pb2.CallContext(
             request_id=self.request_id,
             time_left=None if left is None else duration(left),
             caller=self.caller,
@@ -72,7 +72,10 @@ class CallContext:
             traceparent=self.traceparent,
             share=None if self.share == 1 else self.share,
         )
-        return ((KEY, message.SerializeToString()),)
+
+    def metadata(self, now: float) -> tuple[tuple[str, bytes], ...]:
+        """The same as a call's metadata."""
+        return ((KEY, self.message(now).SerializeToString()),)
 
 
 def read_context(

@@ -6,14 +6,14 @@ import logging
 import pytest
 
 from inferloom_gateway.fleet.connections import Connections, Line
-from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.membership import Membership
 from inferloom_mesh.net import Address
 
 
-def _connect(address: str) -> Line:
+def _connect(member: Member) -> Line:
     """There is no worker to connect to."""
-    raise AssertionError(address)
+    raise AssertionError(member)
 
 
 async def test_a_registry_that_has_not_come_yet_is_waited_for_quietly(
