@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from faulting.suite import Ground, Seen, load_rows
 
+from tests.wire.etcd_needed import needs_etcd
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CLIENTS = 4
@@ -52,3 +54,21 @@ def test_what_is_no_loss_of_a_worker_costs_nothing(name: str, tmp_path: Path) ->
     """Nothing fails and nobody is ejected."""
     seen = inflict(name, tmp_path)
     assert (seen.failed, seen.wrong) == (0, ()), seen.errors
+
+
+@needs_etcd
+@pytest.mark.parametrize(
+    "name",
+    [
+        "etcd's leader killed, for 10 s",
+        "etcd's quorum lost for 30 s",
+        "etcd compacted while a registry's watch is broken",
+        "one of two registries killed for 25 s",
+        "both registries restarted in turn",
+    ],
+)
+def test_registries_that_share_an_etcd_lose_no_request_and_no_lease(name: str, tmp_path: Path) -> None:
+    """Whatever befalls one of them, or etcd: nothing fails, and every lease is as it was."""
+    seen = inflict(name, tmp_path)
+    assert (seen.failed, seen.wrong) == (0, ()), seen.errors
+    assert not ROWS[name].missed(seen)

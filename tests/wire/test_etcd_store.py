@@ -1,9 +1,12 @@
 """The etcd store over a real etcd."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
 import pytest
+from faulting.etcd import Cluster, etcd_cluster, etcdctl
+from faulting.parts import free_ports
 
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
@@ -13,7 +16,7 @@ from inferloom_registry.stores.etcd import EtcdStore
 from inferloom_registry.stores.protocol import Store
 from tests.registry.samples import registration
 from tests.registry.store_conformance import OpenStore, Recorder, StoreConformance
-from tests.wire.etcd_server import Cluster, etcd_cluster, etcdctl, free_ports, needs_etcd
+from tests.wire.etcd_needed import needs_etcd
 
 pytestmark = needs_etcd
 
@@ -66,7 +69,7 @@ async def test_compaction_while_a_watch_is_broken_loses_nothing(
     await writer.remove(registration("goes"), pb.LEASE_LOSS_EXPIRED)
     await writer.put(registration("comes"), None)
     etcdctl(etcd.members[0].address, "compact", str(writer.floor))
-    behind._tasks[0] = __import__("asyncio").create_task(behind._follow())
+    behind._tasks[0] = asyncio.create_task(behind._follow())
     heard = (await told.until(4))[2:]
     assert [(what, each.worker_id) for what, each in heard] == [
         ("stored", "comes"),

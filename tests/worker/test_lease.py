@@ -19,6 +19,7 @@ from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from inferloom_registry.service import TICK
+from inferloom_worker.joining import lease as lease_module
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
 from tests.registry.clock import FakeClock
 from tests.registry.running import ANY_PORT, running_registry
@@ -94,6 +95,8 @@ class Scripted(RegistryServiceServicer):
         silent = self.silent_streams > 0
         self.silent_streams -= 1
         async for request in request_iterator:
+            if self.refusal is not None:
+                raise self.refusal
             if not silent:
                 self.renewals.put_nowait(request)
                 yield pb.KeepAliveResponse(lease_id=request.lease_id, ttl=Duration(seconds=6))
@@ -318,3 +321,53 @@ async def test_a_renewal_without_an_answer_is_made_again() -> None:
             renewal = await scripted.renewals.get()
         assert (renewal.lease_id, renewal.epoch) == ("l", 1)
         assert len(scripted.registrations) == 1
+
+
+async def test_a_lost_registrys_lease_goes_to_the_next() -> None:
+    """The same lease is renewed with another registry, and what the first was told is said there again."""
+    ones = [Scripted(), Scripted()]
+    me = Me()
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serving(one)) for one in ones]
+        keeper = LeaseKeeper(servers, lambda: me.worker, lambda: me.load, renew_interval=0.05)
+        async with running(keeper), asyncio.timeout(5):
+            first = next(one for one in ones if one.registrations)
+            other = next(one for one in ones if one is not first)
+            await first.renewals.get()
+            first.refusal = overloaded("It lost its store.")
+            renewal = await other.renewals.get()
+            assert (renewal.lease_id, renewal.epoch, renewal.capacity) == ("l", 1, 8)
+            assert [each.id for each in renewal.models.models] == ["m"]
+            assert not (await other.renewals.get()).HasField("models")
+            assert not other.registrations
+
+
+async def test_a_worker_goes_back_to_its_own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while, so that workers are spread again when registries were restarted in turn."""
+    monkeypatch.setattr(lease_module, "RETURN_S", 0.2)
+    ones = [Scripted(), Scripted()]
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serving(one)) for one in ones]
+        keeper = LeaseKeeper(servers, worker, pb.Load, renew_interval=0.02)
+        async with running(keeper), asyncio.timeout(5):
+            own = next(one for one in ones if one.registrations)
+            other = next(one for one in ones if one is not own)
+            own.refusal = overloaded("It lost its store.")
+            await other.renewals.get()
+            own.refusal = None
+            while not own.renewals.empty():
+                own.renewals.get_nowait()
+            await own.renewals.get()
+            assert len(own.registrations) == 1
+
+
+async def test_workers_are_spread_over_registries() -> None:
+    """Each has one of its own, by its name."""
+    ones = [Scripted(), Scripted()]
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serving(one)) for one in ones]
+        for number in range(20):
+            me = Me(f"w{number}")
+            keeper = LeaseKeeper(servers, lambda me=me: me.worker, pb.Load)  # type: ignore[misc] # bound now
+            await stack.enter_async_context(running(keeper))
+    assert all(len(one.registrations) >= 3 for one in ones)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import grpc
 import httpx
 
+from faulting.etcd import Cluster
 from faulting.parts import MODEL, START_LIMIT_S, Part, free_ports
 from faulting.proxy import Proxy
 from inferloom.v1 import registry_pb2
@@ -26,10 +27,14 @@ class Plan:
 
     workers: int = 3
     gateways: int = 1
+    registries: int = 1
+    """Several need an etcd."""
+    etcd: int = 0
+    """Members of an etcd that keeps what registries have."""
     spec: str = "echo:delay_ms=20"
     """What the workers' model is, besides its name."""
     proxied: bool = False
-    """Whether there is a proxy before each worker, and two before the registry: one for the workers, one for
+    """Whether there is a proxy before each worker, and two before each registry: one for the workers, one for
     the gateways."""
     gateway_python: Path | None = None
     """Runs the gateways with another interpreter, of another version of the project; likewise the workers."""
@@ -41,10 +46,10 @@ class Plan:
 
 
 class RunningMesh:
-    """A registry, workers and gateways; they run inside the block.
+    """Registries, workers and gateways; they run inside the block.
 
-    ``parts`` are ``registry``, ``worker0``… and ``gateway0``…; ``proxies`` are by the worker's name, and
-    ``registry for workers`` and ``registry for gateways``.
+    ``parts`` are ``registry``, ``registry1``…, ``worker0``… and ``gateway0``…; ``proxies`` are by the
+    worker's name, and ``registry for workers`` and ``registry for gateways``, likewise of further registries.
 
     Args:
         python: The interpreter whose ``inferloom_cli`` is run.
@@ -57,12 +62,20 @@ class RunningMesh:
         self.folder = folder
         self.parts: dict[str, Part] = {}
         self.proxies: dict[str, Proxy] = {}
-        ports = free_ports(1 + plan.workers + 2 * plan.gateways + (2 + plan.workers) * plan.proxied)
+        between = (2 * plan.registries + plan.workers) * plan.proxied
+        ports = free_ports(plan.registries + plan.workers + 2 * plan.gateways + between)
         addresses = [f"127.0.0.1:{port}" for port in ports]
-        self.registry = addresses.pop()
-        for_workers = self._between("registry for workers", self.registry, addresses)
-        for_gateways = self._between("registry for gateways", self.registry, addresses)
-        self._add("registry", ["registry", "--listen", self.registry], python)
+        self.etcd = Cluster(folder, plan.etcd) if plan.etcd else None
+        shared = ["--etcd", self.etcd.joined] if self.etcd else []
+        self.registries: list[str] = []
+        ways: dict[str, list[str]] = {"workers": [], "gateways": []}
+        for number in range(plan.registries):
+            name, address = f"registry{number or ''}", addresses.pop()
+            self.registries.append(address)
+            for callers, way in ways.items():
+                way.append(self._between(f"{name} for {callers}", address, addresses))
+            self._add(name, ["registry", "--listen", address, *shared], python)
+        for_workers, for_gateways = (",".join(way) for way in ways.values())
         for number in range(plan.workers):
             name, address = f"worker{number}", addresses.pop()
             own = {"INFERLOOM_WORKER_ADVERTISE": self._between(name, address, addresses)}
@@ -84,10 +97,10 @@ class RunningMesh:
         """The first gateway's REST façade."""
         return self.urls[0]
 
-    async def workers(self) -> list[registry_pb2.RegisteredWorker]:
-        """The registry's workers; none where it does not answer."""
+    async def workers(self, number: int = 0) -> list[registry_pb2.RegisteredWorker]:
+        """A registry's workers; none where it does not answer."""
         try:
-            async with grpc.aio.insecure_channel(self.registry) as channel:
+            async with grpc.aio.insecure_channel(self.registries[number]) as channel:
                 stub: RegistryServiceAsyncStub = RegistryServiceStub(channel)
                 answer = await stub.ListWorkers(registry_pb2.ListWorkersRequest(), timeout=5)
         except grpc.aio.AioRpcError:
@@ -111,6 +124,9 @@ class RunningMesh:
         try:
             for proxy in self.proxies.values():
                 await proxy.open()
+            if self.etcd is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                await asyncio.to_thread(self.etcd.start)
             for part in self.parts.values():
                 part.start()
             await self.complete()
@@ -145,11 +161,16 @@ class RunningMesh:
                     return False
         except httpx.TransportError:
             return False
-        states = [each.worker.state for each in await self.workers()]
-        return states.count(registry_pb2.WORKER_STATE_READY) >= self.plan.workers
+        for number in range(self.plan.registries):
+            states = [each.worker.state for each in await self.workers(number)]
+            if states.count(registry_pb2.WORKER_STATE_READY) < self.plan.workers:
+                return False
+        return True
 
     async def _stop(self) -> None:
         running = [part for part in self.parts.values() if part.process is not None]
         await asyncio.gather(*(part.killed() for part in running))
+        if self.etcd is not None:
+            self.etcd.stop()
         for proxy in self.proxies.values():
             await proxy.close()

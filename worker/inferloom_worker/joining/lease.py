@@ -278,11 +278,11 @@ class LeaseKeeper:
         request = pb.KeepAliveRequest(
             lease_id=lease.id, epoch=lease.epoch, load=self._load(), state=worker.state
         )
-        models = _models(worker)
+        models, capacity = _models(worker), worker.capacity
         if models != lease.models:
             request.models.CopyFrom(models)
-        if worker.capacity != lease.capacity:
-            request.capacity = worker.capacity
+        if capacity != lease.capacity:
+            request.capacity = capacity
         with suppress(asyncio.InvalidStateError):  # the stream has ended; reading says why
             await call.write(request)
         answer = await call.read()
@@ -290,7 +290,7 @@ class LeaseKeeper:
             raise TimeoutError("the registry ended the stream")
         if answer.loss or not seconds(answer.ttl):
             return answer.loss
-        lease.models, lease.capacity = models, worker.capacity
+        lease.models, lease.capacity = models, capacity
         return None
 
     def _lose(self, loss: pb.LeaseLoss.ValueType) -> None:

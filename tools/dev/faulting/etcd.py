@@ -1,49 +1,75 @@
-"""A real etcd for tests: members that can be killed, paused and started again with what they had."""
+"""A real etcd: members that can be killed, paused and started again with what they had."""
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc
-import pytest
 
+from faulting.parts import free_ports
 from inferloom.etcd import etcd_pb2 as etcd
 from inferloom_mesh.net import Address
 from inferloom_registry.etcd.methods import RANGE
 
 SERVER = shutil.which("etcd")
 
-needs_etcd = pytest.mark.skipif(
-    SERVER is None and not os.environ.get("CI"), reason="etcd is not installed (Debian: etcd-server)"
-)
-"""Skips where etcd is not installed; where CI is set, tests fail instead."""
-
 
 class Member:
-    """One member of a cluster."""
+    """One member of a cluster.
 
-    def __init__(self, name: str, folder: Path, client: Address, peer: Address, cluster: str) -> None:
+    Args:
+        name: Its name.
+        folder: Takes what it keeps, and its log.
+        client: Where clients call it.
+        peer: Where the others do.
+        cluster: All members, as etcd's ``--initial-cluster``.
+        tls: A file with the certificate of who signs clients', and a folder with its own. None: no TLS.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        client: Address,
+        peer: Address,
+        cluster: str,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
         self.address = client
+        scheme = "https" if tls else "http"
         self._folder = folder
         self._options = {
             "name": name,
             "data-dir": str(folder / name),
-            "listen-client-urls": f"http://{client}",
-            "advertise-client-urls": f"http://{client}",
+            "listen-client-urls": f"{scheme}://{client}",
+            "advertise-client-urls": f"{scheme}://{client}",
             "listen-peer-urls": f"http://{peer}",
             "initial-advertise-peer-urls": f"http://{peer}",
             "initial-cluster": cluster,
             "initial-cluster-state": "new",
             "logger": "zap",
         }
+        if tls is not None:
+            ca, own = tls
+            self._options |= {
+                "client-cert-auth": "true",
+                "trusted-ca-file": str(ca),
+                "cert-file": str(own / "tls.crt"),
+                "key-file": str(own / "tls.key"),
+            }
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         """Start it; it may take a moment until it answers."""
@@ -135,17 +161,9 @@ def etcdctl(address: Address, *arguments: str) -> str:
     """What etcdctl says."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCDCTL_")}
     environment["ETCDCTL_API"] = "3"
-    command = ["etcdctl", "--endpoints", str(address), *arguments]
+    scheme = "https://" if "--cacert" in arguments else ""
+    command = ["etcdctl", "--endpoints", f"{scheme}{address}", *arguments]
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextmanager
