@@ -65,6 +65,7 @@ def test_what_is_no_loss_of_a_worker_costs_nothing(name: str, tmp_path: Path) ->
         "etcd compacted while a registry's watch is broken",
         "one of two registries killed for 25 s",
         "both registries restarted in turn",
+        "time of day moved by an hour, each way, on every kind of part",
     ],
 )
 def test_registries_that_share_an_etcd_lose_no_request_and_no_lease(name: str, tmp_path: Path) -> None:

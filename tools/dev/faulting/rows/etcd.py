@@ -15,7 +15,7 @@ from faulting.suite import Bars, Ground, Seen, fault, seen, under_load
 
 TWO = Plan(registries=2, etcd=3, workers=2)
 
-BARS = Bars(gap_s=1.5)
+BARS = Bars(gap_s=3)
 
 FROZEN = r"ALARM: the store is out of reach"
 BACK = r"alarm over: the store is back"
@@ -46,7 +46,7 @@ async def leader_paused(ground: Ground) -> Seen:
     return seen(load, wrong=tuple(wrong))
 
 
-@fault("etcd's quorum lost for 30 s", Bars(gap_s=1.5, detected_s=8), quick=True)
+@fault("etcd's quorum lost for 30 s", Bars(gap_s=3, detected_s=8), quick=True)
 async def quorum_lost(ground: Ground) -> Seen:
     """The set is frozen and said to be; afterwards workers come and go as ever."""
     async with _shared(ground) as (mesh, wrong), under_load(mesh, ground.clients) as load:
