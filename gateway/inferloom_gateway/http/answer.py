@@ -41,7 +41,7 @@ async def answer(
         ClientDisconnectedError: The client left; the generations are aborted.
     """
     exchange = exchange_of(request.scope)
-    calls = calls_of(request, gateway, "generate", plan.parts[0].request.model)
+    calls = calls_of(request, gateway, "generate", plan.parts[0].request.model, streamed=plan.stream)
 
     async def collect(part: Part) -> Outcome:
         with _in_rest_words(part.rename):

@@ -5,16 +5,23 @@ from fastapi import Request
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.exchange import exchange_of
+from inferloom_gateway.http.time_limits import time_limits
 from inferloom_mesh.context import CallContext, valid_traceparent
 
 
-def context_of(request: Request, gateway: Gateway) -> CallContext:
-    """The context of a request that arrives now."""
+def context_of(request: Request, gateway: Gateway, *, streamed: bool = False) -> CallContext:
+    """The context of a request that arrives now; ``streamed``: its answer is.
+
+    Raises:
+        InferloomError: What it says of its time is no time.
+    """
     exchange, client = exchange_of(request.scope), request.client
+    limits = time_limits(request.headers, streamed=streamed)
+    exchange.silence_s = limits.silence_s
     identity = exchange.identity
     return CallContext(
         exchange.request_id,
-        gateway.deadline(),
+        gateway.deadline(limits.whole_s),
         caller=f"{client.host}:{client.port}" if client is not None else "",
         tenant=identity.tenant,
         share=identity.share,
@@ -23,14 +30,19 @@ def context_of(request: Request, gateway: Gateway) -> CallContext:
     )
 
 
-def calls_of(request: Request, gateway: Gateway, method: str, model: str) -> CallGroup:
-    """Begin to answer a request with calls to workers; ``method`` names them in its record.
+def calls_of(
+    request: Request, gateway: Gateway, method: str, model: str, *, streamed: bool = False
+) -> CallGroup:
+    """Begin to answer a request with calls to workers; ``method`` names them in its record, and ``streamed``
+    says that its answer is a stream of events.
 
     Raises:
-        InferloomError: The model is not open to the caller.
+        InferloomError: The model is not open to the caller, or what he says of his time is no time.
     """
     exchange = exchange_of(request.scope)
     admission = gateway.admission(exchange.identity, model)
-    calls = gateway.dispatcher.group(context_of(request, gateway), method, model, admission)
+    calls = gateway.dispatcher.group(
+        context_of(request, gateway, streamed=streamed), method, model, admission
+    )
     exchange.record = calls.record
     return calls

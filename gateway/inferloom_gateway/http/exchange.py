@@ -37,6 +37,8 @@ class Exchange:
     """What of the request is not done although it was accepted."""
     priority_cap: int | None = None
     """The highest scheduling priority that it may have; None: any."""
+    silence_s: float | None = None
+    """For how long its stream may tell nothing of its answer; None: for any time."""
     worker: str = ""
     """The worker that answers; of several, their names with commas."""
     status: int | None = None

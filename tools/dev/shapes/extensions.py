@@ -3,7 +3,7 @@
 EXTENSIONS: dict[str, frozenset[str]] = {
     "message": frozenset({"reasoning", "reasoning_content"}),
     "call": frozenset({"custom"}),
-    "choice": frozenset({"prompt_logprobs", "prompt_token_ids", "token_ids"}),
+    "choice": frozenset({"prompt_logprobs", "prompt_token_ids", "stop_reason", "token_ids"}),
     "completion": frozenset({"prompt_logprobs", "prompt_token_ids"}),
     "model": frozenset(
         {

@@ -48,7 +48,7 @@ async def answer(
         InferloomError: It was refused or failed.
         ClientDisconnectedError: The client left; nothing is kept.
     """
-    calls = calls_of(request, gateway, "generate", making.body.model)
+    calls = calls_of(request, gateway, "generate", making.body.model, streamed=bool(making.body.stream))
     if making.body.stream:
         first = 0 if gateway.settings.event_ids else None
         return _streamed(request, kept, making, calls, headers, first)

@@ -116,6 +116,8 @@ class ChatChoice(Answer):
     message: ChatAnswerMessage
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason | None
+    stop_reason: Literal["deadline"] = "deadline"
+    """Where the request's time was over before the choice was whole; else it is not there."""
     token_ids: list[int] = []
     """With ``return_token_ids``."""
 
@@ -181,6 +183,7 @@ class ChatChunkChoice(Answer):
     delta: ChatDelta
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason | None
+    stop_reason: Literal["deadline"] = "deadline"
     token_ids: list[int] = []
 
 
@@ -214,6 +217,7 @@ class TextChoice(Answer):
     text: str
     logprobs: TextLogprobs | None
     finish_reason: FinishReason | None
+    stop_reason: Literal["deadline"] = "deadline"
     token_ids: list[int] = []
     """With ``return_token_ids``, as the next."""
     prompt_token_ids: list[int] = []
@@ -239,6 +243,7 @@ class EditChoice(Answer):
     index: int
     text: str
     finish_reason: FinishReason | None
+    stop_reason: Literal["deadline"] = "deadline"
 
 
 class Edit(Answer):

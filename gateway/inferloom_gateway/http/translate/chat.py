@@ -14,7 +14,7 @@ from inferloom_gateway.http.translate.chat_message import chat_choice, chat_delt
 from inferloom_gateway.http.translate.conversation import conversation
 from inferloom_gateway.http.translate.fingerprint import fingerprint
 from inferloom_gateway.http.translate.logprobs import chat_logprobs, prompt_logprobs
-from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Outcome
+from inferloom_gateway.http.translate.outcome import FINISH_REASONS, Outcome, why_cut
 from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.translate.reports import Reports, Running
 from inferloom_gateway.http.translate.usage import completion_usage
@@ -213,7 +213,8 @@ class ChatChunks:
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""
         reason = finish_reason(FINISH_REASONS.get(event.reason), old=self._old)
-        return self._begin() + frame(self._chunk(event.choice, {}, reason))
+        late = event.reason == pb.FINISH_REASON_DEADLINE
+        return self._begin() + frame(self._chunk(event.choice, {}, reason, late=late))
 
     def end(self, usage: pb.Usage) -> bytes:
         """End the stream, with a chunk of usage where that was asked for."""
@@ -233,6 +234,8 @@ class ChatChunks:
         finish_reason: str | None = None,
         logprobs: Sequence[pb.TokenLogprob] = (),
         ids: Sequence[int] = (),
+        *,
+        late: bool = False,
     ) -> dict[str, object]:
         as_ids = self._reports.tokens_as_ids
         choice: dict[str, object] = {
@@ -240,6 +243,7 @@ class ChatChunks:
             "delta": delta,
             "logprobs": chat_logprobs(logprobs, as_ids=as_ids) if logprobs else None,
             "finish_reason": finish_reason,
+            **why_cut(late=late),
         }
         if self._reports.token_ids:
             choice["token_ids"] = list(ids)

@@ -6,7 +6,7 @@ from typing import Any
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.translate.logprobs import chat_logprobs
-from inferloom_gateway.http.translate.outcome import Choice
+from inferloom_gateway.http.translate.outcome import Choice, why_cut
 
 
 def chat_choice(index: int, choice: Choice, asked: ChatCompletionRequest, *, old: bool) -> dict[str, object]:
@@ -27,6 +27,7 @@ def chat_choice(index: int, choice: Choice, asked: ChatCompletionRequest, *, old
         "message": message,
         "logprobs": chat_logprobs(choice.logprobs, as_ids=as_ids) if choice.logprobs else None,
         "finish_reason": finish_reason(choice.finish_reason, old=old),
+        **why_cut(late=choice.late),
     }
     if asked.return_token_ids:
         shown["token_ids"] = choice.token_ids

@@ -11,7 +11,7 @@ from inferloom_gateway.http.schema.prompts import Prompt
 from inferloom_gateway.http.translate import constraints, fields, options
 from inferloom_gateway.http.translate.fingerprint import fingerprint
 from inferloom_gateway.http.translate.logprobs import TextLogprobs, mean_logprob, prompt_logprobs
-from inferloom_gateway.http.translate.outcome import Choice, Outcome
+from inferloom_gateway.http.translate.outcome import Choice, Outcome, why_cut
 from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.translate.text_chunks import TextChunks
 from inferloom_gateway.http.translate.usage import completion_usage, total
@@ -155,6 +155,7 @@ class _Shown:
             "text": "".join(choice.text),
             "logprobs": found,
             "finish_reason": choice.finish_reason,
+            **why_cut(late=choice.late),
         }
         if asked.prompt_logprobs is not None:
             shown["prompt_logprobs"] = prompt_logprobs(outcome.prompt_logprobs, asked.prompt_logprobs)

@@ -5,7 +5,7 @@ import re
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.edits import EditRequest
 from inferloom_gateway.http.translate import fields
-from inferloom_gateway.http.translate.outcome import Outcome
+from inferloom_gateway.http.translate.outcome import Outcome, why_cut
 from inferloom_gateway.http.translate.usage import completion_usage
 
 _CHAT = (
@@ -53,7 +53,12 @@ def answer(outcome: Outcome, created: int) -> dict[str, object]:
         "object": "edit",
         "created": created,
         "choices": [
-            {"index": index, "text": "".join(choice.text), "finish_reason": choice.finish_reason}
+            {
+                "index": index,
+                "text": "".join(choice.text),
+                "finish_reason": choice.finish_reason,
+                **why_cut(late=choice.late),
+            }
             for index, choice in enumerate(outcome.choices)
         ],
         "usage": completion_usage(outcome.usage),

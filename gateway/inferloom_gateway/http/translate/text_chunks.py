@@ -10,7 +10,7 @@ from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate.fingerprint import fingerprint
 from inferloom_gateway.http.translate.logprobs import TextLogprobs
-from inferloom_gateway.http.translate.outcome import FINISH_REASONS
+from inferloom_gateway.http.translate.outcome import FINISH_REASONS, why_cut
 from inferloom_gateway.http.translate.reports import Reports, Running
 from inferloom_gateway.http.translate.usage import completion_usage
 from inferloom_mesh.errors import InferloomError
@@ -97,7 +97,8 @@ class TextChunks:
 
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""
-        return frame(self._chunk(event.choice, "", FINISH_REASONS.get(event.reason)))
+        late = event.reason == pb.FINISH_REASON_DEADLINE
+        return frame(self._chunk(event.choice, "", FINISH_REASONS.get(event.reason), late=late))
 
     def end(self, usage: pb.Usage) -> bytes:
         """End the stream, with a chunk of usage where that was asked for."""
@@ -116,12 +117,15 @@ class TextChunks:
         finish_reason: str | None = None,
         logprobs: dict[str, list[Any]] | None = None,
         ids: Sequence[int] = (),
+        *,
+        late: bool = False,
     ) -> dict[str, object]:
         choice: dict[str, object] = {
             "index": self._first + index,
             "text": text,
             "logprobs": logprobs,
             "finish_reason": finish_reason,
+            **why_cut(late=late),
         }
         if self._reports.token_ids:
             choice["token_ids"] = list(ids)

@@ -1,0 +1,59 @@
+"""How long a REST caller waits, as headers of his request say it."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+
+from inferloom_mesh.errors import InferloomError, invalid, shown
+
+REQUEST = "x-request-timeout"
+READ = "x-stainless-read-timeout"
+"""What OpenAI's SDKs send: the read timeout of their HTTP client, which begins anew with each byte."""
+
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_PYTHON = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?|inf")
+"""As the SDK writes its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """In seconds; None: no limit."""
+
+    whole_s: float | None
+    """For the whole answer."""
+    silence_s: float | None
+    """For each time in which a stream tells nothing of its answer."""
+
+
+def time_limits(headers: Headers, *, streamed: bool) -> TimeLimits:
+    """What a request says.
+
+    A client that is to get one body hears nothing before it, so its read timeout is one for the answer.
+
+    Raises:
+        InferloomError: A header holds no such time.
+    """
+    whole = _seconds(headers, REQUEST, _NUMBER)
+    read = _seconds(headers, READ, _PYTHON)
+    if streamed:
+        return TimeLimits(whole, read)
+    both = [each for each in (whole, read) if each is not None]
+    return TimeLimits(min(both, default=None), None)
+
+
+def _seconds(headers: Headers, name: str, form: re.Pattern[str]) -> float | None:
+    values = headers.getlist(name)
+    if not values:
+        return None
+    if len(values) > 1:
+        raise invalid(name, f"The header {name} is given {len(values)} times.")
+    text = values[0].strip()
+    if not form.fullmatch(text) or not (seconds := float(text)) > 0:
+        raise _malformed(name, text)
+    return seconds if math.isfinite(seconds) else None
+
+
+def _malformed(name: str, value: str) -> InferloomError:
+    return invalid(name, f"The header {name} is {shown(value)!r}; it must be a number of seconds above 0.")
