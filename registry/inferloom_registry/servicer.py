@@ -29,6 +29,9 @@ from inferloom_registry.registry import Registry
 from inferloom_registry.settings import RegistrySettings
 from inferloom_registry.wire import registered_worker
 
+MAX_LEASE_ID = 128
+"""Longest lease id that is looked up, and told back."""
+
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -145,5 +148,7 @@ def _check_name(worker_id: str) -> None:
 def _check_lease(request: pb.KeepAliveRequest | pb.DeregisterRequest) -> None:
     if not request.lease_id:
         raise refusal("lease_id", "must be set")
+    if len(request.lease_id) > MAX_LEASE_ID:
+        raise refusal("lease_id", f"must be at most {MAX_LEASE_ID} characters long")
     if request.epoch == 0:
         raise refusal("epoch", "must be set")

@@ -13,10 +13,13 @@ from inferloom_gateway.http.errors import from_validation
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.request_bytes import take_in
 from inferloom_gateway.http.schema.base import Body
+from inferloom_gateway.http.unique_keys import repeated_key
 from inferloom_mesh.errors import InferloomError, Reason, shown
 
 B = TypeVar("B", bound=Body)
 T = TypeVar("T")
+
+UNCLEAR = "The body can be read in two ways."
 
 LARGE_BYTES = 16 * 2**10
 """Bodies from this size on are taken in on a thread: a conversation of a thousand turns, or a million token
@@ -79,4 +82,7 @@ def _parse(raw: bytes | bytearray) -> dict[str, Any]:
         raise InferloomError(Reason.INVALID_ARGUMENT, message) from None
     if not isinstance(body, dict):
         raise InferloomError(Reason.INVALID_ARGUMENT, "The body must be a JSON object.")
+    if (name := repeated_key(raw, body)) is not None:
+        message = f"The body has the key '{shown(name)}' twice in one object." if name else UNCLEAR
+        raise InferloomError(Reason.INVALID_ARGUMENT, message)
     return body

@@ -1,6 +1,7 @@
 """The HTTP/1.1 connection: uvicorn's own protocol, with what RFC 9110 and 9112 ask of a server beyond it."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -17,7 +18,13 @@ Refused = Callable[[InferloomError, tuple[str, int] | None], None]
 """Is told of what was refused before it was a request, and of who sent it."""
 
 MAX_HEAD_BYTES = 64 * 2**10
-"""Largest request line and headers together."""
+"""Largest request line and headers together; as much may the framing of a body in chunks take, with
+extensions and trailers."""
+
+MAX_HEADERS = 256
+"""Most headers of a request."""
+
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 
 SURPLUS_PATIENCE_S = 5
 """How long a connection beyond the limit may stay silent."""
@@ -34,7 +41,10 @@ class Connection(HttpToolsProtocol):
 
     - An offer to upgrade (h2c, websocket) is declined: the request is answered as if there were none, and the
       connection goes on behind its body (RFC 9110, 7.8).
-    - A request must arrive whole within ``arrival_limit_s``, and its head within 64 KiB.
+    - A request must arrive whole within ``arrival_limit_s``, and its head within 64 KiB and 256 headers. -
+    What two servers could read differently is refused: a request without its one host, a coding besides
+    chunks,
+      HTTP/0.9. A trailer is no header.
     - A client of HTTP/1.0 gets no chunks (RFC 9112, 6.1): the end of the connection ends the body.
     - What is refused here, before there is a request, is refused with an OpenAI error object.
 
@@ -55,6 +65,14 @@ class Connection(HttpToolsProtocol):
         self._came = 0
         """What has arrived since the timer was set."""
         self._arrival: asyncio.TimerHandle | None = None
+        self._framing = 0
+        """What has arrived of a body in chunks beside the body itself."""
+        self._segment = self._begun = 0
+        """Bytes of the segment that is read, and requests that began in it."""
+        self._hosts: list[bytes] = []
+        self._codings: list[bytes] = []
+        self._fault: InferloomError | None = None
+        """What the parser was stopped for."""
         self._refused = False
         self._surplus = False
 
@@ -80,19 +98,23 @@ class Connection(HttpToolsProtocol):
         if self._surplus:  # told only now: a client that writes while we close would not read why
             self._refuse(overloaded("The gateway has as many connections as it takes."))
             return
+        self._segment, self._begun = len(data), 0
         if self._in_head:
             self._head_bytes += len(data)
+        elif self._codings:
+            self._framing += len(data)
         self._came += len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError:
-            self._refuse(InferloomError(Reason.INVALID_ARGUMENT, "This is not a valid HTTP/1.1 request."))
+            self._refuse(self._fault or _invalid())
             return
         if not self._arriving:
             return
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-            message = f"The head of the request is over the limit of {MAX_HEAD_BYTES} bytes."
-            self._refuse(InferloomError(Reason.REQUEST_HEAD_TOO_LARGE, message))
+            self._refuse(_head_too_large())
+        elif self._framing > MAX_HEAD_BYTES and self._codings and not self._in_head:
+            self._refuse(_framing_too_large())
         elif self._arrival is None:
             self._await_arrival()
 
@@ -129,8 +151,28 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._arriving = self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._framing = 0
+        self._begun += 1
+        self._hosts, self._codings = [], []
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is passed over. As uvicorn's own."""
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name == b"host":
+            self._hosts.append(value)
+        elif name == b"transfer-encoding":
+            self._codings.append(value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._framing -= len(body)
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """Start the application, unless the head is going to be read again.
@@ -142,6 +184,9 @@ class Connection(HttpToolsProtocol):
             return
         self._in_head = False
         version = parser.get_http_version()
+        if (fault := self._misread(version)) is not None:
+            self._fault, self._in_head = fault, True
+            raise ValueError(fault.message)  # stops the parser
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         scope["http_version"] = version
@@ -173,8 +218,35 @@ class Connection(HttpToolsProtocol):
         """End a request's body."""
         if self.parser.should_upgrade():
             return
+        if self._codings and self._framing > MAX_HEAD_BYTES:
+            self._fault = _framing_too_large()
+            raise ValueError(self._fault.message)  # stops the parser
         self._arrived()
         super().on_message_complete()
+
+    def _misread(self, version: str) -> InferloomError | None:
+        """What is wrong with a head that the parser takes."""
+        headers = self.headers
+        if len(headers) > MAX_HEADERS:
+            message = f"The request has more than {MAX_HEADERS} headers."
+            return InferloomError(Reason.REQUEST_HEAD_TOO_LARGE, message)
+        size = len(self.url)
+        for name, value in headers:
+            size += len(name) + len(value) + 4
+        if size > MAX_HEAD_BYTES:
+            return _head_too_large()
+        hosts, codings = self._hosts, self._codings
+        if codings and self._begun < 2:
+            self._framing = (self._head_bytes or self._segment) - size
+        if version == "1.1":
+            fine = len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
+        else:
+            fine = version == "1.0" and len(hosts) < 2 and not codings
+        if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+            fine = False
+        if self.url[:1] != b"/" and b"://" not in self.url:
+            fine = False
+        return None if fine else _invalid()
 
     # limits and refusals
 
@@ -219,11 +291,17 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: InferloomError) -> None:
         """Answer what never became a request, and end the connection; a response under way ends first."""
         self._refused = True
+        incomplete = self._arriving and not self._in_head
         self._arrived()
         if self.on_refused is not None:
             self.on_refused(error, self.client)
         if self._busy():
             self.cycle.keep_alive = False
+            if incomplete and isinstance(self.cycle, Cycle):
+                self.cycle.fail(error)
+            return
+        if incomplete:  # it has been answered already
+            self.transport.close()
             return
         body = render(error)
         head = b"".join(b"%s: %s\r\n" % line for line in head_of(error, len(body)))
@@ -265,6 +343,20 @@ class OldCycle(Cycle):
         elif message["type"] == "http.response.body" and self._until_close:
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
+
+
+def _invalid() -> InferloomError:
+    return InferloomError(Reason.INVALID_ARGUMENT, "This is not a valid HTTP/1.1 request.")
+
+
+def _head_too_large() -> InferloomError:
+    message = f"The head of the request is over the limit of {MAX_HEAD_BYTES} bytes."
+    return InferloomError(Reason.REQUEST_HEAD_TOO_LARGE, message)
+
+
+def _framing_too_large() -> InferloomError:
+    message = f"The chunks' sizes and trailers are over the limit of {MAX_HEAD_BYTES} bytes."
+    return InferloomError(Reason.REQUEST_HEAD_TOO_LARGE, message)
 
 
 def _too_slow(limit_s: float) -> InferloomError:

@@ -1,0 +1,238 @@
+"""Hostile input at every port of real processes, with keys and without: each case's exact answer, and what is
+left of it afterwards, which is nothing."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+import pytest_asyncio
+
+from inferloom.v1 import inference_pb2, worker_pb2
+from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
+from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
+from inferloom_gateway.access.api_key import ApiKey
+from inferloom_gateway.access.key_text import digest_of, new_key
+from inferloom_gateway.access.stores.sqlite import SqliteStore
+from inferloom_mesh.net import Address
+from inferloom_mesh.secret import MeshSecret
+from tests.hostile import grpc_calls, registry_calls, rest_bodies, rest_framing
+from tests.hostile.cases import RestCase, RpcCase
+from tests.hostile.clients import OPTIONS, Metadata, ask_rest, ask_rpc
+from tests.mesh.processes import Mesh
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SECRET = "a secret of the hostile mesh"
+
+REST = (
+    *rest_framing.FRAMING,
+    *rest_framing.HEADS,
+    *rest_bodies.JSON,
+    *rest_bodies.CODED,
+    *rest_bodies.VALUES,
+    *rest_bodies.PATHS,
+)
+GRPC = (*grpc_calls.WIRE, *grpc_calls.METHODS, *grpc_calls.FIELDS)
+REGISTRY = registry_calls.REGISTRY
+
+MOST_GROWTH = 12 * 2**20
+"""How much more memory a process may hold after the second of two runs than after the first, in bytes: what
+its allocator keeps differs a little from run to run."""
+
+
+@dataclass
+class Target:
+    """A mesh of real processes, and what opens it."""
+
+    mesh: Mesh
+    key: str
+    peer: Metadata
+    """What shows the mesh's secret."""
+    channels: dict[str, grpc.aio.Channel]
+    descriptors: dict[int, int]
+    """Of each process, before anything hostile came."""
+
+    @property
+    def rest(self) -> Address:
+        """The REST port."""
+        return Address.parse(str(self.mesh.made["rest"]))
+
+    @property
+    def caller(self) -> Metadata:
+        """What shows the gateway who calls."""
+        return (("authorization", f"Bearer {self.key}"),) if self.key else ()
+
+    def processes(self) -> list[psutil.Process]:
+        """The services."""
+        return [self.mesh.service(name) for name in ("registry", "worker", "gateway")]
+
+
+@pytest.fixture(scope="module", params=["without keys", "with keys"])
+def hostile_mesh(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mesh, str]]:
+    """A mesh, and a key to it."""
+    folder: Path = tmp_path_factory.mktemp("hostile")
+    key = ""
+    args: tuple[str, ...] = ()
+    settings = {"INFERLOOM_BODY_LIMIT_S": "1.5", "INFERLOOM_STORE": str(folder / "store")}
+    if request.param == "with keys":
+        name, key = new_key()
+        SqliteStore(folder / "keys.db", create=True).put_key(ApiKey(name, digest_of(key), "acme"))
+        args = ("--keys", str(folder / "keys.db"))
+        settings["INFERLOOM_MESH_SECRET"] = SECRET
+    mesh = Mesh(folder, "--model", "echo=echo", *args, settings=settings)
+    yield mesh, key
+    mesh.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def target(hostile_mesh: tuple[Mesh, str]) -> AsyncIterator[Target]:
+    """The same, with channels to it."""
+    mesh, key = hostile_mesh
+    at = {"gateway": mesh.grpc, "registry": mesh.registry, "worker": mesh.worker}
+    channels = {name: grpc.aio.insecure_channel(address, options=OPTIONS) for name, address in at.items()}
+    peer = MeshSecret(SECRET).metadata if key else ()
+    found = Target(mesh, key, peer, channels, {})
+    await still_serves(found)
+    for opens in rest_bodies.CODED:  # the store, which stays open from its first use on
+        if opens.name.startswith("an upload"):
+            await check_rest(found, opens)
+    for channel in channels.values():
+        await channel.channel_ready()
+    found.descriptors = {each.pid: each.num_fds() for each in found.processes()}
+    yield found
+    for channel in channels.values():
+        await channel.close()
+
+
+async def still_serves(target: Target) -> None:
+    """The next request of somebody who means well is answered."""
+    stub: Any = InferenceServiceStub(target.channels["gateway"])
+    stopping = inference_pb2.StoppingOptions(max_tokens=2)
+    request = inference_pb2.GenerateRequest(model="echo", text="ok", stopping=stopping)
+    events = [event async for event in stub.Generate(request, metadata=target.caller, timeout=30)]
+    assert events[-1].HasField("completed")
+
+
+async def check_rest(target: Target, case: RestCase) -> None:
+    """Hold an answer of REST to its case."""
+    seen = await asyncio.to_thread(ask_rest, target.rest, case, target.key)
+    assert (seen.status, seen.code) == (case.status, case.code), seen.raw[:400]
+    assert case.words in seen.text
+    assert seen.closed == case.closes
+    assert not case.absent or case.absent.encode() not in seen.raw
+
+
+async def check_rpc(target: Target, case: RpcCase, where: str, shown: Metadata) -> None:
+    """Hold an answer of gRPC to its case."""
+    status, reason, said = await ask_rpc(target.channels[where], case, shown)
+    assert status == case.status, said[:400]
+    if status != "DEADLINE_EXCEEDED":  # of which either end may speak first
+        assert reason == case.reason, said[:400]
+    assert case.words in said
+
+
+@pytest.mark.parametrize("case", REST, ids=lambda case: case.name)
+async def test_rest(target: Target, case: RestCase) -> None:
+    """Each of them is answered as the table says."""
+    await check_rest(target, case)
+
+
+@pytest.mark.parametrize("case", GRPC, ids=lambda case: case.name)
+async def test_grpc(target: Target, case: RpcCase) -> None:
+    """Each of them is answered as the table says."""
+    await check_rpc(target, case, "gateway", target.caller)
+
+
+@pytest.mark.parametrize("case", REGISTRY, ids=lambda case: case.name)
+async def test_registry(target: Target, case: RpcCase) -> None:
+    """Each of them is answered as the table says."""
+    await check_rpc(target, case, "registry", target.peer)
+
+
+async def test_nobody_comes_in_without_a_key(target: Target) -> None:
+    """Where keys are on: whatever shows none, another, or two is refused at each door and each port, before
+    anything of it is read; where they are off, nobody is asked."""
+    if not target.key:
+        return
+    body = b'{"model":"echo","prompt":"ab","max_tokens":2}'
+    for lines, status in {
+        b"": 401,
+        b"Authorization: Bearer \r\n": 401,
+        b"Authorization: Bearer sk-il-" + b"0" * 60 + b"\r\n": 401,
+        b"Authorization: Basic " + target.key.encode() + b"\r\n": 401,
+        b"Authorization: Bearer " + target.key.encode() * 2 + b"\r\n": 401,
+        b"X-Api-Key: " + target.key.encode() + b"\r\n": 401,
+        (b"Authorization: Bearer " + target.key.encode() + b"\r\n") * 2: 401,
+        b"inferloom-mesh: " + SECRET.encode() + b"\r\n": 401,
+        b"Authorization: Bearer " + b"a" * 20_000 + b"\r\n": 401,
+    }.items():
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n" + lines
+        request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        seen = await asyncio.to_thread(ask_rest, target.rest, RestCase("", request, status), "")
+        assert (seen.status, seen.code) == (status, "invalid_api_key"), lines[:80]
+    for where, method in (
+        ("gateway", "InferenceService/Generate"),
+        ("registry", "RegistryService/ListWorkers"),
+        ("worker", "WorkerService/Drain"),
+        ("worker", "InferenceService/Generate"),
+    ):
+        shown: Metadata
+        for shown in ((), (("inferloom-mesh", SECRET),), (("inferloom-mesh", "0" * 64),)):
+            case = RpcCase("", method, b"\xff", "UNAUTHENTICATED")
+            status_name, _, _ = await ask_rpc(target.channels[where], case, shown)
+            assert status_name == "UNAUTHENTICATED", (where, method, shown)
+
+
+async def test_the_tables_are_as_large_as_they_are_said_to_be() -> None:
+    """At least 200 cases, at least 40 at each place, and no name twice."""
+    places: dict[str, tuple[Any, ...]] = {"REST": REST, "gRPC": GRPC, "registry": REGISTRY}
+    for place, table in places.items():
+        assert len(table) >= 40, place
+        twice = [name for name, times in Counter(case.name for case in table).items() if times > 1]
+        assert not twice, place
+    assert sum(map(len, places.values())) >= 200
+
+
+async def everything(target: Target) -> None:
+    """All cases once more, but those that wait."""
+    for case in REST:
+        if case.status != 408:
+            await check_rest(target, case)
+    for call in GRPC:
+        await check_rpc(target, call, "gateway", target.caller)
+    for call in REGISTRY:
+        await check_rpc(target, call, "registry", target.peer)
+
+
+async def test_the_same_processes_serve_on_as_before(target: Target) -> None:
+    """None has ended; no slot is taken, no descriptor is open, and a second run of all of it takes no
+    memory."""
+    processes = target.processes()
+    assert {each.pid for each in processes} == set(target.descriptors)
+    before = {each.pid: each.memory_info().rss for each in processes}
+    await everything(target)
+    await still_serves(target)
+    control: Any = WorkerServiceStub(target.channels["worker"])
+    deadline = time.monotonic() + 10
+    now: dict[int, int] = {}
+
+    async def at_rest() -> bool:
+        nonlocal now
+        status = await control.GetStatus(worker_pb2.GetStatusRequest(), metadata=target.peer)
+        running = status.load.running, status.load.waiting
+        now = {each.pid: each.num_fds() for each in processes}
+        return running == (0, 0) and all(now[pid] <= held + 2 for pid, held in target.descriptors.items())
+
+    while not await at_rest():
+        assert time.monotonic() < deadline, (now, target.descriptors)
+        await asyncio.sleep(0.1)
+    for each in processes:
+        assert each.is_running()
+        assert each.memory_info().rss - before[each.pid] <= MOST_GROWTH, each.cmdline()
