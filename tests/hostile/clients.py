@@ -9,10 +9,15 @@ from typing import Any
 import grpc
 import orjson
 from google.protobuf.message import Message
+from google.rpc import error_details_pb2
 
+from inferloom.v1 import link_pb2
 from inferloom_mesh.net import Address
 from inferloom_mesh.status import read_failure
+from tests.hostile import link_frames
 from tests.hostile.cases import AUTH, RestCase, RpcCase
+from tests.hostile.link_frames import LinkCase
+from tests.hostile.messages import text
 
 PATIENCE_S = 30.0
 """How long an answer may take, on a busy machine."""
@@ -112,6 +117,41 @@ async def ask_rpc(channel: grpc.aio.Channel, case: RpcCase, shown: Metadata) -> 
     if not read.ours:
         return code.name, "", details
     return code.name, read.error.reason.value, f"{read.error.param}: {read.error.message}"
+
+
+async def ask_link(
+    channel: grpc.aio.Channel, case: LinkCase, shown: Metadata
+) -> tuple[str, str, dict[int, str], str]:
+    """Send a case's frames and a good call; the stream's status and what was said with it, how each call
+    ended, and what was said of that."""
+    good = link_frames.frame(link_frames.start(text("ok"), link_frames.GOOD))
+    attach: Any = channel.stream_stream(link_frames.METHOD)
+    call = attach(metadata=shown, timeout=PATIENCE_S)
+    ends: dict[int, str] = {}
+    said = ""
+    wanted = {*case.ends, link_frames.GOOD}
+    try:
+        for each in (*case.frames, good) if case.status == "OK" else case.frames:
+            await call.write(_bytes(each))
+        while not wanted <= ends.keys() and (raw := await call.read()) is not grpc.aio.EOF:
+            for end in link_pb2.AttachResponse.FromString(raw).ends:
+                ends[end.call] = _reason(end)
+                said += "" if end.call == link_frames.GOOD else end.message
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        pass  # the status says it
+    if wanted <= ends.keys():
+        call.cancel()
+        return "OK", "", ends, said
+    code = await call.code()
+    return code.name, await call.details() or "", ends, said
+
+
+def _reason(end: link_pb2.CallEnd) -> str:
+    for each in end.details:
+        info = error_details_pb2.ErrorInfo()
+        if each.Unpack(info):
+            return str(info.reason)
+    return "OK" if end.code == 0 else f"code {end.code}"
 
 
 def _bytes(request: Any) -> bytes:

@@ -94,12 +94,6 @@ WIRE = (
         "",
         compressed=True,
     ),
-    RpcCase(
-        "two requests where there is one",
-        TOKENIZE,
-        (pb.TokenizeRequest(model="echo", text="ab"), pb.TokenizeRequest(model="no", text="c")),
-        "OK",
-    ),
     RpcCase("no request where there is one", TOKENIZE, (), "DEADLINE_EXCEEDED", timeout=0.5),
 )
 

@@ -24,7 +24,8 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.secret import MeshSecret
 from tests.hostile import grpc_calls, registry_calls, rest_bodies, rest_framing
 from tests.hostile.cases import RestCase, RpcCase
-from tests.hostile.clients import OPTIONS, Metadata, ask_rest, ask_rpc
+from tests.hostile.clients import OPTIONS, Metadata, ask_link, ask_rest, ask_rpc
+from tests.hostile.link_frames import GOOD, LINK, LinkCase
 from tests.mesh.processes import Mesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -58,6 +59,8 @@ class Target:
     channels: dict[str, grpc.aio.Channel]
     descriptors: dict[int, int]
     """Of each process, before anything hostile came."""
+    checked: int = 0
+    """How many cases have been."""
 
     @property
     def rest(self) -> Address:
@@ -122,6 +125,7 @@ async def still_serves(target: Target) -> None:
 
 async def check_rest(target: Target, case: RestCase) -> None:
     """Hold an answer of REST to its case."""
+    target.checked += 1
     seen = await asyncio.to_thread(ask_rest, target.rest, case, target.key)
     assert (seen.status, seen.code) == (case.status, case.code), seen.raw[:400]
     assert case.words in seen.text
@@ -131,11 +135,22 @@ async def check_rest(target: Target, case: RestCase) -> None:
 
 async def check_rpc(target: Target, case: RpcCase, where: str, shown: Metadata) -> None:
     """Hold an answer of gRPC to its case."""
+    target.checked += 1
     status, reason, said = await ask_rpc(target.channels[where], case, shown)
     assert status == case.status, said[:400]
     if status != "DEADLINE_EXCEEDED":  # of which either end may speak first
         assert reason == case.reason, said[:400]
     assert case.words in said
+
+
+async def check_link(target: Target, case: LinkCase) -> None:
+    """Hold the ends of a link's calls, or of the link, to its case."""
+    target.checked += 1
+    status, told, ends, said = await ask_link(target.channels["worker"], case, target.peer)
+    assert status == case.status, told
+    assert case.words in (said if status == "OK" else told)
+    if status == "OK":
+        assert ends == {**case.ends, GOOD: "OK"}
 
 
 @pytest.mark.parametrize("case", REST, ids=lambda case: case.name)
@@ -154,6 +169,12 @@ async def test_grpc(target: Target, case: RpcCase) -> None:
 async def test_registry(target: Target, case: RpcCase) -> None:
     """Each of them is answered as the table says."""
     await check_rpc(target, case, "registry", target.peer)
+
+
+@pytest.mark.parametrize("case", LINK, ids=lambda case: case.name)
+async def test_link(target: Target, case: LinkCase) -> None:
+    """Each of them is answered as the table says, and the good call beside it."""
+    await check_link(target, case)
 
 
 async def test_nobody_comes_in_without_a_key(target: Target) -> None:
@@ -182,6 +203,7 @@ async def test_nobody_comes_in_without_a_key(target: Target) -> None:
         ("registry", "RegistryService/ListWorkers"),
         ("worker", "WorkerService/Drain"),
         ("worker", "InferenceService/Generate"),
+        ("worker", "LinkService/Attach"),
     ):
         shown: Metadata
         for shown in ((), (("inferloom-mesh", SECRET),), (("inferloom-mesh", "0" * 64),)):
@@ -192,7 +214,7 @@ async def test_nobody_comes_in_without_a_key(target: Target) -> None:
 
 async def test_the_tables_are_as_large_as_they_are_said_to_be() -> None:
     """At least 200 cases, at least 40 at each place, and no name twice."""
-    places: dict[str, tuple[Any, ...]] = {"REST": REST, "gRPC": GRPC, "registry": REGISTRY}
+    places: dict[str, tuple[Any, ...]] = {"REST": REST, "gRPC": GRPC, "registry": REGISTRY, "link": LINK}
     for place, table in places.items():
         assert len(table) >= 40, place
         twice = [name for name, times in Counter(case.name for case in table).items() if times > 1]
@@ -209,6 +231,8 @@ async def everything(target: Target) -> None:
         await check_rpc(target, call, "gateway", target.caller)
     for call in REGISTRY:
         await check_rpc(target, call, "registry", target.peer)
+    for each in LINK:
+        await check_link(target, each)
 
 
 async def test_the_same_processes_serve_on_as_before(target: Target) -> None:
@@ -216,6 +240,8 @@ async def test_the_same_processes_serve_on_as_before(target: Target) -> None:
     memory."""
     processes = target.processes()
     assert {each.pid for each in processes} == set(target.descriptors)
+    if target.checked < len(REST) + len(GRPC) + len(REGISTRY) + len(LINK):
+        await everything(target)  # this test was asked for alone
     before = {each.pid: each.memory_info().rss for each in processes}
     await everything(target)
     await still_serves(target)
