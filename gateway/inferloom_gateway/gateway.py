@@ -9,6 +9,7 @@ from typing import Any, Self
 from inferloom_gateway.access.access import Access
 from inferloom_gateway.access.admission import Admission, Settling
 from inferloom_gateway.access.identity import ANONYMOUS, Identity
+from inferloom_gateway.calls.attach_link import AttachLink
 from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.in_flight import InFlight
@@ -17,7 +18,7 @@ from inferloom_gateway.calls.listener import Listeners
 from inferloom_gateway.calls.records import Records
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.connections import Connections
-from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.membership import Membership
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.storage import Storage
@@ -60,8 +61,11 @@ class Gateway:
         fleet = Fleet(settings.model_memory_s)
         security = settings.security(Role.GATEWAY)
 
-        def connect(address: str) -> WorkerLink:
-            return GrpcLink(address, clock, security)
+        def connect(member: Member) -> WorkerLink:
+            calls = GrpcLink(member.address, clock, security)
+            if settings.link == "call":
+                return calls
+            return AttachLink(member.address, calls, clock, lambda load: member.take_load(load, clock()))
 
         connections = Connections(connect, linger_s=settings.worker_timeout_s)
         listeners, records = Listeners(), Records(settings.request_records)

@@ -65,6 +65,10 @@ class GatewaySettings(ServiceSettings):
     """Budget of one request, from its arrival to its last token, retries included. The default is the OpenAI
     SDK's own; a gRPC caller's shorter deadline wins."""
 
+    link: Literal["attach", "call"] = "attach"
+    """How workers are called: ``attach``, all calls to a worker on one stream where it has that; ``call``, by
+    a gRPC call each."""
+
     embedding_batch_size: int = Field(
         64,
         ge=1,

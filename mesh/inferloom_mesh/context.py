@@ -50,8 +50,6 @@ class CallContext:
     """The highest scheduling priority that it may have; None: any."""
     traceparent: str = ""
     """The W3C trace that it belongs to; empty: none."""
-    tell_prompt: bool = False
-    """On a worker: whether its caller wants to know the prompt's tokens."""
 
     @property
     def stands_back(self) -> bool:
@@ -62,10 +60,10 @@ class CallContext:
         """Seconds until the deadline, below zero past it."""
         return None if self.deadline is None else self.deadline - now
 
-    def metadata(self, now: float) -> tuple[tuple[str, bytes], ...]:
-        """The call metadata that carries it to another process."""
+    def message(self, now: float) -> context_pb2.CallContext:
+        """What carries it to another process."""
         left = self.time_left(now)
-        message = context_pb2.CallContext(
+        return context_pb2.CallContext(
             request_id=self.request_id,
             time_left=None if left is None else duration(left),
             caller=self.caller,
@@ -73,9 +71,11 @@ class CallContext:
             priority_cap=self.priority_cap,
             traceparent=self.traceparent,
             share=None if self.share == 1 else self.share,
-            tell_prompt=True,  # so that what a caller has seen of it can go on elsewhere
         )
-        return ((KEY, message.SerializeToString()),)
+
+    def metadata(self, now: float) -> tuple[tuple[str, bytes], ...]:
+        """The same as a call's metadata."""
+        return ((KEY, self.message(now).SerializeToString()),)
 
 
 def read_context(
@@ -127,7 +127,6 @@ def received(
         share=sent.share if sent.HasField("share") and LEAST_SHARE <= sent.share <= 1 / LEAST_SHARE else 1.0,
         priority_cap=sent.priority_cap if sent.HasField("priority_cap") else None,
         traceparent=valid_traceparent(sent.traceparent),
-        tell_prompt=sent.tell_prompt,
     )
 
 

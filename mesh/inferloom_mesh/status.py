@@ -1,10 +1,11 @@
 """Errors as gRPC statuses, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -68,25 +69,39 @@ class CallFailure:
 
 def read_failure(failure: grpc.aio.AioRpcError) -> CallFailure:
     """Read a failed call's status and its details."""
+    return read_status(failure.code(), failure.details() or "", _details(failure))
+
+
+def read_status(code: grpc.StatusCode, message: str, details: Iterable[any_pb2.Any]) -> CallFailure:
+    """Read a status, however it came."""
     info, bad, retry = (
         error_details_pb2.ErrorInfo(),
         error_details_pb2.BadRequest(),
         error_details_pb2.RetryInfo(),
     )
-    for detail in _details(failure):
+    for detail in details:
         for target in (info, bad, retry):
-            detail.Unpack(target)
-    code = failure.code()
-    reason = _BARE.get(code, Reason.SERVER_ERROR)
+            try:
+                detail.Unpack(target)
+            except DecodeError:  # what contradicts its own type is not ours
+                return bare(code)
     if info.domain != DOMAIN:
-        error = InferloomError(reason, f"The call failed with status {code.name}.")
-        return CallFailure(error, ours=False, code=code)
+        return bare(code)
+    reason = _BARE.get(code, Reason.SERVER_ERROR)
     if info.reason in Reason.__members__:  # a newer service may have others
         reason = Reason(info.reason)
     param = bad.field_violations[0].field if bad.field_violations else None
     after = seconds(retry.retry_delay) if retry.HasField("retry_delay") else None
-    error = InferloomError(reason, failure.details() or "", param=param, retry_after=after)
+    error = InferloomError(reason, message, param=param, retry_after=after)
     return CallFailure(error, ours=True, code=code)
+
+
+def bare(code: grpc.StatusCode) -> CallFailure:
+    """What a status means that has nothing but its code."""
+    reason = _BARE.get(code, Reason.SERVER_ERROR)
+    return CallFailure(
+        InferloomError(reason, f"The call failed with status {code.name}."), ours=False, code=code
+    )
 
 
 def from_rpc_error(failure: grpc.aio.AioRpcError) -> InferloomError:

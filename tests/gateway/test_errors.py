@@ -5,11 +5,11 @@ import orjson
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from inferloom_gateway.calls.grpc_link import judge
+from inferloom_gateway.calls.judging import judge
 from inferloom_gateway.http.errors import render, response
 from inferloom_gateway.http.translate import fields
 from inferloom_mesh.errors import TABLE, InferloomError, Reason, invalid
-from inferloom_mesh.status import to_status
+from inferloom_mesh.status import read_failure, to_status
 from inferloom_mesh.suggestion import model_not_found
 
 
@@ -59,7 +59,7 @@ def test_the_transports_failures_are_judged_by_code(
     code: grpc.StatusCode, reason: Reason, elsewhere: bool, lost: bool, blamed: bool
 ) -> None:
     """A broken call may go elsewhere and counts against the worker; its message shows no address."""
-    verdict = judge(failure(code))
+    verdict = judge(read_failure(failure(code)))
     assert (verdict.error.reason, verdict.elsewhere, verdict.lost, verdict.blamed) == (
         reason,
         elsewhere,
@@ -82,7 +82,7 @@ def test_the_transports_failures_are_judged_by_code(
 )
 def test_a_workers_own_refusals_are_judged_by_reason(reason: Reason, elsewhere: bool, blamed: bool) -> None:
     """A worker that answers is reachable; only its own faults count against it."""
-    verdict = judge(failure(TABLE[reason].grpc, InferloomError(reason, "Said.")))
+    verdict = judge(read_failure(failure(TABLE[reason].grpc, InferloomError(reason, "Said."))))
     assert (verdict.error.reason, verdict.elsewhere, verdict.blamed) == (reason, elsewhere, blamed)
     assert not verdict.lost
 

@@ -12,15 +12,15 @@ import pytest
 
 from inferloom.v1 import registry_pb2
 from inferloom_gateway.fleet.connections import Connections, Line
-from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.membership import Membership
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 
 
-def _connect(address: str) -> Line:
+def _connect(member: Member) -> Line:
     """There is no worker to connect to."""
-    raise AssertionError(address)
+    raise AssertionError(member)
 
 
 async def test_a_registry_that_has_not_come_yet_is_waited_for_quietly(

@@ -17,6 +17,7 @@ from inferloom_gateway.calls.link import CallFailedError, CallSink, WorkerLink
 from inferloom_gateway.calls.listener import Listeners
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.connections import Connections
+from inferloom_gateway.fleet.member import Member
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
@@ -134,7 +135,7 @@ class Simulation:
         chance = random.Random(3)
         self.workers: list[SimulatedWorker] = []
 
-        def connect(address: str) -> WorkerLink:
+        def connect(member: Member) -> WorkerLink:
             made = SimulatedWorker(worker_s, lambda: SERVICE_S * chance.uniform(0.8, 1.2))
             self.workers.append(made)
             return cast("WorkerLink", made)  # of a link it has what generating needs

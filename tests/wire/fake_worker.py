@@ -11,10 +11,12 @@ import grpc
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer, add_InferenceServiceServicer_to_server
+from inferloom.v1.link_pb2_grpc import add_LinkServiceServicer_to_server
 from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer, add_RegistryServiceServicer_to_server
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
+from tests.wire.fake_link import FakeLink
 
 ANYWHERE = Address("127.0.0.1", 0)
 """A free port of this machine."""
@@ -148,6 +150,10 @@ class FakeWorker(InferenceServiceServicer):
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once a generation was cancelled by its caller."""
     address: Address = ANYWHERE
+    attaches: bool = True
+    """Whether it has the multiplexed link."""
+    link: FakeLink | None = None
+    """Its link, since it was started last."""
     server: Server | None = None
     stopping: "asyncio.Future[None] | None" = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -163,6 +169,9 @@ class FakeWorker(InferenceServiceServicer):
         """Listen on a free port, or on the one it had before."""
         self.server = build_server(["inferloom.v1.InferenceService"])
         add_InferenceServiceServicer_to_server(self, self.server.grpc)
+        if self.attaches:
+            self.link = FakeLink(self)
+            add_LinkServiceServicer_to_server(self.link, self.server.grpc)
         self.address = await self.server.listen(self.address)
         await self.server.set_serving(True)
         return self

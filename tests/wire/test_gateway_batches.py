@@ -241,12 +241,16 @@ async def test_a_cancelled_batch_gives_what_it_has() -> None:
 
     async def script(at: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         few = len(at.requests) <= 5
+        if len(at.requests) == 9:
+            full.set()
         async for event in (say_hello if few else hang)(at, request):
             yield event
 
-    worker.script = script
+    worker.script, full = script, asyncio.Event()
     async with gateway_mesh(worker, batch_concurrency=4) as mesh, mesh.openai() as client:
         batch = await submit(client, [line(n) for n in range(50)])
+        async with asyncio.timeout(20):
+            await full.wait()
         await worker.runs(4)
         cancelling = await client.batches.cancel(batch.id)
         assert (cancelling.status, leftover(cancelling)) == ("cancelling", [])

@@ -13,6 +13,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempt import Verdict
+from inferloom_gateway.calls.judging import judge
 from inferloom_gateway.calls.link import CallFailedError, CallSink, UnaryRequest
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.context import CallContext
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from inferloom.v1.inference_pb2_grpc import InferenceServiceAsyncStub
 
 log = logging.getLogger(__name__)
-
-_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-_BROKEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.ABORTED)
 
 
 class GrpcLink:
@@ -44,10 +42,12 @@ class GrpcLink:
         clock: Callable[[], float] = time.monotonic,
         security: Security = OPEN,
     ) -> None:
-        self._channel = open_channel(address, security=security, of=Role.WORKER)
+        self.channel = open_channel(address, security=security, of=Role.WORKER)
+        """Where its calls go; others may be made on it too."""
         self._clock = clock
-        self._peer = security.metadata
-        stub: InferenceServiceAsyncStub = InferenceServiceStub(self._channel)
+        self.peer = security.metadata
+        """What goes with each call."""
+        stub: InferenceServiceAsyncStub = InferenceServiceStub(self.channel)
         self._stub = stub
         self._unary: dict[type, Callable[..., Any]] = {
             pb.RerankRequest: stub.Rerank,
@@ -82,7 +82,7 @@ class GrpcLink:
 
     async def probe(self, timeout_s: float) -> bool:
         """Ask for the worker's health; whether it gave any answer."""
-        check = health_pb2_grpc.HealthStub(self._channel).Check  # type: ignore[attr-defined] # set at run time
+        check = health_pb2_grpc.HealthStub(self.channel).Check  # type: ignore[attr-defined] # set at run time
         try:
             await check(health_pb2.HealthCheckRequest(), timeout=timeout_s, wait_for_ready=True)
         except grpc.aio.AioRpcError as failure:
@@ -91,11 +91,11 @@ class GrpcLink:
 
     async def close(self, grace_s: float | None) -> None:
         """Close the channel once its calls have ended, after ``grace_s`` at the latest; None: at once."""
-        await self._channel.close(grace_s)
+        await self.channel.close(grace_s)
 
     def _how(self, context: CallContext) -> dict[str, Any]:
         now = self._clock()
-        return {"timeout": context.time_left(now), "metadata": (*context.metadata(now), *self._peer)}
+        return {"timeout": context.time_left(now), "metadata": (*context.metadata(now), *self.peer)}
 
 
 class GrpcCall:
@@ -135,7 +135,7 @@ class GrpcCall:
                 if not self._wanted.is_set():
                     await self._wanted.wait()
         except grpc.aio.AioRpcError as failure:
-            verdict = judge(failure)
+            verdict = judge(read_failure(failure))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -146,17 +146,3 @@ class GrpcCall:
             self._call.cancel()
             verdict = attempt.bug()
         self._sink.end(None if verdict is None else CallFailedError(verdict))
-
-
-def judge(failure: grpc.aio.AioRpcError) -> Verdict:
-    """Judge a failed call by its status: one that a worker chose, or one that the transport made."""
-    read = read_failure(failure)
-    if read.ours:
-        return attempt.refused(read.error)
-    if read.code in _LOST:
-        return attempt.lost()
-    if read.code in _BROKEN:
-        return attempt.broken()
-    if read.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return attempt.overdue(read.error)
-    return attempt.other(read.error)

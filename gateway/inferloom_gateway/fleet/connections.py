@@ -30,11 +30,11 @@ class Connections(Generic[L]):
     """One line per worker, opened at its first call.
 
     Args:
-        connect: Opens a line to a worker's address.
+        connect: Opens a line to a worker.
         linger_s: How long calls that still run on a worker that left the set may take to end.
     """
 
-    def __init__(self, connect: Callable[[str], L], linger_s: float) -> None:
+    def __init__(self, connect: Callable[[Member], L], linger_s: float) -> None:
         self._connect = connect
         self._linger_s = linger_s
         self._lines: dict[Member, L] = {}
@@ -45,7 +45,7 @@ class Connections(Generic[L]):
         """The line to one worker."""
         line = self._lines.get(member)
         if line is None:
-            line = self._lines[member] = self._connect(member.address)
+            line = self._lines[member] = self._connect(member)
         return line
 
     def lost(self, member: Member) -> None:

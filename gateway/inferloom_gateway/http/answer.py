@@ -1,6 +1,6 @@
 """Carries a plan out: as a stream of events, or as one body."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -16,6 +16,7 @@ from inferloom_gateway.http.event_bytes import pieces
 from inferloom_gateway.http.event_stream import EventStream
 from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.kept import Keep, KeptStream
+from inferloom_gateway.http.pushed_events import PushedEvents
 from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_gateway.http.translate.plan import Part, Plan
@@ -60,7 +61,7 @@ async def answer(
             await keep(body)
         return Response(body, headers=dict(headers), media_type="application/json")
 
-    async def open_all(stack: ExitStack) -> AsyncGenerator[bytes, None]:
+    async def open_all(stack: ExitStack) -> Sequence[GenerateStream]:
         async def start(part: Part) -> GenerateStream:
             with _in_rest_words(part.rename):
                 return await calls.generate(part.request)
@@ -69,13 +70,18 @@ async def answer(
         streams = await gather_bounded([start(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
         exchange.notes = told(stream.ahead.started for stream in streams if stream.ahead is not None)
-        if keep is not None:
-            return pieces([_kept(streams[0], plan, keep)], encoders)
-        return pieces(streams, encoders)
+        return streams
 
     encoders = [part.encoder for part in plan.parts]
     first = 0 if gateway.settings.event_ids else None
-    return EventStream(open_all, encoders[0].failed, headers, first)
+    if keep is None:
+        return PushedEvents(open_all, encoders, headers, first)
+
+    async def open_kept(stack: ExitStack) -> AsyncGenerator[bytes, None]:
+        (stream,) = await open_all(stack)
+        return pieces([_kept(stream, plan, keep)], encoders)
+
+    return EventStream(open_kept, encoders[0].failed, headers, first)
 
 
 def told(answers: Iterable[Started]) -> str:

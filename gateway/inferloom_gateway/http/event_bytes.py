@@ -27,7 +27,7 @@ async def _of_one(stream: Events, encoder: Encoder) -> AsyncGenerator[bytes, Non
     while (event := await stream.read()) is not None:
         if event.HasField("completed"):
             usage = event.completed.usage
-        elif piece := _encode(event, encoder):
+        elif piece := encode(event, encoder):
             yield piece
     yield encoder.end(usage)
 
@@ -49,7 +49,7 @@ async def _of_several(streams: Sequence[Events], encoders: Sequence[Encoder]) ->
                 reads[asyncio.create_task(stream.read())] = stream, encoder
                 if event.HasField("completed"):
                     usages.append(event.completed.usage)
-                elif piece := _encode(event, encoder):
+                elif piece := encode(event, encoder):
                     yield piece
     finally:
         for read in reads:
@@ -58,7 +58,8 @@ async def _of_several(streams: Sequence[Events], encoders: Sequence[Encoder]) ->
     yield encoders[0].end(total(usages))
 
 
-def _encode(event: GenerateResponse, encoder: Encoder) -> bytes:
+def encode(event: GenerateResponse, encoder: Encoder) -> bytes:
+    """An event's bytes: events of a stream, KEEP_ALIVE, or none."""
     match event.WhichOneof("event"):
         case "delta":
             return encoder.delta(event.delta)

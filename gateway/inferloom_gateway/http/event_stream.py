@@ -37,7 +37,7 @@ class EventStream(StreamedResponse):
         headers: Mapping[str, str],
         first: int | None = 0,
     ) -> None:
-        super().__init__(open, {**headers, "cache-control": "no-cache", "x-accel-buffering": "no"})
+        super().__init__(open, {**headers, **sse.HEADERS})
         self._failed = failed
         self._first = first
 

@@ -8,9 +8,12 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from inferloom_gateway.calls.sink import Flow
 from inferloom_gateway.http.errors import head_of, render
+from inferloom_gateway.http.sink import DIRECT
 from inferloom_gateway.http.stack import plain_path
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 
@@ -81,6 +84,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         """Begin. A connection that stays silent is closed like an idle one; one too many sooner."""
         super().connection_made(transport)
+        self.flow = Pace(transport)
         self._surplus = len(self.connections) > self.max_connections
         patience = SURPLUS_PATIENCE_S if self._surplus else self.timeout_keep_alive
         self.timeout_keep_alive_task = self.loop.call_later(patience, self.timeout_keep_alive_handler)
@@ -208,6 +212,8 @@ class Connection(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        if scope["method"] != "HEAD":
+            scope[DIRECT] = self.cycle  # type: ignore[literal-required] # as ASGI lets servers
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:  # pipelined: it waits, and so does what the client sends after it
@@ -309,10 +315,41 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
+class Pace(FlowControl):
+    """uvicorn's flow control, which also tells whoever writes past the response's own interface."""
+
+    listener: Flow | None = None
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        if self.listener is not None:
+            self.listener.pause()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        if self.listener is not None:
+            self.listener.resume()
+
+
 class Cycle(RequestResponseCycle):
     """One request and its response."""
 
     _failure: InferloomError | None = None
+
+    def write_part(self, data: bytes) -> None:
+        """Send a part of a body whose length is not known, at once, as :meth:`send` would."""
+        if self.disconnected or self.response_complete:
+            return
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked_encoding else data)
+
+    def hear(self, flow: Flow | None) -> None:
+        """Tell ``flow`` when the client does not read, and when it does again."""
+        assert isinstance(self.flow, Pace)
+        self.flow.listener = flow
+        if flow is not None and self.flow.write_paused:
+            flow.pause()
 
     def fail(self, error: InferloomError) -> None:
         """Let the application's next read of the body raise ``error``, and the connection end with it."""

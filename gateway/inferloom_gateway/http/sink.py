@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.types import Message, Scope, Send
 
+from inferloom_gateway.calls.sink import Flow
 from inferloom_gateway.http.exchange import Exchange
 
 if TYPE_CHECKING:
     from inferloom_gateway.http.stack import Layer
 
 KEY = "inferloom.sink"
+
+DIRECT = "inferloom.direct"
+"""Key of a :class:`Direct` in the scope of a request that came on one."""
 
 
 class Listener(Protocol):
@@ -23,20 +27,37 @@ class Listener(Protocol):
         """
 
 
+class Direct(Protocol):
+    """A connection that can be written to at once, behind the head of its response."""
+
+    def write_part(self, data: bytes) -> None:
+        """Send a part of a body whose length is not known."""
+
+    def hear(self, flow: Flow | None) -> None:
+        """Tell ``flow`` from now on when the client does not read, and when it does again; None: nobody."""
+
+
 class Sink:
     """The way out of one exchange, past the layers that it has begun.
 
     A response that is made whole, or in parts that are no events, uses :meth:`send`; a stream of events
-    :meth:`frame` for its body, which no layer wraps. Later it may write to the connection directly.
+    :meth:`frame` for its body, which no layer wraps, or :meth:`write` where there is a way past the server's
+    own interface.
     """
 
-    __slots__ = ("_layers", "_listeners", "_send", "exchange")
+    __slots__ = ("_direct", "_layers", "_listeners", "_send", "exchange")
 
     def __init__(
-        self, exchange: Exchange, send: Send, layers: "Sequence[Layer]", listeners: Sequence[Listener]
+        self,
+        exchange: Exchange,
+        send: Send,
+        layers: "Sequence[Layer]",
+        listeners: Sequence[Listener],
+        direct: Direct | None = None,
     ) -> None:
         self.exchange = exchange
         self._send = send
+        self._direct = direct
         self._layers = layers
         self._listeners = listeners
 
@@ -52,11 +73,30 @@ class Sink:
             message = {**message, "body": b""}
         await self._send(message)
 
+    @property
+    def direct(self) -> bool:
+        """Whether :meth:`write` can be used."""
+        return self._direct is not None
+
     async def frame(self, data: bytes) -> None:
         """Send events, and wait while the client does not read."""
+        await self._send({"type": "http.response.body", "body": self.told(data), "more_body": True})
+
+    def write(self, data: bytes) -> None:
+        """Send events at once, whether or not the client reads."""
+        assert self._direct is not None, "there is no other way than send"
+        self._direct.write_part(self.told(data) if self._listeners else data)
+
+    def hear(self, flow: Flow | None) -> None:
+        """Tell ``flow`` when the client of a direct connection does not read, and when it does again."""
+        if self._direct is not None:
+            self._direct.hear(flow)
+
+    def told(self, data: bytes) -> bytes:
+        """Events that are about to be sent, of which the listeners know now."""
         for listener in self._listeners:
             listener.frame(self.exchange, data)
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        return data
 
 
 def sink_of(scope: Scope) -> Sink:

@@ -11,6 +11,9 @@ KEEP_ALIVE = b": waiting\n"
 because that would end an event too, and clients that have read an id before, such as OpenAI's own for Python,
 take one without data for an event."""
 
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""Of every stream."""
+
 SILENCE_S = 15.0
 """How long a stream is silent before a comment is sent, in seconds; proxies wait for 30 at least."""
 

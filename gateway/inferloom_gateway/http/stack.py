@@ -73,7 +73,7 @@ class Stack:
         if method == "HEAD":  # the server's own scope goes on saying so
             scope = {**scope, "method": "GET"}
         begun: list[Layer] = []
-        out = Sink(seen, send, begun, self._listeners)
+        out = Sink(seen, send, begun, self._listeners, scope.pop(sink.DIRECT, None))
         scope[exchange.KEY] = seen
         scope[sink.KEY] = out
         answer: ASGIApp = self._app

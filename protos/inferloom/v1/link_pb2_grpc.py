@@ -56,6 +56,10 @@ class LinkServiceServicer:
         worker aborts them, and for the gateway the worker is lost. An open stream
         without calls keeps no worker from draining.
 
+        A worker answers a new stream at once, with a frame that has its load. A
+        gateway may send nothing before it, so that it learns from a worker without
+        this service, or one that refuses it, that this is so.
+
         A frame is at most 1 MiB. Within one, the order is: opening, deltas,
         closing, pieces, ends. A call has at most one entry in deltas for each of its
         choices, so what comes before a delta is in opening and what comes after it

@@ -46,6 +46,10 @@ class LinkServiceStub:
     worker aborts them, and for the gateway the worker is lost. An open stream
     without calls keeps no worker from draining.
 
+    A worker answers a new stream at once, with a frame that has its load. A
+    gateway may send nothing before it, so that it learns from a worker without
+    this service, or one that refuses it, that this is so.
+
     A frame is at most 1 MiB. Within one, the order is: opening, deltas,
     closing, pieces, ends. A call has at most one entry in deltas for each of its
     choices, so what comes before a delta is in opening and what comes after it
@@ -66,6 +70,10 @@ class LinkServiceAsyncStub(LinkServiceStub):
     a call that is over is dropped. When the stream ends, its calls end: the
     worker aborts them, and for the gateway the worker is lost. An open stream
     without calls keeps no worker from draining.
+
+    A worker answers a new stream at once, with a frame that has its load. A
+    gateway may send nothing before it, so that it learns from a worker without
+    this service, or one that refuses it, that this is so.
 
     A frame is at most 1 MiB. Within one, the order is: opening, deltas,
     closing, pieces, ends. A call has at most one entry in deltas for each of its
@@ -90,6 +98,10 @@ class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
         a call that is over is dropped. When the stream ends, its calls end: the
         worker aborts them, and for the gateway the worker is lost. An open stream
         without calls keeps no worker from draining.
+
+        A worker answers a new stream at once, with a frame that has its load. A
+        gateway may send nothing before it, so that it learns from a worker without
+        this service, or one that refuses it, that this is so.
 
         A frame is at most 1 MiB. Within one, the order is: opening, deltas,
         closing, pieces, ends. A call has at most one entry in deltas for each of its

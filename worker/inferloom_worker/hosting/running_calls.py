@@ -23,12 +23,11 @@ class Call:
         """Fail if the call was ended.
 
         Raises:
-            InferloomError: NO_WORKER, so that a gateway goes on with it elsewhere and holds nothing against
-                it.
+            InferloomError: WORKER_LOST.
         """
         if self.ended:
             raise InferloomError(
-                Reason.NO_WORKER, "The worker stopped before the request was complete.", retry_after=1.0
+                Reason.WORKER_LOST, "The worker stopped before the request was complete.", retry_after=1.0
             )
 
 

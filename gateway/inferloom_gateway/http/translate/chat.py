@@ -6,6 +6,7 @@ import orjson
 from google.protobuf.struct_pb2 import Struct
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
@@ -154,6 +155,7 @@ class ChatChunks:
         self._old = old
         self._n = n
         self._reports = reports
+        self._plain = reports.plain
         self._tier = tier
         self._usage = Running()
         self._prompt_ids: list[int] = []
@@ -193,7 +195,7 @@ class ChatChunks:
 
     def delta(self, event: pb.Delta) -> bytes:
         """Give a choice more text; tokens whose text is not final yet show nothing, unless ids are told."""
-        if not self._reports.plain:
+        if not self._plain:
             self._usage.add(len(event.token_ids))
             return self._begin() + self._reported(event)
         if not (event.logprobs or event.reasoning or event.tool_calls):
@@ -202,6 +204,15 @@ class ChatChunks:
             before, after = self._frames[event.choice]
             return before + orjson.dumps(event.text) + after
         return self._reported(event)
+
+    def tokens(self, tokens: Tokens) -> bytes:
+        """The same, of one that is nothing but tokens and text."""
+        if not self._plain:
+            return self.delta(tokens.event().delta)
+        if not tokens.text:
+            return b""
+        before, after = self._frames[tokens.choice]
+        return before + orjson.dumps(tokens.text) + after
 
     def _reported(self, event: pb.Delta) -> bytes:
         logprobs = [token for token in event.logprobs if not token.no_text]

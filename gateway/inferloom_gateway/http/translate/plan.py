@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inferloom.v1.inference_pb2 import Delta, Finished, GenerateRequest, Prompt, Started, Usage
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_mesh.errors import InferloomError
 
@@ -20,6 +21,9 @@ class Encoder(Protocol):
 
     def delta(self, event: Delta) -> bytes:
         """More of a choice."""
+
+    def tokens(self, tokens: Tokens) -> bytes:
+        """The same, of one that is nothing but tokens and text."""
 
     def finished(self, event: Finished) -> bytes:
         """The end of a choice."""

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate.fingerprint import fingerprint
@@ -42,6 +43,7 @@ class TextChunks:
     ) -> None:
         self._first = first
         self._reports = reports
+        self._plain = reports.plain
         self._head: dict[str, object] = {
             "id": answer_id,
             "object": "text_completion",
@@ -84,7 +86,7 @@ class TextChunks:
             if not (event.text or logprobs["tokens"] or self._reports.token_ids):
                 return b""
             return frame(self._chunk(index, event.text, logprobs=logprobs, ids=event.token_ids))
-        if not self._reports.plain:
+        if not self._plain:
             if not event.text and not (self._reports.token_ids and event.token_ids):
                 return b""
             return frame(self._chunk(index, event.text, ids=event.token_ids))
@@ -94,6 +96,15 @@ class TextChunks:
             index, around(self._chunk(index, HOLE))
         )
         return before + orjson.dumps(event.text) + after
+
+    def tokens(self, tokens: Tokens) -> bytes:
+        """The same, of one that is nothing but tokens and text."""
+        if self._echoing or not self._plain or tokens.choice not in self._frames:
+            return self.delta(tokens.event().delta)
+        if not tokens.text:
+            return b""
+        before, after = self._frames[tokens.choice]
+        return before + orjson.dumps(tokens.text) + after
 
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""

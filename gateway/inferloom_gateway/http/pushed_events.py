@@ -1,0 +1,201 @@
+"""A response of server-sent events that are written in the moment in which their generations make them."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from time import monotonic
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from inferloom.v1.inference_pb2 import GenerateResponse, Usage
+from inferloom_gateway.calls.call_group import GenerateStream
+from inferloom_gateway.calls.tokens import Tokens
+from inferloom_gateway.http import sse
+from inferloom_gateway.http.disconnect import AbortOnDisconnect, ClientDisconnectedError
+from inferloom_gateway.http.event_bytes import encode
+from inferloom_gateway.http.exchange import exchange_of
+from inferloom_gateway.http.sink import Sink, sink_of
+from inferloom_gateway.http.sse import KEEP_ALIVE
+from inferloom_gateway.http.translate.plan import Encoder
+from inferloom_gateway.http.translate.usage import total
+from inferloom_mesh.errors import InferloomError
+
+OpenStreams = Callable[[ExitStack], Awaitable[Sequence[GenerateStream]]]
+"""Starts the generations; what must be closed at the end goes on the stack."""
+
+
+class PushedEvents(Response):
+    """Streams what generations make, as :class:`~inferloom_gateway.http.event_stream.EventStream` sends it.
+
+    No task is woken for an event: whoever reads from the worker writes to the client's connection, where that
+    can be written to directly. While its client does not read, nothing more is wanted of the workers.
+
+    Args:
+        open: What it raises becomes an ordinary error response.
+        encoders: One for each generation.
+        headers: The response's, besides those of every stream.
+        first: The number of the first event. None: events have no ids.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        open: OpenStreams,
+        encoders: Sequence[Encoder],
+        headers: Mapping[str, str],
+        first: int | None = 0,
+    ) -> None:
+        super().__init__(headers={**headers, **sse.HEADERS})
+        del self.headers["content-length"]
+        self._open = open
+        self._encoders = encoders
+        self._first = first
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        sink = sink_of(scope)
+        try:
+            async with AbortOnDisconnect(receive):
+                with ExitStack() as stack:
+                    streams = await self._open(stack)
+                    await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                    last = await self._run(streams, sink)
+        except ClientDisconnectedError:
+            exchange_of(scope).left = True
+            return
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _run(self, streams: Sequence[GenerateStream], sink: Sink) -> bytes:
+        """Send all events; return the bytes of the last."""
+        out = _Out(sink, streams, self._encoders[0], self._first)
+        try:
+            return await out.run(self._encoders)
+        except InferloomError as failure:
+            return self._encoders[0].failed(failure)
+        finally:
+            sink.hear(None)
+
+
+class _Out:
+    """The way of the events of one response to its client, whose pace is that of the generations."""
+
+    def __init__(
+        self, sink: Sink, streams: Sequence[GenerateStream], encoder: Encoder, first: int | None
+    ) -> None:
+        self._sink = sink
+        self._streams = streams
+        self._encoder = encoder
+        self._number = first
+        self._silent_since: float | None = None
+        self._running = len(streams)
+        self._usages: list[Usage] = []
+        self._last: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+
+    async def run(self, encoders: Sequence[Encoder]) -> bytes:
+        """Send what comes until all has; return the bytes of the last event. Raises InferloomError."""
+        self._sink.hear(self)
+        for stream, encoder in zip(self._streams, encoders, strict=True):
+            stream.push_to(_Generation(encoder, self))
+        if not self._sink.direct:
+            await self._pump()
+        return self._sink.told(await self._last)
+
+    def frames(self, piece: bytes) -> None:
+        """Send events."""
+        self._silent_since = None
+        if self._number is not None:
+            piece, self._number = sse.numbered(piece, self._number)
+        self._write(piece)
+
+    def waiting(self) -> None:
+        """Show that the stream is alive, if it has been silent for long."""
+        now = monotonic()
+        since = self._silent_since = now if self._silent_since is None else self._silent_since
+        if now - since >= sse.SILENCE_S:
+            self._silent_since = None
+            self._write(KEEP_ALIVE)
+
+    def completed(self, usage: Usage) -> None:
+        """Note what a generation used."""
+        self._usages.append(usage)
+
+    def ended(self, error: InferloomError | None) -> None:
+        """Note that a generation is over; one that failed fails all."""
+        self._running -= 1
+        if self._last.done():
+            return  # another one failed, or the client has left
+        if error is not None:
+            self._last.set_exception(error)
+        elif self._running == 0:
+            usage = self._usages[0] if len(self._usages) == 1 else total(self._usages)
+            last = self._encoder.end(usage)
+            self._last.set_result(last if self._number is None else sse.numbered(last, self._number)[0])
+        self._wake.set()
+
+    # flow
+
+    def pause(self) -> None:
+        """The client does not read."""
+        for stream in self._streams:
+            stream.pause()
+
+    def resume(self) -> None:
+        """It reads again."""
+        for stream in self._streams:
+            stream.resume()
+
+    def _write(self, piece: bytes) -> None:
+        if self._sink.direct:
+            self._sink.write(piece)
+            return
+        if not self._waiting:
+            self.pause()
+        self._waiting.append(piece)
+        self._wake.set()
+
+    async def _pump(self) -> None:
+        """Send what waits, where it cannot be written directly."""
+        while True:
+            while self._waiting:
+                await self._sink.frame(self._waiting.popleft())
+                if not self._waiting:
+                    self.resume()
+            if self._last.done():
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+
+class _Generation:
+    """Takes the events of one generation."""
+
+    __slots__ = ("_encoder", "_out")
+
+    def __init__(self, encoder: Encoder, out: _Out) -> None:
+        self._encoder = encoder
+        self._out = out
+
+    def take(self, event: GenerateResponse) -> None:
+        """Send an event."""
+        if event.HasField("completed"):
+            self._out.completed(event.completed.usage)
+            return
+        piece = encode(event, self._encoder)
+        if piece is KEEP_ALIVE:
+            self._out.waiting()
+        elif piece:
+            self._out.frames(piece)
+
+    def tokens(self, tokens: Tokens) -> None:
+        """Send a Delta."""
+        if piece := self._encoder.tokens(tokens):
+            self._out.frames(piece)
+
+    def end(self, error: InferloomError | None) -> None:
+        """Note the end."""
+        self._out.ended(error)
