@@ -72,6 +72,7 @@ async def serve(
             guard=gateway.access,
             tls=tls,
             audit=gateway.security.audit,
+            allowed=gateway.security.allowed,
         )
         for service in services:
             add_service(server.grpc, service, gateway.identify)

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_vali
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressField
+from inferloom_mesh.networks import Networks
 from inferloom_mesh.settings import OptionalAddress, ServiceSettings
 
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/]+")
@@ -148,6 +149,14 @@ class GatewaySettings(ServiceSettings):
     keys: they then listen beyond this machine without either. With ``gateway_tls`` the way from the proxy is
     encrypted too."""
 
+    trusted_proxies: Networks = ()
+    """Networks of the proxies that callers of REST come through: their word is taken for the addresses of
+    callers, in the log and for ``allow``. Not set: callers have the address that their connection comes
+    from."""
+
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The header in which they say it."""
+
     limits_share: float = Field(1.0, gt=0, le=1)
     """This gateway's part of the limits, where several gateways have keys in a file: a half for each of two.
     Gateways that have keys in Redis count together and leave it at 1."""
@@ -227,6 +236,9 @@ class GatewaySettings(ServiceSettings):
             found["INFERLOOM_TLS"] = str(self.tls)
         if self.behind_proxy:
             found["INFERLOOM_BEHIND_PROXY"] = "true"
+        for name in ("trusted_proxies", "allow"):
+            if networks := getattr(self, name):
+                found[f"INFERLOOM_{name.upper()}"] = ",".join(map(str, networks))
         if self.keys is not None:
             found["INFERLOOM_KEYS"] = self.keys
         if self.no_store and self.reasoning_key is None:  # a store has one for all

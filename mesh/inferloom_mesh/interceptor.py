@@ -15,10 +15,12 @@ from inferloom_mesh.call_observer import CallObserver, Observers, SeenCall, seen
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 from inferloom_mesh.guard import Guard, Metadata
 from inferloom_mesh.identity import PEER, PeerIdentity, identity_of
+from inferloom_mesh.networks import address_of_peer, check_allowed
 from inferloom_mesh.status import to_status
 
 if TYPE_CHECKING:
     from inferloom_mesh.audit import Audit
+    from inferloom_mesh.networks import Network
 
     Context = grpc.aio.ServicerContext[Any, Any]
     Take = Callable[[Any, Context], Any]
@@ -36,6 +38,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         observers: Are told of the calls that have one request.
         guard: Is asked for each call before its request is read; None: everybody may call.
         audit: Is told of whom the guard refuses.
+        allowed: Networks that callers must be in; none: any.
         certified: Whether connections show certificates of the mesh.
     """
 
@@ -44,12 +47,14 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         observers: Sequence[CallObserver] = (),
         guard: Guard | None = None,
         audit: Audit | None = None,
+        allowed: Sequence[Network] = (),
         *,
         certified: bool = False,
     ) -> None:
         self._observers = Observers(observers)
         self._guard = guard
         self._audit = audit
+        self._allowed = tuple(allowed)
         self._certified = certified
 
     async def intercept_service(
@@ -66,7 +71,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         watched = Observers() if handler.request_streaming else self._observers
         changes: dict[str, Any] = {"request_deserializer": read}
         take: Take = _as_it_is
-        if self._guard is not None:
+        if self._guard is not None or self._allowed:
             # One request is handed over as bytes, which are read once its caller is known.
             if not handler.request_streaming:
                 changes["request_deserializer"] = None
@@ -82,14 +87,16 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         return handler._replace(**changes)  # type: ignore[no-any-return] # Any, as said above
 
     def _asking(self, name: str, metadata: Metadata, read: Callable[[Any], Any]) -> Take:
-        guard, audit, certified = self._guard, self._audit, self._certified
-        assert guard is not None
+        guard, audit, certified, allowed = self._guard, self._audit, self._certified, self._allowed
 
         def take(request: Any, context: Context) -> Any:
             peer = identity_of(context) if certified else None
             PEER.set(peer)
             try:
-                guard.check(name, metadata, peer)
+                if allowed:
+                    check_allowed(address_of_peer(context.peer() or ""), allowed)
+                if guard is not None:
+                    guard.check(name, metadata, peer)
             except InferloomError as refusal:
                 if audit is not None:
                     audit.refused(name, who(peer, context), refusal)

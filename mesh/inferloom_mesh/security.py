@@ -3,6 +3,7 @@
 import os
 import ssl
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from inferloom_mesh.guard import Guard, PeersOnly
+from inferloom_mesh.networks import Network
 from inferloom_mesh.secret import MeshSecret, metadata_of
 from inferloom_mesh.tls_files import TlsError, TlsFiles
 
@@ -31,6 +33,8 @@ class Security:
     """The part's certificate, its key, and the mesh's authority."""
     audit: "Audit | None" = None
     """Where is written who did what."""
+    allowed: Sequence[Network] = ()
+    """Networks that callers must be in; none: any."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

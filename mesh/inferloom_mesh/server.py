@@ -12,6 +12,7 @@ from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.guard import Guard
 from inferloom_mesh.interceptor import StatusInterceptor
 from inferloom_mesh.net import Address
+from inferloom_mesh.networks import Network
 from inferloom_mesh.observation_servicer import HealthServicer, ReflectionServicer
 from inferloom_mesh.security import ServerTls
 
@@ -93,6 +94,7 @@ def build_server(
     guard: Guard | None = None,
     tls: ServerTls | None = None,
     audit: Audit | None = None,
+    allowed: Sequence[Network] = (),
 ) -> Server:
     """Make a server that will serve ``services`` (full names), not serving until told to.
 
@@ -100,10 +102,10 @@ def build_server(
     processes of the same service do; otherwise a second one on the same port fails. ``observers`` are told of
     every call that has one request. ``guard`` says who may call, health checks and reflection apart, which
     show nothing but the contract and are for everybody. ``tls`` says how connections are encrypted, if they
-    are. ``audit`` is told of whom the guard refuses.
+    are. ``audit`` is told of whom the guard refuses. ``allowed`` are the networks that callers must be in.
     """
     options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
-    asking = StatusInterceptor(observers, guard, audit, certified=tls is not None and tls.asks)
+    asking = StatusInterceptor(observers, guard, audit, allowed, certified=tls is not None and tls.asks)
     server = grpc.aio.server(interceptors=[asking], options=options)
     checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)

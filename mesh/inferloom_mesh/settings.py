@@ -24,6 +24,7 @@ from pydantic_settings import (
 from inferloom_mesh.audit import audit_at
 from inferloom_mesh.log_format import LogFormat
 from inferloom_mesh.net import Address, Addresses, AddressesField, AddressField
+from inferloom_mesh.networks import Networks
 from inferloom_mesh.roles import Role
 from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.security import Security
@@ -83,6 +84,10 @@ class ServiceSettings(BaseSettings):
     insecure: bool = False
     """Whether a service may listen beyond this machine without TLS, or without asking who calls."""
 
+    allow: Networks = ()
+    """Networks, such as ``10.0.0.0/8,::1/128``, that callers' addresses must be in; health by gRPC is told to
+    everybody. Not set: any."""
+
     audit_log: Path | None = None
     """A file that a line is added to, as a JSON object, for each change that somebody made (models, drains,
     keys) and each call that he was refused for who he is. Not set: there is none."""
@@ -94,7 +99,7 @@ class ServiceSettings(BaseSettings):
             OSError: A file that is named cannot be used.
         """
         files = None if self.tls is None else TlsFiles(self.tls, role)
-        return Security(self.peer_secret(), files, audit_at(self.audit_log))
+        return Security(self.peer_secret(), files, audit_at(self.audit_log), self.allow)
 
     def peer_secret(self) -> MeshSecret | None:
         """The mesh's secret; None: it has none.

@@ -64,7 +64,13 @@ async def serve(
     metrics = Metrics()
     registry = Registry(table, _store(settings, name), WatchHub(table, name), listener=Meters(metrics, table))
     security = settings.security(Role.REGISTRY)
-    server = build_server([SERVICE], guard=security.guard, tls=security.inside(), audit=security.audit)
+    server = build_server(
+        [SERVICE],
+        guard=security.guard,
+        tls=security.inside(),
+        audit=security.audit,
+        allowed=security.allowed,
+    )
     servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings)
     add_RegistryServiceServicer_to_server(servicer, server.grpc)
 

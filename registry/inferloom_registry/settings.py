@@ -1,6 +1,6 @@
 """What the registry can be told."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from inferloom_mesh.net import Address, AddressesField, AddressField
+from inferloom_mesh.networks import Networks
 from inferloom_mesh.settings import OptionalAddress, ServiceSettings, or_none
 from inferloom_registry.etcd.access import EtcdAccess
 
@@ -15,14 +16,6 @@ LOOPBACK_AND_PRIVATE = tuple(
     ip_network(network)
     for network in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
-
-
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
-"""IP networks, read from a list or from text such as ``10.0.0.0/8,fd00::/8``."""
 
 
 class RegistrySettings(ServiceSettings):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from getpass import getuser
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from inferloom_gateway.access.endpoints import NAMES
 from inferloom_gateway.access.key_text import digest_of, id_of, new_key
 from inferloom_gateway.access.stores.opening import open_store
 from inferloom_gateway.access.stores.protocol import KeyStore, Kind, StoreError, Usage
+from inferloom_mesh.audit import Audit
 
 DEFAULT_TENANT = "default"
 
@@ -56,6 +58,7 @@ def create(
     limits: Limits,
     *,
     as_json: bool,
+    audit: Audit | None = None,
 ) -> None:
     """Make a key and print it, which is the only time that anybody sees it."""
     for endpoint in endpoints:
@@ -77,6 +80,7 @@ def create(
         limits=limits,
     )
     store.put_key(key)
+    _note(audit, "key.create", key=key_id, tenant=key.tenant)
     if as_json:
         print(json.dumps({"key": text, **_told(key, now)}))
         return
@@ -103,7 +107,7 @@ def listed(store: KeyStore, tenant: str | None, *, everything: bool, as_json: bo
         Console().print("no keys – make one with `inferloom keys create`")
 
 
-def revoke(store: KeyStore, ids: Sequence[str]) -> None:
+def revoke(store: KeyStore, ids: Sequence[str], audit: Audit | None = None) -> None:
     """Take keys back, given by id or whole."""
     keys = store.read()[1].keys
     wanted = [id_of(given) or given for given in ids]
@@ -114,21 +118,31 @@ def revoke(store: KeyStore, ids: Sequence[str]) -> None:
     for name in wanted:
         if keys[name].revoked is None:
             store.put_key(replace(keys[name], revoked=time.time()))
+            _note(audit, "key.revoke", key=name, tenant=keys[name].tenant)
         print(f"{name} is revoked")
 
 
 def limit(
-    store: KeyStore, kind: Kind, name: str, limits: Limits, share: float | None, *, remove: bool
+    store: KeyStore,
+    kind: Kind,
+    name: str,
+    limits: Limits,
+    share: float | None,
+    *,
+    remove: bool,
+    audit: Audit | None = None,
 ) -> None:
     """Lay down what holds for a tenant or a model, or a pattern of such."""
     if remove:
         store.put_policy(kind, name, None)
+        _note(audit, "limits.remove", kind=kind, name=name)
         print(f"{kind} {name} has no limits")
         return
     if kind == "model" and share is not None:
         raise RefusedError("only tenants have shares", MISUSED)
     policy = Policy(limits, 1.0 if share is None else share)
     store.put_policy(kind, name, policy)
+    _note(audit, "limits.set", kind=kind, name=name, limits=_limits(limits), share=policy.share)
     part = f", share {policy.share:g}" if kind == "tenant" else ""
     print(f"{kind} {name}: {_limits(limits)}{part}")
 
@@ -174,6 +188,11 @@ def usage(store: KeyStore, ids: Sequence[str], days: int, *, as_json: bool) -> N
         made.add_section()
         made.add_row("all", "", "", *_counts(total))
     Console().print(made if rows else f"no key was used since {since}")
+
+
+def _note(audit: Audit | None, event: str, **about: object) -> None:
+    if audit is not None:
+        audit.done(event, f"user:{getuser()}", **about)
 
 
 def _told(key: ApiKey, now: float) -> dict[str, Any]:

@@ -162,6 +162,24 @@ Certs = Annotated[
         "service. [default: nothing is encrypted]",
     ),
 ]
+Allow = Annotated[
+    str | None,
+    typer.Option(
+        "--allow",
+        metavar="NETWORK,…",
+        envvar="INFERLOOM_ALLOW",
+        help="Networks that callers must be in, such as 10.0.0.0/8. [default: any]",
+    ),
+]
+TrustedProxies = Annotated[
+    str | None,
+    typer.Option(
+        "--trusted-proxies",
+        metavar="NETWORK,…",
+        envvar="INFERLOOM_TRUSTED_PROXIES",
+        help="Networks of proxies whose word is taken for callers' addresses. [default: nobody's]",
+    ),
+]
 BehindProxy = Annotated[
     bool | None,
     typer.Option(

@@ -143,13 +143,20 @@ class Worker:
             guard=self._security.guard,
             tls=self._security.inside(),
             audit=self._security.audit,
+            allowed=self._security.allowed,
         )
         inference = Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
         add_InferenceServiceServicer_to_server(InferenceServicer(inference), self._server.grpc)
         self._link = LinkServicer(inference, self.host, self.description, observers)
         add_LinkServiceServicer_to_server(self._link, self._server.grpc)
         add_WorkerServiceServicer_to_server(
-            ControlServicer(self.host, self.description, settings.drain_limit_s, self._monitor.lateness),
+            ControlServicer(
+                self.host,
+                self.description,
+                settings.drain_limit_s,
+                self._monitor.lateness,
+                self._security.audit,
+            ),
             self._server.grpc,
         )
         self._keeper: LeaseKeeper | None = None

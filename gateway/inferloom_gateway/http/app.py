@@ -14,6 +14,7 @@ from inferloom_gateway.contract.service import Service
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http import errors
 from inferloom_gateway.http.authentication import Authentication, Limits
+from inferloom_gateway.http.clients import Clients
 from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
@@ -180,6 +181,10 @@ def _layers(gateway: Gateway, watching: Sequence[Layer]) -> list[Layer]:
     CORS, because a preflight carries no key.
     """
     layers: list[Layer] = [Naming(), *watching]
+    settings = gateway.settings
+    if settings.trusted_proxies or settings.allow:
+        who = Clients(settings.trusted_proxies, settings.proxy_header, settings.allow, gateway.security.audit)
+        layers.append(who)
     if gateway.settings.cors:
         layers.append(Cors(gateway.settings.cors, _EXPOSED))
     if gateway.access is not None:

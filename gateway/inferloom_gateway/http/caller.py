@@ -15,14 +15,15 @@ def context_of(request: Request, gateway: Gateway, *, streamed: bool = False) ->
     Raises:
         InferloomError: What it says of its time is no time.
     """
-    exchange, client = exchange_of(request.scope), request.client
+    exchange = exchange_of(request.scope)
+    client = exchange.client
     limits = time_limits(request.headers, streamed=streamed)
     exchange.silence_s = limits.silence_s
     identity = exchange.identity
     return CallContext(
         exchange.request_id,
         gateway.deadline(limits.whole_s),
-        caller=f"{client.host}:{client.port}" if client is not None else "",
+        caller=f"{client[0]}:{client[1]}" if client is not None else "",
         tenant=identity.tenant,
         share=identity.share,
         priority_cap=exchange.priority_cap,

@@ -1,11 +1,14 @@
 """The commands about API keys: ``inferloom keys …``."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from inferloom_cli.helpful import Command, Commands
 from inferloom_cli.options import AsJson
+
+if TYPE_CHECKING:
+    from inferloom_mesh.audit import Audit
 
 app = typer.Typer(
     help="Make, list and revoke API keys, and see what they use.\n\n"
@@ -51,6 +54,18 @@ def _where(given: str | None) -> str | None:
     from inferloom_cli.settings import load
 
     return load(KeySettings, keys=given).keys
+
+
+def _audit() -> "Audit | None":
+    from inferloom_cli.key_settings import KeySettings
+    from inferloom_cli.refusal import RefusedError
+    from inferloom_cli.settings import load
+    from inferloom_mesh.audit import audit_at
+
+    try:
+        return audit_at(load(KeySettings).audit_log)
+    except OSError as failure:
+        raise RefusedError(str(failure)) from failure
 
 
 @app.command(cls=Command)
@@ -100,7 +115,9 @@ def create(
 
     with keys.opened(_where(where), create=True) as store:
         limits = Limits(requests, tokens, concurrent)
-        keys.create(store, tenant, name, model or (), endpoint or (), expires, limits, as_json=as_json)
+        keys.create(
+            store, tenant, name, model or (), endpoint or (), expires, limits, as_json=as_json, audit=_audit()
+        )
 
 
 @app.command("list", cls=Command)
@@ -130,7 +147,7 @@ def revoke(
     from inferloom_cli import keys
 
     with keys.opened(_where(where)) as store:
-        keys.revoke(store, ids)
+        keys.revoke(store, ids, _audit())
 
 
 @app.command(cls=Command)
@@ -182,7 +199,8 @@ def limit(
     from inferloom_gateway.access.api_key import Limits
 
     with keys.opened(_where(where)) as store:
-        keys.limit(store, kind, name, Limits(requests, tokens, concurrent), share, remove=remove)
+        limits = Limits(requests, tokens, concurrent)
+        keys.limit(store, kind, name, limits, share, remove=remove, audit=_audit())
 
 
 @app.command(cls=Command)

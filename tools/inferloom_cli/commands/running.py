@@ -9,6 +9,7 @@ import typer
 from inferloom_cli.options import (
     AdapterFlags,
     AliasFlags,
+    Allow,
     BehindProxy,
     Certs,
     Cors,
@@ -30,6 +31,7 @@ from inferloom_cli.options import (
     Threads,
     Tls,
     ToolFormat,
+    TrustedProxies,
     Zone,
 )
 
@@ -166,6 +168,7 @@ def registry(
     ] = None,
     tls: Tls = None,
     insecure: Insecure = None,
+    allow: Allow = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -192,6 +195,7 @@ def registry(
         registry_metrics_listen=metrics_listen,
         tls=tls,
         insecure=insecure,
+        allow=allow,
         log_level=log_level,
         log_format=log_format,
     )
@@ -236,6 +240,7 @@ def worker(
     zone: Zone = None,
     tls: Tls = None,
     insecure: Insecure = None,
+    allow: Allow = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -273,6 +278,7 @@ def worker(
         zone=zone,
         tls=tls,
         insecure=insecure,
+        allow=allow,
         log_level=log_level,
         log_format=log_format,
     )
@@ -319,6 +325,8 @@ def gateway(
     tls: Tls = None,
     insecure: Insecure = None,
     behind_proxy: BehindProxy = None,
+    trusted_proxies: TrustedProxies = None,
+    allow: Allow = None,
     metrics_listen: MetricsListen = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -347,6 +355,8 @@ def gateway(
         tls=tls,
         insecure=insecure,
         behind_proxy=behind_proxy,
+        trusted_proxies=trusted_proxies,
+        allow=allow,
         log_level=log_level,
         log_format=log_format,
     )

@@ -11,8 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from inferloom.v1 import worker_pb2 as pb
 from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
+from inferloom_mesh.audit import Audit
 from inferloom_mesh.durations import duration, seconds
-from inferloom_mesh.errors import invalid
+from inferloom_mesh.errors import invalid, shown
+from inferloom_mesh.identity import PEER
+from inferloom_mesh.interceptor import who
 from inferloom_mesh.lateness import Lateness
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.served import ServedModel
@@ -32,15 +35,22 @@ class ControlServicer(WorkerServiceServicer):
         description: Describes the worker.
         drain_limit_s: Seconds that running requests may take where a caller says nothing.
         lateness: How late the event loop runs what is due.
+        audit: Is told who changed what.
     """
 
     def __init__(
-        self, host: ModelHost, description: SelfDescription, drain_limit_s: float, lateness: Lateness
+        self,
+        host: ModelHost,
+        description: SelfDescription,
+        drain_limit_s: float,
+        lateness: Lateness,
+        audit: Audit | None = None,
     ) -> None:
         self._host = host
         self._description = description
         self._drain_limit = drain_limit_s
         self._lateness = lateness
+        self._audit = audit
         self._started_at = Timestamp()
         self._started_at.GetCurrentTime()
 
@@ -62,6 +72,7 @@ class ControlServicer(WorkerServiceServicer):
             limit = seconds(request.limit)
             if limit < 0:
                 raise invalid("limit", "limit must not be negative.")
+        self._note("worker.drain", context)
         # Goes on if the caller hangs up: a worker that drains does not come back.
         ended = await asyncio.shield(asyncio.ensure_future(self._host.drain(limit)))
         return pb.DrainResponse(ended_requests=ended)
@@ -71,10 +82,12 @@ class ControlServicer(WorkerServiceServicer):
         _require(request, "model", "spec")
         name = _name("model", request.model)
         served = await _finish_loading(self._host.load(name, request.spec))
+        self._note("model.load", context, model=name, spec=shown(request.spec))
         return pb.LoadModelResponse(model=served.card)
 
     async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
         await asyncio.shield(asyncio.ensure_future(self._host.unload(request.model, self._drain_limit)))
+        self._note("model.unload", context, model=shown(request.model))
         return pb.UnloadModelResponse()
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
@@ -82,6 +95,9 @@ class ControlServicer(WorkerServiceServicer):
         _require(request, "model", "adapter", "spec")
         name = _name("adapter", request.adapter)
         base = await _finish_loading(self._host.load_adapter(name, request.model, request.spec))
+        self._note(
+            "adapter.load", context, adapter=name, model=shown(request.model), spec=shown(request.spec)
+        )
         return pb.LoadAdapterResponse(model=base.card)
 
     async def UnloadAdapter(
@@ -90,7 +106,13 @@ class ControlServicer(WorkerServiceServicer):
         _require(request, "model", "adapter")
         unloading = self._host.unload_adapter(request.adapter, request.model, self._drain_limit)
         await asyncio.shield(asyncio.ensure_future(unloading))
+        self._note("adapter.unload", context, adapter=shown(request.adapter), model=shown(request.model))
         return pb.UnloadAdapterResponse()
+
+    def _note(self, event: str, context: Context, **about: str) -> None:
+        if self._audit is not None:
+            worker = self._description.worker_id
+            self._audit.done(event, who(PEER.get(), context), worker=worker, **about)
 
 
 def _event_loop(lateness: Lateness) -> pb.EventLoop:
