@@ -29,9 +29,9 @@ SOURCE = TEMPLATES["mistral-args"] + "{# <think> #}"
 
 
 def answered(
-    text: str, *, prompt: str = "", parallel: bool = True, max_tokens: int | None = None
+    text: str, *, prompt: str = "", parallel: bool = True, max_tokens: int | None = None, at_once: int = 1
 ) -> tuple[list[pb.GenerateResponse], Recorded]:
-    """The events of an answer of these characters and marks, one by one, and what the engine heard."""
+    """The events of an answer of these characters and marks, some ``at_once``, and what the engine heard."""
     template = ChatTemplate(SOURCE, {})
     template.check()
     dialect = Dialect(template, TOKENIZER)
@@ -44,9 +44,10 @@ def answered(
     reading = dialect.reading(chat, prompt, 7)
     completion = Completion(recorded, TOKENIZER, stopping(max_tokens=max_tokens), 1, 1, reading)
     events: list[pb.GenerateResponse] = []
-    for index, token in enumerate(ids):
-        end = EndReason.STOP_TOKEN if token == 256 else None
-        events += completion.take([TokensEvent(0, index, (token,), None, end)])
+    for index in range(0, len(ids), at_once):
+        tokens = tuple(ids[index : index + at_once])
+        end = EndReason.STOP_TOKEN if tokens[-1] == 256 else None
+        events += completion.take([TokensEvent(0, index, tokens, None, end)])
     return [*events, completion.completed()], recorded
 
 
@@ -79,6 +80,17 @@ def test_tokens_of_reasoning_are_counted() -> None:
     for found in (events, opened):
         assert told(found) == ("Yes.", "Hm.", [])
         assert found[-1].completed.usage.reasoning_tokens == 3
+
+
+def test_an_event_has_one_part_of_a_call() -> None:
+    """However many tokens came at once: there are clients that read the first part of a chunk only."""
+    text = '[TOOL_CALLS]now[ARGS]{"a": "b", "c": [1, 2]}[TOOL_CALLS]now[ARGS]{}<end>'
+    events, _ = answered(text, at_once=7)
+    single, _ = answered(text)
+
+    parts = [[part.index for part in event.delta.tool_calls] for event in events]
+    assert all(len(set(each)) == len(each) for each in parts)
+    assert told(events) == told(single)
 
 
 def test_an_answer_with_one_call_at_most_ends_with_it() -> None:

@@ -133,6 +133,11 @@ class Pipeline:
     def _take(self, found: Said, said: Said) -> str:
         """Keep what a parser found; the plain text that is left."""
         said.reasoning += found.reasoning
-        said.tool_calls += found.tool_calls
+        for delta in found.tool_calls:
+            # One part of a call for each event: readers of chunks take the first, and no other.
+            if not delta.id and said.tool_calls and said.tool_calls[-1].index == delta.index:
+                said.tool_calls[-1].arguments += delta.arguments
+            else:
+                said.tool_calls.append(delta)
         self.called = self.called or bool(found.tool_calls)
         return found.text
