@@ -44,6 +44,8 @@ class AccessLine(Structured):
     total: float | None = None
     attempts: int | None = None
     """Calls to workers."""
+    moved: tuple[int, ...] = ()
+    """How many tokens the caller had each time that it went on at another worker."""
     client: str = ""
     key: str = ""
     """Id of the API key that was shown."""
@@ -71,6 +73,8 @@ class AccessLine(Structured):
                 line += f" {name}={seconds * 1e3:.1f}ms"
         if self.attempts is not None:
             line += f" attempts={self.attempts}"
+        if self.moved:
+            line += f" moved={','.join(map(str, self.moved))}"
         if self.client:
             line += f" client={self.client}"
         if self.key:
@@ -106,7 +110,8 @@ class AccessLine(Structured):
         }
         for name, seconds in self._times():
             known[f"{name}_ms"] = None if seconds is None else round(seconds * 1e3, 3)
-        return known | {"attempts": self.attempts, "client": self.client or None, "key": self.key or None}
+        known |= {"attempts": self.attempts, "moved": list(self.moved)}
+        return known | {"client": self.client or None, "key": self.key or None}
 
 
 def address(peer: str) -> str:

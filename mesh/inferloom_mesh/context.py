@@ -50,6 +50,8 @@ class CallContext:
     """The highest scheduling priority that it may have; None: any."""
     traceparent: str = ""
     """The W3C trace that it belongs to; empty: none."""
+    tell_prompt: bool = False
+    """On a worker: whether its caller wants to know the prompt's tokens."""
 
     @property
     def stands_back(self) -> bool:
@@ -71,6 +73,7 @@ class CallContext:
             priority_cap=self.priority_cap,
             traceparent=self.traceparent,
             share=None if self.share == 1 else self.share,
+            tell_prompt=True,  # so that what a caller has seen of it can go on elsewhere
         )
 
     def metadata(self, now: float) -> tuple[tuple[str, bytes], ...]:
@@ -127,6 +130,7 @@ def received(
         share=sent.share if sent.HasField("share") and LEAST_SHARE <= sent.share <= 1 / LEAST_SHARE else 1.0,
         priority_cap=sent.priority_cap if sent.HasField("priority_cap") else None,
         traceparent=valid_traceparent(sent.traceparent),
+        tell_prompt=sent.tell_prompt,
     )
 
 

@@ -268,9 +268,20 @@ FIELDS: tuple[ContractField, ...] = (
         unit="bytes",
         honoured_by=Honour.GENERATING,
     ),
-    ContractField(request="GenerateRequest", path="resume", type="Resume", honoured_by=Honour.NONE),
+    ContractField(request="GenerateRequest", path="resume", type="Resume", honoured_by=Honour.GENERATING),
+    ContractField(
+        request="GenerateRequest", path="resume.choices", type="repeated ResumedChoice", max_items=128
+    ),
     ContractField(request="GenerateRequest", path="resume.choices[].choice", type="uint32"),
     ContractField(request="GenerateRequest", path="resume.choices[].token_ids", type="repeated uint32"),
+    ContractField(request="GenerateRequest", path="resume.choices[].finished.choice", type="uint32"),
+    ContractField(request="GenerateRequest", path="resume.choices[].finished.reason", type="FinishReason"),
+    ContractField(request="GenerateRequest", path="resume.choices[].finished.stop_string", type="string"),
+    ContractField(request="GenerateRequest", path="resume.choices[].finished.stop_token_id", type="uint32"),
+    ContractField(
+        request="GenerateRequest", path="resume.choices[].finished.completion_tokens", type="uint32"
+    ),
+    ContractField(request="GenerateRequest", path="resume.prompt_token_ids", type="repeated uint32"),
     ContractField(request="GenerateRequest", path="suffix", type="string", honoured_by=Honour.INFILLING),
     ContractField(
         request="GenerateRequest",

@@ -1,13 +1,8 @@
 """How far an answer has come, and what another worker would be asked for."""
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.calls.progress import EmbeddingProgress, GenerationProgress
+from inferloom_gateway.calls.progress import EmbeddingProgress
 from inferloom_mesh.errors import invalid
-
-STARTED = pb.GenerateResponse(started=pb.Started(seed=7))
-HEARTBEAT = pb.GenerateResponse(heartbeat=pb.Heartbeat())
-DELTA = pb.GenerateResponse(delta=pb.Delta(token_ids=[1, 2]))
-COMPLETED = pb.GenerateResponse(completed=pb.Completed())
 
 
 def part(first: int, count: int) -> pb.EmbedResponse:
@@ -18,43 +13,6 @@ def part(first: int, count: int) -> pb.EmbedResponse:
 def begun(tokens: int) -> pb.EmbedResponse:
     """The beginning of an embedding."""
     return pb.EmbedResponse(started=pb.EmbedStarted(prompt_tokens=tokens))
-
-
-def test_a_generation_begins_anew_with_its_seed() -> None:
-    """Before the worker chose a seed the request is as it was; after that it has the seed."""
-    request = pb.GenerateRequest(model="m", text="a")
-    progress = GenerationProgress(request)
-    assert progress.rest() == request
-    assert progress.take(STARTED) is STARTED
-    assert progress.take(HEARTBEAT) is HEARTBEAT
-    again = progress.rest()
-    assert again is not None
-    assert (again.sampling.seed, again.text) == (7, "a")
-    assert not request.sampling.HasField("seed")
-
-
-def test_a_second_beginning_is_shown_to_nobody() -> None:
-    """But to a caller who wants the whole, and begins anew as well."""
-    for whole in (False, True):
-        progress = GenerationProgress(pb.GenerateRequest(), whole=whole)
-        progress.take(STARTED)
-        assert (progress.take(STARTED) is not None) is whole
-
-
-def test_text_that_was_shown_ends_the_repeating() -> None:
-    """Unless the whole is wanted, which ends it when the generation is complete."""
-    shown, whole = (
-        GenerationProgress(pb.GenerateRequest()),
-        GenerationProgress(pb.GenerateRequest(), whole=True),
-    )
-    for progress in (shown, whole):
-        progress.take(STARTED)
-        progress.take(DELTA)
-        assert progress.size == 2
-    assert shown.rest() is None
-    assert whole.rest() is not None
-    whole.take(COMPLETED)
-    assert (whole.rest(), whole.completed) == (None, True)
 
 
 def test_an_embedding_goes_on_with_what_is_missing() -> None:

@@ -50,6 +50,15 @@ def tokens(*ids: int) -> pb.GenerateRequest:
     return pb.GenerateRequest(model="echo", token_ids=pb.TokenIds(ids=ids))
 
 
+AT = "resume.choices[0]"
+
+
+def resumed(*, stopping: pb.StoppingOptions | None = None, **committed: Any) -> pb.GenerateRequest:
+    """A request of which one choice has something already."""
+    resume = pb.Resume(choices=[pb.ResumedChoice(**committed)])
+    return text_request(resume=resume, stopping=stopping)
+
+
 GENERATE: dict[str, tuple[pb.GenerateRequest, Reason, str]] = {
     "unknown model": (text_request(model="nope"), Reason.MODEL_NOT_FOUND, "model"),
     "no model": (text_request(model=""), INVALID, "model"),
@@ -85,7 +94,70 @@ GENERATE: dict[str, tuple[pb.GenerateRequest, Reason, str]] = {
     "constraint": (text_request(constraint=pb.Constraint(json_object=True)), UNSUPPORTED, "constraint"),
     "priority": (text_request(priority=101), INVALID, "priority"),
     "cache salt": (text_request(cache_salt="é" * 65), INVALID, "cache_salt"),
-    "resume": (text_request(resume=pb.Resume()), UNSUPPORTED, "resume"),
+    "a prompt's token out of vocabulary": (
+        text_request(resume=pb.Resume(prompt_token_ids=[1, 258])),
+        INVALID,
+        "resume.prompt_token_ids[1]",
+    ),
+    "a longer prompt than the context": (
+        text_request(resume=pb.Resume(prompt_token_ids=[1] * 4097)),
+        INVALID,
+        "resume.prompt_token_ids",
+    ),
+    "a committed token out of vocabulary": (resumed(token_ids=[1, 258]), INVALID, f"{AT}.token_ids[1]"),
+    "nothing committed": (resumed(), INVALID, f"{AT}.token_ids"),
+    "a choice that is not": (resumed(choice=1, token_ids=[1]), INVALID, f"{AT}.choice"),
+    "more committed than asked for": (
+        resumed(token_ids=[104] * 9, stopping=pb.StoppingOptions(max_tokens=8)),
+        INVALID,
+        f"{AT}.token_ids",
+    ),
+    "more committed than fits": (resumed(token_ids=[1] * 4096), INVALID, f"{AT}.token_ids"),
+    "committed past its end": (
+        resumed(token_ids=b"ab!c", stopping=pb.StoppingOptions(stop=["!"])),
+        INVALID,
+        f"{AT}.token_ids",
+    ),
+    "committed past its stop token": (
+        resumed(token_ids=b"abc", stopping=pb.StoppingOptions(stop_token_ids=b"b")),
+        INVALID,
+        f"{AT}.token_ids",
+    ),
+    "a choice twice": (
+        text_request(resume=pb.Resume(choices=[pb.ResumedChoice(token_ids=[1])] * 2)),
+        INVALID,
+        "resume.choices[1].choice",
+    ),
+    "too many committed choices": (
+        text_request(resume=pb.Resume(choices=[pb.ResumedChoice(token_ids=[1])] * 129)),
+        INVALID,
+        "resume.choices",
+    ),
+    "an end for no reason": (
+        resumed(finished=pb.Finished()),
+        INVALID,
+        f"{AT}.finished.reason",
+    ),
+    "an end of another choice": (
+        resumed(finished=pb.Finished(choice=1, reason=pb.FINISH_REASON_STOP)),
+        INVALID,
+        f"{AT}.finished.choice",
+    ),
+    "an end after other tokens": (
+        resumed(token_ids=[1], finished=pb.Finished(reason=pb.FINISH_REASON_STOP)),
+        INVALID,
+        f"{AT}.finished.completion_tokens",
+    ),
+    "an end at no stop string": (
+        resumed(finished=pb.Finished(reason=pb.FINISH_REASON_STOP, stop_string="x")),
+        INVALID,
+        f"{AT}.finished.stop_string",
+    ),
+    "an end at no stop token": (
+        resumed(finished=pb.Finished(reason=pb.FINISH_REASON_STOP, stop_token_id=1)),
+        INVALID,
+        f"{AT}.finished.stop_token_id",
+    ),
 }
 
 

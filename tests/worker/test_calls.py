@@ -20,7 +20,7 @@ async def test_finishing_waits_for_what_runs() -> None:
 
 
 async def test_what_outlives_the_limit_is_ended() -> None:
-    """Its ``end`` is called, its check fails with WORKER_LOST, and it is counted."""
+    """Its ``end`` is called, its check fails with NO_WORKER, and it is counted."""
     calls = RunningCalls()
     told = asyncio.Event()
 
@@ -36,7 +36,7 @@ async def test_what_outlives_the_limit_is_ended() -> None:
     assert await calls.finish(0) == 1
     with pytest.raises(InferloomError) as caught:
         await running
-    assert caught.value.reason is Reason.WORKER_LOST
+    assert caught.value.reason is Reason.NO_WORKER
 
 
 async def test_one_models_calls_are_told_from_anothers() -> None:

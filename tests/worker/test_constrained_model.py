@@ -192,7 +192,7 @@ class Unforced:
     def __init__(self, inner: Matcher) -> None:
         self.inner = inner
         self.fill, self.allowed = inner.fill, inner.allowed
-        self.accept, self.rollback = inner.accept, inner.rollback
+        self.accept, self.rollback, self.replay = inner.accept, inner.rollback, inner.replay
 
     @property
     def ended(self) -> bool:

@@ -127,10 +127,6 @@ def test_a_template_variable_cannot_replace_how_the_template_is_called(name: str
     assert caught.value.param == "chat.template.variables"
 
 
-UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
-    ("resume", {"resume": pb.Resume()}),
-]
-
 F = pb.Tool(name="f")
 REQUIRED = pb.TOOL_CHOICE_MODE_REQUIRED
 CHOICES: list[tuple[str, list[pb.Tool], pb.ToolChoice]] = [
@@ -172,15 +168,6 @@ def test_what_is_said_of_a_tool_is_bounded(field: str, tool: pb.Tool) -> None:
         read(**chat(message(), tools=[F, tool]))
 
     assert (caught.value.reason, caught.value.param) == (Reason.INVALID_ARGUMENT, f"chat.tools[1].{field}")
-
-
-@pytest.mark.parametrize(("param", "fields"), UNSUPPORTED)
-def test_what_is_not_done_yet_is_refused_and_never_ignored(param: str, fields: dict[str, Any]) -> None:
-    """A field of the contract without an effect here is UNSUPPORTED_PARAMETER."""
-    with pytest.raises(InferloomError) as caught:
-        read(**fields)
-
-    assert (caught.value.reason, caught.value.param) == (Reason.UNSUPPORTED_PARAMETER, param)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +324,7 @@ def test_every_parameter_that_a_card_lists_is_a_field_of_the_contract() -> None:
     }
 
     request = {field.name for field in pb.GenerateRequest.DESCRIPTOR.fields} & {
-        *("priority", "cache_salt", "truncate_prompt_tokens", "prediction"),
+        *("priority", "cache_salt", "truncate_prompt_tokens", "prediction", "resume"),
     }
     assert set(honoured_by(Honour.GENERATING)) == fields | request
 

@@ -1,29 +1,37 @@
 """The attempts at one call: which worker is next, and when it is over."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from inferloom.v1 import inference_pb2
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
+from inferloom_gateway.calls.continuation import RESUME, able
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Candidate, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
+from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.pace import Pace
 from inferloom_gateway.fleet.router import Choice, Router
 from inferloom_mesh.errors import InferloomError, Reason
 
-if TYPE_CHECKING:
-    from inferloom.v1 import inference_pb2
-
 MOST_LOSSES = 2
 """Workers that may be lost with a request on them; one that saw as many may be what ends them."""
+
+RESUMING_S = 10.0
+"""How long a generation waits for a worker that goes on with it."""
+
+LONGEST_REST_S = 1.0
+"""How long a worker is not asked that would not go on with it just then."""
+
+log = logging.getLogger(__name__)
 
 
 class Attempts:
@@ -40,6 +48,7 @@ class Attempts:
         listener: Is told of each attempt.
         record: The request's record.
         pin: Keeps the request's parts on workers that compute the same.
+        suspects: Knows which requests may be what ends workers.
         ask: What the request asks of a worker.
         task_name: What its model must be able to do, for people.
         clock: Monotonic seconds.
@@ -54,6 +63,7 @@ class Attempts:
         listener: Listener,
         record: Record,
         pin: ComputePin,
+        suspects: Suspects,
         *,
         ask: Ask,
         task_name: str,
@@ -66,6 +76,7 @@ class Attempts:
         self._listener = listener
         self._record = record
         self._pin = pin
+        self._suspects = suspects
         self._ask = ask
         self._task_name = task_name
         self._clock = clock
@@ -74,8 +85,19 @@ class Attempts:
         """Those of them that had no room, which they may have later."""
         self._must_wait = False
         """Whether the gateway has asked workers again as often as it may, for now."""
+        self._resting: dict[Member, float] = {}
+        """The workers that would not go on with it just then, each with when it may be asked again."""
         self._free_left = True
         self._losses = 0
+        self._suspect = False
+        """Whether it was on a worker that was lost, and has got nothing since."""
+        self._begun: inference_pb2.Model | None = None
+        """The card of the worker that first accepted the call."""
+        self._place: int | None = None
+        """How many tokens its caller had when it last moved. None: nothing that ties the rest to them."""
+        self._moved_at = 0.0
+        self._moving = False
+        """Whether it is to go on somewhere and does not yet."""
         self._reason: InferloomError | None = None
         """What a worker said itself why it would not answer."""
         self._running: Attempt | None = None
@@ -86,8 +108,9 @@ class Attempts:
         self._prompt = False
         """Whether the running call was made to a worker with room for it, so that it waits for nobody."""
 
-    def next(self) -> Member:
-        """Choose a worker, and count the call that will be made to it as in flight.
+    def next(self) -> Member | None:
+        """Choose a worker, and count the call that will be made to it as in flight. None: there is none now
+        that may have it, and there may be one soon.
 
         Raises:
             InferloomError: There is none, or the request's time is over.
@@ -100,12 +123,16 @@ class Attempts:
                 raise InferloomError(
                     Reason.TIMEOUT, "The request's time was over before a worker had answered it."
                 )
+            if choice is None:
+                return None
             member = choice.member
             self._prompt = member.load < member.capacity
             self._in_flight.enter(member)
         except InferloomError as error:
             record.error = error
             raise
+        if self._suspect:
+            self._suspects.enter(member, self, now)
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(*each) for each in choice.seen)
         self._running = Attempt(member.id, member.epoch, candidates, now - record.began, bool(self._tried))
@@ -160,6 +187,11 @@ class Attempts:
             raise CallFailedError(attempt.differs())
         self._record.compute_hash = self._pin.hash
         member.health.accepted(self._record.model)
+        if self._begun is None:
+            self._begun = member.models.get(self._record.model)
+        if self._moving and self._place is not None:
+            self._moving = False
+            self._record.moved_at.append(self._place)
         self._unproven = member
         if self._running is not None:
             self._running.accepted_s = self._now()
@@ -189,18 +221,44 @@ class Attempts:
         self._prove()
         self._end(None)
 
+    @property
+    def resuming(self) -> bool:
+        """Whether it is to go on behind what its caller has."""
+        return self._place is not None
+
+    def resumes(self) -> bool:
+        """Whether there is, or may be, a worker that goes on with what another has begun."""
+        begun = self._begun
+        if begun is None or not isinstance(self._ask.request, inference_pb2.GenerateRequest):
+            return False
+        return RESUME in begun.supported_parameters or bool(self._resuming(begun))
+
+    def moves(self, place: int | None) -> None:
+        """Note that the call fails on its worker when its caller has ``place`` tokens, behind which another
+        has to go on. None: nothing that ties the rest to them."""
+        if place is not None and place != self._place:
+            # Where it has come on since, trying again is no storm.
+            self._free_left, self._moved_at = True, self._clock()
+            self._tried, self._crowded, self._resting = [], [], {}
+        self._place = place
+        self._moving = place is not None
+
+    def close(self) -> None:
+        """Forget the call, which is over."""
+        self._suspects.leave(self)
+
     def failed(self, member: Member, verdict: Verdict, *, final: bool = False) -> None:
         """Note that the call has failed; return if another worker is to be tried, which ``final`` excludes.
 
         Raises:
             InferloomError: It is not.
         """
-        running = self._running
+        running, now = self._running, self._clock()
+        if verdict.suspect and running is not None and running.accepted_s is not None:
+            self._lost(member, now)
         self.broke_off(member, verdict)
         if verdict.error.reason is not Reason.WORKER_LOST:
             self._reason = verdict.error
-        if verdict.suspect and running is not None and running.accepted_s is not None:
-            self._losses += 1
         crowded = verdict.error.reason is Reason.SERVER_OVERLOADED
         over = final or not verdict.elsewhere or self._losses >= MOST_LOSSES
         if not over and not self._may_retry(verdict):
@@ -209,6 +267,9 @@ class Attempts:
         if over:
             self._record.error = verdict.error
             raise verdict.error
+        if self.resuming and verdict.not_now_s:
+            self._resting[member] = now + min(verdict.not_now_s, LONGEST_REST_S)
+            return
         self._tried.append(member)
         if crowded:
             self._crowded.append(member)
@@ -216,18 +277,33 @@ class Attempts:
     def broke_off(self, member: Member, verdict: Verdict) -> None:
         """Note that the call has failed when all that was asked for was there."""
         self._unproven = None
+        self._suspects.leave(self)
         self._end(verdict.error)
         if verdict.error.reason is Reason.SERVER_OVERLOADED and self._record.context.stands_back:
             verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
         self._in_flight.failed(member, self._record.model, verdict)
 
+    def _lost(self, member: Member, now: float) -> None:
+        """Count a worker that was lost with the call, where that may be the call's doing."""
+        if not self._suspects.lost(member, self, now):
+            return
+        self._losses, self._suspect = self._losses + 1, True
+        if self._losses >= MOST_LOSSES:
+            words = "%s: %d workers were lost with this request, which is not tried again"
+            log.warning(words, self._record.context.request_id, self._losses)
+
     def _may_retry(self, verdict: Verdict) -> bool:
+        if self.resuming and verdict.not_now_s:
+            return True  # as often as its waiting allows
         if verdict.free and self._free_left:
             self._free_left = False
             return True
         return self._budget.take(self._clock())
 
     def _prove(self) -> None:
+        if self._suspect:
+            self._suspect = False
+            self._suspects.leave(self)
         if self._unproven is not None:
             self._in_flight.succeeded(self._unproven)
             self._unproven = None
@@ -253,12 +329,33 @@ class Attempts:
     def _now(self) -> float:
         return self._clock() - self._record.began
 
-    def _choose(self, now: float) -> Choice:
+    def _resuming(self, begun: "inference_pb2.Model") -> list[Member]:
+        """The workers that can go on with what one with this card began."""
+        sampling = self._ask.request.sampling
+        same = self._pin.narrow(self._fleet.holding(self._record.model), self._record.model)
+        there = [member for member in same if member.usable and member not in self._tried]
+        return able(there, begun, seeded=sampling.HasField("seed"))
+
+    def _choose(self, now: float) -> Choice | None:
         model, task = self._record.model, self._ask.task
         holding = self._fleet.holding(model)
-        choice = self._router.choose(self._ask, self._pin.narrow(holding, model), now, self._tried)
+        members = self._pin.narrow(holding, model)
+        if self.resuming and self._begun is not None:
+            members = self._resuming(self._begun)
+        later = [member for member, until in self._resting.items() if until > now]
+        if self._suspect:
+            later += [each for each in members if not self._suspects.may_take(each, now)]
+        choice = self._router.choose(
+            self._ask, members, now, [*self._tried, *later] if later else self._tried
+        )
         if choice is not None:
             return choice
+        if self.resuming:
+            if now - self._moved_at < RESUMING_S:
+                return None
+            raise attempt.worker_lost()
+        if later:
+            return None
         if self._reason is not None:
             raise self._reason
         if self._router.able(self._ask, holding, now):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.calls.compute_pin import ComputePin
+from inferloom_gateway.calls.generation_progress import GenerationProgress
 from inferloom_gateway.calls.link import UnaryRequest
-from inferloom_gateway.calls.progress import EmbeddingProgress, GenerationProgress
+from inferloom_gateway.calls.progress import EmbeddingProgress
 from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.stream import Stream
 from inferloom_gateway.calls.tokens import Tokens
@@ -81,7 +82,8 @@ class CallGroup:
     async def collect(self, request: pb.GenerateRequest, make: Callable[[], S]) -> S:
         """Run a generation to its end; return what ``make`` gives, with its events.
 
-        A worker that is lost on the way costs time only: the generation is repeated, into a new one.
+        A worker that is lost on the way costs time only: the generation goes on elsewhere, or is repeated,
+        into a new one.
         """
         with await self._generate(request, whole=True) as stream:
             whole = _Whole(make)

@@ -1,5 +1,6 @@
 """Sends requests to workers: picks one, and tries another where that can help."""
 
+import asyncio
 import math
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
+from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.calls.worker_call import WorkerCall, patience
 from inferloom_gateway.fleet.ask import Ask
@@ -28,6 +30,9 @@ from inferloom_gateway.fleet.prompt_keys import prompt_keys
 from inferloom_gateway.fleet.router import Router
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError
+
+SOON_S = 0.02
+"""Time between two looks for a worker where there may be one soon."""
 
 T = TypeVar("T")
 
@@ -73,6 +78,7 @@ class Dispatcher:
         self._in_flight = in_flight
         self._budget = RetryBudget()
         self._watch = StallWatch()
+        self._suspects = Suspects()
 
     def group(
         self, context: CallContext, method: str, model: str, admission: Admission | None = None
@@ -99,7 +105,10 @@ class Dispatcher:
     async def unary(self, group: CallGroup, request: UnaryRequest) -> Any:
         """Make a call that has one response, of the request's own type of it. Raises InferloomError."""
         attempts = self._attempts(group, request)
-        call, response = await self._open(group, attempts, request)
+        try:
+            call, response = await self._open(group, attempts, request)
+        finally:
+            attempts.close()
         call.close()
         if isinstance(response, pb.RerankResponse):
             attempts.completed(response.usage, response.timings)
@@ -126,6 +135,7 @@ class Dispatcher:
             self.listeners,
             group.record,
             group.pin,
+            self._suspects,
             ask=Ask(group.record.model, task, keys, request),
             task_name="" if task is None else _TASK_NAMES[task],
             clock=self.clock,
@@ -146,8 +156,12 @@ class Dispatcher:
         """
         place = None
         while True:
-            place = await self._room.turn(attempts, group.record, place)
+            if not attempts.resuming:  # what has begun waits for nobody who has not
+                place = await self._room.turn(attempts, group.record, place)
             member = attempts.next()
+            if member is None:
+                await asyncio.sleep(SOON_S)
+                continue
             begin, silence_s = self._calling(member, request, group.record.context)
             call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
             try:

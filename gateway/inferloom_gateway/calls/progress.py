@@ -3,14 +3,7 @@
 import re
 from typing import Protocol, TypeVar
 
-from inferloom.v1.inference_pb2 import (
-    EmbedCompleted,
-    EmbedRequest,
-    EmbedResponse,
-    GenerateRequest,
-    GenerateResponse,
-    Usage,
-)
+from inferloom.v1.inference_pb2 import EmbedCompleted, EmbedRequest, EmbedResponse, Usage
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_mesh.errors import InferloomError
 
@@ -32,72 +25,19 @@ class Progress(Protocol[RequestT, EventT]):
     def tokens(self, tokens: Tokens) -> Tokens | None:
         """Note a Delta; return what the caller is to see of it."""
 
-    def rest(self) -> RequestT | None:
-        """What to ask another worker for; None if the caller has seen too much for that."""
+    @property
+    def place(self) -> int | None:
+        """How many tokens or vectors the caller has seen; None: nothing that ties the rest to them."""
+
+    def rest(self, *, resumes: bool = True) -> RequestT | None:
+        """What to ask another worker for, of which some may be such as go on from committed tokens; None if
+        the caller has seen too much for that."""
 
     def end(self) -> EventT | None:
         """The last event, if nothing but that is missing and it can be told."""
 
     def restated(self, error: InferloomError) -> InferloomError:
         """An error of the present worker in terms of the whole request."""
-
-
-class GenerationProgress:
-    """A generation begins anew elsewhere until its first Delta or, with ``whole``, until its end.
-
-    It then has the seed that it had before, so that the same tokens come. A second Started is shown to nobody
-    but a caller who wants the ``whole`` and starts anew as well.
-    """
-
-    def __init__(self, request: GenerateRequest, *, whole: bool = False) -> None:
-        self.size = 0
-        self.completed = False
-        self._request = request
-        self._whole = whole
-        self._seed: int | None = None
-        self._shown = False
-
-    def take(self, event: GenerateResponse) -> GenerateResponse | None:
-        """Note an event; return what the caller is to see of it."""
-        kind = event.WhichOneof("event")
-        if kind == "delta":
-            self.size = len(event.delta.token_ids)
-            self._shown = True
-            return event
-        self.size = 0
-        if kind == "started":
-            again, self._seed = self._seed is not None, event.started.seed
-            return None if again and not self._whole else event
-        if kind != "heartbeat":
-            self._shown = True
-            self.completed = kind == "completed"
-        return event
-
-    def tokens(self, tokens: Tokens) -> Tokens | None:
-        """Note a Delta; return what the caller is to see of it."""
-        self.size = len(tokens.ids)
-        self._shown = True
-        return tokens
-
-    def rest(self) -> GenerateRequest | None:
-        """The whole request again, with its seed."""
-        if self.completed or (self._shown and not self._whole):
-            return None
-        self._shown = False
-        if self._seed is None:
-            return self._request
-        again = GenerateRequest()
-        again.CopyFrom(self._request)
-        again.sampling.seed = self._seed
-        return again
-
-    def end(self) -> GenerateResponse | None:
-        """Never: what a generation used is only known from its worker."""
-        return None
-
-    def restated(self, error: InferloomError) -> InferloomError:
-        """The error as it is."""
-        return error
 
 
 _INPUT = re.compile(r"\binputs\[(\d+)\]")
@@ -136,7 +76,12 @@ class EmbeddingProgress:
         """Never: an embedding has no tokens."""
         raise NotImplementedError
 
-    def rest(self) -> EmbedRequest | None:
+    @property
+    def place(self) -> int | None:
+        """None: any worker that computes alike gives the vectors that are missing."""
+        return None
+
+    def rest(self, *, resumes: bool = True) -> EmbedRequest | None:
         """The request with the inputs whose vectors are missing."""
         if self.completed:
             return None

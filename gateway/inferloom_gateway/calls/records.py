@@ -76,6 +76,8 @@ class Record:
     """The longest that a part waited on its worker."""
     prefill_s: float = 0.0
     decode_s: float = 0.0
+    moved_at: list[int] = field(default_factory=list)
+    """How many tokens its caller had each time that it moved to another worker to go on there."""
     error: InferloomError | None = None
     """Why it failed; None: it did not."""
     cancelled: bool = False

@@ -89,6 +89,7 @@ class Stream(Generic[Request, Event]):
             self._moving.cancel()
         if self._call is not None:
             self._call.close()
+        self._attempts.close()
 
     # the call's sink
 
@@ -163,7 +164,8 @@ class Stream(Generic[Request, Event]):
             self.take(end)
             self._out.end(None)
             return
-        rest = progress.rest() if verdict.elsewhere else None
+        rest = progress.rest(resumes=self._attempts.resumes()) if verdict.elsewhere else None
+        self._attempts.moves(progress.place)
         self._attempts.failed(call.member, verdict, final=rest is None)
         assert rest is not None
         try:

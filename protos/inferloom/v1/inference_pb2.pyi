@@ -1781,24 +1781,34 @@ class Resume(_message.Message):
     """Says what was already generated for a request that moves to this worker.
 
     The committed tokens are replayed through the detokenizer, the stop matcher,
-    penalties, grammar and random stream, and are not sent again.
+    penalties, grammar and random stream, and are not sent again. What follows is
+    what would have followed, where model, request and seed are the same. Prompt
+    and the repeated prompt's text are sent again only where no choice is listed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHOICES_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResumedChoice]:
-        """Every choice that had committed tokens."""
+        """Every choice that had committed tokens or had ended."""
+
+    @_builtins.property
+    def prompt_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The prompt's tokens as they were first read: a template may print today's
+        date. Empty: they are read from the input.
+        """
 
     def __init__(
         self,
         *,
         choices: _abc.Iterable[Global___ResumedChoice] | None = ...,
+        prompt_token_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "prompt_token_ids", b"prompt_token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1812,21 +1822,29 @@ class ResumedChoice(_message.Message):
 
     CHOICE_FIELD_NUMBER: _builtins.int
     TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
     choice: _builtins.int
     """Index of the choice, from 0."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Its tokens so far."""
 
+    @_builtins.property
+    def finished(self) -> Global___Finished:
+        """How it ended, as its Finished told; it is not told again. Absent: it goes
+        on.
+        """
+
     def __init__(
         self,
         *,
         choice: _builtins.int = ...,
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        finished: Global___Finished | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "finished", b"finished", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1847,6 +1865,7 @@ class Started(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Name of the request, as sent or as made."""
     model: _builtins.str
@@ -1873,6 +1892,12 @@ class Started(_message.Message):
         each, such as a format of a JSON Schema that is not enforced.
         """
 
+    @_builtins.property
+    def prompt_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The prompt's tokens, where the call's context asks for them and they are
+        not the input as it was sent.
+        """
+
     def __init__(
         self,
         *,
@@ -1885,10 +1910,11 @@ class Started(_message.Message):
         sampling: Global___SamplingOptions | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
         priority: _builtins.int = ...,
+        prompt_token_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "notes", b"notes", "priority", b"priority", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "sampling", b"sampling", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_hash", b"compute_hash", "model", b"model", "notes", b"notes", "priority", b"priority", "prompt_token_ids", b"prompt_token_ids", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "sampling", b"sampling", "seed", b"seed", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -152,6 +152,13 @@ class GrammarMatcher:
         self._check()
         self._tokens.append(token)
 
+    def replay(self, tokens: Sequence[int]) -> None:
+        for token in tokens:
+            # Forced runs are fixed where they begin, and ways are looked for where nothing is forced.
+            if not (self.ended or self.forced()) and self._way is not None:
+                self._way.ends(self._inner, self._tokens)
+            self.accept(token)
+
     def rollback(self, count: int) -> None:
         del self._tokens[len(self._tokens) - count :]
         if self._way is not None:

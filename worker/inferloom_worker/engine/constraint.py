@@ -47,6 +47,14 @@ class Matcher(Protocol):
         """Go on by a token that is no end. Raises ConstraintError where it may not come."""
         ...
 
+    def replay(self, tokens: Sequence[int]) -> None:
+        """Go on by tokens that another matcher of the constraint has gone by, to be as it was after them.
+
+        Raises:
+            ConstraintError: One of them may not come.
+        """
+        ...
+
     def rollback(self, count: int) -> None:
         """Take back the last ``count`` tokens, also where the constraint could not be followed after them.
 

@@ -54,7 +54,7 @@ class Mailbox:
         """When the engine last had news for it; the engine's own, in its clock."""
         self._abort = abort
         self._emptied = emptied
-        self._open = set(range(request.n))
+        self._open = set(request.choices)
         self._pending: list[Event] = []
         self._failure: InferloomError | None = None
         self._wake: asyncio.Future[None] | None = None

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inferloom_worker.engine.constraint import Constraint
+from inferloom_worker.engine.constraint import Constraint, Matcher
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.prediction import NOTHING, Prediction
@@ -60,6 +60,15 @@ class Adapter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What was generated of one choice before it came to this engine."""
+
+    token_ids: Sequence[int]
+    matcher: Matcher | None = None
+    """Its place in the request's constraint after them; for this one submission. None: there is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """A validated request for ``n`` completions of one prompt.
@@ -98,6 +107,15 @@ class GenerationRequest:
     """What is expected to come, to be drafted from."""
     constraint: Constraint | None = None
     """What every choice must conform to; only for engines that constrain."""
+    committed: Mapping[int, Committed] = field(default_factory=dict)
+    """Choices that go on from tokens which they have, fewer than ``max_tokens``. Events tell what follows."""
+    over: frozenset[int] = frozenset()
+    """Choices that have ended already, and yield no events. Not all of them."""
+
+    @property
+    def choices(self) -> list[int]:
+        """The choices that are to be generated, in order."""
+        return [choice for choice in range(self.n) if choice not in self.over]
 
 
 class EndReason(Enum):

@@ -88,11 +88,13 @@ class EchoEngine:
         now = self._clock()
         self._bound.passed(self._running, 0, now)
         waiting = sum(each.open for each in self._waiting)
-        if waiting or not self._fits(request.n):
+        sequence = _Sequence.of(
+            request, Mailbox(request, self._abort, None if self._delay else self._taken), now
+        )
+        if waiting or not self._fits(sequence.open):
             left = None if request.deadline is None else request.deadline - now
-            self._bound.check(request.n, waiting, waiting, self._running, self.info.slots, left)
-        mailbox = Mailbox(request, self._abort, None if self._delay else self._taken)
-        sequence = _Sequence(mailbox, request, now, list(range(request.n)))
+            self._bound.check(sequence.open, waiting, waiting, self._running, self.info.slots, left)
+        mailbox = sequence.mailbox
         self._open[mailbox] = sequence
         self._waiting.append(sequence)
         self._admit()
@@ -209,7 +211,7 @@ class EchoEngine:
     def _turn(self, sequence: "_Sequence", now: float) -> "Sequence[_Post]":
         request, mailbox = sequence.request, sequence.mailbox
         late = request.deadline is not None and now >= request.deadline
-        if late and not sequence.index:
+        if late and not sequence.begun:
             self._release(sequence, list(sequence.choices))
             return ((mailbox, InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")),)
         if not sequence.running or (now < sequence.next_at and not late):
@@ -218,19 +220,31 @@ class EchoEngine:
             return ((mailbox, ProgressEvent(Phase.QUEUED, read)),)
         events = self._ended_late(sequence) if late else self._tokens(sequence)
         mailbox.stats.decode_s = now - sequence.started
-        if events[0].end is not None:
-            self._release(sequence, list(sequence.choices))
-        elif self._delay:
+        if ended := [event.choice for event in events if event.end is not None]:
+            self._release(sequence, ended)
+        if sequence.choices and self._delay:
             # Where all are on multiples of the delay they share steps.
             sequence.next_at = (math.floor(now / self._delay + 0.5) + 1) * self._delay
             self._look(sequence, now + HEARTBEAT_S)
         return [(mailbox, event) for event in events]
 
     def _ended_late(self, sequence: "_Sequence") -> Sequence[TokensEvent]:
-        return [TokensEvent(c, sequence.index, (), None, EndReason.DEADLINE) for c in sequence.choices]
+        return [TokensEvent(c, sequence.at(c), (), None, EndReason.DEADLINE) for c in sequence.choices]
 
     def _tokens(self, sequence: "_Sequence") -> Sequence[TokensEvent]:
-        request, start = sequence.request, sequence.index
+        if sequence.apart is None:
+            events = self._at(sequence, sequence.index, sequence.choices)
+            sequence.index += len(events[0].token_ids)
+            return events
+        events = []
+        for choice in sequence.choices:
+            events += self._at(sequence, sequence.apart[choice], [choice])
+            sequence.apart[choice] += len(events[-1].token_ids)
+        return events
+
+    def _at(self, sequence: "_Sequence", start: int, choices: Sequence[int]) -> list[TokensEvent]:
+        """What choices say next that have come as far as ``start``."""
+        request = sequence.request
         limit = min(request.max_tokens, self._echo.tokens or request.max_tokens)
         ids, end = _next(request, start, min(start + self._echo.tokens_at_once, limit))
         if end is None and start + len(ids) >= limit:
@@ -238,9 +252,8 @@ class EchoEngine:
         logprobs = None
         if request.top_logprobs is not None:
             logprobs = tuple(TokenLogprobs(0.0, ((t, 0.0),)[: request.top_logprobs], 1) for t in ids)
-        sequence.index += len(ids)
-        self._generated += len(ids) * len(sequence.choices)
-        return [TokensEvent(choice, start, ids, logprobs, end) for choice in sequence.choices]
+        self._generated += len(ids) * len(choices)
+        return [TokensEvent(choice, start, ids, logprobs, end) for choice in choices]
 
 
 @dataclass(slots=True, eq=False)
@@ -259,6 +272,28 @@ class _Sequence:
     """The number of the entry that is to look at it; others are out of date."""
     index: int = 0
     """Tokens that it has said."""
+    apart: dict[int, int] | None = None
+    """Where choices have said different numbers of them, how many each."""
+
+    @classmethod
+    def of(cls, request: GenerationRequest, mailbox: Mailbox, now: float) -> "_Sequence":
+        """A request that comes in."""
+        sequence = cls(mailbox, request, now, request.choices)
+        if request.committed:
+            apart = dict.fromkeys(sequence.choices, 0)
+            apart |= {each: len(found.token_ids) for each, found in request.committed.items()}
+            sequence.index = min(apart.values())
+            sequence.apart = apart if max(apart.values()) > sequence.index else None
+        return sequence
+
+    @property
+    def begun(self) -> bool:
+        """Whether each choice has said something."""
+        return self.index > 0 if self.apart is None else all(self.at(choice) for choice in self.choices)
+
+    def at(self, choice: int) -> int:
+        """How many tokens a choice has said."""
+        return self.index if self.apart is None else self.apart[choice]
 
     @property
     def open(self) -> int:

@@ -32,6 +32,8 @@ class Terms:
     """His part, in relation to others'."""
     cache_scope: str = ""
     """Whom cached state is kept within. Empty: everybody."""
+    tell_prompt: bool = False
+    """Whether Started is to tell the prompt's tokens, where they are not the input itself."""
 
 
 class Answer(Protocol):

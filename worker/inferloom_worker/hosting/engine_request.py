@@ -27,7 +27,12 @@ QUICK_CHARACTERS = 1024
 def is_quick(asked: CompletionRequest) -> bool:
     """Whether it surely takes no time to tokenise; a template may take any."""
     prompt = asked.prompt
-    if asked.bad_words or asked.prediction or (isinstance(prompt, TextPrompt) and prompt.suffix):
+    if (
+        asked.bad_words
+        or asked.prediction
+        or asked.resume
+        or (isinstance(prompt, TextPrompt) and prompt.suffix)
+    ):
         return False
     if isinstance(prompt, TextPrompt):
         return len(prompt.text) <= QUICK_CHARACTERS
@@ -39,7 +44,7 @@ def is_short(asked: CompletionRequest) -> bool:
     prompt = asked.prompt
     return (
         isinstance(prompt, ChatPrompt)
-        and not (asked.bad_words or asked.prediction)
+        and not (asked.bad_words or asked.prediction or asked.resume)
         and prompt.chat.ByteSize() <= QUICK_CHARACTERS
         and not prompt.chat.template.ByteSize()
     )
@@ -55,6 +60,8 @@ class TokenizedPrompt:
     prediction: Prediction = NOTHING
     ends: frozenset[int] = frozenset()
     """Tokens that end a completion after this prompt, besides the model's own."""
+    reread: bool = True
+    """Whether its tokens are not what the request itself holds, so that they could be others another time."""
 
 
 def engine_request(
@@ -80,7 +87,7 @@ def engine_request(
         min_tokens=asked.stopping.min_tokens,
         stop_token_ids=asked.stopping.token_ids | ends | prompt.ends,
         top_logprobs=asked.top_logprobs,
-        prompt_logprobs=asked.prompt_logprobs,
+        prompt_logprobs=None if goes_on(asked) else asked.prompt_logprobs,
         deadline=terms.deadline,
         priority=asked.priority,
         tenant=terms.tenant,
@@ -92,6 +99,11 @@ def engine_request(
         limits=None if asked.allowed is None and not prompt.bad_words else limits,
         prediction=prompt.prediction,
     )
+
+
+def goes_on(asked: CompletionRequest) -> bool:
+    """Whether some of its answer was given already, and so all that is told of its prompt."""
+    return asked.resume is not None and bool(asked.resume.choices)
 
 
 def drawn_with(sampling: Sampling) -> pb.SamplingOptions:
@@ -109,6 +121,8 @@ class PromptTold:
 
 def told(asked: CompletionRequest, prompt: TokenizedPrompt, tokenizer: Tokenizer) -> PromptTold:
     """What was asked for of that. Takes time with the length of the prompt."""
+    if goes_on(asked):
+        return PromptTold(None, [])
     text = prompt.text or ""
     if prompt.text is None and asked.echo:
         text = tokenizer.decode(prompt.ids, skip_special_tokens=False)

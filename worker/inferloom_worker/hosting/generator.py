@@ -12,9 +12,9 @@ from inferloom_worker.constrain.grammar import Grammars
 from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.engine.health import Health
-from inferloom_worker.engine.nothing import submit
+from inferloom_worker.engine.nothing import NothingGenerated, submit
 from inferloom_worker.engine.prediction import NOTHING, Prediction
-from inferloom_worker.engine.protocol import Adapter, Engine
+from inferloom_worker.engine.protocol import Adapter, Engine, Generation, GenerationRequest
 from inferloom_worker.hosting.answer import Terms, TokenAnswer
 from inferloom_worker.hosting.dialect import Dialect, calling
 from inferloom_worker.hosting.engine_request import (
@@ -27,8 +27,9 @@ from inferloom_worker.hosting.engine_request import (
     told,
     word_tokens,
 )
+from inferloom_worker.hosting.resuming import Resumed, resume
 from inferloom_worker.hosting.tool_constraint import Enforced, enforced
-from inferloom_worker.output.completion import Completion
+from inferloom_worker.output.completion import Completion, make_pipeline
 from inferloom_worker.output.parsing import PLAIN, Reading
 from inferloom_worker.text.infilling import infilling
 from inferloom_worker.text.job import Trial
@@ -40,9 +41,11 @@ from inferloom_worker.validate.generate import (
     CompletionRequest,
     Prompt,
     TextPrompt,
+    TokenPrompt,
     fit_max_tokens,
     too_long,
 )
+from inferloom_worker.validate.resume import Resumption
 
 
 class Generator:
@@ -93,17 +96,26 @@ class Generator:
             constraint=None if constraint is None else constraint.constraint,
         )
         about_prompt = told(asked, prompt, self.tokenizer)
-        generation = submit(self.engine, request)
+        reading = self._reading(asked, prompt.text)
+        resumed = Resumed(request, {})
+        if asked.resume is not None and asked.resume.choices:
+            work = partial(self._resume, asked, asked.resume, request, reading)
+            resumed = await texts.run("resume.choices", work)
+        if resumed.request.choices:
+            generation: Generation = submit(self.engine, resumed.request)
+        else:
+            generation = NothingGenerated(0)
         completion = Completion(
             generation,
             self.tokenizer,
             asked.stopping,
             len(prompt.ids),
             asked.n,
-            self._reading(asked, prompt.text),
+            reading,
             prompt=about_prompt.report,
             echo=about_prompt.echo,
             skip_special_tokens=asked.skip_special_tokens,
+            replayed=resumed.choices,
         )
         started = pb.Started(
             request_id=asked.request_id,
@@ -114,9 +126,23 @@ class Generator:
             sampling=drawn_with(asked.sampling),
             notes=() if constraint is None else constraint.notes,
             priority=asked.priority,
+            prompt_token_ids=prompt.ids if terms.tell_prompt and prompt.reread else (),
         )
         entries = 0 if asked.top_logprobs is None else 1 + asked.top_logprobs
         return TokenAnswer(generation, completion, [pb.GenerateResponse(started=started)], entries)
+
+    def _resume(
+        self, asked: CompletionRequest, at: Resumption, request: GenerationRequest, reading: Reading
+    ) -> Resumed:
+        hidden = self.tokenizer.special_ids if asked.skip_special_tokens else frozenset[int]()
+        pipeline = partial(
+            make_pipeline,
+            tokenizer=self.tokenizer,
+            stopping=asked.stopping,
+            reading=reading,
+            hidden=hidden,
+        )
+        return resume(at, request, asked.stopping, pipeline)
 
     def _reading(self, asked: CompletionRequest, prompt: str | None) -> Reading:
         if not isinstance(asked.prompt, ChatPrompt) or self.dialect is None:
@@ -152,15 +178,28 @@ class Generator:
         Raises:
             InferloomError: The template refuses the messages, there is none, or the text is too long.
         """
+        prompt = self._prompt(asked)
+        if not (asked.bad_words or asked.prediction):
+            return prompt
+        words = word_tokens(self.tokenizer, asked.bad_words)
+        return replace(prompt, bad_words=words, prediction=self._expected(asked, len(prompt.ids)))
+
+    def _prompt(self, asked: CompletionRequest) -> TokenizedPrompt:
+        if asked.resume is not None and asked.resume.prompt_ids:
+            return self._read_before(asked.prompt, asked.resume.prompt_ids)
         prompt = self.tokenize(asked.prompt, cut=asked.truncate is not None)
         kept = prompt_room(asked, self.card.context_length)
         if kept is not None and kept < len(prompt.ids):
             ids = prompt.ids[-kept:]
             prompt = TokenizedPrompt(ids, self.tokenizer.decode(ids, skip_special_tokens=False))
-        if not (asked.bad_words or asked.prediction):
-            return prompt
-        words = word_tokens(self.tokenizer, asked.bad_words)
-        return replace(prompt, bad_words=words, prediction=self._expected(asked, len(prompt.ids)))
+        return prompt
+
+    def _read_before(self, prompt: Prompt, ids: list[int]) -> TokenizedPrompt:
+        """A prompt that another worker has read."""
+        text = self.tokenizer.decode(ids, skip_special_tokens=False)
+        if isinstance(prompt, TextPrompt) and prompt.suffix and self.infilling is not None:
+            return TokenizedPrompt(ids, prompt.text, ends=self.infilling.ends, reread=False)
+        return TokenizedPrompt(ids, None if isinstance(prompt, TokenPrompt) else text, reread=False)
 
     def _expected(self, asked: CompletionRequest, prompt_tokens: int) -> Prediction:
         """What is expected of a completion, no more of it than there is room for."""
@@ -186,7 +225,7 @@ class Generator:
         if isinstance(prompt, ChatPrompt):
             text = self.render(prompt.chat)
             return TokenizedPrompt(self._encode("chat.messages", text, special=False, cut=cut), text)
-        return TokenizedPrompt(prompt.ids, None)
+        return TokenizedPrompt(prompt.ids, None, reread=False)
 
     def _infill(self, text: str, suffix: str) -> TokenizedPrompt:
         if self.infilling is None:

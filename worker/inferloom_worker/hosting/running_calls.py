@@ -23,11 +23,12 @@ class Call:
         """Fail if the call was ended.
 
         Raises:
-            InferloomError: WORKER_LOST.
+            InferloomError: NO_WORKER, so that a gateway goes on with it elsewhere and holds nothing against
+                it.
         """
         if self.ended:
             raise InferloomError(
-                Reason.WORKER_LOST, "The worker stopped before the request was complete.", retry_after=1.0
+                Reason.NO_WORKER, "The worker stopped before the request was complete.", retry_after=1.0
             )
 
 

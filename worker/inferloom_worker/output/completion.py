@@ -1,6 +1,6 @@
 """One Generate call after its engine accepted it: token events become the contract's events."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inferloom.v1 import inference_pb2 as pb
@@ -15,9 +15,11 @@ from inferloom_worker.engine.protocol import (
     TokenLogprobs,
     TokensEvent,
 )
+from inferloom_worker.output.finishing import finished
 from inferloom_worker.output.parsing import PLAIN, Reading, Said
 from inferloom_worker.output.pipeline import Pipeline
 from inferloom_worker.output.prompt import PromptReport
+from inferloom_worker.output.replay import Replayed
 from inferloom_worker.output.spelled import token_logprob
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import Stopping
@@ -26,12 +28,6 @@ _PHASES = {
     Phase.QUEUED: pb.HEARTBEAT_PHASE_QUEUED,
     Phase.PREFILL: pb.HEARTBEAT_PHASE_PREFILL,
     Phase.PREEMPTED: pb.HEARTBEAT_PHASE_PREEMPTED,
-}
-_REASONS = {
-    EndReason.STOP_TOKEN: pb.FINISH_REASON_STOP,
-    EndReason.COMPLETE: pb.FINISH_REASON_STOP,
-    EndReason.LENGTH: pb.FINISH_REASON_LENGTH,
-    EndReason.DEADLINE: pb.FINISH_REASON_DEADLINE,
 }
 
 
@@ -92,6 +88,7 @@ class Completion:
         prompt: What is told of the prompt. None: nothing.
         echo: The Deltas that repeat it, which come after that.
         skip_special_tokens: Whether special tokens have no text.
+        replayed: The choices that go on from tokens which another worker committed.
     """
 
     def __init__(
@@ -106,25 +103,25 @@ class Completion:
         prompt: PromptReport | None = None,
         echo: Sequence[pb.GenerateResponse] = (),
         skip_special_tokens: bool = True,
+        replayed: Mapping[int, Replayed] | None = None,
     ) -> None:
         self._generation = generation
         self._tokenizer = tokenizer
         self._stopping = stopping
         self._prompt_tokens = prompt_tokens
         self._hidden = tokenizer.special_ids if skip_special_tokens else frozenset()
-        hidden = self._hidden - reading.shown
-        self._choices = [
-            _Choice(
-                Pipeline(
-                    tokenizer,
-                    stopping,
-                    reading.parsers(choice),
-                    hidden=hidden,
-                    calls_only=reading.calls_only,
+        self._choices: list[_Choice] = []
+        self._ended: list[pb.Finished] = []
+        """Ends of choices that came with all of their tokens."""
+        for choice in range(n):
+            if replayed and (at := replayed.get(choice)) is not None:
+                self._choices.append(_Choice(at.pipeline, ended=at.finished is not None))
+                if at.finished is not None and not at.told:
+                    self._ended.append(at.finished)
+            else:
+                self._choices.append(
+                    _Choice(make_pipeline(choice, tokenizer, stopping, reading, self._hidden))
                 )
-            )
-            for choice in range(n)
-        ]
         self._accepted = self._rejected = 0
         self._prompt = prompt
         self._echo = echo
@@ -138,6 +135,8 @@ class Completion:
         if self._prompt is None or self._prompt.complete:
             self._prompt = None
             yield from self._echo
+        for ended in self._ended:
+            yield pb.GenerateResponse(finished=ended)
 
     def take(self, batch: Sequence[Event]) -> Iterator[pb.GenerateResponse]:
         """The responses for one batch of events, each made when it is asked for."""
@@ -250,52 +249,20 @@ class Completion:
             hidden = hides and offset == last
             news.ended_by_token = news.ended_by_token or hidden
             pipeline.push(token, news, hidden=hidden)
-            if pipeline.matched is not None:
-                self._finish_at_stop_string(event.choice, choice, news)
-                return
-            if pipeline.done:
-                self._finish_after_calls(event.choice, choice, news)
+            if pipeline.matched is not None or pipeline.done:
+                self._finish(event, choice, news)
                 return
         if event.end is not None:
-            self._finish(event, choice, news)
+            pipeline.finish(news)
+            self._finish(event, choice, news, event.end)
 
-    def _finish(self, event: TokensEvent, choice: _Choice, news: _News) -> None:
-        assert event.end is not None
-        choice.pipeline.finish(news)
-        if choice.pipeline.matched is not None:
-            self._finish_at_stop_string(event.choice, choice, news)
-            return
+    def _finish(self, event: TokensEvent, choice: _Choice, news: _News, end: EndReason | None = None) -> None:
+        """End a choice: as its engine did, or by what was read of its text."""
         choice.ended = True
-        reason = _REASONS[event.end]
-        if choice.pipeline.called and event.end in (EndReason.STOP_TOKEN, EndReason.COMPLETE):
-            reason = pb.FINISH_REASON_TOOL_CALLS
-        news.finished = pb.Finished(
-            choice=event.choice, reason=reason, completion_tokens=choice.pipeline.tokens
-        )
-        if event.end is EndReason.STOP_TOKEN and event.token_ids[-1] in self._stopping.token_ids:
-            news.finished.stop_token_id = event.token_ids[-1]
-
-    def _finish_at_stop_string(self, index: int, choice: _Choice, news: _News) -> None:
-        matched = choice.pipeline.matched
-        assert matched is not None
-        choice.ended = True
-        self._generation.abort(index)
-        news.finished = pb.Finished(
-            choice=index,
-            reason=pb.FINISH_REASON_STOP,
-            stop_string=matched,
-            completion_tokens=choice.pipeline.tokens,
-        )
-
-    def _finish_after_calls(self, index: int, choice: _Choice, news: _News) -> None:
-        """End a choice that has as many calls as it may have."""
-        choice.ended = True
-        self._generation.abort(index)
-        news.finished = pb.Finished(
-            choice=index,
-            reason=pb.FINISH_REASON_TOOL_CALLS,
-            completion_tokens=choice.pipeline.tokens,
-        )
+        if end is None or choice.pipeline.matched is not None:
+            self._generation.abort(event.choice)
+        last = event.token_ids[-1] if event.token_ids else None
+        news.finished = finished(event.choice, choice.pipeline, self._stopping, end, last)
 
     def _logprobs(self, news: _News) -> Iterable[pb.TokenLogprob]:
         last = len(news.ids) - 1
@@ -303,6 +270,19 @@ class Completion:
             ended = index == last and news.ended_by_token
             no_text = ended or token in self._hidden
             yield token_logprob(self._tokenizer, token, at, no_text=no_text)
+
+
+def make_pipeline(
+    choice: int, tokenizer: Tokenizer, stopping: Stopping, reading: Reading, hidden: frozenset[int]
+) -> Pipeline:
+    """The way of a choice's tokens; those that are ``hidden`` have no text, but for what is read of them."""
+    return Pipeline(
+        tokenizer,
+        stopping,
+        reading.parsers(choice),
+        hidden=hidden - reading.shown,
+        calls_only=reading.calls_only,
+    )
 
 
 def _heartbeat(progress: ProgressEvent) -> pb.GenerateResponse:

@@ -101,6 +101,7 @@ class Inference:
                     tenant=incoming.context.tenant,
                     share=incoming.context.share,
                     cache_scope=incoming.context.cache_scope,
+                    tell_prompt=incoming.context.tell_prompt,
                 ),
                 self._texts,
             )

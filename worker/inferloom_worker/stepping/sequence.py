@@ -17,8 +17,9 @@ from inferloom_worker.stepping.drafting import Drafter
 class SequenceState:
     """A choice that is waiting or running.
 
-    ``tokens`` is the prompt and what was generated; the first ``computed`` of them have their state in
-    ``blocks``. Preemption frees the blocks and sets ``computed`` back to 0; the tokens stay.
+    ``tokens`` is the prompt and what was generated, here or before the request came here; the first
+    ``computed`` of them have their state in ``blocks``. Preemption frees the blocks and sets ``computed``
+    back to 0; the tokens stay.
     """
 
     request: GenerationRequest
@@ -52,8 +53,10 @@ class SequenceState:
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)
-        constraint = self.request.constraint
-        self.matcher = None if constraint is None else constraint.matcher()
+        committed, constraint = self.request.committed.get(self.choice), self.request.constraint
+        self.matcher = None if committed is None else committed.matcher
+        if constraint is not None and self.matcher is None:
+            self.matcher = constraint.matcher()
         scores = self.request.prompt_logprobs is not None and self.choice == 0
         self.scored = 1 if scores else len(self.tokens)
         self.drafter = Drafter(
@@ -62,6 +65,8 @@ class SequenceState:
             greedy=self.request.sampling.greedy,
             prediction=self.request.prediction,
         )
+        if committed is not None:
+            self.tokens += committed.token_ids
 
     @property
     def generated(self) -> int:

@@ -17,6 +17,7 @@ MAX_MESSAGES = 10_000
 MAX_PARTS = 20_000
 """Content parts of all messages together."""
 MAX_TOOLS = 1024
+MAX_CHOICES = 128
 MAX_VARIABLES = 1024
 """Template variables."""
 MAX_INPUTS = 2048
@@ -52,6 +53,18 @@ def check_generate(request: pb.GenerateRequest, context_length: int) -> None:
     elif count > context_length:
         raise too_long("token_ids", count, context_length)
     check_chat_counts(request.chat)
+    if request.HasField("resume"):
+        _check_resume(request.resume, context_length)
+
+
+def _check_resume(resume: pb.Resume, context_length: int) -> None:
+    at_most("resume.choices", len(resume.choices), MAX_CHOICES)
+    lists = [("resume.prompt_token_ids", resume.prompt_token_ids)]
+    lists += [(f"resume.choices[{i}].token_ids", each.token_ids) for i, each in enumerate(resume.choices)]
+    for param, ids in lists:
+        if len(ids) > context_length:
+            limit = f"the model's context has {context_length}"
+            raise invalid(param, f"{param} holds {len(ids)} tokens, and {limit}.")
 
 
 def check_chat_counts(chat: pb.ChatInput) -> None:

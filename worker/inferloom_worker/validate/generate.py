@@ -14,6 +14,7 @@ from inferloom_worker.engine.protocol import Sampling
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
 from inferloom_worker.validate.ranges import check_fields, check_honoured
+from inferloom_worker.validate.resume import Resumption, read_resume
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class CompletionRequest:
     """The only tokens that may be drawn. None: all."""
     bad_words: tuple[str, ...]
     prediction: str
+    resume: Resumption | None = None
+    """What was already generated for it. None: it is new."""
 
 
 def read_generate(
@@ -110,11 +113,12 @@ def read_generate(
     logprobs, top = request.output.logprobs, request.output.top_logprobs
     if top and not logprobs:
         raise invalid("output.top_logprobs", "output.top_logprobs needs output.logprobs.")
+    n = request.sampling.n if request.sampling.HasField("n") else 1
     return CompletionRequest(
         request_id=checks.request_id(request.request_id),
         prompt=_prompt(request, vocab_size),
         sampling=_sampling(request.sampling, vocab_size, defaults or pb.SamplingOptions()),
-        n=request.sampling.n if request.sampling.HasField("n") else 1,
+        n=n,
         stopping=_stopping(request.stopping, vocab_size),
         top_logprobs=top if logprobs else None,
         prompt_logprobs=(
@@ -131,6 +135,7 @@ def read_generate(
         allowed=_allowed(request.sampling, vocab_size),
         bad_words=tuple(request.sampling.bad_words),
         prediction=request.prediction,
+        resume=read_resume(request, vocab_size, n),
         grammar=read_constraint(request.constraint) if request.HasField("constraint") else None,
     )
 

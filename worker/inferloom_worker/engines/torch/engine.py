@@ -127,7 +127,7 @@ class TorchEngine:
             if self._closed:
                 raise unloaded()
             self._check_room(request, now)
-            for choice in range(request.n):
+            for choice in request.choices:
                 self._arrivals += 1
                 self._inbox.append((request, mailbox, choice, self._arrivals, now))
             mailbox.posted_at = now
@@ -142,9 +142,10 @@ class TorchEngine:
         waits += [sequence.request for sequence in tuple(self._scheduler.waiting)]
         running = len(self._scheduler.running)
         who = (Waiting(each.tenant, each.priority) for each in waits)
+        new = len(request.choices)
         self._bound.check(
-            request.n,
-            ahead_of(request.tenant, request.priority, who, request.n),
+            new,
+            ahead_of(request.tenant, request.priority, who, new),
             len(waits),
             running,
             running if self._scheduler.short_of_memory else self._options.max_running,

@@ -255,8 +255,8 @@ def _start(work: list[Work], now: float) -> None:
         sequence.started_at = now
         stats = sequence.mailbox.stats
         stats.queue_s = max(stats.queue_s, now - sequence.submitted_at)
-        if sequence.choice == 0:
-            stats.cached_prompt_tokens = sequence.reused
+        if sequence.choice == sequence.request.choices[0]:
+            stats.cached_prompt_tokens = min(sequence.reused, len(sequence.request.prompt))
 
 
 def _time(sequence: SequenceState, now: float) -> None:
