@@ -147,6 +147,8 @@ class Registry:
         if self.table.revision != before:
             self.hub.announce()
         for registration in due:
+            if self.table.frozen:
+                return
             try:
                 await self._store.remove(registration, pb.LEASE_LOSS_EXPIRED)
             except InferloomError as failure:

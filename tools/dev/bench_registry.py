@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import psutil
 from faulting.etcd import Cluster
 from faulting.parts import Part, free_ports
@@ -83,6 +84,8 @@ class Worker:
         self._news = asyncio.Event()
         self._due = 0
         self.lost = 0
+        self.refused = 0
+        """Streams that the registry ended, after which the worker went on with another."""
         card = inference_pb2.Model(id="m", root="x" * model_bytes)
         self._worker = pb.Worker(
             id=f"w{number:05d}",
@@ -101,9 +104,19 @@ class Worker:
         """Hold the lease until cancelled."""
         async with ready:
             granted = await self._stub.Register(pb.RegisterRequest(worker=self._worker), timeout=30)
-        call: Any = self._stub.KeepAlive()
         interval = granted.renew_interval.ToMilliseconds() / 1e3
         await asyncio.sleep(random.uniform(0, interval))
+        while not self.lost:
+            try:
+                await self._renew(granted, interval)
+            except grpc.aio.AioRpcError:
+                self.refused += 1
+                await asyncio.sleep(random.uniform(0.05, 0.1))
+
+    async def _renew(self, granted: pb.RegisterResponse, interval: float) -> None:
+        """Renew on one stream, until the lease is lost."""
+        call: Any = self._stub.KeepAlive()
+        told = 0
         try:
             while True:
                 request = pb.KeepAliveRequest(lease_id=granted.lease_id, epoch=granted.epoch)
@@ -111,8 +124,9 @@ class Worker:
                 if self._due:
                     self._due -= 1
                     self._capacity += 1
-                    request.capacity = self._capacity
                     self._told.sent[self._worker.id, self._capacity] = time.perf_counter()
+                if told != self._capacity:
+                    request.capacity = told = self._capacity
                 await call.write(request)
                 answer = await call.read()
                 if not isinstance(answer, pb.KeepAliveResponse) or answer.loss:
@@ -245,6 +259,7 @@ async def measure(given: argparse.Namespace, mesh: Mesh) -> dict[str, Any]:
         "changes_per_s": round(len(told.sent) / passed, 1),
         "missed": told.missing(),
         "overtaken": told.overtaken,
+        "refused": sum(worker.refused for worker in workers),
         "leases_lost": sum(worker.lost for worker in workers),
         **{name: round(at(delays, part) * 1e3, 1) for name, part in QUANTILES.items()},
         "cpu": {name: round(share, 3) for name, share in cpu.items()},

@@ -91,6 +91,14 @@ class EtcdStore(Store):
             raise overloaded(f"etcd cannot be used: {failure}") from failure
         named = {"etcd watch": self._follow, "etcd lease": self._presence.keep, "etcd probe": self._probe}
         self._tasks = [asyncio.create_task(run(), name=name) for name, run in named.items()]
+        for task in self._tasks:
+            task.add_done_callback(self._report)
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        """Say that something ended which never should."""
+        if task in self._tasks:
+            why = "cancelled" if task.cancelled() else repr(task.exception())
+            log.critical("the %s ended: %s", task.get_name(), why)
 
     async def put(self, registration: Registration, replaces: Registration | None) -> bool:
         value = to_value(registration)
