@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -109,3 +111,28 @@ async def test_foreign_keys_and_values_are_left_alone(
     etcdctl(address, "put", f"{prefix}workers/odder", "\x01\x02nor this")
     await store.put(registration("a"), None)
     assert [each.worker_id for _, each in told.told] == ["a"]
+
+
+@pytest.mark.slow
+async def test_an_etcd_that_lost_its_data_is_given_it_again(prefix: str) -> None:
+    """Nobody is told that workers went, and a registry that starts then has them."""
+    with etcd_cluster() as cluster:
+        told = Recorder()
+        store = EtcdStore(EtcdClient(cluster.addresses), "one", prefix=prefix)
+        await store.open(told)
+        for number in range(20):
+            await store.put(registration(f"w{number}"), None)
+        cluster.members[0].kill()
+        cluster.members[0].forget()
+        cluster.start()
+        later = Recorder()
+        async with asyncio.timeout(30):
+            while len(later.told) < 20:
+                late = EtcdStore(EtcdClient(cluster.addresses), "two", prefix=prefix)
+                later = Recorder()
+                with suppress(InferloomError):
+                    await late.open(later)
+                await late.close()
+        assert {what for what, _ in told.told} == {"stored"}
+        await store.put(replace(registration("w0"), changes=1), registration("w0"))
+        await store.close()

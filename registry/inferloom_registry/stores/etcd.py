@@ -12,12 +12,14 @@ from inferloom_mesh.backoff import backoff
 from inferloom_mesh.errors import InferloomError, overloaded
 from inferloom_registry.etcd.client import EtcdClient
 from inferloom_registry.etcd.faults import CompactedError, EtcdError
-from inferloom_registry.etcd.methods import RANGE, TXN
+from inferloom_registry.etcd.methods import RANGE
 from inferloom_registry.etcd.presence import Presence
+from inferloom_registry.etcd.progress import Progress
 from inferloom_registry.etcd.watching import snapshot, watch
 from inferloom_registry.registration import Registration
 from inferloom_registry.stores.etcd_keys import Keys, end_value, to_value
 from inferloom_registry.stores.etcd_set import EtcdSet
+from inferloom_registry.stores.etcd_writes import Writes
 from inferloom_registry.stores.protocol import Follower, Store
 
 log = logging.getLogger(__name__)
@@ -67,8 +69,8 @@ class EtcdStore(Store):
         self._clock = clock
         self._presence = Presence(client, self._keys.registry(registry), address.encode())
         self._set: EtcdSet
-        self._revision = 0
-        self._heard = asyncio.Event()
+        self._writes = Writes(client)
+        self._progress = Progress(clock)
         self._away = False
         self._catching: asyncio.Task[None] | None = None
         self._caught_at = float("-inf")
@@ -79,7 +81,7 @@ class EtcdStore(Store):
     def floor(self) -> int:
         # Each write of etcd raises its revision by one, so an epoch that was above the revision before its
         # registration was written is no more than the revision after that.
-        return self._revision
+        return self._progress.revision
 
     async def open(self, follower: Follower) -> None:
         self._follower = follower
@@ -127,6 +129,7 @@ class EtcdStore(Store):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._writes.close()
         if tasks:
             with suppress(EtcdError):
                 await self._presence.end()
@@ -145,11 +148,8 @@ class EtcdStore(Store):
             return False
         key = self._keys.worker(registration.worker_id)
         still = etcd.Compare(target=etcd.Compare.MOD, key=key, mod_revision=held.revision if held else 0)
-        look = etcd.RequestOp(request_range=etcd.RangeRequest(key=key))
         with self._reaching():
-            answer = await self._client.call(
-                TXN, etcd.TxnRequest(compare=[still], success=writes, failure=[look])
-            )
+            answer = await self._writes.swap(still, writes)
         if answer.succeeded:
             await self._until_heard(answer.header.revision)
             return True
@@ -171,36 +171,41 @@ class EtcdStore(Store):
     async def _until_heard(self, revision: int) -> None:
         try:
             async with asyncio.timeout(HEARD_S):
-                while self._revision < revision:
-                    await self._heard.wait()
+                await self._progress.reach(revision)
         except TimeoutError:
-            self._client.leave()  # its watch hangs
+            if self._clock() - self._progress.heard_at > HEARD_S:
+                self._client.leave()  # its watch hangs
             raise overloaded("etcd did not tell of a write in time.") from None
-
-    def _hear(self, revision: int) -> None:
-        self._revision = max(self._revision, revision)
-        self._heard.set()
-        self._heard = asyncio.Event()
 
     async def _read_all(self) -> None:
         pairs, revision = await snapshot(self._client, self._keys.prefix)
         self._set.replace(pairs)
-        self._revision = revision
-        self._hear(revision)
+        self._progress.set(revision)
+
+    async def _write_again(self) -> None:
+        """Put back what an etcd does not have any more that lost its data, or was restored."""
+        pairs, _ = await snapshot(self._client, self._keys.prefix)
+        missing = self._set.missing(pairs)
+        log.warning("etcd is as it was earlier; writing %d workers again", len(missing))
+        for registration in missing:
+            key = self._keys.worker(registration.worker_id)
+            write = etcd.RequestOp(request_put=etcd.PutRequest(key=key, value=to_value(registration)))
+            await self._writes.swap(etcd.Compare(target=etcd.Compare.MOD, key=key, mod_revision=0), [write])
+        await self._read_all()
 
     async def _follow(self) -> None:
         """Follow the changes until cancelled."""
         waits = backoff(0.05, 1.0)
         while True:
             try:
-                changes = watch(self._client, self._keys.prefix, self._revision + 1)
+                changes = watch(self._client, self._keys.prefix, self._progress.revision + 1)
                 async with aclosing(changes):
                     events: list[etcd.Event] = []
                     async for response in changes:
                         events += response.events
                         if not response.fragment:
                             self._set.change(events)
-                            self._hear(response.header.revision)
+                            self._progress.hear(response.header.revision)
                             events = []
                             waits = backoff(0.05, 1.0)
             except CompactedError as failure:
@@ -222,9 +227,11 @@ class EtcdStore(Store):
                     self._away = False
                     self._follower.out_of_reach(None)
                 else:
-                    await self._client.call(
-                        RANGE, etcd.RangeRequest(key=self._presence.key), timeout=PROBE_TIMEOUT_S
-                    )
+                    look = etcd.RangeRequest(key=self._presence.key)
+                    told = await self._client.call(RANGE, look, timeout=PROBE_TIMEOUT_S)
+                    if told.header.revision < self._progress.revision:
+                        await self._write_again()
+                        self._client.leave()  # its watch waits for a revision that comes again
                 answered = self._clock()
             except (EtcdError, InferloomError) as failure:
                 if not self._away and self._clock() - answered > AWAY_S:

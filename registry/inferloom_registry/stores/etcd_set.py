@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -46,6 +47,11 @@ class EtcdSet:
         """What is stored for a worker."""
         return self._held.get(worker_id)
 
+    def missing(self, pairs: Iterable[etcd.KeyValue]) -> list[Registration]:
+        """The registrations that a snapshot does not have."""
+        there = {self._keys.read(pair.key) for pair in pairs}
+        return [held.registration for name, held in self._held.items() if ("workers", name) not in there]
+
     def replace(self, pairs: Iterable[etcd.KeyValue]) -> None:
         """Take a snapshot for all there is."""
         present: set[str] = set()
@@ -54,6 +60,9 @@ class EtcdSet:
             kind, name = self._keys.read(pair.key)
             if kind == "workers":
                 seen.add(name)
+                held = self._held.get(name)
+                if held is not None and held.revision > pair.mod_revision:
+                    del self._held[name]  # etcd was put back to what it was
                 self._put(name, pair)
             elif kind == "registries":
                 present.add(name)
@@ -69,8 +78,9 @@ class EtcdSet:
         for event in events:
             kind, _ = self._keys.read(event.kv.key)
             if kind == "ended" and event.type == etcd.Event.PUT:
-                end = stored_pb2.StoredEnd.FromString(event.kv.value)
-                reasons[end.lease_id] = end.reason
+                with suppress(DecodeError):
+                    end = stored_pb2.StoredEnd.FromString(event.kv.value)
+                    reasons[end.lease_id] = end.reason
         for event in events:
             kind, name = self._keys.read(event.kv.key)
             deleted = event.type == etcd.Event.DELETE

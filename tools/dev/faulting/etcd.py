@@ -88,6 +88,10 @@ class Member:
             self._process.wait(20)
             self._process = None
 
+    def forget(self) -> None:
+        """Lose all that it keeps; it must not run."""
+        shutil.rmtree(self._options["data-dir"])
+
     def stop(self) -> None:
         """End it, whatever it does."""
         if self._process is not None:
