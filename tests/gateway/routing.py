@@ -20,6 +20,10 @@ class Routed:
         self.router = Router(self.fleet, zone, tuning)
         self.now = now
 
+    def forget(self) -> None:
+        """Have a router that remembers nothing, as that of another gateway."""
+        self.router = Router(self.fleet)
+
     @property
     def members(self) -> dict[str, Member]:
         """The workers by their names."""

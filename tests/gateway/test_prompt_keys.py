@@ -16,9 +16,11 @@ def chat(*turns: tuple[int, str]) -> pb.GenerateRequest:
 
 
 def test_a_conversation_keeps_its_key() -> None:
-    """Later turns do not change the key; another first question, model or tenant does."""
+    """Later turns do not change the keys, and are known; another first question, model or tenant does."""
     key = prompt_keys(chat(SYSTEM, FIRST))
-    assert prompt_keys(chat(SYSTEM, FIRST, (pb.ROLE_ASSISTANT, "Hi"), (pb.ROLE_USER, "More"))) == key
+    later = prompt_keys(chat(SYSTEM, FIRST, (pb.ROLE_ASSISTANT, "Hi"), (pb.ROLE_USER, "More")))
+    assert (later.shared, later.own) == (key.shared, key.own)
+    assert (key.later, later.later) == (False, True)
     assert prompt_keys(chat(SYSTEM, (pb.ROLE_USER, "Bye"))).own != key.own
     other = chat(SYSTEM, FIRST)
     other.model = "other"
@@ -57,14 +59,15 @@ def test_texts_and_tokens_are_hashed_by_how_they_begin() -> None:
     assert tokens(1, 2).own != tokens(2, 1).own
 
 
-def test_a_cache_key_stands_for_the_beginning() -> None:
-    """Whatever the prompts are; apart for models, salts and keys."""
-    keys = {
-        prompt_keys(pb.GenerateRequest(model="chat", text=text, prompt_cache_key="k")) for text in ("a", "b")
-    }
-    others = {
-        prompt_keys(pb.GenerateRequest(model=model, text="a", prompt_cache_key=key, cache_salt=salt))
-        for model, key, salt in (("chat", "", ""), ("chat", "l", ""), ("chat", "k", "s"), ("other", "k", ""))
-    }
+def test_a_cache_key_is_what_prompts_share() -> None:
+    """Whatever they are; apart for models, salts and keys."""
+
+    def shared(text: str, model: str = "chat", key: str = "k", salt: str = "") -> int:
+        request = pb.GenerateRequest(model=model, text=text, prompt_cache_key=key, cache_salt=salt)
+        return prompt_keys(request).shared
+
+    keys = {shared("a"), shared("b"), shared("c" * 5000)}
+    others = {shared("a", key="l"), shared("a", salt="s"), shared("a", model="other")}
     assert len(keys) == 1
-    assert len(others | keys) == 5
+    assert len(others | keys) == 4
+    assert shared("a", key="") == 0

@@ -39,7 +39,7 @@ def test_distinct_prompts_spread_evenly() -> None:
 
 
 def test_a_worker_that_goes_moves_only_its_own_prompts() -> None:
-    """Prompts of the workers that stay keep their worker, and it has them again when it is back."""
+    """Prompts of the workers that stay keep their worker; a gateway that saw nothing has all in place."""
     routed = Routed(*crowd(5))
     before = {key: routed.worker(key).id for key in KEYS[:300]}
     routed.fleet.apply(change(removed=rpb.WorkerRemoved(worker_id="w2", epoch=1)), 1)
@@ -47,6 +47,7 @@ def test_a_worker_that_goes_moves_only_its_own_prompts() -> None:
     assert all(routed.worker(key).id != "w2" for key in before)
     routed.fleet.apply(change(put=entry("w2", epoch=2)), 2)
     routed.now = 100
+    routed.forget()
     assert all(routed.worker(key).id == name for key, name in before.items())
 
 
@@ -61,7 +62,30 @@ def test_no_worker_goes_over_its_bound(keys: list[int], count: int) -> None:
     loads = [member.in_flight for member in routed.members.values()]
     assert sum(loads) == len(keys)
     share = len(keys) / count
-    assert max(loads) <= max(tuning.bound * share, share + tuning.spare) + 1
+    assert max(loads) <= max(tuning.held_bound * share, share + tuning.held_spare) + 1
+
+
+def test_conversations_that_begin_are_dealt_out_by_load() -> None:
+    """Of two workers that come into question, the one with less to do; no worker gets far over its share."""
+    routed = Routed(*crowd(20, capacity=64))
+    for key in KEYS:
+        routed.worker(key).in_flight += 1
+    loads = [member.in_flight for member in routed.members.values()]
+    assert max(loads) <= 1.25 * len(KEYS) / 20
+    assert routed.worker(KEYS[0]) is not None
+
+
+def test_a_conversation_stays_where_it_was_sent() -> None:
+    """Until its worker has twice its share; then it is at home where it went instead."""
+    routed = Routed(*crowd(4, capacity=64))
+    home = routed.worker(1)
+    home.in_flight = 8
+    assert routed.worker(1) is home
+    home.in_flight = 30
+    other = routed.worker(1)
+    assert other is not home
+    home.in_flight = 0
+    assert routed.worker(1) is other
 
 
 def test_bounds_follow_capacity() -> None:
@@ -125,6 +149,7 @@ def test_workers_that_honour_what_is_asked_come_before_others() -> None:
     free = pb.GenerateRequest(model="chat")
 
     def chosen(request: pb.GenerateRequest) -> set[str]:
+        routed.forget()
         choices = [routed.ask(key, request=request) for key in KEYS[:40]]
         return {choice.member.id for choice in choices if choice is not None}
 
@@ -161,10 +186,12 @@ def test_a_newcomer_takes_its_keys_little_by_little() -> None:
     had: set[int] = set()
     for now, least, most in ((100.0, 0.02, 0.25), (105.0, 0.35, 0.65), (110.0, 1.0, 1.0)):
         routed.now = now
+        routed.forget()
         has = {key for key in KEYS if routed.worker(key).id == "new"}
         assert had <= has
         had = has
         routed.now = 200
+        routed.forget()
         full = sum(routed.worker(key).id == "new" for key in KEYS)
         assert least * full <= len(has) <= most * full
 
@@ -189,11 +216,11 @@ def test_a_choice_tells_what_it_was_made_between() -> None:
     routed = Routed(*crowd(40))
     first = routed.worker(5)
     assert routed.ask(5) == (first, ((first.id, 0.0),))
-    first.in_flight = 6
+    first.in_flight = 8
     choice = routed.ask(5)
     assert choice is not None
-    assert choice.seen[0] == (first.id, 6 / 8)
-    assert choice.seen[-1][0] == choice.member.id != first.id
+    assert choice.seen[0] == (first.id, 1.0)
+    assert choice.member.id in [name for name, _ in choice.seen[1:]]
     for member in routed.members.values():
         member.in_flight = 1000
     choice = routed.ask(5)

@@ -52,7 +52,7 @@ class Streams:
         if due < 0:
             return
         if not done:
-            pace.begin(now - began, now)
+            pace.begin(now)
             stream[2] = done = 1
         fresh = min(due, self.tokens) - int(done)
         if fresh > 0:
@@ -92,15 +92,14 @@ def test_a_worker_ten_times_slower_gets_less_and_is_ejected() -> None:
         assert streams.share("w1", streams.routed.now - 10) > 0.5 / workers
 
 
-def test_a_slow_prompt_counts_as_slow_tokens_do() -> None:
-    """Times to the first token are compared too."""
+def test_slow_prompts_count_as_slow_tokens_do() -> None:
+    """Times of reading prompts are compared too, by the token."""
     routed = Routed(*crowd(3))
     for second in range(12):
         routed.now = float(second)
         for name, member in routed.members.items():
-            for _ in range(3):
-                member.pace("chat").begin(2.0 if name == "w0" else 0.2, routed.now)
-                member.pace("chat").end(routed.now)
+            for _ in range(4):
+                member.pace("chat").read(4.0 if name == "w0" else 0.2, 1000, routed.now)
         routed.fleet.compare(routed.now)
     assert routed.members["w0"].health.ejected(routed.now)
 
@@ -111,11 +110,10 @@ def test_a_few_measurements_say_nothing() -> None:
     for second in range(12):
         routed.now = float(second)
         member = routed.members["w0"]
-        for _ in range(3):
-            member.pace("chat").begin(2.0, routed.now)
-            member.pace("chat").end(routed.now)
+        for _ in range(4):
+            member.pace("chat").read(20.0, 1000, routed.now)
         if second % 5 == 0:
-            routed.members["w1"].pace("chat").begin(0.01, routed.now)
+            routed.members["w1"].pace("chat").read(0.01, 1000, routed.now)
         routed.fleet.compare(routed.now)
         assert member.weight(routed.now) == 1
 

@@ -20,6 +20,7 @@ from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.pace import Pace
 from inferloom_gateway.fleet.router import Choice, Router
+from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError, Reason
 
 MOST_LOSSES = 2
@@ -105,8 +106,8 @@ class Attempts:
         """The worker of the running call, until it has done some of what it was asked for."""
         self._pace: Pace | None = None
         """Measures the running call's stream, once it has begun."""
-        self._prompt = False
-        """Whether the running call was made to a worker with room for it, so that it waits for nobody."""
+        self._waited = 0.0
+        """Seconds that the running call took to its first token."""
 
     def next(self) -> Member | None:
         """Choose a worker, and count the call that will be made to it as in flight. None: there is none now
@@ -126,7 +127,6 @@ class Attempts:
             if choice is None:
                 return None
             member = choice.member
-            self._prompt = member.load < member.capacity
             self._in_flight.enter(member)
         except InferloomError as error:
             record.error = error
@@ -214,6 +214,9 @@ class Attempts:
     def completed(self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings") -> None:
         """Note that a streamed call has ended well, and what it used."""
         self._record.used(usage, timings)
+        if self._pace is not None:
+            read = usage.prompt_tokens - usage.cached_prompt_tokens
+            self._pace.read(self._waited - seconds(timings.queue), read, self._clock())
         self.answered()
 
     def answered(self) -> None:
@@ -312,9 +315,9 @@ class Attempts:
         running = self._running
         if self._record.method == "generate" and running is not None:
             now = self._clock()
-            waited = now - self._record.began - running.began_s
+            self._waited = now - self._record.began - running.began_s
             self._pace = member.pace(self._record.model)
-            self._pace.begin(waited if self._prompt else None, now)
+            self._pace.begin(now)
 
     def _end(self, error: InferloomError | None) -> None:
         running = self._running

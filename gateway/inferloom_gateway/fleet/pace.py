@@ -6,13 +6,20 @@ HALF_LIFE_S = 3.0
 """After so long a measurement counts half."""
 
 LEAST_SAMPLES = 3.0
-"""Measurements, weighted by age, without which nothing is said."""
+"""Measurements of streams, weighted by age, without which nothing is said."""
+
+LEAST_PROMPTS = 10.0
+"""The same of prompts, whose times differ more."""
+
+PROMPT_TOKENS = 256
+"""What a prompt costs in any case, in tokens."""
 
 
 class Mean:
     """The geometric mean of positive numbers, of which newer ones count more."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: float = LEAST_SAMPLES) -> None:
+        self._least = least
         self._sum = self._weight = self._at = 0.0
 
     def add(self, value: float, now: float, weight: float = 1.0) -> None:
@@ -24,7 +31,7 @@ class Mean:
     def read(self, now: float) -> float | None:
         """The mean; None while there are too few measurements of late."""
         self._age(now)
-        if self._weight < LEAST_SAMPLES:
+        if self._weight < self._least:
             return None
         return math.exp(self._sum / self._weight)
 
@@ -36,7 +43,7 @@ class Mean:
 
 
 class Pace:
-    """Time to the first token, and from token to token, of one worker's calls for one model.
+    """Time to read prompts, and from token to token, of one worker's calls for one model.
 
     The gap between tokens is the time that its streams spent, all together, over the tokens that came in it,
     so that calls cost one addition for each event, and streams tell before they end.
@@ -45,8 +52,8 @@ class Pace:
     def __init__(self) -> None:
         self.tokens = 0
         """Tokens after each stream's first event; whoever reads them adds to it."""
-        self.first = Mean()
-        """Seconds to the first token."""
+        self.first = Mean(LEAST_PROMPTS)
+        """Seconds to the first token, for each token that had to be read for it."""
         self.gap = Mean()
         """Seconds from token to token."""
         self._streams = 0
@@ -54,12 +61,14 @@ class Pace:
         self._at = 0.0
         self._seen = (0.0, 0)
 
-    def begin(self, waited_s: float | None, now: float) -> None:
-        """Note a stream's first token, ``waited_s`` after it was asked for; None: that tells nothing."""
-        if waited_s is not None:
-            self.first.add(waited_s, now)
+    def begin(self, now: float) -> None:
+        """Note a stream's first token."""
         self._pass(now)
         self._streams += 1
+
+    def read(self, wait_s: float, tokens: int, now: float) -> None:
+        """Note how long a prompt of which ``tokens`` were not cached took, without its time in a queue."""
+        self.first.add(max(0.0, wait_s) / (tokens + PROMPT_TOKENS), now)
 
     def end(self, now: float) -> None:
         """Note the end of a stream that has begun."""
@@ -78,7 +87,7 @@ class Pace:
 
     def forget(self) -> None:
         """Measure anew."""
-        self.first, self.gap = Mean(), Mean()
+        self.first, self.gap = Mean(LEAST_PROMPTS), Mean()
         self._seen = self._spent, self.tokens
 
     def _pass(self, now: float) -> None:

@@ -38,6 +38,10 @@ class Ring:
         """How many workers are on it."""
         return len(self._members)
 
+    def __contains__(self, member: object) -> bool:
+        """Whether a worker is on it."""
+        return member in self._members
+
     def update(self, members: Iterable[Member]) -> None:
         """Have these workers on it, and no others. It takes time for those that come and go only."""
         wanted = set(members)

@@ -9,12 +9,14 @@ Gateways that know nothing of each other choose alike.
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.group import Group
 from inferloom_gateway.fleet.member import Member
 from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.placements import Placements
 from inferloom_gateway.fleet.popularity import Popularity
 from inferloom_gateway.fleet.prompt_keys import PromptKeys
 from inferloom_gateway.fleet.ring import mix
@@ -33,6 +35,12 @@ class Tuning(NamedTuple):
     """How far over its share of the load a worker may go before requests spill over to the next."""
     spare: float = 2.0
     """Requests beyond its share that a worker may have in any case."""
+    held_bound: float = 2.0
+    """The same for the worker that is likely to hold a conversation's state."""
+    held_spare: float = 8.0
+    """The same."""
+    choices: int = 2
+    """Workers between which a conversation that begins is decided by load."""
     spread: float = 2.0
     """How many times as many workers as its part in the traffic asks for a shared beginning gets."""
 
@@ -59,6 +67,7 @@ class Router:
         self._zone = zone
         self._tuning = tuning or Tuning()
         self._popularity = Popularity()
+        self._placements = Placements()
         self._turn = 0
 
     def choose(
@@ -116,48 +125,84 @@ class Router:
         if ask.keys is None:
             return self._least(members, level, standing, now)
         keys = ask.keys()
-        own = keys.own
-        tuning, weigh = self._tuning, standing.top or 1.0
+        choice = self._by_keys(keys, group, members, level, standing, now)
+        if choice is not None:
+            self._placements.note(keys.own, choice.member)
+        return choice
+
+    def _by_keys(
+        self,
+        keys: PromptKeys,
+        group: Group,
+        members: Sequence[Member],
+        level: Level,
+        standing: Standing,
+        now: float,
+    ) -> Choice | None:
+        tuning, top = self._tuning, standing.top or 1.0
         share = (standing.load + 1) / standing.room
         room = standing.load < standing.room  # then no request waits where another worker would take it
         allowed = None if members is group.members else set(members)
+        home = self._placements.get(keys.own)
+        holds = home is not None or keys.later  # whether the first in order is likely to have the state
+        wide, order = self._order(keys, group, level, standing, now)
+        if home is not None and home in group.ring:
+            order = chain((home,), (member for member in order if member is not home))
+        within = wide if wide < len(group.ring) else 0
+        left = min(tuning.choices, wide)  # a worker beyond these has nothing of the prompt
         seen: list[tuple[str, float]] = []
+        least: tuple[float, Member] | None = None
         best: tuple[float, Member] | None = None
-        for member in self._order(keys, group, level, standing, now):
+        for member in order:
             if allowed is not None and member not in allowed:
                 continue
             if level(member) < standing.level:
+                holds = False
                 continue
             weight = member.weight(now)
-            fair = share * member.capacity * weight
-            load = member.load
-            over = load / (member.capacity * weight)
+            over = member.load / (member.capacity * weight)
             if len(seen) < MOST_SHOWN:
                 seen.append((member.id, over))
-            if best is None or over < best[0]:
-                best = over, member
+            if least is None or over < least[0]:
+                least = over, member
             # A worker that gets less than others takes part of the keys, the same ones from all gateways.
-            if weight < weigh and mix(own ^ member.hash ^ 1) >= weight / weigh * _WHOLE:
+            if weight < top and mix(keys.own ^ member.hash ^ 1) >= weight / top * _WHOLE:
+                holds = False
                 continue
-            limit = max(tuning.bound * fair, fair + tuning.spare * min(1.0, weight / weigh))
-            if load < limit and (over < 1 or not room):
-                return Choice(member, tuple(seen))
+            fair, part = share * member.capacity * weight, min(1.0, weight / top)
+            if room and over >= 1:
+                holds = False
+                continue
+            held = holds or within > 0
+            within -= 1
+            bound, spare = (tuning.held_bound, tuning.held_spare) if held else (tuning.bound, tuning.spare)
+            if member.load < max(bound * fair, fair + spare * part):
+                if holds:
+                    return Choice(member, tuple(seen))
+                if best is None or over < best[0]:
+                    best = over, member
+                left -= 1
+                if not left:
+                    break
+            holds = False
+        best = best or least
         return None if best is None else Choice(best[1], tuple(seen))
 
     def _order(
         self, keys: PromptKeys, group: Group, level: Level, standing: Standing, now: float
-    ) -> Iterator[Member]:
-        """The workers in the order in which they come into question."""
+    ) -> tuple[int, Iterator[Member]]:
+        """How many workers prompts with the same shared key have, and all workers in the order in which they
+        come into question."""
         ring = group.ring
         if not keys.shared:
-            return ring.walk(keys.own)
+            return len(ring), ring.walk(keys.own)
         part = self._popularity.note(keys.shared, now)
         wide = 1
         while wide < part * self._tuning.spread * len(ring):
             wide *= 2  # in few steps, each of which moves half of the conversations at most
         if 2 * wide > len(ring):
-            return ring.walk(keys.own)
-        return _within(ring.walk(keys.shared), wide, keys.own, level, standing.level)
+            return len(ring), ring.walk(keys.own)
+        return wide, _within(ring.walk(keys.shared), wide, keys.own, level, standing.level)
 
     def _least(
         self, members: Sequence[Member], level: Level, standing: Standing, now: float

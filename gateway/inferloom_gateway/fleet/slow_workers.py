@@ -19,15 +19,19 @@ PATIENCE_S = 5.0
 INTERVAL_S = 1.0
 """How often to look, at most."""
 
-LEAST_S = 0.005
-"""Times are compared as if they were no shorter: below it they are noise."""
+LEAST_GAP_S, LEAST_READ_S = 0.005, 0.00002
+"""Times from token to token, and of a prompt's token, are compared as if they were no shorter, because they
+are noise there."""
+
+DOUBT = 2.0
+"""So many times slower may reading prompts seem than it is: others are read meanwhile."""
 
 
 def look(members: Iterable[Member], now: float, since: float) -> list[Member]:
     """Compare workers, which sets their slowness; return those whose ejection is due.
 
-    A worker is held to the median of the other workers of the same model, by time to first token and by time
-    from token to token, the worse of both, where there are enough measurements of it and of another one.
+    A worker is held to the median of the other workers of the same model, by the time of reading prompts and
+    by that from token to token, the worse of both, where there are enough measurements of it and of another.
     ``since`` is when they were compared last.
     """
     seen = list(members)
@@ -40,12 +44,10 @@ def look(members: Iterable[Member], now: float, since: float) -> list[Member]:
     for model, peers in by_model.items():
         if len(peers) < 2:
             continue
-        for means in (
-            [each.paces[model].first for each in peers],
-            [each.paces[model].gap for each in peers],
-        ):
-            for member, ratio in zip(peers, _ratios(means, now), strict=True):
-                ratios[member] = max(ratio, ratios.get(member, 1.0))
+        reads = _ratios([each.paces[model].first for each in peers], LEAST_READ_S, now)
+        gaps = _ratios([each.paces[model].gap for each in peers], LEAST_GAP_S, now)
+        for member, read, gap in zip(peers, reads, gaps, strict=True):
+            ratios[member] = max(read / DOUBT, gap, ratios.get(member, 1.0))
     due = []
     for member in seen:
         ratio, health = ratios.get(member, 1.0), member.health
@@ -56,9 +58,9 @@ def look(members: Iterable[Member], now: float, since: float) -> list[Member]:
     return due
 
 
-def _ratios(means: Sequence[Mean], now: float) -> list[float]:
+def _ratios(means: Sequence[Mean], least: float, now: float) -> list[float]:
     """How many times slower each is than the median of the others that can be told; 1 where it cannot."""
-    read = [None if (value := mean.read(now)) is None else max(value, LEAST_S) for mean in means]
+    read = [None if (value := mean.read(now)) is None else max(value, least) for mean in means]
     known = sorted(value for value in read if value is not None)
     if len(known) < 2:
         return [1.0] * len(read)

@@ -1,0 +1,1 @@
+"""A mesh in simulated time, for comparing routing policies."""
