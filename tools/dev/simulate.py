@@ -13,6 +13,7 @@ requests a second for each worker. A quarter of the requests warms the caches up
 
 import argparse
 from random import Random
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -67,9 +68,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tune", nargs="*", default=[], metavar="FIELD=VALUE")
     arguments = parser.parse_args()
-    tuning = Tuning()._replace(
-        **{name: float(value) for name, _, value in (each.partition("=") for each in arguments.tune)}
-    )
+    given: dict[str, Any] = {}
+    for each in arguments.tune:
+        name, _, value = each.partition("=")
+        given[name] = int(value) if name == "choices" else float(value)
+    tuning = Tuning(**given)
     console = Console(width=120)
     for workload in arguments.workload:
         table = Table(title=workload, box=None, pad_edge=False)
