@@ -1,14 +1,15 @@
 """Calls are read out of what models say, in the words of their own templates, however the text is cut."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferloom_worker.output.calls.forms import BY_NAME, FORMS
+from inferloom_worker.output.calls.forms import BY_NAME, FORMS, ToolForm
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.reader import CallReader
 
@@ -30,9 +31,9 @@ class Read:
     """Id, name and arguments of each."""
 
 
-def read(form: str, *pieces: str, most: int | None = None) -> Read:
+def read(form: str, *pieces: str, most: int | None = None, schemas: Mapping[str, Any] | None = None) -> Read:
     """Read a text that comes in these pieces."""
-    reader: CallReader = BY_NAME[form].reader(Offer(TOOLS, lambda index: f"id{index}", most))
+    reader: CallReader = BY_NAME[form].reader(Offer(TOOLS, lambda index: f"id{index}", most, schemas or {}))
     found = Read()
     for said in (*(reader.push(piece) for piece in pieces), reader.flush()):
         found.text += said.text
@@ -53,7 +54,46 @@ def letters(text: str) -> Sequence[str]:
 
 
 DEEPSEEK = "<｜tool▁calls▁begin｜>{}<｜tool▁calls▁end｜>"
+NEAR = json.dumps(ARGUMENTS["near"])
 TRANSCRIPTS = {
+    "qwen3-coder": (
+        f"<tool_call>\n<function=find-city>\n<parameter=name>\n{NASTY}\n</parameter>\n"
+        f"<parameter=near>\n{NEAR}\n</parameter>\n<parameter=>\n{{}}\n</parameter>\n</function>\n</tool_call>\n"
+        "<tool_call>\n<function=now>\n</function>\n</tool_call>"
+    ),
+    "seed": (
+        f"<seed:tool_call>\n<function=find-city>\n<parameter=name>{NASTY}</parameter>\n"
+        f"<parameter=near>{NEAR}</parameter>\n<parameter=>{{}}</parameter>\n</function>\n</seed:tool_call>\n"
+        "<seed:tool_call><function=now></function></seed:tool_call>"
+    ),
+    "glm45": (
+        f"<tool_call>find-city\n<arg_key>name</arg_key>\n<arg_value>{NASTY}</arg_value>\n"
+        f"<arg_key>near</arg_key>\n<arg_value>{NEAR}</arg_value>\n<arg_key></arg_key>\n<arg_value>{{}}</arg_value>\n"
+        "</tool_call>\n<tool_call>now\n</tool_call>"
+    ),
+    "glm47": (
+        f"<tool_call>find-city<arg_key>name</arg_key><arg_value>{NASTY}</arg_value>"
+        f"<arg_key>near</arg_key><arg_value>{NEAR}</arg_value><arg_key></arg_key><arg_value>{{}}</arg_value>"
+        "</tool_call><tool_call>now</tool_call>"
+    ),
+    "minimax-m2": (
+        f'<minimax:tool_call>\n<invoke name="find-city">\n<parameter name="name">{NASTY}</parameter>\n'
+        f'<parameter name="near">{NEAR}</parameter>\n<parameter name="">{{}}</parameter>\n</invoke>\n'
+        '<invoke name="now">\n</invoke>\n</minimax:tool_call>'
+    ),
+    "minimax-m1": (
+        f'<tool_calls>\n{{"name": "find-city", "arguments": {OBJECT}}}\n'
+        '{"name": "now", "arguments": {}}\n</tool_calls>'
+    ),
+    "kimi-k2": (
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.find-city:0"
+        f"<|tool_call_argument_begin|>{OBJECT}<|tool_call_end|><|tool_call_begin|>functions.now:1"
+        "<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>"
+    ),
+    "harmony": (
+        f"<|channel|>commentary to=functions.find-city <|constrain|>json<|message|>{OBJECT}<|call|>"
+        "<|start|>assistant to=functions.now<|channel|>commentary json<|message|>{}<|call|>"
+    ),
     "hermes": (
         f'<tool_call>\n{{"name": "find-city", "arguments": {OBJECT}}}\n</tool_call>\n'
         '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
@@ -162,6 +202,19 @@ LOOKALIKES = {
         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>unknown\n```json\n{}\n```",
         "<｜tool▁call▁begin｜>",
     ],
+    "qwen3-coder": [
+        "Write <tool_call> and <function=unknown>.",
+        "<tool_call>\n<function=unknown>\n</function>\n</tool_call>",
+        '<tool_call>{"name": "now", "arguments": {}}</tool_call>',
+    ],
+    "glm45": ["<tool_call> and </tool_call>", "<tool_call>unknown\n</tool_call>", "<tool_call>now"],
+    "minimax-m2": ['<minimax:tool_call>\n<invoke name="unknown">\n</invoke>\n', "<minimax:tool_call>"],
+    "minimax-m1": ['<tool_calls>\n{"name": "unknown", "arguments": {}}\n</tool_calls>', "<tool_calls>"],
+    "kimi-k2": [
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.unknown:0<|tool_call_argument_begin|>{}",
+        "<|tool_call_begin|>now",
+    ],
+    "harmony": ["<|channel|>", "<|start|> of <|message|> it", " to=functions.now"],
     "pythonic": [
         "[1, 2] is a list",
         "[unknown()]",
@@ -224,6 +277,108 @@ def test_a_call_next_to_malformed_arguments_is_a_call(form: str, given: tuple[st
         assert found.text == tail
 
 
+TYPED = {
+    "find-city": {
+        "properties": {
+            "name": {"type": "string"},
+            "unit": {"enum": ["1", "2"]},
+            "days": {"type": "integer"},
+            "near": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "open": {"$ref": "#/$defs/flag"},
+        },
+        "$defs": {"flag": {"type": "boolean"}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("name", "12", "12"),
+        ("name", '"a"', '"a"'),
+        ("name", "a\n\nb", "a\n\nb"),
+        ("name", "</tool_call><tool_call>", "</tool_call><tool_call>"),
+        ("unit", "1", "1"),
+        ("days", "12", 12),
+        ("days", "soon", "soon"),
+        ("near", "null", None),
+        ("near", "None", None),
+        ("near", "12", "12"),
+        ("open", "True", True),
+        ("open", "false", False),
+        ("other", "12", 12),
+        ("other", "Köln", "Köln"),
+    ],
+)
+@pytest.mark.parametrize("form", [form for form in FORMS if form.tags], ids=lambda form: form.name)
+def test_the_schema_says_what_a_value_without_quotes_is(
+    form: ToolForm, key: str, text: str, value: object
+) -> None:
+    """Text stays as it is, and goes out as it comes; other values are JSON, or as Python spells them."""
+    assert form.tags is not None
+    written = f"{form.first}{form.begin}find-city{form.named}{form.tags.begin}{key}{form.tags.named}{text}"
+    written += f"{form.tags.end}{form.end}{form.last}"
+
+    whole = read(form.name, written, schemas=TYPED)
+    assert [json.loads(arguments) for _, _, arguments in whole.calls] == [{key: value}]
+    assert read(form.name, *letters(written), schemas=TYPED) == whole
+    for end in range(len(written)):
+        pieces = letters(written[:end])
+        assert read(form.name, *pieces, schemas=TYPED) == read(form.name, written[:end], schemas=TYPED)
+
+
+@pytest.mark.parametrize("form", ["qwen3-coder", "glm45", "minimax-m2"])
+def test_text_between_tags_goes_out_as_it_comes(form: str) -> None:
+    """Nobody waits for the end of a long one. A tag that is no end of it is part of it."""
+    known = BY_NAME[form]
+    assert known.tags is not None
+    reader = known.reader(Offer(TOOLS, str, schemas=TYPED))
+    begun = f"{known.first}{known.begin}find-city{known.named}{known.tags.begin}name{known.tags.named}"
+
+    (delta,) = reader.push(f'{begun}print("x")\n</').tool_calls
+    assert delta.arguments.startswith('{"name": "print(\\"x\\")')
+    (more,) = reader.push("party>").tool_calls
+    assert delta.arguments + more.arguments == '{"name": "print(\\"x\\")\\n</party>'
+
+
+def test_a_call_that_breaks_its_tags_stays_a_call() -> None:
+    """Its arguments are those that were complete; what follows is text."""
+    text = "<tool_call>\n<function=now>\n<parameter=a>\n1\n</parameter>\noops</function>\n</tool_call>"
+
+    found = read("qwen3-coder", text)
+    assert found.calls == [("id0", "now", '{"a": 1}')]
+    assert found == read("qwen3-coder", *letters(text))
+
+
+CHANNELS = (
+    "<|channel|>analysis<|message|>Hm, <b>\n<|end|><|start|>assistant<|channel|>commentary<|message|>Looking."
+    "<|end|><|start|>assistant<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|call|>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "said", "calls"),
+    [
+        (CHANNELS, "Hm, <b>\n", "Looking.", ["now"]),
+        (
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes: <|x|>",
+            *("Hm.", "Yes: <|x|>", []),
+        ),
+        ("<|channel|>final<|message|>Yes.<|return|>", "", "Yes.<|return|>", []),
+        (" to=functions.now<|channel|>commentary json<|message|>{}", "", "", ["now"]),
+        ("Plain.", "", "Plain.", []),
+    ],
+)
+def test_channels_are_told_apart(text: str, reasoning: str, said: str, calls: list[str]) -> None:
+    """What is analysed is reasoning, headers are nothing, and the rest is text or a call."""
+    for pieces in ([text], letters(text)):
+        reader = BY_NAME["harmony"].reader(Offer(TOOLS, str))
+        parts = [*(reader.push(piece) for piece in pieces), reader.flush()]
+        assert "".join(part.reasoning for part in parts) == reasoning
+        assert "".join(part.text for part in parts) == said
+        assert [call.name for part in parts for call in part.tool_calls if call.name] == calls
+
+
 def test_halves_of_characters_are_replaced_where_arguments_are_read() -> None:
     """JSON in a string can have them, and no text."""
     arguments = json.dumps('{"a": "\ud83d", "b": "\ud83d\ude00"}')
@@ -264,6 +419,10 @@ PIECES = st.sampled_from(
             "<｜tool▁call▁end｜>",
             "tool_code\n",
         ),
+        *("<function=now>", "<parameter=a>", "</parameter>", "</function>", "<arg_key>", "</arg_key>"),
+        *("<arg_value>", "</arg_value>", '<invoke name="now">', "</invoke>", "<minimax:tool_call>"),
+        *("<|tool_call_begin|>", "functions.now:0", "<|tool_call_argument_begin|>", "<tool_calls>", "a"),
+        *("<|channel|>", "analysis", " to=functions.now", "<|message|>", "<|end|>", "<|start|>assistant"),
         *('<custom_tool_call name="code">\n', "\n</custom_tool_call>", "call:", "<start_function_call>"),
     ]
 )
@@ -279,5 +438,5 @@ def test_nothing_depends_on_the_pieces(form: str, pieces: list[str], data: st.Da
 
     whole = read(form, text)
     assert read(form, *parts) == read(form, *letters(text)) == whole
-    if not whole.calls:
+    if not whole.calls and form != "harmony":
         assert whole.text == text

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
 from inferloom_worker.engine.constraint import WORD, Matcher
-from inferloom_worker.output.calls.forms import FORMS, ToolForm
+from inferloom_worker.output.calls.forms import BY_NAME, FORMS, ToolForm
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.reader import CUSTOM_END
@@ -102,8 +102,9 @@ def test_calls_end_in_time(compiler: GrammarCompiler, smollm_tokenizer: Tokenize
     """In every form, those that take free text too."""
     grammar = tool_grammar(form, TOOLS, Rule(must=True), lambda mark: None)
     assert grammar is not None
+    ends = (CUSTOM_END, *((form.tags.end,) if form.tags else ()))
     for seed in range(4):
-        constraint = compiler.compile(Grammar(grammar), ending=Ending(200, (CUSTOM_END,), form.last))
+        constraint = compiler.compile(Grammar(grammar), ending=Ending(200, ends, form.last))
         text, ended = rambled(constraint.matcher(), smollm_tokenizer, seed, 200)
         reader = form.reader(Offer({tool.name: tool.text is not None for tool in TOOLS}, str))
         reader.push(text)
@@ -115,7 +116,7 @@ def test_calls_end_in_time(compiler: GrammarCompiler, smollm_tokenizer: Tokenize
 
 def test_calls_that_may_be_leave_text_alone(compiler: GrammarCompiler, smollm_tokenizer: Tokenizer) -> None:
     """It may go on to its last token; a call that has begun ends."""
-    form = FORMS[0]
+    form = BY_NAME["hermes"]
     grammar = tool_grammar(form, TOOLS, Rule(must=False), lambda mark: None)
     assert grammar is not None
     constraint = compiler.compile(Grammar(grammar), ending=Ending(80, answers=False))

@@ -83,6 +83,34 @@ def test_what_the_template_writes_is_read_as_the_call_that_it_was(name: str) -> 
     assert '"city"' in prompt  # the tool is described
 
 
+def test_ids_of_calls_are_numbered_where_the_template_wants_that() -> None:
+    """In place of names; what a call returned is told by the same."""
+    chat = asked(WEATHER)
+    for message in list(chat.messages[1:]):
+        chat.messages.add().CopyFrom(message)
+        chat.messages[-1].parts[0].tool_call.id = "call_2" if message.role == pb.ROLE_ASSISTANT else ""
+        if message.role == pb.ROLE_TOOL:
+            chat.messages[-1].parts[0].tool_result.CopyFrom(pb.ToolResult(tool_call_id="call_2", content="x"))
+    turns, _ = dialect(TEMPLATES["kimi-k2"]).turns(chat)
+
+    ids = [call["id"] for turn in turns for call in turn.get("tool_calls", ())]
+    assert ids == ["functions.weather:0", "functions.weather:1"]
+    assert [turn["tool_call_id"] for turn in turns if turn["role"] == "tool"] == ids
+
+
+HARMONY = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes."
+
+
+def test_channels_are_read_without_tools_too() -> None:
+    """They are how such a model speaks; one whose template writes no calls is known by its reasoning."""
+    plain = pb.ChatInput(messages=[turn(pb.ROLE_USER, text="Hi")])
+    silent = TEMPLATES["generic"] + "{# <|channel|>analysis<|message|> #}"
+
+    for source in (TEMPLATES["harmony"] + "{# <|channel|>analysis<|message|> #}", silent):
+        assert dialect(source).form.name == "harmony"
+        assert said(source, plain, "", *HARMONY) == Said("Yes.", "Hm.")
+
+
 def merged(parts: Sequence[pb.ToolCallDelta]) -> list[pb.ToolCall]:
     """Calls of their parts."""
     calls: dict[int, pb.ToolCall] = {}

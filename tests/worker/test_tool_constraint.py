@@ -1,17 +1,20 @@
 """What an answer is held to and what reads it agree on where reasoning ends."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import InferloomError
 from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Matcher
-from inferloom_worker.hosting.tool_constraint import enforced
+from inferloom_worker.hosting.tool_constraint import ENDS_IN_TIME, enforced
 from inferloom_worker.output.parsing import Said
 from tests.worker import grammars
 from tests.worker.test_dialect import THINKING, WEATHER, dialect, said, turn
+from tests.worker.tool_templates import TEMPLATES
 
 ANSWER = Grammar('{"const": {"a": 1}}', "constraint.json_schema", Kind.JSON_SCHEMA)
 
@@ -47,6 +50,42 @@ def test_an_answer_that_must_conform_is_text_after_reasoning(
     assert grammars.accepts(held.constraint.grammar, text)
     assert grammars.accepts(held.constraint.grammar, '{"a":1}') is not prompt.endswith("<think>\n")
     assert said(THINKING, chat, prompt, text) == Said('{"a":1}', "Hm.")
+
+
+def test_what_must_be_so_has_time_to_end() -> None:
+    """Calls that must be, and answers in JSON; it is told. Text and the caller's own expressions are cut."""
+    required = pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_REQUIRED)
+    for chat, answer, ends in (
+        (pb.ChatInput(tools=[WEATHER], tool_choice=required), None, True),
+        (pb.ChatInput(tools=[WEATHER]), None, False),
+        (pb.ChatInput(), ANSWER, True),
+        (pb.ChatInput(), Grammar("a*", "constraint.regex", Kind.REGEX), False),
+    ):
+        held = enforced(dialect(TEMPLATES["hermes"]), chat, "Hi", answer, Seen, within=50)
+        assert held is not None
+        assert isinstance(held.constraint, Seen)
+        ending = held.constraint.ending
+        assert (ending is not None and ending.answers, list(held.notes) == [ENDS_IN_TIME]) == (ends, ends)
+
+
+def test_a_form_without_quotes_tells_what_it_cannot_enforce() -> None:
+    """A format is an annotation; what else has to be enforced and cannot is refused by name."""
+    schema = '{"type": "object", "properties": {"a": {"type": "string", "pattern": "b", "maxLength": 3}}}'
+    dated = schema.replace('"pattern": "b", "maxLength": 3', '"format": "date"')
+    coder = dialect(TEMPLATES["qwen3-coder"])
+
+    def held(**tool: Any) -> Sequence[str]:
+        chat = pb.ChatInput(tools=[pb.Tool(name="f", **tool)])
+        chat.tool_choice.mode = pb.TOOL_CHOICE_MODE_REQUIRED
+        made = enforced(coder, chat, "Hi", None, Seen)
+        assert made is not None
+        return made.notes
+
+    assert held(parameters_json_schema=schema) == ["f: 'maxLength' of 'a' is not enforced"]
+    assert held(parameters_json_schema=dated, strict=True) == ["f: 'format' of 'a' is not enforced"]
+    with pytest.raises(InferloomError, match="'maxLength' of 'a' cannot be enforced") as caught:
+        held(parameters_json_schema=schema, strict=True)
+    assert caught.value.param == "chat.tools[0].parameters_json_schema"
 
 
 def test_text_that_is_no_conversation_is_held_to_its_grammar_from_the_beginning() -> None:

@@ -7,10 +7,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from inferloom_worker.constrain.grammar import Grammar
-from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC, Arguments, ToolForm
+from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC, ToolForm
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
+from inferloom_worker.output.calls.tagged_grammar import unsaid
 from inferloom_worker.output.reasoning import BY_NAME as REASONING
 from tests.worker import grammars
 
@@ -33,17 +34,14 @@ def accepts(form: ToolForm, tools: list[CallableTool], rule: Rule, text: str) ->
 
 def call(form: ToolForm, name: str, **arguments: Any) -> str:
     """A call as the form spells it."""
-    if form.arguments is Arguments.KEYWORDS:
-        given = ", ".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())
-    else:
-        given = json.dumps(arguments)
-    return f"{form.begin}{name}{form.named}{given}{form.end}"
+    text = form.spelled([(name, json.dumps(arguments))])
+    return text[len(form.first) : len(text) - len(form.last)]
 
 
 def both(form: ToolForm) -> str:
     """Two calls."""
-    calls = (call(form, "get", city='a "}', n=3), call(form, "get_weather"))
-    return f"{form.first}{form.between.join(calls)}{form.last}"
+    first, second = ("get", '{"city": "a \\"}", "n": 3}'), ("get_weather", "{}")
+    return form.spelled([first] if form.alone else [first, second])
 
 
 MUST, ONE, MAY = Rule(must=True), Rule(must=True, most=1), Rule(must=False)
@@ -58,9 +56,10 @@ def test_calls_that_must_be_are_what_the_reader_reads(form: ToolForm) -> None:
     parts = [*reader.push(text).tool_calls, *reader.flush().tool_calls]
 
     assert accepts(form, TOOLS, MUST, text)
-    assert [part.name for part in parts] == ["get", "get_weather"]
-    assert json.loads(parts[0].arguments) == {"city": 'a "}', "n": 3}
-    assert not accepts(form, TOOLS, ONE, text)
+    arguments = "".join(part.arguments for part in parts if part.index == 0)
+    assert [part.name for part in parts if part.name] == ["get", "get_weather"][: 1 if form.alone else 2]
+    assert json.loads(arguments) == {"city": 'a "}', "n": 3}
+    assert accepts(form, TOOLS, ONE, text) is form.alone
     single = f"{form.first}{call(form, 'get_weather')}{form.last}"
     assert accepts(form, TOOLS, ONE, single)
     for other in (f"Well: {single}", f"{single} Well.", "Well.", text[:-1]):
@@ -70,7 +69,10 @@ def test_calls_that_must_be_are_what_the_reader_reads(form: ToolForm) -> None:
 @EVERY
 def test_arguments_conform(form: ToolForm) -> None:
     """What is required is there, and nothing that no property names."""
-    for arguments in ({}, {"n": 1}, {"city": 1}, {"city": "a", "n": "1"}, {"city": "a", "m": 1}):
+    wrong: list[dict[str, Any]] = [{}, {"n": 1}, {"city": "a", "n": "b"}, {"city": "a", "m": 1}]
+    if form.tags is None:  # without quotes, 1 is a text too
+        wrong += [{"city": 1}, {"city": "a", "n": "1"}]
+    for arguments in wrong:
         text = f"{form.first}{call(form, 'get', **arguments)}{form.last}"
         assert not accepts(form, TOOLS, MUST, text)
     assert accepts(form, TOOLS, MUST, f"{form.first}{call(form, 'get', city='a')}{form.last}")
@@ -80,14 +82,99 @@ def test_arguments_conform(form: ToolForm) -> None:
 def test_text_is_free_until_a_call_begins(form: ToolForm) -> None:
     """Where a mark shows that; from there on it is a call. Without a mark there is nothing to enforce."""
     if tool_grammar(form, TOOLS, MAY, lambda mark: None) is None:
-        assert form.name in ("llama3", "llama4", "pythonic")
+        assert form.name in ("llama4", "harmony")
         return
+    if form.name in ("llama3", "pythonic"):
+        return  # nothing marks their calls
     text = both(form)
 
     for answer in ("Well.", f"Well: {text}", f"{text} Well.", f"{text}{text}"):
         assert accepts(form, TOOLS, MAY, answer)
     assert not accepts(form, TOOLS, MAY, f"{form.trigger} Well.")
     assert not accepts(form, TOOLS, Rule(must=False, most=1), f"{text} Well.")
+
+
+@pytest.mark.parametrize("name", ["llama3", "pythonic"])
+def test_calls_without_a_mark_begin_with_an_answer(name: str) -> None:
+    """With a tool's name and what stands behind it; all other text is free, also what begins like one."""
+    form = BY_NAME[name]
+    text, single = both(form), f"{form.first}{call(form, 'get', city='a')}{form.last}"
+    begun = form.first + form.begin + "get" + form.named
+
+    for answer in (
+        "Well.",
+        text,
+        f"\n{text}",
+        f"{text} Well.",
+        f"Well: {begun}",
+        begun[:-1],
+        f"{begun[:-1]}!",
+    ):
+        assert accepts(form, TOOLS, MAY, answer)
+    assert accepts(form, TOOLS, MAY, begun.replace("get", "other"))
+    for answer in (begun, f"{begun} oops", single[:-1], begun + form.end + form.last):
+        assert not accepts(form, TOOLS, MAY, answer)
+    one = Rule(must=False, most=1)
+    assert accepts(form, TOOLS, one, single)
+    assert not accepts(form, TOOLS, one, text)
+
+
+VALUED = {
+    "type": "object",
+    "properties": {
+        "unit": {"enum": ["a", "b c"]},
+        "code": {"type": "string", "pattern": "^[A-Z]{2}$"},
+        "name": {"type": "string", "minLength": 2, "maxLength": 3},
+        "near": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "list": {"type": "array", "items": {"$ref": "#/$defs/flag"}},
+    },
+    "required": ["unit"],
+    "additionalProperties": {"type": "integer"},
+    "$defs": {"flag": {"type": "boolean"}},
+}
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+@pytest.mark.parametrize("form", [form for form in FORMS if form.tags], ids=lambda form: form.name)
+def test_values_without_quotes_conform(form: ToolForm, tokens: bool) -> None:
+    """What text can have of a schema; the rest is told. Marks that are tokens end text too."""
+    tool = CallableTool("get", VALUED)
+    spelled = {mark: 256 + at for at, mark in enumerate(form.marks)}
+
+    def derives(**arguments: Any) -> bool:
+        if tokens:
+            assert tool_grammar(form, [tool], ONE, spelled.get)
+        return accepts(form, [tool], ONE, form.spelled([("get", json.dumps(arguments))]))
+
+    good: dict[str, Any] = {"unit": "b c", "code": "AB", "name": "äöü", "near": "</x>\n", "list": [True]}
+    assert derives(**good)
+    assert derives(unit="a", near=None, more=1)
+    for wrong in (
+        {"unit": "c"},
+        {"code": "ab"},
+        {"name": "x"},
+        {"name": "long"},
+        {"list": [1]},
+        {"more": "x"},
+    ):
+        assert not derives(**{"unit": "a", **wrong})
+    assert not derives(code="AB")
+    assert unsaid(VALUED) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"properties": {"a": {"type": "string", "format": "date"}}}, ["'format' of 'a'"]),
+        ({"properties": {"a": {"type": "string", "pattern": "b", "maxLength": 3}}}, ["'maxLength' of 'a'"]),
+        ({"properties": {"a": {"anyOf": [{"type": "string"}, {"type": "integer", "maximum": 3}]}}}, ["'a'"]),
+        ({"properties": {"a": {"type": "integer", "maximum": 3}}, "title": "b"}, []),
+        ({"allOf": [{"required": ["a"]}]}, ["'allOf'"]),
+    ],
+)
+def test_what_text_cannot_have_of_a_schema_is_told(schema: dict[str, Any], told: list[str]) -> None:
+    """By its keyword."""
+    assert unsaid(schema) == told
 
 
 def test_marks_that_are_tokens_are_spelled_as_tokens() -> None:

@@ -19,7 +19,59 @@ _PAIRS = (
 )
 _FIELDS = "{% for k, v in f.arguments.items() %}{{ k }}:<escape>{{ v }}<escape>{% endfor %}"
 
+_TAGGED = (
+    "{% for k, v in f.arguments.items() %}BEGIN{{ k }}NAMED"
+    "{{ v if v is string else v | tojson }}END{% endfor %}"
+)
+
+
+def _tagged(begin: str, named: str, end: str) -> str:
+    return _TAGGED.replace("BEGIN", begin).replace("NAMED", named).replace("END", end)
+
+
 TEMPLATES = {
+    "qwen3-coder": _template(
+        "<tool_call>\n<function={{ f.name }}>\n"
+        + _tagged("<parameter=", ">\n", "\n</parameter>\n")
+        + "</function>\n</tool_call>\n"
+    ),
+    "seed": _template(
+        "<seed:tool_call>\n<function={{ f.name }}>\n"
+        + _tagged("<parameter=", ">", "</parameter>\n")
+        + "</function>\n</seed:tool_call>"
+    ),
+    "glm45": _template(
+        "\n<tool_call>{{ f.name }}\n"
+        + _tagged("<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n")
+        + "</tool_call>"
+    ),
+    "glm47": _template(
+        "<tool_call>{{ f.name }}"
+        + _tagged("<arg_key>", "</arg_key><arg_value>", "</arg_value>")
+        + "</tool_call>"
+    ),
+    "minimax-m2": _template(
+        '<invoke name="{{ f.name }}">\n'
+        + _tagged('<parameter name="', '">', "</parameter>\n")
+        + "</invoke>\n",
+        "<minimax:tool_call>\n",
+        "</minimax:tool_call>",
+    ),
+    "minimax-m1": _template(
+        '\n{"name": "{{ f.name }}", "arguments": {{ f.arguments | tojson }}}',
+        "<tool_calls>",
+        "\n</tool_calls>",
+    ),
+    "kimi-k2": _template(
+        "<|tool_call_begin|>{{ c.id }}<|tool_call_argument_begin|>{{ f.arguments | tojson }}"
+        "<|tool_call_end|>",
+        "<|tool_calls_section_begin|>",
+        "<|tool_calls_section_end|>",
+    ),
+    "harmony": _template(
+        "<|start|>assistant to=functions.{{ f.name }}<|channel|>commentary json<|message|>"
+        "{{ f.arguments | tojson }}<|call|>"
+    ),
     "hermes": _template(
         '<tool_call>\n{"name": "{{ f.name }}", "arguments": {{ f.arguments | tojson }}}\n</tool_call>'
     ),

@@ -6,7 +6,7 @@ matcher, which tells its length; when no more than that is left, only tokens of 
 said until then stays as it is, and what comes conforms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -166,15 +166,13 @@ class Way:
     def _known(self, matcher: LLMatcher, said: Sequence[int], mask: Mask) -> list[int]:
         """What is known to end the answer, or the free text at hand; empty: nothing is."""
         tail = self._closers.tokens.decode_bytes(list(said[-_TAIL:]))
-        if self._last:
-            ids = self._rest(self._last, tail)
+        for ids in self._rests(self._last, tail):
             tried = matcher.deep_copy()
             if tried.try_consume_tokens(ids) == len(ids) and tried.is_accepting():
                 return ids
         if not self._closers.is_free(mask):
             return []
-        for mark in self._marks:
-            ids = self._rest(mark, tail)
+        for ids in (ids for mark in self._marks for ids in self._rests(mark, tail)):
             tried = matcher.deep_copy()
             if tried.try_consume_tokens(ids) != len(ids):
                 continue
@@ -185,10 +183,11 @@ class Way:
                 return ids
         return []
 
-    def _rest(self, mark: bytes, tail: bytes) -> list[int]:
-        """The tokens of a mark without what the text's tail has of it."""
-        begun = max(n for n in range(len(mark)) if tail.endswith(mark[:n]))
-        return list(self._closers.tokens.tokenize_bytes(mark[begun:], parse_special=True))
+    def _rests(self, mark: bytes, tail: bytes) -> Iterator[list[int]]:
+        """The tokens of a mark without what the text's tail may have of it, the shortest first."""
+        for begun in range(len(mark) - 1, -1, -1):
+            if tail.endswith(mark[:begun]):
+                yield list(self._closers.tokens.tokenize_bytes(mark[begun:], parse_special=True))
 
 
 def _lowest(mask: Mask) -> list[int]:

@@ -4,6 +4,7 @@ From here come the conversation as its template reads it, the readers of its ans
 must call.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import unsupported
-from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC, ToolForm
-from inferloom_worker.output.calls.ids import call_id, short_id
+from inferloom_worker.output.calls.forms import BY_NAME, CHANNELS, FORMS, GENERIC, ToolForm
+from inferloom_worker.output.calls.ids import call_id, numbered, short_id
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.prompt import Turn, describe, instruct, spell_calls
 from inferloom_worker.output.formats import AUTO
@@ -76,11 +77,13 @@ class Dialect:
         self._tokenizer = tokenizer
         traits = find_traits(template)
         self.form = find_form(traits) if tool_format == AUTO else BY_NAME[tool_format]
-        self._traits = traits if find_form(traits) is self.form is not GENERIC else None
-        """How the template writes calls in the form. None: it does not."""
         self.reasoning = (
             find_reasoning(template.source) if reasoning_format == AUTO else REASONING.get(reasoning_format)
         )
+        if self.form is GENERIC and self.reasoning is not None and self.reasoning.name == CHANNELS.name:
+            self.form = CHANNELS  # which tells reasoning and text apart as well
+        self._traits = traits if find_form(traits) is self.form is not GENERIC else None
+        """How the template writes calls in the form. None: it does not."""
         marks = self.form.marks + (self.reasoning.marks if self.reasoning else ())
         self.shown = frozenset(token for mark in marks if (token := tokenizer.added_id(mark)) is not None)
         """Tokens that are marks: their text is read, special or not."""
@@ -106,6 +109,8 @@ class Dialect:
             traits=traits,
             call_id=short_id if self.form.short_ids else str,
         )
+        if self.form.numbered:
+            messages = numbered(messages)
         tools = template_tools(chat.tools) if calling(chat) is not None else []
         functions = [tool for tool in tools if tool["type"] == "function"]
         custom = [tool for tool in tools if tool["type"] == "custom"]
@@ -141,15 +146,20 @@ class Dialect:
     def reading(self, chat: pb.ChatInput, prompt: str | None, seed: int) -> Reading:
         """What reads the answer to a validated conversation, whose prompt and seed are given."""
         may = calling(chat)
-        readers = partial(self._readers, may, self.opened(prompt), seed)
+        schemas: dict[str, Any] = {}
+        if may is not None and self.form.tags is not None:
+            schemas = {tool.name: json.loads(tool.parameters_json_schema or "{}") for tool in may.tools}
+        readers = partial(self._readers, may, schemas, self.opened(prompt), seed)
         return Reading(readers, self.shown, calls_only=may is not None and may.must)
 
-    def _readers(self, may: Calling | None, opened: bool, seed: int, choice: int) -> Sequence[Parser]:
+    def _readers(
+        self, may: Calling | None, schemas: dict[str, Any], opened: bool, seed: int, choice: int
+    ) -> Sequence[Parser]:
         readers: list[Parser] = []
-        if self.reasoning is not None:
+        if self.reasoning is not None and not self.form.channels:
             readers.append(ReasoningReader(self.reasoning, opened=opened))
-        if may is not None:
-            custom = {tool.name: tool.HasField("custom") for tool in may.tools}
-            offer = Offer(custom, partial(call_id, seed, choice), may.most)
-            readers.append(self.form.reader(offer))
+        if may is not None or self.form.channels:
+            custom = {tool.name: tool.HasField("custom") for tool in may.tools} if may else {}
+            most = None if may is None else may.most
+            readers.append(self.form.reader(Offer(custom, partial(call_id, seed, choice), most, schemas)))
         return readers

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, unsupported
 from inferloom_worker.constrain.grammar import Ending, Grammar, GrammarConstraint, Kind
 from inferloom_worker.constrain.schema import enforced_schema
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.hosting.dialect import Dialect, calling
+from inferloom_worker.output.calls.forms import ToolForm
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, thoughtful_grammar, tool_grammar
 from inferloom_worker.output.calls.reader import CUSTOM_END
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
+from inferloom_worker.output.calls.tagged_grammar import unsaid as tagged_unsaid
 
 
 class Compile(Protocol):
@@ -75,14 +77,14 @@ def enforced(
         answer=None if own is None else own.text,
     )
     places = {tool.name: f"chat.tools[{index}]" for index, tool in reversed(list(enumerate(chat.tools)))}
-    tools = [_callable(places[tool.name], tool, notes) for tool in may.tools]
+    tools = [_callable(dialect.form, places[tool.name], tool, notes) for tool in may.tools]
     text = tool_grammar(dialect.form, tools, rule, dialect.token_of)
     if text is None:
         return None
     ending = None
     if within is not None:
-        marks = (CUSTOM_END,) if any(tool.text is not None for tool in tools) else ()
-        ending = Ending(within, marks, dialect.form.last, answers=may.must or _is_json(answer))
+        marks = [CUSTOM_END, *([dialect.form.tags.end] if dialect.form.tags else [])]
+        ending = Ending(within, tuple(marks), dialect.form.last, answers=may.must or _is_json(answer))
     try:
         constraint = compiled(Grammar(text, "chat.tools"), ending=ending)
     except InferloomError:
@@ -120,7 +122,7 @@ def _is_json(answer: Grammar | None) -> bool:
     return answer is not None and answer.kind is Kind.JSON_SCHEMA
 
 
-def _callable(place: str, tool: pb.Tool, notes: list[str]) -> CallableTool:
+def _callable(form: ToolForm, place: str, tool: pb.Tool, notes: list[str]) -> CallableTool:
     if tool.HasField("custom"):
         return CallableTool(tool.name, {}, _text(f"{place}.custom", tool.custom))
     param = f"{place}.parameters_json_schema"
@@ -133,6 +135,13 @@ def _callable(place: str, tool: pb.Tool, notes: list[str]) -> CallableTool:
         notes.append(f"{tool.name}: not all of its schema is enforced")
         body, unsaid = enforced_schema(param, relaxed(schema))
     notes += [f"{tool.name}: {note}" for note in unsaid]
+    del body["x-guidance"]  # the form has its own
+    if form.tags is not None and (without := tagged_unsaid(body)):
+        if tool.strict and any("'format'" not in each for each in without):
+            raise unsupported(
+                param, f"{param}: {without[0]} cannot be enforced in the model's form of calls."
+            )
+        notes += [f"{tool.name}: {each} is not enforced" for each in without]
     return CallableTool(tool.name, body)
 
 

@@ -14,6 +14,10 @@ class ReasoningMarks:
     end: str
     tokens: tuple[str, ...] = ()
     """What of the marks may be special tokens of a vocabulary, where that is not each as a whole."""
+    after: str = ""
+    """What stands behind the last mark."""
+    answer: str = ""
+    """What begins the answer that follows."""
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -25,18 +29,31 @@ FORMATS = (
     ReasoningMarks("think", "<think>", "</think>"),
     ReasoningMarks("brackets", "[THINK]", "[/THINK]"),
     ReasoningMarks("channel", "<|channel>thought\n", "<channel|>", ("<|channel>", "<channel|>")),
+    ReasoningMarks(
+        "harmony",
+        "<|channel|>analysis<|message|>",
+        "<|end|>",
+        ("<|start|>", "<|channel|>", "<|message|>", "<|end|>"),
+        after="<|start|>assistant",
+        answer="<|channel|>final<|message|>",
+    ),
     ReasoningMarks("seed", "<seed:think>", "</seed:think>"),
     ReasoningMarks("thinking", "<|START_THINKING|>", "<|END_THINKING|>"),
     ReasoningMarks("reasoning", "<reasoning>", "</reasoning>"),
 )
-"""What is known: DeepSeek-R1, Qwen3 and many others; Magistral; Gemma 4; Seed-OSS; Command A; others."""
+"""What is known: DeepSeek-R1, Qwen3 and many others; Magistral; Gemma 4; gpt-oss; Seed-OSS;
+Command A; others."""
 
 BY_NAME = {each.name: each for each in FORMATS}
 
 
 def find_reasoning(template: str) -> ReasoningMarks | None:
     """The format whose marks a chat template has. None: it has none."""
-    found = (each for each in FORMATS if each.begin.strip() in template or each.end in template)
+    found = (
+        each
+        for each in FORMATS
+        if each.begin.strip() in template or (each.end in template and not each.after)
+    )
     return next(found, None)
 
 

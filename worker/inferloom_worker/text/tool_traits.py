@@ -1,6 +1,7 @@
 """What a chat template does with tools and calls, found out by trying."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from inferloom_mesh.errors import InferloomError
@@ -23,6 +24,9 @@ _TOOL: dict[str, Any] = {
 _ASKED: dict[str, Any] = {"role": "user", "content": "a"}
 
 
+_IDS = ("probecall", f"functions.{PROBE_TOOL}:0")
+
+
 @dataclass(frozen=True, slots=True)
 class ToolTraits:
     """How a template wants tools and calls."""
@@ -41,27 +45,27 @@ def find_traits(template: ChatTemplate) -> ToolTraits:
     """Try a template that has been checked."""
     listed = _rendered(template, [_ASKED])
     shows_tools = PROBE_TOOL in listed
-    for content in ("", None):
-        for as_text in (False, True):
-            prompt = _rendered(template, [_ASKED, *_turns(content, as_text=as_text)])
-            shown = all(prompt.count(word) > listed.count(word) for word in (PROBE_TOOL, PROBE_KEY))
-            # As Python spells it, or in quotes once more: the template wants them otherwise.
-            wrong = f"'{PROBE_KEY}': 'b'" in prompt or f'\\"{PROBE_KEY}\\"' in prompt
-            if shown and not wrong:
-                return ToolTraits(shows_tools, prompt, as_text, content is None)
+    # Some templates write a call's id in place of its name.
+    for call_id, content, as_text in product(_IDS, ("", None), (False, True)):
+        prompt = _rendered(template, [_ASKED, *_turns(call_id, content, as_text=as_text)])
+        shown = all(prompt.count(word) > listed.count(word) for word in (PROBE_TOOL, PROBE_KEY))
+        # As Python spells it, or in quotes once more: the template wants them otherwise.
+        wrong = f"'{PROBE_KEY}': 'b'" in prompt or f'\\"{PROBE_KEY}\\"' in prompt
+        if shown and not wrong:
+            return ToolTraits(shows_tools, prompt, as_text, content is None)
     return ToolTraits(shows_tools)
 
 
-def _turns(content: str | None, *, as_text: bool) -> list[dict[str, Any]]:
+def _turns(call_id: str, content: str | None, *, as_text: bool) -> list[dict[str, Any]]:
     arguments: Any = f'{{"{PROBE_KEY}": "b"}}' if as_text else {PROBE_KEY: "b"}
     call = {
-        "id": "probecall",
+        "id": call_id,
         "type": "function",
         "function": {"name": PROBE_TOOL, "arguments": arguments},
     }
     return [
         {"role": "assistant", "content": content, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "probecall", "name": PROBE_TOOL, "content": "c"},
+        {"role": "tool", "tool_call_id": call_id, "name": PROBE_TOOL, "content": "c"},
     ]
 
 

@@ -5,10 +5,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from inferloom_worker.output.calls.json_forms import DeepSeekReader, HermesReader, LlamaReader, MistralReader
+from inferloom_worker.output.calls.harmony import MARKS as HARMONY_MARKS
+from inferloom_worker.output.calls.harmony import HarmonyReader
+from inferloom_worker.output.calls.json_forms import (
+    DeepSeekReader,
+    HermesReader,
+    KimiReader,
+    LinesReader,
+    LlamaReader,
+    MistralReader,
+)
 from inferloom_worker.output.calls.literal_forms import GemmaReader, PythonicReader, ToolCodeReader
 from inferloom_worker.output.calls.reader import CallReader
+from inferloom_worker.output.calls.tagged import GlmReader, MiniMaxReader, QwenCoderReader, SeedReader
 
 
 class Arguments(Enum):
@@ -18,6 +29,17 @@ class Arguments(Enum):
     """A JSON object."""
     KEYWORDS = "keywords"
     """``name=value`` for each, with commas between, the values literals."""
+    TAGS = "tags"
+    """Each between tags of its own, strings without quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What stands before an argument's name, behind it, and behind its value."""
+
+    begin: str
+    named: str
+    end: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +56,14 @@ class ToolForm:
     first: str = ""
     last: str = ""
     arguments: Arguments = Arguments.OBJECT
+    tags: Tags | None = None
+    """Those of arguments between tags."""
+    numbered: bool = False
+    """Whether each call's name is followed by ``:`` and its number, and ids of calls are made so."""
+    alone: bool = False
+    """Whether an answer has one call at most."""
+    channels: bool = False
+    """Whether its reader reads reasoning and text too, also where there are no tools."""
     trigger: str = ""
     """What shows that a call begins. Empty: nothing does."""
     marks: tuple[str, ...] = ()
@@ -46,12 +76,16 @@ class ToolForm:
 
     def spelled(self, calls: Sequence[tuple[str, str]]) -> str:
         """Calls, each a name and its arguments in JSON, as text."""
-        return self.first + self.between.join(self._spelled(*call) for call in calls) + self.last
+        parts = [self._spelled(number, *call) for number, call in enumerate(calls)]
+        return self.first + self.between.join(parts) + self.last
 
-    def _spelled(self, name: str, arguments: str) -> str:
+    def _spelled(self, number: int, name: str, arguments: str) -> str:
         if self.arguments is Arguments.KEYWORDS:
             arguments = _keywords(arguments)
-        return f"{self.begin}{name}{self.named}{arguments}{self.end}"
+        elif self.tags is not None:
+            arguments = _tagged(self.tags, arguments)
+        count = f":{number}" if self.numbered else ""
+        return f"{self.begin}{name}{count}{self.named}{arguments}{self.end}"
 
 
 def _keywords(arguments: str) -> str:
@@ -63,13 +97,33 @@ def _keywords(arguments: str) -> str:
         return arguments
 
 
+def _tagged(tags: Tags, arguments: str) -> str:
+    """A JSON object as tags; any other text as it is."""
+    try:
+        given = json.loads(arguments)
+        return "".join(
+            f"{tags.begin}{key}{tags.named}{_raw(value)}{tags.end}" for key, value in given.items()
+        )
+    except (ValueError, AttributeError, RecursionError):
+        return arguments
+
+
+def _raw(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 _DEEPSEEK = tuple(
     f"<｜{name}｜>"
     for name in ("tool▁calls▁begin", "tool▁call▁begin", "tool▁sep", "tool▁call▁end", "tool▁calls▁end")
 )
 _CALLS, _CALL, _SEP, _CALL_END, _CALLS_END = _DEEPSEEK
 _MISTRAL = ("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]")
+_GLM = ("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 _HERMES = ("<tool_call>", "</tool_call>")
+_KIMI = tuple(
+    f"<|tool_{name}|>"
+    for name in ("calls_section_begin", "call_begin", "call_argument_begin", "call_end", "calls_section_end")
+)
 _GEMMA = ("<start_function_call>", "<end_function_call>", "<escape>")
 _GEMMA4 = ("<|tool_call>", "<tool_call|>", '<|"|>')
 
@@ -86,6 +140,109 @@ GENERIC = ToolForm(
 """Ours, for templates that write no calls, or write them in a form that is not known."""
 
 FORMS = (
+    ToolForm(
+        name="qwen3-coder",
+        reader=QwenCoderReader,
+        begin="<tool_call>\n<function=",
+        named=">\n",
+        end="</function>\n</tool_call>",
+        between="\n",
+        arguments=Arguments.TAGS,
+        tags=Tags("<parameter=", ">\n", "\n</parameter>\n"),
+        trigger="<tool_call>",
+        marks=_HERMES,
+        probes=(r"<tool_call>\s*<function=probe_tool>\s*<parameter=probe_key>",),
+    ),
+    ToolForm(
+        name="seed",
+        reader=SeedReader,
+        begin="<seed:tool_call>\n<function=",
+        named=">\n",
+        end="</function>\n</seed:tool_call>",
+        between="\n",
+        arguments=Arguments.TAGS,
+        tags=Tags("<parameter=", ">", "</parameter>\n"),
+        trigger="<seed:tool_call>",
+        marks=("<seed:tool_call>", "</seed:tool_call>"),
+        probes=(r"<seed:tool_call>\s*<function=probe_tool>\s*<parameter=probe_key>",),
+    ),
+    ToolForm(
+        name="glm47",
+        reader=GlmReader,
+        begin="<tool_call>",
+        end="</tool_call>",
+        arguments=Arguments.TAGS,
+        tags=Tags("<arg_key>", "</arg_key><arg_value>", "</arg_value>"),
+        trigger="<tool_call>",
+        marks=(*_HERMES, *_GLM),
+        probes=(r"<tool_call>probe_tool<arg_key>probe_key</arg_key><arg_value>",),
+    ),
+    ToolForm(
+        name="glm45",
+        reader=GlmReader,
+        begin="<tool_call>",
+        named="\n",
+        end="</tool_call>",
+        between="\n",
+        arguments=Arguments.TAGS,
+        tags=Tags("<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n"),
+        trigger="<tool_call>",
+        marks=(*_HERMES, *_GLM),
+        probes=(r"<tool_call>\s*probe_tool\s*<arg_key>probe_key</arg_key>",),
+    ),
+    ToolForm(
+        name="minimax-m2",
+        reader=MiniMaxReader,
+        first="<minimax:tool_call>\n",
+        begin='<invoke name="',
+        named='">\n',
+        end="</invoke>",
+        between="\n",
+        last="\n</minimax:tool_call>",
+        arguments=Arguments.TAGS,
+        tags=Tags('<parameter name="', '">', "</parameter>\n"),
+        trigger="<minimax:tool_call>",
+        marks=("<minimax:tool_call>", "</minimax:tool_call>"),
+        probes=(r'<invoke name="probe_tool">\s*<parameter name="probe_key">',),
+    ),
+    ToolForm(
+        name="minimax-m1",
+        reader=LinesReader,
+        first="<tool_calls>\n",
+        begin='{"name": "',
+        named='", "arguments": ',
+        end="}",
+        between="\n",
+        last="\n</tool_calls>",
+        trigger="<tool_calls>",
+        marks=("<tool_calls>", "</tool_calls>"),
+        probes=(r'<tool_calls>\s*\[?\{"(name": "probe_tool|arguments": \{"probe_key)',),
+    ),
+    ToolForm(
+        name="kimi-k2",
+        reader=KimiReader,
+        first=_KIMI[0],
+        begin=f"{_KIMI[1]}functions.",
+        named=_KIMI[2],
+        end=_KIMI[3],
+        last=_KIMI[4],
+        numbered=True,
+        trigger=_KIMI[0],
+        marks=_KIMI,
+        probes=(
+            r"<\|tool_call_begin\|>\s*(functions\.probe_tool:0|probecall)\s*<\|tool_call_argument_begin\|>",
+        ),
+    ),
+    ToolForm(
+        name="harmony",
+        reader=HarmonyReader,
+        begin="<|channel|>commentary to=functions.",
+        named=" <|constrain|>json<|message|>",
+        alone=True,
+        channels=True,
+        marks=HARMONY_MARKS,
+        probes=(r"to=functions\.probe_tool\b[^{}]*<\|message\|>",),
+    ),
     ToolForm(
         name="hermes",
         reader=HermesReader,
@@ -223,5 +380,7 @@ FORMS = (
     GENERIC,
 )
 """In the order in which they are looked for."""
+
+CHANNELS = next(form for form in FORMS if form.channels)
 
 BY_NAME = {form.name: form for form in FORMS}

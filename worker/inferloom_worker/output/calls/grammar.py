@@ -12,6 +12,7 @@ from typing import Any
 
 from inferloom_worker.output.calls.forms import GENERIC, Arguments, ToolForm
 from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED
+from inferloom_worker.output.calls.tagged_grammar import Spelling, TaggedRules
 from inferloom_worker.output.reasoning import ReasoningMarks
 
 MOST_CALLS = 8
@@ -93,6 +94,11 @@ class _Writer:
         lark = "\n".join(["%llguidance {}", *self._rules, ""])
         return json.dumps({"grammars": [{"name": "calls", "lark_grammar": lark}, *self._others]})
 
+    @property
+    def _most(self) -> int:
+        """Calls that an answer may have."""
+        return 1 if self._form.alone else self._rule.most or MOST_CALLS
+
     # Where calls stand
 
     def _must(self) -> None:
@@ -105,19 +111,21 @@ class _Writer:
         marks = self._rule.reasoning
         if marks is None:
             return ""
+        after = self._literal(marks.after) or "/\\n{0,2}/"
         if marks.end in self._tokens:
-            self._rules.append(f"thought: /(?s:.*)/ {self._literal(marks.end)} /\\n{{0,2}}/")
+            self._rules.append(f"thought: /(?s:.*)/ {self._literal(marks.end)} {after}")
         else:
             self._rules.append(f"thinking[suffix={_quoted(marks.end)}]: /(?s:.*)/")
-            self._rules.append("thought: thinking /\\n{0,2}/")
+            self._rules.append(f"thought: thinking {after}")
         return "thought " if self._rule.opened else f"({self._literal(marks.begin)} thought)? "
 
     def _either(self) -> None:
         """Calls, where there are tools, or an answer that has its own grammar."""
-        ways = "@answer"
+        marks = self._rule.reasoning
+        ways = f"{self._literal(marks.answer) if marks else ''} @answer".strip()
         if self._functions or self._custom:
             self._sections()
-            ways = "(calls | @answer)"
+            ways = f"(calls | {ways})"
         grammars = json.loads(self._rule.answer or "")["grammars"]
         grammars[0] = {**grammars[0], "name": "answer"}
         self._others += grammars
@@ -133,13 +141,15 @@ class _Writer:
         if self._custom:
             self._custom_rules(CUSTOM_BEGIN)
             ways.append("custom")
-        most = self._rule.most or MOST_CALLS
+        most = self._most
         again = f' ("\\n" custom){{0,{most - 1}}}' if self._custom and most > 1 else ""
         self._rules.append(f"calls: {' | '.join(way + again for way in ways)}")
 
     def _may(self) -> bool:
         """Text, with calls in it where their beginning is marked."""
         form, tags = self._form, []
+        if form.channels:
+            return False
         if self._functions and form.trigger and (form.trigger in self._tokens or form.trigger not in _TOKENS):
             first = form.first + (form.begin if not form.first else "")
             if first.startswith(form.trigger):
@@ -150,7 +160,8 @@ class _Writer:
         if self._custom:
             self._custom_rules("")
             tags.append(("custom", CUSTOM_BEGIN))
-        if not tags:
+        opened = self._functions and (form.first + form.begin).startswith(tuple(form.reader.openers or "\0"))
+        if not tags and not opened:
             return False
         for name, trigger in tags:
             if trigger in self._tokens:
@@ -158,34 +169,74 @@ class _Writer:
             else:
                 self._rules.append(f"begun_{name}[lazy]: TEXT {_quoted(trigger)}")
                 self._rules.append(f"tag_{name}: begun_{name} {name}")
-        any_tag = " | ".join(f"tag_{name}" for name, _ in tags)
-        start = f"start: TEXT | {any_tag}" if self._rule.most == 1 else f"start: ({any_tag})* TEXT"
-        self._rules.insert(0, start)
+        if opened:
+            self._opened(defined=any(name == "section" for name, _ in tags))
+        marked = [f"tag_{name}" for name, _ in tags]
+        if self._rule.most == 1:
+            ways = ["TEXT", *marked, *(["opened"] if opened else [])]
+        else:
+            rest = f"({' | '.join(marked)})* TEXT" if marked else "TEXT"
+            ways = [rest, *([f"opened {rest}"] if opened else [])]
+        self._rules.insert(0, f"start: {' | '.join(ways)}")
         self._rules.append("TEXT: /(.|\\n)*/")
         return True
+
+    def _opened(self, *, defined: bool) -> None:
+        """``opened``: calls that nothing marks, at the beginning of an answer. One has begun with its name
+        and what stands behind that, so text may begin like one."""
+        form, most = self._form, self._most
+        if not defined:
+            self._functions_rules()
+        ways = []
+        for index, tool in enumerate(self._functions):
+            begun = re.escape(form.first + form.begin + tool.name + form.named).replace("/", r"\/")
+            self._rules.append(f"o_{index}[lazy]: /[ \\n]*{begun}/")
+            ways.append(f"o_{index} {self._arguments(f'o_{index}', tool)} {self._literal(form.end)}")
+        between = self._literal(form.between + form.begin)
+        again = f" ({between} function){{0,{most - 1}}}" if most > 1 else ""
+        self._rules.append(f"opened: ({' | '.join(ways)}){again} {self._literal(form.last)}".rstrip())
 
     # One section of calls in the model's form
 
     def _section(self, cut: int = 0) -> None:
         """``section``, without its first ``cut`` characters."""
-        form, most = self._form, self._rule.most or MOST_CALLS
+        form, most = self._form, self._most
         first, begin = form.first[cut:], form.begin if form.first else form.begin[cut:]
-        for index, tool in enumerate(self._functions):
-            named = self._literal(tool.name + form.named)
-            self._rules.append(f"f_{index}: {named} {self._arguments(index, tool)} {self._literal(form.end)}")
-        functions = " | ".join(f"f_{index}" for index in range(len(self._functions)))
-        self._rules.append(f"function: {functions}")
+        self._functions_rules()
         # In the midst of text, forms whose calls have a mark each begin a section with each.
         alone = most == 1 or (not self._rule.must and not form.first and form.begin.startswith(form.trigger))
         again = ""
         if not alone:
-            # Apart: what follows a call may begin alike.
-            between = f"{self._literal(form.between)} {self._literal(form.begin)}".strip()
+            if form.last:
+                between = self._literal(form.between + form.begin)
+            else:
+                # Apart: what follows a call may begin alike.
+                between = f"{self._literal(form.between)} {self._literal(form.begin)}".strip()
             again = f" ({between} function){{0,{most - 1}}}"
         parts = (self._literal(first + begin), f"function{again}", self._literal(form.last))
         self._rules.append(f"section: {' '.join(part for part in parts if part)}")
 
-    def _arguments(self, index: int, tool: CallableTool) -> str:
+    def _functions_rules(self) -> None:
+        """``function``: one call, from its name on."""
+        for index, tool in enumerate(self._functions):
+            arguments, end = self._arguments(f"{index}", tool), self._literal(self._form.end)
+            self._rules.append(f"f_{index}: {self._named(tool)} {arguments} {end}")
+        functions = " | ".join(f"f_{index}" for index in range(len(self._functions)))
+        self._rules.append(f"function: {functions}")
+
+    def _named(self, tool: CallableTool) -> str:
+        """A call's name and what stands behind it."""
+        if not self._form.numbered:
+            return self._literal(tool.name + self._form.named)
+        return f"{_quoted(f'{tool.name}:')} /[0-9]{{1,3}}/ {self._literal(self._form.named)}"
+
+    def _arguments(self, index: str, tool: CallableTool) -> str:
+        if self._form.tags is not None:
+            spelling = Spelling(_json, self._literal, lambda text: text.startswith(tuple(self._tokens)))
+            rules = TaggedRules(self._form.tags, tool.schema, f"p_{index}", spelling)
+            name = rules.write()
+            self._rules += rules.rules
+            return name
         if self._form.arguments is Arguments.OBJECT:
             return _json(tool.schema)
         properties = tool.schema.get("properties", {})
@@ -195,7 +246,7 @@ class _Writer:
             return f'"**" {_json(tool.schema)}'
         return self._keywords(index, tool.schema, properties)
 
-    def _keywords(self, index: int, schema: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    def _keywords(self, index: str, schema: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
         """``a=…, b=…`` in the schema's order, where what is not required may be left out."""
         shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
         last = len(properties)

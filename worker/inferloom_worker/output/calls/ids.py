@@ -1,6 +1,8 @@
 """Names of calls."""
 
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 
 def call_id(seed: int, choice: int, index: int) -> str:
@@ -17,3 +19,21 @@ def short_id(given: str) -> str:
 
 
 _SHORT = 9
+
+
+def numbered(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation, as templates read it, with ``functions.name:number`` for the ids of its calls."""
+    ids: dict[str, str] = {}
+    made: list[dict[str, Any]] = []
+    for turn in turns:
+        calls = []
+        for call in turn.get("tool_calls", ()):
+            if "function" in call:
+                ids[call["id"]] = f"functions.{call['function']['name']}:{len(ids)}"
+                call = {**call, "id": ids[call["id"]]}
+            calls.append(call)
+        more: dict[str, Any] = {"tool_calls": calls} if calls else {}
+        if (of := turn.get("tool_call_id")) in ids:
+            more["tool_call_id"] = ids[of]
+        made.append({**turn, **more})
+    return made

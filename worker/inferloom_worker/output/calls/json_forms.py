@@ -83,3 +83,50 @@ class DeepSeekReader(JsonReader):
             yield from self._maybe("```")
         if not (yield from self._maybe("<｜tool▁call▁end｜>")):
             raise NotACallError
+
+
+class KimiReader(JsonReader):
+    """``functions.name:0`` and its arguments between marks of their own, in a section: Kimi K2."""
+
+    markers = ("<|tool_calls_section_begin|>", "<|tool_call_begin|>")
+    ends = ("<|tool_call_end|>",)
+
+    def _section(self) -> Reading[None]:
+        yield from self._maybe("<|tool_calls_section_begin|>")
+        while (yield from self._next("<|tool_call_begin|>")):
+            try:
+                yield from self._call()
+            except SectionEndError:
+                if self.done:
+                    raise
+            self._kept = self._at
+        yield from self._next("<|tool_calls_section_end|>")
+
+    def _call(self) -> Reading[None]:
+        yield from self._blank()
+        yield from self._maybe("functions.")
+        name = yield from self._name()
+        if (yield from self._maybe(":")):
+            yield from self._name()
+        yield from self._blank()
+        yield from self._expect("<|tool_call_argument_begin|>")
+        yield from self._blank()
+        yield from self._arguments(name)
+        yield from self._next("<|tool_call_end|>")
+
+
+class LinesReader(JsonReader):
+    """Objects of calls between two tags, each on a line, or as a list: MiniMax M1, Jamba."""
+
+    markers = ("<tool_calls>",)
+    ends = ("\n", "</tool_calls>")
+
+    def _section(self) -> Reading[None]:
+        self._at += len("<tool_calls>")
+        while (yield from self._blank()) in ("{", "["):
+            try:
+                yield from self._calls_at_hand()
+            except SectionEndError:
+                if self.done:
+                    raise
+        yield from self._next("</tool_calls>")

@@ -1,7 +1,8 @@
 """What a request lets a model call."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,5 @@ class Offer:
     """The id of a choice's call, by its index."""
     most: int | None = None
     """Calls after which an answer ends. None: any number."""
+    schemas: Mapping[str, Any] = field(default_factory=dict)
+    """By name, the schema of a function's arguments: where values have no quotes, it tells what they are."""

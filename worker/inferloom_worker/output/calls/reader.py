@@ -50,6 +50,9 @@ class CallReader(ABC):
 
     thinking = False
 
+    silent = False
+    """Whether marks without a call in them are read and not said."""
+
     openers: str = ""
     """Characters that, first of all in an answer, may begin calls without a marker."""
 
@@ -110,7 +113,7 @@ class CallReader(ABC):
                     yield from self._custom()
                 else:
                     yield from self._section()
-                if self.calls == before:
+                if self.calls == before and not self.silent:
                     raise NotACallError
             except NotACallError:
                 self._at = self._kept + 1
