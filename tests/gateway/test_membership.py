@@ -18,9 +18,22 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 
 
+class Nowhere:
+    """A line to a worker that nobody calls."""
+
+    def attach(self) -> None:
+        pass
+
+    async def probe(self, timeout_s: float) -> bool:
+        return False
+
+    async def close(self, grace_s: float | None) -> None:
+        pass
+
+
 def _connect(member: Member) -> Line:
     """There is no worker to connect to."""
-    raise AssertionError(member)
+    return Nowhere()
 
 
 async def test_a_registry_that_has_not_come_yet_is_waited_for_quietly(

@@ -41,6 +41,7 @@ class FakeLink(LinkServiceServicer):
         """Carry calls."""
         stream = FakeStream(self, context)
         self.streams.append(stream)
+        self.worker.attached.set()
         reading = asyncio.create_task(stream.read(requests))
         try:
             yield link_pb2.AttachResponse(load=registry_pb2.Load())

@@ -152,6 +152,8 @@ class FakeWorker(InferenceServiceServicer):
     address: Address = ANYWHERE
     attaches: bool = True
     """Whether it has the multiplexed link."""
+    attached: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a gateway attaches."""
     link: FakeLink | None = None
     """Its link, since it was started last."""
     server: Server | None = None

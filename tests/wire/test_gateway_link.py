@@ -204,3 +204,15 @@ async def test_what_nobody_reads_waits_at_the_worker() -> None:
         assert mesh.worker.link is not None
         credited = [c.events for f in mesh.worker.link.frames for c in f.credits if c.call == 1]
         assert len(credited) > 50
+
+
+async def test_a_worker_is_attached_before_its_first_call() -> None:
+    """And again after it was away, without one; its load is known."""
+    worker = FakeWorker()
+    async with gateway_mesh(worker):
+        async with asyncio.timeout(10):
+            await worker.attached.wait()
+            await worker.kill()
+            worker.attached.clear()
+            await worker.start()
+            await worker.attached.wait()

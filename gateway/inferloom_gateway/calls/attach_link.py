@@ -1,5 +1,6 @@
 """A link that carries all calls to a worker on one stream."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, KINDS, CallR
 from inferloom_gateway.calls.attach.outgoing import LARGEST_START
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.link import CallSink, RunningCall, UnaryRequest
+from inferloom_mesh.backoff import backoff
 from inferloom_mesh.context import CallContext
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ log = logging.getLogger(__name__)
 
 
 class AttachLink:
-    """A :class:`~inferloom_gateway.calls.link.WorkerLink` that attaches at the first call, and again at the
-    next one when its stream has ended.
+    """A :class:`~inferloom_gateway.calls.link.WorkerLink` that is attached from :meth:`attach`, or its first
+    call, on. When its stream has ended it attaches again, a little later or at the next call.
 
     A worker that has no such streams, which is remembered, is called by ``calls``, and so is every worker for
     a request that is too large for a frame.
@@ -51,7 +53,16 @@ class AttachLink:
         stub: LinkServiceAsyncStub = LinkServiceStub(calls.channel)
         self._attach = stub.Attach
         self._attached: Attachment | None = None
-        self._callwise = False
+        self._callwise = self._closed = False
+        self._waits = backoff()
+        self._again: asyncio.TimerHandle | None = None
+
+    def attach(self) -> None:
+        """Open the stream, so that the worker tells of its load and the first call need not wait for it."""
+        if self._attached is None and not (self._callwise or self._closed):
+            self._attached = Attachment(
+                self._attach(metadata=self._calls.peer), self._address, self._on_load, self._ended
+            )
 
     def generate(
         self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
@@ -76,7 +87,9 @@ class AttachLink:
     async def close(self, grace_s: float | None) -> None:
         """Close the stream and its channel once their calls have ended, after ``grace_s`` at the latest;
         None: at once."""
-        began = self._clock()
+        began, self._closed = self._clock(), True
+        if self._again is not None:
+            self._again.cancel()
         if self._attached is not None:
             await self._attached.close(grace_s)
         left = None if grace_s is None else max(0.0, grace_s - (self._clock() - began))
@@ -96,11 +109,10 @@ class AttachLink:
         getattr(start, KINDS[type(request)]).CopyFrom(request)
         if start.ByteSize() > LARGEST_START:
             return alone()
+        self.attach()
         attached = self._attached
-        if attached is None:
-            attached = self._attached = Attachment(
-                self._attach(metadata=self._calls.peer), self._address, self._on_load, self._ended
-            )
+        if attached is None:  # its line is being closed
+            return alone()
         start.call = attached.number()
         call = LinkCall(start.call, request, sink, attached, alone)
         if (left := context.time_left(now)) is not None:
@@ -111,6 +123,12 @@ class AttachLink:
     def _ended(self, attached: Attachment) -> None:
         if self._attached is attached:
             self._attached = None
+        if attached.heard:
+            self._waits = backoff()
         if attached.refused and not self._callwise:
             self._callwise = True
             log.info("the worker at %s has no multiplexed link: it is called by single calls", self._address)
+        if not (self._callwise or self._closed):
+            if self._again is not None:
+                self._again.cancel()
+            self._again = asyncio.get_running_loop().call_later(next(self._waits), self.attach)

@@ -56,6 +56,9 @@ class GrpcLink:
             pb.GetTokenizerRequest: stub.GetTokenizer,
         }
 
+    def attach(self) -> None:
+        """Nothing: the first call connects."""
+
     def generate(
         self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
     ) -> "GrpcCall":

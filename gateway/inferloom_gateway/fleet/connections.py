@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from inferloom_gateway.fleet.members import Member
@@ -16,6 +16,9 @@ PROBE_TIMEOUT_S = 5.0
 class Line(Protocol):
     """A connection to one worker."""
 
+    def attach(self) -> None:
+        """Make ready for calls, if that can be done ahead. It may be asked for again."""
+
     async def probe(self, timeout_s: float) -> bool:
         """Whether the worker gives any answer within ``timeout_s``. Returning False may be quicker."""
 
@@ -27,7 +30,7 @@ L = TypeVar("L", bound=Line)
 
 
 class Connections(Generic[L]):
-    """One line per worker, opened at its first call.
+    """One line per worker, opened before or at its first call.
 
     Args:
         connect: Opens a line to a worker.
@@ -47,6 +50,12 @@ class Connections(Generic[L]):
         if line is None:
             line = self._lines[member] = self._connect(member)
         return line
+
+    def attach(self, members: Iterable[Member]) -> None:
+        """Make the lines to workers ready before there is a call."""
+        for member in members:
+            if member not in self._lines:
+                self.line(member).attach()
 
     def lost(self, member: Member) -> None:
         """Keep new calls away from a worker until it answers a probe."""

@@ -63,6 +63,10 @@ class Fleet:
         """Every worker."""
         return list(self._members.values())
 
+    def member(self, worker_id: str) -> Member | None:
+        """The worker of that name."""
+        return self._members.get(worker_id)
+
     def holding(self, model: str) -> tuple[Member, ...]:
         """The workers that hold a model, usable or not."""
         group = self._by_model.get(model)

@@ -151,6 +151,10 @@ class Membership:
         for member in self._fleet.apply(change, self._clock()):
             log.info("worker %s left", member.id)
             self._connections.retire(member)
+        if change.HasField("snapshot"):
+            self._connections.attach(self._fleet.members())
+        elif change.HasField("put") and (known := self._fleet.member(change.put.worker.id)) is not None:
+            self._connections.attach((known,))
         _warn_of_differences(differing, self._fleet.differing)
         if change.HasField("put"):
             worker = change.put.worker

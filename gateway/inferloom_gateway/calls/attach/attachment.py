@@ -42,6 +42,8 @@ class Attachment:
     ) -> None:
         self.refused = False
         """Whether the worker turned out to have no such streams."""
+        self.heard = False
+        """Whether the worker has answered."""
         self._stream = stream
         self._worker = worker
         self._on_end = on_end
@@ -50,7 +52,6 @@ class Attachment:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._heard = False
         self._reading = asyncio.create_task(self._read())
         self._writing = asyncio.create_task(self._write())
 
@@ -97,13 +98,13 @@ class Attachment:
                 frame: Any = await self._stream.read()
                 if frame is grpc.aio.EOF:
                     break
-                self._heard = True
+                self.heard = True
                 self._demultiplexer.take(frame)
         except grpc.aio.AioRpcError as failure:
-            self.refused = failure.code() is grpc.StatusCode.UNIMPLEMENTED and not self._heard
-            if not self._heard and failure.code() in _REFUSED:
+            self.refused = failure.code() is grpc.StatusCode.UNIMPLEMENTED and not self.heard
+            if not self.heard and failure.code() in _REFUSED:
                 verdict = judge(read_failure(failure))
-            if not self.refused:
+            if self.heard:
                 log.info("the link to the worker at %s ended: %s", self._worker, failure.code().name)
         except BrokenFrameError as fault:
             log.error("the worker at %s broke the rules of the link: %s", self._worker, fault)
