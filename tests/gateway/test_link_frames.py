@@ -12,7 +12,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2, registry_pb2
 from inferloom_gateway.calls.attach.broken import BrokenFrameError
 from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer
-from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, LinkCall
+from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, LITTLE, LinkCall
 from inferloom_gateway.calls.attach.outgoing import LARGEST_FRAME, Outgoing
 from inferloom_gateway.calls.attach.piece_box import LARGEST_PIECE
 from inferloom_gateway.calls.link import CallFailedError
@@ -56,6 +56,15 @@ class Link:
         self.demultiplexer = Demultiplexer(self.loads.append)
         self.credits: list[tuple[int, int, int]] = []
         self.cancels: list[int] = []
+        self.owing: dict[int, LinkCall] = {}
+
+    def owe(self, call: LinkCall) -> None:
+        self.owing[call.number] = call
+
+    def settle(self) -> None:
+        owing, self.owing = self.owing, {}
+        for call in owing.values():
+            call.give_back()
 
     def credit(self, call: int, events: int, size: int) -> None:
         self.credits.append((call, events, size))
@@ -201,6 +210,18 @@ def test_credit_returns_in_halves_and_not_while_paused() -> None:
     assert link.credits[1] == (1, EVENTS, EVENTS * (64 + 4 * 3))
     link.take(deltas=columns((1, 0, 0, [], "x" * (BYTES // 8))))
     assert link.credits[2] == (1, 1, 64 + BYTES // 2)
+
+
+def test_calls_that_have_spent_a_little_get_it_back_with_others() -> None:
+    """So that they send together; who has spent less waits."""
+    link = Link()
+    for _ in range(3):
+        link.call()
+    for index in range(LITTLE):
+        link.take(deltas=columns((2, 0, index, [1], "a"), *([(3, 0, index, [1], "a")] if index > 1 else [])))
+    for index in range(EVENTS // 2 - 1):
+        link.take(deltas=columns((1, 0, index, [1], "a")))
+    assert [credit[:2] for credit in link.credits] == [(1, EVENTS // 2), (2, LITTLE + 1)]
 
 
 def test_a_worker_that_sends_on_without_credit_breaks_the_link() -> None:

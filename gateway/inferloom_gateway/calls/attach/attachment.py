@@ -49,6 +49,7 @@ class Attachment:
         self._on_end = on_end
         self._demultiplexer = Demultiplexer(on_load)
         self._outgoing = Outgoing()
+        self._owing: dict[int, LinkCall] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -71,9 +72,20 @@ class Attachment:
         self._outgoing.credit(call, events, size)
         self._wake.set()
 
+    def owe(self, call: LinkCall) -> None:
+        """Note that a call has spent a little."""
+        self._owing[call.number] = call
+
+    def settle(self) -> None:
+        """Give back what was spent by all that have been noted."""
+        owing, self._owing = self._owing, {}
+        for call in owing.values():
+            call.give_back()
+
     def leave(self, call: int, *, cancel: bool) -> None:
         """Forget a call; ``cancel``: which the worker is to end."""
         self._demultiplexer.forget(call)
+        self._owing.pop(call, None)
         if not self._demultiplexer.calls:
             self._idle.set()
         if cancel:

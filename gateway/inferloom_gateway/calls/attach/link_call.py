@@ -24,6 +24,10 @@ EVENTS = 64
 BYTES = 2**18
 """Its credit in bytes. One event may take it below zero."""
 
+LITTLE = EVENTS // 8
+"""Events from which on what a call has spent is given back when that of another is: calls that get credit
+together send together, in frames that hold much."""
+
 _SURPLUS = 2 * EVENTS
 """Events beyond its credit that are forgiven a call, because both sides may not count the very same."""
 
@@ -59,6 +63,12 @@ class Desk(Protocol):
     def credit(self, call: int, events: int, size: int) -> None:
         """Let the worker send more of a call."""
 
+    def owe(self, call: "LinkCall") -> None:
+        """Note that a call has spent a little."""
+
+    def settle(self) -> None:
+        """Give back what was spent by all that have been noted."""
+
     def leave(self, call: int, *, cancel: bool) -> None:
         """Forget a call; ``cancel``: which the worker is to end."""
 
@@ -78,7 +88,18 @@ class LinkCall:
     """
 
     __slots__ = (
-        *("_alarm", "_begun", "_desk", "_elsewhere", "_events_left", "_kind", "_moved", "_over", "_paused"),
+        *(
+            "_alarm",
+            "_begun",
+            "_desk",
+            "_elsewhere",
+            "_events_left",
+            "_kind",
+            "_moved",
+            "_over",
+            "_owing",
+            "_paused",
+        ),
         *("_sink", "_spent_bytes", "_spent_events", "_width", "model", "number"),
     )
 
@@ -99,7 +120,7 @@ class LinkCall:
         self._elsewhere: Callable[[], RunningCall] | None = elsewhere
         self._moved: RunningCall | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._begun = self._over = self._paused = False
+        self._begun = self._over = self._owing = self._paused = False
         self._events_left = EVENTS
         self._spent_events = self._spent_bytes = 0
 
@@ -172,12 +193,20 @@ class LinkCall:
             self._sink.tokens(Tokens(choice, index, ids, text))
         except Exception:
             self._bug()
-        if self._spent_events >= EVENTS // 2 or self._spent_bytes >= BYTES // 2:
+        if self._spent_events % LITTLE == 0 or self._spent_bytes >= BYTES // 2:
             self._settle()
 
     def beat(self, *, moved: bool) -> None:
         """Learn that the worker lives."""
         self._sink.beat(moved=moved)
+
+    def give_back(self) -> None:
+        """Give credit for what was taken."""
+        self._owing = False
+        if self._spent_events and not (self._paused or self._over):
+            self._desk.credit(self.number, self._spent_events, self._spent_bytes)
+            self._events_left += self._spent_events
+            self._spent_events = self._spent_bytes = 0
 
     def end(self, verdict: Verdict | None) -> None:
         """End as the worker, or the stream, says."""
@@ -217,12 +246,15 @@ class LinkCall:
             raise BrokenFrameError("a call got more than it had credit for")
 
     def _settle(self) -> None:
-        """Return credit once half of it is spent: until then the worker has the other half."""
-        spent = self._spent_events >= EVENTS // 2 or self._spent_bytes >= BYTES // 2
-        if spent and not (self._paused or self._over):
-            self._desk.credit(self.number, self._spent_events, self._spent_bytes)
-            self._events_left += self._spent_events
-            self._spent_events = self._spent_bytes = 0
+        """Have credit given back once half of it is spent: until then the worker has the other half."""
+        if self._paused or self._over:
+            return
+        if self._spent_events >= LITTLE and not self._owing:
+            self._owing = True
+            self._desk.owe(self)
+        if self._spent_events >= EVENTS // 2 or self._spent_bytes >= BYTES // 2:
+            self.give_back()
+            self._desk.settle()
 
     def _leave(self, *, cancel: bool) -> None:
         if self._over:

@@ -114,6 +114,7 @@ class Attachment:
             InferloomError: The gateway sent what it may not.
         """
         while self._failure is None:
+            await asyncio.sleep(0)  # what other calls have to say in this turn of the loop goes along
             message = self._next()
             if message is not None:
                 yield message
