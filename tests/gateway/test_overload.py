@@ -15,6 +15,7 @@ from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, CallSink, WorkerLink
 from inferloom_gateway.calls.listener import Listeners
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.member import Member
@@ -34,6 +35,9 @@ class Whole:
 
     def add(self, event: Any) -> None:
         """Nothing of it is of interest."""
+
+    def tokens(self, tokens: Tokens) -> None:
+        """Nor of them."""
 
 
 class SimulatedCall:

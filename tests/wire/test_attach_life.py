@@ -52,7 +52,7 @@ async def test_a_drain_lets_calls_finish_and_refuses_new_ones() -> None:
 
 
 async def test_a_drain_past_its_limit_ends_calls() -> None:
-    """As lost, with or without credit, and before the stream ends."""
+    """So that they go on elsewhere, with or without credit, and before the stream ends."""
     async with running_worker(ENDLESS, "paced=echo:delay_ms=5") as worker, attached(worker) as link:
         waiting = await link.start(text_request(model="slow"))
         stuck = await link.start(text_request(model="paced", **limited(2000)), events=2, generous=False)
@@ -60,7 +60,7 @@ async def test_a_drain_past_its_limit_ends_calls() -> None:
         await worker.until(running=2)
         worker.stop.set()
         for linked in (waiting, stuck):
-            assert (await link.over(linked)).error().reason is Reason.WORKER_LOST
+            assert (await link.over(linked)).error().reason is Reason.NO_WORKER
         await worker.serving
         assert await link.ended() is None
 

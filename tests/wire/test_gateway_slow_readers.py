@@ -14,8 +14,8 @@ from tests.wire.gateway_mesh import GatewayMesh
 READERS = 64
 PIECE = "x" * 2**14
 PIECES = 512
-MOST_HELD = PIECES * len(PIECE) // 4
-"""Bytes of one stream that may be under way: in the buffers of its sockets and in the windows of HTTP/2."""
+MOST_HELD = 2**20
+"""Bytes of one stream that may be under way: in its socket's buffers, and what its call has credit for."""
 
 QUICK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 LONG = {"model": "chat-model", "prompt": "long", "stream": True}
@@ -34,6 +34,39 @@ async def _open(mesh: GatewayMesh) -> tuple[asyncio.StreamReader, asyncio.Stream
         b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content)
     )
     return reader, writer
+
+
+async def test_a_stream_beside_one_that_nobody_reads_is_complete(mesh: GatewayMesh) -> None:
+    """Both come from one worker on one stream; the one that waits gets credit when it is read."""
+    sent: Counter[str] = Counter()
+
+    async def script(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        yield started(request, worker.id)
+        count, piece = (PIECES, PIECE) if request.text == "long" else (200, "y")
+        for index in range(count):
+            sent[request.text] += 1
+            yield delta(piece, index=index)
+        yield finished()
+        yield completed(count)
+
+    def credit() -> int:
+        assert mesh.worker.link is not None
+        return sum(c.events for frame in mesh.worker.link.frames for c in frame.credits if c.call == 1)
+
+    mesh.worker.script = script
+    async with asyncio.timeout(60):
+        reader, writer = await _open(mesh)
+        held = -1
+        while held != sent["long"] or held == 0:
+            held = sent["long"]
+            answer = await mesh.http.post("/v1/completions", json={**LONG, "prompt": "short"})
+            assert answer.text.count('"text":"y"') == 200
+        given = credit()
+        assert given < PIECES // 4
+        whole = await reader.read()
+        assert whole.count(PIECE.encode()) == PIECES
+        assert credit() > given
+        writer.close()
 
 
 async def test_streams_that_nobody_reads_are_held_back_and_then_complete(mesh: GatewayMesh) -> None:

@@ -26,6 +26,9 @@ class Fold(Protocol):
     def add(self, event: pb.GenerateResponse) -> None:
         """Take the next event."""
 
+    def tokens(self, tokens: Tokens) -> None:
+        """Take the next Delta, of nothing but tokens and text."""
+
 
 S = TypeVar("S", bound=Fold)
 
@@ -44,7 +47,7 @@ class _Whole(Generic[S]):
         self._fold.add(event)
 
     def tokens(self, tokens: Tokens) -> None:
-        self._fold.add(tokens.event())
+        self._fold.tokens(tokens)
 
     def end(self, error: InferloomError | None) -> None:
         if self.done.done():

@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
+from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.answer import told
 from inferloom_gateway.http.caller import calls_of
@@ -37,6 +38,10 @@ class Folded:
         """Fold one event in."""
         for _ in self.assembly.add(event):
             pass
+
+    def tokens(self, tokens: Tokens) -> None:
+        """The same."""
+        self.add(tokens.event())
 
 
 async def answer(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls.tokens import Tokens
 
 FINISH_REASONS: dict[int, str] = {
     pb.FINISH_REASON_STOP: "stop",
@@ -60,6 +61,15 @@ class Outcome:
                 choice.late = reason == pb.FINISH_REASON_DEADLINE
             case "completed":
                 self.usage = event.completed.usage
+
+    def tokens(self, tokens: Tokens) -> None:
+        """Fold a Delta in that is nothing but tokens and text."""
+        choice = self.choices[tokens.choice]
+        if tokens.text:
+            choice.text.append(tokens.text)
+            if not (tokens.ids or choice.token_ids):
+                choice.before += tokens.text
+        choice.token_ids.extend(tokens.ids)
 
     @property
     def entries(self) -> int:
