@@ -65,7 +65,7 @@ class Authority:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.x509 import BasicConstraints, KeyUsage, SubjectKeyIdentifier
 
-        key = _new_key()
+        key = new_key()
         uses = KeyUsage(
             digital_signature=True,
             key_cert_sign=True,
@@ -84,7 +84,7 @@ class Authority:
             .add_extension(SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, SHA256())
         )
-        write_new(folder, {KEY: _key_pem(key), CERTIFICATE: _pem(certificate)})
+        write_new(folder, {KEY: key_pem(key), CERTIFICATE: _pem(certificate)})
         return cls(folder)
 
     def sign(
@@ -133,9 +133,9 @@ class Authority:
         Raises:
             TlsError: There are some already, or the folder cannot be written.
         """
-        key = _new_key()
+        key = new_key()
         certificate = self.sign(identity, key.public_key(), hosts, life)
-        write_new(folder, {"tls.key": _key_pem(key), "tls.crt": certificate, "ca.crt": self.pem})
+        write_new(folder, {"tls.key": key_pem(key), "tls.crt": certificate, "ca.crt": self.pem})
 
 
 def write_new(folder: Path, files: dict[str, bytes]) -> None:
@@ -157,13 +157,15 @@ def write_new(folder: Path, files: dict[str, bytes]) -> None:
         raise TlsError(f"{folder}: cannot be written: {failure.strerror}") from failure
 
 
-def _new_key() -> "EllipticCurvePrivateKey":
+def new_key() -> "EllipticCurvePrivateKey":
+    """A key of a certificate."""
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
     return generate_private_key(SECP256R1())
 
 
-def _key_pem(key: "EllipticCurvePrivateKey") -> bytes:
+def key_pem(key: "EllipticCurvePrivateKey") -> bytes:
+    """A key as its file has it."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

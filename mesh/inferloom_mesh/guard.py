@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.identity import PeerIdentity
-from inferloom_mesh.roles import may_call
+from inferloom_mesh.roles import SHOWS_A_TOKEN, may_call
 from inferloom_mesh.secret import MeshSecret
 
 Metadata = Sequence[tuple[str, Any]]
@@ -40,6 +40,8 @@ class PeersOnly:
                 raise InferloomError(
                     Reason.PERMISSION_DENIED, f"A {peer.role} may not call {name}: {peer} is none who may."
                 )
+        elif method in SHOWS_A_TOKEN:
+            return
         elif self._secret is None or not self._secret.shown_by(metadata):
             raise InferloomError(
                 Reason.NOT_A_PEER, "This service takes calls of the mesh's own services only."

@@ -31,6 +31,7 @@ GRANTS: dict[str, frozenset[Role]] = {
     _REGISTRY + "Register": _JOINS,
     _REGISTRY + "KeepAlive": _JOINS,
     _REGISTRY + "Deregister": _JOINS,
+    _REGISTRY + "Join": _JOINS,
     _REGISTRY + "Watch": frozenset({Role.GATEWAY, Role.OPERATOR, Role.REGISTRY}),
     _REGISTRY + "ListWorkers": frozenset({Role.GATEWAY, Role.OPERATOR, Role.REGISTRY}),
     _WORKER + "GetStatus": _ASKS,
@@ -50,6 +51,9 @@ GRANTS: dict[str, frozenset[Role]] = {
 }
 """The roles that may call each method, ``/service/method``, of a service inside of the mesh. What is not here
 may be called by nobody; health and reflection are everybody's."""
+
+SHOWS_A_TOKEN = frozenset({_REGISTRY + "Join"})
+"""What may be called without a certificate, because a token in the request says who calls."""
 
 TELLS_OF_TENANTS = frozenset({Role.GATEWAY})
 """Whose word a worker takes for a tenant, a priority cap and a share."""

@@ -72,6 +72,18 @@ class Server:
         await self.grpc.start()
         return Address(address.host, port)
 
+    def also_listen(self, address: Address, tls: ServerTls) -> Address:
+        """Bind another address, before :meth:`listen`, where connections are made as ``tls`` says.
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        try:
+            port = self.grpc.add_secure_port(str(address), tls.credentials())
+        except RuntimeError as failure:
+            raise OSError(f"cannot listen on {address}: is another process using it?") from failure
+        return Address(address.host, port)
+
     async def set_serving(self, serving: bool) -> None:
         """Set the health of the server as a whole and of each service."""
         self.health.set_serving(serving)

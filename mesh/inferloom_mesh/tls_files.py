@@ -86,6 +86,11 @@ class TlsFiles:
                 self._follow()
             return self._material
 
+    def look(self) -> None:
+        """Look at once."""
+        with self._lock:
+            self._follow()
+
     def generation(self) -> int:
         """Grows with each replacement."""
         self.current()

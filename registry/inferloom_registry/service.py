@@ -14,9 +14,11 @@ from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
+from inferloom_mesh.security import ServerTls
 from inferloom_mesh.server import build_server
 from inferloom_registry.addresses import AddressPolicy
 from inferloom_registry.etcd.client import EtcdClient
+from inferloom_registry.joining import Joining
 from inferloom_registry.lease_table import LeaseTable
 from inferloom_registry.meters import Meters
 from inferloom_registry.registry import Registry
@@ -71,7 +73,9 @@ async def serve(
         audit=security.audit,
         allowed=security.allowed,
     )
-    servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings)
+    signing, where_joined = settings.registry_ca, settings.registry_join_listen
+    joining = None if signing is None else Joining(signing, settings.join_life_s, security.audit)
+    servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings, joining)
     add_RegistryServiceServicer_to_server(servicer, server.grpc)
 
     async def read(accept: str) -> tuple[bytes, str]:
@@ -79,6 +83,9 @@ async def serve(
 
     where, chosen = settings.registry_metrics_listen, "registry_metrics_listen" in settings.model_fields_set
     try:
+        if where_joined is not None and security.tls is not None:
+            joined = server.also_listen(where_joined, ServerTls(security.tls))
+            log.info("workers with a token join at %s", joined)
         address = await server.listen(settings.registry_listen)
         try:
             async with metrics_at(where, read, chosen=chosen):
@@ -92,6 +99,8 @@ async def serve(
             await server.stop(GRACE)
     finally:
         await registry.close()
+        if joining is not None:
+            joining.close()
     log.info("registry stopped")
 
 

@@ -1,5 +1,6 @@
 """The registry's gRPC face. It checks and translates; the registry decides."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ from inferloom_registry.admission import (
     check_worker,
     refusal,
 )
+from inferloom_registry.joining import Joining
 from inferloom_registry.lease import LeaseLostError
 from inferloom_registry.registry import Registry
 from inferloom_registry.settings import RegistrySettings
@@ -40,10 +42,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class RegistryServicer(RegistryServiceServicer):
     """Serves ``inferloom.v1.RegistryService``."""
 
-    def __init__(self, registry: Registry, addresses: AddressPolicy, settings: RegistrySettings) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        addresses: AddressPolicy,
+        settings: RegistrySettings,
+        joining: Joining | None = None,
+    ) -> None:
         self._registry = registry
         self._addresses = addresses
         self._settings = settings
+        self._joining = joining
 
     async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
         ttl = self._ttl(request)
@@ -73,6 +82,13 @@ class RegistryServicer(RegistryServiceServicer):
         except LeaseLostError as lost:
             log.info("a lease was given back that is lost: %s", lost)
         return pb.DeregisterResponse()
+
+    async def Join(self, request: pb.JoinRequest, context: Context) -> pb.JoinResponse:
+        if self._joining is None:
+            raise InferloomError(Reason.UNIMPLEMENTED, "This registry has no authority's key to sign with.")
+        asked = (request.token, request.certificate_request, PEER.get())
+        certificate, authority = await asyncio.to_thread(self._joining.join, *asked)
+        return pb.JoinResponse(certificate=certificate, authority=authority)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         # A watch that resumes may have nothing to send for long; its caller should know that it stands.

@@ -28,6 +28,18 @@ class RegistrySettings(ServiceSettings):
     """Where Prometheus reads its metrics, at ``/metrics``; ``none``: nowhere. Where nobody has set it and the
     port is taken, there is no such listener."""
 
+    registry_ca: Path | None = None
+    """A folder with the authority's certificate and key, ``ca.crt`` and ``ca.key``: the registry then signs
+    certificates for workers that show a join token, and notes there which tokens were used. Give it to one
+    registry only. Not set: nobody can join by a token."""
+
+    registry_join_listen: OptionalAddress = None
+    """Where workers that have no certificate yet join, with TLS but without one of theirs; nothing else is
+    answered there. Not set: nowhere."""
+
+    join_life_s: float = Field(default=7 * 86_400, ge=60, le=366 * 86_400)
+    """How long such a certificate holds, in seconds; workers renew it when two thirds of that are over."""
+
     lease_ttl_s: float = Field(default=6.0, gt=0)
     """How long a lease lasts without renewal, in seconds, where the worker asks for no other time."""
 
@@ -99,6 +111,12 @@ class RegistrySettings(ServiceSettings):
             raise ValueError("etcd_certificate_file needs etcd_ca_file")
         if self.etcd_user is not None and self.etcd_password is None and self.etcd_password_file is None:
             raise ValueError("etcd_user needs etcd_password or etcd_password_file")
+        return self
+
+    @model_validator(mode="after")
+    def _check_joining(self) -> Self:
+        if self.registry_join_listen is not None and (self.registry_ca is None or self.tls is None):
+            raise ValueError("registry_join_listen needs registry_ca, whose key signs, and tls")
         return self
 
     @model_validator(mode="after")

@@ -337,7 +337,7 @@ class FakeRegistry(RegistryServiceServicer):
         """Not part of any script: who calls it has a test that is wrong."""
         raise NotImplementedError
 
-    Deregister = Register
+    Deregister = Join = Register
 
     async def ListWorkers(
         self, request: registry_pb2.ListWorkersRequest, context: Context

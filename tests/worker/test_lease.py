@@ -104,6 +104,9 @@ class Scripted(RegistryServiceServicer):
     async def Deregister(self, request: pb.DeregisterRequest, context: Any) -> pb.DeregisterResponse:
         return pb.DeregisterResponse()
 
+    async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinResponse:
+        raise NotImplementedError
+
     async def Watch(self, request: pb.WatchRequest, context: Any) -> AsyncIterator[pb.WatchResponse]:
         yield pb.WatchResponse()
 

@@ -5,8 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from inferloom_cli.refusal import FAILED, MISUSED, RefusedError
-from inferloom_mesh.authority import CERTIFICATE, KEY, Authority
+from inferloom_mesh.authority import CERTIFICATE, KEY, Authority, write_new
 from inferloom_mesh.identity import PeerIdentity
+from inferloom_mesh.join_token import make_token
+from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
 from inferloom_mesh.tls_files import TlsError
 
@@ -55,3 +57,20 @@ def issue(folder: Path, role: str, name: str | None, hosts: Sequence[str], days:
         f"{made} is the {kind}'s, for {days} days: copy the folder to its machine, readable by it alone, and"
     )
     print(f"  {_STARTS[kind].format(folder=made, name=identity.name)}")
+
+
+def token(folder: Path, name: str, registry: str, file: Path, hours: float) -> None:
+    """Make a join token.
+
+    Raises:
+        RefusedError: It cannot be made, or the file is there.
+    """
+    try:
+        made = make_token(Authority(folder), name, hours * 3600, Address.parse(registry))
+        write_new(file.parent, {file.name: made.encode() + b"\n"})
+    except TlsError as failure:
+        raise RefusedError(str(failure), FAILED) from failure
+    except ValueError as failure:
+        raise RefusedError(str(failure), MISUSED) from failure
+    print(f"{file} lets a worker {name} join, once, for {hours:g} hours: bring it to its machine, and there")
+    print(f"  INFERLOOM_JOIN_TOKEN_FILE={file.name} inferloom worker --id {name} --tls certificate")

@@ -22,6 +22,7 @@ from inferloom_mesh.waiting import first_of
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, listen
+from inferloom_worker.joining.certificate import join, keep_renewed
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.observe.access_log import AccessLog
@@ -75,6 +76,8 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
     # Before anybody is told that it listens: a mistyped path is the likeliest mistake.
     for spec in (*(spec for _, spec in settings.models), *(spec for *_, spec in settings.adapters)):
         require_present(spec)
+    if settings.tls is not None and settings.join_token_file is not None:
+        await join(settings.tls, settings.join_token_file)
     worker = Worker(settings)
     address = await worker.listen()
     stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
@@ -214,10 +217,19 @@ class Worker:
         Raises:
             FencedError, RegistrationRefusedError: The registry will not have this worker.
         """
-        if self._keeper is None:
-            await self._closing.wait()
-        else:
-            await self._keeper.run()
+        renewing: asyncio.Task[None] | None = None
+        settings = self._settings
+        if settings.join_token_file is not None and settings.registry is not None:
+            renewing = asyncio.create_task(keep_renewed(self._security, list(settings.registry)))
+        try:
+            if self._keeper is None:
+                await self._closing.wait()
+            else:
+                await self._keeper.run()
+        finally:
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.gather(renewing, return_exceptions=True)
 
     async def drain(self, limit_s: float) -> None:
         """Take nothing new, and let running calls finish for ``limit_s`` seconds at most."""

@@ -100,6 +100,10 @@ class WorkerSettings(ServiceSettings):
     """Where Prometheus reads its metrics, at ``/metrics``; ``none``: nowhere. Not set: port 9102 on the
     loopback interface, or the next one that is free."""
 
+    join_token_file: Path | None = None
+    """A file with a join token (`inferloom certs token`), which is good once: a worker whose folder ``tls``
+    has no certificate yet gets one for it from its registry, and renews it. Not set: the folder has one."""
+
     worker_id: str | None = Field(default=None, pattern=_WORKER_ID)
     """Its name, unique in the mesh. Not set: made of the host's name and the port."""
 
@@ -189,6 +193,12 @@ class WorkerSettings(ServiceSettings):
     max_priority: int = Field(default=0, ge=-100, le=100)
     """Highest priority that a request gets, whatever it asks for: by default nobody can raise himself above
     the others, only step back."""
+
+    @model_validator(mode="after")
+    def _check_joining(self) -> Self:
+        if self.join_token_file is not None and self.tls is None:
+            raise ValueError("join_token_file needs tls, the folder where the certificate is to go")
+        return self
 
     @model_validator(mode="after")
     def _check_aliases(self) -> Self:

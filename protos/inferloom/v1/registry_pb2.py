@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from inferloom.v1 import inference_pb2 as inferloom_dot_v1_dot_inference__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferloom/v1/registry.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cinferloom/v1/inference.proto\"w\n\x0fRegisterRequest\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\x16\n\x0eprevious_epoch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8e\x01\n\x10RegisterResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0erenew_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb9\x01\n\x10KeepAliveRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12&\n\x06models\x18\x05 \x01(\x0b\x32\x16.inferloom.v1.ModelSet\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\"t\n\x11KeepAliveResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x04loss\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"4\n\x11\x44\x65registerRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"\x14\n\x12\x44\x65registerResponse\":\n\x0cWatchRequest\x12\x15\n\rfrom_revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\"\xf5\x01\n\rWatchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\x12*\n\x08snapshot\x18\x03 \x01(\x0b\x32\x16.inferloom.v1.SnapshotH\x00\x12-\n\x03put\x18\x04 \x01(\x0b\x32\x1e.inferloom.v1.RegisteredWorkerH\x00\x12.\n\x07removed\x18\x05 \x01(\x0b\x32\x1b.inferloom.v1.WorkerRemovedH\x00\x12(\n\x04load\x18\x06 \x01(\x0b\x32\x18.inferloom.v1.WorkerLoadH\x00\x42\x08\n\x06\x63hange\"#\n\x12ListWorkersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"}\n\x13ListWorkersResponse\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x03 \x01(\t\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\t\"\x89\x02\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12#\n\x06models\x18\x03 \x03(\x0b\x32\x13.inferloom.v1.Model\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x06labels\x18\x07 \x03(\x0b\x32 .inferloom.v1.Worker.LabelsEntry\x12\x0f\n\x07loading\x18\x08 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x08ModelSet\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.inferloom.v1.Model\x12\x0f\n\x07loading\x18\x02 \x03(\t\"t\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x16\n\x0e\x66ree_kv_tokens\x18\x03 \x01(\x04\x12\x17\n\x0ftotal_kv_tokens\x18\x04 \x01(\x04\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\"\xbb\x02\n\x10RegisteredWorker\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12-\n\x0blease_state\x18\x03 \x01(\x0e\x32\x18.inferloom.v1.LeaseState\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x10last_renewal_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x04load\x18\x07 \x01(\x0b\x32\x12.inferloom.v1.Load\x12\x11\n\tkeeper_id\x18\x08 \x01(\t\"]\n\x08Snapshot\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08settling\x18\x02 \x01(\x08\x12\x0e\n\x06\x66rozen\x18\x03 \x01(\t\"Z\n\rWorkerRemoved\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"P\n\nWorkerLoad\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load*y\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03*Z\n\nLeaseState\x12\x1b\n\x17LEASE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_STATE_ACTIVE\x10\x01\x12\x17\n\x13LEASE_STATE_SUSPECT\x10\x02*\x8b\x01\n\tLeaseLoss\x12\x1a\n\x16LEASE_LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_LOSS_UNKNOWN\x10\x01\x12\x16\n\x12LEASE_LOSS_EXPIRED\x10\x02\x12\x15\n\x11LEASE_LOSS_FENCED\x10\x03\x12\x1b\n\x17LEASE_LOSS_DEREGISTERED\x10\x04\x32\xa1\x03\n\x0fRegistryService\x12I\n\x08Register\x12\x1d.inferloom.v1.RegisterRequest\x1a\x1e.inferloom.v1.RegisterResponse\x12P\n\tKeepAlive\x12\x1e.inferloom.v1.KeepAliveRequest\x1a\x1f.inferloom.v1.KeepAliveResponse(\x01\x30\x01\x12O\n\nDeregister\x12\x1f.inferloom.v1.DeregisterRequest\x1a .inferloom.v1.DeregisterResponse\x12G\n\x05Watch\x12\x1a.inferloom.v1.WatchRequest\x1a\x1b.inferloom.v1.WatchResponse\"\x03\x90\x02\x01\x30\x01\x12W\n\x0bListWorkers\x12 .inferloom.v1.ListWorkersRequest\x1a!.inferloom.v1.ListWorkersResponse\"\x03\x90\x02\x01\x42\x39\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferloom/v1/registry.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cinferloom/v1/inference.proto\"w\n\x0fRegisterRequest\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\x16\n\x0eprevious_epoch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8e\x01\n\x10RegisterResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0erenew_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb9\x01\n\x10KeepAliveRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12&\n\x06models\x18\x05 \x01(\x0b\x32\x16.inferloom.v1.ModelSet\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\"t\n\x11KeepAliveResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x04loss\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"4\n\x11\x44\x65registerRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"\x14\n\x12\x44\x65registerResponse\"9\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\"6\n\x0cJoinResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\":\n\x0cWatchRequest\x12\x15\n\rfrom_revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\"\xf5\x01\n\rWatchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\x12*\n\x08snapshot\x18\x03 \x01(\x0b\x32\x16.inferloom.v1.SnapshotH\x00\x12-\n\x03put\x18\x04 \x01(\x0b\x32\x1e.inferloom.v1.RegisteredWorkerH\x00\x12.\n\x07removed\x18\x05 \x01(\x0b\x32\x1b.inferloom.v1.WorkerRemovedH\x00\x12(\n\x04load\x18\x06 \x01(\x0b\x32\x18.inferloom.v1.WorkerLoadH\x00\x42\x08\n\x06\x63hange\"#\n\x12ListWorkersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"}\n\x13ListWorkersResponse\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x03 \x01(\t\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\t\"\x89\x02\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12#\n\x06models\x18\x03 \x03(\x0b\x32\x13.inferloom.v1.Model\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x06labels\x18\x07 \x03(\x0b\x32 .inferloom.v1.Worker.LabelsEntry\x12\x0f\n\x07loading\x18\x08 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x08ModelSet\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.inferloom.v1.Model\x12\x0f\n\x07loading\x18\x02 \x03(\t\"t\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x16\n\x0e\x66ree_kv_tokens\x18\x03 \x01(\x04\x12\x17\n\x0ftotal_kv_tokens\x18\x04 \x01(\x04\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\"\xbb\x02\n\x10RegisteredWorker\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12-\n\x0blease_state\x18\x03 \x01(\x0e\x32\x18.inferloom.v1.LeaseState\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x10last_renewal_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x04load\x18\x07 \x01(\x0b\x32\x12.inferloom.v1.Load\x12\x11\n\tkeeper_id\x18\x08 \x01(\t\"]\n\x08Snapshot\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08settling\x18\x02 \x01(\x08\x12\x0e\n\x06\x66rozen\x18\x03 \x01(\t\"Z\n\rWorkerRemoved\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"P\n\nWorkerLoad\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load*y\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03*Z\n\nLeaseState\x12\x1b\n\x17LEASE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_STATE_ACTIVE\x10\x01\x12\x17\n\x13LEASE_STATE_SUSPECT\x10\x02*\x8b\x01\n\tLeaseLoss\x12\x1a\n\x16LEASE_LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_LOSS_UNKNOWN\x10\x01\x12\x16\n\x12LEASE_LOSS_EXPIRED\x10\x02\x12\x15\n\x11LEASE_LOSS_FENCED\x10\x03\x12\x1b\n\x17LEASE_LOSS_DEREGISTERED\x10\x04\x32\xe0\x03\n\x0fRegistryService\x12I\n\x08Register\x12\x1d.inferloom.v1.RegisterRequest\x1a\x1e.inferloom.v1.RegisterResponse\x12P\n\tKeepAlive\x12\x1e.inferloom.v1.KeepAliveRequest\x1a\x1f.inferloom.v1.KeepAliveResponse(\x01\x30\x01\x12O\n\nDeregister\x12\x1f.inferloom.v1.DeregisterRequest\x1a .inferloom.v1.DeregisterResponse\x12=\n\x04Join\x12\x19.inferloom.v1.JoinRequest\x1a\x1a.inferloom.v1.JoinResponse\x12G\n\x05Watch\x12\x1a.inferloom.v1.WatchRequest\x1a\x1b.inferloom.v1.WatchResponse\"\x03\x90\x02\x01\x30\x01\x12W\n\x0bListWorkers\x12 .inferloom.v1.ListWorkersRequest\x1a!.inferloom.v1.ListWorkersResponse\"\x03\x90\x02\x01\x42\x39\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,12 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRYSERVICE'].methods_by_name['Watch']._serialized_options = b'\220\002\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['ListWorkers']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['ListWorkers']._serialized_options = b'\220\002\001'
-  _globals['_WORKERSTATE']._serialized_start=2299
-  _globals['_WORKERSTATE']._serialized_end=2420
-  _globals['_LEASESTATE']._serialized_start=2422
-  _globals['_LEASESTATE']._serialized_end=2512
-  _globals['_LEASELOSS']._serialized_start=2515
-  _globals['_LEASELOSS']._serialized_end=2654
+  _globals['_WORKERSTATE']._serialized_start=2414
+  _globals['_WORKERSTATE']._serialized_end=2535
+  _globals['_LEASESTATE']._serialized_start=2537
+  _globals['_LEASESTATE']._serialized_end=2627
+  _globals['_LEASELOSS']._serialized_start=2630
+  _globals['_LEASELOSS']._serialized_end=2769
   _globals['_REGISTERREQUEST']._serialized_start=140
   _globals['_REGISTERREQUEST']._serialized_end=259
   _globals['_REGISTERRESPONSE']._serialized_start=262
@@ -59,30 +59,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEREGISTERREQUEST']._serialized_end=764
   _globals['_DEREGISTERRESPONSE']._serialized_start=766
   _globals['_DEREGISTERRESPONSE']._serialized_end=786
-  _globals['_WATCHREQUEST']._serialized_start=788
-  _globals['_WATCHREQUEST']._serialized_end=846
-  _globals['_WATCHRESPONSE']._serialized_start=849
-  _globals['_WATCHRESPONSE']._serialized_end=1094
-  _globals['_LISTWORKERSREQUEST']._serialized_start=1096
-  _globals['_LISTWORKERSREQUEST']._serialized_end=1131
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=1133
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=1258
-  _globals['_WORKER']._serialized_start=1261
-  _globals['_WORKER']._serialized_end=1526
-  _globals['_WORKER_LABELSENTRY']._serialized_start=1481
-  _globals['_WORKER_LABELSENTRY']._serialized_end=1526
-  _globals['_MODELSET']._serialized_start=1528
-  _globals['_MODELSET']._serialized_end=1592
-  _globals['_LOAD']._serialized_start=1594
-  _globals['_LOAD']._serialized_end=1710
-  _globals['_REGISTEREDWORKER']._serialized_start=1713
-  _globals['_REGISTEREDWORKER']._serialized_end=2028
-  _globals['_SNAPSHOT']._serialized_start=2030
-  _globals['_SNAPSHOT']._serialized_end=2123
-  _globals['_WORKERREMOVED']._serialized_start=2125
-  _globals['_WORKERREMOVED']._serialized_end=2215
-  _globals['_WORKERLOAD']._serialized_start=2217
-  _globals['_WORKERLOAD']._serialized_end=2297
-  _globals['_REGISTRYSERVICE']._serialized_start=2657
-  _globals['_REGISTRYSERVICE']._serialized_end=3074
+  _globals['_JOINREQUEST']._serialized_start=788
+  _globals['_JOINREQUEST']._serialized_end=845
+  _globals['_JOINRESPONSE']._serialized_start=847
+  _globals['_JOINRESPONSE']._serialized_end=901
+  _globals['_WATCHREQUEST']._serialized_start=903
+  _globals['_WATCHREQUEST']._serialized_end=961
+  _globals['_WATCHRESPONSE']._serialized_start=964
+  _globals['_WATCHRESPONSE']._serialized_end=1209
+  _globals['_LISTWORKERSREQUEST']._serialized_start=1211
+  _globals['_LISTWORKERSREQUEST']._serialized_end=1246
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1248
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1373
+  _globals['_WORKER']._serialized_start=1376
+  _globals['_WORKER']._serialized_end=1641
+  _globals['_WORKER_LABELSENTRY']._serialized_start=1596
+  _globals['_WORKER_LABELSENTRY']._serialized_end=1641
+  _globals['_MODELSET']._serialized_start=1643
+  _globals['_MODELSET']._serialized_end=1707
+  _globals['_LOAD']._serialized_start=1709
+  _globals['_LOAD']._serialized_end=1825
+  _globals['_REGISTEREDWORKER']._serialized_start=1828
+  _globals['_REGISTEREDWORKER']._serialized_end=2143
+  _globals['_SNAPSHOT']._serialized_start=2145
+  _globals['_SNAPSHOT']._serialized_end=2238
+  _globals['_WORKERREMOVED']._serialized_start=2240
+  _globals['_WORKERREMOVED']._serialized_end=2330
+  _globals['_WORKERLOAD']._serialized_start=2332
+  _globals['_WORKERLOAD']._serialized_end=2412
+  _globals['_REGISTRYSERVICE']._serialized_start=2772
+  _globals['_REGISTRYSERVICE']._serialized_end=3252
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,11 @@ class RegistryServiceStub:
                 request_serializer=inferloom_dot_v1_dot_registry__pb2.DeregisterRequest.SerializeToString,
                 response_deserializer=inferloom_dot_v1_dot_registry__pb2.DeregisterResponse.FromString,
                 _registered_method=True)
+        self.Join = channel.unary_unary(
+                '/inferloom.v1.RegistryService/Join',
+                request_serializer=inferloom_dot_v1_dot_registry__pb2.JoinRequest.SerializeToString,
+                response_deserializer=inferloom_dot_v1_dot_registry__pb2.JoinResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/inferloom.v1.RegistryService/Watch',
                 request_serializer=inferloom_dot_v1_dot_registry__pb2.WatchRequest.SerializeToString,
@@ -90,6 +95,15 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Join(self, request, context):
+        """Gives a worker a certificate: one that shows a join token, which is good
+        once, or one that shows its certificate, for the same name. Where the
+        registry has no authority's key it is UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Streams the set of workers: a snapshot, then every change.
         """
@@ -121,6 +135,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.Deregister,
                     request_deserializer=inferloom_dot_v1_dot_registry__pb2.DeregisterRequest.FromString,
                     response_serializer=inferloom_dot_v1_dot_registry__pb2.DeregisterResponse.SerializeToString,
+            ),
+            'Join': grpc.unary_unary_rpc_method_handler(
+                    servicer.Join,
+                    request_deserializer=inferloom_dot_v1_dot_registry__pb2.JoinRequest.FromString,
+                    response_serializer=inferloom_dot_v1_dot_registry__pb2.JoinResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -215,6 +234,33 @@ class RegistryService:
             '/inferloom.v1.RegistryService/Deregister',
             inferloom_dot_v1_dot_registry__pb2.DeregisterRequest.SerializeToString,
             inferloom_dot_v1_dot_registry__pb2.DeregisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Join(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferloom.v1.RegistryService/Join',
+            inferloom_dot_v1_dot_registry__pb2.JoinRequest.SerializeToString,
+            inferloom_dot_v1_dot_registry__pb2.JoinResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,11 @@ class RegistryServiceStub:
     """
     Deregister: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]
     """Ends a lease at once. Ending one that is already gone is no error."""
+    Join: _grpc.UnaryUnaryMultiCallable[_registry_pb2.JoinRequest, _registry_pb2.JoinResponse]
+    """Gives a worker a certificate: one that shows a join token, which is good
+    once, or one that shows its certificate, for the same name. Where the
+    registry has no authority's key it is UNIMPLEMENTED.
+    """
     Watch: _grpc.UnaryStreamMultiCallable[_registry_pb2.WatchRequest, _registry_pb2.WatchResponse]
     """Streams the set of workers: a snapshot, then every change."""
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListWorkersRequest, _registry_pb2.ListWorkersResponse]
@@ -65,6 +70,11 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
     Deregister: _aio.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]  # type: ignore[assignment]
     """Ends a lease at once. Ending one that is already gone is no error."""
+    Join: _aio.UnaryUnaryMultiCallable[_registry_pb2.JoinRequest, _registry_pb2.JoinResponse]  # type: ignore[assignment]
+    """Gives a worker a certificate: one that shows a join token, which is good
+    once, or one that shows its certificate, for the same name. Where the
+    registry has no authority's key it is UNIMPLEMENTED.
+    """
     Watch: _aio.UnaryStreamMultiCallable[_registry_pb2.WatchRequest, _registry_pb2.WatchResponse]  # type: ignore[assignment]
     """Streams the set of workers: a snapshot, then every change."""
     ListWorkers: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListWorkersRequest, _registry_pb2.ListWorkersResponse]  # type: ignore[assignment]
@@ -101,6 +111,17 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.DeregisterResponse, _abc.Awaitable[_registry_pb2.DeregisterResponse]]:
         """Ends a lease at once. Ending one that is already gone is no error."""
+
+    @_abc_1.abstractmethod
+    def Join(
+        self,
+        request: _registry_pb2.JoinRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.JoinResponse, _abc.Awaitable[_registry_pb2.JoinResponse]]:
+        """Gives a worker a certificate: one that shows a join token, which is good
+        once, or one that shows its certificate, for the same name. Where the
+        registry has no authority's key it is UNIMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def Watch(

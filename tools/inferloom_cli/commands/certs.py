@@ -73,3 +73,34 @@ def issue(
     from inferloom_cli import certs
 
     certs.issue(folder, role, name, host or (), days)
+
+
+@app.command(cls=Command)
+def token(
+    folder: Folder,
+    name: Annotated[str, typer.Option(metavar="NAME", help="The worker's, its --id.", show_default=False)],
+    registry: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where the registry is joined (registry_join_listen).",
+            show_default=False,
+        ),
+    ],
+    file: Annotated[
+        Path,
+        typer.Option("--file", "-o", metavar="FILE", help="Where to write it.", show_default=False),
+    ],
+    hours: Annotated[float, typer.Option(min=0.01, max=8760, help="How long it is good.")] = 24,
+) -> None:
+    """Make a token that one worker joins with, once, in the place of a certificate.
+
+    Examples:
+
+    ```
+    inferloom certs token --name w2 --registry 10.0.0.5:7001 -o w2.token mesh
+    ```
+    """
+    from inferloom_cli import certs
+
+    certs.token(folder, name, registry, file, hours)
