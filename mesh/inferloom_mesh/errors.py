@@ -129,6 +129,15 @@ class InferloomError(Exception):
         self.param = param
         self.retry_after = retry_after
 
+    def kept(self) -> "InferloomError":
+        """The same error for keeping: one that was raised holds the frames that it went through, and with
+        them the request."""
+        copy = InferloomError.__new__(InferloomError)
+        Exception.__init__(copy, self.message)
+        copy.reason, copy.message = self.reason, self.message
+        copy.param, copy.retry_after = self.param, self.retry_after
+        return copy
+
     @property
     def row(self) -> Row:
         """This error's row of the table."""

@@ -1,8 +1,9 @@
 """The records of requests, and who is told of them."""
 
 from inferloom_gateway.calls.listener import Listener, Listeners
-from inferloom_gateway.calls.records import Record, Records
+from inferloom_gateway.calls.records import Attempt, Record, Records
 from inferloom_mesh.context import CallContext
+from inferloom_mesh.errors import InferloomError, Reason
 
 
 def record(name: str) -> Record:
@@ -35,3 +36,22 @@ def test_only_those_that_listen_to_frames_are_told_of_them() -> None:
     listeners.on_frame(record("a"), 3)
     assert told == [("a", 3)]
     assert len(listeners._of_frames) == 1
+
+
+def test_a_record_keeps_nothing_of_its_request() -> None:
+    """An error that was raised holds the frames that it went through; the one that is kept does not."""
+    records = Records(2)
+    try:
+        raise InferloomError(Reason.INVALID_ARGUMENT, "No.", param="n", retry_after=2.0)
+    except InferloomError as raised:
+        failure = raised
+    tried = Attempt("w", 1, (), 0.0, error=failure)
+    one = Record(CallContext("r"), "generate", "m", 0.0, attempts=[tried], error=failure)
+    records.on_ended(one)
+    for kept in (one.error, tried.error):
+        assert kept is not None
+        assert kept.__traceback__ is None
+        assert (kept.reason, kept.message, kept.param, kept.retry_after) == (
+            Reason.INVALID_ARGUMENT, "No.", "n", 2.0,
+        )  # fmt: skip
+        assert str(kept) == "No."

@@ -118,5 +118,10 @@ class Records(Listener):
         return next((r for r in reversed(self._ended) if r.context.request_id == request_id), None)
 
     def on_ended(self, record: Record) -> None:
-        """Keep the record."""
+        """Keep the record, and nothing of the request itself."""
+        if record.error is not None:
+            record.error = record.error.kept()
+        for attempt in record.attempts:
+            if attempt.error is not None:
+                attempt.error = attempt.error.kept()
         self._ended.append(record)
