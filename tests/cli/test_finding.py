@@ -30,6 +30,12 @@ def test_other_ports_come_with_a_line_to_paste() -> None:
     assert line == "export INFERLOOM_GATEWAY=127.0.0.1:9260 INFERLOOM_REGISTRY=127.0.0.1:7000"
 
 
+def test_a_mesh_with_certificates_comes_with_an_operators() -> None:
+    """The folder, as a shell takes it."""
+    line = export_line(GRPC, REGISTRY, (GRPC, REGISTRY), operator=Path("my mesh/operator"))
+    assert line == "export INFERLOOM_TLS='my mesh/operator'"
+
+
 @pytest.mark.parametrize(
     ("text", "reachable"),
     [

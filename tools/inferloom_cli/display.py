@@ -28,6 +28,7 @@ class Display:
         called: Where the other commands would look for the gateway's gRPC port and for the registry.
         keyed: Whether callers are asked for keys.
         door: Folder with the certificate of the gateway's doors. None: they do no TLS.
+        operator: Folder with an operator's certificate, where there is one to show.
         secret_file: Where the secret is that was made for this mesh; empty: none was.
     """
 
@@ -38,6 +39,7 @@ class Display:
         called: tuple[Address, Address],
         keyed: bool = False,
         door: Path | None = None,
+        operator: Path | None = None,
         secret_file: str = "",
     ) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -48,6 +50,7 @@ class Display:
         self._called = called
         self._keyed = keyed
         self._door = door
+        self._operator = operator
         self._secret_file = secret_file
 
     def starting(self, names: Sequence[str]) -> None:
@@ -91,7 +94,7 @@ class Display:
             self._out.print("Try it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)
         if line := export_line(
-            grpc, reachable(Address.parse(mesh.registry)), self._called, self._secret_file
+            grpc, reachable(Address.parse(mesh.registry)), self._called, self._secret_file, self._operator
         ):
             self._out.print("\nSo that the other commands find it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)

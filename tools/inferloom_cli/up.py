@@ -30,6 +30,7 @@ from inferloom_cli.settings import load
 from inferloom_cli.signals import StopSignals
 from inferloom_mesh.machine import cores
 from inferloom_mesh.net import Address
+from inferloom_mesh.roles import Role
 
 if TYPE_CHECKING:
     from inferloom_gateway.settings import GatewaySettings
@@ -100,6 +101,7 @@ def up(flags: UpFlags, began: float) -> None:
             called=(client.gateway, client.registry[0]),
             keyed=plan.keys is not None,
             door=plan.door,
+            operator=_operator(plan),
             secret_file=plan.environment.get(_SECRET_FILE, ""),
         )
         try:
@@ -282,6 +284,12 @@ def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str],
         raise RefusedError(str(failure)) from failure
     made = {} if chosen else gateway.peer_environment()
     return {"INFERLOOM_KEYS": gateway.keys, **made}, of_peer(gateway).metadata
+
+
+def _operator(plan: Plan) -> Path | None:
+    """The folder with an operator's certificate: what `inferloom certs issue --role operator` makes."""
+    folder = None if plan.certs is None else plan.certs / Role.OPERATOR.value
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def _door(gateway: "GatewaySettings") -> Path | None:
