@@ -46,6 +46,11 @@ def named(name: str) -> Struct:
     return made
 
 
+def resumed(*choices: pb.ResumedChoice) -> pb.GenerateRequest:
+    """A completion of which these choices are said to have been made."""
+    return text(resume=pb.Resume(choices=choices))
+
+
 def tool(**fields: object) -> pb.Tool:
     """A tool."""
     return pb.Tool(**{"name": "f", **fields})  # type: ignore[arg-type] # of many types
@@ -263,5 +268,27 @@ FIELDS = (
         NO_MODEL,
         "InferenceService/GetTokenizer",
     ),
-    wrong("a continuation from outside", text(resume=pb.Resume()), "resume", UNSUPPORTED),
+    wrong(
+        "a continuation of a choice that is not there",
+        resumed(pb.ResumedChoice(choice=9)),
+        "choices[0].choice",
+    ),
+    wrong(
+        "a continuation of a choice twice",
+        resumed(pb.ResumedChoice(token_ids=[97]), pb.ResumedChoice(token_ids=[97])),
+        "there already",
+    ),
+    wrong(
+        "a continuation with a token out of range",
+        resumed(pb.ResumedChoice(token_ids=[10**9])),
+        "token_ids[0]",
+    ),
+    wrong(
+        "a continuation over its own end", resumed(pb.ResumedChoice(token_ids=[97] * 1000)), "max_tokens is 2"
+    ),
+    wrong(
+        "a continuation of an end that nobody knows",
+        resumed(pb.ResumedChoice(token_ids=[97], finished=pb.Finished(reason=pb.FINISH_REASON_UNSPECIFIED))),
+        "no reason",
+    ),
 )
