@@ -23,6 +23,7 @@ from inferloom_gateway.http.app import create_app
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection, Refused
 from inferloom_gateway.http.responses.desk import Desk
+from inferloom_gateway.http.streams.desk import StreamDesk
 from inferloom_gateway.observe.watch import Watch
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import bind
@@ -77,7 +78,10 @@ async def serve(
         for service in services:
             add_service(server.grpc, service, gateway.identify)
         responses = Desk(gateway, intake)
-        app = create_app(gateway, intake, responses, [*services, Health(gateway)], watch.read, watch.layers)
+        streams = StreamDesk(gateway)
+        app = create_app(
+            gateway, intake, responses, streams, [*services, Health(gateway)], watch.read, watch.layers
+        )
         rest = _RestServer(app.door, settings, watch.refused, tls)
         runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
@@ -102,10 +106,12 @@ async def serve(
                 log.info("draining for at most %g s", settings.drain_limit_s)
                 gateway.stopping.set()
                 rest.should_exit = True
+                leaving = tasks.create_task(streams.drain(settings.drain_limit_s), name="streams")
                 ending = tasks.create_task(responses.drain(settings.drain_limit_s), name="responses")
                 await server.stop(settings.drain_limit_s)
                 await serving
                 await ending
+                await leaving
                 await running
                 telling.cancel()
                 sweeping.cancel()

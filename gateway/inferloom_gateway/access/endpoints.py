@@ -9,7 +9,7 @@ NAMED_ONLY = ("metrics", "operating")
 """Endpoints that only a key opens which names them: they tell of all tenants. ``operating`` is every service
 of the contract but the inference service, where a gateway offers some."""
 
-KEEPING = ("files", "batches", "models")
+KEEPING = ("files", "batches", "models", "streams")
 """Endpoints whose requests are not computed at once, and so count for no limit of requests."""
 
 _SERVICE = "/inferloom.v1.InferenceService/"
@@ -21,6 +21,7 @@ _PATHS = (
     ("/v1/engines", "embeddings"),
     ("/v1/models", "models"),
     ("/v1/responses", "responses"),
+    ("/v1/streams", "streams"),
     ("/v1/edits", "edits"),
     ("/v1/rerank", "rerank"),
     ("/v2/rerank", "rerank"),

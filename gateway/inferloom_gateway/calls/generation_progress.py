@@ -65,6 +65,11 @@ class GenerationProgress:
                 self._of(each.choice).finished = each.finished
 
     @property
+    def prompt(self) -> Sequence[int]:
+        """The prompt's tokens, as a worker told them. Empty: they are the input itself."""
+        return self._prompt
+
+    @property
     def place(self) -> int | None:
         """How many tokens the caller has seen; None: nothing."""
         return sum(len(choice.ids) for choice in self._choices.values()) if self._seen else None

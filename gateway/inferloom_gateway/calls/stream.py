@@ -50,6 +50,11 @@ class Stream(Generic[Request, Event]):
         self._out: EventSink[Event, InferloomError] = self._inbox
 
     @property
+    def progress(self) -> Progress[Request, Event]:
+        """How far it has come."""
+        return self._progress
+
+    @property
     def completed(self) -> bool:
         """Whether the last event has come."""
         return self._progress.completed

@@ -37,6 +37,7 @@ from inferloom_gateway.http.routes import (
     ranking,
     responses,
     stored_chat,
+    streams,
     tokens,
 )
 from inferloom_gateway.http.rpc.door import ContractDoor
@@ -52,6 +53,7 @@ from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.schema.stored import BatchRequest, ChatUpdate
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.stack import Layer, Stack
+from inferloom_gateway.http.streams.desk import STREAM_HEADER, StreamDesk
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
 from inferloom_mesh.metrics_listener import Source
 
@@ -86,6 +88,7 @@ _ROUTERS = tuple(
             embeddings,
             ranking,
             responses,
+            streams,
             tokens,
             files,
             batches,
@@ -99,6 +102,7 @@ _EXPOSED = (
     WORKER_HEADER,
     IGNORED_HEADER,
     NOTES_HEADER,
+    STREAM_HEADER,
     "retry-after",
     *RATE_HEADERS,
     *TRAILERS,
@@ -150,11 +154,12 @@ def create_app(
     gateway: Gateway,
     intake: Intake,
     desk: Desk,
+    streams_desk: StreamDesk,
     services: Sequence[Service],
     read_metrics: Source,
     watching: Sequence[Layer] = (),
 ) -> Apps:
-    """Make the ASGI applications that serve ``gateway``; the caller drains ``desk`` and closes ``intake``
+    """Make the ASGI applications that serve ``gateway``; the caller drains both desks and closes ``intake``
     after them.
 
     ``services`` are served by Connect and gRPC-Web; ``read_metrics`` gives what ``/metrics`` answers;
@@ -165,6 +170,7 @@ def create_app(
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
     facade.state.responses = desk
+    facade.state.streams = streams_desk
     facade.state.metrics = read_metrics
     errors.install(facade, Paths(_ROUTERS))
     rest = FastLane(facade, fast_routes(_ROUTERS))

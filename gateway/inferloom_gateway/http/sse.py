@@ -47,6 +47,17 @@ def numbered(frames: bytes, first: int) -> tuple[bytes, int]:
     return b"".join(made), first
 
 
+def after(frames: bytes, first: int, last: int) -> tuple[bytes, int]:
+    """Of events with numbers from ``first`` on those behind the ``last``, and the number of the next;
+    ``[DONE]`` has none, and is always left."""
+    made = []
+    for event in frames.split(_END)[:-1]:
+        if event == _DONE or first > last:
+            made.append(event + _END)
+        first += event != _DONE
+    return b"".join(made), first
+
+
 def around(value: object) -> tuple[bytes, bytes]:
     """The bytes before and after the last :data:`HOLE` in the event that carries ``value``."""
     before, _, after = frame(value).rpartition(_HOLE)

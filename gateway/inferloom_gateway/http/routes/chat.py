@@ -13,6 +13,8 @@ from inferloom_gateway.http.kept import ChatKeeper
 from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completion_answers import ChatCompletion, ChatCompletionChunk
+from inferloom_gateway.http.streams.answer import begin
+from inferloom_gateway.http.streams.desk import HEADER
 from inferloom_gateway.http.translate import chat
 from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS
 from inferloom_mesh.errors import unsupported
@@ -34,6 +36,8 @@ _HELLO = {
 async def create_chat_completion(request: Request) -> Response:
     """Continue a conversation, as one body or, with ``stream``, as server-sent events."""
     request_id, created = request_id_of(request.scope), int(time.time())
+    if HEADER in request.headers:
+        return await begin(request, "chat", request_id, created)
     (body, plan), headers = await translate_off_loop(
         request, ChatCompletionRequest, lambda body: (body, chat.plan(body, request_id, created))
     )

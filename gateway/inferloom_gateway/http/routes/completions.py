@@ -10,6 +10,8 @@ from inferloom_gateway.http.fast_lane import fast
 from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gateway_of, translate_off_loop
 from inferloom_gateway.http.schema.completion_answers import TextCompletion
 from inferloom_gateway.http.schema.completions import CompletionRequest
+from inferloom_gateway.http.streams.answer import begin
+from inferloom_gateway.http.streams.desk import HEADER
 from inferloom_gateway.http.translate import completions
 
 router = APIRouter(tags=["completions"], responses=ERRORS)
@@ -26,6 +28,8 @@ _ONCE = {"model": "smollm2-135m-instruct", "prompt": "Once upon a time", "max_to
 async def create_completion(request: Request) -> Response:
     """Continue one or several texts, as one body or, with ``stream``, as server-sent events."""
     request_id, created = request_id_of(request.scope), int(time.time())
+    if HEADER in request.headers:
+        return await begin(request, "completions", request_id, created)
     plan, headers = await translate_off_loop(
         request, CompletionRequest, lambda body: completions.plan(body, request_id, created)
     )

@@ -1,0 +1,118 @@
+"""Asking for a resumable stream, and coming back to one."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+
+from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
+from inferloom_gateway.http.body import read_body
+from inferloom_gateway.http.caller import calls_of, context_of
+from inferloom_gateway.http.event_stream import EventStream
+from inferloom_gateway.http.exchange import exchange_of, identity_of
+from inferloom_gateway.http.routes.shared import gateway_of
+from inferloom_gateway.http.schema.base import Body
+from inferloom_gateway.http.streams.desk import (
+    HEADER,
+    PLANS,
+    STREAM_HEADER,
+    Reader,
+    StreamDesk,
+    failed,
+    resumable_s,
+)
+from inferloom_gateway.http.translate.fields import restate
+from inferloom_gateway.http.translate.plan import Plan
+from inferloom_gateway.http.unknown_fields import FieldPolicy
+from inferloom_gateway.storage.streams import KeptStream
+from inferloom_mesh.errors import InferloomError, invalid, unsupported
+
+
+def desk_of(request: Request) -> StreamDesk:
+    """Where this process has its resumable streams."""
+    desk: StreamDesk = request.app.state.streams
+    return desk
+
+
+async def begin(request: Request, endpoint: str, request_id: str, created: int) -> Response:
+    """Answer a request that asks for a resumable stream.
+
+    Raises:
+        InferloomError: It cannot be one, or no worker accepts it.
+    """
+    seconds = resumable_s(request.headers[HEADER])
+    desk, gateway = desk_of(request), gateway_of(request)
+    desk.check()
+    schema, make = PLANS[endpoint]
+    policy: FieldPolicy = request.app.state.fields
+
+    def read(body: Body, document: Mapping[str, Any]) -> tuple[bytes, Plan, dict[str, str]]:
+        if getattr(body, "store", None):
+            raise unsupported("store", f"store is not supported together with {HEADER}.")
+        ignored = policy.headers(schema.endpoint, document)
+        return orjson.dumps(document), make(body, request_id, created), ignored
+
+    state = request.app.state
+    body, plan, headers = await read_body(
+        request, state.intake, schema, gateway.settings.max_body_bytes, read
+    )
+    if not plan.stream or len(plan.parts) != 1:
+        raise invalid(HEADER, f"{HEADER} is for one prompt with stream=true.")
+    part = plan.parts[0]
+    calls = calls_of(request, gateway, "generate", part.request.model, streamed=True)
+    try:
+        stream = await calls.generate(part.request)
+        await _keep(desk, plan, calls, stream, _kept(request, endpoint, request_id, body, created, seconds))
+    except InferloomError as failure:
+        calls.close(failure)
+        raise restate(failure, part.rename) from failure
+    except BaseException as failure:
+        calls.close(failure)
+        raise
+    exchange = exchange_of(request.scope)
+    exchange.worker = calls.record.answered_by
+    return _followed(request, request_id, -1, {**headers, STREAM_HEADER: request_id})
+
+
+def resume(request: Request, name: str) -> Response:
+    """Go on with a stream behind the event that ``Last-Event-ID`` names.
+
+    Raises:
+        InferloomError: The header names none.
+    """
+    desk_of(request).check()
+    text = request.headers.get("last-event-id", "")
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise invalid("last-event-id", "The header Last-Event-ID must be the id of an event, a whole number.")
+    return _followed(request, name, int(text) if text else -1, {STREAM_HEADER: name})
+
+
+async def _keep(
+    desk: StreamDesk, plan: Plan, calls: CallGroup, stream: GenerateStream, make: Callable[[str], KeptStream]
+) -> None:
+    ahead = stream.ahead
+    await desk.begin(make("" if ahead is None else ahead.started.compute_hash), plan, calls, stream)
+
+
+def _kept(
+    request: Request, endpoint: str, name: str, body: bytes, created: int, seconds: float
+) -> Callable[[str], KeptStream]:
+    tenant = identity_of(request.scope).tenant
+
+    def make(compute_hash: str) -> KeptStream:
+        return KeptStream(tenant, name, endpoint, body, created, seconds, compute_hash, "", 0.0, 0.0)
+
+    return make
+
+
+def _followed(request: Request, name: str, last: int, headers: Mapping[str, str]) -> Response:
+    desk, gateway = desk_of(request), gateway_of(request)
+    reader = Reader(identity_of(request.scope), context_of(request, gateway, streamed=True))
+
+    async def open_frames(stack: ExitStack) -> AsyncGenerator[bytes, None]:
+        await desk.known(reader, name)
+        return desk.follow(reader, name, last, stack)
+
+    return EventStream(open_frames, failed, headers, last + 1)

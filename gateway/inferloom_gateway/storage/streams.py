@@ -1,0 +1,187 @@
+"""Resumable streams: what was asked for, and the events that came of it. They are written before anybody sees
+them."""
+
+import sqlite3
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from inferloom_gateway.storage.migrations import Migration
+from inferloom_mesh.errors import InferloomError, Reason
+
+MIGRATION = Migration(
+    "streams",
+    (
+        """CREATE TABLE streams (
+            tenant TEXT NOT NULL, id TEXT NOT NULL, endpoint TEXT NOT NULL, body BLOB NOT NULL,
+            created INTEGER NOT NULL, seconds REAL NOT NULL, compute_hash TEXT NOT NULL, owner TEXT NOT NULL,
+            claimed_until REAL NOT NULL, wanted_until REAL NOT NULL, over TEXT, bytes INTEGER NOT NULL,
+            PRIMARY KEY (tenant, id)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE stream_events (
+            tenant TEXT NOT NULL, id TEXT NOT NULL, first INTEGER NOT NULL, events BLOB NOT NULL,
+            PRIMARY KEY (tenant, id, first)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TRIGGER streams_deleted AFTER DELETE ON streams BEGIN
+            DELETE FROM stream_events WHERE tenant = old.tenant AND id = old.id;
+        END""",
+    ),
+)
+
+MOST_OF_TENANT = 64
+"""Streams that one tenant may have kept at once."""
+
+MOST_BYTES_OF_TENANT = 64 * 2**20
+"""Bytes of all of their requests and events."""
+
+MOST_OF_ALL = 4096
+
+_AT_ONCE = 16
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStream:
+    """One stream. Moments are seconds since 1970."""
+
+    tenant: str
+    id: str
+    endpoint: str
+    body: bytes
+    """The request's JSON."""
+    created: int
+    seconds: float
+    """For how long it goes on, and is kept, while nobody reads."""
+    compute_hash: str
+    owner: str
+    """The process that makes it, by a name that no other has."""
+    claimed_until: float
+    """Past it the owner is taken for dead."""
+    wanted_until: float
+    over: str | None = None
+    """How it ended: empty, or an error as ``REASON message``. None: it has not."""
+
+
+_COLUMNS = (
+    "tenant, id, endpoint, body, created, seconds, compute_hash, owner, claimed_until, wanted_until, over"
+)
+
+
+def begin(connection: sqlite3.Connection, stream: KeptStream, now: float) -> None:
+    """Keep a stream that is to be made.
+
+    Raises:
+        InferloomError: There is one of this name, or there are as many as may be.
+    """
+    connection.execute("DELETE FROM streams WHERE MAX(claimed_until, wanted_until) < ?", (now,))
+    found = connection.execute(
+        "SELECT 1 FROM streams WHERE tenant = ? AND id = ?", (stream.tenant, stream.id)
+    )
+    if found.fetchone() is not None:
+        message = "There is a resumable stream of this request's name already."
+        raise InferloomError(Reason.ALREADY_EXISTS, message)
+    count, size = _held(connection, stream.tenant)
+    every = connection.execute("SELECT COUNT(*) FROM streams").fetchone()[0]
+    if count >= MOST_OF_TENANT or size + len(stream.body) > MOST_BYTES_OF_TENANT or every >= MOST_OF_ALL:
+        message = "There are as many resumable streams as may be kept at once."
+        raise InferloomError(Reason.RATE_LIMIT_EXCEEDED, message, retry_after=5.0)
+    connection.execute(
+        f"INSERT INTO streams ({_COLUMNS}, bytes) VALUES ({', '.join('?' * 12)})",  # noqa: S608 # no input
+        (
+            *(stream.tenant, stream.id, stream.endpoint, stream.body, stream.created, stream.seconds),
+            *(stream.compute_hash, stream.owner, stream.claimed_until, stream.wanted_until, stream.over),
+            len(stream.body),
+        ),
+    )
+
+
+def find(connection: sqlite3.Connection, tenant: str, name: str, now: float) -> KeptStream | None:
+    """A tenant's stream; None: there is none, or not any more."""
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM streams WHERE tenant = ? AND id = ?",  # noqa: S608 # no input
+        (tenant, name),
+    ).fetchone()
+    kept = None if found is None else KeptStream(*found)
+    return None if kept is None or max(kept.claimed_until, kept.wanted_until) < now else kept
+
+
+def append(connection: sqlite3.Connection, stream: KeptStream, first: int, events: Sequence[bytes]) -> bool:
+    """Add events, and renew the claim as the stream says; False: another process makes it, or nobody.
+
+    Raises:
+        InferloomError: There is more than is kept of a tenant.
+    """
+    data = b"".join(_LENGTH.pack(len(event)) + event for event in events)
+    if data and _held(connection, stream.tenant)[1] + len(data) > MOST_BYTES_OF_TENANT:
+        raise InferloomError(
+            Reason.RATE_LIMIT_EXCEEDED, "Resumable streams hold as many bytes as may be kept."
+        )
+    renewed = connection.execute(
+        "UPDATE streams SET claimed_until = ?, wanted_until = MAX(wanted_until, ?), over = ?,"
+        " bytes = bytes + ? WHERE tenant = ? AND id = ? AND owner = ? AND over IS NULL",
+        (
+            *(stream.claimed_until, stream.wanted_until, stream.over, len(data)),
+            *(stream.tenant, stream.id, stream.owner),
+        ),
+    )
+    if renewed.rowcount == 1 and data:
+        connection.execute(
+            "INSERT INTO stream_events VALUES (?, ?, ?, ?)", (stream.tenant, stream.id, first, data)
+        )
+    return renewed.rowcount == 1
+
+
+def take_over(connection: sqlite3.Connection, stream: KeptStream, now: float) -> bool:
+    """Make ``stream.owner`` the one who makes it, if he who did is dead; whether that is so."""
+    taken = connection.execute(
+        "UPDATE streams SET owner = ?, claimed_until = ?"
+        " WHERE tenant = ? AND id = ? AND over IS NULL AND claimed_until < ?",
+        (stream.owner, stream.claimed_until, stream.tenant, stream.id, now),
+    )
+    return taken.rowcount == 1
+
+
+def want(connection: sqlite3.Connection, tenant: str, name: str, until: float) -> None:
+    """Say that somebody reads, or may come back until then."""
+    connection.execute(
+        "UPDATE streams SET wanted_until = MAX(wanted_until, ?) WHERE tenant = ? AND id = ?",
+        (until, tenant, name),
+    )
+
+
+def release(connection: sqlite3.Connection, tenant: str, name: str, owner: str) -> None:
+    """Let anybody else go on with it."""
+    connection.execute(
+        "UPDATE streams SET claimed_until = 0 WHERE tenant = ? AND id = ? AND owner = ? AND over IS NULL",
+        (tenant, name, owner),
+    )
+
+
+def forget(connection: sqlite3.Connection, tenant: str, name: str, owner: str) -> None:
+    """Forget what its owner gives up."""
+    connection.execute("DELETE FROM streams WHERE tenant = ? AND id = ? AND owner = ?", (tenant, name, owner))
+
+
+def events(connection: sqlite3.Connection, tenant: str, name: str, first: int) -> list[bytes]:
+    """Some of the events from the ``first`` on, which begins a piece that was added."""
+    found = connection.execute(
+        "SELECT events FROM stream_events WHERE tenant = ? AND id = ? AND first >= ? ORDER BY first LIMIT ?",
+        (tenant, name, first, _AT_ONCE),
+    ).fetchall()
+    return [event for (data,) in found for event in _split(data)]
+
+
+def _held(connection: sqlite3.Connection, tenant: str) -> tuple[int, int]:
+    found = connection.execute(
+        "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM streams WHERE tenant = ?", (tenant,)
+    ).fetchone()
+    return int(found[0]), int(found[1])
+
+
+def _split(data: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(data):
+        (size,) = _LENGTH.unpack_from(data, place)
+        place += _LENGTH.size
+        yield data[place : place + size]
+        place += size
