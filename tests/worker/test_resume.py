@@ -282,7 +282,7 @@ def tiny(folder: Path, request: pytest.FixtureRequest) -> Iterator[Generator]:
 async def test_what_was_cut_goes_on(tiny: Generator, case: str) -> None:
     """Tokens, text, reasoning, calls with their ids, ends, counts; log-probabilities to the bit in the
     kernels."""
-    await check(tiny, CASES[case], 8, exact=tiny.card.engine == "kernels")
+    await check(tiny, CASES[case], 4, exact=tiny.card.engine == "kernels")
 
 
 @pytest.mark.slow
