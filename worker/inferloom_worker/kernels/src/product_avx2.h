@@ -1,6 +1,6 @@
 // Products on processors with AVX2.
 //
-// The 15-bit activations are held as 16-bit numbers, and weights are widened to 16 bits as they are read: one
+// Activations are rounded to 16 bits, one more than with VNNI, and weights are widened to 16 bits as they are read: one
 // instruction multiplies two inputs of eight outputs and adds the pair. A 16-bit word of a weight vector holds
 // two bytes, so words that are masked or shifted give inputs two apart: activations are stored in that order.
 // Many rows share the widening: a tile is widened once, into the first-level cache, and all rows read it there.
@@ -55,7 +55,7 @@ struct Activations {
  private:
   void quantize(int row, const float* x) {
     const int groups = cols / kGroup;
-    constexpr float kMost = 127 * 128;
+    constexpr float kMost = 32767;
     f32x16 strange = zero();  // NaN where a number is not finite, else 0
     for (int g = 0; g < groups; ++g) {
       const size_t at = size_t(row) * groups + g;
