@@ -212,6 +212,12 @@ class LeaseTable:
             return registration
         return replace(registration, worker=worker, changes=registration.changes + 1, keeper=self._registry)
 
+    def note_load(self, registration: Registration, load: pb.Load | None) -> None:
+        """Take note of how busy the worker of a registration that is held is; it is told with what changes
+        next. None: nothing was said."""
+        if load is not None:
+            self._leases[registration.worker_id].load = load
+
     def renew(self, registration: Registration, load: pb.Load | None = None) -> None:
         """Renew the lease of a registration that is held, now. Without ``load`` what it last said stays."""
         lease = self._leases[registration.worker_id]

@@ -100,8 +100,12 @@ class Registry:
         for _ in range(TRIES):
             held = self.table.held(lease_id, epoch)
             changed = self.table.renewal(lease_id, epoch, state, models, capacity)
-            if changed is not held and not await self._store.put(changed, held):
-                continue
+            if changed is not held:
+                # What watchers are told of the change has the load in it.
+                self.table.note_load(held, load)
+                if not await self._store.put(changed, held):
+                    continue
+                load = None
             self.table.renew(self.table.held(lease_id, epoch), load)
             self.hub.announce()
             self._listener.on_renewed()

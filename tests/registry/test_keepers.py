@@ -143,3 +143,14 @@ async def test_a_registry_without_its_store_sends_workers_elsewhere_and_serves_w
     registry.out_of_reach(None)
     assert await registry.renew(held.lease_id, held.epoch) is held
     assert not (await anext(registry.hub.follow())).snapshot.frozen
+
+
+async def test_a_change_is_told_once_with_its_load(clock: FakeClock) -> None:
+    """A renewal that changes what lasts is one thing to watchers, not two."""
+    registry = await opened(clock, "a", Shelf())
+    held = await registry.register(worker("w"), 0, TTL)
+    before = registry.table.revision
+    await registry.renew(held.lease_id, held.epoch, load=pb.Load(running=3), capacity=9)
+    assert registry.table.revision == before + 1
+    [row] = (await anext(registry.hub.follow())).snapshot.workers
+    assert (row.worker.capacity, row.load.running) == (9, 3)
