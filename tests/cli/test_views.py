@@ -182,6 +182,39 @@ def test_numbers_are_short(number: float, text: str) -> None:
     assert text == count(number)
 
 
+async def test_ps_asks_all_registries(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker is shown as told by who it renews with, once; a registry that is away hides nothing."""
+    elsewhere = pb.RegisteredWorker(worker=WORKER.worker, lease_state=pb.LEASE_STATE_ACTIVE)
+    mesh.registry.workers = [elsewhere]
+    other = FakeRegistry(workers=[WORKER])
+    server = build_server(["inferloom.v1.RegistryService"])
+    add_RegistryServiceServicer_to_server(other, server.grpc)
+    address = await server.listen(Address("127.0.0.1", 0))
+    try:
+        await ps.show([NOWHERE, mesh.address, address], as_json=True)
+        [row] = json.loads(capsys.readouterr().out)
+        assert (row["ttl"], row["load"]["running"]) == ("4s", 3)
+    finally:
+        await server.stop(0)
+    await ps.show([mesh.address, NOWHERE], as_json=False)
+    assert capsys.readouterr().out.splitlines()[1].split()[3:6] == ["active", "–", "–"]
+    with pytest.raises(RefusedError, match="no registry at"):
+        await ps.show([NOWHERE, Address("127.0.0.1", 2)], as_json=False)
+
+
+def test_ps_says_that_a_registry_lost_its_store() -> None:
+    """And what of: the workers are shown as they were."""
+    for width in (48, 200):
+        console = Console(width=width, file=io.StringIO())
+        frozen = "etcd cannot be used: [no leader]"
+        console.print(ps.table(pb.ListWorkersResponse(workers=[WORKER], frozen=frozen), width=width))
+        assert isinstance(console.file, io.StringIO)
+        said = " ".join(console.file.getvalue().split())
+        assert "worker-1" in said
+        assert "has lost its store" in said
+        assert "no leader" in said
+
+
 async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
     """As JSON: a line for each change, none for the passing of time or while nobody answers."""
     worker = pb.RegisteredWorker()

@@ -15,6 +15,9 @@ LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 HOLD_S = 8.0
 """Longer than a lease."""
 
+STEPS = (("+3600", "-3600", "+0"), ("-3600", "+0", "+3600"), ("+0", "+3600", "-3600"))
+"""How far registries, workers and gateways are off, one after another."""
+
 
 @fault("time of day moved by an hour, each way, on every kind of part", Bars(gap_s=3))
 async def moved(ground: Ground) -> Seen:
@@ -39,10 +42,10 @@ async def moved(ground: Ground) -> Seen:
     async with ground.mesh(plan) as mesh:
         before = {each.worker.id: each.epoch for each in await mesh.workers()}
         async with under_load(mesh, ground.clients) as load:
-            for clock in clocks.values():
-                for moved_by in ("+3600", "-3600", "+0"):
+            for step in (*STEPS, ("+0",) * 3):
+                for clock, moved_by in zip(clocks.values(), step, strict=True):
                     clock.write_text(f"{moved_by}\n")
-                    await asyncio.sleep(HOLD_S if moved_by != "+0" else 2)
+                await asyncio.sleep(HOLD_S if step in STEPS else 2)
         for number in range(plan.registries):
             after = {each.worker.id: each.epoch for each in await mesh.workers(number)}
             if after != before:

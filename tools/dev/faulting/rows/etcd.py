@@ -21,7 +21,7 @@ FROZEN = r"ALARM: the store is out of reach"
 BACK = r"alarm over: the store is back"
 
 
-@fault("etcd's leader killed, for 10 s", BARS, quick=True)
+@fault("etcd's leader killed, for 10 s", BARS)
 async def leader_killed(ground: Ground) -> Seen:
     async with _shared(ground) as (mesh, wrong):
         async with under_load(mesh, ground.clients) as load:
@@ -83,7 +83,7 @@ async def compacted(ground: Ground) -> Seen:
     return seen(load, wrong=tuple(wrong))
 
 
-@fault("one of two registries killed for 25 s", BARS, quick=True)
+@fault("one of two registries killed for 25 s", BARS)
 async def registry_killed(ground: Ground) -> Seen:
     async with _shared(ground) as (mesh, wrong), under_load(mesh, ground.clients) as load:
         await mesh.parts["registry1"].killed()
