@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import sys
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -68,13 +67,6 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return _encode(line)
-
-
-def configure_logging(level: str, form: LogFormat = "text") -> None:
-    """Write log lines of at least ``level`` to standard error, in the form that is wanted."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def write_access(log: logging.Logger, level: int, line: Structured) -> None:

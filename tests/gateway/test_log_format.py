@@ -1,11 +1,17 @@
 """How log lines are written."""
 
+import asyncio
+import io
 import json
 import logging
 import sys
+from typing import Any
+
+import pytest
 
 from inferloom_mesh.access_line import AccessLine
-from inferloom_mesh.log_format import JsonFormatter, TextFormatter
+from inferloom_mesh.log_format import ACCESS, JsonFormatter, TextFormatter
+from inferloom_mesh.log_writer import TurnWriter
 
 LINE = AccessLine(
     door="rest",
@@ -80,3 +86,77 @@ def test_text_lines_are_as_before() -> None:
     """Time, level, logger, message."""
     words = TextFormatter().format(record("hello %d", 3)).split()
     assert words[2:] == ["INFO", "some.logger:", "hello", "3"]
+
+
+class Writes(io.StringIO):
+    """A file that remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Remember."""
+        self.writes.append(text)
+        return len(text)
+
+
+def writer(to: Any) -> tuple[TurnWriter, logging.Logger, logging.Logger]:
+    """A writer, the logger of requests and another one."""
+    made = TurnWriter(to)
+    loggers = [logging.Logger(name, logging.INFO) for name in (ACCESS, "other")]
+    for each in loggers:
+        each.addHandler(made)
+    return made, loggers[0], loggers[1]
+
+
+async def test_requests_that_end_together_are_one_write() -> None:
+    """Of their turn of the loop; any other line comes at once, and behind them."""
+    file = Writes()
+    _, access, other = writer(file)
+    for number in range(3):
+        access.info("request %d", number)
+    assert file.writes == []
+    await asyncio.sleep(0)
+    assert file.writes == ["request 0\nrequest 1\nrequest 2\n"]
+    access.info("request 3")
+    other.warning("trouble")
+    assert "".join(file.writes[1:]) == "request 3\ntrouble\n"
+    await asyncio.sleep(0)
+    assert len(file.writes) == 3
+
+
+def test_a_line_outside_of_a_loop_is_written_at_once() -> None:
+    """And so is what waits when the process ends."""
+    file = Writes()
+    made, access, _ = writer(file)
+
+    async def end() -> None:
+        access.info("in a loop")
+        made.flush()
+
+    access.info("alone")
+    asyncio.run(end())
+    assert "".join(file.writes) == "alone\nin a loop\n"
+
+
+async def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines are lost, and later ones are written."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    file = Writes()
+    _, access, _ = writer(file)
+    full = True
+    write = file.write
+
+    def fail(text: str) -> int:
+        if full:
+            raise OSError(28, "No space left on device")
+        return write(text)
+
+    file.write = fail  # type: ignore[method-assign]
+    access.info("lost")
+    await asyncio.sleep(0)
+    full = False
+    access.info("kept")
+    await asyncio.sleep(0)
+    assert file.writes == ["kept\n"]

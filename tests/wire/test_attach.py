@@ -1,7 +1,10 @@
 """Calls on a worker's link: the same answers as by call, in frames of the contract's shape."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -88,6 +91,28 @@ async def test_calls_with_one_response_answer_as_by_a_call(worker: RunningWorker
     ):
         linked = await link.run(request)
         assert linked.events == [await getattr(worker.stub, name)(request)]
+
+
+async def test_vectors_and_scores_come_as_by_a_call(minilm_folder: Path) -> None:
+    """Embed in parts, of which large ones come in pieces; little credit slows it down and no more."""
+    inputs = [pb.EmbedInput(text=f"text number {number}") for number in range(300)]
+    embed = pb.EmbedRequest(model="m", inputs=inputs, request_id="mine")
+    rerank = pb.RerankRequest(model="m", query="a", documents=["b", "a c", "d"], request_id="mine")
+    async with running_worker(f"m={minilm_folder}") as worker, attached(worker) as link:
+        expected = [event async for event in worker.stub.Embed(embed)]
+        for events in (64, 1):
+            found = (await link.run(embed, events=events)).events
+            for event in (expected[-1], found[-1]):
+                event.completed.ClearField("timings")
+            assert [each for event in found for each in event.part.embeddings] == [
+                each for event in expected for each in event.part.embeddings
+            ]
+            assert (found[0], found[-1]) == (expected[0], expected[-1])
+        ranked = await worker.stub.Rerank(rerank)
+        (found_ranked,) = (await link.run(rerank)).events
+        for each in (ranked, found_ranked):
+            each.ClearField("timings")
+        assert found_ranked == ranked
 
 
 async def test_errors_are_those_of_a_call(worker: RunningWorker, link: Link) -> None:
@@ -223,6 +248,39 @@ async def test_a_frame_that_is_none_ends_the_stream(worker: RunningWorker) -> No
         assert isinstance(failure, grpc.aio.AioRpcError)
         assert from_rpc_error(failure).reason is Reason.INVALID_ARGUMENT
         await worker.until(running=0)
+
+
+async def test_no_frame_ends_more_than_its_stream(worker: RunningWorker) -> None:
+    """Random bytes, and messages of random calls, numbers and credit: a neighbour goes on, and all that they
+    began is free when their stream has ended."""
+    draw = random.Random(5)
+
+    def number() -> int:
+        return draw.choice([0, 1, 2, 2**64 - 1])
+
+    def message() -> bytes:
+        if draw.random() < 0.3:
+            return draw.randbytes(draw.randrange(40))
+        request = draw.choice(
+            [text_request("ab", model=ENDLESS), text_request(**limited(3)), pb.ListModelsRequest()]
+        )
+        starts = [start_call(number(), request, number() % 2**32, number() % 2**32) for _ in range(3)]
+        credits = [link_pb2.Credit(call=number(), events=number() % 2**32, bytes=number() % 2**32)] * 2
+        data = link_pb2.AttachRequest(starts=starts, credits=credits, cancels=[number()]).SerializeToString()
+        return data[: draw.choice([len(data), len(data), draw.randrange(len(data))])]
+
+    raw: Any = worker.channel.stream_stream("/inferloom.v1.LinkService/Attach")
+    async with attached(worker) as link:
+        neighbour = await link.start(text_request("ab", model="paced", **limited(300)))
+        for _ in range(25):
+            call = raw()
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                for _ in range(4):
+                    await call.write(message())
+                await call.read()
+            call.cancel()
+        assert (await link.over(neighbour)).text() == "ab" * 150
+    await worker.until(running=0)
 
 
 async def test_beats_and_load_are_told(link: Link) -> None:

@@ -3,10 +3,10 @@
 Usage: python tools/dev/bench_link.py [--streams 32] [--tokens 256] [--rounds 5] [--spec echo:chunk=1]
        [--worker COMMAND]
 
-It starts a worker with the echo engine, whose access log and metrics are on, as a process of its own, and asks
-it in alternating rounds. Time is the processor time of that process, by the kernel's accounting; what a client
-spends is not in it. ``--worker`` is the command that runs a worker, for another version of one; a version
-without the link is only asked by calls.
+It starts a worker with the echo engine, whose access log and metrics are on, as a process of its own, and
+asks it in alternating rounds. Time is the processor time of that process, by the kernel's accounting; what a
+client spends is not in it. ``--worker`` is the command that runs a worker, for another version of one; a
+version without the link is only asked by calls.
 """
 
 import argparse
@@ -139,7 +139,7 @@ async def run(options: argparse.Namespace) -> None:
             *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
         try:
-            while not ready.exists():
+            while not ready.exists():  # noqa: ASYNC110 # another process makes it
                 await asyncio.sleep(0.1)
             await compare(options, process.pid, address_of(ready))
         finally:
@@ -157,7 +157,7 @@ async def compare(options: argparse.Namespace, pid: int, address: str) -> None:
     """Alternate, and print medians with their spread."""
     async with open_channel(address) as channel:
         ways = {"calls": by_calls(InferenceServiceStub(channel))}
-        call: Any = LinkServiceStub(channel).Attach()  # type: ignore[no-untyped-call] # grpc's
+        call: Any = LinkServiceStub(channel).Attach()
         with suppress(grpc.aio.AioRpcError):
             await call.read()
             ways["link"] = on_link(call)

@@ -15,7 +15,7 @@ from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.runmesh.readiness import Report, announce
 from inferloom_cli.settings import load
 from inferloom_mesh.errors import InferloomError
-from inferloom_mesh.log_format import configure_logging
+from inferloom_mesh.log_writer import configure_logging
 from inferloom_mesh.net import Address
 from inferloom_mesh.runtime import LIFELINE_VARIABLE, run_service, settle
 from inferloom_mesh.settings import ServiceSettings

@@ -12,12 +12,14 @@ QUICK_S = 0.5e-3
 """Processor time that the way to a thread and back takes as well."""
 
 _RUNS = 16
+_BACK = 4
 
 
 class Trial:
     """The record of small pieces of work of one kind, such as short conversations for one template.
 
-    It is passed by sixteen quick ones in a row, and has to be passed again after one that was not.
+    It is passed by sixteen quick ones in a row. One that was not takes back four of them, as any is now and
+    then for reasons that are not its own; and all, if it took four times as long.
     """
 
     def __init__(self) -> None:
@@ -30,7 +32,10 @@ class Trial:
 
     def note(self, seconds: float) -> None:
         """Add one that took ``seconds`` of processor time."""
-        self._quick = self._quick + 1 if seconds <= QUICK_S else 0
+        if seconds <= QUICK_S:
+            self._quick = min(self._quick + 1, _RUNS)
+        else:
+            self._quick = max(self._quick - _BACK, 0) if seconds <= 4 * QUICK_S else 0
 
 
 class TimeUp(BaseException):  # it is no error, and no template may catch it

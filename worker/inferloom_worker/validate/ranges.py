@@ -2,8 +2,9 @@
 
 import math
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
@@ -86,14 +87,19 @@ _OPTIONAL = {
 }
 
 
+@lru_cache(maxsize=256)
+def _missing(honoured: tuple[str, ...]) -> Sequence[str]:
+    """The fields that a model which honours those does not."""
+    return [path for capability, path in _OPTIONAL.items() if capability not in honoured]
+
+
 def check_honoured(request: pb.GenerateRequest, honoured: Collection[str]) -> None:
     """Refuse a field that models which generate may honour, and this one does not.
 
     Raises:
         InferloomError: UNSUPPORTED_PARAMETER, at the field.
     """
-    for capability in _OPTIONAL.keys() - honoured:
-        path = _OPTIONAL[capability]
+    for path in _missing(tuple(honoured)):
         message: Any = request
         *way, name = path.split(".")
         for part in way:
