@@ -11,7 +11,7 @@ from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engine.protocol import Generation, PromptEvent
-from inferloom_worker.output.completion import Completion, Item
+from inferloom_worker.output.completion import Completion, Item, PlainDelta, response_of
 
 MOST_EVENTS = 4096
 """Events of an engine that are read at once where nobody has read for a while."""
@@ -107,7 +107,10 @@ class TokenAnswer:
                 for response in self._completion.take(batch):  # each is made when the one before is sent
                     yield [response]
             else:
-                yield list(self._completion.take(batch))
+                yield [
+                    response_of(item) if isinstance(item, PlainDelta) else item
+                    for item in self._completion.read(batch)
+                ]
         if not self._aborted:
             yield [self._completion.completed()]
 
