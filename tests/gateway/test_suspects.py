@@ -11,15 +11,15 @@ from inferloom_gateway.fleet.members import Member
 
 
 def test_a_worker_gets_one_suspect_at_a_time() -> None:
-    """The next when the one before has got a token, has left, or has been there for a second."""
+    """The next when the one before has got a token, has left, or has been there for a while."""
     suspects = Suspects()
     assert suspects.may_take("w", 0.0)
     suspects.enter("w", "a", 0.0)
-    assert not suspects.may_take("w", 0.5)
-    assert suspects.may_take("v", 0.5)
+    assert not suspects.may_take("w", FRESH_S / 2)
+    assert suspects.may_take("v", FRESH_S / 2)
     assert suspects.may_take("w", FRESH_S)
     suspects.leave("a")
-    assert suspects.may_take("w", 0.5)
+    assert suspects.may_take("w", FRESH_S / 2)
     suspects.leave("a")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-FRESH_S = 1.0
+FRESH_S = 0.25
 """How long a worker is kept to one suspect, if that has not got a token before."""
 
 DEATH_S = 15.0
