@@ -36,6 +36,8 @@ class Gateway:
     connections: Connections[WorkerLink]
     membership: Membership
     dispatcher: Dispatcher
+    room: WaitingRoom
+    """Where requests wait while all workers are full."""
     listeners: Listeners
     """Are told of every request; add to them before the first one comes."""
     records: Records
@@ -47,6 +49,8 @@ class Gateway:
     security: Security
     """What it shows the other services of the mesh, and asks of them."""
     clock: Callable[[], float]
+    leaving: asyncio.Event
+    """Set once the gateway was told to stop; it still takes requests for a while."""
     stopping: asyncio.Event
     """Set once the gateway takes nothing new."""
 
@@ -84,6 +88,7 @@ class Gateway:
             connections,
             Membership(settings.registry, fleet, connections, clock, security),
             Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone, room),
+            room,
             listeners,
             records,
             Storage(settings),
@@ -91,6 +96,7 @@ class Gateway:
             access,
             security,
             clock,
+            asyncio.Event(),
             asyncio.Event(),
         )
 
@@ -113,7 +119,7 @@ class Gateway:
 
     def ready(self) -> bool:
         """Whether the registry's whole set has been heard, and there is a model to call, and no stop."""
-        return self.fleet.settled and not self.stopping.is_set() and self.fleet.serves_any()
+        return self.fleet.settled and not self.leaving.is_set() and self.fleet.serves_any()
 
     async def settled(self, patience: float = 1.0) -> None:
         """Wait for the first set of workers, at most ``patience`` s or until the registry has failed."""

@@ -23,6 +23,7 @@ from inferloom_gateway.http.app import create_app
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection, Refused
 from inferloom_gateway.http.responses.desk import Desk
+from inferloom_gateway.http.slow_readers import SlowReaders
 from inferloom_gateway.http.streams.desk import StreamDesk
 from inferloom_gateway.observe.watch import Watch
 from inferloom_gateway.settings import GatewaySettings
@@ -82,7 +83,9 @@ async def serve(
         app = create_app(
             gateway, intake, responses, streams, [*services, Health(gateway)], watch.read, watch.layers
         )
-        rest = _RestServer(app.door, settings, watch.refused, tls)
+        rest = _RestServer(app.door, gateway, watch.refused, tls)
+        readers = SlowReaders(lambda: rest.server_state.connections, settings.slow_reader_s, gateway.clock)
+        watch.measure_readers(readers)
         runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         access = contextlib.AsyncExitStack()
@@ -97,12 +100,17 @@ async def serve(
                 running = tasks.create_task(
                     runner.run(gateway.stopping, settings.drain_limit_s), name="batches"
                 )
+                reading = tasks.create_task(readers.run(), name="slow readers")
                 sweeping = tasks.create_task(gateway.storage.keep_swept(), name="sweeping")
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
                 await rest.listening.wait()
                 gateway.monitor.start()
                 on_ready(Address(settings.gateway_listen.host, listener.getsockname()[1]), grpc)
                 await stop.wait()
+                gateway.leaving.set()
+                if settings.drain_delay_s:
+                    log.info("not ready; draining in %g s", settings.drain_delay_s)
+                    await asyncio.sleep(settings.drain_delay_s)
                 log.info("draining for at most %g s", settings.drain_limit_s)
                 gateway.stopping.set()
                 rest.should_exit = True
@@ -115,6 +123,7 @@ async def serve(
                 await running
                 telling.cancel()
                 sweeping.cancel()
+                reading.cancel()
                 waiting.cancel()
         finally:
             following.cancel()
@@ -143,10 +152,11 @@ async def _tell_readiness(gateway: Gateway, server: Server) -> None:
 class _RestServer(uvicorn.Server):
     """uvicorn without its signal handlers: signals belong to the process."""
 
-    def __init__(
-        self, app: ASGIApp, settings: GatewaySettings, refused: Refused, tls: ServerTls | None
-    ) -> None:
+    def __init__(self, app: ASGIApp, gateway: Gateway, refused: Refused, tls: ServerTls | None) -> None:
+        settings = gateway.settings
+
         class Bounded(Connection):
+            leaving = gateway.leaving
             max_connections = settings.max_connections
             arrival_limit_s = settings.body_limit_s
             on_refused = staticmethod(refused)

@@ -107,6 +107,14 @@ class GatewaySettings(ServiceSettings):
     gateway_queue_s: float = Field(2.0, ge=0, le=3600)
     """How long a request may have to wait there, as far as can be told."""
 
+    slow_reader_s: float = Field(30.0, gt=0, le=3600)
+    """How long a client of the REST façade may take nothing of what there is for it before its connection is
+    ended."""
+
+    drain_delay_s: float = Field(0.0, ge=0, le=3600)
+    """How long a gateway that was told to stop goes on as before, except that it is not ready: so that
+    balancers of connections have time to notice."""
+
     drain_limit_s: float = Field(30.0, ge=0, le=3600)
     """How long running requests may take to finish after the gateway was told to stop."""
 

@@ -4,12 +4,15 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import orjson
 
 from inferloom.v1 import inference_pb2 as pb
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, say_hello, started
-from tests.wire.gateway_mesh import GatewayMesh
+from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+
+CUT = "inferloom_slow_readers_total 1"
 
 READERS = 64
 PIECE = "x" * 2**14
@@ -21,13 +24,13 @@ QUICK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 LONG = {"model": "chat-model", "prompt": "long", "stream": True}
 
 
-async def _open(mesh: GatewayMesh) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open(mesh: GatewayMesh, buffer: int = 2**12) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Ask for a long stream, and read no more of it than a small buffer takes by itself."""
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**12)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     client.setblocking(False)
     await asyncio.get_running_loop().sock_connect(client, mesh.rest)
-    reader, writer = await asyncio.open_connection(sock=client, limit=2**10)
+    reader, writer = await asyncio.open_connection(sock=client, limit=buffer // 4)
     content = orjson.dumps(LONG)
     writer.write(
         b"POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
@@ -107,3 +110,33 @@ async def test_streams_that_nobody_reads_are_held_back_and_then_complete(mesh: G
             writer.close()
         while mesh.worker.running:
             await others_are_answered()
+
+
+async def test_who_takes_nothing_for_too_long_is_cut_off_and_a_slow_reader_is_not() -> None:
+    """One that reads a little now and then gets all."""
+
+    async def script(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        yield started(request, worker.id)
+        for index in range(PIECES // 4):
+            yield delta(PIECE, index=index)
+        yield finished()
+        yield completed(PIECES // 4)
+
+    worker = FakeWorker()
+    worker.script = script
+    async with gateway_mesh(worker, slow_reader_s=0.9) as mesh, asyncio.timeout(60):
+        slow, slows = await _open(mesh, 2**17)  # a window of some segments, or it opens in jerks
+        still, stills = await _open(mesh)
+        taken = 0
+        while CUT not in (await mesh.http.get("/metrics")).text:  # the slow one reads meanwhile, a little
+            await asyncio.sleep(0.05)
+            taken += len(await slow.read(2**14))
+        assert taken < MOST_HELD
+        assert (await slow.read()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        rest = b""
+        with suppress(ConnectionError):
+            rest = await still.read()
+        assert b"[DONE]" not in rest
+        assert CUT in (await mesh.http.get("/metrics")).text
+        slows.close()
+        stills.close()

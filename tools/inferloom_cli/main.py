@@ -10,7 +10,7 @@ from inferloom_cli.helpful import Command, Commands
 _PANELS = {
     "Run": (running.up, running.registry, running.worker, running.gateway),
     "Look": (looking.ps, looking.models, looking.logs),
-    "Operate": (operating.unload,),
+    "Operate": (operating.drain, operating.unload),
     "Use": (using.chat, using.embed, using.pull, using.bench),
 }
 

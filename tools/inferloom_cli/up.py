@@ -259,7 +259,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         with needs("worker"):
             from inferloom_worker.kernels.kept import ensure
         ensure(lambda words: print(words, file=sys.stderr, flush=True))
-    return plan, max(gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
+    return plan, max(gateway.drain_delay_s + gateway.drain_limit_s, worker.drain_limit_s) + _MARGIN_S
 
 
 def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:

@@ -10,7 +10,7 @@ from inferloom_gateway.http import sse
 from inferloom_gateway.http.sink import sink_of
 from inferloom_gateway.http.sse import KEEP_ALIVE
 from inferloom_gateway.http.streamed import Opener, StreamedResponse
-from inferloom_mesh.errors import InferloomError, Reason, server_error
+from inferloom_mesh.errors import InferloomError, server_error
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +42,22 @@ class EventStream(StreamedResponse):
         self._first = first
 
     async def _send(self, pieces: AsyncGenerator[bytes, None], scope: Scope, send: Send) -> bytes:
-        sink, number, silent_since = sink_of(scope), self._first, None
+        sink, number, silent_since, quiet_since = sink_of(scope), self._first, None, None
         limit = sink.exchange.silence_s
         try:
             async for piece in pieces:
                 if piece is KEEP_ALIVE:
                     now = monotonic()
                     silent_since = now if silent_since is None else silent_since
-                    if limit is not None and now - silent_since >= limit:
-                        message = f"Nothing has come for the {limit:g} s that the client waits."
-                        raise InferloomError(Reason.TIMEOUT, message)
+                    quiet_since = now if quiet_since is None else quiet_since
+                    if limit is not None and now - quiet_since >= limit:
+                        raise sse.too_silent(limit)
                     if now - silent_since < sse.SILENCE_S:
                         continue
-                elif number is not None:
-                    piece, number = sse.numbered(piece, number)
+                else:
+                    quiet_since = None
+                    if number is not None:
+                        piece, number = sse.numbered(piece, number)
                 silent_since = None
                 await sink.frame(piece)
         except InferloomError as failure:

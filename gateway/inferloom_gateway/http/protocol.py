@@ -57,6 +57,8 @@ class Connection(HttpToolsProtocol):
     max_connections = 8192
     arrival_limit_s = 30.0
     on_refused: Refused | None = None
+    leaving: asyncio.Event | None = None
+    """Set once clients had better go elsewhere: each answer is then the last of its connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -209,7 +211,7 @@ class Connection(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            keep_alive=version != "1.0" and parser.should_keep_alive() and not self._leaves(),
             on_response=self.on_response_complete,
         )
         if scope["method"] != "HEAD":
@@ -290,6 +292,9 @@ class Connection(HttpToolsProtocol):
         there = plain_path(cycle.scope["path"]) in UPLOADS and not cycle.response_complete
         waits = self.flow.read_paused  # for us, not for the client
         return there and (waits or self._came >= UPLOAD_RATE * self.arrival_limit_s)
+
+    def _leaves(self) -> bool:
+        return self.leaving is not None and self.leaving.is_set()
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -90,6 +90,9 @@ class _Out:
         self._encoder = encoder
         self._number = first
         self._silent_since: float | None = None
+        """Since when nothing was sent."""
+        self._quiet_since: float | None = None
+        """Since when nothing came, comments apart."""
         self._running = len(streams)
         self._usages: list[Usage] = []
         self._last: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -107,7 +110,7 @@ class _Out:
 
     def frames(self, piece: bytes) -> None:
         """Send events."""
-        self._silent_since = None
+        self._silent_since = self._quiet_since = None
         if self._number is not None:
             piece, self._number = sse.numbered(piece, self._number)
         self._write(piece)
@@ -115,6 +118,11 @@ class _Out:
     def waiting(self) -> None:
         """Show that the stream is alive, if it has been silent for long."""
         now = monotonic()
+        self._quiet_since = now if self._quiet_since is None else self._quiet_since
+        limit = self._sink.exchange.silence_s
+        if limit is not None and now - self._quiet_since >= limit:
+            self.ended(sse.too_silent(limit))
+            return
         since = self._silent_since = now if self._silent_since is None else self._silent_since
         if now - since >= sse.SILENCE_S:
             self._silent_since = None

@@ -2,6 +2,8 @@
 
 import orjson
 
+from inferloom_mesh.errors import InferloomError, Reason
+
 _END = b"\n\n"
 _DONE = b"data: [DONE]"
 DONE = _DONE + _END
@@ -21,6 +23,12 @@ HOLE = "\0"
 """Stands for a text that is filled in later."""
 
 _HOLE = orjson.dumps(HOLE)
+
+
+def too_silent(limit_s: float) -> InferloomError:
+    """The error of a stream that told nothing for as long as its client waits."""
+    message = f"Nothing has come for the {limit_s:g} s that the client waits."
+    return InferloomError(Reason.TIMEOUT, message)
 
 
 def frame(value: object, event: str | None = None) -> bytes:

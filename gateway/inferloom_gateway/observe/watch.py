@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.slow_readers import SlowReaders
 from inferloom_gateway.http.stack import Layer
 from inferloom_gateway.observe.access_log import GrpcLog, RestLog
 from inferloom_gateway.observe.meters import Doors, Meters, measure_fleet
@@ -35,6 +36,13 @@ class Watch:
             (),
             lambda: [((), intake.held)],
         )
+        self.metrics.read(
+            "gauge",
+            "inferloom_requests_waiting",
+            "Requests that wait at the gateway because every worker of their model is full.",
+            (),
+            lambda: [((), gateway.room.waiting)],
+        )
         self._doors = Doors(self.metrics)
         self._log = RestLog() if self._settings.access_log else None
         self.layers: Sequence[Layer] = [self._doors] if self._log is None else [self._doors, self._log]
@@ -43,6 +51,16 @@ class Watch:
             [self._doors] if self._log is None else [self._doors, GrpcLog()]
         )
         """For the gRPC door."""
+
+    def measure_readers(self, readers: SlowReaders) -> None:
+        """Tell of clients that do not read."""
+        self.metrics.read(
+            "counter",
+            "inferloom_slow_readers",
+            "Connections that were ended because their client took nothing of what there was for it.",
+            (),
+            lambda: [((), readers.cut)],
+        )
 
     def refused(self, error: InferloomError, client: tuple[str, int] | None) -> None:
         """Take note of what never became a request at the REST door."""

@@ -8,6 +8,32 @@ import typer
 from inferloom_cli.options import Registry
 
 
+def drain(
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="Its name, as `inferloom ps` shows it.")],
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            max=86400,
+            help="Longest that running requests may take. [default: the worker's own drain limit]",
+        ),
+    ] = None,
+    registry: Registry = None,
+) -> None:
+    """Let a worker finish what it has, while new requests go to others, and wait until it has.
+
+    The process stays, for whoever runs it to stop; it takes no requests any more.
+    """
+    from inferloom_cli import drain as work
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.credentials import of_peer
+    from inferloom_cli.settings import load
+
+    settings = load(ClientSettings, registry=registry)
+    asyncio.run(work.drain(settings.registry, worker, limit, of_peer(settings)))
+
+
 def unload(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model id, as `inferloom models` shows it.")],
     worker: Annotated[

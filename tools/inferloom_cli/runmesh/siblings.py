@@ -87,7 +87,8 @@ async def keep(
         finally:
             stopped.cancel()
             ready.cancel()
-            await asyncio.gather(*(keeper.stop(settings.drain_limit_s + _MARGIN_S) for keeper in keepers))
+            limit = settings.drain_delay_s + settings.drain_limit_s + _MARGIN_S
+            await asyncio.gather(*(keeper.stop(limit) for keeper in keepers))
             lifeline.close()
 
 

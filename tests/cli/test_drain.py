@@ -1,0 +1,61 @@
+"""``inferloom drain`` lets a worker finish."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from inferloom.v1 import registry_pb2, worker_pb2
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from inferloom_cli.drain import drain
+from inferloom_cli.refusal import RefusedError
+from inferloom_mesh.net import Address
+from inferloom_mesh.server import build_server
+from tests.cli.fake_mesh import UNCALLED, FakeMesh
+
+
+class Draining(WorkerServiceServicer):
+    """Notes how it is to drain."""
+
+    def __init__(self) -> None:
+        self.asked: list[worker_pb2.DrainRequest] = []
+        self.ended = 0
+
+    async def Drain(self, request: worker_pb2.DrainRequest, context: Any) -> Any:
+        """Be finished."""
+        self.asked.append(request)
+        return worker_pb2.DrainResponse(ended_requests=self.ended)
+
+    GetStatus = UnloadModel = LoadModel = LoadAdapter = UnloadAdapter = UNCALLED
+
+
+@pytest.fixture
+async def worker(mesh: FakeMesh) -> AsyncIterator[Draining]:
+    """A worker called a."""
+    server, worker = build_server(["inferloom.v1.WorkerService"]), Draining()
+    add_WorkerServiceServicer_to_server(worker, server.grpc)
+    address = str(await server.listen(Address("127.0.0.1", 0)))
+    row = registry_pb2.Worker(id="a", address=address)
+    mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
+    yield worker
+    await server.stop(0)
+
+
+async def test_a_worker_is_drained(
+    mesh: FakeMesh, worker: Draining, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its own limit, or by one that is given; what was ended is told."""
+    await drain([mesh.address], "a", None)
+    worker.ended = 2
+    await drain([mesh.address], "a", 1.5)
+    own, given = worker.asked
+    assert not own.HasField("limit")
+    assert (given.limit.seconds, given.limit.nanos) == (1, 500_000_000)
+    assert capsys.readouterr().out == "a is drained\na is drained; 2 requests were ended at the limit\n"
+
+
+async def test_who_is_there_is_named_where_the_worker_is_not(mesh: FakeMesh, worker: Draining) -> None:
+    """Nothing is drained by mistake."""
+    with pytest.raises(RefusedError, match=r"^no worker is called b; there are: a$"):
+        await drain([mesh.address], "b", None)
+    assert worker.asked == []
