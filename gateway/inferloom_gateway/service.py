@@ -5,7 +5,9 @@ import contextlib
 import logging
 import math
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,6 +22,7 @@ from inferloom_gateway.door_tls import door_tls
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import add_service
 from inferloom_gateway.http.app import create_app
+from inferloom_gateway.http.descriptors import bounded
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection, Refused
 from inferloom_gateway.http.responses.desk import Desk
@@ -156,8 +159,9 @@ class _RestServer(uvicorn.Server):
         settings = gateway.settings
 
         class Bounded(Connection):
+            held: ClassVar[deque[Connection]] = deque()
             leaving = gateway.leaving
-            max_connections = settings.max_connections
+            max_connections = bounded(settings.max_connections)
             arrival_limit_s = settings.body_limit_s
             on_refused = staticmethod(refused)
 

@@ -91,7 +91,8 @@ class GatewaySettings(ServiceSettings):
     server_overloaded."""
 
     max_connections: int = Field(8192, ge=1)
-    """Most connections to the REST façade at once; one more is answered with 503 and closed."""
+    """Most connections to the REST façade at once, as far as the process may have descriptors for them; one
+    more is answered with 503 and closed."""
 
     body_limit_s: float = Field(30.0, gt=0, le=3600)
     """How long a request may take to arrive, from its first byte to the last of its body; an upload takes as

@@ -2,8 +2,9 @@
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import httptools
@@ -32,6 +33,9 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0
 SURPLUS_PATIENCE_S = 5
 """How long a connection beyond the limit may stay silent."""
 
+MOST_SURPLUS = 24
+"""Connections beyond the limit that are held until they ask, to be told why not."""
+
 UPLOADS = frozenset({"/v1/files"})
 """Paths whose bodies may take longer to arrive than others'."""
 
@@ -57,6 +61,8 @@ class Connection(HttpToolsProtocol):
     max_connections = 8192
     arrival_limit_s = 30.0
     on_refused: Refused | None = None
+    held: ClassVar[deque["Connection"]] = deque()
+    """Those beyond the limit, the oldest first."""
     leaving: asyncio.Event | None = None
     """Set once clients had better go elsewhere: each answer is then the last of its connection."""
 
@@ -88,11 +94,17 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = Pace(transport)
         self._surplus = len(self.connections) > self.max_connections
+        if self._surplus:
+            self.held.append(self)
+            if len(self.held) > MOST_SURPLUS:  # who comes and asks is told; who only holds on gives way
+                self.held.popleft().transport.close()
         patience = SURPLUS_PATIENCE_S if self._surplus else self.timeout_keep_alive
         self.timeout_keep_alive_task = self.loop.call_later(patience, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        if self in self.held:
+            self.held.remove(self)
         self._arrived()
         super().connection_lost(exc)
 

@@ -54,11 +54,11 @@ async def _rolled(ground: Ground, plan: Plan) -> Seen:
 
 
 async def _running(mesh: RunningMesh) -> int:
-    """How many slots of all workers are taken."""
+    """How many calls run on all workers."""
     taken = 0
     for row in await mesh.workers():
         async with grpc.aio.insecure_channel(row.worker.address) as channel:
             stub: WorkerServiceAsyncStub = WorkerServiceStub(channel)
             status = await stub.GetStatus(worker_pb2.GetStatusRequest(), timeout=5)
-            taken += sum(model.slots_in_use for model in status.models)
+            taken += status.load.running
     return taken
