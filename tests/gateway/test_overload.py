@@ -131,7 +131,13 @@ class Simulation:
     """A gateway before simulated workers. Made on its loop."""
 
     def __init__(
-        self, *, workers: int = 2, worker_s: float = 2.0, gateway_s: float = 0.5, most: int = 256
+        self,
+        *,
+        workers: int = 2,
+        worker_s: float = 2.0,
+        gateway_s: float = 0.5,
+        most: int = 256,
+        spread: float = 0.2,
     ) -> None:
         clock = asyncio.get_running_loop().time
         fleet = Fleet()
@@ -140,7 +146,7 @@ class Simulation:
         self.workers: list[SimulatedWorker] = []
 
         def connect(member: Member) -> WorkerLink:
-            made = SimulatedWorker(worker_s, lambda: SERVICE_S * chance.uniform(0.8, 1.2))
+            made = SimulatedWorker(worker_s, lambda: SERVICE_S * chance.uniform(1 - spread, 1 + spread))
             self.workers.append(made)
             return cast("WorkerLink", made)  # of a link it has what generating needs
 
@@ -211,6 +217,21 @@ def test_three_times_the_capacity() -> None:
     # Workers that are full are asked about as often as they have room.
     asked = sum(worker.asked for worker in mesh.workers)
     assert asked < 3 * len(answered)
+
+
+def test_calls_that_end_in_clumps_make_few_refusals_late() -> None:
+    """Slots that were taken together are free together, so that an estimate by the mean is off by up to a
+    whole answer."""
+
+    async def crowded() -> Simulation:
+        mesh = Simulation(worker_s=2.0, gateway_s=1.0, spread=0.0)
+        await mesh.crowd(3 * 2 * SLOTS / SERVICE_S, 60)
+        return mesh
+
+    mesh = run(crowded())
+    late = sum(took > 0.05 for took, _ in mesh.refused)
+    assert late < 0.02 * len(mesh.refused)
+    assert len(mesh.took[""]) > 0.9 * 60 * 2 * SLOTS / SERVICE_S
 
 
 def test_a_moment_without_room_is_waited_out() -> None:

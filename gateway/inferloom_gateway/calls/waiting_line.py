@@ -13,9 +13,12 @@ from inferloom_mesh.errors import InferloomError, overloaded
 DEPARTURES = 32
 """So many of the last ends of calls tell how fast places become free."""
 
+CAUTION = 2
+"""A request is let in if it has time for so many times as long a wait as is estimated: calls end in clumps,
+and who was let in is not to be refused late."""
+
 PATIENCE = 2
-"""A request that was let in waits for so many times as long as it was to wait at most, where the estimate was
-wrong."""
+"""It waits for so many times as long as it was to wait at most, where the estimate was wrong all the same."""
 
 FACTOR = 2
 """So many times as many may wait in all as may wait ahead of anybody."""
@@ -87,8 +90,8 @@ class WaitingLine:
             wait = retry_s
         most_s = self._most_s if left_s is None else min(self._most_s, left_s)
         full = ahead >= self._most or len(self) >= FACTOR * self._most
-        if full or wait > most_s:
-            raise no_room(max(retry_s, wait - most_s))
+        if full or CAUTION * wait > most_s:
+            raise no_room(max(retry_s, CAUTION * wait - most_s))
         place = Place(tenant, now + PATIENCE * self._most_s)
         self._tenants.setdefault(tenant, deque()).append(place)
         return place
