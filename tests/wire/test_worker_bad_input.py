@@ -100,7 +100,7 @@ GENERATE: dict[str, tuple[pb.GenerateRequest, Reason, str]] = {
         "resume.prompt_token_ids[1]",
     ),
     "a longer prompt than the context": (
-        text_request(resume=pb.Resume(prompt_token_ids=[1] * 4097)),
+        text_request(resume=pb.Resume(prompt_token_ids=[1] * 8193)),
         INVALID,
         "resume.prompt_token_ids",
     ),
@@ -112,7 +112,7 @@ GENERATE: dict[str, tuple[pb.GenerateRequest, Reason, str]] = {
         INVALID,
         f"{AT}.token_ids",
     ),
-    "more committed than fits": (resumed(token_ids=[1] * 4096), INVALID, f"{AT}.token_ids"),
+    "more committed than fits": (resumed(token_ids=[1] * 8192), INVALID, f"{AT}.token_ids"),
     "committed past its end": (
         resumed(token_ids=b"ab!c", stopping=pb.StoppingOptions(stop=["!"])),
         INVALID,

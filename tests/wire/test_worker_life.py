@@ -135,7 +135,7 @@ def _late(worker: RunningWorker) -> object:
 
 
 async def test_what_outlives_the_drain_limit_is_ended() -> None:
-    """With WORKER_LOST, which a router takes elsewhere; running and waiting calls alike."""
+    """With NO_WORKER, which a gateway goes on from elsewhere; running and waiting calls alike."""
     async with running_worker(SLOW, max_running=1) as worker:
         calls = [asyncio.create_task(refused(worker.stub.Generate(text_request(model="slow")))) for _ in "ab"]
         await worker.until(running=1, waiting=1)
@@ -144,7 +144,7 @@ async def test_what_outlives_the_drain_limit_is_ended() -> None:
         drained = await worker.control.Drain(request)
 
         assert drained.ended_requests == 2
-        assert {(await call).reason for call in calls} == {Reason.WORKER_LOST}
+        assert {(await call).reason for call in calls} == {Reason.NO_WORKER}
         await worker.until(running=0)
 
 
@@ -156,7 +156,7 @@ async def test_stopping_ends_what_runs_past_the_limit() -> None:
         worker.stop.set()
         await asyncio.wait_for(worker.serving, PATIENCE)
 
-        assert (await call).reason is Reason.WORKER_LOST
+        assert (await call).reason is Reason.NO_WORKER
 
 
 async def test_unloading_ends_the_models_calls() -> None:
@@ -167,7 +167,7 @@ async def test_unloading_ends_the_models_calls() -> None:
         await worker.until(running=2)
         await worker.control.UnloadModel(worker_pb2.UnloadModelRequest(model="slow"))
 
-        assert (await call).reason is Reason.WORKER_LOST
+        assert (await call).reason is Reason.NO_WORKER
         await worker.until(running=1)
         other.cancel()
 

@@ -65,7 +65,7 @@ async def test_a_request_that_is_being_checked_counts_as_running(monkeypatch: py
         answer = await worker.control.Drain(worker_pb2.DrainRequest(limit=Duration(nanos=300_000_000)))
         go_on.set()
         assert answer.ended_requests == 1
-        assert await asked is Reason.WORKER_LOST
+        assert await asked is Reason.NO_WORKER
 
 
 async def _finish(call: Any) -> Any:

@@ -9,6 +9,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2, registry_pb2
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
@@ -130,7 +131,7 @@ async def test_a_model_is_asked_only_for_what_it_does() -> None:
     assert caught.value.reason is Reason.UNSUPPORTED_TASK
 
 
-async def test_a_worker_describes_itself() -> None:
+async def test_a_worker_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its state, models, capacity and load, and its rate of tokens between two looks."""
     now = 0.0
     host = make_host()
@@ -140,9 +141,8 @@ async def test_a_worker_describes_itself() -> None:
         registry_pb2.WORKER_STATE_STARTING,
     )
     await host.start([("a", "echo")])
-    model: Any = host.generating("a")
     assert description.load().tokens_per_second == 0
-    model.engine.generated = 30
+    monkeypatch.setattr(Generator, "generated_tokens", 30)
     now = 3.0
 
     assert description.load().tokens_per_second == 10
