@@ -41,9 +41,8 @@ test-all: install-test
 	$(BIN)/pytest -m slow $(ARGS)
 	$(BIN)/python tools/dev/check_kernels.py --fuzz 300
 	$(BIN)/python tools/dev/check_wheel.py contract base
-	$(BIN)/python tools/dev/faults.py --quick
 
-# What each fault costs, on real processes, beside what it may cost.
+# What each fault costs, on real processes, beside what it may cost; test-all runs some, without bounds on time.
 faults: install-test
 	$(BIN)/python tools/dev/faults.py $(ARGS)
 
