@@ -77,7 +77,7 @@ class Target:
         return [self.mesh.service(name) for name in ("registry", "worker", "gateway")]
 
 
-@pytest.fixture(scope="module", params=["without keys", "with keys"])
+@pytest.fixture(scope="module", params=["with keys", pytest.param("without keys", marks=pytest.mark.slow)])
 def hostile_mesh(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mesh, str]]:
     """A mesh, and a key to it."""
     folder: Path = tmp_path_factory.mktemp("hostile")
