@@ -132,6 +132,15 @@ async def test_what_nobody_comes_back_for_is_given_up() -> None:
     assert (gone.status_code, gone.json()["error"]["param"]) == (404, "id")
 
 
+@pytest.mark.parametrize("name", ["nobody", "%F4%A0%80%80", "a%0D%0Ax-evil:%201", "a%20b", "x" * 129])
+async def test_a_name_that_no_stream_has(name: str) -> None:
+    """Is 404, whatever it is made of, and gets into no header."""
+    async with gateway_mesh(FakeWorker("worker-1")) as mesh:
+        answer = await mesh.http.get(f"/v1/streams/{name}")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (404, "id")
+    assert "x-evil" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("headers", "change"),
     [

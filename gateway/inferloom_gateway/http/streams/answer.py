@@ -14,6 +14,7 @@ from inferloom_gateway.http.event_stream import EventStream
 from inferloom_gateway.http.exchange import exchange_of, identity_of
 from inferloom_gateway.http.routes.shared import gateway_of
 from inferloom_gateway.http.schema.base import Body
+from inferloom_gateway.http.streams.book import unknown
 from inferloom_gateway.http.streams.desk import (
     HEADER,
     PLANS,
@@ -28,6 +29,7 @@ from inferloom_gateway.http.translate.plan import Plan
 from inferloom_gateway.http.unknown_fields import FieldPolicy
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_mesh.errors import InferloomError, invalid, unsupported
+from inferloom_mesh.request_id import is_request_id
 
 
 def desk_of(request: Request) -> StreamDesk:
@@ -80,9 +82,11 @@ def resume(request: Request, name: str) -> Response:
     """Go on with a stream behind the event that ``Last-Event-ID`` names.
 
     Raises:
-        InferloomError: The header names none.
+        InferloomError: The header names none, or no stream can have that name.
     """
     desk_of(request).check()
+    if not is_request_id(name):  # it becomes a header
+        raise unknown(name)
     text = request.headers.get("last-event-id", "")
     if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise invalid("last-event-id", "The header Last-Event-ID must be the id of an event, a whole number.")

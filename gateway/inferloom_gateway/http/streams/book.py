@@ -17,6 +17,11 @@ CLAIM_S = 6.0
 """How long a process that makes a stream may be silent before another goes on with it."""
 
 
+def unknown(name: str) -> InferloomError:
+    """What is said of a name that no stream has."""
+    return InferloomError(Reason.NOT_FOUND, f"There is no resumable stream '{shown(name)}'.", param="id")
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """How a stream stands, and what is new of it."""
@@ -69,9 +74,7 @@ class Book:
         def work(connection: sqlite3.Connection) -> News:
             kept = streams.find(connection, tenant, name, time.time())
             if kept is None:
-                raise InferloomError(
-                    Reason.NOT_FOUND, f"There is no resumable stream '{shown(name)}'.", param="id"
-                )
+                raise unknown(name)
             return News(kept, streams.events(connection, tenant, name, first))
 
         return await (await self._storage.open()).database.read(work)
