@@ -144,7 +144,7 @@ class GrpcCall:
             if task is not None and task.cancelling():
                 raise
             verdict = attempt.lost()  # its channel was closed
-        except Exception:
+        except Exception:  # a bug: the call must end, or its caller waits for ever
             log.exception("an event of a worker could not be handled")
             self._call.cancel()
             verdict = attempt.bug()

@@ -73,8 +73,8 @@ class EmbeddingProgress:
         return event
 
     def tokens(self, tokens: Tokens) -> Tokens | None:
-        """Never: an embedding has no tokens."""
-        raise NotImplementedError
+        """Never: links give columns to generations only."""
+        raise AssertionError("an embedding has no tokens")
 
     @property
     def place(self) -> int | None:

@@ -154,7 +154,7 @@ class Stream(Generic[Request, Event]):
             await self._elsewhere(failure)
         except InferloomError as error:
             self._out.end(error)
-        except Exception:
+        except Exception:  # a bug: nobody awaits this task, and the caller must hear of it
             log.exception("a stream could not be moved")
             self._out.end(server_error())
 

@@ -123,7 +123,7 @@ class Attachment:
             verdict = attempt.broken()
         except asyncio.CancelledError:
             pass  # closed here
-        except Exception:
+        except Exception:  # a bug: its calls must end, or their callers wait for ever
             log.exception("the link to the worker at %s failed", self._worker)
             verdict = attempt.bug()
         finally:

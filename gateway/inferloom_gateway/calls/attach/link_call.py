@@ -175,7 +175,7 @@ class LinkCall:
         self._elsewhere = None
         try:
             self._sink.take(inner)
-        except Exception:
+        except Exception:  # a bug in what takes one call's events is none of the others'
             self._bug()
         if counted:
             self._settle()
@@ -191,7 +191,7 @@ class LinkCall:
             raise BrokenFrameError("a call got more than it had credit for")
         try:
             self._sink.tokens(Tokens(choice, index, ids, text))
-        except Exception:
+        except Exception:  # a bug in what takes one call's events is none of the others'
             self._bug()
         if self._spent_events % LITTLE == 0 or self._spent_bytes >= BYTES // 2:
             self._settle()
