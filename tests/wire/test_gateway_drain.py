@@ -35,7 +35,7 @@ async def text_of(mesh: EchoMesh) -> str:
 async def test_a_gateway_leaves_in_order() -> None:
     """Readiness goes first, and for the delay everything else is as before, but that connections end with
     their answers; what runs is finished."""
-    async with echo_mesh("m=echo:delay_ms=40", gateway={"drain_delay_s": 0.8, "drain_limit_s": 20}) as mesh:
+    async with echo_mesh("m=echo:delay_ms=40", gateway={"drain_delay_s": 3.0, "drain_limit_s": 20}) as mesh:
         running = asyncio.create_task(text_of(mesh))
         await asyncio.sleep(0.3)
         mesh.stop.set()
@@ -45,7 +45,7 @@ async def test_a_gateway_leaves_in_order() -> None:
         assert (await mesh.http.get("/health/live")).status_code == 200
         answer = await mesh.http.post("/v1/completions", json=SHORT)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        assert time.monotonic() - began < 0.8, "the machine is too slow for this test to say anything"
+        assert time.monotonic() - began < 3.0, "the machine is too slow for this test to say anything"
         assert await running == "user\n" + "x" * 60
         await mesh.serving
         with pytest.raises(httpx.ConnectError):
