@@ -52,7 +52,7 @@ async def read_body(
 
 
 def _validate(raw: bytes | bytearray, schema: type[B]) -> tuple[B, Mapping[str, Any]]:
-    document = _parse(raw)
+    document = json_object(raw)
     try:
         return schema.model_validate(document), document
     except ValidationError as failure:
@@ -68,7 +68,12 @@ def _check_type(value: str | None) -> None:
         raise InferloomError(Reason.UNSUPPORTED_MEDIA_TYPE, message)
 
 
-def _parse(raw: bytes | bytearray) -> dict[str, Any]:
+def json_object(raw: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object that a body is; whole numbers past 64 bits are floats in it.
+
+    Raises:
+        InferloomError: It is not one, or could be read in two ways.
+    """
     if not raw:
         raise InferloomError(Reason.INVALID_ARGUMENT, "The body is empty.")
     try:
