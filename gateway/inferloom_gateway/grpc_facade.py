@@ -8,6 +8,7 @@ import grpc
 from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.contract.method import Method
 from inferloom_gateway.contract.service import Call, Caller, Service
+from inferloom_gateway.streams.asking import HEADER
 from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.call_observer import CURRENT
 
@@ -34,6 +35,8 @@ def _handler(service: Service, method: Method, identify: Identify) -> "grpc.RpcM
         with _begin(service, method, request, context, identify) as call:
             when_ended(context, call.close)
             events = await call.events()
+            if call.headers:
+                await context.send_initial_metadata(tuple(call.headers.items()))
             while (event := await events.read()) is not None:
                 yield event
 
@@ -48,12 +51,14 @@ def _handler(service: Service, method: Method, identify: Identify) -> "grpc.RpcM
 def _begin(service: Service, method: Method, request: Any, context: Context, identify: Identify) -> Call:
     """Begin to answer a call. A context that it brings is not looked at: callers are not trusted."""
     metadata = tuple(context.invocation_metadata() or ())
-    trace = dict(metadata).get("traceparent")
+    named = dict(metadata)
+    trace, resumable = named.get("traceparent"), named.get(HEADER)
     caller = Caller(
         context.peer() or "",
         identify(metadata),
         time_left=context.time_remaining(),
         traceparent=trace if isinstance(trace, str) else None,
+        resumable=resumable if isinstance(resumable, str) else None,
     )
     call = service.begin(method, request, caller)
     if (seen := CURRENT.get()) is not None and call.record is not None:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inferloom_gateway.batching.line_call import asker
 from inferloom_gateway.batching.runner import Runner
+from inferloom_gateway.contract import resumable
 from inferloom_gateway.contract.health import Health
 from inferloom_gateway.contract.inference import Inference
 from inferloom_gateway.contract.registry import RegistryReads
@@ -27,9 +28,10 @@ from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection, Refused
 from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.slow_readers import SlowReaders
-from inferloom_gateway.http.streams.desk import StreamDesk
+from inferloom_gateway.http.streams import kept as rest_streams
 from inferloom_gateway.observe.watch import Watch
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
 from inferloom_mesh.security import ServerTls
@@ -67,7 +69,8 @@ async def serve(
         intake = Intake(settings.body_memory_bytes)
         watch = Watch(gateway, intake)
         registry = RegistryReads(gateway)
-        services: list[Service] = [Inference(gateway)]
+        streams = StreamDesk(gateway, {**rest_streams.RESTORE, **resumable.RESTORE})
+        services: list[Service] = [Inference(gateway, streams)]
         if settings.registry_calls:
             services.append(registry)
         server = build_server(
@@ -82,7 +85,6 @@ async def serve(
         for service in services:
             add_service(server.grpc, service, gateway.identify)
         responses = Desk(gateway, intake)
-        streams = StreamDesk(gateway)
         app = create_app(
             gateway, intake, responses, streams, [*services, Health(gateway)], watch.read, watch.layers
         )

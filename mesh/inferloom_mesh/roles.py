@@ -42,6 +42,7 @@ GRANTS: dict[str, frozenset[Role]] = {
     _WORKER + "UnloadAdapter": _OPERATES,
     "/inferloom.v1.LinkService/Attach": frozenset({Role.GATEWAY}),
     _INFERENCE + "Generate": _ASKS,
+    _INFERENCE + "ContinueGenerate": _ASKS,
     _INFERENCE + "Embed": _ASKS,
     _INFERENCE + "Rerank": _ASKS,
     _INFERENCE + "Tokenize": _ASKS,

@@ -75,6 +75,7 @@ class FakeGateway(inference_pb2_grpc.InferenceServiceServicer):
             )
         yield pb.EmbedResponse(completed=pb.EmbedCompleted())
 
+    ContinueGenerate = UNCALLED
     Tokenize = Detokenize = GetTokenizer = Rerank = UNCALLED
 
 

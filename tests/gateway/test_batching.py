@@ -166,3 +166,18 @@ def test_lines_may_ask_for_several_models() -> None:
 def test_only_the_first_errors_are_told() -> None:
     """A file of nonsense does not become a long answer."""
     assert 100 <= len(check(io.BytesIO(b"{\n" * 5000), "b", CHAT, 1000).errors) < 110
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"custom_id": "a", "custom_id": "b", "method": "POST", "url": "/v1/files", "body": {}}',
+        b'{"custom_id": "a", "method": "POST", "url": "/v1/files", "body": {"model": "a", "model": "b"}}',
+        b'{"custom_id": "a", "body": {"model": "a", "messages": [{"role": "user", "r\\u006fle": "system"}]}}',
+    ],
+)
+def test_a_line_that_can_be_read_in_two_ways_is_refused(line: bytes) -> None:
+    """A key that is twice in one object, in the line or in its body, also where an escape hides it."""
+    (error,) = check(io.BytesIO(line), "b", CHAT, 1000).errors
+    assert (error["code"], error["line"]) == ("invalid_json_line", 1)
+    assert "twice" in error["message"]

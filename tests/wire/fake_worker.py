@@ -13,7 +13,7 @@ from inferloom.v1 import registry_pb2
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer, add_InferenceServiceServicer_to_server
 from inferloom.v1.link_pb2_grpc import add_LinkServiceServicer_to_server
 from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer, add_RegistryServiceServicer_to_server
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
 from tests.wire.fake_link import FakeLink
@@ -196,6 +196,12 @@ class FakeWorker(InferenceServiceServicer):
         return registry_pb2.RegisteredWorker(
             worker=worker, epoch=epoch, lease_state=registry_pb2.LEASE_STATE_ACTIVE
         )
+
+    def ContinueGenerate(
+        self, request: pb.ContinueGenerateRequest, context: Context
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        """No worker does."""
+        raise InferloomError(Reason.UNIMPLEMENTED, "A worker keeps no streams.")
 
     async def Generate(
         self, request: pb.GenerateRequest, context: Context

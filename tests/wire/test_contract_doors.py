@@ -19,6 +19,7 @@ TEXT = pb.GenerateRequest(model="chat-model", request_id="named", text="Hi")
 EMBED = pb.EmbedRequest(model="org/embedder", inputs=[pb.EmbedInput(text="one"), pb.EmbedInput(text="three")])
 REQUESTS: dict[str, Any] = {
     "Generate": TEXT,
+    "ContinueGenerate": pb.ContinueGenerateRequest(stream="nobody"),
     "Embed": EMBED,
     "Rerank": pb.RerankRequest(model="chat-model", query="q", documents=["a", "b"]),
     "Tokenize": pb.TokenizeRequest(model="chat-model", text="wörld 🌍"),

@@ -21,11 +21,12 @@ LONG: dict[str, Any] = {
 SHORT = {"model": "m", "prompt": "abc", "max_tokens": 3}
 
 
-async def text_of(mesh: EchoMesh) -> str:
-    """The text of a long stream."""
+async def text_of(mesh: EchoMesh, begun: asyncio.Event) -> str:
+    """The text of a long stream; says when it has begun."""
     text = ""
     async with mesh.http.stream("POST", "/v1/chat/completions", json=LONG) as answer:
         async for line in answer.aiter_lines():
+            begun.set()
             if line.startswith("data: {"):
                 text += orjson.loads(line[6:])["choices"][0]["delta"].get("content") or ""
     assert line == "" or line.endswith("[DONE]")
@@ -36,8 +37,9 @@ async def test_a_gateway_leaves_in_order() -> None:
     """Readiness goes first, and for the delay everything else is as before, but that connections end with
     their answers; what runs is finished."""
     async with echo_mesh("m=echo:delay_ms=40", gateway={"drain_delay_s": 3.0, "drain_limit_s": 20}) as mesh:
-        running = asyncio.create_task(text_of(mesh))
-        await asyncio.sleep(0.3)
+        begun = asyncio.Event()
+        running = asyncio.create_task(text_of(mesh, begun))
+        await begun.wait()
         mesh.stop.set()
         began = time.monotonic()
         await asyncio.sleep(0)

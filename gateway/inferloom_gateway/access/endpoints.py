@@ -39,6 +39,7 @@ _PATHS = (
 
 _METHODS = {
     "Generate": "",
+    "ContinueGenerate": "streams",
     "Embed": "embeddings",
     "Rerank": "rerank",
     "Tokenize": "tokenize",

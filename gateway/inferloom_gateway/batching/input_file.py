@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from inferloom_gateway.http.unique_keys import repeated_key
 from inferloom_gateway.storage.batch_rows import Chunk
 from inferloom_mesh.errors import shown
 
@@ -108,6 +109,10 @@ def _complaints(raw: bytes, endpoint: str, names: set[str], models: set[str], li
         return
     if not isinstance(asked, dict):
         yield _error("invalid_json_line", "This line is not a JSON object.", line)
+        return
+    if (key := repeated_key(raw, asked)) is not None:
+        message = f"This line has the key '{shown(key)}' twice in one object."
+        yield _error("invalid_json_line", message if key else "This line can be read in two ways.", line)
         return
     for param in ("custom_id", "method", "url", "body"):
         if asked.get(param) is None:

@@ -9,8 +9,12 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.contract.known import Known
 from inferloom_gateway.contract.method import Method, methods_of
-from inferloom_gateway.contract.service import Call, Caller, Events
+from inferloom_gateway.contract.resumable import Continued, Resumable
+from inferloom_gateway.contract.service import NO_HEADERS, Call, Caller, Events
 from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.streams.asking import resumable_s
+from inferloom_gateway.streams.desk import StreamDesk
+from inferloom_gateway.streams.follower import Reader
 from inferloom_mesh.context import CallContext, valid_traceparent
 from inferloom_mesh.request_id import new_request_id
 
@@ -20,12 +24,18 @@ SERVICE = pb.DESCRIPTOR.services_by_name["InferenceService"]
 
 
 class Inference:
-    """``InferenceService``: each call is routed to a worker. Errors leave as the worker raised them."""
+    """``InferenceService``: each call is routed to a worker. Errors leave as the worker raised them.
+
+    Args:
+        gateway: Routes them.
+        desk: Has the streams that outlive their calls.
+    """
 
     methods = methods_of(SERVICE)
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, desk: StreamDesk) -> None:
         self._gateway = gateway
+        self._desk = desk
 
     def begin(self, method: Method, request: Any, caller: Caller) -> Call:
         """Begin a call; a request that can have a name and has none gets one.
@@ -38,11 +48,25 @@ class Inference:
         if method.name == "Generate":  # what it is asked for says which endpoint's counterpart it is
             chats = request.WhichOneof("input") == "chat"
             caller.identity.check_endpoint("chat" if chats else "completions")
-        admission = self._gateway.admission(caller.identity, request.model)
         name = caller.request_id or new_request_id()
+        if method.name == "ContinueGenerate":
+            return Continued(self._desk, Reader(caller.identity, self._context(name, caller)), request)
+        resumable = None
+        if method.name == "Generate" and caller.resumable is not None:
+            self._desk.check()
+            resumable = resumable_s(caller.resumable)
+        admission = self._gateway.admission(caller.identity, request.model)
         if "request_id" in method.request.DESCRIPTOR.fields_by_name:
             name = request.request_id = request.request_id or name
-        context = CallContext(
+        context = self._context(name, caller)
+        kind = _CAPITAL.sub("_", method.name).lower()
+        group = self._gateway.dispatcher.group(context, kind.removeprefix("get_"), request.model, admission)
+        if resumable is not None:
+            return Resumable(self._desk, Reader(caller.identity, context), group, request, resumable)
+        return _Routed(group, kind, request)
+
+    def _context(self, name: str, caller: Caller) -> CallContext:
+        return CallContext(
             name,
             self._gateway.deadline(caller.time_left),
             caller=caller.address,
@@ -50,9 +74,6 @@ class Inference:
             share=caller.identity.share,
             traceparent=valid_traceparent(caller.traceparent),
         )
-        kind = _CAPITAL.sub("_", method.name).lower()
-        group = self._gateway.dispatcher.group(context, kind.removeprefix("get_"), request.model, admission)
-        return _Routed(group, kind, request)
 
     def _models(self, caller: Caller) -> pb.ListModelsResponse:
         """The models that the caller may use."""
@@ -62,6 +83,8 @@ class Inference:
 
 class _Routed:
     """A call that workers answer, by the method of a call group that is named like the contract's."""
+
+    headers = NO_HEADERS
 
     def __init__(self, calls: CallGroup, kind: str, request: Any) -> None:
         self.record = calls.record

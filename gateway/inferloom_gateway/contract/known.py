@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from inferloom_gateway.contract.service import Events
+from inferloom_gateway.contract.service import NO_HEADERS, Events
 
 
 class _Nothing:
@@ -18,6 +18,7 @@ class Known:
     """A call whose one response the gateway knows by itself."""
 
     record = None
+    headers = NO_HEADERS
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

@@ -9,7 +9,7 @@ import grpc
 
 from inferloom.v1 import registry_pb2
 from inferloom_gateway.contract.method import Method, methods_of
-from inferloom_gateway.contract.service import Call, Caller, Events
+from inferloom_gateway.contract.service import NO_HEADERS, Call, Caller, Events
 from inferloom_gateway.gateway import Gateway
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import InferloomError, Reason
@@ -62,6 +62,7 @@ class _Forwarded:
     """A call of the registry."""
 
     record = None
+    headers = NO_HEADERS
 
     def __init__(self, call: Any, stopping: asyncio.Event, leave: Callable[[], None]) -> None:
         self._call = call

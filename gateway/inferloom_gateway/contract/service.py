@@ -1,8 +1,8 @@
 """What a door of the contract calls, whatever protocol it speaks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 
 from inferloom_gateway.access.identity import ANONYMOUS, Identity
@@ -21,6 +21,11 @@ class Caller:
     time_left: float | None = None
     """Seconds that the caller allows; None: as many as the gateway does."""
     traceparent: str | None = None
+    resumable: str | None = None
+    """For how long its stream is to outlive it, as it says it; None: it is not to."""
+
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Events(Protocol):
@@ -36,6 +41,10 @@ class Call(Protocol):
     @property
     def record(self) -> Record | None:
         """What is known of it as a request to workers; None if it is none."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What its caller is told beside the responses, known once it was accepted."""
 
     async def answer(self) -> Any:
         """The response of a method that has one. Raises InferloomError."""

@@ -53,8 +53,9 @@ from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.schema.stored import BatchRequest, ChatUpdate
 from inferloom_gateway.http.schema.tokens import DetokenizeRequest, TokenizeRequest
 from inferloom_gateway.http.stack import Layer, Stack
-from inferloom_gateway.http.streams.desk import STREAM_HEADER, StreamDesk
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
+from inferloom_gateway.streams.asking import STREAM_HEADER
+from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_mesh.metrics_listener import Source
 
 BODIES = (

@@ -48,7 +48,7 @@ class KeptStream:
     id: str
     endpoint: str
     body: bytes
-    """The request's JSON."""
+    """The request, as its endpoint keeps it."""
     created: int
     seconds: float
     """For how long it goes on, and is kept, while nobody reads."""
@@ -163,12 +163,15 @@ def forget(connection: sqlite3.Connection, tenant: str, name: str, owner: str) -
 
 
 def events(connection: sqlite3.Connection, tenant: str, name: str, first: int) -> list[bytes]:
-    """Some of the events from the ``first`` on, which begins a piece that was added."""
+    """Some of the events from the ``first`` on."""
     found = connection.execute(
-        "SELECT events FROM stream_events WHERE tenant = ? AND id = ? AND first >= ? ORDER BY first LIMIT ?",
-        (tenant, name, first, _AT_ONCE),
+        "SELECT first, events FROM stream_events WHERE tenant = :tenant AND id = :id AND first >= COALESCE("
+        "(SELECT MAX(first) FROM stream_events WHERE tenant = :tenant AND id = :id AND first <= :first), 0)"
+        " ORDER BY first LIMIT :most",
+        {"tenant": tenant, "id": name, "first": first, "most": _AT_ONCE},
     ).fetchall()
-    return [event for (data,) in found for event in _split(data)]
+    made = [event for _, data in found for event in _split(data)]
+    return made[first - found[0][0] :] if found else []
 
 
 def _held(connection: sqlite3.Connection, tenant: str) -> tuple[int, int]:

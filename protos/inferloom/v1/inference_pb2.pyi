@@ -332,6 +332,11 @@ class GenerateResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Place of the event in its resumable stream, from 0. Absent: the stream is
+    not resumable.
+    """
     @_builtins.property
     def started(self) -> Global___Started:
         """The request was accepted: validated, tokenised and queued."""
@@ -365,16 +370,50 @@ class GenerateResponse(_message.Message):
         finished: Global___Finished | None = ...,
         completed: Global___Completed | None = ...,
         prompt: Global___Prompt | None = ...,
+        sequence: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "prompt", b"prompt", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "prompt", b"prompt", "sequence", b"sequence", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "prompt", b"prompt", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sequence", b"_sequence", "completed", b"completed", "delta", b"delta", "event", b"event", "finished", b"finished", "heartbeat", b"heartbeat", "prompt", b"prompt", "sequence", b"sequence", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__sequence: _TypeAlias = _typing.Literal["sequence"]  # noqa: Y015
+    _WhichOneofArgType__sequence: _TypeAlias = _typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "heartbeat", "finished", "completed", "prompt"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence) -> _WhichOneofReturnType__sequence | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+
+@_typing.final
+class ContinueGenerateRequest(_message.Message):
+    """Asks for the rest of a resumable stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    stream: _builtins.str
+    """Name of the stream, as the initial metadata and Started told it. Required."""
+    after: _builtins.int
+    """Sequence of the last event that the caller has. Absent: it has none."""
+    def __init__(
+        self,
+        *,
+        stream: _builtins.str = ...,
+        after: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
+
+Global___ContinueGenerateRequest: _TypeAlias = ContinueGenerateRequest  # noqa: Y015
 
 @_typing.final
 class EmbedRequest(_message.Message):

@@ -40,6 +40,11 @@ class InferenceServiceStub:
                 request_serializer=inferloom_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=inferloom_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.ContinueGenerate = channel.unary_stream(
+                '/inferloom.v1.InferenceService/ContinueGenerate',
+                request_serializer=inferloom_dot_v1_dot_inference__pb2.ContinueGenerateRequest.SerializeToString,
+                response_deserializer=inferloom_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
+                _registered_method=True)
         self.Embed = channel.unary_stream(
                 '/inferloom.v1.InferenceService/Embed',
                 request_serializer=inferloom_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
@@ -88,6 +93,27 @@ class InferenceServiceServicer:
         runs out of it before its first token fails with DEADLINE_EXCEEDED, and
         after that keeps what it has: shortly before the deadline every open
         choice ends with FINISH_REASON_DEADLINE.
+
+        Through a gateway that has a store, a call with the metadata
+        "x-inferloom-resumable: SECONDS", at most 3600, makes a stream that outlives
+        it: for so long without a reader it goes on, and is kept. Its name, which is
+        the request's, is in the initial metadata "x-inferloom-stream", its events
+        have their sequence, and it has no Heartbeat. Cancelling the call leaves it.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ContinueGenerate(self, request, context):
+        """Gives the events of a resumable stream behind those that the caller has, to
+        its end, at any gateway that shares the store of the one that began it. If
+        that one is dead, the generation goes on where it was. Workers keep no
+        streams and answer UNIMPLEMENTED.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +177,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     request_deserializer=inferloom_dot_v1_dot_inference__pb2.GenerateRequest.FromString,
                     response_serializer=inferloom_dot_v1_dot_inference__pb2.GenerateResponse.SerializeToString,
             ),
+            'ContinueGenerate': grpc.unary_stream_rpc_method_handler(
+                    servicer.ContinueGenerate,
+                    request_deserializer=inferloom_dot_v1_dot_inference__pb2.ContinueGenerateRequest.FromString,
+                    response_serializer=inferloom_dot_v1_dot_inference__pb2.GenerateResponse.SerializeToString,
+            ),
             'Embed': grpc.unary_stream_rpc_method_handler(
                     servicer.Embed,
                     request_deserializer=inferloom_dot_v1_dot_inference__pb2.EmbedRequest.FromString,
@@ -209,6 +240,33 @@ class InferenceService:
             target,
             '/inferloom.v1.InferenceService/Generate',
             inferloom_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
+            inferloom_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ContinueGenerate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/inferloom.v1.InferenceService/ContinueGenerate',
+            inferloom_dot_v1_dot_inference__pb2.ContinueGenerateRequest.SerializeToString,
             inferloom_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
             options,
             channel_credentials,

@@ -52,6 +52,23 @@ class InferenceServiceStub:
     runs out of it before its first token fails with DEADLINE_EXCEEDED, and
     after that keeps what it has: shortly before the deadline every open
     choice ends with FINISH_REASON_DEADLINE.
+
+    Through a gateway that has a store, a call with the metadata
+    "x-inferloom-resumable: SECONDS", at most 3600, makes a stream that outlives
+    it: for so long without a reader it goes on, and is kept. Its name, which is
+    the request's, is in the initial metadata "x-inferloom-stream", its events
+    have their sequence, and it has no Heartbeat. Cancelling the call leaves it.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    ContinueGenerate: _grpc.UnaryStreamMultiCallable[_inference_pb2.ContinueGenerateRequest, _inference_pb2.GenerateResponse]
+    """Gives the events of a resumable stream behind those that the caller has, to
+    its end, at any gateway that shares the store of the one that began it. If
+    that one is dead, the generation goes on where it was. Workers keep no
+    streams and answer UNIMPLEMENTED.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     Embed: _grpc.UnaryStreamMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
     """Streams one vector per input.
@@ -93,6 +110,23 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     runs out of it before its first token fails with DEADLINE_EXCEEDED, and
     after that keeps what it has: shortly before the deadline every open
     choice ends with FINISH_REASON_DEADLINE.
+
+    Through a gateway that has a store, a call with the metadata
+    "x-inferloom-resumable: SECONDS", at most 3600, makes a stream that outlives
+    it: for so long without a reader it goes on, and is kept. Its name, which is
+    the request's, is in the initial metadata "x-inferloom-stream", its events
+    have their sequence, and it has no Heartbeat. Cancelling the call leaves it.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    ContinueGenerate: _aio.UnaryStreamMultiCallable[_inference_pb2.ContinueGenerateRequest, _inference_pb2.GenerateResponse]  # type: ignore[assignment]
+    """Gives the events of a resumable stream behind those that the caller has, to
+    its end, at any gateway that shares the store of the one that began it. If
+    that one is dead, the generation goes on where it was. Workers keep no
+    streams and answer UNIMPLEMENTED.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
     Embed: _aio.UnaryStreamMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
     """Streams one vector per input.
@@ -137,6 +171,29 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         runs out of it before its first token fails with DEADLINE_EXCEEDED, and
         after that keeps what it has: shortly before the deadline every open
         choice ends with FINISH_REASON_DEADLINE.
+
+        Through a gateway that has a store, a call with the metadata
+        "x-inferloom-resumable: SECONDS", at most 3600, makes a stream that outlives
+        it: for so long without a reader it goes on, and is kept. Its name, which is
+        the request's, is in the initial metadata "x-inferloom-stream", its events
+        have their sequence, and it has no Heartbeat. Cancelling the call leaves it.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+
+    @_abc_1.abstractmethod
+    def ContinueGenerate(
+        self,
+        request: _inference_pb2.ContinueGenerateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.GenerateResponse], _abc.AsyncIterator[_inference_pb2.GenerateResponse]]:
+        """Gives the events of a resumable stream behind those that the caller has, to
+        its end, at any gateway that shares the store of the one that began it. If
+        that one is dead, the generation goes on where it was. Workers keep no
+        streams and answer UNIMPLEMENTED.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
     @_abc_1.abstractmethod

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.rpc.incoming import Context, from_grpc
 from inferloom_worker.rpc.inference import Inference
 
@@ -18,6 +19,11 @@ class InferenceServicer(InferenceServiceServicer):
 
     def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
         return self._inference.generate(request, from_grpc(context, request.request_id))
+
+    def ContinueGenerate(
+        self, request: pb.ContinueGenerateRequest, context: Context
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        raise InferloomError(Reason.UNIMPLEMENTED, "A worker keeps no streams: ask a gateway.")
 
     def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
         return self._inference.embed(request, from_grpc(context, request.request_id))

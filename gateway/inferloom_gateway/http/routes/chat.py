@@ -14,9 +14,9 @@ from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gat
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.schema.completion_answers import ChatCompletion, ChatCompletionChunk
 from inferloom_gateway.http.streams.answer import begin
-from inferloom_gateway.http.streams.desk import HEADER
 from inferloom_gateway.http.translate import chat
 from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS
+from inferloom_gateway.streams.asking import HEADER
 from inferloom_mesh.errors import unsupported
 
 router = APIRouter(tags=["chat"], responses=ERRORS)

@@ -11,8 +11,8 @@ from inferloom_gateway.http.routes.shared import ERRORS, answers, documents, gat
 from inferloom_gateway.http.schema.completion_answers import TextCompletion
 from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.streams.answer import begin
-from inferloom_gateway.http.streams.desk import HEADER
 from inferloom_gateway.http.translate import completions
+from inferloom_gateway.streams.asking import HEADER
 
 router = APIRouter(tags=["completions"], responses=ERRORS)
 

@@ -21,6 +21,7 @@ from inferloom_gateway.http.rpc import connect
 from inferloom_gateway.http.rpc.negotiation import media_types, verbs, wire_of
 from inferloom_gateway.http.rpc.response import MessageStream
 from inferloom_gateway.http.rpc.wire import Raw, Wire
+from inferloom_gateway.streams.asking import HEADER
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.interceptor import told
 from inferloom_mesh.request_id import is_request_id
@@ -85,6 +86,7 @@ class ContractDoor:
                 exchange.request_id,
                 time_left,
                 headers.get("traceparent"),
+                headers.get(HEADER),
             )
             call = service.begin(method, message, caller)
             if (record := call.record) is not None:
@@ -98,12 +100,15 @@ class ContractDoor:
                 exchange.worker = exchange.record.answered_by
 
         async def open_all(stack: ExitStack) -> AsyncGenerator[bytes, None]:
-            events = await stack.enter_context(begin()).events()
+            call = stack.enter_context(begin())
+            events = await call.events()
             accepted()
+            response.headers.update(call.headers)
             return self._frames(events, wire)
 
         if method.streams:
-            return MessageStream(open_all, wire)
+            response = MessageStream(open_all, wire)
+            return response
         with begin() as call:
             async with AbortOnDisconnect(request.receive):
                 answer = await call.answer()

@@ -1,1 +1,1 @@
-"""Streams that outlive their connections, and go on at any gateway that shares the store."""
+"""Resumable streams as server-sent events."""

@@ -14,20 +14,16 @@ from inferloom_gateway.http.event_stream import EventStream
 from inferloom_gateway.http.exchange import exchange_of, identity_of
 from inferloom_gateway.http.routes.shared import gateway_of
 from inferloom_gateway.http.schema.base import Body
-from inferloom_gateway.http.streams.book import unknown
-from inferloom_gateway.http.streams.desk import (
-    HEADER,
-    PLANS,
-    STREAM_HEADER,
-    Reader,
-    StreamDesk,
-    failed,
-    resumable_s,
-)
+from inferloom_gateway.http.streams.frames import failed, frames
+from inferloom_gateway.http.streams.kept import PLANS
 from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.plan import Plan
 from inferloom_gateway.http.unknown_fields import FieldPolicy
 from inferloom_gateway.storage.streams import KeptStream
+from inferloom_gateway.streams.asking import HEADER, STREAM_HEADER, resumable_s
+from inferloom_gateway.streams.book import unknown
+from inferloom_gateway.streams.desk import StreamDesk
+from inferloom_gateway.streams.follower import Reader
 from inferloom_mesh.errors import InferloomError, invalid, unsupported
 from inferloom_mesh.request_id import is_request_id
 
@@ -97,7 +93,8 @@ async def _keep(
     desk: StreamDesk, plan: Plan, calls: CallGroup, stream: GenerateStream, make: Callable[[str], KeptStream]
 ) -> None:
     ahead = stream.ahead
-    await desk.begin(make("" if ahead is None else ahead.started.compute_hash), plan, calls, stream)
+    kept = make("" if ahead is None else ahead.started.compute_hash)
+    await desk.begin(kept, plan.parts[0].request, calls, stream)
 
 
 def _kept(
@@ -116,7 +113,9 @@ def _followed(request: Request, name: str, last: int, headers: Mapping[str, str]
     reader = Reader(identity_of(request.scope), context_of(request, gateway, streamed=True))
 
     async def open_frames(stack: ExitStack) -> AsyncGenerator[bytes, None]:
-        await desk.known(reader, name)
-        return desk.follow(reader, name, last, stack)
+        kept = await desk.find(reader, name)
+        if kept.endpoint not in PLANS:
+            raise unsupported("id", "The stream was asked for by Generate: ContinueGenerate goes on with it.")
+        return frames(stack.enter_context(desk.follow(reader, kept, 0)), kept, last)
 
     return EventStream(open_frames, failed, headers, last + 1)

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from inferloom.v1.inference_pb2 import GenerateRequest, GenerateResponse
 from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
 from inferloom_gateway.calls.generation_progress import GenerationProgress
 from inferloom_gateway.calls.tokens import Tokens
-from inferloom_gateway.http.streams.book import Book
 from inferloom_gateway.storage.streams import KeptStream
+from inferloom_gateway.streams.book import Book
 from inferloom_mesh.errors import InferloomError
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Run:
         stream: The generation.
         request: What was asked for at first.
         known: The events that there are already.
+        is_read: Whether somebody reads a stream here.
     """
 
     def __init__(
@@ -41,14 +43,15 @@ class Run:
         stream: GenerateStream,
         request: GenerateRequest,
         known: list[GenerateResponse],
+        is_read: Callable[[KeptStream], bool],
     ) -> None:
-        self.followers = 0
         self.changed = asyncio.Event()
         """Set with each news, and replaced."""
         self._book = book
         self._kept = kept
         self._calls = calls
         self._stream = stream
+        self._is_read = is_read
         self._progress = GenerationProgress(request)
         for event in known:
             self._progress.take(event)
@@ -89,14 +92,14 @@ class Run:
         events, self._waiting, self._size = self._waiting, [], 0
         ended = self._ended
         over = _said(self._error) if ended else None
-        if not await self._book.tell(self._kept, self._next, events, over, read=self.followers > 0):
+        if not await self._book.tell(self._kept, self._next, events, over, read=self._is_read(self._kept)):
             return False
         self._next += len(events)
         self._stream.resume()
         self._tell()
         if ended:
             return False
-        if self.followers or await self._book.wanted(self._kept):
+        if self._is_read(self._kept) or await self._book.wanted(self._kept):
             return True
         await self._book.forget(self._kept)  # nobody came back in time
         return False

@@ -1,0 +1,153 @@
+"""Generations that outlive their calls."""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from inferloom.v1.inference_pb2 import ContinueGenerateRequest, GenerateRequest, GenerateResponse
+from inferloom_gateway.calls.call_group import CallGroup
+from inferloom_gateway.calls.records import Record
+from inferloom_gateway.contract.service import NO_HEADERS
+from inferloom_gateway.storage.streams import KeptStream
+from inferloom_gateway.streams.asking import STREAM_HEADER
+from inferloom_gateway.streams.desk import Restore, StreamDesk
+from inferloom_gateway.streams.follower import Follower, Reader
+from inferloom_mesh.errors import invalid
+from inferloom_mesh.request_id import is_request_id
+
+GENERATE = "generate"
+"""The endpoint that such streams are kept as."""
+
+
+def _asked(kept: KeptStream) -> GenerateRequest:
+    return GenerateRequest.FromString(kept.body)
+
+
+RESTORE: Mapping[str, Restore] = {GENERATE: _asked}
+
+
+class _Followed:
+    """The events of a stream, each with its sequence."""
+
+    def __init__(self, follower: Follower, first: int) -> None:
+        self._follower = follower
+        self._next = first
+        self._held: deque[bytes] = deque()
+
+    async def read(self) -> GenerateResponse | None:
+        while not self._held:
+            found: Sequence[bytes] | None = await self._follower.read()
+            if found is None:
+                return None
+            self._held.extend(found)
+        event = GenerateResponse.FromString(self._held.popleft())
+        if event.HasField("started"):
+            event.started.ClearField("prompt_token_ids")  # they are kept for who goes on with it
+        event.sequence = self._next
+        self._next += 1
+        return event
+
+
+class _Call:
+    """What a call that follows a stream has."""
+
+    def __init__(self, desk: StreamDesk, reader: Reader) -> None:
+        self.headers = NO_HEADERS
+        self._desk = desk
+        self._reader = reader
+        self._follower: Follower | None = None
+
+    async def answer(self) -> None:
+        raise AssertionError("it streams")
+
+    def close(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _follow(self, kept: KeptStream, first: int) -> _Followed:
+        self._follower = self._desk.follow(self._reader, kept, first)
+        self.headers = {STREAM_HEADER: kept.id}
+        return _Followed(self._follower, first)
+
+
+class Continued(_Call):
+    """A call that goes on with a stream."""
+
+    record: Record | None = None
+
+    def __init__(self, desk: StreamDesk, reader: Reader, request: ContinueGenerateRequest) -> None:
+        super().__init__(desk, reader)
+        self._request = request
+
+    async def events(self) -> _Followed:
+        """Those behind the last that the caller has.
+
+        Raises:
+            InferloomError: There is no such stream, or as many follow as may.
+        """
+        request = self._request
+        kept = await self._desk.find(self._reader, request.stream)
+        return self._follow(kept, request.after + 1 if request.HasField("after") else 0)
+
+
+class Resumable(_Call):
+    """A call that begins a stream.
+
+    Args:
+        desk: Makes it from when a worker has accepted it.
+        reader: Who asks.
+        calls: Asks the workers.
+        request: What is asked.
+        seconds: For how long it outlives its readers.
+    """
+
+    def __init__(
+        self, desk: StreamDesk, reader: Reader, calls: CallGroup, request: GenerateRequest, seconds: float
+    ) -> None:
+        super().__init__(desk, reader)
+        self.record = calls.record
+        self._calls: CallGroup | None = calls
+        self._request = request
+        self._seconds = seconds
+
+    async def events(self) -> _Followed:
+        """All of them, once a worker has accepted the request.
+
+        Raises:
+            InferloomError: None has, its name can be no stream's, or as many are kept as may be.
+        """
+        calls, request, tenant = self._calls, self._request, self._reader.identity.tenant
+        assert calls is not None, "events are asked for once"
+        if not is_request_id(request.request_id):  # it becomes a header
+            raise invalid("request_id", "request_id must be 1 to 128 visible ASCII characters.")
+        body, now = request.SerializeToString(), int(time.time())
+        stream = await calls.generate(request)
+        computed = "" if stream.ahead is None else stream.ahead.started.compute_hash
+        kept = KeptStream(
+            tenant, request.request_id, GENERATE, body, now, self._seconds, computed, "", 0.0, 0.0
+        )
+        await self._desk.begin(kept, request, calls, stream)
+        self._calls = None
+        return self._follow(kept, 0)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Leave the stream; one that no worker has accepted ends."""
+        calls, self._calls = self._calls, None
+        if calls is not None:
+            calls.close(error)
+        super().close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)

@@ -1,0 +1,1 @@
+"""Streams that outlive their connections, and go on at any gateway that shares the store."""

@@ -1,0 +1,94 @@
+"""Somebody who reads a resumable stream."""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from inferloom_gateway.access.identity import Identity
+from inferloom_gateway.storage.streams import KeptStream
+from inferloom_mesh.context import CallContext
+from inferloom_mesh.errors import InferloomError, Reason
+
+if TYPE_CHECKING:
+    from inferloom_gateway.streams.desk import StreamDesk
+
+_POLL_S = 0.1
+_PATIENCE_S = 0.5
+_WANTED_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a stream, and in whose name it is gone on with."""
+
+    identity: Identity
+    context: CallContext
+
+
+class Follower:
+    """Reads events in their order, and sees to it that somebody makes them. It is left by closing it.
+
+    Args:
+        desk: Where it reads.
+        reader: Who reads.
+        kept: The stream.
+        first: The number of the event that is read first.
+        leave: Is called when it is closed.
+    """
+
+    def __init__(
+        self, desk: "StreamDesk", reader: Reader, kept: KeptStream, first: int, leave: Callable[[], None]
+    ) -> None:
+        self._desk = desk
+        self._reader = reader
+        self._kept = kept
+        self._place = first
+        self._told = -math.inf
+        self._leave: Callable[[], None] | None = leave
+
+    async def read(self) -> Sequence[bytes] | None:
+        """Some of the next events; empty where none has come for a moment, None behind the last.
+
+        Raises:
+            InferloomError: The stream ended with it, or there is no such stream any more.
+        """
+        run = self._desk.run_of(self._kept)
+        changed = None if run is None else run.changed
+        news = await self._desk.book.news(self._kept.tenant, self._kept.id, self._place)
+        if news.events:
+            self._place += len(news.events)
+            return news.events
+        if news.kept.over is not None:
+            if news.kept.over:
+                reason, _, message = news.kept.over.partition(" ")
+                raise InferloomError(Reason(reason), message)
+            return None
+        clock = asyncio.get_running_loop().time
+        if run is None and clock() - self._told > _WANTED_S:
+            self._told = clock()
+            await self._desk.book.want(news.kept)
+            await self._desk.take_over(self._reader, news.kept)
+        if changed is None:
+            await asyncio.sleep(_POLL_S)
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), _PATIENCE_S)
+        return ()
+
+    def close(self) -> None:
+        """Read no more; again, it does nothing."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
