@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from inferloom_gateway.batching.line_call import asker
 from inferloom_gateway.batching.runner import Runner
 from inferloom_gateway.contract import resumable
+from inferloom_gateway.contract.gateway_reads import GatewayReads
 from inferloom_gateway.contract.health import Health
 from inferloom_gateway.contract.inference import Inference
 from inferloom_gateway.contract.registry import RegistryReads
@@ -30,6 +31,8 @@ from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.slow_readers import SlowReaders
 from inferloom_gateway.http.streams import kept as rest_streams
 from inferloom_gateway.observe.watch import Watch
+from inferloom_gateway.picture.picture import Picture
+from inferloom_gateway.picture.view import View
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_mesh.listening import bind
@@ -68,13 +71,18 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         intake = Intake(settings.body_memory_bytes)
         watch = Watch(gateway, intake)
+        picture = Picture(gateway)
+        view = View(picture)
         registry = RegistryReads(gateway)
         streams = StreamDesk(gateway, {**rest_streams.RESTORE, **resumable.RESTORE})
         services: list[Service] = [Inference(gateway, streams)]
         if settings.registry_calls:
             services.append(registry)
+        on_grpc = list(services)
+        if settings.keys is not None or not settings.behind_proxy:  # behind one, nobody says who operates
+            on_grpc.append(GatewayReads(view))
         server = build_server(
-            [each.methods[0].service for each in services],
+            [each.methods[0].service for each in on_grpc],
             shared=shared,
             observers=watch.observers,
             guard=gateway.access,
@@ -82,7 +90,7 @@ async def serve(
             audit=gateway.security.audit,
             allowed=gateway.security.allowed,
         )
-        for service in services:
+        for service in on_grpc:
             add_service(server.grpc, service, gateway.identify)
         responses = Desk(gateway, intake)
         app = create_app(
@@ -109,8 +117,11 @@ async def serve(
                 sweeping = tasks.create_task(gateway.storage.keep_swept(), name="sweeping")
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
                 await rest.listening.wait()
+                at = Address(settings.gateway_listen.host, listener.getsockname()[1])
+                picture.listening(at, grpc)
+                looking = tasks.create_task(picture.run(), name="picture")
                 gateway.monitor.start()
-                on_ready(Address(settings.gateway_listen.host, listener.getsockname()[1]), grpc)
+                on_ready(at, grpc)
                 await stop.wait()
                 gateway.leaving.set()
                 if settings.drain_delay_s:
@@ -127,6 +138,7 @@ async def serve(
                 await leaving
                 await running
                 telling.cancel()
+                looking.cancel()
                 sweeping.cancel()
                 reading.cancel()
                 waiting.cancel()

@@ -57,6 +57,10 @@ class GatewaySettings(ServiceSettings):
     """Where this gateway is, such as a data centre's name. Workers of the same zone get requests first, as
     long as they have room. Not set: all workers are alike."""
 
+    gateway_name: str = Field("", max_length=63, pattern=r"[!-~]*")
+    """What this gateway is called where operators look; all of its processes have the name. Not set: the
+    machine's name and the port of gRPC."""
+
     worker_timeout_s: float = Field(
         600.0,
         gt=0,

@@ -1,6 +1,7 @@
 """What this machine has to compute with."""
 
 import os
+from pathlib import Path
 
 
 def cores() -> int:
@@ -14,3 +15,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM, in bytes; 0 where the system does not say (it is not Linux)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

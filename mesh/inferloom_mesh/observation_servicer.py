@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
@@ -69,12 +70,43 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Event()
 
 
+REFLECTION = "grpc.reflection.v1.ServerReflection"
+"""Reflection's stable version. Its messages are those of v1alpha in another package, byte for byte."""
+
+
+def _describe_reflection() -> None:
+    """Let reflection describe its stable version, whose descriptors no Python package has."""
+    pool = descriptor_pool.Default()
+    try:
+        pool.FindServiceByName(REFLECTION)
+    except KeyError:
+        file = descriptor_pb2.FileDescriptorProto()
+        reflection_pb2.DESCRIPTOR.CopyToProto(file)
+        stable = text_format.MessageToString(file).replace("v1alpha", "v1")
+        pool.AddSerializedFile(
+            text_format.Parse(stable, descriptor_pb2.FileDescriptorProto()).SerializeToString()
+        )
+
+
 class ReflectionServicer(reflection_pb2_grpc.ServerReflectionServicer):
-    """``grpc.reflection.v1alpha``, whose streams end when told to."""
+    """Reflection by both of its names, whose streams end when told to."""
 
     def __init__(self, services: Iterable[str]) -> None:
         self._answers: Any = reflection.aio.ReflectionServicer(services)  # its stub is wrong about streams
         self._closed = asyncio.Event()
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve ``grpc.reflection.v1`` and ``v1alpha``."""
+        _describe_reflection()
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self, server)  # type: ignore[no-untyped-call] # the library's
+        kind: Any = grpc.stream_stream_rpc_method_handler  # the stubs know synchronous servers only
+        handler = kind(
+            self.ServerReflectionInfo,
+            request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+            response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        by_name = grpc.method_handlers_generic_handler(REFLECTION, {"ServerReflectionInfo": handler})
+        server.add_generic_rpc_handlers((by_name,))
 
     def close(self) -> None:
         """End every stream; what was asked before is still answered."""

@@ -26,6 +26,7 @@ _JOINS = frozenset({Role.WORKER})
 _REGISTRY = "/inferloom.v1.RegistryService/"
 _WORKER = "/inferloom.v1.WorkerService/"
 _INFERENCE = "/inferloom.v1.InferenceService/"
+_GATEWAY = "/inferloom.v1.GatewayService/"
 
 GRANTS: dict[str, frozenset[Role]] = {
     _REGISTRY + "Register": _JOINS,
@@ -49,6 +50,10 @@ GRANTS: dict[str, frozenset[Role]] = {
     _INFERENCE + "Detokenize": _ASKS,
     _INFERENCE + "GetTokenizer": _ASKS,
     _INFERENCE + "ListModels": _ASKS,
+    _GATEWAY + "GetMesh": _ASKS,
+    _GATEWAY + "WatchMesh": _ASKS,
+    _GATEWAY + "ListRequests": _ASKS,
+    _GATEWAY + "GetRequest": _ASKS,
 }
 """The roles that may call each method, ``/service/method``, of a service inside of the mesh. What is not here
 may be called by nobody; health and reflection are everybody's."""

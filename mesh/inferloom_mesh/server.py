@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from inferloom_mesh.audit import Audit
 from inferloom_mesh.call_observer import CallObserver
@@ -13,7 +13,7 @@ from inferloom_mesh.guard import Guard
 from inferloom_mesh.interceptor import StatusInterceptor
 from inferloom_mesh.net import Address
 from inferloom_mesh.networks import Network
-from inferloom_mesh.observation_servicer import HealthServicer, ReflectionServicer
+from inferloom_mesh.observation_servicer import REFLECTION, HealthServicer, ReflectionServicer
 from inferloom_mesh.security import ServerTls
 
 MAX_MESSAGE_BYTES = 16 * 2**20
@@ -121,6 +121,6 @@ def build_server(
     server = grpc.aio.server(interceptors=[asking], options=options)
     checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
-    mirror = ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(mirror, server)  # type: ignore[no-untyped-call] # the library's
+    mirror = ReflectionServicer((*services, health.SERVICE_NAME, REFLECTION, reflection.SERVICE_NAME))
+    mirror.add_to(server)
     return Server(server, checker, mirror, tls)

@@ -361,12 +361,13 @@ def test_an_identity_is_one_uri_of_ours() -> None:
 def test_the_table_knows_every_method_of_the_services_inside() -> None:
     """A method that nobody put into it could be called by nobody; one that is not there any more is an
     error."""
-    from inferloom.v1 import link_pb2
+    from inferloom.v1 import gateway_pb2, link_pb2
 
     services = [
         *registry_pb2.DESCRIPTOR.services_by_name.values(),
         *worker_pb2.DESCRIPTOR.services_by_name.values(),
         *inference_pb2.DESCRIPTOR.services_by_name.values(),
         *link_pb2.DESCRIPTOR.services_by_name.values(),
+        *gateway_pb2.DESCRIPTOR.services_by_name.values(),
     ]
     assert {f"/{each.full_name}/{method.name}" for each in services for method in each.methods} == set(GRANTS)

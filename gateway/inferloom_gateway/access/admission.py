@@ -81,6 +81,16 @@ class Admission:
         self._entered = False
         self._turn = asyncio.Lock()
 
+    @property
+    def counted_in(self) -> list[str]:
+        """What it counts for, such as ``key:1f2e3d4c5b6a``; empty before it was counted."""
+        return [ask.bucket for ask in self._asks] if self._taken else []
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Tokens that are reserved for it."""
+        return sum(each.tokens for each in self._taken)
+
     async def admit(self, request: pb.GenerateRequest | pb.EmbedRequest | UnaryRequest) -> None:
         """Count a call, and with the first one the request.
 

@@ -38,6 +38,8 @@ class Verdict:
     calls, so such retries cannot become a storm."""
     suspect: bool = False
     """Whether the request may be what ended the worker, if it had accepted it."""
+    cause: str = ""
+    """In a word, what happened, where the error does not say it all."""
 
 
 def refused(error: InferloomError) -> Verdict:
@@ -57,22 +59,26 @@ def refused(error: InferloomError) -> Verdict:
 
 def lost() -> Verdict:
     """The connection broke, or could not be made."""
-    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True, suspect=True)
+    return Verdict(
+        worker_lost(), elsewhere=True, lost=True, blamed=True, free=True, suspect=True, cause="disconnected"
+    )
 
 
 def broken() -> Verdict:
     """The worker is there, and failed without an error of its own, or ended its stream too early."""
-    return Verdict(worker_lost(), elsewhere=True, blamed=True)
+    return Verdict(worker_lost(), elsewhere=True, blamed=True, cause="broken")
 
 
 def stalled() -> Verdict:
     """The worker has been silent for longer than its slowest steps explain."""
-    return Verdict(worker_lost(), elsewhere=True, lost=True, blamed=True, free=True, suspect=True)
+    return Verdict(
+        worker_lost(), elsewhere=True, lost=True, blamed=True, free=True, suspect=True, cause="stalled"
+    )
 
 
 def expired() -> Verdict:
     """The worker's lease ran out before it had begun to answer."""
-    return Verdict(worker_lost(), elsewhere=True, free=True)
+    return Verdict(worker_lost(), elsewhere=True, free=True, cause="lease_expired")
 
 
 def overdue(error: InferloomError) -> Verdict:
@@ -92,7 +98,7 @@ def bug() -> Verdict:
 
 def differs() -> Verdict:
     """The worker computes differently from the one that answered another part of the request."""
-    return Verdict(worker_lost(), elsewhere=True, free=True)
+    return Verdict(worker_lost(), elsewhere=True, free=True, cause="computes_differently")
 
 
 def unblamed(verdict: Verdict) -> Verdict:

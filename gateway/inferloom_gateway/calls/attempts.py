@@ -13,7 +13,7 @@ from inferloom_gateway.calls.continuation import RESUME, able
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.listener import Listener
-from inferloom_gateway.calls.records import Attempt, Candidate, Record
+from inferloom_gateway.calls.records import Attempt, Candidate, Move, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.fleet.ask import Ask
@@ -96,6 +96,8 @@ class Attempts:
         """The card of the worker that first accepted the call."""
         self._place: int | None = None
         """How many tokens its caller had when it last moved. None: nothing that ties the rest to them."""
+        self._left: Attempt | None = None
+        """The call on the worker that it last left behind what its caller had."""
         self._moved_at = 0.0
         self._moving = False
         """Whether it is to go on somewhere and does not yet."""
@@ -191,7 +193,10 @@ class Attempts:
             self._begun = member.models.get(self._record.model)
         if self._moving and self._place is not None:
             self._moving = False
-            self._record.moved_at.append(self._place)
+            left, why = (self._left.worker, self._left.why) if self._left is not None else ("", "")
+            move = Move(self._place, left, member.id, why, self._now())
+            self._record.moves.append(move)
+            self._listener.on_moved(self._record, move)
         self._unproven = member
         if self._running is not None:
             self._running.accepted_s = self._now()
@@ -243,6 +248,8 @@ class Attempts:
             # Where it has come on since, trying again is no storm.
             self._free_left, self._moved_at = True, self._clock()
             self._tried, self._crowded, self._resting = [], [], {}
+        if place is not None and self._running is not None and self._running.accepted_s is not None:
+            self._left = self._running
         self._place = place
         self._moving = place is not None
 
@@ -281,7 +288,7 @@ class Attempts:
         """Note that the call has failed when all that was asked for was there."""
         self._unproven = None
         self._suspects.leave(self)
-        self._end(verdict.error)
+        self._end(verdict.error, verdict.cause)
         if verdict.error.reason is Reason.SERVER_OVERLOADED and self._record.context.stands_back:
             verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
         self._in_flight.failed(member, self._record.model, verdict)
@@ -319,14 +326,14 @@ class Attempts:
             self._pace = member.pace(self._record.model)
             self._pace.begin(now)
 
-    def _end(self, error: InferloomError | None) -> None:
+    def _end(self, error: InferloomError | None, cause: str = "") -> None:
         running = self._running
         if self._pace is not None:
             self._pace.end(self._clock())
             self._pace = None
         if running is not None and running.ended_s is None:
             running.ended_s = self._now()
-            running.error = error
+            running.error, running.cause = error, cause
             self._listener.on_attempt(self._record, running)
 
     def _now(self) -> float:

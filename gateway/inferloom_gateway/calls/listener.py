@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferloom_gateway.calls.records import Attempt, Record
+    from inferloom_gateway.calls.records import Attempt, Move, Record
 
 
 class Listener:
@@ -16,6 +16,9 @@ class Listener:
 
     def on_attempt(self, record: Record, attempt: Attempt) -> None:
         """An attempt ended: its worker answered for good, or failed (``attempt.error``)."""
+
+    def on_moved(self, record: Record, move: Move) -> None:
+        """A request goes on at another worker, which has accepted it."""
 
     def on_first_token(self, record: Record) -> None:
         """The first token or vector came."""
@@ -49,6 +52,11 @@ class Listeners(Listener):
         """Tell all."""
         for listener in self._all:
             listener.on_attempt(record, attempt)
+
+    def on_moved(self, record: Record, move: Move) -> None:
+        """Tell all."""
+        for listener in self._all:
+            listener.on_moved(record, move)
 
     def on_first_token(self, record: Record) -> None:
         """Tell all."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from inferloom.v1.inference_pb2 import Timings, Usage
 from inferloom_gateway.calls.listener import Listener
+from inferloom_mesh.access_line import error_name
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError
@@ -38,6 +39,28 @@ class Attempt:
     ended_s: float | None = None
     error: InferloomError | None = None
     """Why it failed; None: it has not."""
+    cause: str = ""
+    """The same in a word, such as stalled; empty: its error's reason says it all."""
+
+    @property
+    def why(self) -> str:
+        """Why it failed, in a word; empty: it has not."""
+        return self.cause or error_name(self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A request that went on at another worker."""
+
+    tokens: int
+    """How many its caller had."""
+    left: str
+    """The worker that it left; empty: not known."""
+    went_to: str
+    why: str
+    """What became of the call that it left, in a word; empty: not known."""
+    at_s: float
+    """When the new worker had accepted it, in seconds after the request's arrival."""
 
 
 @dataclass(slots=True)
@@ -76,8 +99,10 @@ class Record:
     """The longest that a part waited on its worker."""
     prefill_s: float = 0.0
     decode_s: float = 0.0
-    moved_at: list[int] = field(default_factory=list)
-    """How many tokens its caller had each time that it moved to another worker to go on there."""
+    lined_up_s: float | None = None
+    """When it first had to wait at the gateway because every worker was full."""
+    moves: list[Move] = field(default_factory=list)
+    """The times that it went on at another worker."""
     error: InferloomError | None = None
     """Why it failed; None: it did not."""
     cancelled: bool = False

@@ -16,6 +16,7 @@ from inferloom_gateway.calls.progress import Progress
 from inferloom_gateway.calls.sink import EventSink
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.calls.worker_call import WorkerCall
+from inferloom_mesh.access_line import error_name
 from inferloom_mesh.errors import InferloomError, server_error
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,9 @@ class Stream(Generic[Request, Event]):
         call, progress = self._call, self._progress
         assert call is not None, "a call that failed was there"
         call.close()
-        verdict = replace(failure.verdict, error=progress.restated(failure.verdict.error))
+        said = failure.verdict
+        cause = said.cause or error_name(said.error)
+        verdict = replace(said, error=progress.restated(said.error), cause=cause)
         if verdict.elsewhere and (end := progress.end()) is not None:
             self._attempts.broke_off(call.member, verdict)
             self.take(end)

@@ -68,6 +68,8 @@ class WaitingRoom(Listener):
             else:
                 line.again(place)
             self._look_at(model, retry_s)
+            if record.lined_up_s is None:
+                record.lined_up_s = now - record.began
             most_s = place.until - now if left_s is None else min(place.until - now, left_s)
             await self._wait(line, place, most_s)
         except InferloomError as error:

@@ -27,6 +27,10 @@ class Member:
     capacity: int = 1
     zone: str = ""
     """Where it is; empty: it does not say."""
+    version: str = ""
+    """Software version."""
+    state: registry_pb2.WorkerState.ValueType = registry_pb2.WORKER_STATE_UNSPECIFIED
+    """What it accepts, in the registry's words."""
     ready: bool = False
     suspect_since: float | None = None
     models: dict[str, inference_pb2.Model] = field(default_factory=dict)
@@ -41,6 +45,8 @@ class Member:
     """Calls of this gateway that run on it."""
     foreign: int = 0
     """Requests that the worker said it has beyond those of this gateway."""
+    said: registry_pb2.Load = field(default_factory=registry_pb2.Load)
+    """How busy it last said it was."""
     hash: int = 0
     """64 bits that stand for it in consistent hashing."""
     fresh_since: float = float("-inf")
@@ -88,6 +94,7 @@ class Member:
             self._told = now
         elif now - self._told < LINK_LOAD_S:
             return
+        self.said.CopyFrom(load)  # what it came in is large, and goes
         self.foreign = max(0, load.running + load.waiting - self.in_flight)
 
 

@@ -166,6 +166,7 @@ class Fleet:
             # Who came before this gateway did is not new.
             member.fresh_since = now if self.settled else float("-inf")
         member.zone = worker.labels.get("zone", "")
+        member.version, member.state = worker.version, worker.state
         member.epoch = entry.epoch
         member.capacity = max(1, worker.capacity)
         member.ready = ready

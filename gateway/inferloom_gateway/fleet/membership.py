@@ -62,6 +62,10 @@ class Membership:
         """Set once a first snapshot has arrived."""
         self.failed = asyncio.Event()
         """Set once no registry could be reached."""
+        self.followed: Address | None = None
+        """The registry that tells it of changes now; None: none does."""
+        self.troubles: dict[Address, str] = {}
+        """What was wrong with registries when they were last asked."""
         self._registries = registries
         self._fleet = fleet
         self._connections = connections
@@ -91,6 +95,8 @@ class Membership:
                     async with aclosing(self._watch(stubs[at])) as changes:
                         async for change in changes:
                             self._apply(change)
+                            self.followed = registry
+                            self.troubles.pop(registry, None)
                             if self._fleet.frozen and stubs[1:]:
                                 continue
                             if not connected:
@@ -103,6 +109,7 @@ class Membership:
                     reason = f"{failure.code().name}: {failure.details()}"
                 except _FrozenError:
                     reason = f"it is frozen: {self._fleet.frozen}"
+                self.followed, self.troubles[registry] = None, reason
                 at = (at + 1) % len(stubs)
                 self._unheard += 1
                 if self.arrived.is_set():

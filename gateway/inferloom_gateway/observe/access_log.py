@@ -102,7 +102,7 @@ def _tell(line: AccessLine, record: Record) -> None:
     line.model = record.model
     line.worker = record.answered_by or record.worker
     line.attempts = len(record.attempts)
-    line.moved = tuple(record.moved_at)
+    line.moved = tuple(move.tokens for move in record.moves)
     if not record.attempts:
         return
     line.ttft = record.first_token_s

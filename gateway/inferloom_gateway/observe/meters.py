@@ -5,7 +5,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 
 from inferloom_gateway.calls.listener import Listener
-from inferloom_gateway.calls.records import Attempt, Record
+from inferloom_gateway.calls.records import Attempt, Move, Record
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
 from inferloom_gateway.http.exchange import Exchange
@@ -18,6 +18,7 @@ from inferloom_mesh.metrics import Metrics
 from inferloom_mesh.request_meters import MODEL, RequestMeters
 
 OK = "ok"
+UNKNOWN = "unknown"
 _OTHER = "other"
 """What is asked where no worker is."""
 
@@ -36,6 +37,12 @@ class Meters(Listener):
         self._retries = metrics.counter(
             "inferloom_retries", "Calls to workers after another worker had failed.", MODEL
         )
+        self._moves = metrics.counter(
+            "inferloom_moves",
+            "Answers that went on at another worker behind what their callers had, by why.",
+            MODEL,
+            "reason",
+        )
         self._meters = RequestMeters(metrics)
 
     def on_attempt(self, record: Record, attempt: Attempt) -> None:
@@ -43,6 +50,10 @@ class Meters(Listener):
         self._attempts.add(attempt.worker, error_name(attempt.error) or OK)
         if attempt.again:
             self._retries.add(record.model)
+
+    def on_moved(self, record: Record, move: Move) -> None:
+        """Count a move by what it was for."""
+        self._moves.add(record.model, move.why or UNKNOWN)
 
     def on_frame(self, record: Record, count: int) -> None:
         """Measure since the last frame."""

@@ -1,0 +1,1 @@
+"""How the mesh looks from this gateway, and what became of its requests: for whoever shows it."""
