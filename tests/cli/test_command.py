@@ -40,7 +40,12 @@ def closed() -> str:
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-COMMANDS = ("up", "registry", "worker", "gateway", "ps", "models", "logs", "chat", "embed", "pull")
+COMMANDS = (
+    *("up", "registry", "worker", "gateway"),
+    *("ps", "models", "logs"),
+    *("load", "unload", "drain", "keys", "certs"),
+    *("run", "chat", "embed", "pull", "bench"),
+)
 
 
 def test_help_is_quick() -> None:
@@ -135,7 +140,7 @@ def test_when_nothing_listens_the_line_says_what_to_start(
     ("args", "words"),
     [
         (("frob",), "No such command"),
-        (("run", "m"), "inferloom chat"),
+        (("run", "no such model", "-m", "hi"), "no such model"),
         (("serve",), "inferloom up"),
         (("list",), "inferloom models"),
         (("help",), "--help"),

@@ -45,16 +45,18 @@ async def test_a_model_is_unloaded_everywhere_or_at_one_place(
     mesh: FakeMesh, worker: Unloading, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It says where it was."""
-    await unload([mesh.address], "talker", None)
+    await unload([mesh.address], "talker")
     assert capsys.readouterr().out == "talker is unloaded from a\ntalker is unloaded from b\n"
-    await unload([mesh.address], "talker", "b")
+    await unload([mesh.address], "talker", ["b"])
     assert worker.unloaded == ["talker"] * 3
 
 
 async def test_who_does_not_hold_it_is_named(mesh: FakeMesh, worker: Unloading) -> None:
     """And who does."""
     with pytest.raises(RefusedError, match=r"^c does not hold talker; on: a, b$"):
-        await unload([mesh.address], "talker", "c")
+        await unload([mesh.address], "talker", ["c"])
     with pytest.raises(RefusedError, match=r"^no worker holds other$"):
-        await unload([mesh.address], "other", None)
+        await unload([mesh.address], "other")
+    with pytest.raises(RefusedError, match=r"^no worker holds talke; did you mean talker\?$"):
+        await unload([mesh.address], "talke")
     assert worker.unloaded == []

@@ -1,5 +1,6 @@
 """``inferloom drain``: let a worker finish and take nothing new."""
 
+import json
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -7,9 +8,10 @@ from rich.console import Console
 from inferloom.v1.worker_pb2 import DrainRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_cli.calls import calling
+from inferloom_cli.choosing_workers import named
 from inferloom_cli.credentials import NOTHING, Credentials
-from inferloom_cli.refusal import RefusedError
 from inferloom_cli.registries import asking
+from inferloom_cli.steps import step
 from inferloom_mesh.durations import duration
 from inferloom_mesh.net import Address
 
@@ -21,7 +23,12 @@ _MARGIN_S = 30.0
 
 
 async def drain(
-    registries: Sequence[Address], worker: str, limit_s: float | None, shown: Credentials = NOTHING
+    registries: Sequence[Address],
+    worker: str,
+    limit_s: float | None,
+    *,
+    as_json: bool = False,
+    shown: Credentials = NOTHING,
 ) -> None:
     """Drain a worker, and wait until it has finished. ``limit_s`` is how long running requests may take;
     None: as long as the worker's settings say. ``shown`` says who asks.
@@ -31,14 +38,15 @@ async def drain(
     """
     async with asking(registries, shown) as ask:
         listed = await ask()
-    found = [row.worker for row in listed.workers if row.worker.id == worker]
-    if not found:
-        known = ", ".join(row.worker.id for row in listed.workers) or "none"
-        raise RefusedError(f"no worker is called {worker}; there are: {known}")
+    [found] = named([row.worker for row in listed.workers], [worker])
     request = DrainRequest(limit=None if limit_s is None else duration(limit_s))
     timeout = (_LONGEST_S if limit_s is None else limit_s) + _MARGIN_S
-    async with calling("worker", Address.parse(found[0].address), shown) as channel:
-        answer = await WorkerServiceStub(channel).Drain(request, timeout=timeout)
+    with step(f"waiting for what runs on {worker}"):
+        async with calling("worker", Address.parse(found.address), shown) as channel:
+            answer = await WorkerServiceStub(channel).Drain(request, timeout=timeout)
     ended = answer.ended_requests
+    if as_json:
+        print(json.dumps({"worker": worker, "ended_requests": ended}, indent=2))
+        return
     rest = f"; {ended} {'request was' if ended == 1 else 'requests were'} ended at the limit" if ended else ""
     Console().print(f"{worker} is drained{rest}", markup=False, highlight=False)

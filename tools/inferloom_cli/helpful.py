@@ -5,7 +5,6 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 ELSEWHERE = {
-    "run": "`inferloom chat` talks to a model, `inferloom up --model NAME=SPEC` serves one",
     "serve": "`inferloom up` serves models on this machine, `inferloom worker` and `gateway` are its parts",
     "start": "`inferloom up` starts everything on this machine",
     "stop": "Ctrl-C, or SIGTERM to the process, stops what `inferloom up` started",

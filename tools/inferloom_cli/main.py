@@ -10,8 +10,8 @@ from inferloom_cli.helpful import Command, Commands
 _PANELS = {
     "Run": (running.up, running.registry, running.worker, running.gateway),
     "Look": (looking.ps, looking.models, looking.logs),
-    "Operate": (operating.drain, operating.unload),
-    "Use": (using.chat, using.embed, using.pull, using.bench),
+    "Operate": (operating.load, operating.unload, operating.drain),
+    "Use": (using.run, using.chat, using.embed, using.pull, using.bench),
 }
 
 app = typer.Typer(

@@ -252,6 +252,12 @@ ReadyFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OnWorkers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--worker", "-w", metavar="NAME", help="Only on this worker; repeat it for more. [default: on all]"
+    ),
+]
 ModelArgument = Annotated[
     str | None,
     typer.Argument(metavar="[MODEL]", help="Model id. [default: the first that fits]", show_default=False),

@@ -3,35 +3,93 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferloom_cli.options import ApiKey, AsJson, BenchApi, Gateway, ModelArgument
+from inferloom_cli.options import ApiKey, AsJson, BenchApi, Gateway, ModelArgument, Quantize, Threads
 from inferloom_cli.refusal import MISUSED, RefusedError
+
+if TYPE_CHECKING:
+    from inferloom_cli.conversation import Manner
+    from inferloom_cli.credentials import Credentials
+    from inferloom_mesh.net import Address
+
+DEMO = "smollm2-135m-instruct"
+"""What `run` talks to where nobody says."""
+
+Message = Annotated[
+    str | None,
+    typer.Option("--message", "-m", metavar="TEXT", help="Ask this and leave, instead of a conversation."),
+]
+System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="Standing instructions.")]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", "-t", help="0 to 2; 0 takes the likeliest token.")
+]
+TopP = Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this share.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, max=2**32 - 1, help="Most tokens in an answer.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**64 - 1, help="Draw the same answer again.")]
+
+
+def run(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A demo model id, a GGUF file, a folder, a hub id, or a model that is served. "
+            "[default: smollm2-135m-instruct]",
+            show_default=False,
+        ),
+    ] = None,
+    message: Message = None,
+    system: System = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    max_tokens: MaxTokens = None,
+    seed: Seed = None,
+    quantize: Quantize = None,
+    threads: Threads = None,
+    gateway: Gateway = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Fetch a model, serve it while you talk to it, and talk to it.
+
+    A running mesh that serves a model of that name is asked instead. What is started ends when you leave.
+
+    Examples:
+
+    ```
+    inferloom run
+    inferloom run ./tiny.gguf -m "What is the capital of France?"
+    inferloom run Qwen/Qwen3-0.6B --quantize int8
+    ```
+    """
+    from inferloom_cli import chat as talk
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.run import run as serve
+    from inferloom_cli.settings import load
+    from inferloom_cli.up import alone
+
+    asked, manner = _asked(message, system, temperature, top_p, max_tokens, seed)
+
+    def talking(address: "Address", chosen: str, shown: "Credentials") -> None:
+        if asked is None:
+            talk.converse(address, chosen, manner, shown)
+        else:
+            talk.say(address, chosen, asked, manner, shown)
+
+    flags = alone(model or DEMO, quantize, threads)
+    serve(flags, api_key, load(ClientSettings, gateway=gateway), talking)
 
 
 def chat(
     model: ModelArgument = None,
-    message: Annotated[
-        str | None,
-        typer.Option(
-            "--message", "-m", metavar="TEXT", help="Ask this and leave, instead of a conversation."
-        ),
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option("--system", "-s", metavar="TEXT", help="Standing instructions.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", "-t", help="0 to 2; 0 takes the likeliest token.")
-    ] = None,
-    top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this share.")] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, max=2**32 - 1, help="Most tokens in an answer.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=2**64 - 1, help="Draw the same answer again.")
-    ] = None,
+    message: Message = None,
+    system: System = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    max_tokens: MaxTokens = None,
+    seed: Seed = None,
     gateway: Gateway = None,
     api_key: ApiKey = None,
 ) -> None:
@@ -45,15 +103,36 @@ def chat(
     cat notes.txt | inferloom chat --system "Summarise this."
     ```
     """
-    from inferloom.v1.inference_pb2 import SamplingOptions, StoppingOptions
     from inferloom_cli import chat as talk
     from inferloom_cli.client_settings import ClientSettings
-    from inferloom_cli.conversation import Manner
     from inferloom_cli.credentials import of_caller
     from inferloom_cli.settings import load
 
     settings = load(ClientSettings, gateway=gateway)
     address, shown = settings.gateway, of_caller(settings, api_key)
+    asked, manner = _asked(message, system, temperature, top_p, max_tokens, seed)
+    if asked is None:
+        talk.converse(address, model, manner, shown)
+    else:
+        talk.say(address, model, asked, manner, shown)
+
+
+def _asked(
+    message: str | None,
+    system: str | None,
+    temperature: float | None,
+    top_p: float | None,
+    max_tokens: int | None,
+    seed: int | None,
+) -> "tuple[str | None, Manner]":
+    """One message, typed or from a pipe, or None for a conversation; and how to answer.
+
+    Raises:
+        RefusedError: The message is empty.
+    """
+    from inferloom.v1.inference_pb2 import SamplingOptions, StoppingOptions
+    from inferloom_cli.conversation import Manner
+
     manner = Manner(
         system,
         SamplingOptions(temperature=temperature, top_p=top_p, seed=seed),
@@ -63,10 +142,7 @@ def chat(
         message = sys.stdin.read()
     if message is not None and not message.strip():
         raise RefusedError("the message is empty", MISUSED)
-    if message is None:
-        talk.converse(address, model, manner, shown)
-    else:
-        talk.say(address, model, message, manner, shown)
+    return message, manner
 
 
 def embed(

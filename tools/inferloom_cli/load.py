@@ -1,0 +1,116 @@
+"""``inferloom load``: a model, or an adapter, onto workers that run."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from inferloom.v1.registry_pb2 import WORKER_STATE_DRAINING, Worker
+from inferloom.v1.worker_pb2 import LoadAdapterRequest, LoadModelRequest
+from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
+from inferloom_cli.calls import calling
+from inferloom_cli.choosing_workers import holding, named
+from inferloom_cli.credentials import NOTHING, Credentials
+from inferloom_cli.refusal import MISUSED, RefusedError
+from inferloom_cli.registries import asking
+from inferloom_cli.steps import step
+from inferloom_mesh.net import Address
+
+_DEADLINE_S = 6 * 3600.0
+"""A worker may fetch the model first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be loaded."""
+
+    name: str
+    """What it is called by then."""
+    spec: str
+    """What it is made of, as a worker reads it."""
+    base: str | None = None
+    """The model that it adapts; None: it is a model itself."""
+
+    @classmethod
+    def read(cls, typed: str, base: str | None = None) -> "Wanted":
+        """Of ``NAME=SPEC``; a relative path counts from here, and is the same one on the worker's machine.
+
+        Raises:
+            RefusedError: A part is missing.
+        """
+        name, found, spec = typed.partition("=")
+        if not (name and found and spec):
+            raise RefusedError(f"{typed[:200]!r} is not of the form NAME=SPEC", MISUSED)
+        if spec.startswith((".", "~")):
+            spec = str(Path(spec).expanduser().absolute().resolve())
+        return cls(name, spec, base)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it on one worker."""
+
+    worker: str
+    loaded: bool
+    """Whether it was loaded just now."""
+    error: str | None = None
+    """Why it was not; None where it was, or was there already."""
+
+    def sentence(self, name: str) -> str:
+        """For people."""
+        if self.error is not None:
+            return f"{self.worker}: {self.error}"
+        return f"{name} is loaded on {self.worker}" if self.loaded else f"{self.worker} has {name} already"
+
+
+async def load(
+    registries: Sequence[Address],
+    wanted: Wanted,
+    workers: Sequence[str],
+    *,
+    as_json: bool,
+    shown: Credentials = NOTHING,
+) -> None:
+    """Load a model on the workers of these names, or on all that take requests; an adapter on those that hold
+    its base. ``shown`` says who asks.
+
+    Raises:
+        RefusedError: There is no such worker, or one could not load it; what the others did is printed first.
+    """
+    async with asking(registries, shown) as ask:
+        listed = [row.worker for row in (await ask()).workers]
+    chosen = named(listed, workers) if wanted.base is None else holding(listed, wanted.base, workers)
+    if not workers:
+        chosen = [worker for worker in chosen if worker.state != WORKER_STATE_DRAINING]
+    if not chosen:
+        raise RefusedError("every worker is draining")
+    with step(f"loading {wanted.name} on {', '.join(worker.id for worker in chosen)}"):
+        outcomes = await asyncio.gather(*(_load(worker, wanted, shown) for worker in chosen))
+    failed = [each for each in outcomes if each.error is not None]
+    if as_json:
+        print(json.dumps([asdict(each) for each in outcomes], indent=2))
+    for each in outcomes:
+        if not as_json and each not in failed:
+            Console().print(each.sentence(wanted.name), markup=False, highlight=False, soft_wrap=True)
+    if failed:
+        raise RefusedError("; ".join(each.sentence(wanted.name) for each in failed))
+
+
+async def _load(worker: Worker, wanted: Wanted, shown: Credentials) -> Outcome:
+    if any(card.id == wanted.name for card in worker.models):
+        return Outcome(worker.id, loaded=False)
+    try:
+        async with calling("worker", Address.parse(worker.address), shown) as channel:
+            stub = WorkerServiceStub(channel)
+            if wanted.base is None:
+                model = LoadModelRequest(model=wanted.name, spec=wanted.spec)
+                await stub.LoadModel(model, timeout=_DEADLINE_S)
+            else:
+                adapter = LoadAdapterRequest(model=wanted.base, adapter=wanted.name, spec=wanted.spec)
+                await stub.LoadAdapter(adapter, timeout=_DEADLINE_S)
+    except RefusedError as refusal:
+        return Outcome(worker.id, loaded=False, error=str(refusal))
+    return Outcome(worker.id, loaded=True)

@@ -1,0 +1,20 @@
+"""What is seen while something takes its time: a line with the time on a terminal, nothing in a pipe."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def step(words: str) -> Iterator[Callable[[str], None]]:
+    """Show ``words`` and how long it has taken, on standard error, until the block ends.
+
+    The block is given what changes the words.
+    """
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(words, total=None)
+        yield lambda newer: progress.update(task, description=newer)
