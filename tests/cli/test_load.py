@@ -47,7 +47,12 @@ async def worker(mesh: FakeMesh) -> AsyncIterator[Loading]:
     server, worker = build_server(["inferloom.v1.WorkerService"]), Loading()
     add_WorkerServiceServicer_to_server(worker, server.grpc)
     address = str(await server.listen(Address("127.0.0.1", 0)))
-    for name, models, state in (("a", [CHAT], READY), ("b", [], READY), ("c", [], READY), ("d", [], DRAINING)):
+    for name, models, state in (
+        ("a", [CHAT], READY),
+        ("b", [], READY),
+        ("c", [], READY),
+        ("d", [], DRAINING),
+    ):
         row = registry_pb2.Worker(id=name, address=address, models=models, state=state)
         mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
     yield worker
@@ -59,9 +64,7 @@ async def test_a_model_is_loaded_everywhere_or_at_some_places(
 ) -> None:
     """Where it is already, and where a worker is about to leave, nothing is done."""
     await load([mesh.address], Wanted.read("talker=echo"), (), as_json=False)
-    assert capsys.readouterr().out == (
-        "a has talker already\ntalker is loaded on b\ntalker is loaded on c\n"
-    )
+    assert capsys.readouterr().out == ("a has talker already\ntalker is loaded on b\ntalker is loaded on c\n")
     await load([mesh.address], Wanted.read("new=/x=y.gguf"), ["c"], as_json=True)
     assert json.loads(capsys.readouterr().out) == [{"worker": "c", "loaded": True, "error": None}]
     assert [(each.model, each.spec) for each in worker.loaded] == [

@@ -45,7 +45,16 @@ def test_a_model_is_served_asked_and_gone() -> None:
 
 def test_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     """Its services notice that it is gone."""
-    command = [sys.executable, "-m", "inferloom_cli", "run", "mine=echo:delay_ms=50", *NOBODY, "-m", "a " * 2000]
+    command = [
+        sys.executable,
+        "-m",
+        "inferloom_cli",
+        "run",
+        "mine=echo:delay_ms=50",
+        *NOBODY,
+        "-m",
+        "a " * 2000,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         assert process.stdout.read(1)
@@ -56,7 +65,9 @@ def test_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     until(lambda: not any(child.is_running() for child in children), 20, "its services are gone")
 
 
-@pytest.mark.parametrize(("spec", "words"), [("./nope.gguf", "does not exist"), ("echo:delay_ms=x", "delay_ms")])
+@pytest.mark.parametrize(
+    ("spec", "words"), [("./nope.gguf", "does not exist"), ("echo:delay_ms=x", "delay_ms")]
+)
 def test_what_cannot_be_served_is_told(spec: str, words: str) -> None:
     """In a line, before anything is started."""
     command = [sys.executable, "-m", "inferloom_cli", "run", spec, "-m", "hi", *NOBODY]

@@ -1,5 +1,6 @@
 """The `inferloom` command: its help, and its commands by panel."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -7,9 +8,9 @@ import typer
 from inferloom_cli.commands import certs, keys, looking, operating, running, using
 from inferloom_cli.helpful import Command, Commands
 
-_PANELS = {
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (running.up, running.registry, running.worker, running.gateway),
-    "Look": (looking.ps, looking.models, looking.logs),
+    "Look": (looking.ps, looking.models, looking.logs, looking.doctor),
     "Operate": (operating.load, operating.unload, operating.drain),
     "Use": (using.run, using.chat, using.embed, using.pull, using.bench),
 }

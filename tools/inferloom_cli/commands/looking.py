@@ -80,3 +80,24 @@ def logs(
     from inferloom_cli import logs as view
 
     view.show(log_dir, service or (), request, since, follow=follow)
+
+
+def doctor(
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Only this machine and its settings, and no mesh.")
+    ] = False,
+    registry: Registry = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what is wrong with this machine and the mesh, and say what mends it.
+
+    Its exit status is 1 where something does not work.
+    """
+    from inferloom_cli.doctor import doctor as work
+    from inferloom_cli.doctor.finding import Level
+    from inferloom_cli.refusal import RefusedError
+
+    findings = list(work.examine(registry, alone=alone))
+    work.tell(findings, as_json=as_json)
+    if any(each.level is Level.FAULT for each in findings):
+        raise RefusedError(work.verdict(findings))

@@ -1,0 +1,104 @@
+"""Asks the parts of a mesh how they are; one that does not answer is a sentence, not an end."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+
+import grpc
+
+from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse, RegisteredWorker
+from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
+from inferloom.v1.worker_pb2 import GetStatusRequest, GetStatusResponse
+from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
+from inferloom_cli.calls import opened, reason
+from inferloom_cli.credentials import Credentials
+from inferloom_cli.doctor.mesh import GatewaySaid
+from inferloom_mesh.net import Address
+from inferloom_mesh.tls_files import TlsFiles
+
+_PATIENCE_S = 3.0
+_MOST_BYTES = 2**20
+
+
+async def registries(
+    addresses: Sequence[Address], shown: Credentials
+) -> Mapping[str, ListWorkersResponse | str]:
+    """What each registry knows, by its address."""
+
+    async def one(address: Address) -> ListWorkersResponse | str:
+        async with opened("registry", address, shown) as channel:
+            try:
+                call = RegistryServiceStub(channel).ListWorkers(ListWorkersRequest(), timeout=_PATIENCE_S)
+                return await call
+            except grpc.aio.AioRpcError as failure:
+                return reason(failure, "registry", address)
+
+    answers = await asyncio.gather(*map(one, addresses))
+    return dict(zip(map(str, addresses), answers, strict=True))
+
+
+async def statuses(
+    rows: Sequence[RegisteredWorker], shown: Credentials
+) -> Mapping[str, GetStatusResponse | str]:
+    """What each worker says of itself, by its name."""
+
+    async def one(row: RegisteredWorker) -> GetStatusResponse | str:
+        try:
+            address = Address.parse(row.worker.address)
+        except ValueError as wrong:
+            return str(wrong)
+        async with opened("worker", address, shown) as channel:
+            try:
+                return await WorkerServiceStub(channel).GetStatus(GetStatusRequest(), timeout=_PATIENCE_S)
+            except grpc.aio.AioRpcError as failure:
+                if failure.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                    return f"does not answer at {address}"
+                return reason(failure, "worker", address)
+
+    answers = await asyncio.gather(*map(one, rows))
+    return {row.worker.id: answer for row, answer in zip(rows, answers, strict=True)}
+
+
+def gateway(address: Address, *, encrypted: bool) -> GatewaySaid | str:
+    """How the gateway at a REST address is. Blocks."""
+    try:
+        status, body = _get(address, "/health/ready", encrypted=encrypted)
+        _, live = _get(address, "/health/live", encrypted=encrypted)
+    except (OSError, HTTPException):
+        return f"no gateway answers at {address}"
+    if not isinstance(body, dict) or "status" not in body:
+        return f"what listens at {address} is no gateway of ours"
+    late = live.get("event_loop", {}).get("worst_ms", 0.0) if isinstance(live, dict) else 0.0
+    return GatewaySaid(
+        status == 200, str(body["status"])[:200], late / 1e3 if isinstance(late, int | float) else 0
+    )
+
+
+def _get(address: Address, path: str, *, encrypted: bool) -> tuple[int, object]:
+    host = address.host.strip("[]")
+    if encrypted:
+        # Health says nothing that is worth keeping from who answers in the gateway's place.
+        context = ssl._create_unverified_context()  # noqa: S323
+        connection: HTTPConnection = HTTPSConnection(host, address.port, timeout=_PATIENCE_S, context=context)
+    else:
+        connection = HTTPConnection(host, address.port, timeout=_PATIENCE_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read(_MOST_BYTES))
+    except ValueError:
+        return response.status, None
+    finally:
+        connection.close()
+
+
+def certificate(folder: Path) -> datetime | str:
+    """When the certificate in a folder ends."""
+    try:
+        return TlsFiles(folder).current().ends
+    except OSError as failure:
+        return str(failure)

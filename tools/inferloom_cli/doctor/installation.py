@@ -1,0 +1,108 @@
+"""What is installed: the libraries of each extra, and the kernels."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from packaging.requirements import Requirement
+
+from inferloom_cli.doctor.finding import Finding, Level
+
+AREA = "installation"
+DISTRIBUTION = "inferloom"
+EXTRAS = ("mesh", "registry", "gateway", "worker", "torch", "sentence-transformers", "redis")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A library that an extra brings, and that is not as it should be."""
+
+    library: str
+    extra: str
+    wanted: str
+    """The versions that would do."""
+    found: str | None
+    """The version that there is; None: none."""
+
+
+def missing(extra: str, of: Callable[[str], str | None]) -> list[Missing]:
+    """What an extra lacks; ``of`` gives the version of a library, None where there is none."""
+    lacking = []
+    for line in requires(DISTRIBUTION) or ():
+        needed = Requirement(line)
+        if needed.marker is None or not needed.marker.evaluate({"extra": extra}):
+            continue
+        if needed.marker.evaluate({"extra": ""}) or needed.name == DISTRIBUTION:
+            continue
+        found = of(needed.name)
+        if found is None or not needed.specifier.contains(found, prereleases=True):
+            lacking.append(Missing(needed.name, extra, str(needed.specifier), found))
+    return lacking
+
+
+def installed(library: str) -> str | None:
+    """The version of a library here; None: there is none."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def judge(of: Callable[[str], str | None] = installed) -> Iterator[Finding]:
+    """What can be run with what is installed."""
+    yield Finding(AREA, Level.OK, f"inferloom {of(DISTRIBUTION)}, Python {sys.version.split()[0]}")
+    whole = []
+    for extra in EXTRAS:
+        lacking = missing(extra, of)
+        old = [each for each in lacking if each.found is not None]
+        if not lacking:
+            whole.append(extra)
+        elif old:
+            what = ", ".join(f"{each.library} {each.found} (wanted: {each.wanted})" for each in old)
+            yield Finding(AREA, Level.FAULT, f"too old for {extra}: {what}", _install(extra))
+        else:
+            names = ", ".join(each.library for each in lacking)
+            yield Finding(AREA, Level.NOTE, f"{extra} is not installed (lacks {names})", _install(extra))
+    yield Finding(AREA, Level.OK, f"installed: {', '.join(whole)}")
+
+
+def judge_kernels() -> Iterator[Finding]:
+    """Whether models are computed by the kernels here, and on what else they could be."""
+    try:
+        from inferloom_worker.kernels import build, kept
+        from inferloom_worker.kernels.library import KernelError, instruction_set, library
+    except ModuleNotFoundError:
+        return  # the worker's extra was found lacking
+    try:
+        build.require_known_machine()
+        library()
+    except (build.BuildError, KernelError) as failure:
+        fix = "" if isinstance(failure, build.BuildError) else "python -m inferloom_worker.kernels.build"
+        yield Finding(
+            AREA, Level.WARNING if fix else Level.NOTE, f"no kernels, so models run on torch: {failure}", fix
+        )
+        return
+    if found := instruction_set():
+        yield Finding(AREA, Level.OK, f"kernels for {found}")
+    elif not kept.are_there() and not shutil.which("g++") and not shutil.which("clang++"):
+        what = "there are no kernels, and no compiler for them: models run on torch, which is slower"
+        yield Finding(AREA, Level.WARNING, what, "install g++ (or name a compiler with CXX)")
+    elif not kept.are_there():
+        yield Finding(AREA, Level.NOTE, "the kernels are compiled when a worker first needs them")
+    else:
+        what = "the kernels want AVX2, which this processor has not: models run on torch"
+        yield Finding(AREA, Level.NOTE, what)
+
+
+def judge_gpu() -> Iterator[Finding]:
+    """Whether torch can use the GPU that is there."""
+    torch = installed("torch")
+    if shutil.which("nvidia-smi") is not None and torch is not None and "+cpu" in torch:
+        what = f"there is an NVIDIA GPU, and torch {torch} is built without CUDA"
+        yield Finding(AREA, Level.WARNING, what, "make install GPU=1, or pip install torch with CUDA")
+
+
+def _install(extra: str) -> str:
+    return f"pip install '.[{extra}]' in Inferloom's folder"

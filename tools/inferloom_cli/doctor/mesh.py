@@ -1,0 +1,156 @@
+"""What is wrong with a mesh that runs. Pure: it is given what its parts said."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from inferloom.v1.registry_pb2 import (
+    LEASE_STATE_ACTIVE,
+    WORKER_STATE_DRAINING,
+    ListWorkersResponse,
+    RegisteredWorker,
+)
+from inferloom.v1.worker_pb2 import GetStatusResponse
+from inferloom_cli import words
+from inferloom_cli.doctor.finding import Finding, Level
+from inferloom_mesh.durations import seconds
+
+LATE_S = 1.0
+"""How late an event loop may run what is due before everybody behind it notices."""
+FULL = 0.95
+"""The part of the memory for state from which on requests are held up or preempted."""
+LEAST_LIFE = timedelta(days=14)
+"""How long a certificate should still be good."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySaid:
+    """What a gateway answered, by REST."""
+
+    ready: bool
+    status: str
+    """``/health/ready`` in its own words."""
+    late_s: float = 0.0
+    """The latest that its event loop was."""
+
+
+def judge_registry(said: Mapping[str, ListWorkersResponse | str]) -> Iterator[Finding]:
+    """What registries told, by their addresses; a text says why one did not."""
+    for address, answer in said.items():
+        if isinstance(answer, str):
+            yield Finding(
+                "registry", Level.FAULT, answer, "inferloom registry, or --registry HOST:PORT names another"
+            )
+        elif answer.frozen:
+            what = f"{address} has lost its store, and keeps the workers as they are: {answer.frozen}"
+            yield Finding("registry", Level.FAULT, what, "look at etcd: etcdctl endpoint status --cluster")
+        else:
+            yield Finding(
+                "registry", Level.OK, f"{address} answers and knows {_workers(len(answer.workers))}"
+            )
+
+
+def judge_workers(
+    listed: ListWorkersResponse, statuses: Mapping[str, GetStatusResponse | str], version: str
+) -> Iterator[Finding]:
+    """What is to be said of the workers.
+
+    Args:
+        listed: As the registries know them.
+        statuses: What each said itself, by name; a text says why it did not.
+        version: Ours.
+    """
+    if not listed.workers:
+        yield Finding("workers", Level.FAULT, "there are no workers", "inferloom worker --model NAME=SPEC")
+    for row in listed.workers:
+        found = list(_worker(row, statuses.get(row.worker.id, "it was not asked"), version))
+        models = ", ".join(model.id for model in row.worker.models) or "no model"
+        yield from found or [Finding("workers", Level.OK, f"{row.worker.id} serves {models}")]
+    yield from _differing(listed.workers)
+
+
+def _worker(row: RegisteredWorker, status: GetStatusResponse | str, version: str) -> Iterator[Finding]:
+    worker, load = row.worker, row.load
+    if isinstance(status, str):
+        what = f"{worker.id} has a lease, and {status}"
+        yield Finding(
+            "workers",
+            Level.FAULT,
+            what,
+            "open the way to its port, or tell it its address: INFERLOOM_WORKER_ADVERTISE",
+        )
+    elif (late := seconds(status.event_loop.worst)) > LATE_S:
+        what = f"{worker.id}'s event loop stood still for {late:.1f} s"
+        yield Finding(
+            "workers", Level.WARNING, what, "give it more cores (--threads leaves one free), and see its log"
+        )
+    if row.lease_state != LEASE_STATE_ACTIVE:
+        what = f"{worker.id}'s lease is {words.lease(row.lease_state)}: it has not renewed it in time"
+        yield Finding("workers", Level.FAULT, what, "see its log, and the way from it to the registry")
+    if worker.state == WORKER_STATE_DRAINING:
+        what = f"{worker.id} is draining and takes nothing new"
+        yield Finding("workers", Level.NOTE, what)
+    if not worker.models:
+        names = ", ".join(worker.loading)
+        what = f"{worker.id} serves nothing" + (f" and is loading {names}" if names else "")
+        fix = "" if names else f"inferloom load NAME=SPEC --worker {worker.id}"
+        yield Finding("workers", Level.NOTE if names else Level.WARNING, what, fix)
+    if worker.version and worker.version != version:
+        what = f"{worker.id} runs version {worker.version}, this command {version}"
+        yield Finding("workers", Level.NOTE, what)
+    if load.total_kv_tokens and (used := 1 - load.free_kv_tokens / load.total_kv_tokens) > FULL:
+        what = f"{worker.id}'s memory for state is {used:.0%} full, and {load.waiting} requests wait"
+        yield Finding(
+            "workers", Level.WARNING, what, "add a worker, or give it more with INFERLOOM_KV_CACHE_MIB"
+        )
+
+
+def _differing(rows: Sequence[RegisteredWorker]) -> Iterator[Finding]:
+    kinds: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for model in row.worker.models:
+            if model.compute_hash:
+                kinds[model.id][model.compute_hash].append(row.worker.id)
+    for name, holders in kinds.items():
+        if len(holders) > 1:
+            groups = " | ".join(", ".join(sorted(group)) for group in holders.values())
+            what = f"{name} does not compute the same everywhere: {groups}"
+            fix = "serve the same files, type and settings under one name; answers do not move between these"
+            yield Finding("workers", Level.WARNING, what, fix)
+
+
+def judge_gateway(address: str, said: GatewaySaid | str) -> Iterator[Finding]:
+    """What a gateway told; a text says why it did not."""
+    if isinstance(said, str):
+        fix = "inferloom gateway, or name where it listens with INFERLOOM_GATEWAY_LISTEN"
+        yield Finding("gateway", Level.FAULT, said, fix)
+        return
+    if said.ready:
+        yield Finding("gateway", Level.OK, f"{address} is ready")
+    else:
+        fix = "it needs a registry that answers (--registry) and a worker that holds a model"
+        yield Finding("gateway", Level.FAULT, f"{address} is not ready: {said.status}", fix)
+    if said.late_s > LATE_S:
+        what = f"its event loop stood still for {said.late_s:.1f} s"
+        yield Finding("gateway", Level.WARNING, what, "more processes (--processes N), or a core of its own")
+
+
+def judge_certificate(folder: str, ends: datetime | str, now: datetime) -> Iterator[Finding]:
+    """Until when a certificate is good; a text says why it cannot be used."""
+    if isinstance(ends, str):
+        yield Finding("certificates", Level.FAULT, ends, "inferloom certs issue makes another")
+    elif ends - now < LEAST_LIFE:
+        what = f"the certificate in {folder} ends on {ends:%Y-%m-%d}"
+        yield Finding(
+            "certificates",
+            Level.WARNING,
+            what,
+            "inferloom certs issue makes another; it is taken up without a restart",
+        )
+    else:
+        yield Finding("certificates", Level.OK, f"the certificate in {folder} is good until {ends:%Y-%m-%d}")
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'' if count == 1 else 's'}"
