@@ -32,6 +32,8 @@ FILES = frozenset(
         "worker/test_stop.py",
         "worker/test_text_pool.py",
         "worker/test_validate.py",
+        "worker/test_vllm_options.py",
+        "worker/test_vllm_translation.py",
     }
 )
 LARGE = ("torch", "transformers", "sentence_transformers")

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.calls.continuation import able
+from inferloom_gateway.calls.continuation import able, movable
 from inferloom_gateway.calls.suspects import DEATH_S, FRESH_S, Suspects
 from inferloom_gateway.fleet.members import Member
 
@@ -92,3 +92,45 @@ def test_a_generation_goes_on_where_it_is_computed_the_same() -> None:
     assert able([*others, same], begun, seeded=False) == [same]
     assert able(others, begun, seeded=False) == others[:1]
     assert able(others, begun, seeded=True) == []
+
+
+def said(continuity: "pb.Continuity.ValueType", *without: str) -> pb.Model:
+    """A card that says how its generations go on."""
+    return pb.Model(id="m", continuation=pb.Continuation(continuity=continuity, without=without))
+
+
+def test_what_a_card_says_goes_on_does_and_nothing_else() -> None:
+    """A card without a word is one of the version before: all of its generations go on."""
+    drawn, greedy, named = pb.GenerateRequest(), pb.GenerateRequest(), pb.GenerateRequest()
+    greedy.sampling.temperature = 0
+    named.sampling.seed = greedy.sampling.seed = 7
+    for asked in (drawn, greedy, named):
+        assert movable(pb.Model(id="m"), asked)
+        assert movable(said(pb.CONTINUITY_EXACT), asked)
+        assert not movable(said(pb.CONTINUITY_NONE), asked)
+    tokens = said(pb.CONTINUITY_TOKENS)
+    assert [movable(tokens, each) for each in (drawn, greedy, named)] == [True, True, False]
+
+
+def test_a_generation_does_not_go_on_with_what_its_card_excepts() -> None:
+    """A number that asks for nothing, and tools that must not be called, are no use of it."""
+    card = said(pb.CONTINUITY_TOKENS, "presence_penalty", "constraint", "tools")
+    asked = pb.GenerateRequest(sampling=pb.SamplingOptions(presence_penalty=0, temperature=0))
+    assert movable(card, asked)
+    asked.sampling.presence_penalty = 0.5
+    assert not movable(card, asked)
+    assert not movable(card, pb.GenerateRequest(constraint=pb.Constraint(json_object=True)))
+    calling = pb.GenerateRequest(chat=pb.ChatInput(tools=[pb.Tool(name="f")]))
+    assert not movable(card, calling)
+    calling.chat.tool_choice.mode = pb.TOOL_CHOICE_MODE_NONE
+    assert movable(card, calling)
+
+
+def test_cards_that_promise_differently_do_not_go_on_with_each_other() -> None:
+    """Who takes over keeps what the one before has promised."""
+    other = member("b", "avx512")
+    other.models["m"].continuation.continuity = pb.CONTINUITY_TOKENS
+    assert able([other], member("a", "avx512").models["m"], seeded=False) == []
+    assert able([other], other.models["m"], seeded=False) == [other]
+    other.models["m"].continuation.continuity = pb.CONTINUITY_EXACT
+    assert able([other], member("a", "avx512").models["m"], seeded=False) == [other]

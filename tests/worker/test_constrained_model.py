@@ -16,7 +16,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Grammars, Kind
 from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.vocabulary import vocabulary
-from inferloom_worker.engine.constraint import Matcher
+from inferloom_worker.engine.constraint import Matcher, PortableConstraint
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
@@ -215,6 +215,12 @@ class OneByOne:
     def compile(self, grammar: Grammar, **more: Any) -> "OneByOne":
         """See :class:`Grammars`."""
         return OneByOne(self.grammars, self.grammars.compile(grammar, **more))
+
+    @property
+    def portable(self) -> PortableConstraint:
+        """See :class:`Constraint`."""
+        assert self.constraint is not None
+        return self.constraint.portable
 
     def matcher(self) -> Matcher:
         """See :class:`Constraint`."""

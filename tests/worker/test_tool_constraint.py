@@ -9,7 +9,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError
 from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
 from inferloom_worker.constrain.source import source
-from inferloom_worker.engine.constraint import Matcher
+from inferloom_worker.engine.constraint import Matcher, PortableConstraint
 from inferloom_worker.hosting.tool_constraint import ENDS_IN_TIME, enforced
 from inferloom_worker.output.parsing import Said
 from tests.worker import grammars
@@ -27,6 +27,11 @@ class Seen:
     def __init__(self, grammar: Grammar, *, ending: Ending | None = None) -> None:
         self.grammar = grammar
         self.ending = ending
+
+    @property
+    def portable(self) -> PortableConstraint:
+        """Nobody asks."""
+        raise AssertionError
 
     def matcher(self) -> Matcher:
         """Nobody asks."""

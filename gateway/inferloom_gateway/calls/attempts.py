@@ -9,7 +9,7 @@ from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
-from inferloom_gateway.calls.continuation import RESUME, able
+from inferloom_gateway.calls.continuation import RESUME, able, movable
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.listener import Listener
@@ -236,8 +236,10 @@ class Attempts:
 
     def resumes(self) -> bool:
         """Whether there is, or may be, a worker that goes on with what another has begun."""
-        begun = self._begun
-        if begun is None or not isinstance(self._ask.request, inference_pb2.GenerateRequest):
+        begun, asked = self._begun, self._ask.request
+        if begun is None or not isinstance(asked, inference_pb2.GenerateRequest):
+            return False
+        if not movable(begun, asked):
             return False
         return RESUME in begun.supported_parameters or bool(self._resuming(begun))
 

@@ -29,6 +29,40 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Continuity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContinuityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Continuity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTINUITY_UNSPECIFIED: _Continuity.ValueType  # 0
+    """Not said."""
+    CONTINUITY_NONE: _Continuity.ValueType  # 1
+    """Nothing: it ends with WORKER_LOST."""
+    CONTINUITY_TOKENS: _Continuity.ValueType  # 2
+    """What the same rules make of the tokens that there are, from numbers that
+    may differ in their last bits: other tokens may follow than would have. A
+    request that draws and names its seed ends instead.
+    """
+    CONTINUITY_EXACT: _Continuity.ValueType  # 3
+    """What would have followed, within one instruction set."""
+
+class Continuity(_Continuity, metaclass=_ContinuityEnumTypeWrapper):
+    """What follows the tokens of a generation that goes on at another worker."""
+
+CONTINUITY_UNSPECIFIED: Continuity.ValueType  # 0
+"""Not said."""
+CONTINUITY_NONE: Continuity.ValueType  # 1
+"""Nothing: it ends with WORKER_LOST."""
+CONTINUITY_TOKENS: Continuity.ValueType  # 2
+"""What the same rules make of the tokens that there are, from numbers that
+may differ in their last bits: other tokens may follow than would have. A
+request that draws and names its seed ends instead.
+"""
+CONTINUITY_EXACT: Continuity.ValueType  # 3
+"""What would have followed, within one instruction set."""
+Global___Continuity: _TypeAlias = Continuity  # noqa: Y015
+
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -2467,6 +2501,7 @@ class Model(_message.Message):
     ALIAS_OF_FIELD_NUMBER: _builtins.int
     TOOL_FORMAT_FIELD_NUMBER: _builtins.int
     REASONING_FORMAT_FIELD_NUMBER: _builtins.int
+    CONTINUATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name that requests use."""
     owned_by: _builtins.str
@@ -2544,6 +2579,12 @@ class Model(_message.Message):
         Absent: not measured yet.
         """
 
+    @_builtins.property
+    def continuation(self) -> Global___Continuation:
+        """How its generations go on at another worker. Absent: exactly, where
+        supported_parameters has "resume".
+        """
+
     def __init__(
         self,
         *,
@@ -2572,11 +2613,42 @@ class Model(_message.Message):
         alias_of: _builtins.str = ...,
         tool_format: _builtins.str = ...,
         reasoning_format: _builtins.str = ...,
+        continuation: Global___Continuation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "longest_step", b"longest_step", "sampling_defaults", b"sampling_defaults"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["continuation", b"continuation", "created", b"created", "longest_step", b"longest_step", "sampling_defaults", b"sampling_defaults"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "context_length", b"context_length", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "reasoning_format", b"reasoning_format", "root", b"root", "sampling_defaults", b"sampling_defaults", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "tool_format", b"tool_format", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "context_length", b"context_length", "continuation", b"continuation", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "reasoning_format", b"reasoning_format", "root", b"root", "sampling_defaults", b"sampling_defaults", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "tool_format", b"tool_format", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Continuation(_message.Message):
+    """Says how a generation that a worker has begun goes on at another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTINUITY_FIELD_NUMBER: _builtins.int
+    WITHOUT_FIELD_NUMBER: _builtins.int
+    continuity: Global___Continuity.ValueType
+    """What follows the committed tokens."""
+    @_builtins.property
+    def without(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Request fields, by name as in supported_parameters, with which a generation
+        does not go on elsewhere: it ends with WORKER_LOST.
+        """
+
+    def __init__(
+        self,
+        *,
+        continuity: Global___Continuity.ValueType = ...,
+        without: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continuity", b"continuity", "without", b"without"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Continuation: _TypeAlias = Continuation  # noqa: Y015

@@ -16,6 +16,7 @@ from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.trial import attempt
 from inferloom_worker.constrain.trials import Trials, Verdict
 from inferloom_worker.constrain.vocabulary import Vocabulary, vocabulary
+from inferloom_worker.engine.constraint import PortableConstraint
 from inferloom_worker.text.tokenizer import Tokenizer
 
 MOST_KEPT = 128
@@ -35,6 +36,7 @@ _WORK = ("pattern", "patternProperties", "allOf", "oneOf", "multipleOf")
 @dataclass(frozen=True, slots=True)
 class _Kept:
     start: LLMatcher
+    text: str
     notes: tuple[str, ...]
     bytes: int
 
@@ -45,11 +47,13 @@ class GrammarCompiler:
     Args:
         tokenizer: The model's.
         width: Its logits.
+        tried: Whether all grammars were compiled elsewhere before, so that they are known to be harmless.
     """
 
-    def __init__(self, tokenizer: Tokenizer, width: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, width: int, *, tried: bool = False) -> None:
         self._tokenizer = tokenizer
         self._width = width
+        self._harmless = tried
         self._lock = threading.Lock()
         self._vocabulary: Vocabulary | None = None
         self._trials: Trials | None = None
@@ -73,7 +77,8 @@ class GrammarCompiler:
             ignored=ignores_ends,
         )
         way = None if ending is None else partial(Way, self._closing(known), ending, kept.start)
-        return CompiledGrammar(kept.start, known, ends, kept.notes, way)
+        portable = PortableConstraint(kept.text, tuple(sorted(stops)), ignores_ends)
+        return CompiledGrammar(kept.start, known, ends, portable, kept.notes, way)
 
     def _closing(self, known: Vocabulary) -> Closers:
         """The tokens that end what is open, found out when they are first asked for."""
@@ -94,7 +99,7 @@ class GrammarCompiler:
 
     def _attempt(self, kind: Kind, text: str, known: Vocabulary) -> tuple[LLMatcher | None, Verdict]:
         """A grammar at its beginning, or why it is refused."""
-        verdict = Verdict("") if _is_plain(kind, text) else self._tried(known).verdict(text)
+        verdict = Verdict("") if self._harmless or _is_plain(kind, text) else self._tried(known).verdict(text)
         if verdict.refusal:
             return None, verdict
         start, why = attempt(known.tokens, text)
@@ -120,7 +125,7 @@ class GrammarCompiler:
             start, verdict = self._attempt(grammar.kind, asked.text, known)
         if start is None:
             raise invalid(grammar.param, why_refused(grammar.param, verdict.refusal))
-        kept = _Kept(start, asked.notes, verdict.bytes)
+        kept = _Kept(start, asked.text, asked.notes, verdict.bytes)
         with self._lock:
             self._kept[key] = kept
             held = sum(each.bytes for each in self._kept.values())

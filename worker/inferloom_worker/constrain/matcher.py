@@ -9,7 +9,7 @@ from llguidance import LLMatcher
 
 from inferloom_worker.constrain.closing import Way
 from inferloom_worker.constrain.vocabulary import Vocabulary
-from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask
+from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, PortableConstraint
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class CompiledGrammar:
         start: The grammar at its beginning; nobody moves it.
         vocabulary: What it was compiled for.
         ends: What may end a choice.
+        portable: The same as text.
         notes: What of it is not enforced as meant.
         way: Makes what knows how a choice ends in time. None: it may be cut anywhere.
     """
@@ -50,12 +51,14 @@ class CompiledGrammar:
         start: LLMatcher,
         vocabulary: Vocabulary,
         ends: Ends,
+        portable: PortableConstraint,
         notes: Sequence[str] = (),
         way: Callable[[], Way] | None = None,
     ) -> None:
         self._start = start
         self._vocabulary = vocabulary
         self._ends = ends
+        self.portable = portable
         self.notes = notes
         self._way = way
 

@@ -1,6 +1,7 @@
 """What an engine asks of a constraint on a choice's tokens: masks, and places in it. It knows no grammar."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -64,8 +65,25 @@ class Matcher(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PortableConstraint:
+    """A constraint as text, for an engine that computes in another process."""
+
+    grammar: str
+    """In the dialect of llguidance, or as its list of grammars in JSON."""
+    stops: tuple[int, ...] = ()
+    """Tokens with which the caller ends a choice, besides the model's own."""
+    ignores_ends: bool = False
+    """Whether the model's own are to come only where nothing else may."""
+
+
 class Constraint(Protocol):
     """What every choice of a request must conform to. Shared by threads."""
+
+    @property
+    def portable(self) -> PortableConstraint:
+        """The same as text, without its end in time."""
+        ...
 
     def matcher(self) -> Matcher:
         """One choice's place in it, at the beginning."""

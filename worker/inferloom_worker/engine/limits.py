@@ -19,6 +19,8 @@ class TokenLimits:
         self.allowed: NDArray[np.int64] | None = (
             None if allowed is None else np.fromiter(sorted(allowed), np.int64, len(allowed))
         )
+        self.sequences = tuple(tuple(sequence) for sequence in barred)
+        """The barred sequences."""
         self._always = [sequence[0] for sequence in barred if len(sequence) == 1]
         self._after: dict[int, list[tuple[list[int], int]]] = {}
         """By the last token before its end, each sequence's beginning and its end."""

@@ -251,6 +251,17 @@ class Generation(Protocol):
         ...
 
 
+class Continuity(Enum):
+    """What follows where a generation goes on from committed tokens."""
+
+    NONE = "none"
+    """Nothing: it cannot."""
+    TOKENS = "tokens"
+    """What the same rules make of them, from numbers that may differ in their last bits."""
+    EXACT = "exact"
+    """What would have followed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     """What an engine computes with."""
@@ -274,6 +285,11 @@ class EngineInfo:
     """Whether requests may have constraints."""
     drafts: bool = False
     """Whether it drafts, so that predictions are of use to it."""
+    continuity: Continuity = Continuity.EXACT
+    without: frozenset[str] = frozenset()
+    """Capabilities with which generations do not go on from committed tokens, such as ``constraint``."""
+    ends_in_time: bool = True
+    """Whether constrained answers end before they are cut."""
     lacks: frozenset[str] = frozenset()
     """Capabilities that models which generate have and it has not, such as ``prompt_logprobs``."""
 

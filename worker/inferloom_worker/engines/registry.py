@@ -27,10 +27,12 @@ OSError with a message for people where the model cannot be served."""
 @dataclass(frozen=True, slots=True)
 class EngineKind:
     """One kind of engine. ``reads_files`` is false where what follows its name is the engine's own, and no
-    model on this machine or the hub."""
+    model on this machine or the hub. With ``takes_options`` a question mark ends the spec of the model, and
+    options follow (``ModelSource.query``)."""
 
     start: EngineFactory
     reads_files: bool = True
+    takes_options: bool = False
 
 
 def _start_echo(source: ModelSource, options: EngineOptions, vocab_size: int) -> Engine:
@@ -46,7 +48,17 @@ def _start_torch(source: ModelSource, options: EngineOptions, vocab_size: int) -
     return engine
 
 
-BUILT_IN = {"echo": EngineKind(_start_echo, reads_files=False), "torch": EngineKind(_start_torch)}
+def _start_vllm(source: ModelSource, options: EngineOptions, vocab_size: int) -> Engine:
+    with large_imports():
+        from inferloom_worker.engines.vllm.loading import start
+    return start(source, options)
+
+
+BUILT_IN = {
+    "echo": EngineKind(_start_echo, reads_files=False),
+    "torch": EngineKind(_start_torch),
+    "vllm": EngineKind(_start_vllm, takes_options=True),
+}
 
 _PREFIX = re.compile(r"([a-z][a-z0-9_-]*):(.*)", re.DOTALL)
 

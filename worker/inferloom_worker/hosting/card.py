@@ -6,6 +6,8 @@ from typing import Any
 
 from gguf import LlamaFileType
 
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker.engine.protocol import Continuity, EngineInfo
 from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.sourcing.sources import ModelSource, SourceKind
 from inferloom_worker.weights.gguf import GgufFile, read_gguf
@@ -21,6 +23,12 @@ _GGUF_CLASSES = {
     "gemma2": "Gemma2ForCausalLM",
     "gemma3": "Gemma3ForCausalLM",
     "phi3": "Phi3ForCausalLM",
+}
+
+_CONTINUITY = {
+    Continuity.NONE: pb.CONTINUITY_NONE,
+    Continuity.TOKENS: pb.CONTINUITY_TOKENS,
+    Continuity.EXACT: pb.CONTINUITY_EXACT,
 }
 
 
@@ -45,6 +53,11 @@ def quantization(source: ModelSource) -> str:
         return _gguf_type(read_gguf(source.path))
     config = quantization_config(_config(source.path))
     return "" if config is None else str(config.get("quant_method", ""))
+
+
+def continuation(info: EngineInfo) -> pb.Continuation:
+    """How an engine's generations go on elsewhere."""
+    return pb.Continuation(continuity=_CONTINUITY[info.continuity], without=sorted(info.without))
 
 
 def _gguf_type(file: GgufFile) -> str:

@@ -17,9 +17,13 @@ def find_model(
         SourceError: There is no such engine or model, or it holds nothing that may be loaded.
     """
     engine, rest = split_engine(spec)
-    if engine is not None and not engine_kind(engine).reads_files:
+    kind = None if engine is None else engine_kind(engine)
+    if kind is not None and not kind.reads_files:
         return ModelSource(rest, SourceKind.OWN, engine=engine)
+    query = ""
+    if kind is not None and kind.takes_options:
+        rest, _, query = rest.partition("?")
     source = resolve(rest, cache_dir, on_progress)
     if engine is not None and source.path is None:
         raise SourceError(f"{rest} is no model that the engine {engine} can compute")
-    return replace(source, engine=engine)
+    return replace(source, engine=engine, query=query)

@@ -167,7 +167,7 @@ class Generator:
         compiled = partial(self.grammars.compile, stops=stops.token_ids, ignores_ends=stops.ignore_eos)
         dialect = self.dialect if isinstance(asked.prompt, ChatPrompt) else None
         # Who wants more tokens than the text has is not to be given fewer.
-        whole = not (stops.ignore_eos or stops.min_tokens)
+        whole = self.engine.info.ends_in_time and not (stops.ignore_eos or stops.min_tokens)
         within = fit_max_tokens(asked, len(prompt.ids), self.card.context_length) if whole else None
         work = partial(enforced, dialect, chat, prompt.text, asked.grammar, compiled, within=within)
         return await texts.run("chat.tools" if asked.grammar is None else asked.grammar.param, work)

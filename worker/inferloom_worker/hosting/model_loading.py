@@ -61,7 +61,8 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
     source = find_model(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
-    if source.kind is not SourceKind.ECHO and is_cpu(options.engine.device):
+    ours = source.engine in (None, "torch") and source.kind is not SourceKind.ECHO
+    if ours and is_cpu(options.engine.device):
         kept.ensure(lambda words: log.info("%s: %s", name, words))
     with _refusing(spec):
         kind = model_class(source)
@@ -104,7 +105,8 @@ def _loading(name: str, spec: str, extra: str) -> Iterator[None]:
             library = missing.name or "a library"
             if library.startswith("inferloom"):
                 raise
-            raise SourceError(f"{_short(spec)} cannot be loaded: {advice(library, extra)}") from missing
+            brought = "vllm" if library == "vllm" else extra
+            raise SourceError(f"{_short(spec)} cannot be loaded: {advice(library, brought)}") from missing
     log.info("%s: loaded %s in %.1f s", name, spec, time.monotonic() - started)
 
 
@@ -162,6 +164,7 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
         model.supported_parameters.extend(honoured_by(Honour.INFILLING))
     if engine.info.constrains:
         model.supported_parameters.extend(honoured_by(Honour.CONSTRAINING))
+    model.continuation.CopyFrom(card.continuation(engine.info))
     defaults = sampling_defaults(source, options.generation_config)
     if defaults.ByteSize():
         model.sampling_defaults.CopyFrom(defaults)

@@ -8,6 +8,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker.engines.vllm.options import read_query
 from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.sourcing.sources import ModelSource
 from inferloom_worker.weights.gguf import read_gguf
@@ -66,7 +67,8 @@ def compute_hash(card: pb.Model, source: ModelSource, quantize: str | None) -> s
         engine=card.engine,
         sampling_defaults=card.sampling_defaults if card.HasField("sampling_defaults") else None,
     )
-    return _digest(_deterministic(told), (quantize or "").encode(), *_settings(source))
+    own = (read_query(source.query).computing(),) if source.engine == "vllm" else ()
+    return _digest(_deterministic(told), (quantize or "").encode(), *_settings(source), *own)
 
 
 def model_files(source: ModelSource) -> list[Path]:

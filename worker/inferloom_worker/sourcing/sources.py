@@ -16,6 +16,8 @@ from inferloom_worker.weights.safetensors_files import CheckpointError, refuse_p
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
 _ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
+_QUERY = re.compile(r"\?[A-Za-z].*$", re.DOTALL)
+"""Options of an engine behind a spec."""
 _HUB_COPIES = ("original/*", "onnx/*", "openvino/*")
 """Folders in which some repositories hold the same weights in other forms."""
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
@@ -52,6 +54,8 @@ class ModelSource:
     path: Path | None = None
     engine: str | None = None
     """The engine that was asked for by name. None: the usual one."""
+    query: str = ""
+    """What stood behind a question mark: options of the engine's own."""
 
     @property
     def root(self) -> str:
@@ -69,8 +73,8 @@ def parse_model_flag(flag: str) -> tuple[str, str]:
             ``. _ : / -``.
     """
     name, found, spec = flag.partition("=")
-    # The echo engine's options have "=" signs of their own.
-    if not found or name.startswith("echo:"):
+    # Engines' options have "=" signs of their own.
+    if not found or name.startswith("echo:") or "?" in name:
         name, spec = _default_name(flag), flag
     if not spec.strip():
         raise SourceError(f"{flag!r} names no model: expected NAME=SPEC or SPEC")
@@ -116,7 +120,7 @@ def check_name(name: str) -> str:
 def _default_name(spec: str) -> str:
     if spec.startswith("echo:"):
         return "echo"
-    spec = _ENGINE.sub("", spec)
+    spec = _QUERY.sub("", _ENGINE.sub("", spec))
     path = Path(spec)
     if path.suffix.lower() == ".gguf":
         return path.stem

@@ -19,9 +19,8 @@ from torch import Tensor
 
 from inferloom_worker.engine.constraint import Mask
 from inferloom_worker.engine.limits import TokenLimits
-from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, Sampling, TokenLogprobs
+from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, GenerationRequest, Sampling, TokenLogprobs
 from inferloom_worker.stepping.philox import uniforms
-from inferloom_worker.stepping.sequence import SequenceState
 
 LEAST_LOGPROB = -9999.0
 """What is reported for a token that cannot come, as in OpenAI's API: JSON has no infinity."""
@@ -29,11 +28,43 @@ _CANDIDATES = 256
 """Tokens that are sorted before it is known whether a nucleus needs more."""
 
 
+class Sampled(Protocol):
+    """A choice whose tokens are chosen: of it one has to know what was asked for, and how far it is."""
+
+    @property
+    def request(self) -> GenerationRequest:
+        """What was asked for."""
+        ...
+
+    @property
+    def choice(self) -> int:
+        """Its index."""
+        ...
+
+    @property
+    def tokens(self) -> list[int]:
+        """The prompt, and what was generated."""
+        ...
+
+    @property
+    def generated(self) -> int:
+        """How many tokens were generated."""
+        ...
+
+    def said(self) -> Counter[int]:
+        """How often each token was generated."""
+        ...
+
+    def seen(self, draft: tuple[int, ...] = ()) -> NDArray[np.int64]:
+        """The tokens of the prompt, of what was generated and of ``draft``, each once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A place whose token is chosen: after a sequence's tokens and, as if it were certain, ``draft``."""
 
-    sequence: SequenceState
+    sequence: Sampled
     draft: tuple[int, ...] = ()
 
     @property

@@ -39,6 +39,14 @@ class ModelWorker(Answer):
     """What it computes the model with: equal for workers that answer alike."""
 
 
+class ModelContinuation(Answer):
+    """How the model's generations go on at another worker."""
+
+    continuity: Literal["none", "tokens", "exact"]
+    without: list[str]
+    """Fields of the contract with which they do not."""
+
+
 class ModelDetail(ModelCard):
     """A model with everything that its workers' leases say."""
 
@@ -52,6 +60,7 @@ class ModelDetail(ModelCard):
     chat_template_hash: str | None
     tool_format: str | None
     reasoning_format: str | None
+    continuation: ModelContinuation | None
     longest_step_s: float | None
     """The longest that a step of its engine took lately, in seconds."""
     adapters: list[str]

@@ -88,6 +88,7 @@ def detail(item: pb.Model, members: Iterable[Member], aliases: Sequence[str]) ->
         "chat_template_hash": item.chat_template_hash or None,
         "tool_format": item.tool_format or None,
         "reasoning_format": item.reasoning_format or None,
+        "continuation": _continuation(item),
         "longest_step_s": seconds(item.longest_step) if item.HasField("longest_step") else None,
         "adapters": list(item.adapters),
         "alias_of": item.alias_of or None,
@@ -126,6 +127,16 @@ def _parameters(item: pb.Model) -> list[str]:
 def _defaults(options: pb.SamplingOptions) -> dict[str, float]:
     """What the model itself sets; numbers with the fewest digits that give the same float32 again."""
     return {field.name: float(f"{value:.7g}") for field, value in options.ListFields()}
+
+
+def _continuation(item: pb.Model) -> dict[str, object] | None:
+    if not item.continuation.continuity:
+        return None
+    name = pb.Continuity.Name(item.continuation.continuity)
+    return {
+        "continuity": name.removeprefix("CONTINUITY_").lower(),
+        "without": list(item.continuation.without),
+    }
 
 
 def _permission(model_id: str, created: int) -> dict[str, object]:

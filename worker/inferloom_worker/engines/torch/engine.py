@@ -20,6 +20,7 @@ from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
     Adapter,
+    Continuity,
     EndReason,
     EngineInfo,
     EngineLoad,
@@ -100,6 +101,12 @@ class TorchEngine:
             weights_bytes=model.weights_bytes,
             kv_bytes=model.kv_bytes_per_token * kv_blocks * BLOCK_TOKENS,
             constrains=True,
+            # The kernels compute a row alike however it came; torch rounds to 16 bits on other ways.
+            continuity=(
+                Continuity.EXACT
+                if computes == "kernels" or model.dtype is torch.float32
+                else Continuity.TOKENS
+            ),
             drafts=options.speculation != "off",
             embedding_dimensions=model.hidden_size if isinstance(model, EmbeddingModel) else None,
         )

@@ -1,0 +1,77 @@
+"""What stands behind a spec's question mark: which options reach vLLM, and how others are refused."""
+
+import pytest
+
+from inferloom_worker.engines.vllm.options import argv, check_names, read_query
+from inferloom_worker.hosting.finding import find_model
+from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
+
+KNOWN = ("tensor_parallel_size", "max_model_len", "dtype", "enforce_eager")
+
+
+def test_options_become_the_command_line_that_says_the_same() -> None:
+    """With dashes or without; switches by their presence, values decoded."""
+    query = read_query(
+        "tensor-parallel-size=2&enforce_eager=true&enable_lora=no&hf_overrides=%7B%22a%22%3A1%7D"
+    )
+    assert query.carry is None
+    assert argv(query.given, {"enforce_eager", "enable_lora"}) == [
+        "--tensor-parallel-size=2",
+        "--enforce-eager",
+        "--no-enable-lora",
+        '--hf-overrides={"a":1}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("tensor_paralel_size=2", "did you mean tensor_parallel_size"),
+        ("tensor_parallel_size=2&tensor-parallel-size=4", "there twice"),
+        ("model=/other", "the spec names the model"),
+        ("trust_remote_code=true", "no code is run"),
+        ("load_format=pt", "pickles are not loaded"),
+        ("carry=perhaps", "carry is true or false"),
+        ("logits_processors=a:B", "brings its own"),
+    ],
+)
+def test_what_is_no_option_is_refused_by_name(query: str, words: str) -> None:
+    """Unknown, said twice, the worker's own to say, or unsafe."""
+    with pytest.raises(SourceError, match=words):
+        check_names(read_query(query), KNOWN)
+
+
+def test_a_switch_says_yes_or_no() -> None:
+    """And nothing else."""
+    with pytest.raises(SourceError, match="enforce_eager is true or false, not 'maybe'"):
+        argv(read_query("enforce_eager=maybe").given, {"enforce_eager"})
+
+
+def test_what_computes_the_same_has_the_same_words() -> None:
+    """Bounds are no part of it; whether requests are carried is."""
+    of = [read_query(text).computing() for text in ("dtype=float32", "max_num_seqs=9&dtype=float32")]
+    assert of[0] == of[1]
+    assert of[0] != read_query("dtype=bfloat16").computing()
+    assert of[0] != read_query("dtype=float32&carry=off").computing()
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [("chat=vllm:/m/x?a=1&b=2", "chat"), ("vllm:/m/x?a=1", "/m/x"), ("vllm:org/x?a=1", "org/x")],
+)
+def test_a_name_is_told_from_an_option(flag: str, name: str) -> None:
+    """An equals sign behind the question mark names nothing."""
+    if name.startswith("/"):
+        with pytest.raises(SourceError, match="cannot be a model's name"):
+            parse_model_flag(flag)
+        return
+    found, spec = parse_model_flag(flag)
+    assert (found, spec) == (name, flag.removeprefix("chat="))
+
+
+def test_only_an_engine_with_options_has_some() -> None:
+    """For the others a question mark is a part of the model's name."""
+    with pytest.raises(SourceError, match=r"/nowhere\?a=1 does not exist"):
+        find_model("torch:/nowhere?a=1")
+    with pytest.raises(SourceError, match="/nowhere does not exist"):
+        find_model("vllm:/nowhere?a=1")

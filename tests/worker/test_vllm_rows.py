@@ -1,0 +1,135 @@
+"""What is carried in vLLM's batch is chosen as our own engine chooses, and goes on exactly."""
+
+import random
+from typing import Any
+
+import pytest
+import torch
+
+from inferloom_worker.engine.limits import TokenLimits
+from inferloom_worker.engine.protocol import Committed, GenerationRequest, Sampling
+from inferloom_worker.engines.vllm.carried import Carried
+from inferloom_worker.engines.vllm.rows import CarriedBatch
+from inferloom_worker.stepping.sampler import Row, TorchChooser, sample
+from inferloom_worker.stepping.sequence import SequenceState
+from tests.worker.engines import request
+
+VOCABULARY = 200
+STEPS = 24
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "drawn": {"sampling": Sampling(seed=5, top_p=0.9)},
+    "penalties": {"sampling": Sampling(seed=6, presence_penalty=0.7, frequency_penalty=0.9, min_p=0.01)},
+    "repetition and bias": {
+        "sampling": Sampling(temperature=0.0, repetition_penalty=1.5, logit_bias={3: 2.0, 9: -4.0})
+    },
+    "least tokens": {
+        "sampling": Sampling(seed=7),
+        "min_tokens": 20,
+        "stop_token_ids": frozenset(range(0, VOCABULARY, 2)),
+    },
+    "barred words": {
+        "sampling": Sampling(temperature=0.0),
+        "limits": TokenLimits(range(40), [[5], [11, 12], [12, 13, 14]]),
+    },
+}
+
+
+def logits(tokens: list[int]) -> torch.Tensor:
+    """What a model says after these tokens, float32 [VOCABULARY]."""
+    generator = torch.Generator().manual_seed(sum(tokens[-3:]) % 7)
+    return 3.0 * torch.randn(VOCABULARY, generator=generator)
+
+
+def expected(asked: GenerationRequest, choice: int) -> list[int]:
+    """What our own engine says."""
+    sequence = SequenceState(asked, mailbox=None, choice=choice, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
+    for _ in range(STEPS):
+        (one,) = sample(logits(sequence.tokens)[None], [Row(sequence)], TorchChooser())
+        sequence.tokens.append(one.token)
+    return sequence.tokens[len(asked.prompt) :]
+
+
+class Batch:
+    """vLLM's batch as a processor sees it."""
+
+    def __init__(self) -> None:
+        self.batch = CarriedBatch(lambda: pytest.fail("nothing is constrained"))
+        self.rows: dict[int, tuple[list[int], list[int]]] = {}
+
+    def come(self, row: int, asked: GenerationRequest, choice: int, committed: list[int]) -> None:
+        """A request goes on from these tokens."""
+        prompt, output = [*asked.prompt, *committed], list[int]()
+        self.rows[row] = prompt, output
+        told = Carried(asked, choice, len(committed)).told()
+        self.batch.came(row, told, prompt, output)
+
+    def tokens(self, row: int) -> list[int]:
+        """What a row's request has."""
+        prompt, output = self.rows.get(row, ([], []))
+        return [*prompt, *output]
+
+    def step(self) -> None:
+        """All rows get a token."""
+        width = max(self.rows) + 1
+        given = torch.stack([logits(self.tokens(row)) for row in range(width)])
+        before = given.clone()
+        left = self.batch.apply(given)
+        for row in range(width):
+            if row in self.rows:
+                self.rows[row][1].append(int(left[row].argmax()))
+                assert int(left[row].isfinite().sum()) == 1
+            else:
+                assert torch.equal(left[row], before[row])
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+@pytest.mark.parametrize("committed", [0, 1, 13])
+def test_a_carried_choice_is_what_our_own_engine_says(name: str, committed: int) -> None:
+    """From its beginning, and behind tokens that another worker had committed."""
+    asked = request([1, 2, 3], 50, n=2, **SETTINGS[name])
+    whole = expected(asked, 1)
+    batch = Batch()
+    batch.come(0, asked, 1, whole[:committed])
+    for _ in range(STEPS - committed):
+        batch.step()
+    assert batch.rows[0][1] == whole[committed:]
+
+
+def test_rows_move_and_are_taken_again() -> None:
+    """With others beside them that are not carried, whose rows are left as they are."""
+    names = list(SETTINGS)
+    wholes = {name: expected(request([1, 2, 3], 50, **SETTINGS[name]), 0) for name in names}
+    rng = random.Random(1)
+    batch, where = Batch(), dict[str, int]()
+    for row, name in enumerate(names):
+        batch.come(row * 2, request([1, 2, 3], 50, **SETTINGS[name]), 0, [])
+        where[name] = row * 2
+    for _ in range(10):
+        one, other = rng.choice(list(where.values())), rng.randrange(10)
+        batch.batch.moved(one, other, swap=True)
+        here, there = batch.rows.pop(one), batch.rows.pop(other, None)
+        batch.rows[other] = here if there is None or one != other else there
+        if there is not None and one != other:
+            batch.rows[one] = there
+        moves = {one: other, other: one}
+        where = {name: moves.get(row, row) for name, row in where.items()}
+        batch.step()
+    for name, row in where.items():
+        assert batch.rows[row][1] == wholes[name][:10]
+    gone = where.pop(names[0])
+    batch.batch.left(gone)
+    del batch.rows[gone]
+    batch.come(gone, request([1, 2, 3], 50, **SETTINGS[names[1]]), 0, wholes[names[1]][:4])
+    batch.step()
+    assert batch.rows[gone][1] == wholes[names[1]][4:5]
+
+
+def test_a_request_that_is_not_carried_takes_its_row() -> None:
+    """And nothing is chosen for it."""
+    batch = Batch()
+    asked = request([1, 2, 3], 50, committed={0: Committed([])}, **SETTINGS["drawn"])
+    batch.come(0, asked, 0, [])
+    batch.batch.came(0, None, [1], [])
+    given = torch.zeros(1, VOCABULARY)
+    assert torch.equal(batch.batch.apply(given), torch.zeros(1, VOCABULARY))

@@ -1,0 +1,182 @@
+"""The choices that are carried, as they are chosen for. In vLLM's worker process; knows no vLLM."""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inferloom_worker.constrain.grammar import Grammar, Grammars
+from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
+from inferloom_worker.engines.vllm.carried import Carried, read_carried
+from inferloom_worker.stepping.sampler import NO_TOKEN, Row, TorchChooser, sample
+
+NEVER = -1
+"""A token that vLLM has not told yet: behind it nothing is known."""
+
+
+class CarriedSequence:
+    """One carried choice: what :class:`~inferloom_worker.stepping.sampler.Row` asks of a sequence.
+
+    Args:
+        carried: What was told of it.
+        committed: Its tokens of before.
+        output: vLLM's own list of what it has generated since, which grows.
+        matcher: Its constraint at the beginning. None: it has none.
+    """
+
+    def __init__(
+        self, carried: Carried, committed: Sequence[int], output: Sequence[int], matcher: Matcher | None
+    ) -> None:
+        self.request = carried.request
+        self.choice = carried.choice
+        self.tokens: list[int] = [*carried.request.prompt, *committed]
+        self._output = output
+        self._taken = 0
+        self._known: set[int] = set()
+        self._distinct = array("q")
+        self._read = 0
+        self._counts: Counter[int] = Counter(committed)
+        self._matcher = matcher
+        self._failed = False
+        if matcher is not None:
+            self._follow(committed)
+
+    @property
+    def generated(self) -> int:
+        """Its tokens so far, those of before included."""
+        return len(self.tokens) - len(self.request.prompt)
+
+    def said(self) -> Counter[int]:
+        """How often each token was generated."""
+        return self._counts
+
+    def seen(self, draft: tuple[int, ...] = ()) -> NDArray[np.int64]:
+        """The tokens of the prompt and of what was generated, each once; there are no drafts."""
+        for token in self.tokens[self._read :]:
+            if token not in self._known:
+                self._known.add(token)
+                self._distinct.append(token)
+        self._read = len(self.tokens)
+        return np.array(self._distinct, np.int64)
+
+    def catch_up(self) -> None:
+        """Take in what vLLM has generated since."""
+        fresh = [token for token in self._output[self._taken :] if token > NEVER]
+        self._taken += len(fresh)
+        self.tokens += fresh
+        self._counts.update(fresh)
+        if self._matcher is not None:
+            self._follow(fresh)
+
+    def mask(self, width: int) -> Mask | None:
+        """The tokens that may come. None: all; an empty one: none, and it is over."""
+        if self._matcher is None:
+            return None
+        found = np.zeros(-(-width // WORD), np.int32)
+        if self._failed:
+            return found
+        try:
+            more = self._matcher.fill(found)
+        except ConstraintError:
+            more, self._failed = False, True
+        if not more:
+            found[:] = 0
+        return found
+
+    def _follow(self, tokens: Sequence[int]) -> None:
+        try:
+            for token in tokens:
+                if self._failed or self._matcher is None or token in self.request.stop_token_ids:
+                    return
+                self._matcher.accept(token)
+        except ConstraintError:
+            self._failed = True
+
+
+class CarriedBatch:
+    """The carried choices of vLLM's batch, by their rows.
+
+    Args:
+        grammars: Makes the model's compiler of grammars, when the first is needed.
+    """
+
+    def __init__(self, grammars: Callable[[], Grammars]) -> None:
+        self._rows: dict[int, CarriedSequence] = {}
+        self._chooser = TorchChooser()
+        self._make = grammars
+        self._grammars: Grammars | None = None
+
+    def left(self, index: int) -> None:
+        """A row is free."""
+        self._rows.pop(index, None)
+
+    def came(
+        self, index: int, told: Mapping[str, Any] | None, prompt: list[int], output: Sequence[int]
+    ) -> None:
+        """A request has a row.
+
+        Args:
+            index: The row.
+            told: What :meth:`.carried.Carried.told` told. None: it is not carried.
+            prompt: What vLLM reads of it.
+            output: vLLM's own list of what it generates, which grows.
+        """
+        self._rows.pop(index, None)
+        if told is not None:
+            carried = read_carried(told, prompt)
+            committed = prompt[len(prompt) - carried.committed :]
+            self._rows[index] = CarriedSequence(carried, committed, output, self._matcher(carried))
+
+    def moved(self, one: int, other: int, *, swap: bool) -> None:
+        """A request has the ``other`` row now; with ``swap`` what was there has its own."""
+        here, there = self._rows.pop(one, None), self._rows.pop(other, None)
+        if here is not None:
+            self._rows[other] = here
+        if there is not None and swap:
+            self._rows[one] = there
+
+    def apply(self, logits: Tensor) -> Tensor:
+        """Choose for the rows that are carried, and leave each of them its token only, in place."""
+        if self._rows:
+            places = sorted(self._rows)
+            put(logits, places, choose(logits[places], [self._rows[at] for at in places], self._chooser))
+        return logits
+
+    def _matcher(self, carried: Carried) -> Matcher | None:
+        asked = carried.constraint
+        if asked is None:
+            return None
+        if self._grammars is None:
+            self._grammars = self._make()
+        compiled = self._grammars.compile(
+            Grammar(asked.grammar), stops=frozenset(asked.stops), ignores_ends=asked.ignores_ends
+        )
+        return compiled.matcher()
+
+
+def choose(logits: Tensor, sequences: Sequence[CarriedSequence], chooser: TorchChooser) -> list[int]:
+    """A token for each row of logits float32 [R, vocab_size], which are changed; NO_TOKEN where none may
+    come."""
+    for sequence in sequences:
+        sequence.catch_up()
+    masks = [sequence.mask(logits.shape[-1]) for sequence in sequences]
+    rows = [Row(sequence) for sequence in sequences]
+    given = None if all(mask is None for mask in masks) else masks
+    return [each.token for each in sample(logits, rows, chooser, given)]
+
+
+def put(logits: Tensor, places: Sequence[int], tokens: Sequence[int]) -> None:
+    """Leave each row of ``logits`` at ``places`` only its token.
+
+    Where none may come, one is left that ends nothing, and who follows the choice's constraint outside sees
+    that it is no part of it.
+    """
+    at = torch.tensor(places, device=logits.device)
+    logits[at] = -torch.inf
+    named = [token if token != NO_TOKEN else 0 for token in tokens]
+    logits[at, torch.tensor(named, device=logits.device)] = 0.0
