@@ -12,6 +12,7 @@ from typing import ClassVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import inferloom_mesh
 from inferloom_gateway.batching.line_call import asker
 from inferloom_gateway.batching.runner import Runner
 from inferloom_gateway.contract import resumable
@@ -31,6 +32,8 @@ from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.slow_readers import SlowReaders
 from inferloom_gateway.http.streams import kept as rest_streams
 from inferloom_gateway.observe.watch import Watch
+from inferloom_gateway.peer_door import open_peer_door
+from inferloom_gateway.picture.peers import Peers
 from inferloom_gateway.picture.picture import Picture
 from inferloom_gateway.picture.view import View
 from inferloom_gateway.settings import GatewaySettings
@@ -72,7 +75,8 @@ async def serve(
         intake = Intake(settings.body_memory_bytes)
         watch = Watch(gateway, intake)
         picture = Picture(gateway)
-        view = View(picture)
+        peers = Peers(settings.registry, gateway.security, gateway.clock)
+        view = View(picture, peers)
         registry = RegistryReads(gateway)
         streams = StreamDesk(gateway, {**rest_streams.RESTORE, **resumable.RESTORE})
         services: list[Service] = [Inference(gateway, streams)]
@@ -102,6 +106,7 @@ async def serve(
         runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         access = contextlib.AsyncExitStack()
+        peer_door: Server | None = None
         try:
             if gateway.access is not None:
                 await access.enter_async_context(gateway.access.running())
@@ -119,7 +124,11 @@ async def serve(
                 await rest.listening.wait()
                 at = Address(settings.gateway_listen.host, listener.getsockname()[1])
                 picture.listening(at, grpc)
+                peers.own.name, peers.own.zone = picture.name, settings.zone
+                peers.own.version = inferloom_mesh.__version__
+                peer_door = await open_peer_door(gateway, view, peers)
                 looking = tasks.create_task(picture.run(), name="picture")
+                announcing = tasks.create_task(peers.run(), name="peers")
                 gateway.monitor.start()
                 on_ready(at, grpc)
                 await stop.wait()
@@ -139,6 +148,7 @@ async def serve(
                 await running
                 telling.cancel()
                 looking.cancel()
+                announcing.cancel()
                 sweeping.cancel()
                 reading.cancel()
                 waiting.cancel()
@@ -149,6 +159,9 @@ async def serve(
             await gateway.storage.close()
             intake.close()
             await server.stop(0)
+            if peer_door is not None:
+                await peer_door.stop(0)
+            await peers.close()
             await registry.close()
             await access.aclose()
             await gateway.connections.close()

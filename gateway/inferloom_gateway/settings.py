@@ -61,6 +61,15 @@ class GatewaySettings(ServiceSettings):
     """What this gateway is called where operators look; all of its processes have the name. Not set: the
     machine's name and the port of gRPC."""
 
+    gateway_peer_listen: OptionalAddress = Address("127.0.0.1", 0)
+    """Where the other processes of this gateway and other gateways ask it what it knows, with the mesh's own
+    secret and certificates; one of several processes takes the port that is its number further. ``none``:
+    nowhere, and they do not know what this one does. Not set: a free port, on the host of gRPC where the mesh
+    has certificates, and otherwise for this machine only."""
+
+    gateway_peer_advertise: str | None = Field(None, min_length=1, max_length=261)
+    """The host, or host:port, at which they call it. Not set: where it listens."""
+
     worker_timeout_s: float = Field(
         600.0,
         gt=0,

@@ -1,7 +1,9 @@
 """Addresses."""
 
 import re
+import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import BeforeValidator, PlainSerializer, SkipValidation
@@ -30,6 +32,30 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+WILDCARDS = ("0.0.0.0", "[::]", "*")  # noqa: S104 # compared with, not bound to
+"""Hosts of who listens on every interface."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can call a host of this name."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def interface_towards(peer: Address | None) -> str:
+    """The address of this machine's interface that leads to ``peer``; the machine's name where none does."""
+    if peer is None:
+        return socket.gethostname()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((peer.host, peer.port))  # sends nothing; the system picks the interface
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])
 
 
 def _read(value: object) -> object:

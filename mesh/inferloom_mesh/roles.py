@@ -35,6 +35,8 @@ GRANTS: dict[str, frozenset[Role]] = {
     _REGISTRY + "Join": _JOINS,
     _REGISTRY + "Watch": frozenset({Role.GATEWAY, Role.OPERATOR, Role.REGISTRY}),
     _REGISTRY + "ListWorkers": frozenset({Role.GATEWAY, Role.OPERATOR, Role.REGISTRY}),
+    _REGISTRY + "AnnounceGateway": frozenset({Role.GATEWAY}),
+    _REGISTRY + "ListGateways": _ASKS,
     _WORKER + "GetStatus": _ASKS,
     _WORKER + "Drain": _OPERATES,
     _WORKER + "LoadModel": _OPERATES,

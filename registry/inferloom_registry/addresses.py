@@ -43,31 +43,31 @@ class AddressPolicy:
         self._networks = networks
         self._resolver = resolver
 
-    async def check(self, text: str) -> None:
-        """Check the address ``text`` of a worker.
+    async def check(self, text: str, param: str = PARAM) -> None:
+        """Check the address ``text`` of a worker, or of what else ``param`` names.
 
         Raises:
             InferloomError: INVALID_ARGUMENT if nobody could connect to it, PERMISSION_DENIED if it is outside
                 the networks, SERVER_OVERLOADED if its name cannot be looked up now.
         """
         if len(text) > MAX_LENGTH:
-            raise refusal(PARAM, f"must be at most {MAX_LENGTH} characters long")
+            raise refusal(param, f"must be at most {MAX_LENGTH} characters long")
         try:
             host, port = Address.parse(text)
         except ValueError as failure:
-            raise refusal(PARAM, "must have the form host:port") from failure
+            raise refusal(param, "must have the form host:port") from failure
         if port == 0:
-            raise refusal(PARAM, "must name a port")
-        for address in await self._addresses(host):
+            raise refusal(param, "must name a port")
+        for address in await self._addresses(host, param):
             plain = getattr(address, "ipv4_mapped", None) or address
             if plain.is_unspecified or plain.is_multicast:
-                raise refusal(PARAM, "must be an address that others can connect to")
+                raise refusal(param, "must be an address that others can connect to")
             if not any(plain in network for network in self._networks):
                 raise InferloomError(
                     Reason.PERMISSION_DENIED, f"{host} is outside the networks that workers may be in."
                 )
 
-    async def _addresses(self, host: str) -> Sequence[IpAddress]:
+    async def _addresses(self, host: str, param: str) -> Sequence[IpAddress]:
         try:
             return [ip_address(host.strip("[]"))]
         except ValueError:
@@ -78,8 +78,8 @@ class AddressPolicy:
         except socket.gaierror as failure:
             if failure.errno == socket.EAI_AGAIN:
                 raise overloaded(f"The name {host!r} cannot be looked up now.") from failure
-            raise refusal(PARAM, f"has the host {host!r}, which stands for no address") from failure
+            raise refusal(param, f"has the host {host!r}, which stands for no address") from failure
         except UnicodeError as failure:
-            raise refusal(PARAM, f"has the host {host!r}, which is not a name") from failure
+            raise refusal(param, f"has the host {host!r}, which is not a name") from failure
         except TimeoutError as failure:
             raise overloaded(f"The name {host!r} cannot be looked up now.") from failure

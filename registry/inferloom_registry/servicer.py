@@ -25,6 +25,7 @@ from inferloom_registry.admission import (
     check_worker,
     refusal,
 )
+from inferloom_registry.gateways import RENEW_S, Gateways, check_instance
 from inferloom_registry.joining import Joining
 from inferloom_registry.lease import LeaseLostError
 from inferloom_registry.registry import Registry
@@ -53,6 +54,7 @@ class RegistryServicer(RegistryServiceServicer):
         self._addresses = addresses
         self._settings = settings
         self._joining = joining
+        self._gateways = Gateways(registry.table.now)
 
     async def Register(self, request: pb.RegisterRequest, context: Context) -> pb.RegisterResponse:
         ttl = self._ttl(request)
@@ -113,6 +115,22 @@ class RegistryServicer(RegistryServiceServicer):
             registry_id=self._registry.hub.registry_id,
             frozen=table.frozen,
         )
+
+    async def AnnounceGateway(
+        self, request: pb.AnnounceGatewayRequest, context: Context
+    ) -> pb.AnnounceGatewayResponse:
+        check_instance(request.gateway)
+        if request.leaving:
+            self._gateways.leave(request.gateway.instance)
+        else:
+            await self._addresses.check(request.gateway.address, "gateway.address")
+            self._gateways.tell(request.gateway)
+        return pb.AnnounceGatewayResponse(gateways=self._gateways.all(), renew_interval=duration(RENEW_S))
+
+    async def ListGateways(
+        self, request: pb.ListGatewaysRequest, context: Context
+    ) -> pb.ListGatewaysResponse:
+        return pb.ListGatewaysResponse(gateways=self._gateways.all())
 
     async def _renew(self, request: pb.KeepAliveRequest) -> pb.KeepAliveResponse:
         _check_lease(request)

@@ -88,7 +88,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
     async def ListWorkers(self, request: Any, context: Any) -> registry_pb2.ListWorkersResponse:
         return registry_pb2.ListWorkersResponse(workers=self.workers)
 
-    Register = Deregister = Join = Watch = KeepAlive = UNCALLED
+    Register = Deregister = Join = Watch = KeepAlive = AnnounceGateway = ListGateways = UNCALLED
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import pytest
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom_gateway.picture.activity import Rate, Recent, sum_of
 from inferloom_gateway.picture.happenings import KEPT_S, MOST, Happenings, merged
+from inferloom_gateway.picture.merging import together as meshes_together
 from inferloom_gateway.picture.spread import BUCKETS, RecentTimes, bucket_of, together
 from inferloom_mesh.durations import seconds
 
@@ -103,3 +104,27 @@ def test_what_all_gateways_heard_stands_once() -> None:
         (pb.HAPPENING_KIND_WORKER_LEFT, ""),
     ]
     assert seen[1].gateway == "g1"  # what was told is not changed
+
+
+def test_meshes_of_several_processes_are_one() -> None:
+    """A worker's newest registration holds, calls on it add up, and every process's standing is there."""
+    old = pb.MeshWorker(id="w", epoch=1, address="old", in_flight=2)
+    old.standings.add(gateway="a", in_flight=2)
+    new = pb.MeshWorker(id="w", epoch=2, address="new", in_flight=3)
+    new.standings.add(gateway="b", unreachable=True)
+    model = pb.MeshModel(id="m", workers=1, usable=1)
+    differs = pb.MeshModel(id="m", workers=2, usable=2, differing=True)
+    differs.activity.running = 3
+    one = pb.Mesh(processes=[pb.GatewayProcess(gateway="b", pid=2)], workers=[old], models=[model])
+    other = pb.Mesh(processes=[pb.GatewayProcess(gateway="a", pid=9)], workers=[new], models=[differs])
+    other.activity.running = 3
+    silent = pb.Unanswered(name="c")
+    mesh = meshes_together([one, other], [silent])
+    assert [each.gateway for each in mesh.processes] == ["a", "b"]
+    [worker] = mesh.workers
+    assert (worker.address, worker.in_flight) == ("new", 5)
+    assert [each.gateway for each in worker.standings] == ["a", "b"]
+    [both] = mesh.models
+    assert (both.workers, both.differing, both.activity.running) == (1, True, 3)
+    assert (mesh.activity.running, list(mesh.unanswered)) == (3, [silent])
+    assert len(old.standings) == 1  # what was given is not changed

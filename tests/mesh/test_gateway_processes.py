@@ -1,5 +1,6 @@
 """A gateway that is several processes."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from inferloom.v1.inference_pb2 import ListModelsRequest
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.net import Address
-from tests.mesh.processes import INFERLOOM, Mesh, run, until
+from tests.mesh.processes import INFERLOOM, Mesh, grpcurl, run, until
 
 
 @pytest.fixture
@@ -60,6 +61,20 @@ def test_each_process_takes_requests_on_both_ports(mesh: Mesh) -> None:
         with grpc.insecure_channel(mesh.grpc, options=options) as channel:
             listed = InferenceServiceStub(channel).ListModels(ListModelsRequest(), timeout=30)
         assert [model.id for model in listed.models] == ["echo"]
+
+
+def test_any_process_tells_of_all(mesh: Mesh) -> None:
+    """Of one gateway, by its name, with what all of them did together."""
+    assert answered(mesh.made["rest"], 1) == 1
+    run(*INFERLOOM, "chat", "--gateway", mesh.grpc, "echo", "--message", "hello")
+    told = grpcurl(mesh.grpc, "inferloom.v1.GatewayService/GetMesh")
+    seen = json.loads(told)["mesh"]
+    assert {each["pid"] for each in seen["processes"]} == {process.pid for process in processes(mesh)}
+    assert len({each["gateway"] for each in seen["processes"]}) == 1
+    assert sum(int(each["totals"].get("requests", 0)) for each in seen["processes"]) == 1
+    assert seen["activity"]["total"]["count"] == 1
+    listed = json.loads(grpcurl(mesh.grpc, "inferloom.v1.GatewayService/ListRequests"))["requests"]
+    assert [each["method"] for each in listed] == ["generate"]
 
 
 def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh) -> None:

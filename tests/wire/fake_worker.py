@@ -306,6 +306,18 @@ class FakeRegistry(RegistryServiceServicer):
             await self._server.grpc.stop(None)
             self._server = None
 
+    async def AnnounceGateway(
+        self, request: registry_pb2.AnnounceGatewayRequest, context: Context
+    ) -> registry_pb2.AnnounceGatewayResponse:
+        """Know of nobody else."""
+        return registry_pb2.AnnounceGatewayResponse(gateways=[request.gateway])
+
+    async def ListGateways(
+        self, request: registry_pb2.ListGatewaysRequest, context: Context
+    ) -> registry_pb2.ListGatewaysResponse:
+        """Know of nobody."""
+        return registry_pb2.ListGatewaysResponse()
+
     def put(self, entry: registry_pb2.RegisteredWorker) -> None:
         """Tell that a worker came or changed."""
         self.workers[entry.worker.id] = entry

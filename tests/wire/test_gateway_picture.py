@@ -135,7 +135,7 @@ async def test_what_cannot_be_asked_is_refused(mesh: GatewayMesh) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await stub.GetRequest(pb.GetRequestRequest(request_id="who"))
     assert failure.value.code() is grpc.StatusCode.NOT_FOUND
-    assert "of its last 1000" in (failure.value.details() or "")
+    assert "the last 1000 that ended" in (failure.value.details() or "")
     for asked in (
         stub.GetRequest(pb.GetRequestRequest()),
         stub.GetRequest(pb.GetRequestRequest(request_id="a b")),

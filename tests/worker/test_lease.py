@@ -113,6 +113,14 @@ class Scripted(RegistryServiceServicer):
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         return pb.ListWorkersResponse()
 
+    async def AnnounceGateway(
+        self, request: pb.AnnounceGatewayRequest, context: Any
+    ) -> pb.AnnounceGatewayResponse:
+        raise NotImplementedError
+
+    async def ListGateways(self, request: pb.ListGatewaysRequest, context: Any) -> pb.ListGatewaysResponse:
+        raise NotImplementedError
+
 
 @asynccontextmanager
 async def serving(scripted: Scripted) -> AsyncIterator[Address]:

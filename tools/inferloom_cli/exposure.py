@@ -2,11 +2,10 @@
 
 import socket
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from inferloom_cli.refusal import MISUSED, RefusedError
-from inferloom_mesh.net import Address
+from inferloom_mesh.net import Address, is_loopback
 
 if TYPE_CHECKING:
     from inferloom_gateway.settings import GatewaySettings
@@ -31,14 +30,6 @@ GUARDED = (
 def exposed(addresses: Iterable[Address | None]) -> list[Address]:
     """Those of ``addresses`` that other machines may reach."""
     return [address for address in addresses if address is not None and not is_loopback(address.host)]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can call a host of this name."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def warning(addresses: Iterable[Address], *, guarded: bool = False, encrypted: bool = False) -> str:

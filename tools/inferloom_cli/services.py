@@ -72,12 +72,18 @@ def gateway(ready_file: Path | None, **flags: object) -> None:
     def ready(rest: Address, grpc: Address) -> None:
         _ready({"rest": str(rest), "grpc": str(grpc)}, ready_file)
 
+    doors = [settings.gateway_listen, settings.gateway_grpc_listen]
+    inside = settings.gateway_peer_listen
+
+    def check(listening: Sequence[Address | None]) -> None:
+        check_doors(doors, settings)
+        check_service([inside], encrypted=settings.tls is not None)
+
     run = serve if settings.gateway_processes == 1 else keep
-    listening = [settings.gateway_listen, settings.gateway_grpc_listen]
     _run(
         settings,
-        listening,
-        partial(check_doors, settings=settings),
+        [*doors, inside],
+        check,
         lambda stop: run(settings, stop, ready),
         GaveUpError,
     )

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom_gateway.contract.method import Method, methods_of
-from inferloom_gateway.contract.service import Call, Caller, Events
+from inferloom_gateway.contract.service import NO_HEADERS, Call, Caller, Events
 from inferloom_gateway.picture.view import View
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GatewayService"]
@@ -39,6 +39,7 @@ class _Reading:
     """A call that is no request to workers: it gives one answer, or meshes."""
 
     record = None
+    headers = NO_HEADERS
 
     def __init__(
         self, answer: Awaitable[Any] | None = None, meshes: AsyncIterator[pb.Mesh] | None = None

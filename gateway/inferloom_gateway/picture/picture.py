@@ -42,6 +42,8 @@ class Picture:
         self._pid = os.getpid()
         self._started_at = time.time()
         self._rest = self._grpc = ""
+        self.stopping = gateway.stopping
+        """Set once the gateway takes nothing new."""
         self.happenings = Happenings()
         self.requests = Requests(gateway.fleet, self.happenings, gateway.clock)
         self._fleet_watch = FleetWatch(gateway.fleet, gateway.membership, self.happenings)
@@ -78,16 +80,16 @@ class Picture:
     async def watch(self) -> AsyncIterator[pb.Mesh]:
         """The mesh, at once and whenever it has changed, at most once a look. Ends when the gateway stops."""
         told = b""
-        while not self._gateway.stopping.is_set():
+        while not self.stopping.is_set():
             mesh = self.mesh()
             if (facts := facts_of(mesh)) != told:
                 told = facts
                 yield mesh
             await asyncio.sleep(LOOK_S)
 
-    def list_requests(self, asked: pb.ListRequestsRequest) -> list[pb.RequestRecord]:
+    def list_requests(self, asked: pb.ListRequestsRequest, most: int) -> list[pb.RequestRecord]:
         """The requests that are asked for, newest first, without the candidates of their attempts."""
-        most, found = asked.limit or 50, []
+        found: list[pb.RequestRecord] = []
         for record in self._newest_first(running_only=asked.running):
             if _asked_for(record, asked):
                 found.append(record_message(record, self.name, self._pid, brief=True))
@@ -103,14 +105,13 @@ class Picture:
             for each, _ in zip(same, range(MOST_OF_ONE_NAME), strict=False)
         ]
 
-    def searched(self) -> str:
-        """Where one looks for requests, and how far back, for people."""
-        kept = list(self._gateway.records)
-        since = ""
-        if kept:
-            since = time.strftime(", which came since %Y-%m-%d %H:%M:%S UTC", time.gmtime(kept[0].began_at))
-        most = self._gateway.settings.request_records
-        return f"{self.name} (process {self._pid}) has what runs and {len(kept)} of its last {most}{since}"
+    @property
+    def remembered(self) -> str:
+        """How far back requests are known that ended, for people."""
+        told = f"{self._gateway.settings.request_records} that ended"
+        if (oldest := next(iter(self._gateway.records), None)) is not None:
+            told += time.strftime(", here since %Y-%m-%d %H:%M:%S UTC", time.gmtime(oldest.began_at))
+        return told
 
     def _newest_first(self, *, running_only: bool = False) -> Iterator[Record]:
         yield from reversed(list(self.requests.running()))

@@ -506,6 +506,153 @@ class ListWorkersResponse(_message.Message):
 Global___ListWorkersResponse: _TypeAlias = ListWorkersResponse  # noqa: Y015
 
 @_typing.final
+class AnnounceGatewayRequest(_message.Message):
+    """Says that a process of a gateway is there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
+    leaving: _builtins.bool
+    """Whether it ends, and is to be forgotten at once."""
+    @_builtins.property
+    def gateway(self) -> Global___GatewayInstance:
+        """The process. Required."""
+
+    def __init__(
+        self,
+        *,
+        gateway: Global___GatewayInstance | None = ...,
+        leaving: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "leaving", b"leaving"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnnounceGatewayRequest: _TypeAlias = AnnounceGatewayRequest  # noqa: Y015
+
+@_typing.final
+class AnnounceGatewayResponse(_message.Message):
+    """Returns the gateways' processes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    RENEW_INTERVAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayInstance]:
+        """All that are known, this one too."""
+
+    @_builtins.property
+    def renew_interval(self) -> _duration_pb2.Duration:
+        """How often it should say that it is there."""
+
+    def __init__(
+        self,
+        *,
+        gateways: _abc.Iterable[Global___GatewayInstance] | None = ...,
+        renew_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["renew_interval", b"renew_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateways", b"gateways", "renew_interval", b"renew_interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnnounceGatewayResponse: _TypeAlias = AnnounceGatewayResponse  # noqa: Y015
+
+@_typing.final
+class ListGatewaysRequest(_message.Message):
+    """Asks for the gateways' processes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGatewaysRequest: _TypeAlias = ListGatewaysRequest  # noqa: Y015
+
+@_typing.final
+class ListGatewaysResponse(_message.Message):
+    """Returns the gateways' processes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayInstance]:
+        """All that are known to this registry, in order of name and process id."""
+
+    def __init__(
+        self,
+        *,
+        gateways: _abc.Iterable[Global___GatewayInstance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateways", b"gateways"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGatewaysResponse: _TypeAlias = ListGatewaysResponse  # noqa: Y015
+
+@_typing.final
+class GatewayInstance(_message.Message):
+    """Describes one process of a gateway."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    instance: _builtins.str
+    """A name that no other process has, 1 to 63 characters."""
+    name: _builtins.str
+    """The gateway's name, 1 to 63 characters."""
+    pid: _builtins.int
+    """Operating system process id."""
+    address: _builtins.str
+    """Where others of the mesh ask it what it knows, as host:port."""
+    zone: _builtins.str
+    """Where it is; at most 256 characters. Empty: it does not say."""
+    version: _builtins.str
+    """Software version; at most 63 characters."""
+    machine: _builtins.str
+    """The machine, or container, that it runs in; only for comparing, at most 63
+    characters. A loopback address leads to it from the same one only.
+    """
+    def __init__(
+        self,
+        *,
+        instance: _builtins.str = ...,
+        name: _builtins.str = ...,
+        pid: _builtins.int = ...,
+        address: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        version: _builtins.str = ...,
+        machine: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "instance", b"instance", "machine", b"machine", "name", b"name", "pid", b"pid", "version", b"version", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GatewayInstance: _TypeAlias = GatewayInstance  # noqa: Y015
+
+@_typing.final
 class Worker(_message.Message):
     """Describes a worker."""
 

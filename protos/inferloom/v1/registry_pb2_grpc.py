@@ -65,6 +65,16 @@ class RegistryServiceStub:
                 request_serializer=inferloom_dot_v1_dot_registry__pb2.ListWorkersRequest.SerializeToString,
                 response_deserializer=inferloom_dot_v1_dot_registry__pb2.ListWorkersResponse.FromString,
                 _registered_method=True)
+        self.AnnounceGateway = channel.unary_unary(
+                '/inferloom.v1.RegistryService/AnnounceGateway',
+                request_serializer=inferloom_dot_v1_dot_registry__pb2.AnnounceGatewayRequest.SerializeToString,
+                response_deserializer=inferloom_dot_v1_dot_registry__pb2.AnnounceGatewayResponse.FromString,
+                _registered_method=True)
+        self.ListGateways = channel.unary_unary(
+                '/inferloom.v1.RegistryService/ListGateways',
+                request_serializer=inferloom_dot_v1_dot_registry__pb2.ListGatewaysRequest.SerializeToString,
+                response_deserializer=inferloom_dot_v1_dot_registry__pb2.ListGatewaysResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer:
@@ -118,6 +128,22 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnnounceGateway(self, request, context):
+        """Says that a process of a gateway is there, and returns all that are. They
+        ask each other what they know; nothing else depends on it. Whoever does not
+        say so again is forgotten after 15 s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGateways(self, request, context):
+        """Lists the gateways' processes that said lately that they are there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -150,6 +176,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListWorkers,
                     request_deserializer=inferloom_dot_v1_dot_registry__pb2.ListWorkersRequest.FromString,
                     response_serializer=inferloom_dot_v1_dot_registry__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'AnnounceGateway': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnnounceGateway,
+                    request_deserializer=inferloom_dot_v1_dot_registry__pb2.AnnounceGatewayRequest.FromString,
+                    response_serializer=inferloom_dot_v1_dot_registry__pb2.AnnounceGatewayResponse.SerializeToString,
+            ),
+            'ListGateways': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGateways,
+                    request_deserializer=inferloom_dot_v1_dot_registry__pb2.ListGatewaysRequest.FromString,
+                    response_serializer=inferloom_dot_v1_dot_registry__pb2.ListGatewaysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +351,60 @@ class RegistryService:
             '/inferloom.v1.RegistryService/ListWorkers',
             inferloom_dot_v1_dot_registry__pb2.ListWorkersRequest.SerializeToString,
             inferloom_dot_v1_dot_registry__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnounceGateway(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferloom.v1.RegistryService/AnnounceGateway',
+            inferloom_dot_v1_dot_registry__pb2.AnnounceGatewayRequest.SerializeToString,
+            inferloom_dot_v1_dot_registry__pb2.AnnounceGatewayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGateways(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/inferloom.v1.RegistryService/ListGateways',
+            inferloom_dot_v1_dot_registry__pb2.ListGatewaysRequest.SerializeToString,
+            inferloom_dot_v1_dot_registry__pb2.ListGatewaysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,13 @@ class RegistryServiceStub:
     """Streams the set of workers: a snapshot, then every change."""
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListWorkersRequest, _registry_pb2.ListWorkersResponse]
     """Lists the workers as they are now."""
+    AnnounceGateway: _grpc.UnaryUnaryMultiCallable[_registry_pb2.AnnounceGatewayRequest, _registry_pb2.AnnounceGatewayResponse]
+    """Says that a process of a gateway is there, and returns all that are. They
+    ask each other what they know; nothing else depends on it. Whoever does not
+    say so again is forgotten after 15 s.
+    """
+    ListGateways: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListGatewaysRequest, _registry_pb2.ListGatewaysResponse]
+    """Lists the gateways' processes that said lately that they are there."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -79,6 +86,13 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Streams the set of workers: a snapshot, then every change."""
     ListWorkers: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListWorkersRequest, _registry_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers as they are now."""
+    AnnounceGateway: _aio.UnaryUnaryMultiCallable[_registry_pb2.AnnounceGatewayRequest, _registry_pb2.AnnounceGatewayResponse]  # type: ignore[assignment]
+    """Says that a process of a gateway is there, and returns all that are. They
+    ask each other what they know; nothing else depends on it. Whoever does not
+    say so again is forgotten after 15 s.
+    """
+    ListGateways: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListGatewaysRequest, _registry_pb2.ListGatewaysResponse]  # type: ignore[assignment]
+    """Lists the gateways' processes that said lately that they are there."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the leases of the mesh's workers."""
@@ -138,5 +152,24 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ListWorkersResponse, _abc.Awaitable[_registry_pb2.ListWorkersResponse]]:
         """Lists the workers as they are now."""
+
+    @_abc_1.abstractmethod
+    def AnnounceGateway(
+        self,
+        request: _registry_pb2.AnnounceGatewayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.AnnounceGatewayResponse, _abc.Awaitable[_registry_pb2.AnnounceGatewayResponse]]:
+        """Says that a process of a gateway is there, and returns all that are. They
+        ask each other what they know; nothing else depends on it. Whoever does not
+        say so again is forgotten after 15 s.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGateways(
+        self,
+        request: _registry_pb2.ListGatewaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ListGatewaysResponse, _abc.Awaitable[_registry_pb2.ListGatewaysResponse]]:
+        """Lists the gateways' processes that said lately that they are there."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -105,7 +105,7 @@ def _command(
     where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
     cors = ("--cors", ",".join(settings.cors)) if settings.cors else ()
     strict = ("--strict",) if settings.strict else ()
-    counting = ("--counts-file", str(counts), "--seat", str(seat)) if settings.keys is not None else ()
+    counting = ("--counts-file", str(counts)) if settings.keys is not None else ()
     store = ("--store", str(settings.store)) if settings.store is not None else ()
     no_store = ("--no-store",) if settings.no_store else ()
     return (
@@ -124,6 +124,8 @@ def _command(
         "--processes",
         "1",
         "--shares-ports",
+        "--seat",
+        str(seat),
         "--metrics-parent",
         str(metrics),
     )

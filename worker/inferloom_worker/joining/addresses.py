@@ -3,13 +3,11 @@
 import socket
 from collections.abc import Iterator
 
-from inferloom_mesh.net import Address
+from inferloom_mesh.net import WILDCARDS, Address, interface_towards
 from inferloom_mesh.server import Server
 
 PORTS = 100
 """Ports from the default one that are tried."""
-
-_WILDCARDS = ("0.0.0.0", "[::]", "*")  # noqa: S104 # compared with, not bound to
 
 
 async def listen(server: Server, wanted: Address | None, default: Address) -> Address:
@@ -53,17 +51,6 @@ def advertised(bound: Address, given: str | None, registry: Address | None) -> A
             return Address.parse(given)
         except ValueError:
             return Address.parse(f"{given}:{bound.port}")
-    if bound.host in _WILDCARDS:
-        return Address(_interface_towards(registry), bound.port)
+    if bound.host in WILDCARDS:
+        return Address(interface_towards(registry), bound.port)
     return bound
-
-
-def _interface_towards(peer: Address | None) -> str:
-    if peer is None:
-        return socket.gethostname()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((peer.host, peer.port))  # sends nothing; the system picks the interface
-        except OSError:
-            return socket.gethostname()
-        return str(probe.getsockname()[0])
