@@ -11,6 +11,7 @@ from inferloom_gateway.contract.service import Call, Caller, Service
 from inferloom_gateway.streams.asking import HEADER
 from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.call_observer import CURRENT
+from inferloom_mesh.context import traced
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -51,16 +52,16 @@ def _handler(service: Service, method: Method, identify: Identify) -> "grpc.RpcM
 def _begin(service: Service, method: Method, request: Any, context: Context, identify: Identify) -> Call:
     """Begin to answer a call. A context that it brings is not looked at: callers are not trusted."""
     metadata = tuple(context.invocation_metadata() or ())
-    named = dict(metadata)
-    trace, resumable = named.get("traceparent"), named.get(HEADER)
+    resumable = dict(metadata).get(HEADER)
+    seen = CURRENT.get()
     caller = Caller(
         context.peer() or "",
         identify(metadata),
         time_left=context.time_remaining(),
-        traceparent=trace if isinstance(trace, str) else None,
+        trace=traced(metadata) if seen is None or seen.trace is None else seen.trace.here,
         resumable=resumable if isinstance(resumable, str) else None,
     )
     call = service.begin(method, request, caller)
-    if (seen := CURRENT.get()) is not None and call.record is not None:
+    if seen is not None and call.record is not None:
         seen.note = call.record
     return call

@@ -49,6 +49,8 @@ class AccessLine(Structured):
     client: str = ""
     key: str = ""
     """Id of the API key that was shown."""
+    trace_id: str = ""
+    """The W3C trace that it belongs to."""
 
     def __str__(self) -> str:
         """The line for people: what, how it went, then ``name=value``."""
@@ -79,6 +81,8 @@ class AccessLine(Structured):
             line += f" client={self.client}"
         if self.key:
             line += f" key={self.key}"
+        if self.trace_id:
+            line += f" trace={self.trace_id}"
         if self.request_id:
             line += f" request_id={_plain(self.request_id)}"
         return line
@@ -111,7 +115,11 @@ class AccessLine(Structured):
         for name, seconds in self._times():
             known[f"{name}_ms"] = None if seconds is None else round(seconds * 1e3, 3)
         known |= {"attempts": self.attempts, "moved": list(self.moved)}
-        return known | {"client": self.client or None, "key": self.key or None}
+        return known | {
+            "client": self.client or None,
+            "key": self.key or None,
+            "trace_id": self.trace_id or None,
+        }
 
 
 def address(peer: str) -> str:

@@ -12,6 +12,7 @@ import grpc
 
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.trace_context import OpenSpan, trace_id
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +43,10 @@ class SeenCall:
     """The last response."""
     note: Any = None
     """What the handler leaves here for an observer."""
+    trace: OpenSpan | None = None
+    """Its span, where it is traced."""
+    accepted_at: float = 0.0
+    """When it was accepted, where an observer looks."""
 
     @property
     def status(self) -> str:
@@ -95,6 +100,13 @@ class Observers:
         """A call is over."""
         for each in self._all:
             each.ended(call)
+
+
+def trace_id_of(call: SeenCall) -> str:
+    """The trace that a call belongs to; empty: none."""
+    if call.trace is not None:
+        return call.trace.here.trace_id
+    return "" if call.context is None else trace_id(call.context.traceparent)
 
 
 def seen_call(name: str, request: Any, peer: str, context: CallContext | None = None) -> SeenCall:

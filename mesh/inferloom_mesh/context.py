@@ -1,8 +1,7 @@
 """What goes with a request from the door where it came in to the engine that computes it."""
 
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from inferloom_mesh.durations import duration, seconds
 from inferloom_mesh.identity import PEER
 from inferloom_mesh.request_id import is_request_id
 from inferloom_mesh.roles import TELLS_OF_TENANTS
+from inferloom_mesh.trace_context import PARENT, STATE, TraceContext
 
 KEY = "inferloom-context-bin"
 """Metadata key of a call that carries a context, as an ``inferloom.v1.CallContext``."""
@@ -23,8 +23,6 @@ LONGEST_NAME = 256
 
 LEAST_SHARE = 1e-3
 """A tenant's share is from this to its inverse."""
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,9 @@ class CallContext:
     priority_cap: int | None = None
     """The highest scheduling priority that it may have; None: any."""
     traceparent: str = ""
-    """The W3C trace that it belongs to; empty: none."""
+    """The span that it is made under, as W3C Trace Context has it; empty: none."""
+    tracestate: str = ""
+    """What tracing systems say of it to themselves; empty: nothing."""
     tell_prompt: bool = False
     """On a worker: whether its caller wants to know the prompt's tokens."""
 
@@ -72,6 +72,7 @@ class CallContext:
             tenant=self.tenant,
             priority_cap=self.priority_cap,
             traceparent=self.traceparent,
+            tracestate=self.tracestate,
             share=None if self.share == 1 else self.share,
             tell_prompt=True,  # so that what a caller has seen of it can go on elsewhere
         )
@@ -101,6 +102,12 @@ def read_context(
     return received(_sent(call), call.peer() or "", request_id, time_left=call.time_remaining(), now=clock())
 
 
+def traced(metadata: Iterable[tuple[str, Any]]) -> TraceContext | None:
+    """What a call's metadata says of its trace, in the words of W3C. None: nothing."""
+    given = {key: value for key, value in metadata if key in (PARENT, STATE) and isinstance(value, str)}
+    return TraceContext.read(given.get(PARENT), given.get(STATE)) if given else None
+
+
 def received(
     sent: context_pb2.CallContext,
     peer: str,
@@ -121,6 +128,7 @@ def received(
     limits = [] if time_left is None else [time_left]
     if sent.HasField("time_left"):
         limits.append(max(0.0, seconds(sent.time_left)))
+    trace = TraceContext.read(sent.traceparent, sent.tracestate) if sent.traceparent else None
     return CallContext(
         request_id=sent.request_id if is_request_id(sent.request_id) else request_id,
         deadline=now + min(limits) if limits else None,
@@ -129,24 +137,22 @@ def received(
         cache_scope=sent.tenant[:LONGEST_NAME],
         share=sent.share if sent.HasField("share") and LEAST_SHARE <= sent.share <= 1 / LEAST_SHARE else 1.0,
         priority_cap=sent.priority_cap if sent.HasField("priority_cap") else None,
-        traceparent=valid_traceparent(sent.traceparent),
+        traceparent="" if trace is None else trace.parent,
+        tracestate="" if trace is None else trace.state,
         tell_prompt=sent.tell_prompt,
     )
 
 
-def valid_traceparent(text: str | None) -> str:
-    """A traceparent as it is; empty where it is absent or malformed, as its standard says."""
-    return text if text is not None and _TRACEPARENT.fullmatch(text) else ""
-
-
 def _sent(call: grpc.aio.ServicerContext[Any, Any]) -> context_pb2.CallContext:
     message = context_pb2.CallContext()
-    if (peer := PEER.get()) is not None and peer.role not in TELLS_OF_TENANTS:
-        return message
-    for key, value in call.invocation_metadata() or ():
-        if key == KEY and isinstance(value, bytes):
+    believed = (peer := PEER.get()) is None or peer.role in TELLS_OF_TENANTS
+    metadata = call.invocation_metadata() or ()
+    for key, value in metadata:
+        if believed and key == KEY and isinstance(value, bytes):
             try:
                 message.ParseFromString(value)
             except DecodeError:
                 message.Clear()
+    if not message.traceparent and (trace := traced(metadata)) is not None:
+        message.traceparent, message.tracestate = trace.parent, trace.state
     return message

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -66,6 +66,15 @@ class ServiceSettings(BaseSettings):
     access_log: bool = True
     """Whether the gateway and the workers write one line for each request, at level info. It never holds
     prompts or answers."""
+
+    otlp_endpoint: str | None = None
+    """Where the gateway and the workers send traces by OTLP, such as ``http://127.0.0.1:4318``; port 4317 is
+    gRPC's. Not set: what ``OTEL_EXPORTER_OTLP_ENDPOINT`` says, or nowhere. Headers are read from
+    ``OTEL_EXPORTER_OTLP_HEADERS``. Prompts and answers are never in a trace."""
+
+    trace_ratio: float | None = Field(None, ge=0, le=1)
+    """Which part of the requests that bring no trace is traced, from 0 to 1; of those that bring one, what
+    its maker keeps. Not set: what ``OTEL_TRACES_SAMPLER`` says, or all."""
 
     mesh_secret: SecretStr | None = None
     """What the services of a mesh know each other by, at least 16 characters; the same for all of them. Where

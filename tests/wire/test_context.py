@@ -7,7 +7,7 @@ import pytest
 
 from inferloom.v1 import context_pb2
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.context import KEY, CallContext, read_context, valid_traceparent
+from inferloom_mesh.context import KEY, CallContext, read_context
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import gateway_mesh
 
@@ -50,19 +50,3 @@ async def test_a_context_reaches_the_worker_from_both_doors() -> None:
     # Without keys it is the gateway's connection whose share is used, one for all of its callers.
     assert rest.tenant == grpc.tenant
     assert rest.tenant.startswith("ipv4:127.0.0.1:")
-
-
-@pytest.mark.parametrize(
-    ("text", "valid"),
-    [
-        (TRACE, True),
-        (None, False),
-        ("", False),
-        (TRACE.upper(), False),
-        (TRACE.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32), False),
-        (TRACE + "-more", False),
-    ],
-)
-def test_a_malformed_trace_is_none(text: str | None, valid: bool) -> None:
-    """As the standard has it."""
-    assert valid_traceparent(text) == (text if valid else "")

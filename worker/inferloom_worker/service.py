@@ -18,6 +18,7 @@ from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
 from inferloom_mesh.server import Server, build_server
+from inferloom_mesh.tracer import sending, tracer_of
 from inferloom_mesh.waiting import first_of
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
@@ -137,6 +138,12 @@ class Worker:
         self._metrics = Metrics()
         self._monitor.measure(self._metrics)
         observers: list[CallObserver] = [Meters(self._metrics, self.host)]
+        self._tracer = tracer_of(settings, "inferloom-worker")
+        if self._tracer is not None:
+            from inferloom_worker.observe.spans import Spans  # it reads what makes spans
+
+            observers.append(Spans(self._tracer, lambda: self.description.worker_id))
+            self._tracer.export.measure(self._metrics)
         if settings.access_log:
             observers.append(AccessLog(lambda: self.description.worker_id))
         self._security = settings.security(Role.WORKER)
@@ -185,6 +192,7 @@ class Worker:
                     ports=METRICS_PORTS,
                 )
             )
+            await opening.enter_async_context(sending(self._tracer))
             bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
             self._shown = opening.pop_all()
         nearest = settings.registry[0] if settings.registry else None

@@ -1,7 +1,7 @@
 """The attempts at one call: which worker is next, and when it is over."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from inferloom.v1 import inference_pb2
@@ -11,7 +11,7 @@ from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
 from inferloom_gateway.calls.continuation import RESUME, able, movable
 from inferloom_gateway.calls.in_flight import InFlight
-from inferloom_gateway.calls.link import CallFailedError
+from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Candidate, Move, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
@@ -20,14 +20,20 @@ from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.pace import Pace
 from inferloom_gateway.fleet.router import Choice, Router
+from inferloom_mesh.context import CallContext
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError, Reason
+
+AnyRequest = inference_pb2.GenerateRequest | inference_pb2.EmbedRequest | UnaryRequest
 
 MOST_LOSSES = 2
 """Workers that may be lost with a request on them; one that saw as many may be what ends them."""
 
 RESUMING_S = 10.0
 """How long a generation waits for a worker that goes on with it."""
+
+_BEFORE_SPAN, _BEHIND_SPAN = 36, 52
+"""Where a traceparent names its span."""
 
 LONGEST_REST_S = 1.0
 """How long a worker is not asked that would not go on with it just then."""
@@ -137,9 +143,23 @@ class Attempts:
             self._suspects.enter(member, self, now)
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(*each) for each in choice.seen)
+        before = self._running
         self._running = Attempt(member.id, member.epoch, candidates, now - record.began, bool(self._tried))
+        self._running.address = member.address
+        self._running.after = "" if before is None else before.span_id
         record.attempts.append(self._running)
         return member
+
+    def context(self, request: AnyRequest) -> CallContext:
+        """What goes along with the attempt that was chosen last, for ``request``."""
+        record, running = self._record, self._running
+        assert running is not None, "a worker was chosen"
+        self._listener.on_called(record, running, request)
+        context = record.context
+        if not running.span_id:
+            return context
+        here = f"{context.traceparent[:_BEFORE_SPAN]}{running.span_id}{context.traceparent[_BEHIND_SPAN:]}"
+        return replace(context, traceparent=here)
 
     def full_s(self, now: float) -> float | None:
         """In how many seconds a worker may be asked, where all that could be have no room; None: one may be
@@ -216,9 +236,12 @@ class Attempts:
         record.delivered += count
         self._listener.on_frame(record, count)
 
-    def completed(self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings") -> None:
-        """Note that a streamed call has ended well, and what it used."""
+    def completed(
+        self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings", ends: Sequence[int] = ()
+    ) -> None:
+        """Note that a streamed call has ended well, what it used, and why its choices ended."""
         self._record.used(usage, timings)
+        self._record.finish_reasons.extend(ends)
         if self._pace is not None:
             read = usage.prompt_tokens - usage.cached_prompt_tokens
             self._pace.read(self._waited - seconds(timings.queue), read, self._clock())

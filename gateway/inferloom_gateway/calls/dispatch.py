@@ -10,7 +10,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.admission import Admission
-from inferloom_gateway.calls.attempts import Attempts
+from inferloom_gateway.calls.attempts import AnyRequest, Attempts
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, CallSink, RunningCall, UnaryRequest, WorkerLink
@@ -35,8 +35,6 @@ SOON_S = 0.02
 """Time between two looks for a worker where there may be one soon."""
 
 T = TypeVar("T")
-
-AnyRequest = pb.GenerateRequest | pb.EmbedRequest | UnaryRequest
 
 _INPUT_TASKS = {
     "chat": pb.TASK_CHAT,
@@ -162,7 +160,7 @@ class Dispatcher:
             if member is None:
                 await asyncio.sleep(SOON_S)
                 continue
-            begin, silence_s = self._calling(member, request, group.record.context)
+            begin, silence_s = self._calling(member, request, attempts.context(request))
             call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
             try:
                 first = await call.start(begin).read()

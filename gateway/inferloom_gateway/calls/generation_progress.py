@@ -74,6 +74,12 @@ class GenerationProgress:
         """How many tokens the caller has seen; None: nothing."""
         return sum(len(choice.ids) for choice in self._choices.values()) if self._seen else None
 
+    @property
+    def ends(self) -> Sequence[int]:
+        """Why each choice that has ended did."""
+        choices = (choice.finished for _, choice in sorted(self._choices.items()))
+        return [each.reason for each in choices if each is not None]
+
     def take(self, event: GenerateResponse) -> GenerateResponse | None:
         """Note an event; return what the caller is to see of it."""
         kind = event.WhichOneof("event")

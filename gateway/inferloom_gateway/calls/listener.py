@@ -1,8 +1,8 @@
-"""Where the access log and metrics listen: the few points of a request's life, told once each."""
+"""Where the access log, metrics and traces listen: the few points of a request's life, told once each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inferloom_gateway.calls.records import Attempt, Move, Record
@@ -13,6 +13,9 @@ class Listener:
 
     def on_started(self, record: Record) -> None:
         """A request came in."""
+
+    def on_called(self, record: Record, attempt: Attempt, request: Any) -> None:
+        """An attempt is about to begin, with ``request`` as its worker gets it; none of it is to be kept."""
 
     def on_attempt(self, record: Record, attempt: Attempt) -> None:
         """An attempt ended: its worker answered for good, or failed (``attempt.error``)."""
@@ -47,6 +50,11 @@ class Listeners(Listener):
         """Tell all."""
         for listener in self._all:
             listener.on_started(record)
+
+    def on_called(self, record: Record, attempt: Attempt, request: Any) -> None:
+        """Tell all."""
+        for listener in self._all:
+            listener.on_called(record, attempt, request)
 
     def on_attempt(self, record: Record, attempt: Attempt) -> None:
         """Tell all."""

@@ -1,6 +1,7 @@
 """How far a streamed answer has come, and what another worker would have to be asked for. Pure."""
 
 import re
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from inferloom.v1.inference_pb2 import EmbedCompleted, EmbedRequest, EmbedResponse, Usage
@@ -28,6 +29,10 @@ class Progress(Protocol[RequestT, EventT]):
     @property
     def place(self) -> int | None:
         """How many tokens or vectors the caller has seen; None: nothing that ties the rest to them."""
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """Why what has ended of it did, as the contract numbers that."""
 
     def rest(self, *, resumes: bool = True) -> RequestT | None:
         """What to ask another worker for, of which some may be such as go on from committed tokens; None if
@@ -80,6 +85,11 @@ class EmbeddingProgress:
     def place(self) -> int | None:
         """None: any worker that computes alike gives the vectors that are missing."""
         return None
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """Nothing: vectors end by themselves."""
+        return ()
 
     def rest(self, *, resumes: bool = True) -> EmbedRequest | None:
         """The request with the inputs whose vectors are missing."""

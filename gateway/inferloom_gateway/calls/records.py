@@ -41,6 +41,12 @@ class Attempt:
     """Why it failed; None: it has not."""
     cause: str = ""
     """The same in a word, such as stalled; empty: its error's reason says it all."""
+    address: str = ""
+    """Where the worker is."""
+    span_id: str = ""
+    """Its span, under which the worker makes its own; empty: it is not traced."""
+    after: str = ""
+    """The span of the attempt that failed before it, for the same call."""
 
     @property
     def why(self) -> str:
@@ -103,6 +109,10 @@ class Record:
     """When it first had to wait at the gateway because every worker was full."""
     moves: list[Move] = field(default_factory=list)
     """The times that it went on at another worker."""
+    finish_reasons: list[int] = field(default_factory=list)
+    """Why each choice of a generation ended, as the contract numbers it."""
+    trace: Any = None
+    """What whoever traces it keeps; None: nobody does."""
     error: InferloomError | None = None
     """Why it failed; None: it did not."""
     cancelled: bool = False

@@ -105,7 +105,8 @@ class Stream(Generic[Request, Event]):
         if self._progress.size:
             self._attempts.frame(self._progress.size)
         elif self._progress.completed:
-            self._attempts.completed(event.completed.usage, event.completed.timings)
+            completed = event.completed
+            self._attempts.completed(completed.usage, completed.timings, self._progress.ends)
         if seen is not None:
             self._out.take(seen)
 

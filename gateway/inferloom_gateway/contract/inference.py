@@ -15,7 +15,7 @@ from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.streams.asking import resumable_s
 from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_gateway.streams.follower import Reader
-from inferloom_mesh.context import CallContext, valid_traceparent
+from inferloom_mesh.context import CallContext
 from inferloom_mesh.request_id import new_request_id
 
 _CAPITAL = re.compile("(?<=.)(?=[A-Z])")
@@ -66,13 +66,15 @@ class Inference:
         return _Routed(group, kind, request)
 
     def _context(self, name: str, caller: Caller) -> CallContext:
+        trace = caller.trace
         return CallContext(
             name,
             self._gateway.deadline(caller.time_left),
             caller=caller.address,
             tenant=caller.identity.tenant,
             share=caller.identity.share,
-            traceparent=valid_traceparent(caller.traceparent),
+            traceparent="" if trace is None else trace.parent,
+            tracestate="" if trace is None else trace.state,
         )
 
     def _models(self, caller: Caller) -> pb.ListModelsResponse:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from inferloom_gateway.access.identity import ANONYMOUS, Identity
 from inferloom_gateway.calls.records import Record
 from inferloom_gateway.contract.method import Method
+from inferloom_mesh.trace_context import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Caller:
     """A name for requests that bring none; empty: one is made."""
     time_left: float | None = None
     """Seconds that the caller allows; None: as many as the gateway does."""
-    traceparent: str | None = None
+    trace: TraceContext | None = None
+    """The span that its request is made under; None: none that is known."""
     resumable: str | None = None
     """For how long its stream is to outlive it, as it says it; None: it is not to."""
 

@@ -77,7 +77,7 @@ BODIES = (
 _STREAMED = (ChatCompletionChunk, ResponseEvent, TextCompletion)
 """What the events of streams hold."""
 
-_ROUTERS = tuple(
+ROUTERS = tuple(
     part.router
     for part in (
         *(
@@ -97,6 +97,7 @@ _ROUTERS = tuple(
         *(health, metrics, documentation),
     )
 )
+"""All endpoints of the façade."""
 
 _EXPOSED = (
     REQUEST_ID_HEADER,
@@ -105,6 +106,7 @@ _EXPOSED = (
     NOTES_HEADER,
     STREAM_HEADER,
     "retry-after",
+    "traceresponse",
     *RATE_HEADERS,
     *TRAILERS,
 )
@@ -146,7 +148,7 @@ def routes() -> Facade:
         docs_url=None,  # theirs need the internet
         redoc_url=None,
     )
-    for router in _ROUTERS:
+    for router in ROUTERS:
         facade.include_router(router)
     return facade
 
@@ -173,8 +175,8 @@ def create_app(
     facade.state.responses = desk
     facade.state.streams = streams_desk
     facade.state.metrics = read_metrics
-    errors.install(facade, Paths(_ROUTERS))
-    rest = FastLane(facade, fast_routes(_ROUTERS))
+    errors.install(facade, Paths(ROUTERS))
+    rest = FastLane(facade, fast_routes(ROUTERS))
     door = ContractDoor(rest, services, intake, gateway.settings.max_body_bytes)
     return Apps(
         Stack(door, _layers(gateway, watching), refusal=door.refusal), Stack(rest, [Naming(), *watching])

@@ -4,9 +4,10 @@ from fastapi import Request
 
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
-from inferloom_gateway.http.exchange import exchange_of
+from inferloom_gateway.http.exchange import Exchange, exchange_of
 from inferloom_gateway.http.time_limits import time_limits
-from inferloom_mesh.context import CallContext, valid_traceparent
+from inferloom_mesh.context import CallContext
+from inferloom_mesh.trace_context import PARENT, STATE, TraceContext
 
 
 def context_of(request: Request, gateway: Gateway, *, streamed: bool = False) -> CallContext:
@@ -19,7 +20,7 @@ def context_of(request: Request, gateway: Gateway, *, streamed: bool = False) ->
     client = exchange.client
     limits = time_limits(request.headers, streamed=streamed)
     exchange.silence_s = limits.silence_s
-    identity = exchange.identity
+    identity, trace = exchange.identity, trace_of(exchange)
     return CallContext(
         exchange.request_id,
         gateway.deadline(limits.whole_s),
@@ -27,8 +28,19 @@ def context_of(request: Request, gateway: Gateway, *, streamed: bool = False) ->
         tenant=identity.tenant,
         share=identity.share,
         priority_cap=exchange.priority_cap,
-        traceparent=valid_traceparent(request.headers.get("traceparent")),
+        traceparent="" if trace is None else trace.parent,
+        tracestate="" if trace is None else trace.state,
     )
+
+
+def trace_of(exchange: Exchange) -> TraceContext | None:
+    """What is made of a request is made under this: its own span where it is traced, or its caller's."""
+    if exchange.trace is not None:
+        return exchange.trace.here
+    headers = exchange.headers
+    if (parent := headers.get(PARENT)) is None:
+        return None
+    return TraceContext.read(parent, ",".join(headers.getlist(STATE)))
 
 
 def calls_of(

@@ -10,6 +10,7 @@ from inferloom_gateway.access.identity import ANONYMOUS, Identity
 from inferloom_gateway.calls.records import Record
 from inferloom_mesh.access_line import Door
 from inferloom_mesh.errors import Reason
+from inferloom_mesh.trace_context import OpenSpan
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -48,6 +49,8 @@ class Exchange:
     """What is known of it as a request to workers; None: it has not come to that."""
     error: Reason | None = None
     """What the response said that went wrong."""
+    trace: OpenSpan | None = None
+    """Its span, where it is traced."""
     left: bool = False
     """Whether the client went before the response's end."""
     door: Door = "rest"

@@ -8,9 +8,10 @@ from inferloom_gateway.http.errors import CLIENT_CLOSED_REQUEST
 from inferloom_gateway.http.exchange import Exchange
 from inferloom_gateway.http.stack import Layer
 from inferloom_mesh.access_line import CANCELLED, AccessLine, address, error_name
-from inferloom_mesh.call_observer import CallObserver, SeenCall
+from inferloom_mesh.call_observer import CallObserver, SeenCall, trace_id_of
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.log_format import ACCESS, write_access
+from inferloom_mesh.trace_context import trace_id
 
 QUIET = frozenset({"/health", "/health/live", "/health/ready", "/ping", "/metrics"})
 """Paths that machines ask for all day: their lines have level DEBUG."""
@@ -58,6 +59,7 @@ def rest_line(exchange: Exchange) -> AccessLine:
         total=time.monotonic() - exchange.began,
         client=f"{client[0]}:{client[1]}" if client is not None else "",
         key=exchange.identity.key_id,
+        trace_id="" if exchange.trace is None else exchange.trace.here.trace_id,
     )
     if exchange.left and line.status is None:
         line.status = CLIENT_CLOSED_REQUEST
@@ -90,6 +92,7 @@ def grpc_line(call: SeenCall) -> AccessLine:
         request_id=given if record is None else record.context.request_id,
         total=time.monotonic() - call.began,
         client=address(call.peer),
+        trace_id=trace_id_of(call),
     )
     if record is not None:
         line.key = getattr(record.admission, "key_id", "")
@@ -103,6 +106,7 @@ def _tell(line: AccessLine, record: Record) -> None:
     line.worker = record.answered_by or record.worker
     line.attempts = len(record.attempts)
     line.moved = tuple(move.tokens for move in record.moves)
+    line.trace_id = line.trace_id or trace_id(record.context.traceparent)
     if not record.attempts:
         return
     line.ttft = record.first_token_s

@@ -1,7 +1,7 @@
 """All that looks at one gateway's requests, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from inferloom_gateway.gateway import Gateway
@@ -15,12 +15,14 @@ from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.metrics_reports import report, scrape
+from inferloom_mesh.tracer import Tracer, sending, tracer_of
 
 
 class Watch:
-    """The access log and the metrics of a gateway, for its doors to tell.
+    """The access log, the metrics and the traces of a gateway, for its doors to tell.
 
-    Made before the first request comes, because it listens to the gateway's requests.
+    Made before the first request comes, because it listens to the gateway's requests. Raises OSError where
+    traces are to go where they cannot.
     """
 
     def __init__(self, gateway: Gateway, intake: Intake) -> None:
@@ -44,13 +46,27 @@ class Watch:
             lambda: [((), gateway.room.waiting)],
         )
         self._doors = Doors(self.metrics)
+        self._tracer = tracer_of(self._settings, "inferloom-gateway", gateway.clock)
         self._log = RestLog() if self._settings.access_log else None
-        self.layers: Sequence[Layer] = [self._doors] if self._log is None else [self._doors, self._log]
+        self.layers: list[Layer] = [self._doors]
         """For the REST door."""
-        self.observers: Sequence[CallObserver] = (
-            [self._doors] if self._log is None else [self._doors, GrpcLog()]
-        )
+        self.observers: list[CallObserver] = [self._doors]
         """For the gRPC door."""
+        if self._tracer is not None:
+            self._trace(self._tracer, gateway)
+        if self._log is not None:
+            self.layers.append(self._log)
+            self.observers.append(GrpcLog())
+
+    def _trace(self, tracer: Tracer, gateway: Gateway) -> None:
+        from inferloom_gateway.observe.call_spans import CallSpans  # these read what makes spans
+        from inferloom_gateway.observe.door_spans import GrpcSpans, RestSpans
+
+        scheme = "https" if self._settings.encrypted else "http"
+        gateway.listeners.add(CallSpans(tracer))
+        self.layers.append(RestSpans(tracer, gateway.clock, scheme))
+        self.observers.append(GrpcSpans(tracer, gateway.clock))
+        tracer.export.measure(self.metrics)
 
     def measure_readers(self, readers: SlowReaders) -> None:
         """Tell of clients that do not read."""
@@ -81,11 +97,17 @@ class Watch:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Let the metrics be read until the block ends.
+        """Let the metrics be read, and send traces, until the block ends.
 
         Raises:
-            OSError: The address that was chosen for them cannot be listened on.
+            OSError: The address that was chosen for the metrics cannot be listened on, or a file that traces
+                are sent with is of no use.
         """
+        async with sending(self._tracer), self._metrics_shown():
+            yield
+
+    @asynccontextmanager
+    async def _metrics_shown(self) -> AsyncIterator[None]:
         settings = self._settings
         if settings.gateway_metrics_parent is not None:
             reporting = asyncio.create_task(report(settings.gateway_metrics_parent, self.metrics))

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainferloom/v1/context.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\"\xe3\x01\n\x0b\x43\x61llContext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\ttime_left\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x19\n\x0cpriority_cap\x18\x05 \x01(\x11H\x00\x88\x01\x01\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x12\n\x05share\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12\x13\n\x0btell_prompt\x18\x08 \x01(\x08\x42\x0f\n\r_priority_capB\x08\n\x06_shareB9\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainferloom/v1/context.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\"\xf7\x01\n\x0b\x43\x61llContext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\ttime_left\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x19\n\x0cpriority_cap\x18\x05 \x01(\x11H\x00\x88\x01\x01\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x12\n\x05share\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12\x13\n\x0btell_prompt\x18\x08 \x01(\x08\x12\x12\n\ntracestate\x18\t \x01(\tB\x0f\n\r_priority_capB\x08\n\x06_shareB9\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014inferloom.v1P\001Z\030inferloom/v1;inferloomv1\252\002\014Inferloom.V1'
   _globals['_CALLCONTEXT']._serialized_start=77
-  _globals['_CALLCONTEXT']._serialized_end=304
+  _globals['_CALLCONTEXT']._serialized_end=324
 # @@protoc_insertion_point(module_scope)

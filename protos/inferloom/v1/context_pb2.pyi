@@ -35,6 +35,7 @@ class CallContext(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
     TELL_PROMPT_FIELD_NUMBER: _builtins.int
+    TRACESTATE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Name of the request at the door where it came in."""
     caller: _builtins.str
@@ -57,6 +58,10 @@ class CallContext(_message.Message):
     """Whether Started is to tell the prompt's tokens, so that the request can be
     resumed elsewhere.
     """
+    tracestate: _builtins.str
+    """What tracing systems say to themselves: a W3C Trace Context tracestate.
+    Empty: nothing.
+    """
     @_builtins.property
     def time_left(self) -> _duration_pb2.Duration:
         """Time until the request must be over. Absent: no limit."""
@@ -72,10 +77,11 @@ class CallContext(_message.Message):
         traceparent: _builtins.str = ...,
         share: _builtins.float | None = ...,
         tell_prompt: _builtins.bool = ...,
+        tracestate: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap", "_share", b"_share", "priority_cap", b"priority_cap", "share", b"share", "time_left", b"time_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap", "_share", b"_share", "caller", b"caller", "priority_cap", b"priority_cap", "request_id", b"request_id", "share", b"share", "tell_prompt", b"tell_prompt", "tenant", b"tenant", "time_left", b"time_left", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap", "_share", b"_share", "caller", b"caller", "priority_cap", b"priority_cap", "request_id", b"request_id", "share", b"share", "tell_prompt", b"tell_prompt", "tenant", b"tenant", "time_left", b"time_left", "traceparent", b"traceparent", "tracestate", b"tracestate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority_cap: _TypeAlias = _typing.Literal["priority_cap"]  # noqa: Y015
     _WhichOneofArgType__priority_cap: _TypeAlias = _typing.Literal["_priority_cap", b"_priority_cap"]  # noqa: Y015

@@ -9,7 +9,7 @@ import grpc
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.access_line import CANCELLED, AccessLine, address, error_name
-from inferloom_mesh.call_observer import CallObserver, SeenCall
+from inferloom_mesh.call_observer import CallObserver, SeenCall, trace_id_of
 from inferloom_mesh.context import read_context
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.log_format import ACCESS, write_access
@@ -32,7 +32,7 @@ class AccessLog(CallObserver):
 
     def began(self, call: SeenCall, context: grpc.aio.ServicerContext[Any, Any] | None) -> None:
         """Read what the gateway says of the request."""
-        if context is not None:
+        if context is not None and call.context is None:
             call.context = read_context(context, getattr(call.request, "request_id", ""))
 
     def ended(self, call: SeenCall) -> None:
@@ -51,6 +51,7 @@ class AccessLog(CallObserver):
             worker=self._worker(),
             ttft=call.first_s,
             total=time.monotonic() - call.began,
+            trace_id=trace_id_of(call),
             client=address(context.caller if context is not None else call.peer),
         )
         last = call.last

@@ -43,6 +43,8 @@ class Meters(CallObserver):
         kind = response.WhichOneof("event")
         if kind == "delta":
             self.tokens(call, len(response.delta.token_ids))
+        elif kind == "started":
+            call.accepted_at = self._clock()
         elif kind == "part" and call.first_s is None:
             call.first_s = self._clock() - call.began
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from inferloom_gateway.contract.method import Method
 from inferloom_gateway.contract.service import Call, Caller, Events, Service
 from inferloom_gateway.http import errors
+from inferloom_gateway.http.caller import trace_of
 from inferloom_gateway.http.disconnect import AbortOnDisconnect, ClientDisconnectedError
 from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.intake import Intake
@@ -85,7 +86,7 @@ class ContractDoor:
                 exchange.identity,
                 exchange.request_id,
                 time_left,
-                headers.get("traceparent"),
+                trace_of(exchange),
                 headers.get(HEADER),
             )
             call = service.begin(method, message, caller)
