@@ -17,6 +17,8 @@ FILES = frozenset(
         "cli/test_curl.py",
         "cli/test_plan.py",
         "cli/test_restart.py",
+        "client/test_course.py",
+        "client/test_requests.py",
         "worker/test_aliases.py",
         "worker/test_calls.py",
         "worker/test_completion.py",

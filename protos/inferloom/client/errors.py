@@ -1,0 +1,65 @@
+"""A call that failed, in the contract's words."""
+
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+DETAILS = "grpc-status-details-bin"
+DOMAIN = "inferloom"
+
+
+class InferloomError(Exception):
+    """What a mesh answered in place of what was asked for."""
+
+    def __init__(
+        self,
+        message: str,
+        code: grpc.StatusCode,
+        *,
+        reason: str = "",
+        field: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        """Such as ``MODEL_NOT_FOUND``; empty where the connection failed, or another server answered."""
+        self.field = field
+        """The field at fault; empty where none is."""
+        self.retry_after_s = retry_after_s
+        """Seconds after which another try is sensible. None: it does not say."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether whoever was called went away, so that another may answer."""
+        return self.code is grpc.StatusCode.UNAVAILABLE and not self.reason
+
+
+def read(failure: grpc.RpcError) -> InferloomError:
+    """What a failed call says, of either kind of channel."""
+    call: Any = failure  # both kinds have a code, a text and metadata, and no common type says so
+    details = next((value for key, value in call.trailing_metadata() or () if key == DETAILS), b"")
+    reason, field, retry_after = "", "", None
+    for detail in _status(details).details:
+        info, bad, retry = (
+            error_details_pb2.ErrorInfo(),
+            error_details_pb2.BadRequest(),
+            error_details_pb2.RetryInfo(),
+        )
+        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == DOMAIN:
+            reason = info.reason
+        elif detail.Is(bad.DESCRIPTOR) and detail.Unpack(bad) and bad.field_violations:
+            field = bad.field_violations[0].field
+        elif detail.Is(retry.DESCRIPTOR) and detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    message = call.details() or call.code().name
+    return InferloomError(message, call.code(), reason=reason, field=field, retry_after_s=retry_after)
+
+
+def _status(details: object) -> status_pb2.Status:
+    try:
+        return status_pb2.Status.FromString(details) if isinstance(details, bytes) else status_pb2.Status()
+    except DecodeError:
+        return status_pb2.Status()

@@ -1,0 +1,55 @@
+"""Whom a client calls. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from inferloom.v1 import registry_pb2 as pb
+
+
+def addresses(text: str | Sequence[str]) -> list[str]:
+    """Addresses as people write them: ``host:port``, several with commas or as a list.
+
+    Raises:
+        ValueError: There is none, or one has no port.
+    """
+    parts = text.split(",") if isinstance(text, str) else text
+    found = [part.strip() for part in parts if part.strip()]
+    if not found:
+        raise ValueError("no address is given")
+    for each in found:
+        host, _, port = each.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{each!r} is not an address of the form host:port")
+    return found
+
+
+def workers(listed: Iterable[pb.RegisteredWorker], model: str) -> list[str]:
+    """The addresses of the workers that take requests for a model, those with the least to do first."""
+
+    def busy(row: pb.RegisteredWorker) -> float:
+        return (row.load.running + row.load.waiting) / max(1, row.worker.capacity)
+
+    able = [
+        row
+        for row in listed
+        if row.worker.state == pb.WORKER_STATE_READY
+        and row.lease_state == pb.LEASE_STATE_ACTIVE
+        and any(card.id == model for card in row.worker.models)
+    ]
+    return [row.worker.address for row in sorted(able, key=busy)]
+
+
+class Turn:
+    """Which of several addresses is next: the one that answered last, until it fails."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._known = list(known)
+        self._at = 0
+
+    @property
+    def current(self) -> str:
+        """Whom to call."""
+        return self._known[self._at % len(self._known)]
+
+    def failed(self) -> None:
+        """Go on with the next one."""
+        self._at += 1

@@ -1,0 +1,65 @@
+"""What a request's failures lead to."""
+
+import grpc
+import pytest
+
+from inferloom.client.course import Course, Trying
+from inferloom.client.errors import InferloomError
+from inferloom.v1 import inference_pb2 as pb
+
+LOST = InferloomError("gone", grpc.StatusCode.UNAVAILABLE)
+FULL = InferloomError(
+    "full", grpc.StatusCode.RESOURCE_EXHAUSTED, reason="SERVER_OVERLOADED", retry_after_s=2.5
+)
+WRONG = InferloomError("no", grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_ARGUMENT")
+STARTED, WORD = (
+    pb.GenerateResponse(started=pb.Started(request_id="r")),
+    pb.GenerateResponse(delta=pb.Delta(text="a")),
+)
+
+
+def course(retries: int = 3, timeout: float | None = None) -> Course:
+    """One whose clock stands still, without jitter."""
+    return Course(Trying(retries, timeout), lambda: 0.0, lambda: 1.0)
+
+
+def test_what_nobody_has_seen_anything_of_is_tried_again_later_and_later() -> None:
+    """So often, and then it is the answer."""
+    one = course(retries=3)
+    one.took(STARTED)
+    assert [one.failed(LOST) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.4])
+    with pytest.raises(InferloomError, match="gone"):
+        one.failed(LOST)
+
+
+def test_the_mesh_says_when_to_come_back() -> None:
+    """And the deadline bounds it."""
+    assert course().failed(FULL) == 2.5
+    with pytest.raises(InferloomError, match="full"):
+        course(timeout=2).failed(FULL)
+
+
+def test_a_request_that_is_at_fault_is_not_tried_again() -> None:
+    """Once is enough."""
+    with pytest.raises(InferloomError, match="no"):
+        course().failed(WRONG)
+
+
+def test_what_has_been_seen_is_not_asked_for_again() -> None:
+    """The caller would get it twice."""
+    one = course()
+    one.took(WORD)
+    with pytest.raises(InferloomError):
+        one.failed(LOST)
+
+
+def test_a_resumable_stream_goes_on_behind_its_last_event() -> None:
+    """And news begin the count of tries anew."""
+    one = course(retries=1)
+    one.stream = "s"
+    for sequence in range(3):
+        one.took(pb.GenerateResponse(delta=pb.Delta(text="a"), sequence=sequence))
+        assert one.failed(LOST) == pytest.approx(0.1)
+    assert (one.goes_on, one.after) == (True, 2)
+    with pytest.raises(InferloomError):
+        one.failed(LOST)
