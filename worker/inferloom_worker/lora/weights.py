@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from inferloom_worker.lora.config import AdapterError, LoraConfig, read_config
-from inferloom_worker.weights.safetensors_files import CheckpointError, open_safetensors
+from inferloom_worker.sourcing.lfs_pointer import CheckpointError
+from inferloom_worker.weights.safetensors_files import open_safetensors
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 

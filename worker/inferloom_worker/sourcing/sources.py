@@ -11,7 +11,7 @@ from pathlib import Path
 
 from inferloom_worker.sourcing import demo
 from inferloom_worker.sourcing.echo_options import EchoOptions
-from inferloom_worker.weights.safetensors_files import CheckpointError, refuse_pointer
+from inferloom_worker.sourcing.lfs_pointer import CheckpointError, refuse_pointer
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inferloom_worker.sourcing.json_files import read_object
+from inferloom_worker.sourcing.lfs_pointer import CheckpointError
 from inferloom_worker.weights.dequantizing import PLAIN_TYPES, dequantized, spelled
 from inferloom_worker.weights.gguf import GgufFile, GgufTensor
 from inferloom_worker.weights.quantized import INSTEAD, QuantizationError, read_quantization
-from inferloom_worker.weights.safetensors_files import CheckpointError, open_safetensors, stored_tensors
+from inferloom_worker.weights.safetensors_files import open_safetensors, stored_tensors
 
 _GGUF_NAMES = {
     "model.embed_tokens": "token_embd",

@@ -20,7 +20,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import _type_traits, dequantize
 from numpy.typing import NDArray
 
-from inferloom_worker.weights.safetensors_files import CheckpointError, refuse_pointer
+from inferloom_worker.sourcing.lfs_pointer import CheckpointError, refuse_pointer
 
 MAGIC = b"GGUF"
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE)

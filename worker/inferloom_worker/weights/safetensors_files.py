@@ -8,14 +8,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from inferloom_worker.sourcing.json_files import read_object
+from inferloom_worker.sourcing.lfs_pointer import CheckpointError, refuse_pointer
 
 INDEX = "model.safetensors.index.json"
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-"""How the text begins that Git has in a large file's place until Git LFS fetches it."""
-
-
-class CheckpointError(ValueError):
-    """A file of weights is missing or damaged; the message says which, and how."""
 
 
 def stored_tensors(folder: Path) -> dict[str, Path]:
@@ -68,16 +63,3 @@ def open_safetensors(path: Path, framework: str = "pt") -> Iterator[Any]:
     except SafetensorError as failure:
         refuse_pointer(path)
         raise CheckpointError(f"{path.name} is damaged or cut short: {failure}") from failure
-
-
-def refuse_pointer(path: Path) -> None:
-    """Make sure that a file is not one of Git's pointers to it.
-
-    Raises:
-        CheckpointError: It is.
-    """
-    with path.open("rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise CheckpointError(
-                f"{path.name} is a Git LFS pointer and not the file itself; run 'git lfs pull'"
-            )
