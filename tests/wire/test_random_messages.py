@@ -24,6 +24,12 @@ from tests.wire.running_worker import error_of, limited, running_worker, text_re
 MESSAGES = 25
 """Of each method."""
 
+STREAMS = 30
+"""Of frames."""
+
+QUIET_S = 0.15
+"""A worker that says nothing for so long has said it."""
+
 PATIENCE_S = 20.0
 """A stream that goes on is left after half a second; anything else that takes so long hangs."""
 
@@ -113,6 +119,71 @@ async def pester(
             assert reason is not Reason.SERVER_ERROR, (method.name, number, requests)
             answers.setdefault(method.name, set()).add(reason)
     return answers
+
+
+def likely_frame(random: Random) -> link_pb2.AttachRequest:
+    """A frame that may be taken, before it is scribbled on: calls of some methods with numbers that are used
+    more than once, and what else there is for such numbers."""
+    frame = link_pb2.AttachRequest(cancels=[random.randrange(6)] if random.random() < 0.2 else [])
+    kinds = {each.name: each for each in link_pb2.StartCall.DESCRIPTOR.oneofs_by_name["request"].fields}
+    for _ in range(random.choice((1, 2, 4))):
+        start = frame.starts.add(call=random.randrange(6), events=random.choice((1, 64)), bytes=2**18)
+        start.context.time_left.seconds = 5
+        name = random.choice(("generate", *kinds))
+        request: Any = getattr(start, name)
+        method = next(each for each in INFERENCE.methods if each.input_type == kinds[name].message_type)
+        request.CopyFrom(likely(method, random))
+    frame.credits.add(call=random.randrange(6), events=5, bytes=1000)
+    return frame
+
+
+async def attach(channel: grpc.aio.Channel, frames: Sequence[Message]) -> list[link_pb2.CallEnd]:
+    """Send frames on a stream of their own; how their calls ended that did before nothing more came."""
+    path = f"/{LINK.full_name}/Attach"
+    call: Any = channel.stream_stream(
+        path,
+        request_serializer=lambda frame: frame.SerializeToString(),
+        response_deserializer=link_pb2.AttachResponse.FromString,
+    )()
+    ends: list[link_pb2.CallEnd] = []
+    refusal = None
+    try:
+        await call.read()  # the load, at once
+        for frame in frames:
+            await call.write(frame)
+        while True:
+            async with asyncio.timeout(QUIET_S):
+                if (answer := await call.read()) is grpc.aio.EOF:
+                    await call
+                    break
+            ends += answer.ends
+    except TimeoutError:
+        pass
+    except grpc.aio.AioRpcError as failure:
+        refusal = error_of(failure).reason
+    finally:
+        call.cancel()
+    assert refusal in (None, Reason.INVALID_ARGUMENT), frames
+    return ends
+
+
+@pytest.mark.asyncio
+async def test_a_worker_takes_whatever_frames_come() -> None:
+    """Calls end with statuses of ours, a frame that no gateway sends ends its own stream, and nothing is left
+    running."""
+    broken = {code.value[0] for code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)}
+    codes = set()
+    async with running_worker("echo") as worker:
+        for number in range(STREAMS):
+            random = Random(f"3 {number}")
+            parts = random.choice((0.0, 0.03, 0.1, 0.3, 0.8))
+            frames = [scribble(likely_frame(random), random, parts) for _ in range(random.choice((1, 3, 8)))]
+            ended = {end.code for end in await attach(worker.channel, frames)}
+            assert not ended & broken, (number, frames)
+            codes |= ended
+        assert {0, grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.NOT_FOUND.value[0]} <= codes
+        assert (await worker.generate(text_request("ok", **limited(2)))).text() == "ok"
+        await worker.until(0)
 
 
 @pytest.mark.asyncio
