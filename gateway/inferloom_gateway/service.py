@@ -93,6 +93,7 @@ async def serve(
             tls=tls,
             audit=gateway.security.audit,
             allowed=gateway.security.allowed,
+            slow_reader_s=settings.slow_reader_s,
         )
         for service in on_grpc:
             add_service(server.grpc, service, gateway.identify)
@@ -102,7 +103,7 @@ async def serve(
         )
         rest = _RestServer(app.door, gateway, watch.refused, tls)
         readers = SlowReaders(lambda: rest.server_state.connections, settings.slow_reader_s, gateway.clock)
-        watch.measure_readers(readers)
+        watch.measure_readers(readers, server)
         runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
         following = asyncio.create_task(gateway.membership.run(), name="membership")
         access = contextlib.AsyncExitStack()

@@ -122,8 +122,8 @@ class GatewaySettings(ServiceSettings):
     """How long a request may have to wait there, as far as can be told."""
 
     slow_reader_s: float = Field(30.0, gt=0, le=3600)
-    """How long a client of the REST façade may take nothing of what there is for it before its connection is
-    ended."""
+    """How long a client may take nothing of what there is for it before its connection, or over gRPC its
+    stream, is ended."""
 
     drain_delay_s: float = Field(0.0, ge=0, le=3600)
     """How long a gateway that was told to stop goes on as before, except that it is not ready: so that

@@ -2,8 +2,10 @@
 
 from __future__ import annotations  # grpc's generic types cannot be subscripted at run time
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from inferloom_mesh.errors import InferloomError, Reason, server_error
 from inferloom_mesh.guard import Guard, Metadata
 from inferloom_mesh.identity import PEER, PeerIdentity, identity_of
 from inferloom_mesh.networks import address_of_peer, check_allowed
+from inferloom_mesh.slow_callers import SlowCallers
 from inferloom_mesh.status import to_status
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         audit: Is told of whom the guard refuses.
         allowed: Networks that callers must be in; none: any.
         certified: Whether connections show certificates of the mesh.
+        slow: Ends streams that their callers do not read; None: nobody does.
     """
 
     def __init__(
@@ -50,7 +54,9 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         allowed: Sequence[Network] = (),
         *,
         certified: bool = False,
+        slow: SlowCallers | None = None,
     ) -> None:
+        self._slow = slow
         self._observers = Observers(observers)
         self._guard = guard
         self._audit = audit
@@ -83,7 +89,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                 changes[kind] = _unary(behaviour, name, watched, take)
         for kind in ("unary_stream", "stream_stream"):
             if behaviour := getattr(handler, kind):
-                changes[kind] = _stream(behaviour, name, watched, take)
+                changes[kind] = _stream(behaviour, name, watched, take, self._slow)
         return handler._replace(**changes)  # type: ignore[no-any-return] # Any, as said above
 
     def _asking(self, name: str, metadata: Metadata, read: Callable[[Any], Any]) -> Take:
@@ -178,19 +184,24 @@ def _stream(
     name: str,
     observers: Observers,
     take: Take,
-) -> Callable[..., AsyncIterator[Any]]:
+    slow: SlowCallers | None,
+) -> Callable[..., Awaitable[None]]:
     listening = observers.events
 
-    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         request, refusal = _taken(request, context, take)
         seen = _begin(name, request, context, observers)
         try:
             if refusal is not None:
                 raise refusal
-            async for response in behaviour(_checked(request), context):
-                for tell in listening:
-                    tell(seen, response)
-                yield response
+            with nullcontext() if slow is None else slow.watched(context) as sending:
+                send = context.write if sending is None else sending.send
+                async for response in behaviour(_checked(request), context):
+                    for tell in listening:
+                        tell(seen, response)
+                    await send(response)
+        except grpc.aio.InternalError:  # a message could not be sent: its caller is gone
+            raise asyncio.CancelledError from None
         except Exception as failure:
             await _abort(context, failure, name, seen)
         else:

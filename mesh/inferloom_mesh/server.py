@@ -15,6 +15,7 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.networks import Network
 from inferloom_mesh.observation_servicer import REFLECTION, HealthServicer, ReflectionServicer
 from inferloom_mesh.security import ServerTls
+from inferloom_mesh.slow_callers import SlowCallers
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """Largest request or response, in bytes: 2048 vectors of 1024 numbers take 8 MiB."""
@@ -55,6 +56,8 @@ class Server:
     health: HealthServicer
     reflection: ReflectionServicer
     tls: ServerTls | None = None
+    slow: SlowCallers | None = None
+    """Ends streams that their callers do not read, if somebody does."""
 
     async def listen(self, address: Address) -> Address:
         """Bind and start; return the address with the port that the system chose for port 0.
@@ -107,6 +110,7 @@ def build_server(
     tls: ServerTls | None = None,
     audit: Audit | None = None,
     allowed: Sequence[Network] = (),
+    slow_reader_s: float | None = None,
 ) -> Server:
     """Make a server that will serve ``services`` (full names), not serving until told to.
 
@@ -115,12 +119,15 @@ def build_server(
     every call that has one request. ``guard`` says who may call, health checks and reflection apart, which
     show nothing but the contract and are for everybody. ``tls`` says how connections are encrypted, if they
     are. ``audit`` is told of whom the guard refuses. ``allowed`` are the networks that callers must be in.
+    A stream of which nothing is taken for ``slow_reader_s`` is ended; None: that may take any time.
     """
     options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
-    asking = StatusInterceptor(observers, guard, audit, allowed, certified=tls is not None and tls.asks)
+    certified = tls is not None and tls.asks
+    slow = None if slow_reader_s is None else SlowCallers(slow_reader_s)
+    asking = StatusInterceptor(observers, guard, audit, allowed, certified=certified, slow=slow)
     server = grpc.aio.server(interceptors=[asking], options=options)
     checker = HealthServicer(services)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     mirror = ReflectionServicer((*services, health.SERVICE_NAME, REFLECTION, reflection.SERVICE_NAME))
     mirror.add_to(server)
-    return Server(server, checker, mirror, tls)
+    return Server(server, checker, mirror, tls, slow)

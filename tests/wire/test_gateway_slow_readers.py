@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import grpc
 import orjson
+import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import Reason
+from inferloom_mesh.status import from_rpc_error
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, say_hello, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
@@ -140,3 +144,38 @@ async def test_who_takes_nothing_for_too_long_is_cut_off_and_a_slow_reader_is_no
         assert CUT in (await mesh.http.get("/metrics")).text
         slows.close()
         stills.close()
+
+
+async def test_a_call_whose_stream_nobody_reads_is_ended_and_a_slow_one_is_not() -> None:
+    """Its slot is free then, what is under way is bounded, and its caller is told why when it reads on."""
+    worker = FakeWorker()
+    sent: Counter[str] = Counter()
+
+    async def script(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        yield started(request, worker.id)
+        for index in range(PIECES // 4):
+            sent[request.text] += len(PIECE)
+            yield delta(PIECE, index=index)
+        yield finished()
+        yield completed(PIECES // 4)
+
+    worker.script = script
+    async with gateway_mesh(worker, slow_reader_s=0.9) as mesh, asyncio.timeout(60):
+        still = mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="still"))
+        slow = mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="slow"))
+        events = aiter(still)
+        await anext(events)
+        taken = 0
+        async for event in slow:
+            taken += event.HasField("delta")
+            if CUT not in (await mesh.http.get("/metrics")).text:
+                await asyncio.sleep(0.03)
+        assert taken == PIECES // 4
+        assert CUT in (await mesh.http.get("/metrics")).text
+        held = sent["still"]
+        assert held < MOST_HELD
+        await worker.runs(0)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [_ async for _ in events]
+        assert from_rpc_error(caught.value).reason is Reason.REQUEST_TIMEOUT
+        assert sent["still"] == held

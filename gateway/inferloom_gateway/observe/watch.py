@@ -15,6 +15,7 @@ from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.metrics_reports import report, scrape
+from inferloom_mesh.server import Server
 from inferloom_mesh.tracer import Tracer, sending, tracer_of
 
 
@@ -68,14 +69,16 @@ class Watch:
         self.observers.append(GrpcSpans(tracer, gateway.clock))
         tracer.export.measure(self.metrics)
 
-    def measure_readers(self, readers: SlowReaders) -> None:
-        """Tell of clients that do not read."""
+    def measure_readers(self, readers: SlowReaders, server: Server) -> None:
+        """Tell of clients that do not read, at both doors."""
+        assert server.slow is not None, "the gateway's server looks after its streams"
+        streams = server.slow
         self.metrics.read(
             "counter",
             "inferloom_slow_readers",
-            "Connections that were ended because their client took nothing of what there was for it.",
+            "Connections, and gRPC's streams, that were ended because their client took nothing of them.",
             (),
-            lambda: [((), readers.cut)],
+            lambda: [((), readers.cut + streams.cut)],
         )
 
     def refused(self, error: InferloomError, client: tuple[str, int] | None) -> None:
