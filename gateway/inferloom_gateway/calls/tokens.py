@@ -25,6 +25,10 @@ class Tokens:
 
     def event(self) -> pb.GenerateResponse:
         """The same as an event of the contract."""
-        return pb.GenerateResponse(
-            delta=pb.Delta(choice=self.choice, token_index=self.index, token_ids=self.ids, text=self.text)
-        )
+        event = pb.GenerateResponse()  # set in place: a Delta that is handed over is copied
+        delta = event.delta
+        delta.choice = self.choice
+        delta.token_index = self.index
+        delta.token_ids.extend(self.ids)
+        delta.text = self.text
+        return event

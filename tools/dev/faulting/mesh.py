@@ -33,6 +33,8 @@ class Plan:
     """Members of an etcd that keeps what registries have."""
     spec: str = "echo:delay_ms=20"
     """What the workers' model is, besides its name."""
+    specs: Mapping[str, str] = field(default_factory=dict)
+    """What it is at some workers instead, by their full names: worker2, say."""
     proxied: bool = False
     """Whether there is a proxy before each worker, and two before each registry: one for the workers, one for
     the gateways."""
@@ -80,7 +82,7 @@ class RunningMesh:
             name, address = f"worker{number}", addresses.pop()
             own = {"INFERLOOM_WORKER_ADVERTISE": self._between(name, address, addresses)}
             command = ["worker", "--listen", address, "--id", f"w{number}", "--registry", for_workers]
-            command += ["--model", f"{MODEL}={plan.spec}"]
+            command += ["--model", f"{MODEL}={plan.specs.get(name, plan.spec)}"]
             self._add(name, command, plan.worker_python or python, own)
         self.urls: list[str] = []
         self.grpc: list[str] = []
