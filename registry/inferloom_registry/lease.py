@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_registry.registration import Registration
 
+SUSPECT_TTLS = 0.5
+"""How long a lease is SUSPECT before it is removed, in TTLs."""
+
+HOLD_TTLS = 10.0
+"""How long a silent worker can be kept at most, in TTLs since its last renewal."""
+
 
 class LeaseLostError(Exception):
     """The lease is not good any more, for ``reason``."""
@@ -41,3 +47,14 @@ class Lease:
     def outlived(self, ttls: float, now: float) -> bool:
         """Whether ``ttls`` TTLs have passed since the last renewal."""
         return now - self.renewed_at >= ttls * self.registration.ttl
+
+    def due(self, now: float) -> bool:
+        """Whether it is to be removed.
+
+        Counted from when it was found SUSPECT: a registry that was itself held up finds many leases outlived
+        at once, and their renewals may be waiting to be read.
+        """
+        since = self.suspect_since
+        if since is None or now - since < SUSPECT_TTLS * self.registration.ttl:
+            return False
+        return now >= self.kept_until or self.outlived(HOLD_TTLS, now)

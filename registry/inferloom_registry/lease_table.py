@@ -1,6 +1,5 @@
 """The lease table: who holds a lease, until when, and what that means. Pure; it waits for nothing."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,14 +7,9 @@ from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_registry.journal import Change, Journal, Kind
 from inferloom_registry.lease import Lease, LeaseLostError
-from inferloom_registry.mass_expiry import HOLD_TTLS, silenced_models
+from inferloom_registry.mass_expiry import MassExpiryGuard
 from inferloom_registry.past import Ended, Past
 from inferloom_registry.registration import Registration
-
-log = logging.getLogger(__name__)
-
-SUSPECT_TTLS = 0.5
-"""How long a lease is SUSPECT before it is removed, in TTLs."""
 
 
 class LeaseTable:
@@ -59,12 +53,11 @@ class LeaseTable:
         self._workers_by_lease: dict[str, str] = {}
         self._past = Past()
         self._journal = Journal()
+        self._guard = MassExpiryGuard()
         self.settling = True
         """Whether a worker that is missing here may only not have come back yet."""
         self.suspected = 0
         """How often a lease was found SUSPECT."""
-        self.silenced: frozenset[str] = frozenset()
-        """The alarm: models of which more than half of the workers fell silent together."""
         self.frozen = ""
         """The alarm: why what is stored is out of reach. Empty: it is not."""
 
@@ -76,6 +69,11 @@ class LeaseTable:
     def revision(self) -> int:
         """Number of the last change."""
         return self._journal.revision
+
+    @property
+    def silenced(self) -> frozenset[str]:
+        """The alarm: models of which more than half of the workers fell silent together."""
+        return self._guard.silenced
 
     def leases(self) -> list[Lease]:
         """All leases, in order of worker id."""
@@ -195,22 +193,7 @@ class LeaseTable:
         Raises:
             LeaseLostError: As :meth:`held`.
         """
-        registration = self.held(lease_id, epoch)
-        worker = registration.worker
-        if state or models is not None or capacity:
-            worker = pb.Worker()
-            worker.CopyFrom(registration.worker)
-            if state:
-                worker.state = state
-            if models is not None:
-                del worker.models[:]
-                worker.models.extend(models.models)
-                worker.loading[:] = models.loading
-            if capacity:
-                worker.capacity = capacity
-        if worker == registration.worker and registration.keeper == self._registry:
-            return registration
-        return replace(registration, worker=worker, changes=registration.changes + 1, keeper=self._registry)
+        return self.held(lease_id, epoch).renewed(self._registry, state, models, capacity)
 
     def note_load(self, registration: Registration, load: pb.Load | None) -> None:
         """Take note of how busy the worker of a registration that is held is; it is told with what changes
@@ -275,40 +258,16 @@ class LeaseTable:
                 lease.suspect_since = now
                 self.suspected += 1
                 self._journal.record(Kind.PUT, lease.registration.worker_id, lease.registration.epoch)
-        self._watch_for_silence(judged, now)
+        self._guard.watch(judged, now)
         if self.settling:
             return []
-        return [lease.registration for lease in judged if self._due(lease, now)]
-
-    def _watch_for_silence(self, judged: list[Lease], now: float) -> None:
-        # Among those that it judges: a registry that lost the way to its own half of the workers must not
-        # take the other half, which it does not hear, for a sign that the way is good.
-        suspects = [lease for lease in judged if lease.suspect]
-        silenced = frozenset(
-            silenced_models((lease.models for lease in judged), (lease.models for lease in suspects))
-        )
-        for lease in suspects:
-            if lease.models & silenced:
-                lease.kept_until = now + SUSPECT_TTLS * lease.registration.ttl
-        for model in sorted(silenced - self.silenced):
-            log.error("ALARM: more than half of the workers of %s fell silent together; keeping them", model)
-        for model in sorted(self.silenced - silenced):
-            log.warning("alarm over: the workers of %s are heard again or gone", model)
-        self.silenced = silenced
+        return [lease.registration for lease in judged if lease.due(now)]
 
     def _grant_anew(self, lease: Lease) -> None:
         lease.renewed_at, lease.kept_until = self._clock(), 0.0
         if lease.suspect:
             lease.suspect_since = None
             self._journal.record(Kind.PUT, lease.registration.worker_id, lease.registration.epoch)
-
-    @staticmethod
-    def _due(lease: Lease, now: float) -> bool:
-        # Counted from when it was found SUSPECT: a registry that was itself held up finds many leases
-        # outlived at once, and their renewals may be waiting to be read.
-        if lease.suspect_since is None or now - lease.suspect_since < SUSPECT_TTLS * lease.registration.ttl:
-            return False
-        return now >= lease.kept_until or lease.outlived(HOLD_TTLS, now)
 
     def _end(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
         self._workers_by_lease.pop(registration.lease_id, None)

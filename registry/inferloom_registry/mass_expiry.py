@@ -14,11 +14,40 @@ and callers judge them by their own calls.
   worker, and a set that was switched off all at once must not be listed for ever.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-HOLD_TTLS = 10.0
-"""How long a freeze can keep a silent worker, in TTLs since its last renewal."""
+from inferloom_registry.lease import SUSPECT_TTLS, Lease
+
+log = logging.getLogger(__name__)
+
+
+class MassExpiryGuard:
+    """Keeps leases that went SUSPECT together, and raises the alarm.
+
+    It looks among the leases that one registry judges: one that lost the way to its own half of the workers
+    must not take the other half, which it does not hear, for a sign that the way is good.
+    """
+
+    def __init__(self) -> None:
+        self.silenced: frozenset[str] = frozenset()
+        """The alarm: models of which more than half of the workers fell silent together."""
+
+    def watch(self, judged: Sequence[Lease], now: float) -> None:
+        """Look which models are silenced now, and keep the SUSPECT leases of their workers."""
+        suspects = [lease for lease in judged if lease.suspect]
+        silenced = frozenset(
+            silenced_models((lease.models for lease in judged), (lease.models for lease in suspects))
+        )
+        for lease in suspects:
+            if lease.models & silenced:
+                lease.kept_until = now + SUSPECT_TTLS * lease.registration.ttl
+        for model in sorted(silenced - self.silenced):
+            log.error("ALARM: more than half of the workers of %s fell silent together; keeping them", model)
+        for model in sorted(self.silenced - silenced):
+            log.warning("alarm over: the workers of %s are heard again or gone", model)
+        self.silenced = silenced
 
 
 def silenced_models(

@@ -1,6 +1,7 @@
 """One worker's registration, as a store keeps it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from inferloom.v1 import registry_pb2 as pb
 
@@ -43,3 +44,28 @@ class Registration:
     def version(self) -> tuple[int, int]:
         """Rises with each write of the same worker's registration."""
         return self.epoch, self.changes
+
+    def renewed(
+        self,
+        keeper: str,
+        state: pb.WorkerState.ValueType = pb.WORKER_STATE_UNSPECIFIED,
+        models: pb.ModelSet | None = None,
+        capacity: int = 0,
+    ) -> Self:
+        """What a renewal with ``keeper`` makes of it: itself, if all that lasts stays. Whatever is None,
+        unspecified or 0 stays."""
+        worker = self.worker
+        if state or models is not None or capacity:
+            worker = pb.Worker()
+            worker.CopyFrom(self.worker)
+            if state:
+                worker.state = state
+            if models is not None:
+                del worker.models[:]
+                worker.models.extend(models.models)
+                worker.loading[:] = models.loading
+            if capacity:
+                worker.capacity = capacity
+        if worker == self.worker and keeper == self.keeper:
+            return self
+        return replace(self, worker=worker, changes=self.changes + 1, keeper=keeper)

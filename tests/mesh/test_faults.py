@@ -73,3 +73,17 @@ def test_registries_that_share_an_etcd_lose_no_request_and_no_lease(name: str, t
     seen = inflict(name, tmp_path)
     assert (seen.failed, seen.wrong) == (0, ()), seen.errors
     assert not ROWS[name].missed(seen)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "the same by gRPC: a gateway killed (SIGKILL) under 16 resumable generations of two choices",
+        "two workers killed in turn under 12 streams, beside one that computes differently",
+        "a worker over its memory limit, and killed by the kernel for it",
+    ],
+)
+def test_what_goes_on_elsewhere_is_whole(name: str, tmp_path: Path) -> None:
+    """Where somebody computes alike; where nobody does, its client is told."""
+    seen = inflict(name, tmp_path)
+    assert (seen.failed, seen.wrong) == (0, ()), seen.errors

@@ -2,8 +2,9 @@ import logging
 
 import pytest
 
+from inferloom_registry.lease import HOLD_TTLS
 from inferloom_registry.lease_table import LeaseTable
-from inferloom_registry.mass_expiry import HOLD_TTLS, silenced_models
+from inferloom_registry.mass_expiry import silenced_models
 from inferloom_registry.registration import Registration
 from tests.registry.clock import FakeClock
 from tests.registry.samples import TTL, expire, join, renew, worker

@@ -19,7 +19,7 @@ from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from inferloom_registry.service import TICK
-from inferloom_worker.joining import lease as lease_module
+from inferloom_worker.joining import registry_choice
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
 from tests.registry.clock import FakeClock
 from tests.registry.running import ANY_PORT, running_registry
@@ -242,7 +242,7 @@ async def test_a_registry_that_is_down_is_waited_for(caplog: pytest.LogCaptureFi
         return worker()
 
     keeper = LeaseKeeper([registry], describe, pb.Load, answer_timeout=0.05)
-    with caplog.at_level(logging.INFO, "inferloom_worker.joining.lease"):
+    with caplog.at_level(logging.INFO, "inferloom_worker.joining"):
         task = asyncio.create_task(keeper.run())
         async with asyncio.timeout(5):
             await third.wait()
@@ -355,7 +355,7 @@ async def test_a_lost_registrys_lease_goes_to_the_next() -> None:
 
 async def test_a_worker_goes_back_to_its_own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while, so that workers are spread again when registries were restarted in turn."""
-    monkeypatch.setattr(lease_module, "RETURN_S", 0.2)
+    monkeypatch.setattr(registry_choice, "RETURN_S", 0.2)
     ones = [Scripted(), Scripted()]
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(serving(one)) for one in ones]

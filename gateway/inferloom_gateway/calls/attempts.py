@@ -16,6 +16,7 @@ from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Candidate, Move, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.suspects import Suspects
+from inferloom_gateway.calls.tried import Tried
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.pace import Pace
@@ -87,13 +88,7 @@ class Attempts:
         self._ask = ask
         self._task_name = task_name
         self._clock = clock
-        self._tried: list[Member] = []
-        self._crowded: list[Member] = []
-        """Those of them that had no room, which they may have later."""
-        self._must_wait = False
-        """Whether the gateway has asked workers again as often as it may, for now."""
-        self._resting: dict[Member, float] = {}
-        """The workers that would not go on with it just then, each with when it may be asked again."""
+        self._tried = Tried(ask)
         self._free_left = True
         self._losses = 0
         self._suspect = False
@@ -165,33 +160,11 @@ class Attempts:
         """In how many seconds a worker may be asked, where all that could be have no room; None: one may be
         asked now, or there is none."""
         model = self._record.model
-        holding = self._pin.narrow(self._fleet.holding(model), model)
-        if not self._must_wait and any(self._may_ask(member, now) for member in holding):
-            return None
-        known = [self._full_until(member, now) for member in holding if self._able(member)]
-        times = [until for until in known if until is not None]
-        return max(0.0, min(times) - now) if times else None
-
-    def _able(self, member: Member) -> bool:
-        """Whether a worker may still be what answers."""
-        lost = member in self._tried and member not in self._crowded
-        task = self._ask.task
-        able = task is None or task in member.models[self._ask.model].tasks
-        return member.usable and able and not lost
-
-    def _may_ask(self, member: Member, now: float) -> bool:
-        refuses = member in self._crowded or member.health.refuses(self._record.model, now)
-        return not refuses and self._able(member)
-
-    def _full_until(self, member: Member, now: float) -> float | None:
-        until = member.health.full_until(self._record.model, now)
-        return now if until is None and member in self._crowded else until
+        return self._tried.full_s(self._pin.narrow(self._fleet.holding(model), model), now)
 
     def again(self) -> None:
         """Workers that had no room may be asked once more."""
-        self._tried = [member for member in self._tried if member not in self._crowded]
-        self._crowded.clear()
-        self._must_wait = False
+        self._tried.again()
 
     def why_full(self, error: InferloomError) -> InferloomError:
         """What to tell a caller who is not to wait: a worker's own words, if one was asked."""
@@ -272,7 +245,7 @@ class Attempts:
         if place is not None and place != self._place:
             # Where it has come on since, trying again is no storm.
             self._free_left, self._moved_at = True, self._clock()
-            self._tried, self._crowded, self._resting = [], [], {}
+            self._tried.forget()
         if place is not None and self._running is not None and self._running.accepted_s is not None:
             self._left = self._running
         self._place = place
@@ -297,17 +270,15 @@ class Attempts:
         crowded = verdict.error.reason is Reason.SERVER_OVERLOADED
         over = final or not verdict.elsewhere or self._losses >= MOST_LOSSES
         if not over and not self._may_retry(verdict):
-            self._must_wait = crowded
+            self._tried.must_wait = crowded
             over = not crowded
         if over:
             self._record.error = verdict.error
             raise verdict.error
         if self.resuming and verdict.not_now_s:
-            self._resting[member] = now + min(verdict.not_now_s, LONGEST_REST_S)
+            self._tried.rest(member, now + min(verdict.not_now_s, LONGEST_REST_S))
             return
-        self._tried.append(member)
-        if crowded:
-            self._crowded.append(member)
+        self._tried.add(member, crowded=crowded)
 
     def broke_off(self, member: Member, verdict: Verdict) -> None:
         """Note that the call has failed when all that was asked for was there."""
@@ -377,12 +348,10 @@ class Attempts:
         members = self._pin.narrow(holding, model)
         if self.resuming and self._begun is not None:
             members = self._resuming(self._begun)
-        later = [member for member, until in self._resting.items() if until > now]
+        later = self._tried.resting(now)
         if self._suspect:
             later += [each for each in members if not self._suspects.may_take(each, now)]
-        choice = self._router.choose(
-            self._ask, members, now, [*self._tried, *later] if later else self._tried
-        )
+        choice = self._router.choose(self._ask, members, now, [*self._tried, *later])
         if choice is not None:
             return choice
         if self.resuming:

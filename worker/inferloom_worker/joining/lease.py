@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import grpc
@@ -24,6 +22,7 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
 from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.status import from_rpc_error, read_failure
+from inferloom_worker.joining.registry_choice import RegistryChoice
 
 if TYPE_CHECKING:
     from inferloom.v1.registry_pb2_grpc import RegistryServiceAsyncStub
@@ -37,10 +36,6 @@ ANSWER_TIMEOUT = 2.0
 
 LONGEST_WAIT = 1.0
 """Most seconds between tries to reach a registry, once all have been tried."""
-
-RETURN_S = 30.0
-"""Seconds after which a worker that is with another registry than its own tries to come back, half as long to
-half as long again: workers shall be spread over registries also after these were restarted one by one."""
 
 GIVE_BACK_TIMEOUT = 1.0
 """Seconds that giving the lease back may take. Without it the lease runs out by itself."""
@@ -102,10 +97,7 @@ class LeaseKeeper:
         security: Security = OPEN,
     ) -> None:
         self._registries = registries
-        self._at: int | None = None
-        self._failed_in_turn = 0
-        self._away_since: float | None = None
-        self._patience = RETURN_S * random.uniform(0.5, 1.5)  # noqa: S311 # not a secret
+        self._choice = RegistryChoice(registries, lambda: describe().id)
         self._describe = describe
         self._load = load
         self._ttl = ttl
@@ -114,7 +106,6 @@ class LeaseKeeper:
         self._security = security
         self._lease: _Lease | None = None
         self._epoch = 0
-        self._outage = False
         self._waits = backoff(most=LONGEST_WAIT)
         self._news = asyncio.Event()
         self._closing = asyncio.Event()
@@ -163,53 +154,20 @@ class LeaseKeeper:
         """End :meth:`run`. May be called before it, and twice."""
         self._closing.set()
 
-    @property
-    def _registry(self) -> Address:
-        """The registry that is spoken to now."""
-        return self._registries[self._here]
-
-    @property
-    def _here(self) -> int:
-        if self._at is None:
-            self._at = self._own()
-        return self._at
-
-    def _own(self) -> int:
-        name = self._describe().id
-        scores = [blake2b(f"{name}@{each}".encode()).digest() for each in self._registries]
-        return scores.index(max(scores))
-
     async def _keep_registered(self, stubs: Sequence[RegistryServiceAsyncStub]) -> None:
         while True:
             try:
-                stub = stubs[self._here]
+                stub = stubs[self._choice.place]
                 lease = self._lease or await self._register(stub)
                 await self._renew_until_lost(stub, lease)
                 if lease.renewed:
                     continue  # a lease that was good until now is replaced without waiting
             except grpc.aio.AioRpcError as failure:
-                self._failed(from_rpc_error(failure).message)
+                self._choice.failed(from_rpc_error(failure).message)
             except TimeoutError:
-                self._failed("It did not answer.")
-            if self._move_on():
+                self._choice.failed("It did not answer.")
+            if self._choice.move_on():
                 await asyncio.sleep(next(self._waits))
-
-    def _move_on(self) -> bool:
-        """Speak to the next registry from now on. Returns whether all of them have failed in turn."""
-        self._failed_in_turn += 1
-        self._at = (self._here + 1) % len(self._registries)
-        self._away_since = time.monotonic()
-        return self._failed_in_turn % len(self._registries) == 0
-
-    def _time_to_return(self) -> bool:
-        """Whether the worker is with another registry than its own since long enough; it then is told to go
-        back."""
-        since = self._away_since
-        if since is None or time.monotonic() - since < self._patience:
-            return False
-        own, here, self._away_since = self._own(), self._here, None
-        self._at = own
-        return own != here
 
     async def _register(self, stub: RegistryServiceAsyncStub) -> _Lease:
         worker = self._describe()
@@ -218,7 +176,10 @@ class LeaseKeeper:
             request.ttl.CopyFrom(duration(self._ttl))
         try:
             answer = await stub.Register(
-                request, timeout=self._timeout, wait_for_ready=self._alone, metadata=self._security.metadata
+                request,
+                timeout=self._timeout,
+                wait_for_ready=self._choice.alone,
+                metadata=self._security.metadata,
             )
         except grpc.aio.AioRpcError as failure:
             self._raise_if_final(failure)
@@ -226,12 +187,15 @@ class LeaseKeeper:
         self._epoch = answer.epoch
         interval = self._interval or seconds(answer.renew_interval)
         self._lease = _Lease(
-            answer.lease_id, answer.epoch, interval, _models(worker), worker.capacity, self._registry
+            answer.lease_id, answer.epoch, interval, _models(worker), worker.capacity, self._choice.address
         )
         self._succeeded()
         self._registered.set()
         log.info(
-            "registered as %s with the registry at %s, epoch %d", worker.id, self._registry, answer.epoch
+            "registered as %s with the registry at %s, epoch %d",
+            worker.id,
+            self._choice.address,
+            answer.epoch,
         )
         return self._lease
 
@@ -246,10 +210,10 @@ class LeaseKeeper:
             raise RegistrationRefusedError(error.message) from failure
 
     async def _renew_until_lost(self, stub: RegistryServiceAsyncStub, lease: _Lease) -> None:
-        if lease.registry != self._registry:
+        if lease.registry != self._choice.address:
             # What one registry was told may not have come to the other.
-            lease.models, lease.capacity, lease.registry = None, None, self._registry
-        call = stub.KeepAlive(wait_for_ready=self._alone, metadata=self._security.metadata)
+            lease.models, lease.capacity, lease.registry = None, None, self._choice.address
+        call = stub.KeepAlive(wait_for_ready=self._choice.alone, metadata=self._security.metadata)
         call.add_done_callback(lambda _: self._news.set())  # a stream that breaks is noticed at once
         try:
             while True:
@@ -261,7 +225,7 @@ class LeaseKeeper:
                     return
                 lease.renewed = True
                 self._succeeded()
-                if self._time_to_return():
+                if self._choice.goes_back():
                     return
                 # Spread, so that workers that started together do not renew together.
                 wait = lease.interval * random.uniform(0.8, 1.0)  # noqa: S311 # not a secret
@@ -305,8 +269,8 @@ class LeaseKeeper:
         if lease is None:
             return
         self._registered.clear()
-        request = pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch)
-        for stub in (*stubs[self._here :], *stubs[: self._here]):
+        request, here = pb.DeregisterRequest(lease_id=lease.id, epoch=lease.epoch), self._choice.place
+        for stub in (*stubs[here:], *stubs[:here]):
             try:
                 await stub.Deregister(request, timeout=GIVE_BACK_TIMEOUT, metadata=self._security.metadata)
             except grpc.aio.AioRpcError as failure:
@@ -314,26 +278,8 @@ class LeaseKeeper:
             else:
                 return
 
-    @property
-    def _alone(self) -> bool:
-        """Whether there is no other registry to go to, so that one that is down is waited for."""
-        return len(self._registries) == 1
-
-    def _failed(self, why: str) -> None:
-        if self._outage:
-            return
-        self._outage = True
-        if self._alone:
-            log.warning(
-                "the registry at %s cannot be used; serving on, and trying again: %s", self._registry, why
-            )
-        else:
-            log.warning("the registry at %s cannot be used; trying another: %s", self._registry, why)
-
     def _succeeded(self) -> None:
-        if self._outage:
-            log.info("the registry at %s %s", self._registry, "is back" if self._alone else "is used now")
-        self._outage, self._failed_in_turn = False, 0
+        self._choice.succeeded()
         self._waits = backoff(most=LONGEST_WAIT)
 
 
