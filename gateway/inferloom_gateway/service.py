@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import inferloom_mesh
 from inferloom_gateway.batching.line_call import asker
 from inferloom_gateway.batching.runner import Runner
+from inferloom_gateway.console import routes as console_routes
+from inferloom_gateway.console.console import Console
 from inferloom_gateway.contract import resumable
 from inferloom_gateway.contract.gateway_reads import GatewayReads
 from inferloom_gateway.contract.health import Health
@@ -24,7 +26,7 @@ from inferloom_gateway.contract.service import Service
 from inferloom_gateway.door_tls import door_tls
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import add_service
-from inferloom_gateway.http.app import create_app
+from inferloom_gateway.http.app import Extra, create_app
 from inferloom_gateway.http.descriptors import bounded
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.protocol import Connection, Refused
@@ -98,8 +100,10 @@ async def serve(
         for service in on_grpc:
             add_service(server.grpc, service, gateway.identify)
         responses = Desk(gateway, intake)
+        console = Console(gateway, picture, view)
+        pages = [Extra("console", console, console_routes.router)] if console.served else []
         app = create_app(
-            gateway, intake, responses, streams, [*services, Health(gateway)], watch.read, watch.layers
+            gateway, intake, responses, streams, [*services, Health(gateway)], watch.read, watch.layers, pages
         )
         rest = _RestServer(app.door, gateway, watch.refused, tls)
         readers = SlowReaders(lambda: rest.server_state.connections, settings.slow_reader_s, gateway.clock)
@@ -128,6 +132,7 @@ async def serve(
                 peers.own.name, peers.own.zone = picture.name, settings.zone
                 peers.own.version = inferloom_mesh.__version__
                 peer_door = await open_peer_door(gateway, view, peers)
+                console.grpc = str(grpc)
                 looking = tasks.create_task(picture.run(), name="picture")
                 announcing = tasks.create_task(peers.run(), name="peers")
                 gateway.monitor.start()

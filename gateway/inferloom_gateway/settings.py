@@ -154,6 +154,10 @@ class GatewaySettings(ServiceSettings):
     """Whether the registry's calls that change nothing, ListWorkers and Watch, can be made through the
     gateway: by gRPC, Connect and gRPC-Web. They tell where workers are, of whatever tenant."""
 
+    console: bool = True
+    """Whether the page at /console is served. Where keys are on, its data needs one that names the endpoint
+    console. Behind a proxy and without keys it is not served, because nobody could say who looks."""
+
     keys: str | None = None
     """Where API keys are kept: a file, or a Redis as ``redis://host:6379/0``. Where it is set, every request
     but those for health needs a key, and the mesh needs a secret. Not set: everybody may call."""

@@ -15,7 +15,7 @@ from inferloom_gateway.access.api_key import (
     policy_from,
     to_plain,
 )
-from inferloom_gateway.access.endpoints import NAMES, OPEN, of_method, of_path, opened
+from inferloom_gateway.access.endpoints import NAMED_ONLY, NAMES, OPEN, of_method, of_path, opened
 from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.access.key_text import digest_of, fits, id_of, new_key
 from inferloom_gateway.access.keyring import Keyring, bearer
@@ -105,7 +105,7 @@ def test_paths_belong_to_endpoints(path: str, name: str) -> None:
 def test_scopes() -> None:
     """Without any, a key opens all but what must be named; with some, those and the pages that are no
     endpoint's."""
-    assert all(opened(name, ()) == (name not in ("metrics", "operating")) for name in NAMES)
+    assert all(opened(name, ()) == (name not in NAMED_ONLY) for name in NAMES)
     assert opened("chat", ("chat", "models"))
     assert not opened("files", ("chat", "models"))
     assert opened("", ("chat",))

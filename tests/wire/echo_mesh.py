@@ -36,6 +36,8 @@ class EchoMesh:
     """Ends the gateway."""
     serving: "asyncio.Task[None]"
     """The gateway."""
+    registry: Address
+    """Where further workers register."""
 
     @property
     def stub(self) -> Any:
@@ -84,7 +86,7 @@ async def echo_mesh(
             while len((await http.get("/v1/models")).json()["data"]) < len(models):
                 pass  # each look gives way to everything else
         try:
-            yield EchoMesh(rest, grpc, http, channel, running, stop_gateway, serving)
+            yield EchoMesh(rest, grpc, http, channel, running, stop_gateway, serving, address)
         finally:
             stop_gateway.set()
             await serving

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from inferloom_gateway.access.admission import Admission, ClosedKeys
 from inferloom_gateway.access.endpoints import of_method
@@ -15,13 +15,15 @@ from inferloom_gateway.access.limits.local_counts import LocalCounts
 from inferloom_gateway.access.limits.redis_counts import RedisCounts
 from inferloom_gateway.access.standing import Headers
 from inferloom_gateway.access.stores.opening import open_store
-from inferloom_gateway.access.stores.protocol import is_redis
+from inferloom_gateway.access.stores.protocol import KeyStore, is_redis
 from inferloom_gateway.access.usage import UsageMeter
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.identity import PeerIdentity
 from inferloom_mesh.secret import KEY, MeshSecret
+
+T = TypeVar("T")
 
 
 class Access:
@@ -143,6 +145,10 @@ class Access:
         context = holding[0].models[model].context_length if holding else 0
         counted = [Ask(bucket, limits.times(share)) for bucket, limits in asks if limits.any]
         return Admission(self._counts, counted, identity.key_id, context, self._usage, self._closed)
+
+    async def use_store(self, work: Callable[[KeyStore], T]) -> T:
+        """Do something with the store of the keys; see :meth:`Following.use`."""
+        return await self._following.use(work)
 
     def closed(self, identity: Identity) -> tuple[InferloomError, Headers] | None:
         """Why a caller has no requests left, and the headers that say so; None: he may have some."""

@@ -3,13 +3,16 @@
 from fnmatch import fnmatchcase
 
 OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ping", "/grpc.health.v1.Health/Check"})
-"""Paths that answer without a key. Nothing else does."""
+"""Paths that answer without a key. Nothing else does but the console's page, see :func:`is_open`."""
 
-NAMED_ONLY = ("metrics", "operating")
-"""Endpoints that only a key opens which names them: they tell of all tenants. ``operating`` is every service
-of the contract but the inference service, where a gateway offers some."""
+_PAGE, _DATA = "/console", "/console/data"
 
-KEEPING = ("files", "batches", "models", "streams")
+NAMED_ONLY = ("metrics", "console", "keys", "operating")
+"""Endpoints that only a key opens which names them: they tell of all tenants. ``console`` is what the console
+shows, ``keys`` its part that makes and revokes keys, ``operating`` every service of the contract but the
+inference service, where a gateway offers some."""
+
+KEEPING = ("files", "batches", "models", "streams", "console", "keys")
 """Endpoints whose requests are not computed at once, and so count for no limit of requests."""
 
 _SERVICE = "/inferloom.v1.InferenceService/"
@@ -34,6 +37,8 @@ _PATHS = (
     ("/detokenize", "tokenize"),
     ("/tokenizer_info", "tokenize"),
     ("/metrics", "metrics"),
+    (f"{_DATA}/keys", "keys"),
+    (_DATA, "console"),
 )
 """What begins so, is that endpoint; the first that fits."""
 
@@ -52,10 +57,16 @@ NAMES = (*dict.fromkeys(name for _, name in _PATHS), "operating")
 """All that a key can be scoped to."""
 
 
+def is_open(path: str) -> bool:
+    """Whether a path over HTTP answers without a key: those of health, and the console's page, which shows
+    nothing without its data."""
+    return path in OPEN or path == _PAGE or (_below(path, _PAGE) and not _below(f"{path}/", _DATA))
+
+
 def of_path(path: str) -> str:
     """The endpoint of a path over HTTP; empty for pages that belong to none, such as ``/docs``."""
     for beginning, name in _PATHS:
-        if path == beginning or path.startswith(f"{beginning}/"):
+        if path == beginning or _below(path, beginning):
             return name
     if path.startswith("/inferloom.v1."):
         return of_method(path)
@@ -79,3 +90,7 @@ def opened(endpoint: str, scopes: tuple[str, ...]) -> bool:
     if endpoint in NAMED_ONLY:
         return endpoint in scopes
     return not endpoint or any(fnmatchcase(endpoint, scope) for scope in scopes)
+
+
+def _below(path: str, beginning: str) -> bool:
+    return path.startswith(f"{beginning}/")

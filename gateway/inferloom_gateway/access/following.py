@@ -5,11 +5,14 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from inferloom_gateway.access.keyring import Keyring
 from inferloom_gateway.access.stores.protocol import KeyStore, StoreError
 from inferloom_gateway.access.usage import UsageMeter
 from inferloom_mesh.errors import InferloomError, Reason
+
+T = TypeVar("T")
 
 POLL_S = 1.0
 """How often a change of the store is looked for."""
@@ -62,6 +65,18 @@ class Following:
             message = "API keys cannot be checked now: their store does not answer."
             raise InferloomError(Reason.SERVER_OVERLOADED, message, retry_after=1.0)
         return self._keyring
+
+    async def use(self, work: Callable[[KeyStore], T]) -> T:
+        """Do something with the store, on its thread, after what was used has been written; what it changes
+        holds here at once.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        await self._write()
+        done = await asyncio.get_running_loop().run_in_executor(self._thread, work, self._store)
+        await self._read()
+        return done
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from inferloom.v1.inference_pb2 import Timings, Usage
@@ -147,6 +148,10 @@ class Records(Listener):
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._ended)
+
+    def last(self, most: int) -> list[Record]:
+        """The newest of them, the newest first."""
+        return list(islice(reversed(self._ended), most))
 
     def find(self, request_id: str) -> Record | None:
         """The newest record of a request."""

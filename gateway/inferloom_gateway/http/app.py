@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
@@ -139,6 +139,15 @@ class Apps(NamedTuple):
     """For what this process asks itself, as somebody who has shown a key before."""
 
 
+class Extra(NamedTuple):
+    """What is served beside the API."""
+
+    name: str
+    """Under which its routes find ``serves`` in the application's state."""
+    serves: object
+    router: APIRouter
+
+
 def routes() -> Facade:
     """All endpoints, for a gateway to be given to."""
     facade = Facade(
@@ -161,21 +170,25 @@ def create_app(
     services: Sequence[Service],
     read_metrics: Source,
     watching: Sequence[Layer] = (),
+    extras: Sequence[Extra] = (),
 ) -> Apps:
     """Make the ASGI applications that serve ``gateway``; the caller drains both desks and closes ``intake``
     after them.
 
     ``services`` are served by Connect and gRPC-Web; ``read_metrics`` gives what ``/metrics`` answers;
-    ``watching`` are layers that only look, such as an access log.
+    ``watching`` are layers that only look, such as an access log; ``extras`` are served too.
     """
     facade = routes()
+    for extra in extras:
+        setattr(facade.state, extra.name, extra.serves)
+        facade.include_router(extra.router)
     facade.state.gateway = gateway
     facade.state.fields = FieldPolicy(strict=gateway.settings.strict)
     facade.state.intake = intake
     facade.state.responses = desk
     facade.state.streams = streams_desk
     facade.state.metrics = read_metrics
-    errors.install(facade, Paths(ROUTERS))
+    errors.install(facade, Paths((*ROUTERS, *(extra.router for extra in extras))))
     rest = FastLane(facade, fast_routes(ROUTERS))
     door = ContractDoor(rest, services, intake, gateway.settings.max_body_bytes)
     return Apps(

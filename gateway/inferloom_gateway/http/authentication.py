@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from inferloom_gateway.access.access import Access
-from inferloom_gateway.access.endpoints import KEEPING, OPEN, of_path
+from inferloom_gateway.access.endpoints import KEEPING, is_open, of_path
 from inferloom_gateway.http.exchange import Exchange, RawHeaders
 from inferloom_gateway.http.stack import Layer
 from inferloom_mesh.audit import Audit
@@ -15,7 +15,7 @@ _MESH = KEY.encode()
 
 
 class Authentication(Layer):
-    """Lets in who shows a key that opens the endpoint; to the paths of health, everybody."""
+    """Lets in who shows a key that opens the endpoint; to what is open, everybody."""
 
     def __init__(self, access: Access, audit: Audit | None = None) -> None:
         self._access = access
@@ -27,7 +27,7 @@ class Authentication(Layer):
         Raises:
             InferloomError: Nobody who may.
         """
-        if exchange.path in OPEN:
+        if is_open(exchange.path):
             return None
         authorizations, tokens = [], []
         for name, value in exchange.raw_headers:

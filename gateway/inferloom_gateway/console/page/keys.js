@@ -1,0 +1,162 @@
+// Keys and limits: what there is, what was used, new ones, and taking some back.
+import { ask } from "./api.js";
+import { Keyed, copyButton, dialog, field, h, say } from "./dom.js";
+import { count, date } from "./format.js";
+import { pill, setPill, table } from "./parts.js";
+
+const STATES = { active: ["good", "Active"], expired: ["idle", "Expired"], revoked: ["bad", "Revoked"] };
+const LIMITS = { requests_per_minute: "requests/min", tokens_per_minute: "tokens/min", concurrent: "at once" };
+
+function limits(held) {
+  const said = Object.entries(LIMITS).filter(([name]) => held[name] !== null).map(([name, unit]) => `${count(held[name])}\u00a0${unit}`);
+  return said.join(", ") || "none";
+}
+
+export function keysView(section) {
+  const body = h("tbody");
+  const policies = h("tbody");
+  const making = h("button", { type: "button", class: "main" }, "New key");
+  const everything = h("input", { type: "checkbox" });
+  const why = h("p", { class: "empty", role: "status" });
+  const some = h(
+    "div",
+    { hidden: true },
+    h("div", { class: "filters" }, making, h("label", {}, everything, " with revoked and expired ones")),
+    table("Keys", [["Key"], ["Tenant"], ["Name"], ["State"], ["Made"], ["Ends"], ["Models"], ["Endpoints"], ["Limits"],
+      ["Requests", "num"], ["Tokens", "num"], [""]], body),
+    h("p", { class: "muted" }, "Requests and tokens (of prompts + answers) are those of the last 30 days."),
+    h("h2", {}, "Limits of tenants and models"),
+    table("Limits of tenants and models", [["For"], ["Name"], ["Limits"], ["Share", "num"]], policies),
+    h("p", { class: "muted" }, "Change them with ", h("code", {}, "inferloom keys limit"), "."),
+  );
+  section.append(h("h1", { class: "hidden" }, "Keys and limits"), why, some);
+  let held = null;
+
+  function line() {
+    const cells = Array.from({ length: 10 }, (_, at) => h("td", { class: at > 7 ? "num" : at > 4 ? "wraps" : "" }));
+    const state = pill("idle", "");
+    cells[2].append(state);
+    const name = h("th", { scope: "row", class: "id" });
+    const revoke = h("button", { type: "button", class: "small" }, "Revoke");
+    const node = h("tr", {}, name, ...cells, h("td", {}, revoke));
+    return {
+      node,
+      update(key) {
+        say(name, key.id);
+        revoke.setAttribute("aria-label", `Revoke ${key.id}`);
+        revoke.hidden = key.state !== "active";
+        revoke.onclick = () => askRevoke(key);
+        const used = key.used ?? { requests: 0, prompt_tokens: 0, completion_tokens: 0 };
+        const texts = [key.tenant, key.name || "–", null, date(key.created), date(key.expires), key.models.join(", ").replace(/^\*$/, "all"),
+          key.endpoints.join(", ") || "all", limits(key.limits), count(used.requests), `${count(used.prompt_tokens)} + ${count(used.completion_tokens)}`];
+        texts.forEach((text, at) => text !== null && say(cells[at], text));
+        setPill(state, STATES[key.state]);
+      },
+    };
+  }
+
+  function policy() {
+    const cells = Array.from({ length: 4 }, (_, at) => h("td", { class: at === 3 ? "num" : "" }));
+    return {
+      node: h("tr", {}, ...cells),
+      update: (row) => [row.kind, row.name, limits(row.limits), row.kind === "tenant" ? String(row.share) : "–"].forEach((text, at) => say(cells[at], text)),
+    };
+  }
+
+  const keyed = { keys: new Keyed(body, line), policies: new Keyed(policies, policy) };
+
+  async function show() {
+    try {
+      held = await ask("/console/data/keys");
+    } catch (failure) {
+      some.hidden = true;
+      say(why, failure.message);
+      return;
+    }
+    some.hidden = !held.on;
+    if (!held.on) {
+      say(why, "This gateway asks for no keys: everybody who reaches it may call. “inferloom keys create --keys keys.db” makes the first, and “--keys keys.db” has the gateway ask.");
+      return;
+    }
+    const shown = held.keys.filter((key) => everything.checked || key.state === "active");
+    keyed.keys.show(shown.map((key) => [key.id, key]));
+    keyed.policies.show(held.policies.map((row) => [`${row.kind} ${row.name}`, row]));
+    say(why, shown.length ? (held.count > held.keys.length ? `The newest ${held.keys.length} of ${held.count} keys.` : "") : "No keys are active.");
+  }
+
+  function askRevoke(key) {
+    const revoke = h("button", { type: "button", class: "danger" }, "Revoke it");
+    const close = h("button", { type: "button" }, "Keep it");
+    const failed = h("p", { class: "why", role: "alert" });
+    const box = dialog(`Revoke ${key.id}?`, h("p", {}, `Whoever uses this key of tenant ${key.tenant} is refused within five seconds, for good.`), failed,
+      h("div", { class: "actions" }, close, revoke));
+    close.addEventListener("click", () => box.close());
+    revoke.addEventListener("click", async () => {
+      try {
+        await ask(`/console/data/keys/${encodeURIComponent(key.id)}`, { method: "DELETE" });
+        box.close();
+        show();
+      } catch (failure) {
+        say(failed, failure.message);
+      }
+    });
+  }
+
+  function askNew() {
+    const controls = {
+      tenant: h("input", { type: "text", value: "default", required: true, maxlength: "64" }),
+      name: h("input", { type: "text", maxlength: "200" }),
+      models: h("input", { type: "text", placeholder: "all" }),
+      endpoints: h("input", { type: "text", placeholder: "all but those that must be named" }),
+      days: h("input", { type: "number", min: "0.01", step: "any", placeholder: "never" }),
+      requests_per_minute: h("input", { type: "number", min: "0", step: "1", placeholder: "no limit" }),
+      tokens_per_minute: h("input", { type: "number", min: "0", step: "1", placeholder: "no limit" }),
+      concurrent: h("input", { type: "number", min: "0", step: "1", placeholder: "no limit" }),
+    };
+    const failed = h("p", { class: "why", role: "alert" });
+    const close = h("button", { type: "button" }, "Cancel");
+    const form = h("form", {},
+      h("div", { class: "grid2" }, field("Tenant", controls.tenant), field("Name", controls.name)),
+      field("Models", controls.models, "Names or patterns such as chat-*, with commas."),
+      field("Endpoints", controls.endpoints, `With commas, of: ${held.scopes.join(", ")}.`),
+      h("div", { class: "grid2" }, field("Ends after days", controls.days), field("Requests a minute", controls.requests_per_minute),
+        field("Tokens a minute", controls.tokens_per_minute), field("At once", controls.concurrent)),
+      failed, h("div", { class: "actions" }, close, h("button", { type: "submit", class: "main" }, "Make it")));
+    const box = dialog("New key", form);
+    close.addEventListener("click", () => box.close());
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const listed = (control) => control.value.split(",").map((each) => each.trim()).filter(Boolean);
+      const number = (control) => (control.value === "" ? null : control.valueAsNumber);
+      try {
+        const made = await ask("/console/data/keys", {
+          method: "POST",
+          body: {
+            tenant: controls.tenant.value.trim(),
+            name: controls.name.value,
+            models: listed(controls.models),
+            endpoints: listed(controls.endpoints),
+            expires_in_s: number(controls.days) === null ? null : number(controls.days) * 86400,
+            limits: Object.fromEntries(Object.keys(LIMITS).map((name) => [name, number(controls[name])])),
+          },
+        });
+        box.close();
+        tell(made);
+        show();
+      } catch (failure) {
+        say(failed, failure.message);
+      }
+    });
+  }
+
+  function tell(made) {
+    const close = h("button", { type: "button", class: "main" }, "I have kept it");
+    const box = dialog("The new key", h("p", {}, `This is key ${made.id} of tenant ${made.tenant}. It is shown only now: only its hash is kept.`),
+      h("pre", { tabindex: "0", class: "secret" }, made.key), h("div", { class: "actions" }, copyButton(() => made.key), close));
+    close.addEventListener("click", () => box.close());
+  }
+
+  making.addEventListener("click", askNew);
+  everything.addEventListener("change", show);
+  return { show, focus: () => (some.hidden ? null : making.focus()) };
+}

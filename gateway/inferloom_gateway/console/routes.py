@@ -1,0 +1,127 @@
+"""The console over HTTP: its page, and its data."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from google.protobuf.json_format import MessageToDict
+
+from inferloom.v1.gateway_pb2 import GetRequestRequest
+from inferloom_gateway.console.assets import INDEX, SAFE, assets
+from inferloom_gateway.console.console import Console
+from inferloom_gateway.console.key_desk import KeyDesk, NewKey
+from inferloom_gateway.console.requests import story
+from inferloom_gateway.http import errors
+from inferloom_gateway.http.body import read_body
+from inferloom_gateway.http.event_stream import EventStream
+from inferloom_gateway.http.exchange import identity_of, request_id_of
+from inferloom_gateway.http.schema.chat import ChatCompletionRequest
+from inferloom_gateway.http.sse import framed
+from inferloom_gateway.http.translate import chat
+from inferloom_mesh.errors import InferloomError, Reason, shown
+
+router = APIRouter(include_in_schema=False)
+
+MOST_BODY_BYTES = 2**20
+
+_PRIVATE = {**SAFE, "cache-control": "no-store"}
+
+
+def _console(request: Request) -> Console:
+    """The console, for pages of this gateway: those of others are kept out, whatever CORS allows elsewhere.
+
+    Raises:
+        InferloomError: Another site's page asks.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise InferloomError(Reason.PERMISSION_DENIED, "The console's data is for its own page only.")
+    console: Console = request.app.state.console
+    return console
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), 200, _PRIVATE, media_type="application/json")
+
+
+@router.get("/console")
+async def page(request: Request) -> Response:
+    """The page."""
+    return await asset(request, INDEX)
+
+
+@router.get("/console/data/live")
+async def live(request: Request) -> Response:
+    """The mesh and its requests: server-sent events, ``whole`` and then each ``change``."""
+    console = _console(request)
+
+    async def begin(stack: ExitStack) -> Any:
+        console.live.check_room()
+        return console.live.view()
+
+    return EventStream(begin, lambda error: framed(errors.render(error), "error"), _PRIVATE, first=None)
+
+
+@router.get("/console/data/request")
+async def request_story(request: Request) -> Response:
+    """All that is known of the requests of the name ``id``, which may have any visible character."""
+    asked = GetRequestRequest(request_id=request.query_params.get("id", ""))
+    found = await _console(request).view.get_request(asked)
+    away = [f"{each.name} ({each.why})" for each in found.unanswered]
+    return _json({"records": [story(each) for each in found.records], "unanswered": away})
+
+
+@router.post("/console/data/contract")
+async def contract(request: Request) -> Response:
+    """What a body of POST /v1/chat/completions is in the contract, and where that is spoken."""
+    console = _console(request)
+
+    def translated(body: ChatCompletionRequest, _: object) -> Any:
+        plan = chat.plan(body, request_id_of(request.scope), 0)
+        made = MessageToDict(plan.parts[0].request, preserving_proto_field_name=True)
+        made.pop("request_id", None)  # each request has its own
+        return made
+
+    intake = request.app.state.intake
+    made = await read_body(request, intake, ChatCompletionRequest, MOST_BODY_BYTES, translated)
+    return _json({"request": made, "grpc": console.grpc})
+
+
+@router.get("/console/data/keys")
+async def keys(request: Request) -> Response:
+    """The keys, what they used, and the limits of tenants and models."""
+    desk = _console(request).keys
+    return _json({"on": False} if desk is None else {"on": True, **await desk.listed()})
+
+
+@router.post("/console/data/keys")
+async def create_key(request: Request) -> Response:
+    """Make a key; the answer is the only place where all of it is told."""
+    desk = _key_desk(request)
+    intake = request.app.state.intake
+    wanted = await read_body(request, intake, NewKey, MOST_BODY_BYTES, lambda body, _: body)
+    return _json(await desk.create(wanted, identity_of(request.scope)))
+
+
+@router.delete("/console/data/keys/{key_id}")
+async def revoke_key(request: Request, key_id: str) -> Response:
+    """Take a key back."""
+    return _json(await _key_desk(request).revoke(key_id, identity_of(request.scope)))
+
+
+@router.get("/console/{name}")
+async def asset(request: Request, name: str) -> Response:
+    """One of the page's files."""
+    found = assets().get(name)
+    if found is None:
+        raise InferloomError(Reason.NOT_FOUND, f"Not found: GET /console/{shown(name)}.")
+    if found.held(request.headers.get("if-none-match", "")):
+        return Response(None, 304, found.headers)
+    return Response(found.body, 200, found.headers, media_type=found.media_type)
+
+
+def _key_desk(request: Request) -> KeyDesk:
+    desk = _console(request).keys
+    if desk is None:
+        raise InferloomError(Reason.UNIMPLEMENTED, "This gateway asks for no keys, so it has none to manage.")
+    return desk

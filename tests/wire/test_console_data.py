@@ -1,0 +1,161 @@
+"""The console's data over HTTP, with keys and without."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from inferloom_mesh.secret import MeshSecret
+from tests.wire.fake_worker import FakeWorker
+from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.test_keys import SECRET, Keys, follows
+
+HELLO = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    """A store without keys."""
+    return Keys(tmp_path)
+
+
+@pytest.fixture
+async def keyed(keys: Keys, tmp_path: Path) -> AsyncIterator[GatewayMesh]:
+    """A gateway that asks for keys."""
+    audit = tmp_path / "audit.jsonl"
+    async with gateway_mesh(FakeWorker(), keys=keys.place, mesh_secret=SECRET, audit_log=audit) as mesh:
+        yield mesh
+
+
+def bearer(key: str) -> dict[str, str]:
+    """Shows a key."""
+    return {"authorization": f"Bearer {key}"}
+
+
+async def ask(mesh: GatewayMesh, method: str, path: str, key: str = "", **more: Any) -> httpx.Response:
+    """Ask for some of the data."""
+    return await mesh.http.request(method, f"/console/data{path}", headers=bearer(key) if key else {}, **more)
+
+
+async def first_event(mesh: GatewayMesh, headers: dict[str, str]) -> str:
+    """The first line of the live picture."""
+    async with asyncio.timeout(10), mesh.http.stream("GET", "/console/data/live", headers=headers) as answer:
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            return line
+    return ""
+
+
+async def test_the_page_shows_itself_to_all_and_its_data_to_keys_that_name_it(
+    keyed: GatewayMesh, keys: Keys
+) -> None:
+    """The mesh's operator sees it too."""
+    for path in ("/console", "/console/app.js", "/console/"):
+        assert (await keyed.http.get(path)).status_code == 200
+    assert (await keyed.http.get("/console/data/live")).status_code == 401
+    plain, looks, manages = keys.make(), keys.make(endpoints=("console",)), keys.make(endpoints=("keys",))
+    await follows(keyed, plain)
+    assert (await ask(keyed, "GET", "/live", plain)).status_code == 403
+    assert (await ask(keyed, "GET", "/live", manages)).status_code == 403
+    assert await first_event(keyed, bearer(looks)) == "event: whole"
+    assert await first_event(keyed, dict(MeshSecret(SECRET).metadata)) == "event: whole"
+    assert (await ask(keyed, "GET", "/keys", looks)).status_code == 403
+    assert (await ask(keyed, "GET", "/keys", manages)).status_code == 200
+
+
+async def test_keys_are_made_and_revoked(keyed: GatewayMesh, keys: Keys, tmp_path: Path) -> None:
+    """What was made opens at once, what was revoked does not, and the audit log says who did it."""
+    manages = keys.make(endpoints=("keys",))
+    await follows(keyed, manages, 403)
+    wanted = {"tenant": "acme", "name": "app", "endpoints": ["chat", "models"], "limits": {"concurrent": 2}}
+    answer = await ask(keyed, "POST", "/keys", manages, json={**wanted, "expires_in_s": 3600.0})
+    assert answer.headers["cache-control"] == "no-store"
+    made = answer.json()
+    assert (await keyed.http.get("/v1/models", headers=bearer(made["key"]))).status_code == 200
+    listed = (await ask(keyed, "GET", "/keys", manages)).json()
+    shown = next(key for key in listed["keys"] if key["id"] == made["id"])
+    assert (shown["tenant"], shown["name"], shown["state"]) == ("acme", "app", "active")
+    assert made["key"] not in str(listed)
+    assert "digest" not in shown
+    revoked = await ask(keyed, "DELETE", f"/keys/{made['id']}", manages)
+    assert revoked.json()["state"] == "revoked"
+    assert (await keyed.http.get("/v1/models", headers=bearer(made["key"]))).status_code == 401
+    assert (await ask(keyed, "DELETE", "/keys/nobody", manages)).status_code == 404
+    audit = (tmp_path / "audit.jsonl").read_text()
+    assert audit.count('"key.create"') == audit.count('"key.revoke"') == 1
+    assert '"who": "key:' in audit
+    assert made["key"] not in audit
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tenant": "no such name!"},
+        {"endpoints": ["everything"]},
+        {"limits": {"concurrent": -1}},
+        {"expires_in_s": 0},
+        {"models": [""]},
+        {"limits": {"per_day": 1}},
+        {"unknown": 1},
+    ],
+)
+async def test_a_key_that_cannot_be_is_refused(keyed: GatewayMesh, keys: Keys, body: dict[str, Any]) -> None:
+    """With 400, and a name for what is wrong."""
+    manages = keys.make(endpoints=("keys",))
+    await follows(keyed, manages, 403)
+    answer = await ask(keyed, "POST", "/keys", manages, json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"]
+
+
+async def test_without_keys_the_data_is_there_for_its_own_page_only() -> None:
+    """Pages of other sites are refused, even where CORS lets them call the API."""
+    async with gateway_mesh(FakeWorker(), cors="*") as mesh:
+        assert await first_event(mesh, {}) == "event: whole"
+        assert (await ask(mesh, "GET", "/keys")).json() == {"on": False}
+        for site in ("cross-site", "same-site"):
+            answer = await mesh.http.get("/console/data/live", headers={"sec-fetch-site": site})
+            assert answer.status_code == 403
+        assert (await ask(mesh, "POST", "/keys", json={})).status_code == 501
+        page = await mesh.http.get("/console")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        tagged = {"if-none-match": page.headers["etag"]}
+        assert (await mesh.http.get("/console", headers=tagged)).status_code == 304
+        assert (await mesh.http.get("/console/nothing.js")).status_code == 404
+        assert (await mesh.http.post("/console")).status_code == 405
+        assert (await ask(mesh, "GET", "/request?id=nobody")).status_code == 404
+
+
+async def test_a_chat_request_is_told_in_the_contract() -> None:
+    """As grpcurl takes it; what is wrong with it is told as the endpoint would."""
+    async with gateway_mesh(FakeWorker()) as mesh:
+        told = (await ask(mesh, "POST", "/contract", json={**HELLO, "temperature": 0.5})).json()
+        assert told["grpc"] == str(mesh.grpc)
+        assert told["request"]["sampling"] == {"temperature": 0.5}
+        assert told["request"]["chat"]["messages"] == [{"role": "ROLE_USER", "parts": [{"text": "Hello"}]}]
+        wrong = await ask(mesh, "POST", "/contract", json={**HELLO, "temperature": 9})
+        assert wrong.json()["error"]["param"] == "temperature"
+
+
+@pytest.mark.parametrize("settings", [{"console": False}, {"behind_proxy": True}])
+async def test_it_can_be_switched_off(settings: dict[str, Any]) -> None:
+    """And is not there behind a proxy without keys, where nobody could say who looks."""
+    async with gateway_mesh(FakeWorker(), **settings) as mesh:
+        for path in ("/console", "/console/app.js", "/console/data/live"):
+            assert (await mesh.http.get(path)).status_code == 404
+
+
+async def test_a_gateway_that_is_watched_ends_in_time() -> None:
+    """Its drain waits for no viewer."""
+    async with gateway_mesh(FakeWorker(), drain_limit_s=30) as mesh:
+        stream = mesh.http.stream("GET", "/console/data/live")
+        lines = (await stream.__aenter__()).aiter_lines()
+        assert await anext(lines) == "event: whole"
+        mesh.stop.set()
+        async with asyncio.timeout(10):
+            async for _ in lines:
+                pass
+        await stream.__aexit__(None, None, None)
