@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import REGISTRY, CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -163,21 +163,39 @@ def lasting(snapshot: Iterable[Family]) -> list[Family]:
     ]
 
 
-def rendered(snapshot: Iterable[Family], accept: str = "") -> tuple[bytes, str]:
-    """The text, and its media type: as ``accept`` (an HTTP header) asks for, Prometheus' own by default."""
+def rendered(snapshot: Iterable[Family], accept: str = "", also: Iterable[Metric] = ()) -> tuple[bytes, str]:
+    """The text, and its media type: as ``accept`` (an HTTP header) asks for, Prometheus' own by default.
+
+    Args:
+        snapshot: The metrics.
+        accept: The header.
+        also: Others' metrics, passed on where ``snapshot`` has none of their name.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Given(snapshot))
+    registry.register(_Given(snapshot, also))
     encode, media_type = choose_encoder(accept)
     return encode(registry), media_type
 
 
 class _Given(Collector):
-    def __init__(self, families: Iterable[Family]) -> None:
-        self._all = families
+    def __init__(self, families: Iterable[Family], also: Iterable[Metric]) -> None:
+        self._all = list(families)
+        self._also = also
 
     def collect(self) -> Iterator[Metric]:
         for family in self._all:
             yield _metric(family)
+        ours = {family.name for family in self._all}
+        for metric in self._also:
+            if metric.name not in ours:
+                yield metric
+
+
+def of_library(prefix: str) -> Iterator[Metric]:
+    """What a library has counted into prometheus-client's registry of the process, by its metrics' names."""
+    for metric in REGISTRY.collect():
+        if metric.name.startswith(prefix):
+            yield metric
 
 
 def _metric(family: Family) -> Metric:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from inferloom_mesh.metrics import Metrics, added, lasting, rendered
@@ -178,3 +179,14 @@ async def test_a_parent_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await scrape(tmp_path / "nobody", "")
     await report(tmp_path / "nobody", Metrics())
+
+
+def test_a_librarys_metrics_are_passed_on_where_there_are_none_of_their_name() -> None:
+    """Ours are told once."""
+    ours = Metrics()
+    ours.counter("both", "Ours.").add(by=2)
+    others = [GaugeMetricFamily("theirs", "Theirs.", value=3), GaugeMetricFamily("both", "Theirs.", value=9)]
+    text = rendered(ours.snapshot(), "", others)[0].decode()
+    assert "theirs 3.0" in text
+    assert "both_total 2.0" in text
+    assert "both 9.0" not in text

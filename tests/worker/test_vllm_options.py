@@ -1,7 +1,11 @@
 """What stands behind a spec's question mark: which options reach vLLM, and how others are refused."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from inferloom_worker.engines.vllm.encoder_folder import normalizes
 from inferloom_worker.engines.vllm.options import argv, check_names, read_query
 from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
@@ -75,3 +79,15 @@ def test_only_an_engine_with_options_has_some() -> None:
         find_model("torch:/nowhere?a=1")
     with pytest.raises(SourceError, match="/nowhere does not exist"):
         find_model("vllm:/nowhere?a=1")
+
+
+def test_an_embedding_folder_says_what_vllm_does_not(tmp_path: Path) -> None:
+    """Whether vectors have unit length; a prompt that belongs before texts is refused."""
+    assert not normalizes(tmp_path)
+    kinds = ["Transformer", "Pooling", "Normalize"]
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    assert normalizes(tmp_path)
+    (tmp_path / "config_sentence_transformers.json").write_text('{"default_prompt_name": "query"}')
+    with pytest.raises(SourceError, match="puts no prompt"):
+        normalizes(tmp_path)

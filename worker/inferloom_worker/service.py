@@ -13,7 +13,7 @@ from inferloom.v1.link_pb2_grpc import add_LinkServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
 from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.lateness import LoopMonitor
-from inferloom_mesh.metrics import Metrics, rendered
+from inferloom_mesh.metrics import Metrics, of_library, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
@@ -263,7 +263,8 @@ class Worker:
             await self._health
 
     async def _read_metrics(self, accept: str) -> tuple[bytes, str]:
-        return rendered(self._metrics.snapshot(), accept)
+        # An engine that is vLLM counts by itself; what we measure under the same names is not told twice.
+        return rendered(self._metrics.snapshot(), accept, of_library("vllm:"))
 
     def _on_change(self) -> None:
         serving = self.host.state is HostState.READY

@@ -43,6 +43,8 @@ class Plan:
     worker_python: Path | None = None
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Environment of parts, by their names without a number: registry, worker, gateway."""
+    start_limit_s: float = START_LIMIT_S
+    """How long all of it may take to be ready."""
     wrapped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What a part's command line is put behind, by its full name: worker0, say."""
 
@@ -115,7 +117,7 @@ class RunningMesh:
         Raises:
             TimeoutError: They did not in time.
         """
-        deadline = time.monotonic() + START_LIMIT_S
+        deadline = time.monotonic() + self.plan.start_limit_s
         async with httpx.AsyncClient(timeout=10) as http:
             while not await self._all_there(http):
                 if time.monotonic() > deadline:

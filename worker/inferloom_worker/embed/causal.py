@@ -26,14 +26,16 @@ class CausalEmbedder:
     No more texts are in the engine at once than it runs sequences, so that they leave its queue to others.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, options: EmbedOptions) -> None:
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, options: EmbedOptions, *, normalizes: bool = True
+    ) -> None:
         info = engine.info
         assert info.embedding_dimensions is not None
         self.info = EmbedderInfo(
             dimensions=info.embedding_dimensions,
             max_tokens=info.context_length,
             vocab_size=info.vocab_size,
-            normalizes=True,
+            normalizes=normalizes,
             shortens=False,
             dtype=info.dtype,
             engine=info.engine,

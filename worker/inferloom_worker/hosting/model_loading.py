@@ -67,7 +67,7 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     with _refusing(spec):
         kind = model_class(source)
     with _loading(name, spec, "torch" if kind is ModelClass.GENERATES else "sentence-transformers"):
-        served = _LOADERS[kind](name, source, options)
+        served = _loader(kind, source.engine)(name, source, options)
         served.card.compute_hash = compute_hash(served.card, source, options.engine.quantize)
     served.card.created.GetCurrentTime()
     return served
@@ -240,6 +240,32 @@ def _load_reranker(name: str, source: ModelSource, options: LoadOptions) -> Serv
     model.dtype = ranker.info.dtype
     model.engine, model.instruction_set = ranker.info.engine, ranker.info.instruction_set
     return Reranker(model, ranker)
+
+
+def _load_vllm_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
+    # Imported here: it brings torch, and few workers have vLLM.
+    from inferloom_worker.engines.vllm.encoder_folder import normalizes
+    from inferloom_worker.engines.vllm.loading import start
+
+    assert source.path is not None
+    unit, tokenizer = normalizes(source.path), load_tokenizer(source)
+    engine = start(source, options.engine, pooling=True)
+    embedder = CausalEmbedder(engine, tokenizer, options.embed, normalizes=unit)
+    model = _card(name, source, tokenizer)
+    _offer_embeddings(model, embedder.info)
+    model.context_length = embedder.info.max_tokens
+    model.vocabulary_size = embedder.info.vocab_size
+    model.dtype = embedder.info.dtype
+    model.engine, model.instruction_set = embedder.info.engine, embedder.info.instruction_set
+    return Generator(model, tokenizer, None, engine, embedder)
+
+
+def _loader(kind: ModelClass, engine: str | None) -> Callable[[str, ModelSource, LoadOptions], ServedModel]:
+    if engine != "vllm" or kind is ModelClass.GENERATES:
+        return _LOADERS[kind]
+    if kind is ModelClass.RANKS:
+        raise SourceError("the engine vllm ranks no documents; without its name the model does")
+    return _load_vllm_encoder
 
 
 _LOADERS = {

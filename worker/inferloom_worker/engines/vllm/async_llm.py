@@ -70,6 +70,7 @@ class Started:
 
     def __init__(self, args: AsyncEngineArgs) -> None:
         self._watchers: list[Callable[[StepRecord], None]] = []
+        self._engines: dict[int, StepRecord] = {}
         before = {child.pid for child in multiprocessing.active_children()}
         self._llm = AsyncLLM.from_engine_args(args, stat_loggers=[self._logger])
         children = {child.pid for child in multiprocessing.active_children()} - before
@@ -78,7 +79,8 @@ class Started:
         self.vocab_size = int(config.model_config.get_vocab_size())
         self.context_length = int(config.model_config.max_model_len)
         self.dtype = str(config.model_config.dtype).removeprefix("torch.")
-        self.slots = int(config.scheduler_config.max_num_seqs)
+        parallel = int(config.parallel_config.data_parallel_size)
+        self.slots = int(config.scheduler_config.max_num_seqs) * parallel
         blocks = int(config.cache_config.num_gpu_blocks or 0)
         self.kv_tokens = blocks * int(config.cache_config.block_size)
         self.device = str(current_platform.get_device_name() or current_platform.device_type)
@@ -88,7 +90,19 @@ class Started:
         self.max_rank = int(config.lora_config.max_lora_rank) if config.lora_config else 0
 
     def _logger(self, vllm_config: Any, engine_index: int = 0) -> "_Statistics":
-        return _Statistics(self._watchers)
+        return _Statistics(lambda record: self._stepped(engine_index, record))
+
+    def _stepped(self, engine: int, record: StepRecord) -> None:
+        """An engine has taken a step; with data parallelism there are several, each with its own memory."""
+        self._engines[engine] = record
+        all_ = self._engines.values()
+        whole = StepRecord(
+            sum(each.running for each in all_),
+            sum(each.waiting for each in all_),
+            sum(each.kv_usage for each in all_) / len(all_),
+        )
+        for watcher in self._watchers:
+            watcher(whole)
 
     def watch(self, record: Callable[[StepRecord], None]) -> None:
         """See :class:`Backend`."""
@@ -131,7 +145,7 @@ class Started:
         try:
             stream = self._llm.encode(
                 tokens_input(prompt, cache_salt=named.cache_salt or None),
-                PoolingParams(task="embed"),
+                PoolingParams(task="embed", use_activation=False),
                 named.id,
                 lora_request=_lora(named.adapter),
                 priority=-named.priority,
@@ -169,8 +183,8 @@ class Started:
 class _Statistics(StatLoggerBase):
     """Passes on what vLLM says with each step."""
 
-    def __init__(self, watchers: list[Callable[[StepRecord], None]]) -> None:
-        self._watchers = watchers
+    def __init__(self, told: Callable[[StepRecord], None]) -> None:
+        self._told = told
 
     def record(
         self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
@@ -178,9 +192,7 @@ class _Statistics(StatLoggerBase):
         if scheduler_stats is None:
             return
         waiting = scheduler_stats.num_waiting_reqs + getattr(scheduler_stats, "num_skipped_waiting_reqs", 0)
-        record = StepRecord(scheduler_stats.num_running_reqs, waiting, scheduler_stats.kv_cache_usage)
-        for watcher in self._watchers:
-            watcher(record)
+        self._told(StepRecord(scheduler_stats.num_running_reqs, waiting, scheduler_stats.kv_cache_usage))
 
     def log_engine_initialized(self) -> None:
         pass
