@@ -170,3 +170,30 @@ async def test_a_request_that_ends_its_workers_is_given_up() -> None:
         assert sum(bool(each.requests) for each in mesh.workers) == 2
     assert orjson.loads(last)["error"]["code"] == "worker_lost"
     assert text == "".join(WORDS[:2])
+
+
+PENALTY = pb.Continuation(continuity=pb.CONTINUITY_TOKENS, without=["presence_penalty"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "goes_on"),
+    [
+        ({}, True),
+        ({"presence_penalty": 0}, True),
+        ({"presence_penalty": 0.5}, False),
+        ({"seed": 1}, False),
+        ({"seed": 1, "temperature": 0}, True),
+    ],
+)
+async def test_a_stream_goes_on_where_its_card_says_so(asked: dict[str, Any], goes_on: bool) -> None:
+    """What it excepts ends with worker_lost, and no other worker is asked."""
+    cards = {"continuation": PENALTY}
+    async with gateway_mesh(worker("a", **cards), worker("b", **cards)) as mesh:
+        met = spoiled(mesh, killed)
+        text, last = await streamed(mesh, **asked)
+    if goes_on:
+        assert (text, last) == ("".join(WORDS), "[DONE]")
+    else:
+        assert text == "".join(WORDS[:2])
+        assert orjson.loads(last)["error"]["code"] == "worker_lost"
+    assert len(met) == 1 + goes_on
