@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from vllm import PoolingParams, SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -32,6 +33,7 @@ from inferloom_worker.engines.vllm.guard import Guard
 from inferloom_worker.engines.vllm.options import Query, argv, check_names
 from inferloom_worker.engines.vllm.pieces import logprobs, timing
 from inferloom_worker.engines.vllm.translation import Asked
+from inferloom_worker.models.instruction_set import torch_instruction_set
 from inferloom_worker.sourcing.sources import SourceError
 
 
@@ -83,7 +85,10 @@ class Started:
         self.slots = int(config.scheduler_config.max_num_seqs) * parallel
         blocks = int(config.cache_config.num_gpu_blocks or 0)
         self.kv_tokens = blocks * int(config.cache_config.block_size)
-        self.device = str(current_platform.get_device_name() or current_platform.device_type)
+        cpu = current_platform.is_cpu()
+        self.device = (
+            torch_instruction_set(torch.device("cpu")) if cpu else str(current_platform.get_device_name())
+        )
         self.pooling = config.model_config.runner_type == "pooling"
         self.dimensions = int(config.model_config.embedding_size) if self.pooling else None
         self.takes_adapters = config.lora_config is not None
