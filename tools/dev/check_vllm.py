@@ -51,7 +51,7 @@ async def check(args: argparse.Namespace, folder: Path) -> int:
     made = plan(args.python, args.model.resolve(), args.dtype, args.options, folder)
     async with (
         RunningMesh(Path(sys.executable), folder, made) as mesh,
-        AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key="none", max_retries=0, timeout=600) as client,
+        AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key="none", max_retries=4, timeout=600) as client,
     ):
         failed = await suite(client)
         failed += await failover(client, mesh)
