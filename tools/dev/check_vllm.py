@@ -7,7 +7,7 @@ end with the same tokens as undisturbed (with ``--dtype float32``) or at all; wh
 worker_lost. Takes minutes, most of them for starting vLLM. Not a part of the tests.
 
 Usage: python tools/dev/check_vllm.py --python ENVIRONMENT/bin/python --model FOLDER [--dtype float32]
-       [--options enforce_eager=true] [--folder LOGS]
+       [--options ARGUMENTS] [--folder LOGS]
 """
 
 import argparse
@@ -64,7 +64,9 @@ def main() -> None:
     parser.add_argument("--python", type=Path, required=True, help="interpreter with vLLM")
     parser.add_argument("--model", type=Path, required=True, help="folder of a chat model in safetensors")
     parser.add_argument("--dtype", default="float32", help="type that is computed in")
-    parser.add_argument("--options", default="enforce_eager=true", help="further arguments of vLLM")
+    parser.add_argument(
+        "--options", default="enforce_eager=true&max_num_batched_tokens=512", help="further arguments of vLLM"
+    )
     parser.add_argument("--folder", type=Path, help="keeps the logs here")
     args = parser.parse_args()
     if args.folder is not None:

@@ -34,6 +34,10 @@ WEATHER: list[Any] = [
 ]
 
 
+AT_ONCE = 4
+"""Cases that run side by side: a step of many prompts takes long on a small machine."""
+
+
 async def chat(client: AsyncOpenAI, **more: Any) -> Any:
     """A conversation's answer."""
     create: Any = client.chat.completions.create
@@ -161,14 +165,16 @@ CASES: tuple[Case, ...] = (
 
 
 async def suite(client: AsyncOpenAI) -> int:
-    """Ask everything at once; return how many answers were wrong."""
-    return sum(await asyncio.gather(*(_asked(client, case) for case in CASES)))
+    """Ask everything, :data:`AT_ONCE`; return how many answers were wrong."""
+    places = asyncio.Semaphore(AT_ONCE)
+    return sum(await asyncio.gather(*(_asked(client, case, places) for case in CASES)))
 
 
-async def _asked(client: AsyncOpenAI, case: Case) -> bool:
-    try:
-        wrong = await case(client)
-    except Exception as error:  # whatever the SDK raises is the finding
-        wrong = f"{type(error).__name__}: {error}"
+async def _asked(client: AsyncOpenAI, case: Case, places: asyncio.Semaphore) -> bool:
+    async with places:
+        try:
+            wrong = await case(client)
+        except Exception as error:  # whatever the SDK raises is the finding
+            wrong = f"{type(error).__name__}: {error}"
     print(f"  {'no' if wrong else 'ok'}  {case.__name__.replace('_', ' ')}  {wrong[:400]}", flush=True)
     return bool(wrong)
