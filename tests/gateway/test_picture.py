@@ -92,7 +92,7 @@ def test_happenings_are_bounded() -> None:
 def test_what_all_gateways_heard_stands_once() -> None:
     """A lease that ended is news of the registry; a way that was lost is each gateway's own."""
     seen = []
-    for place, gateway in enumerate(("g1", "g2")):
+    for place, gateway in enumerate(("g1", "g2", "g2")):
         happenings = Happenings(gateway)
         happenings.add(pb.HAPPENING_KIND_WORKER_LEFT, 10.0 + place, worker="a", reason="expired")
         happenings.add(pb.HAPPENING_KIND_WORKER_UNREACHABLE, 9.0, worker="a")

@@ -1,11 +1,14 @@
 """A command of ours on a terminal, as a person uses it."""
 
 import codecs
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +31,10 @@ class Terminal:
     def type(self, keys: str) -> None:
         """Press keys; ``\\x03`` is Ctrl-C and ``\\x04`` is Ctrl-D."""
         os.write(self._descriptor, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the screen another size; the program is told."""
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def expect(self, pattern: str, limit: float = 30) -> str:
         """Wait until ``pattern`` appears; return what came up to its end, and forget that."""
@@ -57,16 +64,22 @@ class Terminal:
 
 
 @contextmanager
-def terminal(home: Path, *args: str) -> Iterator[Terminal]:
-    """Run a command on a terminal of its own, with ``home`` for what it remembers."""
+def terminal(home: Path, *args: str, size: tuple[int, int] | None = None) -> Iterator[Terminal]:
+    """Run a command on a terminal of its own, with ``home`` for what it remembers.
+
+    ``size`` is its columns and lines, which can change; without it it has 100 columns whatever happens.
+    """
     pid, descriptor = pty.fork()
     if pid == 0:
         # A suite that was started in the background ignores these, and its children would, too.
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        place = {"XDG_STATE_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
+        place = {"XDG_STATE_HOME": str(home), "TERM": "xterm"} | ({} if size else {"COLUMNS": "100"})
         os.execve(INFERLOOM[0], [*INFERLOOM, *args], environment() | place)  # no shell is wanted
+    made = Terminal(pid, descriptor)
+    if size is not None:
+        made.resize(*size)
     try:
-        yield Terminal(pid, descriptor)
+        yield made
     finally:
         os.close(descriptor)  # hangs up, which ends a program that is still there

@@ -124,7 +124,7 @@ async def test_any_gateway_tells_of_all() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await east.ask.GetRequest(pb.GetRequestRequest(request_id="r3"))
         assert failure.value.code() is grpc.StatusCode.NOT_FOUND
-        assert "2 gateway process(es) of east, west" in (failure.value.details() or "")
+        assert "2 gateway processes, of east, west" in (failure.value.details() or "")
 
 
 async def test_a_gateway_that_hangs_is_named_and_holds_nobody_up() -> None:

@@ -10,7 +10,7 @@ from inferloom_cli.helpful import Command, Commands
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (running.up, running.registry, running.worker, running.gateway),
-    "Look": (looking.ps, looking.models, looking.logs, looking.doctor),
+    "Look": (looking.ps, looking.top, looking.models, looking.explain, looking.logs, looking.doctor),
     "Operate": (operating.load, operating.unload, operating.drain),
     "Use": (using.run, using.chat, using.embed, using.pull, using.bench),
 }

@@ -20,6 +20,18 @@ _LOOKED_AT = 32
 
 Kind: TypeAlias = "pb.HappeningKind.ValueType"
 
+OF_GATEWAYS = frozenset(
+    {
+        pb.HAPPENING_KIND_WORKER_UNREACHABLE,
+        pb.HAPPENING_KIND_WORKER_REACHABLE,
+        pb.HAPPENING_KIND_WORKER_EJECTED,
+        pb.HAPPENING_KIND_WORKER_BACK,
+        pb.HAPPENING_KIND_REGISTRY_LOST,
+        pb.HAPPENING_KIND_REGISTRY_BACK,
+    }
+)
+"""What each process of a gateway sees by itself, and which is told once for the gateway."""
+
 OF_SEVERAL = frozenset(
     {
         pb.HAPPENING_KIND_WORKER_CAME,
@@ -96,12 +108,14 @@ def moment(happening: pb.Happening) -> float:
 
 
 def merged(several: Iterable[pb.Happening]) -> list[pb.Happening]:
-    """What several processes saw, oldest first; what all of them heard of stands once, and for no gateway."""
+    """What several processes saw, oldest first. What all gateways heard of stands once, and for no gateway;
+    what several processes of one saw stands once for that."""
     told: list[pb.Happening] = []
     known: dict[tuple[object, ...], pb.Happening] = {}
     for one in sorted(several, key=moment):
-        if one.kind in OF_SEVERAL:
-            key = (one.kind, one.worker, one.model, one.reason)
+        if one.kind in OF_SEVERAL or one.kind in OF_GATEWAYS:
+            whose = one.gateway if one.kind in OF_GATEWAYS else ""
+            key = (one.kind, one.worker, one.model, one.reason, whose)
             first = known.get(key)
             if first is not None and moment(one) - moment(first) <= TOGETHER_S:
                 if first.gateway != one.gateway:

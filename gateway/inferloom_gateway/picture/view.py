@@ -132,7 +132,8 @@ class View:
         """Where was looked, for people."""
         others = [] if asked.only_here else self._peers.known()
         names = sorted({self._picture.name, *(each.name for each in others)})
-        where = f"Looked at {len(others) + 1} gateway process(es) of {', '.join(names[:8])}"
+        count = len(others) + 1
+        where = f"Looked at {count} gateway process{'es' * (count > 1)}, of {', '.join(names[:8])}"
         where += f" and {len(names) - 8} more" * (len(names) > 8)
         told = f"{where}: each keeps what runs and the last {self._picture.remembered}."
         if unanswered:

@@ -30,6 +30,52 @@ def ps(
     asyncio.run(show(settings.registry, as_json=as_json, shown=of_peer(settings)))
 
 
+def top(
+    gateway: Gateway = None,
+    api_key: ApiKey = None,
+    once: Annotated[bool, typer.Option("--once", help="Show it once and leave.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Watch the mesh: gateways, workers and models, what they do now, and what happened lately.
+
+    `q` leaves. Where the output is no terminal it is shown once. With --json a line is printed for each
+    change, or with --once one object. Where the gateway asks for keys, the key needs the endpoint
+    `operating`, or the mesh's secret is shown.
+    """
+    from inferloom_cli import top as view
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.credentials import of_caller
+    from inferloom_cli.settings import load
+
+    settings = load(ClientSettings, gateway=gateway)
+    shown = of_caller(settings, api_key)
+    asyncio.run(view.top(settings.gateway, once=once, as_json=as_json, shown=shown))
+
+
+def explain(
+    request_id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="The request's name: `x-request-id`, or `request_id` in a log."),
+    ],
+    gateway: Gateway = None,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell one request's story: who asked, which workers were considered and tried, and where its time went.
+
+    Any gateway knows the requests of all. Each of their processes remembers the last 1000 that ended
+    (`request_records`). Prompts and answers are in none of it.
+    """
+    from inferloom_cli import explain as view
+    from inferloom_cli.client_settings import ClientSettings
+    from inferloom_cli.credentials import of_caller
+    from inferloom_cli.settings import load
+
+    settings = load(ClientSettings, gateway=gateway)
+    shown = of_caller(settings, api_key)
+    asyncio.run(view.explain(settings.gateway, request_id, as_json=as_json, shown=shown))
+
+
 def models(
     gateway: Gateway = None, registry: Registry = None, api_key: ApiKey = None, as_json: AsJson = False
 ) -> None:
