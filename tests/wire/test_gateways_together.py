@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,14 +17,22 @@ from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1 import registry_pb2
 from inferloom.v1.gateway_pb2_grpc import GatewayServiceStub
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
+from inferloom_cli.calls import calling
+from inferloom_cli.client_settings import ClientSettings
+from inferloom_cli.gateway_door import door_of
+from inferloom_cli.refusal import RefusedError
+from inferloom_gateway.access.stores.opening import open_store
 from inferloom_gateway.service import serve
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
 from inferloom_mesh.secret import MeshSecret, metadata_of
 from tests.registry.running import running_registry
+from tests.wire.certificates import Certificates, certificates
 from tests.wire.fake_worker import ANYWHERE, FakeWorker
 from tests.wire.test_gateway_migration import BODY
+
+__all__ = ["certificates"]
 
 SECRET = "of the mesh, which has it in common"  # a test's
 
@@ -35,6 +44,7 @@ class Running:
     """A gateway."""
 
     rest: Address
+    door: Address
     channel: grpc.aio.Channel
     stop: asyncio.Event
     serving: "asyncio.Task[None]"
@@ -66,10 +76,13 @@ async def gateway(registry: Address, name: str, **settings: Any) -> AsyncIterato
         gateway_metrics_listen=None, gateway_name=name, no_store=True, drain_limit_s=1, **settings,
     )  # fmt: skip
     serving = asyncio.create_task(serve(configured, stop, lambda *found: told.set_result(found)))
+    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()
     try:
-        rest, grpc_address = await told
+        rest, grpc_address = told.result()
         async with open_channel(grpc_address) as channel:
-            yield Running(rest, channel, stop, serving)
+            yield Running(rest, grpc_address, channel, stop, serving)
     finally:
         stop.set()
         await serving
@@ -179,3 +192,34 @@ async def test_gateways_show_each_other_the_meshs_secret() -> None:
             with pytest.raises(grpc.aio.AioRpcError) as failure:
                 await GatewayServiceStub(channel).GetMesh(pb.GetMeshRequest())
             assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_an_operators_certificate_opens_where_gateways_ask_each_other(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """With keys and no secret: his commands find that address at the registry. At the gateways' own doors
+    only a key does, and a worker's certificate opens neither."""
+    keys = str(tmp_path / "keys.db")
+    open_store(keys, create=True).close()
+    tls = certificates.of("gateway")
+    async with (
+        running_registry(tls=certificates.of("registry"), registry_metrics_listen=None) as registry,
+        gateway(registry, "east", tls=tls, keys=keys) as east,
+        gateway(registry, "west", tls=tls, keys=keys),
+    ):
+        operator = ClientSettings(registry=registry, tls=certificates.of("operator"))
+        async with asyncio.timeout(5):
+            while (door := await door_of(operator, None)).of is None:
+                pass  # each says that it is there as soon as it listens
+            while True:
+                async with calling("gateway", door.address, door.shown, door.of) as channel:
+                    seen = (await GatewayServiceStub(channel).GetMesh(pb.GetMeshRequest())).mesh
+                if len(seen.processes) == 2:
+                    break
+        assert [each.gateway for each in seen.processes] == ["east", "west"]
+        named = ClientSettings(gateway=east.door, registry=registry, tls=certificates.of("operator"))
+        door = await door_of(named, None)
+        assert (door.address, door.of) == (east.door, None)
+        with pytest.raises(RefusedError, match="key"):
+            async with calling("gateway", door.address, door.shown) as channel:
+                await GatewayServiceStub(channel).GetMesh(pb.GetMeshRequest())

@@ -11,8 +11,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from inferloom.v1 import gateway_pb2, link_pb2, registry_pb2, worker_pb2
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1 import link_pb2, registry_pb2, worker_pb2
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import Reason
 from tests.registry.running import running_registry
@@ -38,7 +38,9 @@ LINK = link_pb2.DESCRIPTOR.services_by_name["LinkService"]
 CONTROL = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"]
 REGISTRY = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
 
-ENDLESS = {"Watch"}
+GATEWAY = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+
+ENDLESS = {"Watch", "WatchMesh"}
 
 
 def likely(method: MethodDescriptor, random: Random) -> Message:
@@ -205,6 +207,7 @@ async def test_a_gateway_answers_whatever_it_is_asked() -> None:
     async with gateway_mesh(FakeWorker("a")) as mesh:
         answers = await pester(mesh.channel, INFERENCE, seed=1)
         assert Reason.MODEL_NOT_FOUND in answers["Generate"]
+        assert Reason.INVALID_ARGUMENT in (await pester(mesh.channel, GATEWAY, seed=3))["GetRequest"]
         body = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
         assert (await mesh.http.post("/v1/chat/completions", json=body)).status_code == 200
 

@@ -53,23 +53,27 @@ def _with(details: Any, shown: Metadata) -> Any:
     return details._replace(metadata=(*(details.metadata or ()), *shown))
 
 
-def opened(service: str, address: Address, shown: Credentials = NOTHING) -> grpc.aio.Channel:
-    """A channel to ``service`` whose calls show who makes them."""
+def opened(
+    service: str, address: Address, shown: Credentials = NOTHING, of: Role | None = None
+) -> grpc.aio.Channel:
+    """A channel to ``service`` whose calls show who makes them; ``of`` is what must answer, where its name
+    does not say that."""
     metadata = shown.metadata
     adding = [_ShowsUnary(metadata), _ShowsStream(metadata)] if metadata else []
-    return open_channel(address, adding, security=shown.security, of=_ROLES.get(service))
+    return open_channel(address, adding, security=shown.security, of=of or _ROLES.get(service))
 
 
 @asynccontextmanager
 async def calling(
-    service: str, address: Address, shown: Credentials = NOTHING
+    service: str, address: Address, shown: Credentials = NOTHING, of: Role | None = None
 ) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to ``service`` (its name for people), for calls inside the block.
+    """A channel to ``service`` (its name for people), for calls inside the block; ``of`` as in
+    :func:`opened`.
 
     Raises:
         RefusedError: A call failed, or nothing listens there.
     """
-    async with opened(service, address, shown) as channel:
+    async with opened(service, address, shown, of) as channel:
         try:
             yield channel
         except grpc.aio.AioRpcError as failure:

@@ -12,9 +12,9 @@ from rich.text import Text
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1.gateway_pb2_grpc import GatewayServiceStub
 from inferloom_cli.calls import DEADLINE_S, calling
-from inferloom_cli.credentials import NOTHING, Credentials
+from inferloom_cli.client_settings import ClientSettings
+from inferloom_cli.gateway_door import door_of
 from inferloom_cli.story import headline, parts, span, story
-from inferloom_mesh.net import Address
 
 _STYLES = {
     pb.REQUEST_STATE_DONE: "green",
@@ -23,13 +23,14 @@ _STYLES = {
 }
 
 
-async def explain(gateway: Address, request_id: str, *, as_json: bool, shown: Credentials = NOTHING) -> None:
+async def explain(settings: ClientSettings, api_key: str | None, request_id: str, *, as_json: bool) -> None:
     """Print what became of a request; any gateway knows it.
 
     Raises:
         RefusedError: No gateway knows it, or none answers.
     """
-    async with calling("gateway", gateway, shown) as channel:
+    door = await door_of(settings, api_key)
+    async with calling("gateway", *door) as channel:
         asked = pb.GetRequestRequest(request_id=request_id)
         answer = await GatewayServiceStub(channel).GetRequest(asked, timeout=DEADLINE_S)
     if as_json:

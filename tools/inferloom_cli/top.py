@@ -17,9 +17,9 @@ from rich.live import Live
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1.gateway_pb2_grpc import GatewayServiceStub
 from inferloom_cli.calls import DEADLINE_S, calling
-from inferloom_cli.credentials import NOTHING, Credentials
+from inferloom_cli.client_settings import ClientSettings
+from inferloom_cli.gateway_door import Door, door_of
 from inferloom_cli.top_screen import screen
-from inferloom_mesh.net import Address
 
 _AGAIN_S = 1.0
 """Time between two tries to come back to a gateway that went away."""
@@ -29,7 +29,7 @@ _PIPED_WIDTH = 140
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
-async def top(gateway: Address, *, once: bool, as_json: bool, shown: Credentials = NOTHING) -> None:
+async def top(settings: ClientSettings, api_key: str | None, *, once: bool, as_json: bool) -> None:
     """Show the mesh until ``q`` is pressed or the program is interrupted; once, where nobody can see it move.
 
     As JSON: a line for each change, or with ``once`` one object.
@@ -38,27 +38,28 @@ async def top(gateway: Address, *, once: bool, as_json: bool, shown: Credentials
         RefusedError: The gateway does not answer, or does not let its caller look.
     """
     console = Console(highlight=False)
+    door = await door_of(settings, api_key)
     if as_json and not once:
-        await _print_changes(gateway, shown)
+        await _print_changes(door)
     elif once or not console.is_terminal:
-        mesh = await _mesh(gateway, shown)
+        mesh = await _mesh(door)
         if as_json:
             print(json.dumps(_fields(mesh), indent=2))
         else:
             width = console.width if console.is_terminal else max(console.width, _PIPED_WIDTH)
             Console(highlight=False, width=width).print(screen(mesh, width, 0))
     else:
-        await _Top(gateway, shown, console).run()
+        await _Top(door, console).run()
 
 
-async def _mesh(gateway: Address, shown: Credentials) -> pb.Mesh:
-    async with calling("gateway", gateway, shown) as channel:
+async def _mesh(door: Door) -> pb.Mesh:
+    async with calling("gateway", *door) as channel:
         asked = pb.GetMeshRequest()
         return (await GatewayServiceStub(channel).GetMesh(asked, timeout=DEADLINE_S)).mesh
 
 
-async def _print_changes(gateway: Address, shown: Credentials) -> None:
-    async with calling("gateway", gateway, shown) as channel:
+async def _print_changes(door: Door) -> None:
+    async with calling("gateway", *door) as channel:
         async for answer in GatewayServiceStub(channel).WatchMesh(pb.WatchMeshRequest()):
             print(json.dumps(_fields(answer.mesh)), flush=True)
 
@@ -71,14 +72,12 @@ class _Top:
     """The live view.
 
     Args:
-        gateway: Is watched.
-        shown: Is shown to it.
+        door: Where the mesh is watched.
         console: The terminal.
     """
 
-    def __init__(self, gateway: Address, shown: Credentials, console: Console) -> None:
-        self._gateway = gateway
-        self._shown = shown
+    def __init__(self, door: Door, console: Console) -> None:
+        self._door = door
         self._console = console
         self._mesh = pb.Mesh()
         self._away = ""
@@ -88,7 +87,7 @@ class _Top:
 
     async def run(self) -> None:
         """Show it until the person at the keyboard leaves."""
-        self._mesh = await _mesh(self._gateway, self._shown)  # what is refused is told without a screen
+        self._mesh = await _mesh(self._door)  # what is refused is told without a screen
         loop = asyncio.get_running_loop()
         following = asyncio.create_task(self._follow())
         counting = asyncio.create_task(self._count())
@@ -122,7 +121,7 @@ class _Top:
     async def _follow(self) -> None:
         """Take what the gateway tells; come back to it when it went away."""
         while True:
-            async with calling("gateway", self._gateway, self._shown) as channel:
+            async with calling("gateway", *self._door) as channel:
                 try:
                     async for answer in GatewayServiceStub(channel).WatchMesh(pb.WatchMeshRequest()):
                         self._mesh, self._away = answer.mesh, ""
@@ -130,7 +129,7 @@ class _Top:
                 except grpc.aio.AioRpcError as failure:
                     if failure.code() not in _AWAY:
                         raise
-            self._away = f"the gateway at {self._gateway} is away; this is what it said last"
+            self._away = f"the gateway at {self._door.address} is away; this is what it said last"
             self._news.set()
             await asyncio.sleep(_AGAIN_S)
 

@@ -8,7 +8,7 @@ import grpc
 
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1 import registry_pb2
-from inferloom_gateway.picture.peers import ANSWER_S, Peers, unanswered_by
+from inferloom_gateway.picture.peers import ANSWER_S, MOST_ASKED, Peers, unanswered_by
 
 AGAIN_S = 1.0
 """Time between two looks at who there is, and between two tries to follow one that was lost."""
@@ -62,8 +62,8 @@ class Following:
         """Wait for the first words of all, not for long."""
         until = asyncio.get_running_loop().time() + ANSWER_S
         while asyncio.get_running_loop().time() < until:
-            missing = {each.instance for each in self._peers.known()} - self._told.keys() - self._lost.keys()
-            if not missing:
+            heard = self._told.keys() | self._lost.keys()
+            if all(each.instance in heard for each in self._peers.known()[:MOST_ASKED]):
                 return
             await asyncio.sleep(0.02)
 
@@ -71,7 +71,7 @@ class Following:
         followed: dict[str, asyncio.Task[None]] = {}
         try:
             while True:
-                others = {each.instance: each for each in await self._peers.others()}
+                others = {each.instance: each for each in (await self._peers.others())[:MOST_ASKED]}
                 for name in followed.keys() - others.keys():
                     followed.pop(name).cancel()
                     self._told.pop(name, None)

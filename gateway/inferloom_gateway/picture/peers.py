@@ -36,6 +36,9 @@ REGISTRY_S = 0.5
 RENEW_S = 5.0
 """How often the registries are told that this process is there, where they do not say how often."""
 
+MOST_ASKED = 256
+"""Processes that are asked; the others are named."""
+
 FRESH_S = 0.25
 """How old the list of processes may be that a question goes to."""
 
@@ -133,6 +136,10 @@ class Peers:
         answers: list[T] = []
         unanswered = list(self.silent.values())
 
+        for instance in others[MOST_ASKED:]:
+            why = f"no more than {MOST_ASKED} are asked"
+            unanswered.append(pb.Unanswered(name=instance.name, address=instance.address, why=why))
+
         async def ask_one(instance: registry_pb2.GatewayInstance) -> None:
             if (why := self.unreachable(instance)) is not None:
                 unanswered.append(why)
@@ -143,7 +150,7 @@ class Peers:
                 if failure.code() is not grpc.StatusCode.NOT_FOUND:
                     unanswered.append(unanswered_by(instance, failure))
 
-        await asyncio.gather(*(ask_one(each) for each in others))
+        await asyncio.gather(*(ask_one(each) for each in others[:MOST_ASKED]))
         return answers, unanswered
 
     def unreachable(self, instance: registry_pb2.GatewayInstance) -> pb.Unanswered | None:

@@ -32,6 +32,7 @@ def ps(
 
 def top(
     gateway: Gateway = None,
+    registry: Registry = None,
     api_key: ApiKey = None,
     once: Annotated[bool, typer.Option("--once", help="Show it once and leave.")] = False,
     as_json: AsJson = False,
@@ -40,16 +41,14 @@ def top(
 
     `q` leaves. Where the output is no terminal it is shown once. With --json a line is printed for each
     change, or with --once one object. Where the gateway asks for keys, the key needs the endpoint
-    `operating`, or the mesh's secret is shown.
+    `operating`; else the mesh's secret or an operator's certificate (`--tls` in the settings) is shown.
     """
     from inferloom_cli import top as view
     from inferloom_cli.client_settings import ClientSettings
-    from inferloom_cli.credentials import of_caller
     from inferloom_cli.settings import load
 
-    settings = load(ClientSettings, gateway=gateway)
-    shown = of_caller(settings, api_key)
-    asyncio.run(view.top(settings.gateway, once=once, as_json=as_json, shown=shown))
+    settings = load(ClientSettings, gateway=gateway, registry=registry)
+    asyncio.run(view.top(settings, api_key, once=once, as_json=as_json))
 
 
 def explain(
@@ -58,6 +57,7 @@ def explain(
         typer.Argument(metavar="ID", help="The request's name: `x-request-id`, or `request_id` in a log."),
     ],
     gateway: Gateway = None,
+    registry: Registry = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,12 +68,10 @@ def explain(
     """
     from inferloom_cli import explain as view
     from inferloom_cli.client_settings import ClientSettings
-    from inferloom_cli.credentials import of_caller
     from inferloom_cli.settings import load
 
-    settings = load(ClientSettings, gateway=gateway)
-    shown = of_caller(settings, api_key)
-    asyncio.run(view.explain(settings.gateway, request_id, as_json=as_json, shown=shown))
+    settings = load(ClientSettings, gateway=gateway, registry=registry)
+    asyncio.run(view.explain(settings, api_key, request_id, as_json=as_json))
 
 
 def models(
