@@ -13,6 +13,8 @@ UNSUPPORTED = ("INVALID_ARGUMENT", "UNSUPPORTED_PARAMETER")
 LONG = ("INVALID_ARGUMENT", "CONTEXT_LENGTH_EXCEEDED")
 NO_MODEL = ("NOT_FOUND", "MODEL_NOT_FOUND")
 NO_MESSAGE = "not a valid message"
+CONTINUE = "InferenceService/ContinueGenerate"
+NO_STREAM = ("NOT_FOUND", "NOT_FOUND")
 
 ECHO = field(1, b"echo")
 
@@ -290,5 +292,26 @@ FIELDS = (
         "a continuation of an end that nobody knows",
         resumed(pb.ResumedChoice(token_ids=[97], finished=pb.Finished(reason=pb.FINISH_REASON_UNSPECIFIED))),
         "no reason",
+    ),
+    wrong(
+        "a stream whose name would end a line of metadata",
+        pb.ContinueGenerateRequest(stream="a\r\nx-evil: 1"),
+        "no resumable stream",
+        NO_STREAM,
+        CONTINUE,
+    ),
+    wrong(
+        "a stream's name of 100,000 characters",
+        pb.ContinueGenerateRequest(stream="x" * 100_000),
+        "no resumable stream",
+        NO_STREAM,
+        CONTINUE,
+    ),
+    wrong(
+        "a stream of somebody's, behind the last event that there can be",
+        pb.ContinueGenerateRequest(stream="mine", after=2**32 - 1),
+        "no resumable stream",
+        NO_STREAM,
+        CONTINUE,
     ),
 )

@@ -68,3 +68,25 @@ async def test_models_are_those_that_a_key_opens(tmp_path: Path) -> None:
             with pytest.raises(RefusedError) as caught:
                 await ask(mesh, door, "Tokenize", TOKENIZE, headers={"authorization": f"Bearer {key}"})
             assert caught.value.error.reason is Reason.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize("door", ["grpc", "connect-proto", "grpc-web-proto"])
+async def test_a_stream_is_its_tenants(tmp_path: Path, door: str) -> None:
+    """A colleague's key goes on with it; for another tenant there is none; a key that is not for streams
+    opens none, whoever's it is."""
+    keys = Keys(tmp_path)
+    mine, ours, theirs = keys.make("acme"), keys.make("acme"), keys.make("other")
+    narrow = keys.make("acme", endpoints=("chat", "completions"))
+    request = pb.GenerateRequest(model="chat-model", text="Hi", request_id="mine")
+    async with gateway_mesh(FakeWorker(), keys=keys.place, mesh_secret=SECRET) as mesh:
+        headers = {"authorization": f"Bearer {mine}", "x-inferloom-resumable": "20"}
+        made = [each async for each in responses(mesh, door, METHODS["Generate"], request, headers=headers)]
+        assert made[-1].HasField("sequence")
+        again = pb.ContinueGenerateRequest(stream="mine")
+        assert await outcome(mesh, door, "ContinueGenerate", again, ours) == "answered"
+        for key, reason, code in (
+            (theirs, Reason.NOT_FOUND, "not_found"),
+            (narrow, Reason.PERMISSION_DENIED, "permission_denied"),
+            ("", Reason.INVALID_API_KEY, "unauthenticated"),
+        ):
+            assert await outcome(mesh, door, "ContinueGenerate", again, key) == (reason, code)
