@@ -33,6 +33,7 @@ FILES = frozenset(
         "worker/test_speculation.py",
         "worker/test_stop.py",
         "worker/test_text_pool.py",
+        "worker/sidecar/test_parts.py",
         "worker/test_validate.py",
         "worker/test_vllm_options.py",
         "worker/test_vllm_translation.py",

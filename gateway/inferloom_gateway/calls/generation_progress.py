@@ -55,6 +55,8 @@ class GenerationProgress:
         self._started: Started | None = None
         self._anew = False
         self._choices: dict[int, _Choice] = {}
+        self._moved = False
+        """Whether another worker was asked to go on, so that a Delta without tokens may come again."""
         self._prompt = array("I", request.resume.prompt_token_ids)
         self._told = 0
         """Tokens of the prompt that were told."""
@@ -108,12 +110,14 @@ class GenerationProgress:
         has seen nothing or wants the whole."""
         if self.completed or not (resumes or self._whole or not self._seen):
             return None
+        self._moved = True
         if self._started is None:
             return self._request
         again = GenerateRequest()
         again.CopyFrom(self._request)
         again.sampling.MergeFrom(self._started.sampling)
-        again.sampling.seed = self._started.seed
+        if self._started.seed:  # a server outside of the mesh may not tell its own
+            again.sampling.seed = self._started.seed
         if not resumes:
             self._begin_anew()
             return again
@@ -144,17 +148,18 @@ class GenerationProgress:
 
     def _note(self, index: int, ids: Sequence[int]) -> bool:
         """Note a Delta; whether it is news."""
-        self.size = len(ids)
         choice = self._of(index)
+        # Of a server that tells text alone, an event is taken for a token.
+        self.size = len(ids) or int(not (choice.ids or self._request.output.echo))
         self._seen = True
         if ids:
             choice.ids.extend(ids)
             return True
         if self._request.output.echo and not choice.ids:
             again, choice.begun = choice.begun, True
-            return not again
+            return not (again and self._moved)
         again, choice.flushed = choice.flushed, True
-        return not again
+        return not (again and self._moved)
 
     def _start(self, event: GenerateResponse) -> GenerateResponse | None:
         """Note what is resolved by the worker that accepted the request; only its first word on it counts."""

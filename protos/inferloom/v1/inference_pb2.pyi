@@ -1944,9 +1944,11 @@ class Started(_message.Message):
     model: _builtins.str
     """Model id that answers."""
     prompt_tokens: _builtins.int
-    """Tokens in the prompt."""
+    """Tokens in the prompt. 0: not known yet; Completed tells."""
     seed: _builtins.int
-    """The random stream's seed, as sent or as chosen."""
+    """The random stream's seed, as sent or as chosen. 0: also where the model's
+    server chose one and does not tell.
+    """
     compute_hash: _builtins.str
     """Compute hash of the model that answers; as in Model."""
     worker_id: _builtins.str
@@ -1956,7 +1958,8 @@ class Started(_message.Message):
     @_builtins.property
     def sampling(self) -> Global___SamplingOptions:
         """The values that tokens are drawn with, where the request was silent those
-        of the model's card. Every field that has a default is set, but n.
+        of the model's card. Every field that has a default is set, but n; of those
+        that a server outside of the mesh chooses, the ones that are known.
         """
 
     @_builtins.property
@@ -2057,7 +2060,9 @@ class Delta(_message.Message):
     """Reasoning text that became final, for models that mark it."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Tokens generated since the choice's last Delta."""
+        """Tokens generated since the choice's last Delta. None beside text: they are
+        not known, as with a server that tells text alone.
+        """
 
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCallDelta]:
@@ -2138,7 +2143,7 @@ class TokenLogprob(_message.Message):
     NO_TEXT_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     token_id: _builtins.int
-    """The token."""
+    """The token. 0: also where it is known by its text alone."""
     logprob: _builtins.float
     """Natural logarithm of its probability under the model's own distribution,
     before temperature and filters.
@@ -2189,7 +2194,7 @@ class TopLogprob(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     TOKEN_BYTES_FIELD_NUMBER: _builtins.int
     token_id: _builtins.int
-    """The token."""
+    """The token. 0: also where it is known by its text alone."""
     logprob: _builtins.float
     """Natural logarithm of its probability."""
     token: _builtins.str
@@ -2502,12 +2507,13 @@ class Model(_message.Message):
     TOOL_FORMAT_FIELD_NUMBER: _builtins.int
     REASONING_FORMAT_FIELD_NUMBER: _builtins.int
     CONTINUATION_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name that requests use."""
     owned_by: _builtins.str
     """Who provides it."""
     context_length: _builtins.int
-    """Most tokens in prompt and completion together."""
+    """Most tokens in prompt and completion together. 0: not known."""
     weights_hash: _builtins.str
     """Hash of the weights' content, whatever their files are called."""
     tokenizer_hash: _builtins.str
@@ -2521,7 +2527,7 @@ class Model(_message.Message):
     embedding_dimensions: _builtins.int
     """Length of its vectors. 0: it gives none."""
     vocabulary_size: _builtins.int
-    """Number of token ids."""
+    """Number of token ids. 0: not known."""
     root: _builtins.str
     """Model that this one is made from: a path, a hub id or a file name."""
     architecture: _builtins.str
@@ -2550,6 +2556,10 @@ class Model(_message.Message):
     """
     reasoning_format: _builtins.str
     """How it marks reasoning, such as "think". Empty: it marks none."""
+    server: _builtins.str
+    """Kind and version of the server that computes it, such as "vllm 0.11.0",
+    where one outside of the mesh does. Empty: its worker does.
+    """
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
         """When its weights were loaded."""
@@ -2614,10 +2624,11 @@ class Model(_message.Message):
         tool_format: _builtins.str = ...,
         reasoning_format: _builtins.str = ...,
         continuation: Global___Continuation | None = ...,
+        server: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["continuation", b"continuation", "created", b"created", "longest_step", b"longest_step", "sampling_defaults", b"sampling_defaults"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "context_length", b"context_length", "continuation", b"continuation", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "reasoning_format", b"reasoning_format", "root", b"root", "sampling_defaults", b"sampling_defaults", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "tool_format", b"tool_format", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "context_length", b"context_length", "continuation", b"continuation", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "reasoning_format", b"reasoning_format", "root", b"root", "sampling_defaults", b"sampling_defaults", "server", b"server", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "tool_format", b"tool_format", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from inferloom_mesh.errors import InferloomError, invalid
-from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.embed.protocol import TokenEmbedder
 from inferloom_worker.embed.ranker import Scores
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
@@ -21,7 +21,7 @@ class CosineRanker:
     A query and a document are read apart, so each may be as long as the model reads.
     """
 
-    def __init__(self, embedder: TextEmbedder) -> None:
+    def __init__(self, embedder: TokenEmbedder) -> None:
         self._embedder = embedder
 
     def read(self, asked: RankingRequest) -> "CosineReading":
@@ -38,7 +38,7 @@ class CosineRanker:
 class CosineReading:
     """Queries, and then documents."""
 
-    embedder: TextEmbedder
+    embedder: TokenEmbedder
     texts: list[list[int]]
     queries: int
 

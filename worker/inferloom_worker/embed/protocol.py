@@ -8,11 +8,28 @@ from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import VectorStream
 
 
+class InputReader(Protocol):
+    """Makes of inputs what an embedder reads."""
+
+    def read(self, param: str, item: str | list[int], *, truncate: bool) -> list[int]:
+        """An input's tokens. Of one whose tokens are only known elsewhere there are none, and it goes to its
+        own embedder alone. Blocking.
+
+        Raises:
+            InferloomError: It is too long, or cannot be read so.
+        """
+        ...
+
+
 class TextEmbedder(Protocol):
     """Computes vectors for the texts of many requests at once."""
 
     info: EmbedderInfo
-    reader: Reader
+
+    @property
+    def reader(self) -> InputReader:
+        """What reads the inputs."""
+        ...
 
     def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
         """Vectors for tokenised texts, at least one; not normalised. Called on an event loop. Closing the
@@ -23,4 +40,13 @@ class TextEmbedder(Protocol):
                 raises WORKER_LOST when closed meanwhile, and SERVER_ERROR, at ``inputs[i]``, for a text that
                 could not be computed.
         """
+        ...
+
+
+class TokenEmbedder(TextEmbedder, Protocol):
+    """One whose tokens are known here."""
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the inputs."""
         ...

@@ -33,6 +33,8 @@ class VectorStream:
         """Seconds until the first of its texts was computed."""
         self.compute_s = 0.0
         """Seconds from there to the last."""
+        self.read_tokens: int | None = None
+        """Tokens that were read, where it is known only now. None: it was known before."""
         self._rows: list[NDArray[np.float32] | None] = [None] * count
         self._next = 0
         self._error: InferloomError | None = None

@@ -28,9 +28,10 @@ OSError with a message for people where the model cannot be served."""
 class EngineKind:
     """One kind of engine. ``reads_files`` is false where what follows its name is the engine's own, and no
     model on this machine or the hub. With ``takes_options`` a question mark ends the spec of the model, and
-    options follow (``ModelSource.query``)."""
+    options follow (``ModelSource.query``). One without a ``start`` has no tokens; the worker
+    loads it by its name."""
 
-    start: EngineFactory
+    start: EngineFactory | None
     reads_files: bool = True
     takes_options: bool = False
 
@@ -54,8 +55,11 @@ def _start_vllm(source: ModelSource, options: EngineOptions, vocab_size: int) ->
     return start(source, options)
 
 
+SIDECAR = "sidecar"
+
 BUILT_IN = {
     "echo": EngineKind(_start_echo, reads_files=False),
+    SIDECAR: EngineKind(None, reads_files=False),
     "torch": EngineKind(_start_torch),
     "vllm": EngineKind(_start_vllm, takes_options=True),
 }
@@ -85,7 +89,9 @@ def engine_kind(name: str) -> EngineKind:
 
 def split_engine(spec: str) -> tuple[str | None, str]:
     """The engine that ``spec`` asks for, and the rest; None where it leaves that to the model. ``echo`` with
-    its options is one word."""
+    its options is one word, and an address of HTTP is a server's."""
+    if spec.startswith(("http://", "https://")):
+        return SIDECAR, spec
     found = _PREFIX.fullmatch(spec)
     if found is None or spec.startswith("echo:") or Path(spec).exists():
         return None, spec

@@ -36,13 +36,19 @@ class Catalogue:
 
     @property
     def cards(self) -> Sequence[pb.Model]:
-        """Everything that requests can name, adapters and aliases included, in order of name."""
-        return [self._models[name].card for name in sorted(self._models)]
+        """Everything that requests can name now, adapters and aliases included, in order of name."""
+        return [self._models[name].card for name in sorted(self._models) if self._models[name].away is None]
+
+    @property
+    def all_away(self) -> bool:
+        """Whether there are models, and none of them can be called for the time being."""
+        return bool(self._models) and all(model.away is not None for model in self._models.values())
 
     @property
     def loading(self) -> Sequence[str]:
-        """Names that requests will be able to use, in order."""
-        return sorted({*self._expected, *self._loading} - self._models.keys())
+        """Names that requests will be able to use, in order; again, where a model is away."""
+        away = (name for name, model in self._models.items() if model.away is not None)
+        return sorted({*({*self._expected, *self._loading} - self._models.keys()), *away})
 
     def expect(self, names: Iterable[str], aliases: Iterable[tuple[str, str]] = ()) -> None:
         """Say what is to come.

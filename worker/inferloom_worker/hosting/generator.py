@@ -1,5 +1,6 @@
 """A loaded model that generates."""
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason, unsupported
 from inferloom_worker.constrain.grammar import Grammars
 from inferloom_worker.embed.cosine import CosineRanker
-from inferloom_worker.embed.protocol import TextEmbedder
+from inferloom_worker.embed.protocol import TokenEmbedder
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import NothingGenerated, submit
 from inferloom_worker.engine.prediction import NOTHING, Prediction
@@ -57,13 +58,16 @@ class Generator:
     _owner = True
     """Whether the engine is its own to close."""
 
+    remote_texts = None
+    away = None
+
     def __init__(
         self,
         card: pb.Model,
         tokenizer: Tokenizer,
         template: ChatTemplate | None,
         engine: Engine,
-        embedder: TextEmbedder | None = None,
+        embedder: TokenEmbedder | None = None,
         grammars: Grammars | None = None,
         dialect: Dialect | None = None,
     ) -> None:
@@ -306,6 +310,9 @@ class Generator:
     @property
     def slots(self) -> int:
         return self.engine.info.slots
+
+    def attend(self, changed: Callable[[], object]) -> None:
+        """What is in this process does not go away."""
 
     def load_adapter(self, folder: Path) -> Adapter:
         return self.engine.load_adapter(folder)

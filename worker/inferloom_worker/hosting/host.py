@@ -70,7 +70,9 @@ class ModelHost:
 
     @property
     def state(self) -> HostState:
-        """What the worker accepts."""
+        """What the worker accepts. While none of its models can be called it starts anew."""
+        if self._state is HostState.READY and self._catalogue.all_away:
+            return HostState.STARTING
         return self._state
 
     @property
@@ -128,6 +130,7 @@ class ModelHost:
             served = await in_background(f"load {name}", partial(self._load, name, spec))
             self._catalogue.add(served)
         loop = asyncio.get_running_loop()
+        served.attend(self._on_change)
         served.health.watch(lambda fault: hand_to_loops([fault], lambda _: loop, self._fail))
         self._on_change()
         return served

@@ -19,7 +19,7 @@ from inferloom_worker.embed.options import EmbedderInfo
 from inferloom_worker.embed.pair_loading import load_pair_model
 from inferloom_worker.embed.pair_ranker import PairRanker
 from inferloom_worker.engine.protocol import EngineInfo
-from inferloom_worker.engines.registry import engine_kind
+from inferloom_worker.engines.registry import SIDECAR, engine_kind
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.capabilities import honoured_by
 from inferloom_worker.hosting.dialect import Dialect
@@ -61,6 +61,8 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
     source = find_model(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
+    if source.engine == SIDECAR:
+        return _load_sidecar(name, source, options)
     ours = source.engine in (None, "torch") and source.kind is not SourceKind.ECHO
     if ours and is_cpu(options.engine.device):
         kept.ensure(lambda words: log.info("%s: %s", name, words))
@@ -71,6 +73,14 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         served.card.compute_hash = compute_hash(served.card, source, options.engine.quantize)
     served.card.created.GetCurrentTime()
     return served
+
+
+def _load_sidecar(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
+    with _loading(name, source.spec.partition("?")[0], SIDECAR):
+        # Imported here: a worker whose models are its own needs no HTTP client.
+        from inferloom_worker.hosting.sidecar.loading import load_sidecar
+
+        return load_sidecar(name, source.spec, options.engine)
 
 
 def load_adapter(name: str, base: ServedModel, spec: str) -> ServedModel:
@@ -141,6 +151,7 @@ def _short(spec: str) -> str:
 def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     tokenizer = load_tokenizer(source)
     kind = engine_kind(source.engine or ("echo" if source.kind is SourceKind.ECHO else "torch"))
+    assert kind.start is not None  # as it has tokens
     engine = kind.start(source, options.engine, tokenizer.vocab_size)
     try:
         tokenizer = tokenizer.limited(engine.info.vocab_size)

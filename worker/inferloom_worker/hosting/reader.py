@@ -1,5 +1,6 @@
 """Loaded models that read texts and generate none: encoders and cross-encoders."""
 
+from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,8 @@ class _Reader:
     they give."""
 
     generated_tokens = 0
+    remote_texts = None
+    away = None
     _owner = True
 
     def __init__(self, card: pb.Model, batches: Embedder | PairRanker) -> None:
@@ -34,6 +37,9 @@ class _Reader:
 
     def render(self, chat: pb.ChatInput) -> str:
         raise unsupported_task(self.card.id, "read conversations")
+
+    def attend(self, changed: Callable[[], object]) -> None:
+        """What is in this process does not go away."""
 
     def load_adapter(self, folder: Path) -> Adapter:
         raise unsupported_task(self.card.id, "take adapters")

@@ -1,5 +1,6 @@
 """A loaded model with everything that a call on it needs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,12 +16,51 @@ from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import CompletionRequest
 
 
+class RemoteTexts(Protocol):
+    """Makes tokens of texts elsewhere. Requests are valid as far as their counts go.
+
+    Raises:
+        InferloomError: UNSUPPORTED_TASK: it cannot; what the other side refuses; WORKER_LOST.
+    """
+
+    async def tokenize(self, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
+        """The tokens of a text or a conversation."""
+        ...
+
+    async def detokenize(self, request: pb.DetokenizeRequest) -> pb.DetokenizeResponse:
+        """The text of tokens."""
+        ...
+
+    def describe(self) -> pb.GetTokenizerResponse:
+        """The tokenizer."""
+        ...
+
+
 class ServedModel(Protocol):
     """What all loaded models have. What one can do its card says: the rest it refuses with
     UNSUPPORTED_TASK."""
 
     card: pb.Model
-    tokenizer: Tokenizer
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """Makes tokens of its texts. None: ``remote_texts`` does."""
+        ...
+
+    @property
+    def remote_texts(self) -> RemoteTexts | None:
+        """Who makes tokens of texts where this worker cannot. None: its tokenizer."""
+        ...
+
+    @property
+    def away(self) -> str | None:
+        """Why it cannot be called for the time being, although it is loaded. None: it can."""
+        ...
+
+    def attend(self, changed: Callable[[], object]) -> None:
+        """It is served from now on: ``changed`` is to be called, on this event loop, whenever it goes away or
+        comes back."""
+        ...
 
     @property
     def health(self) -> Health:

@@ -27,6 +27,7 @@ from inferloom_worker.rpc.incoming import IncomingCall
 from inferloom_worker.rpc.tokens import describe, detokenize, tokenize
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.validate import bounds
+from inferloom_worker.validate.chat import check_chat
 from inferloom_worker.validate.embed import EmbeddingRequest, read_embed
 from inferloom_worker.validate.generate import read_generate
 from inferloom_worker.validate.rerank import RankingRequest, read_rerank
@@ -80,13 +81,13 @@ class Inference:
         calls = self._host.calls
         call = calls.enter(model)
         try:
-            bounds.check_generate(request, model.card.context_length)
+            bounds.check_generate(request, model.card.context_length or bounds.MAX_UNKNOWN_CONTEXT)
             asked = await self._texts.run(
                 "input",
                 partial(
                     read_generate,
                     request,
-                    model.card.vocabulary_size,
+                    model.card.vocabulary_size or bounds.MAX_TOKEN_IDS,
                     model.card.sampling_defaults,
                     max_priority=incoming.priority_limit(self._max_priority),
                     honoured=model.card.supported_parameters,
@@ -160,7 +161,7 @@ class Inference:
                         quick = vectors[run].nbytes <= QUICK_VECTORS_BYTES
                         yield await self._texts.run("inputs", work, quick=quick)
                 call.check()
-                yield _embed_completed(tokens, stream)
+                yield _embed_completed(tokens if stream.read_tokens is None else stream.read_tokens, stream)
             finally:
                 stream.close()
 
@@ -206,6 +207,10 @@ class Inference:
             raise invalid("input", "One of text and chat is required.")
         with self._host.calls.run(model):
             bounds.check_chat_counts(request.chat)
+            if model.remote_texts is not None:
+                if kind == "chat":
+                    check_chat(request.chat)
+                return await model.remote_texts.tokenize(request)
             param = "chat.messages" if kind == "chat" else "text"
             return await self._texts.run(param, partial(tokenize, request, model))
 
@@ -215,6 +220,8 @@ class Inference:
         model = self._host.served(request.model)
         with self._host.calls.run(model):
             bounds.check_detokenize(request, model.card.context_length)
+            if model.remote_texts is not None:
+                return await model.remote_texts.detokenize(request)
             return await self._texts.run("token_ids", partial(detokenize, request, model))
 
     async def get_tokenizer(
@@ -222,6 +229,8 @@ class Inference:
     ) -> pb.GetTokenizerResponse:
         model = self._host.served(request.model)
         with self._host.calls.run(model):
+            if model.remote_texts is not None:
+                return model.remote_texts.describe()
             return await self._texts.run("model", partial(describe, model))
 
     async def list_models(

@@ -2,6 +2,7 @@
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.hosting.served import ServedModel
+from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.bounds import check_token_count, most_tokens
 from inferloom_worker.validate.chat import check_chat
@@ -19,7 +20,7 @@ def tokenize(request: pb.TokenizeRequest, model: ServedModel) -> pb.TokenizeResp
     Raises:
         InferloomError: The conversation is not valid or the model reads none, or there are too many tokens.
     """
-    card, tokenizer = model.card, model.tokenizer
+    card, tokenizer = model.card, _tokenizer(model)
     most = most_tokens(card.context_length)
     if request.HasField("chat"):
         check_chat(request.chat)
@@ -48,13 +49,13 @@ def detokenize(request: pb.DetokenizeRequest, model: ServedModel) -> pb.Detokeni
     ids: list[int] = []
     if request.token_ids:
         ids = checks.token_ids("token_ids", request.token_ids, model.card.vocabulary_size)
-    text = model.tokenizer.decode(ids, skip_special_tokens=request.skip_special_tokens)
+    text = _tokenizer(model).decode(ids, skip_special_tokens=request.skip_special_tokens)
     return pb.DetokenizeResponse(text=text)
 
 
 def describe(model: ServedModel) -> pb.GetTokenizerResponse:
     """A model's tokenizer."""
-    card, tokenizer = model.card, model.tokenizer
+    card, tokenizer = model.card, _tokenizer(model)
     added = (
         pb.AddedToken(
             id=token_id,
@@ -79,3 +80,8 @@ def describe(model: ServedModel) -> pb.GetTokenizerResponse:
         chat_template=tokenizer.chat_template or "",
         add_bos_token=tokenizer.add_bos,
     )
+
+
+def _tokenizer(model: ServedModel) -> Tokenizer:
+    assert model.tokenizer is not None  # as it has no remote texts
+    return model.tokenizer

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from inferloom_worker.sourcing import demo
 from inferloom_worker.sourcing.echo_options import EchoOptions
@@ -18,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
 _ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
 _QUERY = re.compile(r"\?[A-Za-z].*$", re.DOTALL)
 """Options of an engine behind a spec."""
+_SERVER = re.compile(r"(sidecar:)?https?://")
 _HUB_COPIES = ("original/*", "onnx/*", "openvino/*")
 """Folders in which some repositories hold the same weights in other forms."""
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
@@ -74,7 +76,7 @@ def parse_model_flag(flag: str) -> tuple[str, str]:
     """
     name, found, spec = flag.partition("=")
     # Engines' options have "=" signs of their own.
-    if not found or name.startswith("echo:") or "?" in name:
+    if not found or name.startswith("echo:") or _SERVER.match(name) or "?" in name:
         name, spec = _default_name(flag), flag
     if not spec.strip():
         raise SourceError(f"{flag!r} names no model: expected NAME=SPEC or SPEC")
@@ -120,6 +122,11 @@ def check_name(name: str) -> str:
 def _default_name(spec: str) -> str:
     if spec.startswith("echo:"):
         return "echo"
+    if _SERVER.match(spec):
+        model = parse_qs(urlsplit(spec).query).get("model", [""])[0]
+        if not model:
+            raise SourceError("name what a server serves: NAME=sidecar:URL, or ?model=NAME behind the URL")
+        return model
     spec = _QUERY.sub("", _ENGINE.sub("", spec))
     path = Path(spec)
     if path.suffix.lower() == ".gguf":

@@ -13,6 +13,12 @@ from inferloom_worker.validate.generate import too_long
 MAX_TOKENS = 2**18
 """Tokens that Tokenize returns and Detokenize takes, where the model's context is not longer."""
 
+MAX_UNKNOWN_CONTEXT = 2**22
+"""Tokens of a prompt for a model whose context's length is not known."""
+
+MAX_TOKEN_IDS = 2**31 - 1
+"""Stands for the size of a vocabulary that is not known."""
+
 MAX_MESSAGES = 10_000
 MAX_PARTS = 20_000
 """Content parts of all messages together."""

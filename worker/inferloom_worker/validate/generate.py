@@ -85,6 +85,8 @@ class CompletionRequest:
     prediction: str
     resume: Resumption | None = None
     """What was already generated for it. None: it is new."""
+    said: frozenset[str] = frozenset()
+    """Which of the sampling values the request itself gives."""
 
 
 def read_generate(
@@ -137,6 +139,7 @@ def read_generate(
         prediction=request.prediction,
         resume=read_resume(request, vocab_size, n),
         grammar=read_constraint(request.constraint) if request.HasField("constraint") else None,
+        said=frozenset([field.name for field, _ in request.sampling.ListFields()]),
     )
 
 

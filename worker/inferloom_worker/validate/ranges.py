@@ -81,30 +81,34 @@ def check_fields(request: pb.GenerateRequest | pb.EmbedRequest | pb.RerankReques
 
 
 _OPTIONAL = {
-    row.capability: row.path
+    row.capability: (row.path, row.default)
     for row in FIELDS
     if row.request == "GenerateRequest" and row.honoured_by in (Honour.GENERATING, Honour.INFILLING)
 }
 
 
 @lru_cache(maxsize=256)
-def _missing(honoured: tuple[str, ...]) -> Sequence[str]:
-    """The fields that a model which honours those does not."""
-    return [path for capability, path in _OPTIONAL.items() if capability not in honoured]
+def _missing(honoured: tuple[str, ...]) -> Sequence[tuple[str, float | None]]:
+    """The fields that a model which honours those does not, each with the value that asks for nothing."""
+    return [field for capability, field in _OPTIONAL.items() if capability not in honoured]
 
 
 def check_honoured(request: pb.GenerateRequest, honoured: Collection[str]) -> None:
-    """Refuse a field that models which generate may honour, and this one does not.
+    """Refuse a field that models which generate may honour, and this one does not; one that has its default
+    asks for nothing.
 
     Raises:
         InferloomError: UNSUPPORTED_PARAMETER, at the field.
     """
-    for path in _missing(tuple(honoured)):
+    for path, default in _missing(tuple(honoured)):
         message: Any = request
         *way, name = path.split(".")
         for part in way:
             message = getattr(message, part)
-        if any(descriptor.name == name for descriptor, _ in message.ListFields()):
+        if any(
+            each.name == name and (default is None or value != default)
+            for each, value in message.ListFields()
+        ):
             raise unsupported(path, f"The model '{request.model}' does not support {path}.")
 
 

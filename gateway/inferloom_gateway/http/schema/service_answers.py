@@ -52,6 +52,8 @@ class ModelDetail(ModelCard):
 
     architecture: str | None
     engine: str | None
+    server: str | None
+    """Kind and version of the server that computes it, where one outside of the mesh does."""
     instruction_set: str | None
     vocabulary_size: int | None
     weights_hash: str | None

@@ -102,12 +102,12 @@ class TextLogprobs:
 def _alternatives(token: TokenLogprob, top: int | None, as_ids: bool) -> dict[str, float]:
     """The likeliest tokens, and the token itself where it is none of them, each under a key of its own."""
     found: dict[str, float] = {}
-    ids: set[int] = set()
+    ids: set[tuple[int, str]] = set()  # the ids alone may not be known
     alternatives: list[TokenLogprob | TopLogprob] = [*token.top[:top], token]
     for each in alternatives:
-        if each.token_id in ids:
+        if (each.token_id, each.token) in ids:
             continue
-        ids.add(each.token_id)
+        ids.add((each.token_id, each.token))
         key = _spelled(each, as_ids)
         if key in found:  # two tokens of one text
             key = f"token_id:{each.token_id}"

@@ -80,6 +80,7 @@ def detail(item: pb.Model, members: Iterable[Member], aliases: Sequence[str]) ->
         **model(item),
         "architecture": item.architecture or None,
         "engine": item.engine or None,
+        "server": item.server or None,
         "instruction_set": item.instruction_set or None,
         "vocabulary_size": item.vocabulary_size or None,
         "weights_hash": item.weights_hash or None,

@@ -81,7 +81,7 @@ class Outcome:
         choice = self.choices[delta.choice]
         if delta.text:
             choice.text.append(delta.text)
-            if not (delta.token_ids or choice.token_ids):
+            if not (delta.token_ids or delta.logprobs or choice.token_ids or choice.logprobs):
                 choice.before += delta.text
         if delta.reasoning:
             choice.reasoning.append(delta.reasoning)

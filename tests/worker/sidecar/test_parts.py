@@ -1,0 +1,343 @@
+"""The parts of the sidecar engine that need no server: addresses, events, requests, places."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.constrain.reading import read_constraint
+from inferloom_worker.engine.queue_bound import QueueBound
+from inferloom_worker.engines.registry import names, split_engine
+from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.constraints import constraint
+from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.failures import refused
+from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
+from inferloom_worker.engines.sidecar.kinds import MANNERS, ServerKind
+from inferloom_worker.engines.sidecar.places import Places
+from inferloom_worker.engines.sidecar.request import server_request
+from inferloom_worker.engines.sidecar.sse import EventReader, MalformedError
+from inferloom_worker.hosting.sidecar.card import card
+from inferloom_worker.hosting.sidecar.chunks import Chunks
+from inferloom_worker.output.completion import PlainDelta
+from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
+from inferloom_worker.validate.generate import read_generate
+
+
+def test_a_servers_address_says_what_people_type() -> None:
+    """With or without ``/v1``, and a name where none is given is the model's."""
+    address = ServerAddress.parse(
+        "http://127.0.0.1:8080/v1/?model=a%2Fb&key_env=KEY&slots=4&tasks=chat+embed"
+    )
+    assert (address.root, address.api) == ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1")
+    assert (address.model, address.key_env, address.slots) == ("a/b", "KEY", 4)
+    assert address.tasks == ("chat", "embed")
+    assert ServerAddress.parse("https://[::1]").api == "https://[::1]/v1"
+    assert ServerAddress.parse("http://h/p/v1").root == "http://h/p"
+    assert parse_model_flag("chat=sidecar:http://h/v1?model=m") == ("chat", "sidecar:http://h/v1?model=m")
+    assert parse_model_flag("http://h/v1?model=m") == ("m", "http://h/v1?model=m")
+    with pytest.raises(SourceError, match="name what a server serves"):
+        parse_model_flag("sidecar:http://h/v1")
+    assert split_engine("http://h/v1?model=m") == ("sidecar", "http://h/v1?model=m")
+    assert split_engine("sidecar:http://h/v1") == ("sidecar", "http://h/v1")
+    assert "sidecar" in names()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("ftp://h", "given as http"),
+        ("http://", "given as http"),
+        ("http://h:x", "no URL"),
+        ("http://user:hunter2@h/v1", "does not belong in a URL"),
+        ("http://h/v1?api_key=hunter2", "is no option"),
+        ("http://h/v1?model=a&model=b", "twice"),
+        ("http://h/v1?slots=0", "between 1 and"),
+        ("http://h/v1?kind=tgi", "kind is one of"),
+        ("http://h/v1?tasks=sing", "tasks are"),
+        ("http://h/v1?key_env=A&key_file=B", "exclude each other"),
+    ],
+)
+def test_what_is_no_servers_address_is_refused_without_repeating_secrets(spec: str, words: str) -> None:
+    """Whatever could be one."""
+    with pytest.raises(ValueError, match=words) as caught:
+        ServerAddress.parse(spec)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_keys_come_from_files_and_variables_and_are_shown_nowhere(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a repr either."""
+    file = tmp_path / "key"
+    file.write_text("  secret-1\n")
+    monkeypatch.setenv("A_KEY", "secret-2")
+    assert ServerAddress.parse(f"http://h?key_file={file}").read_key().value == "secret-1"
+    assert ServerAddress.parse("http://h?key_env=A_KEY").read_key().value == "secret-2"
+    assert ServerAddress.parse("http://h").read_key().value == ""
+    assert "secret" not in repr(Key("secret-1"))
+    assert Key("secret-1").hidden_in("no secret-1 here") == "no [key] here"
+    monkeypatch.setenv("A_KEY", "two words")
+    with pytest.raises(ValueError, match="one word") as caught:
+        ServerAddress.parse("http://h?key_env=A_KEY").read_key()
+    assert "two words" not in str(caught.value)
+    with pytest.raises(ValueError, match="cannot be read"):
+        ServerAddress.parse(f"http://h?key_file={tmp_path}").read_key()
+
+
+@given(st.lists(st.integers(1, 9)), st.sampled_from(["\n", "\r\n"]))
+def test_events_are_the_same_however_their_bytes_are_cut(cuts: list[int], end: str) -> None:
+    """Comments and names are passed over, and lines of one event belong together."""
+    lines = (
+        ": ping",
+        "",
+        "event: x",
+        "data: one",
+        "",
+        "data:two",
+        "data: 2",
+        "",
+        "id: 3",
+        "",
+        "error: e",
+        "",
+        "",
+    )
+    text = end.join(lines)
+    data, reader, found = text.encode(), EventReader(), list[bytes]()
+    for cut in [*cuts, len(data)]:
+        found += reader.feed(data[:cut])
+        data = data[cut:]
+    assert found == [b"one", b"two\n2", b"e"]
+
+
+def test_an_event_is_bounded_however_it_is_made() -> None:
+    """In one line, or in many."""
+    reader = EventReader(100)
+    with pytest.raises(MalformedError):
+        list(reader.feed(b"x" * 101))
+    reader = EventReader(100)
+    with pytest.raises(MalformedError):
+        list(reader.feed(b"data: 123456789\n" * 20))
+
+
+@given(st.binary(max_size=200), st.integers(1, 3))
+def test_any_bytes_are_read_or_refused(data: bytes, n: int) -> None:
+    """As a stranger's chunk."""
+    chunks = Chunks(n, top=2)
+    with suppress(MalformedError, InferloomError):
+        chunks.read(data)
+        assert not chunks.usage.prompt_tokens
+
+
+JSONS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = (
+    "index",
+    "delta",
+    "text",
+    "logprobs",
+    "finish_reason",
+    "token_ids",
+    "content",
+    "tool_calls",
+    "tokens",
+)
+
+
+@settings(max_examples=30)
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), JSONS), st.dictionaries(st.sampled_from(FIELDS), JSONS), JSONS
+)
+def test_any_json_is_read_or_refused(choice: dict[str, Any], delta: dict[str, Any], usage: Any) -> None:
+    """With the right names, and anything behind them."""
+    chunks = Chunks(2, top=2, tell_prompt=True)
+    for told in (choice, {**choice, "delta": delta}, {**choice, "logprobs": delta}):
+        with suppress(MalformedError, InferloomError):
+            chunks.read(json.dumps({"choices": [told], "usage": usage, "__verbose": delta}).encode())
+            assert len(chunks.end()) == 2
+
+
+def test_an_end_waits_for_the_usage_and_choices_count_apart() -> None:
+    """Where ids tell how many tokens a choice has, they do."""
+    chunks = Chunks(2)
+    for index, ids in ((0, [1, 2]), (1, [3])):
+        told = {"index": index, "text": "x", "token_ids": ids, "finish_reason": "stop"}
+        (item,) = chunks.read(json.dumps({"choices": [told]}).encode())
+        assert item == PlainDelta(index, 0, ids, "x")
+    assert [each.finished.completion_tokens for each in chunks.ends()] == [2, 1]
+    assert chunks.usage.completion_tokens == 3
+
+
+def body_of(request: pb.GenerateRequest, kind: ServerKind) -> dict[str, Any]:
+    """What a server of a kind is asked for."""
+    facts = Facts(kind=kind, version="", model="m", tasks=frozenset({"chat", "completion"}))
+    return server_request(read_generate(request, 2**31), facts, "tenant\0salt").body
+
+
+def test_a_conversation_is_openais_json() -> None:
+    """Calls, results, reasoning and tools; of several tools only those that may be called."""
+    chat = pb.ChatInput()
+    chat.messages.add(role=pb.ROLE_DEVELOPER).parts.add(text="be")
+    chat.messages.add(role=pb.ROLE_USER, name="ann").parts.add(text="hi")
+    turn = chat.messages.add(role=pb.ROLE_ASSISTANT)
+    turn.parts.add(reasoning="hm")
+    turn.parts.add().tool_call.CopyFrom(pb.ToolCall(id="c", name="look", arguments="{}"))
+    chat.messages.add(role=pb.ROLE_TOOL).parts.add().tool_result.CopyFrom(
+        pb.ToolResult(tool_call_id="c", content="42")
+    )
+    chat.tools.add(name="look", description="d", parameters_json_schema='{"type": "object"}')
+    chat.tools.add(name="other")
+    chat.tool_choice.mode = pb.TOOL_CHOICE_MODE_REQUIRED
+    chat.tool_choice.allowed_names.append("look")
+    chat.template.variables.update({"enable_thinking": False, "budget": 5})
+    body = body_of(pb.GenerateRequest(model="x", chat=chat), ServerKind.VLLM)
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    assert body["messages"] == [
+        {"role": "system", "content": "be"},
+        {"role": "user", "content": "hi", "name": "ann"},
+        {"role": "assistant", "content": None, "reasoning": "hm", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "42"},
+    ]
+    function = {"name": "look", "parameters": {"type": "object"}, "description": "d"}
+    assert body["tools"] == [{"type": "function", "function": function}]
+    assert body["tool_choice"] == "required"
+    assert body["chat_template_kwargs"] == {"enable_thinking": False, "budget": 5}
+    assert "tenant" not in json.dumps(body)
+    assert len(body["cache_salt"]) == 32
+
+
+def test_each_kind_has_its_own_spelling() -> None:
+    """Of what differs."""
+    sampling = pb.SamplingOptions(repetition_penalty=1.1, seed=2**64 - 1, logit_bias={5: -1})
+    stopping = pb.StoppingOptions(include_stop=True, stop=["a"])
+    request = pb.GenerateRequest(model="x", text="t", sampling=sampling, stopping=stopping)
+    body = body_of(request, ServerKind.VLLM)
+    assert (body["repetition_penalty"], body["seed"]) == (1.1, 2**63 - 1)
+    assert body["include_stop_str_in_output"] is True
+    assert body["logit_bias"] == {"5": -1.0}
+    assert body["max_tokens"] is None
+    request.stopping.ClearField("include_stop")
+    body = body_of(request, ServerKind.LLAMA)
+    assert (body["repeat_penalty"], body["repeat_last_n"], body["seed"]) == (1.1, -1, 2**31 - 1)
+    assert body["return_tokens"] is True
+    assert "max_tokens" not in body
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "made"),
+    [
+        (
+            {"json_schema": '{"type": "null"}'},
+            ServerKind.VLLM,
+            {"structured_outputs": {"json": {"type": "null"}}},
+        ),
+        ({"json_object": True}, ServerKind.VLLM, {"structured_outputs": {"json_object": True}}),
+        ({"regex": "a+"}, ServerKind.VLLM, {"structured_outputs": {"regex": "a+"}}),
+        ({"json_schema": '{"type": "null"}'}, ServerKind.LLAMA, {"json_schema": {"type": "null"}}),
+        ({"choice": {"texts": ["a", 'b"']}}, ServerKind.LLAMA, {"grammar": 'root ::= "a" | "b\\""'}),
+        ({"lark": 'root ::= "a"'}, ServerKind.LLAMA, {"grammar": 'root ::= "a"'}),
+        ({"lark": 'start: "a"'}, ServerKind.LLAMA, None),
+        ({"regex": "a+"}, ServerKind.LLAMA, None),
+        ({"choice": {"texts": ["a.b"]}}, ServerKind.SGLANG, {"regex": "(a\\.b)"}),
+        ({"json_object": True}, ServerKind.OLLAMA, {"response_format": {"type": "json_object"}}),
+        ({"regex": "a"}, ServerKind.OPENAI, None),
+    ],
+)
+def test_constraints_are_spelled_or_refused_by_name(
+    asked: dict[str, Any], kind: ServerKind, made: dict[str, Any] | None
+) -> None:
+    """As each kind has them."""
+    grammar = read_constraint(pb.Constraint(**asked))
+    if made is not None:
+        assert constraint(grammar, kind, chat=True) == made
+        return
+    with pytest.raises(InferloomError) as caught:
+        constraint(grammar, kind, chat=True)
+    assert caught.value.reason is Reason.UNSUPPORTED_PARAMETER
+    assert caught.value.param == grammar.param
+
+
+def test_every_parameter_of_every_kind_is_the_contracts() -> None:
+    """And is on the card of a server that has it."""
+    for kind, manner in MANNERS.items():
+        facts = Facts(kind=kind, version="1", model="m", tasks=frozenset({"chat", "completion"}))
+        listed = set(card("x", facts).supported_parameters)
+        assert {*manner.parameters, *manner.chat_parameters} <= listed
+        assert "resume" not in listed
+
+
+def test_gauges_are_summed_and_nothing_else_is_looked_at() -> None:
+    """Of engines of one server."""
+    body = b"""# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="a b"} 3.0
+vllm:num_requests_running{engine="1"} 2.0
+vllm:num_requests_running_total 7
+vllm:num_requests_waiting nonsense
+vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1.0
+"""
+    assert gauges(body, ["vllm:num_requests_running", "vllm:num_requests_waiting"]) == {
+        "vllm:num_requests_running": 5.0
+    }
+    assert kv_tokens(body) == 1600
+
+
+@given(st.integers(100, 599), st.binary(max_size=50), st.text(max_size=9))
+def test_any_refusal_has_a_row(status: int, body: bytes, retry: str) -> None:
+    """And bounded words."""
+    error = refused(status, body, retry)
+    assert error.reason in Reason
+    assert error.message
+
+
+async def test_places_are_given_by_priority_and_by_tenants_in_turn() -> None:
+    """Who leaves the queue holds nobody up."""
+    places = Places(1, QueueBound(8, 60))
+    first = places.join(1, "a", 0, None)
+    order: list[str] = []
+
+    async def stand(name: str, tenant: str, priority: int) -> None:
+        place = places.join(1, tenant, priority, None)
+        try:
+            await place.come()
+            order.append(name)
+        finally:
+            place.leave()
+
+    tasks = []
+    for each in (("a1", "a", 0), ("a2", "a", 0), ("b1", "b", 0), ("low", "c", -5), ("gone", "d", 0)):
+        tasks.append(asyncio.create_task(stand(*each)))
+        await asyncio.sleep(0)
+    tasks[-1].cancel()
+    await asyncio.sleep(0)
+    assert (places.taken, places.waiting) == (1, 4)
+    first.leave()
+    first.leave()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == ["a1", "b1", "a2", "low"]
+    assert (places.taken, places.waiting) == (0, 0)
+
+
+async def test_a_full_queue_refuses() -> None:
+    """As every other model's."""
+    places = Places(1, QueueBound(1, 60))
+    held = [places.join(1, "a", 0, None), places.join(1, "a", 0, None)]
+    with pytest.raises(InferloomError) as caught:
+        places.join(1, "a", 0, None)
+    assert caught.value.reason is Reason.SERVER_OVERLOADED
+    for place in reversed(held):
+        place.leave()
+    assert places.taken == 0

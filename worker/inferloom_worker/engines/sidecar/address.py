@@ -1,0 +1,158 @@
+"""Where a server is, as people type it: ``http://127.0.0.1:8080/v1?model=NAME``."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import parse_qsl, urlsplit
+
+from inferloom_worker.engines.sidecar.kinds import ServerKind
+
+TASKS = ("chat", "completion", "embed", "rerank")
+
+_OPTIONS = ("model", "kind", "key_env", "key_file", "slots", "tasks", "wait_s", "silence_s")
+_LARGEST_KEY = 16 * 1024
+"""Bytes of a file that a key is read from."""
+
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddress:
+    """A server, and what is said of it beside its address."""
+
+    root: str
+    """Its address without ``/v1``, where its own endpoints are."""
+    api: str
+    """Where OpenAI's endpoints are."""
+    model: str | None = None
+    """The model's name there. None: the only one that it serves."""
+    kind: ServerKind | None = None
+    """None: found out."""
+    key_env: str | None = None
+    """Variable of the environment that has the key to it."""
+    key_file: Path | None = None
+    """File that has it."""
+    slots: int | None = None
+    """Requests that it is sent at once. None: as many as it says, else as many as the worker runs."""
+    tasks: tuple[str, ...] = ()
+    """What its model does, of :data:`TASKS`. Empty: found out."""
+    wait_s: float = 120.0
+    """How long a worker that starts waits for it."""
+    silence_s: float = 600.0
+    """How long an answer may have no news before it is given up."""
+
+    @classmethod
+    def parse(cls, spec: str) -> Self:
+        """Read a URL with options as its query.
+
+        Raises:
+            ValueError: It is no such URL; the message says why, and repeats nothing that could be a secret.
+        """
+        try:
+            url = urlsplit(spec)
+            port = url.port
+        except ValueError:
+            raise ValueError("the server's address is no URL") from None
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("a server is given as http://HOST:PORT/v1?model=NAME")
+        if url.username is not None or url.password is not None:
+            raise ValueError(
+                "a key does not belong in a URL; name it with ?key_env=VARIABLE or ?key_file=PATH"
+            )
+        if url.fragment:
+            raise ValueError("a server's address has no part after '#'")
+        options = _options(url.query)
+        host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+        base = f"{url.scheme}://{host}" + (f":{port}" if port is not None else "")
+        path = url.path.rstrip("/")
+        root = base + path.removesuffix("/v1")
+        kind = options.get("kind")
+        return cls(
+            root=root,
+            api=base + path if path else f"{root}/v1",
+            model=options.get("model") or None,
+            kind=None if kind is None else _kind(kind),
+            key_env=options.get("key_env"),
+            key_file=Path(options["key_file"]).expanduser() if "key_file" in options else None,
+            slots=None if "slots" not in options else int(_number("slots", options["slots"], 1, 65_536)),
+            tasks=_tasks(options.get("tasks", "")),
+            wait_s=_number("wait_s", options.get("wait_s", "120"), 0, 86_400),
+            silence_s=_number("silence_s", options.get("silence_s", "600"), 1, 86_400),
+        )
+
+    def read_key(self) -> "Key":
+        """The key to the server; an empty one where none was named.
+
+        Raises:
+            ValueError: It cannot be read, or is none.
+        """
+        if self.key_env is not None:
+            text = os.environ.get(self.key_env)
+            if text is None:
+                raise ValueError(
+                    f"there is no variable {self.key_env} in the environment, which key_env names"
+                )
+        elif self.key_file is not None:
+            try:
+                with self.key_file.open(encoding="utf-8") as file:
+                    text = file.read(_LARGEST_KEY)
+            except (OSError, UnicodeDecodeError) as failure:
+                words = failure.strerror if isinstance(failure, OSError) else "it is no text"
+                raise ValueError(f"the file that key_file names cannot be read: {words}") from None
+        else:
+            return Key("")
+        key = text.strip()
+        if not _KEY.fullmatch(key):
+            raise ValueError("the server's key must be one word of visible ASCII characters")
+        return Key(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, which no message and no log shows."""
+
+    value: str = field(repr=False)
+
+    def hidden_in(self, text: str) -> str:
+        """The text without it: servers repeat what they are sent."""
+        return text.replace(self.value, "[key]") if len(self.value) > 3 else text
+
+
+def _options(query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in _OPTIONS:
+            raise ValueError(f"{name[:64]!r} is no option of a server; there are {', '.join(_OPTIONS)}")
+        if name in options:
+            raise ValueError(f"the option {name} is there twice")
+        options[name] = value
+    if "key_env" in options and "key_file" in options:
+        raise ValueError("key_env and key_file exclude each other")
+    return options
+
+
+def _kind(name: str) -> ServerKind:
+    try:
+        return ServerKind(name)
+    except ValueError:
+        known = ", ".join(kind.value for kind in ServerKind)
+        raise ValueError(f"kind is one of {known}, not {name[:64]!r}") from None
+
+
+def _tasks(text: str) -> tuple[str, ...]:
+    tasks = tuple(text.split())  # a plus in a query is a space
+    if unknown := [task for task in tasks if task not in TASKS]:
+        raise ValueError(f"tasks are {'+'.join(TASKS)}, not {unknown[0][:64]!r}")
+    return tasks
+
+
+def _number(name: str, text: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be a number between {least:g} and {most:g}")
+    return value

@@ -1,0 +1,214 @@
+"""HTTP to one server: two pools of connections that stay open for a while, everything bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.failures import lost, refused
+from inferloom_worker.engines.sidecar.reading import parsed
+from inferloom_worker.engines.sidecar.sse import MalformedError
+
+CONNECT_S = 5.0
+CONTROL_S = 5.0
+"""How long a question about the server itself may take."""
+
+IDLE_S = 3.0
+"""How long a connection stays open unused: less than servers keep theirs, which are 5 s by default."""
+
+CONTROL_CONNECTIONS = 4
+MOST_ANSWER_BYTES = 2**26
+"""Largest answer in one body: vectors of 64 texts with all numbers spelled out."""
+
+MOST_ERROR_BYTES = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, read whole."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+
+    def json(self) -> Mapping[str, Any]:
+        """The object in its body. Raises MalformedError."""
+        return parsed(self.body)
+
+
+class Client:
+    """Speaks to one server. Belongs to one event loop, on which it is used first.
+
+    Args:
+        address: The server.
+        key: The key to it.
+        connections: Calls that run at once at most.
+    """
+
+    def __init__(self, address: ServerAddress, key: Key, connections: int) -> None:
+        self.address = address
+        self.key = key
+        self._connections = connections
+        self._calls: aiohttp.ClientSession | None = None
+        self._control: aiohttp.ClientSession | None = None
+
+    async def get(self, url: str, *, limit_s: float = CONTROL_S, most: int = MOST_ANSWER_BYTES) -> Answer:
+        """Ask about the server.
+
+        Raises:
+            InferloomError: WORKER_LOST: it cannot be reached; TIMEOUT: it does not answer in time.
+        """
+        return await self._whole(self._of_control(), "GET", url, None, limit_s, most)
+
+    async def ask(self, url: str, body: object, *, limit_s: float = CONTROL_S) -> Answer:
+        """Post a small thing that is about the server, or about texts; errors as :meth:`get`."""
+        return await self._whole(self._of_control(), "POST", url, body, limit_s, MOST_ANSWER_BYTES)
+
+    async def post(self, url: str, body: object) -> Mapping[str, Any]:
+        """Have something computed that is answered in one body.
+
+        Raises:
+            InferloomError: The server's refusal; WORKER_LOST.
+        """
+        answer = await self._whole(
+            self._of_calls(), "POST", url, body, self.address.silence_s, MOST_ANSWER_BYTES
+        )
+        if answer.status != 200:
+            raise self.refusal(answer)
+        try:
+            return answer.json()
+        except MalformedError as failure:
+            raise lost(f"it answered {failure}") from None
+
+    @asynccontextmanager
+    async def stream(self, url: str, body: object) -> AsyncIterator["Pieces"]:
+        """Post a request and read its answer in pieces as they come. Leaving closes the connection at once,
+        unless the answer was read to its end.
+
+        Raises:
+            InferloomError: The server's refusal; WORKER_LOST, also between two pieces.
+        """
+        response = await self._begin(self._of_calls(), "POST", url, body, self.address.silence_s)
+        try:
+            if response.status != 200:
+                raise self.refusal(await _read(response, MOST_ERROR_BYTES, cut=True))
+            yield Pieces(response)
+        finally:
+            response.close()  # one that was read to its end has given its connection back
+
+    def refusal(self, answer: Answer) -> InferloomError:
+        """The error for an answer that is none, without the key."""
+        error = refused(answer.status, answer.body, answer.retry_after)
+        hidden = self.key.hidden_in(error.message)
+        if hidden == error.message:
+            return error
+        return InferloomError(error.reason, hidden, retry_after=error.retry_after)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for session in (self._calls, self._control):
+            if session is not None:
+                await session.close()
+
+    async def _whole(
+        self, session: aiohttp.ClientSession, method: str, url: str, body: object, limit_s: float, most: int
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(limit_s):
+                response = await self._begin(session, method, url, body, limit_s + 1)
+                try:
+                    return await _read(response, most)
+                finally:
+                    response.close()
+        except TimeoutError:
+            message = f"The model's server did not answer within {limit_s:g} s."
+            raise InferloomError(Reason.TIMEOUT, message) from None
+
+    async def _begin(
+        self, session: aiohttp.ClientSession, method: str, url: str, body: object, silence_s: float
+    ) -> aiohttp.ClientResponse:
+        data = None if body is None else orjson.dumps(body)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
+        for last in (False, True):
+            try:
+                return await session.request(
+                    method, url, data=data, timeout=timeout, allow_redirects=False, headers=_TYPE
+                )
+            except aiohttp.ServerDisconnectedError:
+                # A connection that had stayed open was closed meanwhile; the server has read nothing.
+                if last:
+                    raise lost("it closed the connection") from None
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as failure:
+                raise lost(_why(failure)) from None
+        raise AssertionError
+
+    def _of_calls(self) -> aiohttp.ClientSession:
+        if self._calls is None:
+            self._calls = self._session(self._connections)
+        return self._calls
+
+    def _of_control(self) -> aiohttp.ClientSession:
+        if self._control is None:
+            self._control = self._session(CONTROL_CONNECTIONS)
+        return self._control
+
+    def _session(self, connections: int) -> aiohttp.ClientSession:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "inferloom"}
+        if self.key.value:
+            headers["Authorization"] = f"Bearer {self.key.value}"
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+            trust_env=False,
+            auto_decompress=False,
+        )
+
+
+_TYPE = {"Content-Type": "application/json"}
+
+
+class Pieces:
+    """The body of a response, in pieces as they come."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._content = response.content
+
+    async def read(self) -> bytes:
+        """The next piece; an empty one at the end.
+
+        Raises:
+            InferloomError: WORKER_LOST.
+        """
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as failure:
+            raise lost(_why(failure)) from None
+
+
+async def _read(response: aiohttp.ClientResponse, most: int, *, cut: bool = False) -> Answer:
+    body, pieces = bytearray(), Pieces(response)
+    while piece := await pieces.read():
+        body += piece
+        if len(body) > most:
+            if cut:
+                break
+            raise lost(f"its answer has over {most} bytes")
+    return Answer(response.status, bytes(body[:most]), response.headers.get("Retry-After"))
+
+
+def _why(failure: Exception) -> str:
+    """What failed, without addresses: errors go to callers."""
+    if isinstance(failure, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(failure, aiohttp.ClientConnectorError | ConnectionRefusedError):
+        return "it cannot be reached"
+    if isinstance(failure, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
+        return "it closed the connection"
+    return f"its answer is no HTTP ({type(failure).__name__})"

@@ -1,0 +1,100 @@
+"""What a server's refusals mean, in the words of the contract. Pure."""
+
+import math
+
+import orjson
+
+from inferloom_mesh.errors import InferloomError, Reason, overloaded
+
+MOST_RETRY_S = 60.0
+_MOST_WORDS = 300
+"""Characters of a server's own words that an error repeats."""
+
+_TOO_LONG = (
+    "maximum context length",
+    "exceed_context_size",
+    "exceeds the available context",
+    "context length",
+)
+
+
+def words_of(body: bytes) -> tuple[str, str]:
+    """What the server says, in one line, and of what type its error is; empty where it says nothing."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return "", ""
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if isinstance(error, str):
+        return _line(error), ""
+    if not isinstance(error, dict):
+        return "", ""
+    said = error.get("message") or error.get("detail") or error.get("error")
+    kind = error.get("type")
+    return (_line(said) if isinstance(said, str) else ""), (kind if isinstance(kind, str) else "")
+
+
+def refused(status: int, body: bytes, retry_after: str | None = None) -> InferloomError:
+    """The error for a response with a status other than 200."""
+    said, kind = words_of(body)
+    colon = f": {said}" if said else "."
+    match status:
+        case 401 | 403:
+            # Its words are not repeated: they may hold a part of the key.
+            return _not_now("The model's server refuses the worker's key.")
+        case 404:
+            return _not_now("The model's server does not have the model now.")
+        case 413:
+            return InferloomError(
+                Reason.REQUEST_TOO_LARGE, f"The model's server takes no request of this size{colon}"
+            )
+        case 408 | 504:
+            return InferloomError(Reason.TIMEOUT, f"The model's server ran out of time{colon}")
+        case 429 | 503:
+            return overloaded(f"The model's server takes no more now{colon}", _seconds(retry_after))
+        case 501:
+            return InferloomError(Reason.UNSUPPORTED_TASK, f"The model's server cannot do that{colon}")
+        case _ if 400 <= status < 500:
+            long = any(mark in f"{kind} {said}".lower() for mark in _TOO_LONG)
+            reason = Reason.CONTEXT_LENGTH_EXCEEDED if long else Reason.INVALID_ARGUMENT
+            return InferloomError(reason, said or "The model's server refuses the request.")
+        case _:
+            return InferloomError(Reason.SERVER_ERROR, f"The model's server failed ({status}){colon}")
+
+
+def in_stream(body: bytes) -> InferloomError | None:
+    """The error that an event of a stream tells. None: it tells none."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, dict) or not value.get("error"):
+        return None
+    error = value["error"]
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600 else 500
+    return refused(status, body)
+
+
+def lost(why: str = "") -> InferloomError:
+    """The error for a server that went away, or says what cannot be understood."""
+    tail = f": {why}" if why else ""
+    return InferloomError(Reason.WORKER_LOST, f"The model's server was lost{tail}.", retry_after=1.0)
+
+
+def _not_now(message: str) -> InferloomError:
+    return InferloomError(Reason.NO_WORKER, message, retry_after=5.0)
+
+
+def _seconds(text: str | None) -> float:
+    """Retry-After in seconds; a date, or nothing that is understood, is a second."""
+    try:
+        value = float(text or "1")
+    except ValueError:
+        return 1.0
+    return min(max(value, 0.1), MOST_RETRY_S) if math.isfinite(value) else 1.0
+
+
+def _line(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _MOST_WORDS else f"{words[: _MOST_WORDS - 1]}…"

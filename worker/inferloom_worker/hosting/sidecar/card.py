@@ -1,0 +1,74 @@
+"""The card of a model that a server computes."""
+
+from hashlib import blake2b
+
+from inferloom.parameter_table import Honour
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.kinds import ServerKind
+from inferloom_worker.hosting.capabilities import honoured_by
+
+ENGINE = "sidecar"
+
+_TASKS = {
+    "chat": pb.TASK_CHAT,
+    "completion": pb.TASK_COMPLETION,
+    "embed": pb.TASK_EMBED,
+    "rerank": pb.TASK_RERANK,
+}
+
+
+def card(name: str, facts: Facts, context_length: int | None = None) -> pb.Model:
+    """The card of what the facts tell, without the time at which it was loaded.
+
+    Nothing on it promises that an answer goes on elsewhere: what a server has said cannot be given to another
+    as tokens that it goes on from.
+
+    Args:
+        name: What it is served as.
+        facts: The facts.
+        context_length: Most tokens of one sequence as the worker's settings say. None: as the server says.
+    """
+    known = [length for length in (facts.context_length, context_length) if length]
+    model = pb.Model(
+        id=name,
+        owned_by="inferloom",
+        tasks=[task for word, task in _TASKS.items() if word in facts.tasks],
+        context_length=min(known, default=0),
+        supported_parameters=_parameters(facts),
+        quantization=facts.quantization,
+        embedding_dimensions=facts.dimensions,
+        vocabulary_size=facts.vocabulary_size,
+        root=facts.model,
+        architecture=facts.architecture,
+        engine=ENGINE,
+        server=facts.server,
+        continuation=pb.Continuation(continuity=pb.CONTINUITY_NONE),
+    )
+    generates = not facts.tasks.isdisjoint(("chat", "completion"))
+    if facts.sampling and generates:
+        for name, value in facts.sampling.items():
+            setattr(model.sampling_defaults, name, int(value) if name == "top_k" else value)
+    digest = blake2b(facts.identity.encode(), digest_size=16)
+    digest.update(f"{model.context_length}".encode())
+    model.compute_hash = digest.hexdigest()
+    return model
+
+
+def _parameters(facts: Facts) -> list[str]:
+    manner, names = facts.manner, list[str]()
+    if not facts.tasks.isdisjoint(("chat", "completion")):
+        names += [name for name in honoured_by(Honour.GENERATING) if name in manner.parameters]
+        if manner.constrains_text or "chat" in facts.tasks:
+            names += honoured_by(Honour.CONSTRAINING)
+    if "chat" in facts.tasks:
+        names += [name for name in honoured_by(Honour.CHATTING) if name in manner.chat_parameters]
+    if facts.infills:
+        names += honoured_by(Honour.INFILLING)
+    if "embed" in facts.tasks:
+        names += [
+            name
+            for name in honoured_by(Honour.EMBEDDING)
+            if name != "truncate" or facts.kind is ServerKind.VLLM
+        ]
+    return names

@@ -1,0 +1,296 @@
+"""A model that a server computes."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
+from pathlib import Path
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import registry_pb2, worker_pb2
+from inferloom_mesh.errors import InferloomError, Reason, unsupported
+from inferloom_worker.engine.health import Health
+from inferloom_worker.engine.protocol import Adapter
+from inferloom_worker.engine.queue_bound import QueueBound
+from inferloom_worker.engines.sidecar.client import Client
+from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.failures import lost
+from inferloom_worker.engines.sidecar.places import Places
+from inferloom_worker.engines.sidecar.request import seed_of, server_request
+from inferloom_worker.engines.sidecar.watch import ServerLoad, Watch
+from inferloom_worker.hosting.answer import Terms
+from inferloom_worker.hosting.refusals import not_now, unsupported_task
+from inferloom_worker.hosting.sidecar.answer import Asked, ServerAnswer
+from inferloom_worker.hosting.sidecar.card import card as card_of
+from inferloom_worker.hosting.sidecar.chunks import Chunks
+from inferloom_worker.hosting.sidecar.texts import ServerTexts
+from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder, ServerRanker
+from inferloom_worker.lora.config import AdapterError
+from inferloom_worker.text.pool import TextPool
+from inferloom_worker.validate.generate import (
+    DRAWN,
+    ChatPrompt,
+    CompletionRequest,
+    TextPrompt,
+    TokenPrompt,
+    too_long,
+)
+
+CLOSE_S = 5.0
+"""How long closing its connections may take."""
+
+QUICK_BYTES = 16 * 1024
+"""A conversation that is put in JSON on the event loop."""
+
+
+class SidecarModel:
+    """A served model whose answers come from a server.
+
+    Args:
+        name: What it is served as.
+        facts: What the server is.
+        client: Speaks to it; not used yet.
+        slots: Requests that it is sent at once.
+        bound: Decides who may wait for it.
+        context_length: Most tokens of one sequence as the settings say. None: as the server says.
+    """
+
+    tokenizer = None
+    longest_step_s = 0.0
+
+    def __init__(
+        self,
+        name: str,
+        facts: Facts,
+        client: Client,
+        slots: int,
+        bound: QueueBound,
+        context_length: int | None = None,
+    ) -> None:
+        self.card = card_of(name, facts, context_length)
+        self.card.created.GetCurrentTime()
+        self.health = Health()
+        self._shared = _Shared(self, facts, client, Places(slots, bound), context_length)
+
+    @property
+    def embedder(self) -> ServerEmbedder | None:
+        return self._shared.embedder
+
+    @property
+    def ranker(self) -> ServerRanker | None:
+        return self._shared.ranker
+
+    @property
+    def remote_texts(self) -> ServerTexts:
+        return ServerTexts(self._shared.client, self._shared.facts, self.card)
+
+    @property
+    def away(self) -> str | None:
+        return self._shared.away
+
+    def attend(self, changed: Callable[[], object]) -> None:
+        self._shared.attend(changed)
+
+    async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> ServerAnswer:
+        shared, prompt = self._shared, asked.prompt
+        if (why := shared.away) is not None:
+            raise not_now(f"The server of the model '{self.card.id}' cannot be used now: {why}")
+        self._check(asked)
+        salt = f"{terms.cache_scope}\0{asked.cache_salt}" if terms.cache_scope else asked.cache_salt
+        facts = shared.facts
+        quick = not isinstance(prompt, ChatPrompt) or prompt.chat.ByteSize() <= QUICK_BYTES
+        request = await texts.run(prompt.param, lambda: server_request(asked, facts, salt), quick=quick)
+        started = pb.Started(
+            request_id=asked.request_id,
+            model=self.card.id,
+            prompt_tokens=len(prompt.ids) if isinstance(prompt, TokenPrompt) else 0,
+            seed=seed_of(asked.sampling.seed, facts) if "seed" in asked.said else 0,
+            compute_hash=self.card.compute_hash,
+            sampling=self._drawn_with(asked),
+            notes=request.notes,
+            priority=asked.priority,
+        )
+        echo = [
+            pb.GenerateResponse(delta=pb.Delta(choice=choice, text=prompt.text))
+            for choice in range(asked.n * asked.echo)
+            if isinstance(prompt, TextPrompt)
+        ]
+        place = shared.places.join(asked.n, terms.tenant, asked.priority, terms.deadline)
+        answer = ServerAnswer(
+            shared.client,
+            Asked(request=request, started=started, echo=echo, deadline=terms.deadline),
+            Chunks(
+                asked.n,
+                top=asked.top_logprobs,
+                tell_prompt=asked.prompt_token_ids,
+                stop_token_ids=asked.stopping.token_ids,
+                stop_strings=asked.stopping.strings,
+            ),
+            place,
+            shared.ended,
+        )
+        shared.answers.add(answer)
+        return answer
+
+    def _check(self, asked: CompletionRequest) -> None:
+        """Refuse what its card does not list and the loop over parameters cannot know."""
+        chat = isinstance(asked.prompt, ChatPrompt)
+        task = pb.TASK_CHAT if chat else pb.TASK_COMPLETION
+        if task not in self.card.tasks:
+            raise unsupported_task(self.card.id, "read conversations" if chat else "complete texts")
+        if asked.echo and not isinstance(asked.prompt, TextPrompt):
+            raise unsupported("output.echo", "The model's server tells no text that could be repeated.")
+        if asked.n > self.slots:
+            raise InferloomError(
+                Reason.INVALID_ARGUMENT,
+                f"sampling.n can be at most {self.slots} for the model '{self.card.id}', not {asked.n}.",
+                param="sampling.n",
+            )
+        limit, wanted = self.card.context_length, asked.stopping.max_tokens or 0
+        if limit and wanted > limit:
+            raise too_long(asked.prompt.param, wanted, limit, at_least=True)
+
+    def _drawn_with(self, asked: CompletionRequest) -> pb.SamplingOptions:
+        """What is known of how tokens are drawn."""
+        drawn = pb.SamplingOptions()
+        drawn.CopyFrom(self.card.sampling_defaults)
+        for name in DRAWN:
+            if name in asked.said and name in self.card.supported_parameters:
+                setattr(drawn, name, getattr(asked.sampling, name))
+        return drawn
+
+    def render(self, chat: pb.ChatInput) -> str:
+        raise unsupported_task(self.card.id, "show its prompts")
+
+    def load_adapter(self, folder: Path) -> Adapter:
+        raise AdapterError("its server computes it; give the adapter to the server")
+
+    def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "SidecarModel":
+        other = copy(self)
+        other.card = card
+        self._shared.models.append(other)
+        return other
+
+    def status(self) -> worker_pb2.ModelStatus:
+        shared, load = self._shared, self._shared.load
+        # What the server says counts requests of others too; it may be a second old.
+        running = max(load.running, shared.places.taken + shared.vectors - load.waiting)
+        return worker_pb2.ModelStatus(
+            model=self.card,
+            load=registry_pb2.Load(
+                running=running,
+                waiting=load.waiting + shared.places.waiting,
+                free_kv_tokens=load.free_kv_tokens,
+                total_kv_tokens=load.total_kv_tokens,
+            ),
+            slots_in_use=shared.places.taken,
+            slots=self.slots,
+        )
+
+    @property
+    def generated_tokens(self) -> int:
+        shared = self._shared
+        return shared.generated + sum(answer.tokens for answer in shared.answers)
+
+    @property
+    def steps(self) -> int:
+        """A server tells of no steps: each time that it shows that it lives counts as one."""
+        return self._shared.beats
+
+    @property
+    def slots(self) -> int:
+        return self._shared.places.slots
+
+    def close(self) -> None:
+        if self._shared.owner is self:
+            self._shared.close()
+
+
+class _Shared:
+    """What a model and its aliases have together."""
+
+    def __init__(
+        self, owner: SidecarModel, facts: Facts, client: Client, places: Places, context_length: int | None
+    ) -> None:
+        self.owner = owner
+        self.models = [owner]
+        self.client = client
+        self.places = places
+        self.answers: set[ServerAnswer] = set()
+        self.generated = 0
+        self.vectors = 0
+        """Requests for vectors and scores that run."""
+        self._context_length = context_length
+        self._watch: Watch | None = None
+        self._changed: Callable[[], object] = lambda: None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._take(facts)
+
+    @property
+    def away(self) -> str | None:
+        return None if self._watch is None else self._watch.away
+
+    @property
+    def load(self) -> ServerLoad:
+        return ServerLoad() if self._watch is None else self._watch.load
+
+    @property
+    def beats(self) -> int:
+        return 0 if self._watch is None else self._watch.beats
+
+    def attend(self, changed: Callable[[], object]) -> None:
+        """Look after the server from now on, and tell when it goes or comes."""
+        self._loop, self._changed = asyncio.get_running_loop(), changed
+        self._watch = Watch(self.client, self.facts, self._news, self._beat)
+
+    def ended(self, answer: ServerAnswer) -> None:
+        """An answer is over."""
+        if answer in self.answers:
+            self.answers.discard(answer)
+            self.generated += answer.tokens
+            if answer.lost and self._watch is not None:
+                self._watch.look()
+
+    def close(self) -> None:
+        """End its requests. Callable from any thread."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+        with suppress(TimeoutError):
+            closing.result(CLOSE_S)
+
+    async def _close(self) -> None:
+        for answer in tuple(self.answers):
+            answer.fail(lost("it is served no more"))
+        if self._watch is not None:
+            await self._watch.close()
+        await self.client.close()
+
+    def _news(self) -> None:
+        assert self._watch is not None
+        if self._watch.away is None and self._watch.facts != self.facts:
+            self._take(self._watch.facts)
+            for model in self.models:
+                self._restate(model)
+        elif self._watch.away is not None:
+            self.places.fail(not_now("The model's server went away."))
+        self._changed()
+
+    def _take(self, facts: Facts) -> None:
+        self.facts = facts
+        self.embedder = ServerEmbedder(self.client, facts, self._runs) if "embed" in facts.tasks else None
+        self.ranker = ServerRanker(self.client, facts, self._runs) if "rerank" in facts.tasks else None
+
+    def _restate(self, model: SidecarModel) -> None:
+        """Another model, or another version, came back: the card tells."""
+        new = card_of(model.card.id, self.facts, self._context_length)
+        new.alias_of = model.card.alias_of
+        new.created.GetCurrentTime()
+        model.card.CopyFrom(new)
+
+    def _runs(self, more: int) -> None:
+        self.vectors += more
+
+    def _beat(self) -> None:
+        for answer in tuple(self.answers):
+            answer.beat()
