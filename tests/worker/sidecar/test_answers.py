@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
 from tests.wire.running_worker import (
     PATIENCE,
@@ -379,6 +380,18 @@ async def test_vectors_scores_and_tokens_are_the_servers() -> None:
         error = await refused(worker.stub.GetTokenizer(pb.GetTokenizerRequest(model="m")))
         assert error.reason is Reason.UNSUPPORTED_TASK
         assert (await refused(worker.stub.Generate(ask()))).reason is Reason.UNSUPPORTED_TASK
+
+
+async def test_a_caller_loads_a_server_and_names_no_key() -> None:
+    """A file of the worker's machine could be sent to anybody otherwise."""
+    async with fake_server() as server, running_worker(spec(server)) as worker:
+        load = worker.control.LoadModel
+        for key in ("key_file=/etc/hostname", "key_env=HOME"):
+            asked = worker_pb2.LoadModelRequest(model="other", spec=f"sidecar:{server.url}?{key}")
+            error = await refused(load(asked))
+            assert (error.reason, error.param) == (Reason.INVALID_ARGUMENT, "spec")
+        loaded = await load(worker_pb2.LoadModelRequest(model="other", spec=server.url))
+        assert (loaded.model.id, loaded.model.engine) == ("other", "sidecar")
 
 
 async def test_a_server_that_is_not_there_is_waited_for() -> None:

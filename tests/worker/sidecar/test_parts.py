@@ -14,7 +14,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.constrain.reading import read_constraint
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.registry import names, split_engine
-from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.address import Key, ServerAddress, names_key
 from inferloom_worker.engines.sidecar.constraints import constraint
 from inferloom_worker.engines.sidecar.discovery import Facts
 from inferloom_worker.engines.sidecar.failures import refused
@@ -89,6 +89,14 @@ def test_keys_come_from_files_and_variables_and_are_shown_nowhere(
     assert "two words" not in str(caught.value)
     with pytest.raises(ValueError, match="cannot be read"):
         ServerAddress.parse(f"http://h?key_file={tmp_path}").read_key()
+
+
+def test_a_key_is_seen_in_an_address_however_it_is_written() -> None:
+    """For callers, who may name none."""
+    for spec in ("http://h?key_file=/x", "sidecar:http://h/v1?model=a&key_env=B", "http://h?%6bey_file=/x"):
+        assert names_key(spec)
+    for spec in ("http://h?model=key_file", "echo:tokens=3", "/a/key_file"):
+        assert not names_key(spec)
 
 
 @given(st.lists(st.integers(1, 9)), st.sampled_from(["\n", "\r\n"]))

@@ -17,6 +17,7 @@ from inferloom_mesh.errors import invalid, shown
 from inferloom_mesh.identity import PEER
 from inferloom_mesh.interceptor import who
 from inferloom_mesh.lateness import Lateness
+from inferloom_worker.engines.sidecar.address import names_key
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.joining.self_description import SelfDescription
@@ -81,6 +82,9 @@ class ControlServicer(WorkerServiceServicer):
         self._host.check_open()
         _require(request, "model", "spec")
         name = _name("model", request.model)
+        if names_key(request.spec):
+            # Whoever calls chooses the server too: it would be sent any file of this machine.
+            raise invalid("spec", "A server's key is named where the worker is started, and not by a call.")
         served = await _finish_loading(self._host.load(name, request.spec))
         self._note("model.load", context, model=name, spec=shown(request.spec))
         return pb.LoadModelResponse(model=served.card)

@@ -120,6 +120,14 @@ class Key:
         return text.replace(self.value, "[key]") if len(self.value) > 3 else text
 
 
+def names_key(spec: str) -> bool:
+    """Whether a model's spec is a server's address that names a key to it."""
+    query = spec.partition("?")[2].partition("#")[0]
+    return "://" in spec and any(
+        name.strip().startswith("key_") for name, _ in parse_qsl(query, keep_blank_values=True)
+    )
+
+
 def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
