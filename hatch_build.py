@@ -32,4 +32,6 @@ class KernelBuildHook(BuildHookInterface):
         build_data["infer_tag"] = True
         for variant in builder["VARIANTS"]:
             library = builder["library_path"](variant)
+            if not library.exists():  # of another kind of processor
+                continue
             build_data["force_include"][str(library)] = f"inferloom_worker/kernels/{library.name}"

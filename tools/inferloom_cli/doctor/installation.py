@@ -71,7 +71,7 @@ def judge(of: Callable[[str], str | None] = installed) -> Iterator[Finding]:
 def judge_kernels() -> Iterator[Finding]:
     """Whether models are computed by the kernels here, and on what else they could be."""
     try:
-        from inferloom_worker.kernels import build, kept
+        from inferloom_worker.kernels import build
         from inferloom_worker.kernels.library import KernelError, instruction_set, library
     except ModuleNotFoundError:
         return  # the worker's extra was found lacking
@@ -86,14 +86,11 @@ def judge_kernels() -> Iterator[Finding]:
         return
     if found := instruction_set():
         yield Finding(AREA, Level.OK, f"kernels for {found}")
-    elif not kept.are_there() and not shutil.which("g++") and not shutil.which("clang++"):
+    elif not shutil.which("g++") and not shutil.which("clang++"):
         what = "there are no kernels, and no compiler for them: models run on torch, which is slower"
         yield Finding(AREA, Level.WARNING, what, "install g++ (or name a compiler with CXX)")
-    elif not kept.are_there():
-        yield Finding(AREA, Level.NOTE, "the kernels are compiled when a worker first needs them")
     else:
-        what = "the kernels want AVX2, which this processor has not: models run on torch"
-        yield Finding(AREA, Level.NOTE, what)
+        yield Finding(AREA, Level.NOTE, "the kernels are compiled when a worker first needs them")
 
 
 def judge_gpu() -> Iterator[Finding]:

@@ -19,14 +19,17 @@ _AVX2 = ("avx2", "fma", "f16c", "bmi2")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "avx512": (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"),
     "avx2": _AVX2,
+    "generic": (),
 }
 """The libraries, the fastest first, and what their instructions need of a processor, by the compiler's names.
-They are named one by one, so that a library that was built elsewhere says exactly what it needs."""
+They are named one by one, so that a library that was built elsewhere says exactly what it needs. The generic
+one is in the compiler's own vectors, and in NEON's words on ARM."""
 
 FLAGS = (
-    *("-O3", "-mtune=native", "-std=c++17", "-fPIC", "-shared", "-pthread"),
+    *("-O3", "-std=c++17", "-fPIC", "-shared", "-pthread"),
     "-ffp-contract=off",
-    "-fno-tree-reassoc",  # sums put in another order need more registers than there are
+    # Sums put in another order need more registers than there are. Apple's compiler knows neither flag.
+    *(("-mtune=native", "-fno-tree-reassoc") if sys.platform == "linux" else ()),
     *("-Wall", "-Wextra"),
 )
 
@@ -41,23 +44,33 @@ def library_path(variant: str, folder: Path = FOLDER) -> Path:
 
 
 def require_known_machine(system: str = sys.platform, processor: str | None = None) -> None:
-    """Make sure that the kernels are written for this machine: Linux (the threads wait on futexes), x86-64.
+    """Make sure that the kernels are written for this machine: Linux or macOS, on x86-64 or 64-bit ARM.
 
     Raises:
         BuildError: They are not.
     """
     processor = platform.machine() if processor is None else processor
-    if system != "linux" or processor not in ("x86_64", "AMD64"):
-        raise BuildError(f"they are written for Linux on x86-64, and this is {system} on {processor}")
+    if system not in ("linux", "darwin") or processor not in ("x86_64", "AMD64", "aarch64", "arm64"):
+        raise BuildError(
+            "they are written for Linux and macOS on x86-64 and 64-bit ARM, "
+            f"and this is {system} on {processor}"
+        )
 
 
-def build(target: Path = FOLDER, variants: Iterable[str] = VARIANTS) -> None:
+def variants_of(processor: str) -> tuple[str, ...]:
+    """Those that a machine with such a processor can compile."""
+    return tuple(VARIANTS) if processor in ("x86_64", "AMD64") else ("generic",)
+
+
+def build(target: Path = FOLDER, variants: Iterable[str] | None = None) -> None:
     """Compile the kernels for ``variants`` into ``target``, replacing each library at once, only on success.
+    None: for all that this kind of processor has.
 
     Raises:
         BuildError: They are not written for this machine, there is no C++ compiler, or compiling failed.
     """
     require_known_machine()
+    variants = variants_of(platform.machine()) if variants is None else tuple(variants)
     with tempfile.TemporaryDirectory(dir=target) as folder:
         drafts = {variant: Path(folder) / variant for variant in variants}
         compile_all({draft: [f"-m{name}" for name in VARIANTS[v]] for v, draft in drafts.items()})
@@ -98,7 +111,8 @@ def main() -> None:
     except BuildError as failure:
         print(f"no kernel libraries ({failure}); models will run on torch alone", file=sys.stderr)
     else:
-        print(f"built {', '.join(library_path(variant).name for variant in VARIANTS)}")
+        built = [library_path(variant).name for variant in variants_of(platform.machine())]
+        print(f"built {', '.join(built)}")
 
 
 if __name__ == "__main__":

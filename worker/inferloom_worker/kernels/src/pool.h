@@ -7,13 +7,8 @@
 // spinning on would keep it away. What an iteration throws reaches the caller of the loop, once all have ended.
 #pragma once
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <climits>
 #include <cstdint>
 #include <exception>
 #include <thread>
@@ -21,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "intrinsics.h"
+#include "waiting.h"
 
 namespace inferloom {
 
@@ -59,17 +54,17 @@ class Pool {
     // A sleeper counts itself before it looks at the ticket for the last time: one of the two sees the other.
     if (sleepers_.load() > 0) {
       signal_.fetch_add(1);
-      wake(signal_);
+      waiters_.wake(signal_);
     }
     drain(0);
     for (int spins = 0; done_.load() != uint32_t(count);) {
       if (++spins < kSpins) {
-        _mm_pause();
+        relax();
         continue;
       }
       waiting_.store(true);
       const uint32_t seen = done_.load();
-      if (seen != uint32_t(count)) sleep(done_, seen);
+      if (seen != uint32_t(count)) waiters_.sleep(done_, seen);
       waiting_.store(false);
     }
     if (failed_.load()) {
@@ -98,18 +93,10 @@ class Pool {
  private:
   static constexpr int kSpins = 3000;  // some tens of microseconds
 
-  static void sleep(std::atomic<uint32_t>& word, uint32_t while_it_is) {
-    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, nullptr, nullptr, 0);
-  }
-
-  static void wake(std::atomic<uint32_t>& word) {
-    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
-  }
-
   void close() {
     closing_.store(true);
     signal_.fetch_add(1);
-    wake(signal_);
+    waiters_.wake(signal_);
     for (auto& thread : team_) thread.join();
   }
 
@@ -131,7 +118,7 @@ class Pool {
         if (!failed_.exchange(true)) failure_ = std::current_exception();
       }
       done_.fetch_add(1);
-      if (waiting_.load()) wake(done_);
+      if (waiting_.load()) waiters_.wake(done_);
     }
   }
 
@@ -139,12 +126,12 @@ class Pool {
     for (int spins = 0; !closing_.load(); ++spins) {
       if (drain(thread)) spins = 0;
       if (spins < kSpins) {
-        _mm_pause();
+        relax();
         continue;
       }
       sleepers_.fetch_add(1);
       const uint32_t seen = signal_.load();
-      if (!has_work() && !closing_.load()) sleep(signal_, seen);
+      if (!has_work() && !closing_.load()) waiters_.sleep(signal_, seen);
       sleepers_.fetch_sub(1);
       spins = 0;
     }
@@ -162,6 +149,7 @@ class Pool {
   std::atomic<bool> closing_{false};
   std::atomic<bool> failed_{false};
   std::exception_ptr failure_;
+  Waiters waiters_;
 };
 
 }  // namespace inferloom

@@ -1,16 +1,19 @@
 // Products of weight matrices with rows of activations.
 //
-// For quantised weights, activations are rounded to 15 bits, with AVX2 to 16, in groups of 32 with a float32 scale
-// each. (Eight bits, as llama.cpp has it, are the larger part of a 4-bit model's error.) The order of operations on
-// a row does not depend on how many rows there are: a row's result is the same bit for bit alone and in a batch.
+// For quantised weights, activations are rounded to 15 bits with VNNI and to 16 elsewhere, in groups of 32 with a
+// float32 scale each. (Eight bits, as llama.cpp has it, are the larger part of a 4-bit model's error.) The order of
+// operations on a row does not depend on how many rows there are: a row's result is the same bit for bit alone and in a
+// batch.
 #pragma once
 
 #include "weights.h"
 
 #ifdef __AVX512F__
 #include "product_vnni.h"
-#else
+#elif defined(__AVX2__)
 #include "product_avx2.h"
+#else
+#include "product_generic.h"
 #endif
 
 namespace inferloom {

@@ -6,11 +6,10 @@
 // Many rows share the widening: a tile is widened once, into the first-level cache, and all rows read it there.
 #pragma once
 
-#include <algorithm>
 #include <vector>
 
-#include "product_plain.h"
-#include "weights.h"
+#include "activations.h"
+#include "product_tiles.h"
 
 namespace inferloom {
 
@@ -19,75 +18,20 @@ using i32x8 = __m256i;
 constexpr bool kHoldsQ12 = true;
 constexpr int kRowsToWiden = 12;  // below it, widening anew for every four rows costs less than storing
 
-// Rows of quantised activations.
-struct Activations {
-  // bfloat16 matrices are multiplied with whole float32 numbers here, so there is nothing to choose; see
-  // product_vnni.h.
-  explicit Activations(int = 2) {}
-
-  int cols = 0;
-  std::vector<int16_t> q;     // [rows, cols]; in every four, inputs 0, 2, 1, 3
-  std::vector<float> scale;   // [rows, cols / 32]
-  std::vector<float> total;   // [rows, cols / 32]: scale · sum of q
-  std::vector<int32_t> half;  // [rows, cols / 16]: sum of q over half a group
-  std::vector<float> plain;   // [rows, cols]: as they are, for bfloat16 matrices
-
-  void resize(int rows, int c) {
-    cols = c;
-    if (q.size() < size_t(rows) * c) {
-      q.resize(size_t(rows) * c);
-      scale.resize(size_t(rows) * (c / kGroup));
-      total.resize(size_t(rows) * (c / kGroup));
-      half.resize(size_t(rows) * (c / kGroup) * 2);
-      plain.resize(size_t(rows) * c);
-    }
-  }
-
-  // Rounds a row to what a matrix of the kind is multiplied with.
-  void put_row(Kind kind, int row, const float* x) {
-    if (kind == kBF16) {
-      std::copy_n(x, cols, plain.data() + size_t(row) * cols);
-    } else {
-      quantize(row, x);
-    }
-  }
-
- private:
-  void quantize(int row, const float* x) {
-    const int groups = cols / kGroup;
-    constexpr float kMost = 32767;
-    f32x16 strange = zero();  // NaN where a number is not finite, else 0
-    for (int g = 0; g < groups; ++g) {
-      const size_t at = size_t(row) * groups + g;
-      const f32x16 a = load(x + g * kGroup), b = load(x + g * kGroup + 16);
-      strange = strange + ((a - a) + (b - b));
-      const float most = reduce_max(max(abs(a), abs(b)));
-      const float step = most / kMost;
-      const f32x16 inverse = set1(most > kLeastActivation ? kMost / most : 0.0f);
-      half[2 * at] = put(q.data() + at * kGroup, a * inverse);
-      half[2 * at + 1] = put(q.data() + at * kGroup + 16, b * inverse);
-      scale[at] = step;
-      total[at] = step * float(int32_t(uint32_t(half[2 * at]) + uint32_t(half[2 * at + 1])));
-    }
-    // Rounding makes a number of NaN; the row's products must not look like a model's.
-    scale[size_t(row) * groups] += reduce_add(strange);
-  }
-
-  // Rounds 16 numbers, stores them, and returns their sum.
-  static int32_t put(int16_t* out, f32x16 x) {
-    const i32x8 a = _mm256_cvtps_epi32(x.a), b = _mm256_cvtps_epi32(x.b);
-    // Packing works within halves of a register: 0-3 8-11 | 4-7 12-15, then put in order.
-    const i32x8 narrow = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), _MM_SHUFFLE(3, 1, 2, 0));
-    const i32x8 order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15,  //
-                                         0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
-    _mm256_storeu_si256(reinterpret_cast<i32x8*>(out), _mm256_shuffle_epi8(narrow, order));
-    const i32x8 eight = _mm256_add_epi32(a, b);
-    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
-    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
-    // Unsigned: of numbers that are not finite, rounding makes some that overflow.
-    return int32_t(uint32_t(_mm_cvtsi128_si32(four)) + uint32_t(_mm_extract_epi32(four, 1)));
-  }
-};
+// Rounds 16 numbers, stores them in the order of every four 0, 2, 1, 3, and returns their sum.
+inline int32_t round_activations(int16_t* out, f32x16 x) {
+  const i32x8 a = _mm256_cvtps_epi32(x.a), b = _mm256_cvtps_epi32(x.b);
+  // Packing works within halves of a register: 0-3 8-11 | 4-7 12-15, then put in order.
+  const i32x8 narrow = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), _MM_SHUFFLE(3, 1, 2, 0));
+  const i32x8 order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15,  //
+                                       0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+  _mm256_storeu_si256(reinterpret_cast<i32x8*>(out), _mm256_shuffle_epi8(narrow, order));
+  const i32x8 eight = _mm256_add_epi32(a, b);
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
+  // Unsigned: of numbers that are not finite, rounding makes some that overflow.
+  return int32_t(uint32_t(_mm_cvtsi128_si32(four)) + uint32_t(_mm_extract_epi32(four, 1)));
+}
 
 // Sums of R rows with one tile, its lanes 0 … 7 and 8 … 15.
 template <int R>
@@ -138,41 +82,6 @@ inline void widen(const uint8_t* group, int v, Put&& put) {
     put(_mm256_srli_epi16(low, 8), _mm256_srli_epi16(high, 8), 4 * v + 2);
   }
 }
-
-// What a tile's group adds to a row: scale · dot + offset · (sum of activations), or for kQ8F, where `offset` is the
-// second half's scale, the same of each half, whose excess is taken off the dot.
-struct Scales {
-  f32x16 scale, offset;
-};
-
-template <Kind K>
-inline Scales scales_of(const uint8_t* group) {
-  const uint8_t* end = group + 64 * kVectors<K>;
-  const auto* h = reinterpret_cast<const uint16_t*>(end);
-  const auto* f = reinterpret_cast<const float*>(end);
-  if constexpr (K == kQ12) return {load(f), zero()};
-  if constexpr (K == kQ4F || K == kQ8F) return {load(f), load(f + kTile)};
-  const f32x16 d = load_f16(h);
-  // 8-bit weights are stored with 128 added.
-  return {d, K == kQ8 ? d * set1(-128.0f) : load_f16(h + kTile)};
-}
-
-// R rows of activations.
-template <int R>
-struct Rows {
-  const int16_t* q;
-  const float *scale, *total;
-  const int32_t* half;
-  size_t cols, groups;
-
-  Rows(const Activations& x, int first)
-      : q(x.q.data() + size_t(first) * x.cols),
-        scale(x.scale.data() + size_t(first) * (x.cols / kGroup)),
-        total(x.total.data() + size_t(first) * (x.cols / kGroup)),
-        half(x.half.data() + size_t(first) * (x.cols / kGroup) * 2),
-        cols(x.cols),
-        groups(x.cols / kGroup) {}
-};
 
 // Adds what group g adds to the rows' sums. weights(dots, first, last) adds the pairs of vectors first … last - 1.
 template <Kind K, int R, class Weights>
@@ -262,36 +171,6 @@ class WideTile {
   std::vector<int16_t> weights_;
   std::vector<Scales> scales_;
 };
-
-// Calls pass(row, count) over rows in fours and what is left, count a constant.
-template <class Pass>
-inline void in_fours(int rows, Pass&& pass) {
-  int row = 0;
-  for (; row + 4 <= rows; row += 4) pass(row, std::integral_constant<int, 4>{});
-  switch (rows - row) {
-    case 1: return pass(row, std::integral_constant<int, 1>{});
-    case 2: return pass(row, std::integral_constant<int, 2>{});
-    case 3: return pass(row, std::integral_constant<int, 3>{});
-  }
-}
-
-template <class Sink>
-inline void multiply_bf16(const Matrix& m, int begin, int end, const Activations& x, int rows, Sink&& sink) {
-  const auto product = [&](int tile, int row, auto r, auto n) {
-    constexpr int R = decltype(r)::value, N = decltype(n)::value;
-    f32x16 out[R][N];
-    product_plain<R, N>(m.tile(tile), m.tile_bytes(), x.plain.data() + size_t(row) * x.cols, x.cols, out);
-    for (int i = 0; i < R; ++i)
-      for (int j = 0; j < N; ++j) sink(row + i, tile + j, out[i][j]);
-  };
-  int tile = begin;
-  // Four tiles side by side hide a single row's latencies.
-  if (rows == 1)
-    for (; tile + 4 <= end; tile += 4)
-      product(tile, 0, std::integral_constant<int, 1>{}, std::integral_constant<int, 4>{});
-  for (; tile < end; ++tile)
-    in_fours(rows, [&](int row, auto count) { product(tile, row, count, std::integral_constant<int, 1>{}); });
-}
 
 template <Kind K, class Sink>
 inline void multiply(const Matrix& m, int begin, int end, const Activations& x, int rows, Sink&& sink) {

@@ -6,15 +6,19 @@
 
 #ifdef __AVX512F__
 #include "vec512.h"
-#else
+#elif defined(__AVX2__)
 #include "vec256.h"
+#else
+#include "vec_generic.h"
 #endif
 
 namespace inferloom {
 
 inline f32x16 zero() { return set1(0.0f); }
+#ifdef __AVX2__
 inline float f16_to_f32(uint16_t h) { return _cvtsh_ss(h); }
 inline uint16_t f32_to_f16(float f) { return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT); }
+#endif
 
 // Minus infinity in place of what is no finite number.
 inline f32x16 only_finite(f32x16 x) { return select(less(abs(x), set1(INFINITY)), x, set1(-INFINITY)); }
