@@ -25,7 +25,8 @@ import importlib.metadata, importlib.util
 from inferloom.v1 import inference_pb2, registry_pb2, worker_pb2
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 brought = {d.name.lower() for d in importlib.metadata.distributions()} - {"pip", "setuptools", "inferloom"}
-assert brought <= {"grpcio", "protobuf", "typing-extensions", "typing_extensions"}, brought
+known = {"grpcio", "protobuf", "googleapis-common-protos", "typing-extensions", "typing_extensions"}
+assert brought <= known, brought
 assert importlib.util.find_spec("numpy") is None
 """
 
@@ -120,9 +121,9 @@ def mesh(served: Environment, folder: Path) -> Iterator[dict[str, object]]:
 
 
 def readme_snippet() -> str:
-    """The README's lines for a client with typed stubs."""
+    """The README's lines for a client of gRPC."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    [snippet] = [block for block in blocks if "InferenceServiceStub" in block]
+    [snippet] = [block for block in blocks if "from inferloom.client import" in block]
     return str(snippet)
 
 
