@@ -11,6 +11,7 @@ from inferloom_gateway.access.admission import Admission, Settling
 from inferloom_gateway.access.identity import ANONYMOUS, Identity
 from inferloom_gateway.calls.attach_link import AttachLink
 from inferloom_gateway.calls.dispatch import Dispatcher
+from inferloom_gateway.calls.gathering import Gathering
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import WorkerLink
@@ -53,6 +54,8 @@ class Gateway:
     """Set once the gateway was told to stop; it still takes requests for a while."""
     stopping: asyncio.Event
     """Set once the gateway takes nothing new."""
+    gathering: Gathering
+    """Runs while a worker's frame is taken in."""
 
     @classmethod
     def build(cls, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -62,14 +65,16 @@ class Gateway:
             OSError: The key store, the file with the mesh's secret, a TLS file or the audit log cannot be
             used.
         """
-        fleet = Fleet(settings.model_memory_s)
+        fleet, gathering = Fleet(settings.model_memory_s), Gathering()
         security = settings.security(Role.GATEWAY)
 
         def connect(member: Member) -> WorkerLink:
             calls = GrpcLink(member.address, clock, security)
             if settings.link == "call":
                 return calls
-            return AttachLink(member.address, calls, clock, lambda load: member.take_load(load, clock()))
+            return AttachLink(
+                member.address, calls, clock, lambda load: member.take_load(load, clock()), gathering
+            )
 
         connections = Connections(connect, linger_s=settings.worker_timeout_s)
         listeners, records = Listeners(), Records(settings.request_records)
@@ -98,6 +103,7 @@ class Gateway:
             clock,
             asyncio.Event(),
             asyncio.Event(),
+            gathering,
         )
 
     def deadline(self, budget: float | None = None) -> float:

@@ -27,9 +27,10 @@ from inferloom_gateway.door_tls import door_tls
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.grpc_facade import add_service
 from inferloom_gateway.http.app import Extra, create_app
+from inferloom_gateway.http.connection.protocol import Connection
+from inferloom_gateway.http.connection.refusing import Refused, Refusing
 from inferloom_gateway.http.descriptors import bounded
 from inferloom_gateway.http.intake import Intake
-from inferloom_gateway.http.protocol import Connection, Refused
 from inferloom_gateway.http.responses.desk import Desk
 from inferloom_gateway.http.slow_readers import SlowReaders
 from inferloom_gateway.http.streams import kept as rest_streams
@@ -192,7 +193,8 @@ class _RestServer(uvicorn.Server):
         settings = gateway.settings
 
         class Bounded(Connection):
-            held: ClassVar[deque[Connection]] = deque()
+            held: ClassVar[deque[Refusing]] = deque()
+            gathering = gateway.gathering
             leaving = gateway.leaving
             max_connections = bounded(settings.max_connections)
             arrival_limit_s = settings.body_limit_s

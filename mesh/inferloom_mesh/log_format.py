@@ -34,6 +34,12 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
         self._second, self._shown = -1, ""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record. Those of requests have neither arguments nor tracebacks."""
+        if not isinstance(record.msg, Structured):
+            return super().format(record)
+        return f"{self.formatTime(record)} {record.levelname:7} {record.name}: {record.msg}"
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 # the library's
         """The time, whose second is only spelled once."""
         second = int(record.created)

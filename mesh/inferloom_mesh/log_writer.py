@@ -10,6 +10,8 @@ from inferloom_mesh.log_format import ACCESS, JsonFormatter, LogFormat, TextForm
 
 def configure_logging(level: str, form: LogFormat = "text") -> None:
     """Write log lines of at least ``level`` to standard error, in the form that is wanted."""
+    # Looked up for each line, and in none.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = TurnWriter(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import pytest
@@ -48,9 +48,21 @@ class Connection:
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.flow: Any = None
+        self.last = b""
+        """What ended the response."""
+        self.on_left: Any = None
 
     def write_part(self, data: bytes) -> None:
         self.parts.append(data)
+
+    def write_last(self, data: bytes) -> None:
+        self.last = data
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def when_left(self, act: Any) -> None:
+        self.on_left = act
 
     def hear(self, flow: Any) -> None:
         self.flow = flow
@@ -83,6 +95,7 @@ class Response:
         if connection is not None:
             scope[DIRECT] = connection
         self._first = first
+        self._connection = connection
         self.task = asyncio.create_task(stack(scope, self._receive, self._send))
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,14 +120,15 @@ class Response:
         return [stream.sink for stream in self.streams]
 
     async def ended(self) -> bytes:
-        """Wait for the end; return what was sent as ASGI messages."""
+        """Wait for the end; return what ended it, and without a direct connection all that was sent."""
         async with asyncio.timeout(5):
             await self.task
-        return b"".join(message.get("body", b"") for message in self.messages)
+        sent = b"".join(message.get("body", b"") for message in self.messages)
+        return sent if self._connection is None else self._connection.last
 
 
 async def test_each_event_is_one_write_and_is_told_once() -> None:
-    """With its number; what ends the stream goes with the response's end."""
+    """With its number; what ends the stream goes with the response's end, and nothing is awaited before."""
     connection = Connection()
     response = Response(connection=connection)
     (sink,) = await response.begun()
@@ -126,11 +140,13 @@ async def test_each_event_is_one_write_and_is_told_once() -> None:
     assert '"text":"é\\n"'.encode() in connection.parts[1]
     sink.take(COMPLETED)
     sink.end(None)
-    last = await response.ended()
+    last = connection.last
     assert last.startswith(b"id: 3\ndata: ")
     assert last.endswith(sse.DONE)
     assert response.heard.frames == [*connection.parts, last]
+    await response.ended()
     assert connection.flow is None
+    assert connection.on_left is None
 
 
 async def test_a_client_that_does_not_read_pauses_its_streams() -> None:
@@ -177,6 +193,17 @@ async def test_one_generation_that_fails_ends_the_stream() -> None:
     last = await response.ended()
     assert last.startswith(b'data: {"error"')
     assert b"[DONE]" not in last
+    assert len(connection.parts) == 1
+
+
+async def test_a_client_that_leaves_ends_its_generations() -> None:
+    """What was under way is closed, and the response is not said to be one."""
+    connection = Connection()
+    response = Response(connection=connection)
+    await response.begun()
+    connection.on_left()
+    assert await response.ended() == b""
+    assert connection.on_left is None
 
 
 async def test_usages_of_several_generations_are_added() -> None:

@@ -14,6 +14,7 @@ from inferloom_gateway.calls.attach.attachment import Attachment
 from inferloom_gateway.calls.attach.demultiplexer import LoadListener
 from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, KINDS, CallRequest, LinkCall
 from inferloom_gateway.calls.attach.outgoing import LARGEST_START
+from inferloom_gateway.calls.gathering import Gathering
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.link import CallSink, RunningCall, UnaryRequest
 from inferloom_mesh.backoff import backoff
@@ -37,6 +38,7 @@ class AttachLink:
         calls: Makes single calls, on the channel that the stream is on too.
         clock: The clock of the contexts' deadlines.
         on_load: Is told of the worker's load.
+        gathering: Runs while a frame is taken in.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class AttachLink:
         calls: GrpcLink,
         clock: Callable[[], float] = time.monotonic,
         on_load: LoadListener = lambda _: None,
+        gathering: Gathering | None = None,
     ) -> None:
         self._address = address
         self._calls = calls
         self._clock = clock
         self._on_load = on_load
+        self._gathering = Gathering() if gathering is None else gathering
         stub: LinkServiceAsyncStub = LinkServiceStub(calls.channel)
         self._attach = stub.Attach
         self._attached: Attachment | None = None
@@ -61,7 +65,11 @@ class AttachLink:
         """Open the stream, so that the worker tells of its load and the first call need not wait for it."""
         if self._attached is None and not (self._callwise or self._closed):
             self._attached = Attachment(
-                self._attach(metadata=self._calls.peer), self._address, self._on_load, self._ended
+                self._attach(metadata=self._calls.peer),
+                self._address,
+                self._on_load,
+                self._ended,
+                self._gathering,
             )
 
     def generate(

@@ -17,6 +17,7 @@ from inferloom_gateway.http.event_stream import EventStream
 from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.kept import Keep, KeptStream
 from inferloom_gateway.http.pushed_events import PushedEvents
+from inferloom_gateway.http.sink import sink_of
 from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_gateway.http.translate.plan import Part, Plan
@@ -50,7 +51,7 @@ async def answer(
 
     if not plan.stream:
         with calls:
-            async with AbortOnDisconnect(request.receive):
+            async with AbortOnDisconnect(request.receive, sink_of(request.scope).direct):
                 outcomes = await gather_bounded([collect(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
         exchange.notes = told(outcome.started for outcome in outcomes)

@@ -22,6 +22,12 @@ from inferloom_gateway.http.translate.plan import Encoder
 from inferloom_gateway.http.translate.usage import total
 from inferloom_mesh.errors import InferloomError
 
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    *((name.encode(), value.encode()) for name, value in sse.HEADERS.items()),
+]
+"""Of every such response."""
+
 OpenStreams = Callable[[ExitStack], Awaitable[Sequence[GenerateStream]]]
 """Starts the generations; what must be closed at the end goes on the stack."""
 
@@ -48,8 +54,11 @@ class PushedEvents(Response):
         headers: Mapping[str, str],
         first: int | None = 0,
     ) -> None:
-        super().__init__(headers={**headers, **sse.HEADERS})
-        del self.headers["content-length"]
+        # The base's own way to its headers costs more than the response's first event.
+        self.status_code, self.background, self.body = 200, None, b""
+        self.raw_headers = [*_HEADERS]
+        for name, value in headers.items():
+            self.raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
         self._open = open
         self._encoders = encoders
         self._first = first
@@ -58,25 +67,24 @@ class PushedEvents(Response):
         """Answer one request."""
         sink = sink_of(scope)
         try:
-            async with AbortOnDisconnect(receive):
+            async with AbortOnDisconnect(receive, sink.direct):
                 with ExitStack() as stack:
                     streams = await self._open(stack)
-                    await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                    last = await self._run(streams, sink)
+                    out = _Out(sink, streams, self._encoders[0], self._first)
+                    with sink.together():
+                        await send(
+                            {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                        )
+                        out.begin(self._encoders)
+                    try:
+                        last = await out.run()
+                    finally:
+                        sink.hear(None)
         except ClientDisconnectedError:
             exchange_of(scope).left = True
             return
-        await send({"type": "http.response.body", "body": last, "more_body": False})
-
-    async def _run(self, streams: Sequence[GenerateStream], sink: Sink) -> bytes:
-        """Send all events; return the bytes of the last."""
-        out = _Out(sink, streams, self._encoders[0], self._first)
-        try:
-            return await out.run(self._encoders)
-        except InferloomError as failure:
-            return self._encoders[0].failed(failure)
-        finally:
-            sink.hear(None)
+        if last is not None:
+            await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 class _Out:
@@ -95,18 +103,23 @@ class _Out:
         """Since when nothing came, comments apart."""
         self._running = len(streams)
         self._usages: list[Usage] = []
-        self._last: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._last: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        """The bytes of the last event; None: they have been sent."""
         self._waiting: deque[bytes] = deque()
         self._wake = asyncio.Event()
 
-    async def run(self, encoders: Sequence[Encoder]) -> bytes:
-        """Send what comes until all has; return the bytes of the last event. Raises InferloomError."""
+    def begin(self, encoders: Sequence[Encoder]) -> None:
+        """Send what there is, and from now on what comes."""
         self._sink.hear(self)
         for stream, encoder in zip(self._streams, encoders, strict=True):
             stream.push_to(_Generation(encoder, self))
-        if not self._sink.direct:
+
+    async def run(self) -> bytes | None:
+        """Wait until all has come; return the bytes of the last event, where that is still to be sent."""
+        if self._sink.direct is None:
             await self._pump()
-        return self._sink.told(await self._last)
+        last = await self._last
+        return None if last is None else self._sink.told(last)
 
     def frames(self, piece: bytes) -> None:
         """Send events."""
@@ -138,12 +151,20 @@ class _Out:
         if self._last.done():
             return  # another one failed, or the client has left
         if error is not None:
-            self._last.set_exception(error)
+            self._end(self._encoder.failed(error))
         elif self._running == 0:
             usage = self._usages[0] if len(self._usages) == 1 else total(self._usages)
             last = self._encoder.end(usage)
-            self._last.set_result(last if self._number is None else sse.numbered(last, self._number)[0])
+            self._end(last if self._number is None else sse.numbered(last, self._number)[0])
         self._wake.set()
+
+    def _end(self, last: bytes) -> None:
+        """End the response: at once, so that what a frame brought of its end is one write."""
+        if self._sink.direct is None:
+            self._last.set_result(last)
+        else:
+            self._sink.write_last(last)
+            self._last.set_result(None)
 
     # flow
 
@@ -158,8 +179,9 @@ class _Out:
             stream.resume()
 
     def _write(self, piece: bytes) -> None:
-        if self._sink.direct:
-            self._sink.write(piece)
+        if self._sink.direct is not None:
+            if not self._last.done():
+                self._sink.write(piece)
             return
         if not self._waiting:
             self.pause()

@@ -1,6 +1,7 @@
 """Where every response goes out: its head past the layers, its events past the listeners."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.types import Message, Scope, Send
@@ -33,8 +34,17 @@ class Direct(Protocol):
     def write_part(self, data: bytes) -> None:
         """Send a part of a body whose length is not known."""
 
+    def write_last(self, data: bytes) -> None:
+        """The same with the end of the response."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """What the block sends goes out at its end, in one write."""
+
     def hear(self, flow: Flow | None) -> None:
         """Tell ``flow`` from now on when the client does not read, and when it does again; None: nobody."""
+
+    def when_left(self, act: Callable[[], object] | None) -> None:
+        """Have ``act`` called should the client leave before the response is complete; None: nothing."""
 
 
 class Sink:
@@ -45,7 +55,7 @@ class Sink:
     own interface.
     """
 
-    __slots__ = ("_direct", "_layers", "_listeners", "_send", "exchange")
+    __slots__ = ("_layers", "_listeners", "_send", "direct", "exchange")
 
     def __init__(
         self,
@@ -57,7 +67,8 @@ class Sink:
     ) -> None:
         self.exchange = exchange
         self._send = send
-        self._direct = direct
+        self.direct = direct
+        """The connection, where there is a way past the server's own interface."""
         self._layers = layers
         self._listeners = listeners
 
@@ -73,24 +84,28 @@ class Sink:
             message = {**message, "body": b""}
         await self._send(message)
 
-    @property
-    def direct(self) -> bool:
-        """Whether :meth:`write` can be used."""
-        return self._direct is not None
-
     async def frame(self, data: bytes) -> None:
         """Send events, and wait while the client does not read."""
         await self._send({"type": "http.response.body", "body": self.told(data), "more_body": True})
 
     def write(self, data: bytes) -> None:
         """Send events at once, whether or not the client reads."""
-        assert self._direct is not None, "there is no other way than send"
-        self._direct.write_part(self.told(data) if self._listeners else data)
+        assert self.direct is not None, "there is no other way than send"
+        self.direct.write_part(self.told(data) if self._listeners else data)
+
+    def write_last(self, data: bytes) -> None:
+        """The same with the end of the response, behind which nothing is sent."""
+        assert self.direct is not None, "there is no other way than send"
+        self.direct.write_last(self.told(data) if self._listeners else data)
+
+    def together(self) -> AbstractContextManager[None]:
+        """What the block sends is one write, where there is a way for that."""
+        return nullcontext() if self.direct is None else self.direct.together()
 
     def hear(self, flow: Flow | None) -> None:
         """Tell ``flow`` when the client of a direct connection does not read, and when it does again."""
-        if self._direct is not None:
-            self._direct.hear(flow)
+        if self.direct is not None:
+            self.direct.hear(flow)
 
     def told(self, data: bytes) -> bytes:
         """Events that are about to be sent, of which the listeners know now."""

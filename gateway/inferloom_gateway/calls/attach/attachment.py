@@ -14,6 +14,7 @@ from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer, LoadList
 from inferloom_gateway.calls.attach.link_call import LinkCall
 from inferloom_gateway.calls.attach.outgoing import Outgoing
 from inferloom_gateway.calls.attempt import Verdict
+from inferloom_gateway.calls.gathering import Gathering
 from inferloom_gateway.calls.judging import judge
 from inferloom_mesh.status import read_failure
 
@@ -31,6 +32,7 @@ class Attachment:
         worker: Its address, for the log.
         on_load: Is told of the worker's load.
         on_end: Is told that the stream has ended, before its calls are.
+        gathering: Runs while a frame is taken in.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Attachment:
         worker: str,
         on_load: LoadListener,
         on_end: Callable[["Attachment"], None],
+        gathering: Gathering,
     ) -> None:
         self.refused = False
         """Whether the worker turned out to have no such streams."""
@@ -47,6 +50,7 @@ class Attachment:
         self._stream = stream
         self._worker = worker
         self._on_end = on_end
+        self._gathering = gathering
         self._demultiplexer = Demultiplexer(on_load)
         self._outgoing = Outgoing()
         self._owing: dict[int, LinkCall] = {}
@@ -111,7 +115,8 @@ class Attachment:
                 if frame is grpc.aio.EOF:
                     break
                 self.heard = True
-                self._demultiplexer.take(frame)
+                with self._gathering:
+                    self._demultiplexer.take(frame)
         except grpc.aio.AioRpcError as failure:
             self.refused = failure.code() is grpc.StatusCode.UNIMPLEMENTED and not self.heard
             if not self.heard and failure.code() in _REFUSED:

@@ -114,13 +114,14 @@ class Attachment:
             InferloomError: The gateway sent what it may not.
         """
         while self._failure is None:
-            await asyncio.sleep(0)  # what other calls have to say in this turn of the loop goes along
             message = self._next()
             if message is not None:
                 yield message
+                await asyncio.sleep(0)  # what calls have to say in this turn of the loop goes along
             elif self._closing:
                 break
             else:
+                # What wakes it is in the turn before, with what others had to say in that.
                 self._wake = asyncio.get_running_loop().create_future()
                 await self._wake
         if self._failure is not None:

@@ -13,6 +13,7 @@ from inferloom_mesh.interceptor import told
 from inferloom_mesh.status import rich_status
 from inferloom_worker.hosting.answer import Followed
 from inferloom_worker.output.completion import PlainDelta
+from inferloom_worker.rpc.attach.begun import begun
 from inferloom_worker.rpc.attach.frame import Frame
 from inferloom_worker.rpc.attach.outbox import Item, Outbox
 from inferloom_worker.rpc.generating import Generating
@@ -73,7 +74,7 @@ class LinkedCall:
 
     def begin(self, work: Callable[[], Coroutine[Any, Any, None]], time_left: float | None) -> None:
         """Do its work: one of the methods below. It may take ``time_left`` seconds."""
-        self._task = asyncio.create_task(self._run(work))
+        self._task = begun(self._run(work))
         if time_left is not None:
             late = InferloomError(Reason.TIMEOUT, "The deadline of the call passed.")
             self._alarm = asyncio.get_running_loop().call_later(time_left, self.fail, late)

@@ -1,0 +1,1 @@
+"""The HTTP/1.1 connections of the REST façade, from their bytes to requests and back."""

@@ -1,0 +1,91 @@
+"""The way out of a connection, and its pace."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from inferloom_gateway.calls.gathering import Gathering
+from inferloom_gateway.calls.sink import Flow
+
+
+class Outlet:
+    """Writes to a connection. What is written while something is gathered, or held, is one write: a write is
+    a system call, and the dearest part of an event.
+
+    Stands for the transport where uvicorn's cycle writes to it.
+    """
+
+    __slots__ = ("_gathering", "_held", "_holds", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, gathering: Gathering) -> None:
+        self._transport = transport
+        self._gathering = gathering
+        self._held: list[bytes] = []
+        self._holds = False
+
+    def write(self, data: bytes) -> None:
+        """As a transport's."""
+        if self._holds:
+            self._held.append(data)
+        elif self._gathering.open:
+            if not self._held:
+                self._gathering.note(self)
+            self._held.append(data)
+        else:
+            self._transport.write(data)
+
+    def hold(self) -> None:
+        """Let what is written wait for :meth:`release`."""
+        self._holds = True
+
+    def release(self) -> None:
+        """Write what waits, and wait no more."""
+        if self._holds:
+            self._holds = False
+            self.flush()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Write what the block writes in one, at its end."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self._held:
+            return
+        held, self._held = self._held, []
+        if not self._transport.is_closing():
+            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+
+    def close(self) -> None:
+        """As a transport's: what was written before goes out."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """As a transport's."""
+        return self._transport.is_closing()
+
+
+class Pace(FlowControl):
+    """uvicorn's flow control, which also tells whoever writes past the response's own interface."""
+
+    listener: Flow | None = None
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        if self.listener is not None:
+            self.listener.pause()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        if self.listener is not None:
+            self.listener.resume()

@@ -1,0 +1,75 @@
+"""Work that begins in the turn in which it is made."""
+
+import asyncio
+
+import pytest
+
+from inferloom_worker.rpc.attach.begun import begun
+
+
+async def test_work_that_does_not_wait_needs_no_task() -> None:
+    """It is done when its start returns."""
+    done: list[int] = []
+
+    async def work() -> None:
+        done.append(1)
+
+    assert begun(work()) is None
+    assert done == [1]
+
+
+async def test_what_waits_goes_on_as_a_task() -> None:
+    """With what it waited for, also after a turn of the loop and what is raised there."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[int] = loop.create_future()
+    failing: asyncio.Future[int] = loop.create_future()
+    seen: list[object] = []
+
+    async def work() -> None:
+        seen.append(await future)
+        await asyncio.sleep(0)
+        try:
+            await failing
+        except ValueError as error:
+            seen.append(error.args)
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0.001)
+
+    task = begun(work())
+    assert task is not None
+    loop.call_soon(future.set_result, 7)
+    loop.call_later(0.01, failing.set_exception, ValueError("no"))
+    await task
+    assert seen == [7, ("no",)]
+
+
+async def test_a_cancellation_reaches_the_work() -> None:
+    """Which may clean up, and what it raises is the task's."""
+    seen: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            seen.append("cleaned")
+
+    task = begun(work())
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == ["cleaned"]
+
+
+async def test_an_error_behind_a_wait_is_the_tasks() -> None:
+    """As if it had been one from the start."""
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("x")
+
+    task = begun(work())
+    assert task is not None
+    with pytest.raises(KeyError):
+        await task

@@ -1,0 +1,292 @@
+"""What the code of a gateway and of a worker spends on a request and on a token, without any transport.
+
+Usage: python tools/dev/bench_request.py [--rounds 9] [--requests 200] [--tokens 64]
+
+One process, one event loop. The gateway is asked through its HTTP protocol on a connection that is a list,
+and its link's stream is one too: what a worker says there is what an echo worker has said before. The worker
+is asked as by a gateway's stream, and answers with the echo engine. So all is measured that is the product's
+own (parsing, layers, schemas, translation, routing, records, metrics, lines of the log, frames, text), and
+nothing of gRPC's and of the kernel's. The least of all rounds is printed, because noise only adds.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import statistics
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import link_pb2
+from inferloom.v1 import registry_pb2 as rpb
+from inferloom_gateway.calls.attach_link import AttachLink
+from inferloom_gateway.gateway import Gateway
+from inferloom_gateway.http.app import create_app
+from inferloom_gateway.http.intake import Intake
+from inferloom_gateway.http.responses.desk import Desk
+from inferloom_gateway.observe.watch import Watch as Observed
+from inferloom_gateway.service import _RestServer
+from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.streams.desk import StreamDesk
+from inferloom_mesh.call_observer import Observers
+from inferloom_mesh.log_format import ACCESS, TextFormatter
+from inferloom_mesh.metrics import Metrics
+from inferloom_mesh.net import Address
+from inferloom_worker.hosting.host import ModelHost
+from inferloom_worker.hosting.model_loading import load_adapter, load_model
+from inferloom_worker.joining.self_description import SelfDescription
+from inferloom_worker.observe.access_log import AccessLog
+from inferloom_worker.observe.meters import Meters
+from inferloom_worker.rpc.attach.attachment import Attachment
+from inferloom_worker.rpc.inference import Inference
+from inferloom_worker.settings import WorkerSettings
+from inferloom_worker.text.pool import TextPool
+
+MODEL = "echo"
+CREDIT = 2**20
+PEER = "ipv4:127.0.0.1:50000"
+
+Ask = Callable[[int], Awaitable[None]]
+"""Makes one request for so many tokens."""
+
+
+class WorkerSide:
+    """A worker behind its link."""
+
+    def __init__(self, attachment: Attachment, host: ModelHost) -> None:
+        self._attachment = attachment
+        self._numbers = 0
+        self._frames = attachment.frames()
+        self.host = host
+        self.said: list[link_pb2.AttachResponse] = []
+
+    @classmethod
+    async def start(cls) -> "WorkerSide":
+        """Load the echo engine."""
+        settings = WorkerSettings(models=((MODEL, "echo:chunk=1"),))
+        host = ModelHost(partial(load_model, options=settings.load_options()), load_adapter)
+        await host.start(settings.models)
+        description = SelfDescription(host, capacity=settings.max_running)
+        description.bind("worker-1", Address("127.0.0.1", 1))
+        inference = Inference(host, TextPool(), description)
+        observers = [Meters(Metrics(), host), AccessLog(lambda: "worker-1")]
+        return cls(Attachment(inference, Observers(observers), PEER), host)
+
+    async def ask(self, tokens: int) -> None:
+        """A request, from its frame to that of its end. What is parsed is a frame's bytes, as they come."""
+        self._numbers += 1
+        start = link_pb2.StartCall(
+            call=self._numbers, generate=_request(tokens), events=CREDIT, bytes=CREDIT * 64
+        )
+        start.context.request_id = "3f0c8a3b2a0d4bd1b2c9a001"
+        start.context.caller = "127.0.0.1:5000"
+        start.context.time_left.seconds = 600
+        wire = link_pb2.AttachRequest(starts=[start]).SerializeToString()
+        self.said.clear()
+        self._attachment.take(link_pb2.AttachRequest.FromString(wire))
+        async for frame in self._frames:
+            self.said.append(frame)
+            if frame.ends:
+                return
+
+
+def _request(tokens: int) -> pb.GenerateRequest:
+    part = pb.ContentPart(text="Tell me something of the number 17, and of those beside it.")
+    return pb.GenerateRequest(
+        model=MODEL,
+        request_id="3f0c8a3b2a0d4bd1b2c9a001",
+        chat=pb.ChatInput(messages=[pb.ChatMessage(role=pb.ROLE_USER, parts=[part])]),
+        stopping=pb.StoppingOptions(max_tokens=tokens, ignore_eos=True),
+    )
+
+
+class Stream:
+    """The gateway's end of a stream, whose other end says what a worker has said to the same request."""
+
+    def __init__(self, scripts: dict[int, list[bytes]]) -> None:
+        self._scripts = scripts
+        self._ready: deque[bytes] = deque()
+        self._wake: asyncio.Future[None] | None = None
+
+    async def wait_for_connection(self) -> None:
+        """There is one."""
+
+    async def write(self, frame: link_pb2.AttachRequest) -> None:
+        """Answer calls."""
+        frame.SerializeToString()
+        for start in frame.starts:
+            for wire in self._scripts[start.generate.stopping.max_tokens]:
+                said = link_pb2.AttachResponse.FromString(wire)
+                for events in (said.opening, said.closing, said.ends):
+                    for event in events:
+                        event.call = start.call
+                if said.deltas.call:
+                    del said.deltas.call[:]
+                    said.deltas.call.append(start.call)
+                self._ready.append(said.SerializeToString())
+        if self._ready and self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def read(self) -> link_pb2.AttachResponse:
+        """What it said, each frame in a turn of the loop of its own."""
+        if self._ready:
+            await asyncio.sleep(0)
+        else:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        return link_pb2.AttachResponse.FromString(self._ready.popleft())
+
+    def cancel(self) -> None:
+        """Nothing runs."""
+
+
+class Transport(asyncio.Transport):
+    """A client's connection, which takes all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: asyncio.Future[None] | None = None
+        self.writes = 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 8000)}.get(name, default)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: Any) -> None:
+        self.writes += 1
+        if self.done is not None and bytes(data[-5:]) == b"0\r\n\r\n":
+            self.done.set_result(None)
+
+    def close(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class GatewaySide:
+    """A gateway between its protocol and its link."""
+
+    def __init__(self, connection: Any, transport: Transport) -> None:
+        self._connection = connection
+        self._transport = transport
+
+    @classmethod
+    def start(cls, card: pb.Model, scripts: dict[int, list[bytes]]) -> "GatewaySide":
+        settings = GatewaySettings()
+        gateway = Gateway.build(settings)
+        intake = Intake(settings.body_memory_bytes)
+        observed = Observed(gateway, intake)
+        app = create_app(
+            gateway,
+            intake,
+            Desk(gateway, intake),
+            StreamDesk(gateway, {}),
+            [],
+            observed.read,
+            observed.layers,
+        )
+        worker = rpb.Worker(
+            id="worker-1", address="127.0.0.1:1", models=[card], capacity=256, state=rpb.WORKER_STATE_READY
+        )
+        entry = rpb.RegisteredWorker(worker=worker, epoch=1, lease_state=rpb.LEASE_STATE_ACTIVE)
+        gateway.fleet.apply(rpb.WatchResponse(snapshot=rpb.Snapshot(workers=[entry])), gateway.clock())
+        (member,) = gateway.fleet.members()
+        line = gateway.connections.line(member)
+        assert isinstance(line, AttachLink)
+        vars(line)["_attach"] = lambda **_: Stream(scripts)
+        line.attach()
+        server = _RestServer(app.door, gateway, lambda *_: None, None)
+        transport = Transport()
+        protocol: Any = server.config.http_protocol_class
+        connection = protocol(config=server.config, server_state=server.server_state, app_state={})
+        connection.connection_made(transport)
+        return cls(connection, transport)
+
+    async def ask(self, tokens: int) -> None:
+        """A request, from its bytes to the last of its answer."""
+        body = json.dumps(
+            {
+                "model": MODEL,
+                "stream": True,
+                "max_tokens": tokens,
+                "ignore_eos": True,
+                "messages": [
+                    {"role": "user", "content": "Tell me something of the number 17, and of those beside it."}
+                ],
+            }
+        ).encode()
+        self._transport.done = asyncio.get_running_loop().create_future()
+        self._connection.data_received(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8000\r\nuser-agent: bench\r\n"
+            b"accept: */*\r\n"
+            b"authorization: Bearer none\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+        await self._transport.done
+        await asyncio.sleep(0)
+
+
+async def measure(ask: Ask, requests: int, tokens: int) -> float:
+    """Microseconds of the process for a request."""
+    before = time.process_time()
+    for _ in range(requests):
+        await ask(tokens)
+    return (time.process_time() - before) / requests * 1e6
+
+
+async def run(given: argparse.Namespace) -> None:
+    """Measure, and print."""
+    nowhere = Path("/dev/null").open("w")  # noqa: ASYNC230,SIM115 # to the end
+    handler = logging.StreamHandler(nowhere)
+    handler.setFormatter(TextFormatter())
+    access = logging.getLogger(ACCESS)
+    access.setLevel(logging.INFO)
+    access.propagate = False
+    access.addHandler(handler)
+    worker = await WorkerSide.start()
+    scripts = {}
+    for tokens in (1, given.tokens):
+        for _ in range(40):
+            await worker.ask(tokens)
+        scripts[tokens] = [frame.SerializeToString() for frame in worker.said]
+    gateway = GatewaySide.start(worker.host.cards[0], scripts)
+    sides = {"gateway": gateway.ask, "worker": worker.ask}
+    found: dict[tuple[str, int], list[float]] = {}
+    for _ in range(given.rounds):
+        for name, ask in sides.items():
+            for tokens, requests in ((1, given.requests), (given.tokens, given.requests // 8)):
+                found.setdefault((name, tokens), []).append(await measure(ask, requests, tokens))
+    for name in sides:
+        one, many = found[name, 1], found[name, given.tokens]
+        a_token = (min(many) - min(one)) / (given.tokens - 1)
+        print(
+            f"{name:8} a request of one token {min(one):7.1f} us (median {statistics.median(one):.1f}),"
+            f" a token {a_token:6.2f} us",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--tokens", type=int, default=64)
+    uvloop.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
