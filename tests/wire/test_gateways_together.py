@@ -76,7 +76,8 @@ async def gateway(registry: Address, name: str, **settings: Any) -> AsyncIterato
         gateway_metrics_listen=None, gateway_name=name, no_store=True, drain_limit_s=1, **settings,
     )  # fmt: skip
     serving = asyncio.create_task(serve(configured, stop, lambda *found: told.set_result(found)))
-    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {serving, told}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()
     try:
