@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -46,6 +47,8 @@ SECONDS = (
 
 TOKENS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 """Bounds of buckets of token counts."""
+
+_OPEN = "application/openmetrics-text"
 
 _LARGEST = frozenset({"process_start_time_seconds", "process_max_fds"})
 """Gauges that mean nothing when they are added up over processes."""
@@ -174,6 +177,10 @@ def rendered(snapshot: Iterable[Family], accept: str = "", also: Iterable[Metric
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Given(snapshot, also))
     encode, media_type = choose_encoder(accept)
+    if media_type.startswith(_OPEN):
+        # Its escaping takes the colons out of the names of samples. All names and labels here need none.
+        text: bytes = openmetrics.generate_latest(registry, escaping=openmetrics.ALLOWUTF8)  # type: ignore[no-untyped-call] # it has no types
+        return text, media_type
     return encode(registry), media_type
 
 

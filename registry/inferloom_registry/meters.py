@@ -8,6 +8,12 @@ from inferloom_mesh.metrics import Labels, Metrics
 from inferloom_registry.lease_table import LeaseTable
 from inferloom_registry.listener import Listener
 
+_REASONS = {
+    reason: pb.LeaseLoss.Name(reason).removeprefix("LEASE_LOSS_").lower()
+    for reason in pb.LeaseLoss.values()
+    if reason != pb.LEASE_LOSS_UNSPECIFIED
+}
+
 
 class Meters(Listener):
     """Counts what happens to leases."""
@@ -18,6 +24,8 @@ class Meters(Listener):
         self._lost = metrics.counter(
             "inferloom_lease_losses", "Leases that ended: deregistered, expired, fenced.", "reason"
         )
+        for reason in _REASONS.values():  # what grows from nothing to one has not grown for Prometheus
+            self._lost.add(reason, by=0)
 
         def states() -> Iterator[tuple[Labels, float]]:
             tally = Tally(lease.suspect for lease in table.leases())
@@ -56,4 +64,4 @@ class Meters(Listener):
 
     def on_lost(self, reason: pb.LeaseLoss.ValueType) -> None:
         """Count an end by its reason."""
-        self._lost.add(pb.LeaseLoss.Name(reason).removeprefix("LEASE_LOSS_").lower())
+        self._lost.add(_REASONS.get(reason, "unknown"))

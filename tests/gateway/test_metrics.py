@@ -190,3 +190,22 @@ def test_a_librarys_metrics_are_passed_on_where_there_are_none_of_their_name() -
     assert "theirs 3.0" in text
     assert "both_total 2.0" in text
     assert "both 9.0" not in text
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "",
+        "text/plain;version=0.0.4",
+        "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",  # Prometheus 2
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6",
+        "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6",  # Prometheus 3, old names
+        "text/plain;version=1.0.0;escaping=underscores",
+    ],
+)
+def test_names_keep_their_colons_however_they_are_asked_for(accept: str) -> None:
+    """Those of vLLM's metrics have some."""
+    metrics = Metrics()
+    metrics.counter("vllm:prompt_tokens", "Tokens.", "model_name").add("m")
+    text, _ = rendered(metrics.snapshot(), accept)
+    assert b'\nvllm:prompt_tokens_total{model_name="m"} 1.0\n' in text
