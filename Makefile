@@ -11,7 +11,7 @@ export GPU TORCH_INDEX
 # The kernels are compiled by the installation, so a change of theirs is one too.
 SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard worker/inferloom_worker/kernels/build.py worker/inferloom_worker/kernels/src/*)
 
-.PHONY: install install-test up test-fast test test-all faults check protos bench
+.PHONY: install install-test up test-fast test test-all faults check protos bench docs
 install: $(RUN)
 $(RUN): $(SOURCES)
 	@$(PYTHON) tools/dev/install.py all
@@ -54,3 +54,7 @@ protos: install-test
 
 bench: install
 	$(BIN)/python tools/dev/bench.py $(ARGS)
+
+# The site of the documents, into build/site; a link that leads nowhere is a failure.
+docs: install-test
+	$(BIN)/zensical build --strict

@@ -1,5 +1,5 @@
 """Generate what is made of the .proto files, or check that it is up to date: the Python stubs beside them,
-the parameter table and its page.
+the parameter table and its page; and the reference pages, of the contract, the settings and the commands.
 
 Usage: python tools/dev/protos.py [--check]
 """
@@ -11,9 +11,12 @@ from pathlib import Path
 
 from parameter_files import markdown, python
 from parameter_rows import REST, ROOT, Source, TableError, endpoints, run_protoc
+from reference import commands, contract, settings
 
 PROJECT = ROOT.parent
 TABLE, PAGE = Path("inferloom/parameters.py"), Path("docs/parameters.md")
+REFERENCE = Path("docs/reference")
+PAGES = {"contract.md": contract.page, "settings.md": settings.page, "commands.md": commands.page}
 
 
 def generate(out: Path) -> None:
@@ -37,12 +40,23 @@ def tabulate(table: Path, page: Path) -> None:
     page.write_text(markdown(fields, served), encoding="utf-8")
 
 
+def refer(folder: Path) -> None:
+    """Write the reference pages into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
+
+
 def stale(fresh: Path) -> list[str]:
     """Name the generated files that differ from the committed ones."""
     made = {p.relative_to(fresh) for p in fresh.rglob("*_pb2*.py*")}
     kept = {p.relative_to(ROOT) for p in ROOT.rglob("*_pb2*.py*") if "__pycache__" not in p.parts}
     differ = {p for p in made & kept if not filecmp.cmp(fresh / p, ROOT / p, shallow=False)}
-    tables = ((fresh / TABLE.name, ROOT / TABLE), (fresh / PAGE.name, PROJECT / PAGE))
+    tables = (
+        (fresh / TABLE.name, ROOT / TABLE),
+        (fresh / PAGE.name, PROJECT / PAGE),
+        *((fresh / REFERENCE / name, PROJECT / REFERENCE / name) for name in PAGES),
+    )
     differ |= {kept for new, kept in tables if not kept.exists() or not filecmp.cmp(new, kept, shallow=False)}
     return sorted(map(str, (made ^ kept) | differ))
 
@@ -51,10 +65,12 @@ def main() -> None:
     if "--check" not in sys.argv:
         generate(ROOT)
         tabulate(ROOT / TABLE, PROJECT / PAGE)
+        refer(PROJECT / REFERENCE)
         return
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         tabulate(Path(folder) / TABLE.name, Path(folder) / PAGE.name)
+        refer(Path(folder) / REFERENCE)
         if names := stale(Path(folder)):
             sys.exit("generated files are stale, run `make protos`: " + ", ".join(names))
 

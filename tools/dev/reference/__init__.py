@@ -1,0 +1,1 @@
+"""What the pages under docs/reference are made of."""
