@@ -1,0 +1,3 @@
+module inferloom.example
+
+go 1.19
