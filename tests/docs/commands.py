@@ -24,7 +24,20 @@ OURS = {
 FOREIGN = frozenset(
     {
         *("apt", "apt-get", "buf", "cat", "cd", "certbot", "chmod", "cp", "docker", "echo", "etcd"),
-        *("etcdctl", "exit", "export", "git", "go", "helm", "hostname", "jq", "kill", "kubectl", "kustomize"),
+        *(
+            "etcdctl",
+            "exit",
+            "export",
+            "git",
+            "go",
+            "groupadd",
+            "helm",
+            "hostname",
+            "jq",
+            "kill",
+            "kubectl",
+            "kustomize",
+        ),
         *("mkdir", "nginx", "node", "npm", "npx", "openssl", "pip", "pipx", "podman", "pre-commit"),
         *(
             "prometheus",
@@ -35,6 +48,7 @@ FOREIGN = frozenset(
             "ray",
             "sudo",
             "systemctl",
+            "systemd-run",
             "systemd-analyze",
         ),
         *("sleep"),
@@ -51,6 +65,9 @@ class UntypableError(AssertionError):
 def check(words: tuple[str, ...]) -> str:
     """What kind of command it is. Raises UntypableError if it would not be understood."""
     program, *args = words
+    if program.endswith(".sh"):
+        _script(program)
+        return "script"
     program = program.removeprefix(".venv/bin/").rpartition("/")[2]
     checks: dict[str, Callable[[list[str]], None]] = {
         "inferloom": _inferloom,
@@ -86,6 +103,11 @@ def _make(args: list[str]) -> None:
     for target in (arg for arg in args if "=" not in arg):
         if target not in targets:
             raise UntypableError(f"make has no target {target}; {nearest(target, targets)}?")
+
+
+def _script(path: str) -> None:
+    if not any(ROOT.rglob(path.removeprefix("./"))):
+        raise UntypableError(f"there is no {path}")
 
 
 def _python(args: list[str]) -> None:
