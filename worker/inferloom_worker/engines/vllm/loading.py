@@ -114,7 +114,8 @@ def info(started: Any, *, carry: bool) -> EngineInfo:
         kv_bytes=0,
         embedding_dimensions=started.dimensions,
         constrains=not started.pooling,
-        continuity=Continuity.EXACT if started.dtype == "float32" else Continuity.TOKENS,
+        # vLLM's own generators begin anew where a draw goes on.
+        continuity=Continuity.EXACT if carry and started.dtype == "float32" else Continuity.TOKENS,
         without=frozenset() if carry else NOT_CARRIED,
         ends_in_time=False,
         lacks=_LACKS if carry else _LACKS | {"bad_words"},
