@@ -23,7 +23,7 @@ OURS = {
 }
 FOREIGN = frozenset(
     {
-        *("apt", "apt-get", "buf", "cat", "cd", "certbot", "chmod", "cp", "docker", "echo", "etcd"),
+        *("apt", "apt-get", "buf", "cat", "cd", "certbot", "chgrp", "chmod", "cp", "docker", "echo", "etcd"),
         *(
             "etcdctl",
             "exit",

@@ -75,7 +75,7 @@ def _in(file: Path) -> Iterator[Snippet]:
 def lines(snippet: Snippet) -> Iterator[Line]:
     """The commands of a shell block, those behind a pipe too."""
     for command in _commands(snippet.text):
-        lexer = shlex.shlex(command, posix=True, punctuation_chars="|;&<>")
+        lexer = shlex.shlex(command.replace("\\\n", " "), posix=True, punctuation_chars="|;&<>")
         lexer.whitespace_split = True
         words: list[str] = []
         for word in lexer:
