@@ -1,7 +1,6 @@
 """The blocks of code in README and in the documents.
 
-A comment in the line before a block says what is not as usual: ``<!-- illustrative: reason -->`` is held to
-nothing, and ``<!-- checked by: path -->`` names the test that runs it.
+A block with ``<!-- illustrative: reason -->`` in the line before is held to nothing.
 """
 
 import re
@@ -16,7 +15,7 @@ OUTPUT = ("", "text", "mermaid")
 """Languages of what is shown and not typed."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
-_NOTE = re.compile(r"<!-- (illustrative|checked by): (.+?) -->\s*$")
+_NOTE = re.compile(r"<!-- illustrative: (.+?) -->\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,6 @@ class Snippet:
     text: str
     illustrative: str = ""
     """Why it is held to nothing; empty: it is."""
-    checked_by: str = ""
-    """The file of the test that runs it."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
@@ -59,7 +56,6 @@ def _in(file: Path) -> Iterator[Snippet]:
     for match in _FENCE.finditer(text):
         before = text[: match.start()].rstrip().rpartition("\n")[2]
         note = _NOTE.search(before)
-        kind, said = (note[1], note[2]) if note else ("", "")
         indent = match["indent"]
         body = "".join(line.removeprefix(indent) for line in match["text"].splitlines(keepends=True))
         yield Snippet(
@@ -67,8 +63,7 @@ def _in(file: Path) -> Iterator[Snippet]:
             text.count("\n", 0, match.start()) + 1,
             match["language"],
             body,
-            said if kind == "illustrative" else "",
-            said if kind == "checked by" else "",
+            note[1] if note else "",
         )
 
 

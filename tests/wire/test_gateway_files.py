@@ -9,7 +9,7 @@ import openai
 import orjson
 import pytest
 
-from inferloom_gateway.http import protocol
+from inferloom_gateway.http.connection import refusing
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.leftover import leftover
@@ -188,7 +188,7 @@ async def test_uploads_are_bounded_and_others_unharmed() -> None:
 
 async def test_an_upload_may_take_longer_than_other_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it goes on; one that stands still is over, and so is any other body that comes as slowly."""
-    monkeypatch.setattr(protocol, "UPLOAD_RATE", 1000)
+    monkeypatch.setattr(refusing, "UPLOAD_RATE", 1000)
     opening = b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n'
     purpose = b'\r\n--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
     size = len(opening) + 8000 + len(purpose)
