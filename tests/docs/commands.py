@@ -23,7 +23,21 @@ OURS = {
 }
 FOREIGN = frozenset(
     {
-        *("apt", "apt-get", "buf", "cat", "cd", "certbot", "chgrp", "chmod", "cp", "docker", "echo", "etcd"),
+        *(
+            "apt",
+            "apt-get",
+            "base64",
+            "buf",
+            "cat",
+            "cd",
+            "certbot",
+            "chgrp",
+            "chmod",
+            "cp",
+            "docker",
+            "echo",
+            "etcd",
+        ),
         *(
             "etcdctl",
             "exit",
@@ -31,6 +45,7 @@ FOREIGN = frozenset(
             "git",
             "go",
             "groupadd",
+            "head",
             "helm",
             "hostname",
             "jq",

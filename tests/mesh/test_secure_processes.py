@@ -1,4 +1,4 @@
-"""README's three machines with certificates and keys, as real processes: secrets are where they belong."""
+"""Three machines with certificates and keys, as real processes: secrets are where they belong."""
 
 import os
 import re
@@ -16,13 +16,13 @@ import pytest
 from tests.mesh.processes import INFERLOOM, Running, environment, until
 from tests.wire.ports import free_port
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/deploying.md"
 
 
 def lines() -> list[list[str]]:
-    """The commands of README's section about several machines, on this machine's addresses."""
-    [block] = re.findall(r"On several machines.*?```sh\n(.*?)```", README.read_text(), re.DOTALL)
-    ports = {"7000": free_port(), "7100": free_port(), "8000": free_port()}
+    """The commands of the section about several machines, on this machine's addresses."""
+    [block] = re.findall(r"On several machines.*?```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    ports = {"7000": free_port(), "7100": free_port(), "8000": free_port(), "9000": free_port()}
     for port, free in ports.items():
         block = block.replace(f":{port}", f":{free}")
     here = (
@@ -58,16 +58,23 @@ def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
             folder.mkdir()
             for name in ("mesh", "keys.db"):
                 (folder / name).symlink_to(tmp_path / name)
-            extra = (
-                "--metrics-listen",
-                "none",
-                *(("--grpc-listen", "127.0.0.1:0") if command[1] == "gateway" else ()),
-            )
-            service = Running(folder, *command[1:], *extra, settings={"INFERLOOM_AUDIT_LOG": str(audit)})
+            quiet = ("--metrics-listen", "none")
+            service = Running(folder, *command[1:], *quiet, settings={"INFERLOOM_AUDIT_LOG": str(audit)})
             closing.callback(service.close)
             running.append(service)
     for service in running:
         service.report()
+    [(variable, _, *ps)] = [command for command in commands if command[0].startswith("INFERLOOM_TLS=")]
+    name, _, folder_of_operator = variable.partition("=")
+    shown = subprocess.run(
+        [*INFERLOOM, *ps],
+        cwd=tmp_path,
+        env={**environment(), name: folder_of_operator},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "w1" in shown.stdout, shown.stderr
     [curl] = [command for command in commands if command[0] == "curl"]
     address = next(word for word in curl if word.startswith("https://")).split("/")[2]
     host, _, port = address.partition(":")

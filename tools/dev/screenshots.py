@@ -244,9 +244,6 @@ def main() -> None:
             page.get_by_role("link", name="Keys").click()
             expect(page.locator("#keys tbody tr").first).to_be_visible()
             camera.take(page, "keys-light")
-        with camera.page("dark", NARROW) as page:
-            talk(page)
-            camera.take(page, "playground-narrow")
     for file in camera.taken:
         print(f"{file} {file.stat().st_size // 1000} KB")
 

@@ -88,7 +88,7 @@ def create(
             "-e",
             metavar="NAME",
             help="An endpoint that it opens, such as chat, embeddings, models, files; repeat it. "
-            "[default: all but metrics]",
+            "[default: all but metrics, console, keys and operating]",
         ),
     ] = None,
     expires: Annotated[
