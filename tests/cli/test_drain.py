@@ -59,3 +59,10 @@ async def test_who_is_there_is_named_where_the_worker_is_not(mesh: FakeMesh, wor
     with pytest.raises(RefusedError, match=r"^no worker is called b \(there are: a\)$"):
         await drain([mesh.address], "b", None)
     assert worker.asked == []
+
+
+async def test_an_odd_address_is_named(mesh: FakeMesh, worker: Draining) -> None:
+    """In a sentence."""
+    mesh.registry.workers[0].worker.address = "nowhere"
+    with pytest.raises(RefusedError, match="'nowhere' is not an address"):
+        await drain([mesh.address], "a", None)

@@ -114,3 +114,15 @@ def test_a_relative_path_counts_from_where_the_command_is(
     monkeypatch.chdir(tmp_path)
     assert Wanted.read("a=./tiny.gguf").spec == str(tmp_path.resolve() / "tiny.gguf")
     assert Wanted.read("a=org/tiny").spec == "org/tiny"
+
+
+async def test_an_odd_address_is_the_outcome_of_its_own_worker(
+    mesh: FakeMesh, worker: Loading, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others' are printed."""
+    mesh.registry.workers[1].worker.address = "b:99999"
+    with pytest.raises(
+        RefusedError, match=r"^b: the registry lists no address .*'b:99999' is not an address"
+    ):
+        await load([mesh.address], Wanted.read("new=echo"), ["b", "c"], as_json=False)
+    assert capsys.readouterr().out == "new is loaded on c\n"

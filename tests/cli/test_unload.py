@@ -1,5 +1,6 @@
 """``inferloom unload`` takes a model off the workers that hold it."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -60,3 +61,15 @@ async def test_who_does_not_hold_it_is_named(mesh: FakeMesh, worker: Unloading) 
     with pytest.raises(RefusedError, match=r"^no worker holds talke; did you mean talker\?$"):
         await unload([mesh.address], "talke")
     assert worker.unloaded == []
+
+
+async def test_an_odd_address_does_not_stop_the_others(
+    mesh: FakeMesh, worker: Unloading, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a refusal of its own worker, told after what was done."""
+    mesh.registry.workers[0].worker.address = "unix:/run/a.sock"
+    with pytest.raises(
+        RefusedError, match=r"^a: the registry lists no address .*'unix:/run/a\.sock' is not an"
+    ):
+        await unload([mesh.address], "talker", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"model": "talker", "workers": ["b"]}

@@ -64,10 +64,16 @@ class Gateway(FakeGateway):
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[tuple[Gateway, str]]:
+def registry() -> FakeRegistry:
+    """That which the gateway's address is, too."""
+    return FakeRegistry()
+
+
+@pytest.fixture
+async def gateway(registry: FakeRegistry) -> AsyncIterator[tuple[Gateway, str]]:
     """It, and a registry that knows it as a worker, on one address."""
     server = build_server(["inferloom.v1.InferenceService", "inferloom.v1.RegistryService"])
-    gateway, registry = Gateway(), FakeRegistry()
+    gateway = Gateway()
     add_InferenceServiceServicer_to_server(gateway, server.grpc)
     add_RegistryServiceServicer_to_server(registry, server.grpc)
     address = str(await server.listen(Address("127.0.0.1", 0)))
@@ -156,6 +162,42 @@ async def test_another_gateway_is_called_where_one_is_away(gateway: tuple[Gatewa
         with pytest.raises(InferloomError) as lost:
             await client.tokenize("talker", "Hi")
     assert lost.value.lost
+
+
+async def test_a_dead_worker_is_not_tried_again_while_its_lease_lasts(
+    gateway: tuple[Gateway, str], registry: FakeRegistry
+) -> None:
+    """The registry lists it first, as the least busy; the next in its order is called. A single retry is
+    enough, and the registry that answered is asked again: there is nobody at the other one."""
+    _, address = gateway
+    dead = registry_pb2.RegisteredWorker()
+    dead.CopyFrom(registry.workers[0])
+    dead.worker.address = "127.0.0.1:1"
+    registry.workers[0].load.running = 5
+    registry.workers.append(dead)
+    async with AsyncClient(registry=[address, "127.0.0.1:2"], retries=1) as client:
+        assert (await client.chat("talker", "Hi")).text == "Paris."
+        assert await client.embed("other", ["a"]) == [[1.0, -0.5]]
+
+    def work() -> None:
+        with Client(registry=[address, "127.0.0.1:2"], retries=1) as client:
+            assert client.chat("talker", "Hi").text == "Paris."
+            assert client.embed("other", ["a"]) == [[1.0, -0.5]]
+
+    await asyncio.to_thread(work)
+
+
+async def test_another_registry_is_asked_where_one_is_away(gateway: tuple[Gateway, str]) -> None:
+    """With and without an event loop."""
+    named = ["127.0.0.1:2", gateway[1]]
+    async with AsyncClient(registry=named, retries=1) as client:
+        assert (await client.chat("talker", "Hi")).text == "Paris."
+
+    def work() -> None:
+        with Client(registry=named, retries=1) as client:
+            assert {model.id for model in client.models()} >= {"talker"}
+
+    await asyncio.to_thread(work)
 
 
 async def test_leaving_a_stream_ends_the_generation(gateway: tuple[Gateway, str]) -> None:

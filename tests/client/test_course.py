@@ -63,3 +63,15 @@ def test_a_resumable_stream_goes_on_behind_its_last_event() -> None:
     assert (one.goes_on, one.after) == (True, 2)
     with pytest.raises(InferloomError):
         one.failed(LOST)
+
+
+def test_a_worker_that_failed_is_not_called_again_while_there_are_others() -> None:
+    """Each once; then all may be called anew. What failed before a worker was called is nobody's."""
+    one, able = course(retries=9), ["a:1", "b:1", "c:1"]
+    called = []
+    for _ in range(4):
+        called.append(one.choose(able))
+        one.failed(LOST)
+        one.failed(LOST)
+    assert called == ["a:1", "b:1", "c:1", "a:1"]
+    assert one.choose(["a:1"]) == "a:1"

@@ -14,6 +14,7 @@ import typer.main
 from inferloom_cli.exposure import check_doors, check_service
 from inferloom_cli.known_settings import OTHER_VARIABLES, known_names
 from inferloom_cli.main import app
+from inferloom_gateway.peer_door import advertised, listens_at
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.identity import PeerIdentity
 from inferloom_mesh.net import Address
@@ -43,14 +44,17 @@ KINDS: dict[str, type[ServiceSettings]] = {
 }
 PORTS = {
     "registry": {7000, 9101},
-    "gateway": {8000, 9000, 9100},
+    "gateway": {8000, 9000, 9100, 9200},
     "worker": {DEFAULT_ADDRESS.port, DEFAULT_METRICS_ADDRESS.port},
 }
+PEERS = 9200
+"""Where gateways ask each other."""
 FROM_ELSEWHERE = {
     "INFERLOOM_KEYS": "redis://:password@redis:6379/0",
     "INFERLOOM_REASONING_KEY": "0123456789abcdef",
     "INFERLOOM_WORKER_ID": "inferloom-worker-5d9c-x2x7q",
     "INFERLOOM_WORKER_ADVERTISE": "10.1.2.3",
+    "INFERLOOM_GATEWAY_PEER_ADVERTISE": "10.1.2.4",
 }
 """What a Secret or the pod itself gives."""
 OVERLAYS = ("one-registry", "three-registries", "tls")
@@ -108,6 +112,7 @@ def _read(service: str, environment: Mapping[str, str], monkeypatch: pytest.Monk
     if isinstance(settings, GatewaySettings):
         if not settings.insecure:
             check_doors([settings.gateway_listen, settings.gateway_grpc_listen], settings)
+            check_service([settings.gateway_peer_listen], encrypted=settings.tls is not None)
     elif not settings.insecure:
         check_service([Address("0.0.0.0", 1)], encrypted=settings.encrypted)
     return settings
@@ -115,15 +120,17 @@ def _read(service: str, environment: Mapping[str, str], monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_images_listen_where_the_others_look(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On all addresses, at the ports that they expose, which are the defaults; and they are asked there."""
+    """On all addresses, at the ports that they expose, which are the defaults; and they are asked there.
+    Where gateways ask each other is for those to say who start several."""
     settings = _read(service, {**IMAGES[service], "INFERLOOM_INSECURE": "true"}, monkeypatch)
     listening = {
         name: value for name, value in settings if name.startswith(service) and name.endswith("_listen")
     }
+    listening.pop("gateway_peer_listen", None)
     found = {value.port for value in listening.values() if value is not None}
     file = (DEPLOY / f"docker/{service}.Dockerfile").read_text()
     [exposed] = re.findall(r"^EXPOSE (.*)$", file, re.M)
-    assert found == PORTS[service] == set(map(int, exposed.split()))
+    assert found == PORTS[service] - {PEERS} == set(map(int, exposed.split()))
     assert {value.host for value in listening.values() if value is not None} == {"0.0.0.0"}
     asked = runpy.run_path(str(DEPLOY / "docker/serving.py"), run_name="read")["PORTS"]
     assert asked[service] in PORTS[service]
@@ -171,6 +178,32 @@ def test_kubernetes_ports(overlay: str) -> None:
             rules = (*one["spec"].get("ingress", ()), *one["spec"].get("egress", ()))
             used = {port["port"] for rule in rules for port in rule["ports"]}
             assert used <= elsewhere.union(*PORTS.values())
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubernetes_gateways_ask_each_other(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At one port, each by its pod's own address, and the policies let them."""
+    tool("kubectl")
+    objects = built(KUBERNETES / "overlays" / overlay)
+    [container] = dict(pods(objects))["inferloom-gateway"]["spec"]["containers"]
+    given = settings_of(objects, container)
+    environment = {k: FROM_ELSEWHERE[k] if v is None else v for k, v in given.items()}
+    settings = _read("gateway", IMAGES["gateway"] | environment, monkeypatch)
+    assert isinstance(settings, GatewaySettings)
+    bound = listens_at(settings)
+    assert bound == Address("0.0.0.0", PEERS)
+    assert advertised(settings, bound) == Address("10.1.2.4", PEERS)
+    [told] = [one for one in container["env"] if one["name"] == "INFERLOOM_GATEWAY_PEER_ADVERTISE"]
+    assert told["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    [policy] = [
+        one["spec"]
+        for one in objects
+        if one["kind"] == "NetworkPolicy" and one["metadata"]["name"] == "inferloom-gateway"
+    ]
+    gateways = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "inferloom-gateway"}}}
+    for way, end in (("ingress", "from"), ("egress", "to")):
+        [ports] = [rule["ports"] for rule in policy[way] if rule[end] == [gateways]]
+        assert ports == [{"port": PEERS}]
 
 
 def test_kubernetes_certificates() -> None:
@@ -223,6 +256,8 @@ def test_compose_settings(service: str, more: str | None, monkeypatch: pytest.Mo
     for port in part.get("ports", ()):
         assert int(port.rpartition(":")[2]) in PORTS[service]
     assert settings.registry == ((Address("registry", 7000)),)
+    if isinstance(settings, GatewaySettings):
+        assert listens_at(settings) == Address("0.0.0.0", PEERS)
 
 
 def test_prometheus_finds_every_service() -> None:
@@ -251,6 +286,8 @@ def test_systemd_settings(service: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("INFERLOOM_CONFIG", str(DEPLOY / "systemd/inferloom.toml"))
     settings = _read(service, environment, monkeypatch)
     assert settings.log_format == "json"
+    if isinstance(settings, GatewaySettings):
+        assert listens_at(settings) == Address(settings.gateway_grpc_listen.host, PEERS)
     [stop] = [int(line.partition("=")[2]) for line in lines if line.startswith("TimeoutStopSec=")]
     assert stop >= getattr(settings, "drain_limit_s", 0) + getattr(settings, "drain_delay_s", 0) + 10
 

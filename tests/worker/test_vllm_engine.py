@@ -1,8 +1,11 @@
 """The life of vLLM's engine around a backend that a test controls: ends, aborts, deadlines, deaths."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,10 @@ GREEDY = Sampling(temperature=0.0)
 INFO = EngineInfo(
     vocab_size=64, context_length=64, dtype="float32", slots=2, kv_tokens=128, weights_bytes=0, kv_bytes=0
 )
+
+
+class Prompt(list[int]):
+    """One that weak references know."""
 
 
 class Counting:
@@ -191,6 +198,25 @@ async def test_a_deadline_ends_what_has_begun_and_refuses_what_has_not(
         await collect(waiting)
     assert late.value.reason is Reason.TIMEOUT
     await until(lambda: not backend.open)
+
+
+async def test_what_has_ended_is_not_kept_until_its_deadline(engine: VllmEngine, backend: Counting) -> None:
+    """Its prompt may be long, and its deadline far."""
+    asked, prompt = request([], 9, n=2, sampling=GREEDY), Prompt([1])
+    gone = weakref.ref(prompt)
+    asked = replace(asked, prompt=prompt, deadline=asyncio.get_running_loop().time() + 600)
+    running = engine.submit(asked)
+    await until(lambda: len(backend.open) == 2)
+    backend.step(StepRecord(2, 0, 0.0), *(Piece((4,), end="length") for _ in range(2)))
+    await collect(running)
+    backend.asked.clear()
+    del asked, prompt, running
+
+    def collected() -> bool:
+        gc.collect()
+        return gone() is None
+
+    await until(collected)
 
 
 async def test_a_waiting_request_hears_that_the_engine_moves(engine: VllmEngine, backend: Counting) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from inferloom.v1.registry_pb2 import Worker
 from inferloom_cli.credentials import NOTHING, Credentials, Metadata
 from inferloom_cli.probe import http_answer, reachable
 from inferloom_cli.refusal import RefusedError
@@ -78,6 +79,21 @@ async def calling(
             yield channel
         except grpc.aio.AioRpcError as failure:
             raise RefusedError(reason(failure, service, address)) from failure
+
+
+@asynccontextmanager
+async def calling_worker(worker: Worker, shown: Credentials = NOTHING) -> AsyncIterator[grpc.aio.Channel]:
+    """As :func:`calling`, for a worker as a registry lists it.
+
+    Raises:
+        RefusedError: Its address is none, too.
+    """
+    try:
+        address = Address.parse(worker.address)
+    except ValueError as odd:
+        raise RefusedError(f"the registry lists no address of it that can be called: {odd}") from odd
+    async with calling("worker", address, shown) as channel:
+        yield channel
 
 
 def reason(failure: grpc.aio.AioRpcError, service: str, address: Address) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from inferloom.v1.worker_pb2 import DrainRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
-from inferloom_cli.calls import calling
+from inferloom_cli.calls import calling_worker
 from inferloom_cli.choosing_workers import named
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.registries import asking
@@ -42,7 +42,7 @@ async def drain(
     request = DrainRequest(limit=None if limit_s is None else duration(limit_s))
     timeout = (_LONGEST_S if limit_s is None else limit_s) + _MARGIN_S
     with step(f"waiting for what runs on {worker}"):
-        async with calling("worker", Address.parse(found.address), shown) as channel:
+        async with calling_worker(found, shown) as channel:
             answer = await WorkerServiceStub(channel).Drain(request, timeout=timeout)
     ended = answer.ended_requests
     if as_json:

@@ -1,5 +1,6 @@
 """Where a command asks gateways what they know, and as whom."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import grpc
@@ -44,5 +45,6 @@ async def door_of(settings: ClientSettings, api_key: str | None) -> Door:
                 except grpc.aio.AioRpcError:
                     continue  # what is wrong with the mesh is told by who is asked in the end
             for gateway in listed.gateways:
-                return Door(Address.parse(gateway.address), peer, Role.GATEWAY)
+                with suppress(ValueError):  # another may have an address that can be called
+                    return Door(Address.parse(gateway.address), peer, Role.GATEWAY)
     return Door(settings.gateway, shown)

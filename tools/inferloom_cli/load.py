@@ -11,7 +11,7 @@ from rich.console import Console
 from inferloom.v1.registry_pb2 import WORKER_STATE_DRAINING, Worker
 from inferloom.v1.worker_pb2 import LoadAdapterRequest, LoadModelRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
-from inferloom_cli.calls import calling
+from inferloom_cli.calls import calling_worker
 from inferloom_cli.choosing_workers import holding, named
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import MISUSED, RefusedError
@@ -103,7 +103,7 @@ async def _load(worker: Worker, wanted: Wanted, shown: Credentials) -> Outcome:
     if any(card.id == wanted.name for card in worker.models):
         return Outcome(worker.id, loaded=False)
     try:
-        async with calling("worker", Address.parse(worker.address), shown) as channel:
+        async with calling_worker(worker, shown) as channel:
             stub = WorkerServiceStub(channel)
             if wanted.base is None:
                 model = LoadModelRequest(model=wanted.name, spec=wanted.spec)

@@ -7,9 +7,10 @@ from rich.console import Console
 
 from inferloom.v1.worker_pb2 import UnloadModelRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
-from inferloom_cli.calls import calling
+from inferloom_cli.calls import calling_worker
 from inferloom_cli.choosing_workers import holding
 from inferloom_cli.credentials import NOTHING, Credentials
+from inferloom_cli.refusal import RefusedError
 from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
 from inferloom_mesh.net import Address
@@ -30,17 +31,26 @@ async def unload(
     says who asks.
 
     Raises:
-        RefusedError: No worker holds it, or one refused.
+        RefusedError: No worker holds it, or one refused; what the others did is printed first.
     """
     async with asking(registries, shown) as ask:
         listed = await ask()
     chosen = holding([row.worker for row in listed.workers], model, workers)
+    done: list[str] = []
+    refusals: list[str] = []
     for each in chosen:
-        with step(f"waiting for what runs on {each.id}"):
-            async with calling("worker", Address.parse(each.address), shown) as channel:
-                request = UnloadModelRequest(model=model)
-                await WorkerServiceStub(channel).UnloadModel(request, timeout=_DEADLINE_S)
+        try:
+            with step(f"waiting for what runs on {each.id}"):
+                async with calling_worker(each, shown) as channel:
+                    request = UnloadModelRequest(model=model)
+                    await WorkerServiceStub(channel).UnloadModel(request, timeout=_DEADLINE_S)
+        except RefusedError as refusal:
+            refusals.append(f"{each.id}: {refusal}")
+            continue
+        done.append(each.id)
         if not as_json:
             Console().print(f"{model} is unloaded from {each.id}", markup=False, highlight=False)
     if as_json:
-        print(json.dumps({"model": model, "workers": [each.id for each in chosen]}, indent=2))
+        print(json.dumps({"model": model, "workers": done}, indent=2))
+    if refusals:
+        raise RefusedError("; ".join(refusals))

@@ -174,8 +174,8 @@ class AsyncClient:
         """
         request = requests.embedding(model, texts, dimensions)
 
-        async def read_all(**how: Any) -> list[list[float]]:
-            stub: Any = await self._stub(model)
+        async def read_all(course: Course, **how: Any) -> list[list[float]]:
+            stub: Any = await self._stub(model, course)
             vectors: list[list[float]] = []
             async for event in stub.Embed(request, **how):
                 vectors.extend(map(_vector, event.part.embeddings))
@@ -219,7 +219,7 @@ class AsyncClient:
         while True:
             call: Any = None
             try:
-                stub: Any = await self._stub(request.model)
+                stub: Any = await self._stub(request.model, course)
                 if course.goes_on:
                     rest = pb.ContinueGenerateRequest(stream=course.stream, after=course.after)
                     call = stub.ContinueGenerate(rest, timeout=course.left(), metadata=metadata)
@@ -233,7 +233,8 @@ class AsyncClient:
                     yield event
             except grpc.RpcError as failure:
                 wait = course.failed(read(failure))
-                self._turn.failed()
+                if not self._settings.registries:
+                    self._turn.failed()
                 await asyncio.sleep(wait)
             else:
                 return
@@ -248,8 +249,8 @@ class AsyncClient:
         return answer
 
     async def _call(self, model: str, method: Callable[[Any], Any], request: Any) -> Any:
-        async def once(**how: Any) -> Any:
-            return await method(await self._stub(model))(request, **how)
+        async def once(course: Course, **how: Any) -> Any:
+            return await method(await self._stub(model, course))(request, **how)
 
         return await self._tried(once)
 
@@ -257,26 +258,32 @@ class AsyncClient:
         course = Course(self._settings.trying, time.monotonic)
         while True:
             try:
-                return await once(timeout=course.left(), metadata=self._settings.metadata)
+                return await once(course, timeout=course.left(), metadata=self._settings.metadata)
             except grpc.RpcError as failure:
                 wait = course.failed(read(failure))
-                self._turn.failed()
+                if not self._settings.registries:
+                    self._turn.failed()
                 await asyncio.sleep(wait)
 
-    async def _stub(self, model: str) -> InferenceServiceStub:
+    async def _stub(self, model: str, course: Course) -> InferenceServiceStub:
         if not self._settings.registries:
             return InferenceServiceStub(self._channel(self._turn.current))
-        able = workers((await self._registry()).workers, model)
+        able = workers((await self._registry(course)).workers, model)
         if not able:
             raise InferloomError(
                 f"No worker that takes requests has the model '{model}'.", grpc.StatusCode.NOT_FOUND
             )
-        return InferenceServiceStub(self._channel(able[0]))
+        return InferenceServiceStub(self._channel(course.choose(able)))
 
-    async def _registry(self, timeout: float | None = None, **how: Any) -> Any:
+    async def _registry(self, course: Course, **_: Any) -> Any:
         call: Any = RegistryServiceStub(self._channel(self._turn.current)).ListWorkers
-        patience = _REGISTRY_S if timeout is None else min(timeout, _REGISTRY_S)
-        return await call(ListWorkersRequest(), timeout=patience, metadata=self._settings.metadata)
+        left = course.left()
+        patience = _REGISTRY_S if left is None else min(left, _REGISTRY_S)
+        try:
+            return await call(ListWorkersRequest(), timeout=patience, metadata=self._settings.metadata)
+        except grpc.RpcError:
+            self._turn.failed()
+            raise
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:

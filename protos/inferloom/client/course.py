@@ -1,7 +1,7 @@
 """The course of one request over its calls: what is called, and what follows a failure. Without I/O."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -48,6 +48,8 @@ class Course:
         self._deadline = None if trying.timeout_s is None else clock() + trying.timeout_s
         self._failures = 0
         self._seen = False
+        self._called = ""
+        self._avoided: set[str] = set()
         self.stream = ""
         """Name of the resumable stream; empty: it is none."""
         self.after: int | None = None
@@ -57,6 +59,18 @@ class Course:
     def goes_on(self) -> bool:
         """Whether the next call asks for the rest of a stream, in place of the request."""
         return bool(self.stream)
+
+    def choose(self, able: Sequence[str]) -> str:
+        """Which worker the next call goes to: the first that has not failed this request, or the first of all
+        where each has.
+
+        Args:
+            able: Addresses, at least one, best first.
+        """
+        if self._avoided.issuperset(able):
+            self._avoided.clear()
+        self._called = next(each for each in able if each not in self._avoided)
+        return self._called
 
     def left(self) -> float | None:
         """Seconds that the next call may take. None: any."""
@@ -77,6 +91,10 @@ class Course:
             InferloomError: There is none: ``error`` is the request's answer.
         """
         self._failures += 1
+        if self._called:
+            # A registry lists a worker that has died until its lease ends, with the load of before.
+            self._avoided.add(self._called)
+            self._called = ""
         again = error.code in _RETRYABLE and (not self._seen or self.goes_on)
         if not again or self._failures > self._trying.retries:
             raise error

@@ -173,8 +173,8 @@ class Client:
         """
         request = requests.embedding(model, texts, dimensions)
 
-        def read_all(**how: Any) -> list[list[float]]:
-            stub: Any = self._stub(model)
+        def read_all(course: Course, **how: Any) -> list[list[float]]:
+            stub: Any = self._stub(model, course)
             vectors: list[list[float]] = []
             for event in stub.Embed(request, **how):
                 vectors.extend(map(_vector, event.part.embeddings))
@@ -218,7 +218,7 @@ class Client:
         while True:
             call: Any = None
             try:
-                stub: Any = self._stub(request.model)
+                stub: Any = self._stub(request.model, course)
                 if course.goes_on:
                     rest = pb.ContinueGenerateRequest(stream=course.stream, after=course.after)
                     call = stub.ContinueGenerate(rest, timeout=course.left(), metadata=metadata)
@@ -232,7 +232,8 @@ class Client:
                     yield event
             except grpc.RpcError as failure:
                 wait = course.failed(read(failure))
-                self._turn.failed()
+                if not self._settings.registries:
+                    self._turn.failed()
                 time.sleep(wait)
             else:
                 return
@@ -247,8 +248,8 @@ class Client:
         return answer
 
     def _call(self, model: str, method: Callable[[Any], Any], request: Any) -> Any:
-        def once(**how: Any) -> Any:
-            return method(self._stub(model))(request, **how)
+        def once(course: Course, **how: Any) -> Any:
+            return method(self._stub(model, course))(request, **how)
 
         return self._tried(once)
 
@@ -256,26 +257,32 @@ class Client:
         course = Course(self._settings.trying, time.monotonic)
         while True:
             try:
-                return once(timeout=course.left(), metadata=self._settings.metadata)
+                return once(course, timeout=course.left(), metadata=self._settings.metadata)
             except grpc.RpcError as failure:
                 wait = course.failed(read(failure))
-                self._turn.failed()
+                if not self._settings.registries:
+                    self._turn.failed()
                 time.sleep(wait)
 
-    def _stub(self, model: str) -> InferenceServiceStub:
+    def _stub(self, model: str, course: Course) -> InferenceServiceStub:
         if not self._settings.registries:
             return InferenceServiceStub(self._channel(self._turn.current))
-        able = workers((self._registry()).workers, model)
+        able = workers((self._registry(course)).workers, model)
         if not able:
             raise InferloomError(
                 f"No worker that takes requests has the model '{model}'.", grpc.StatusCode.NOT_FOUND
             )
-        return InferenceServiceStub(self._channel(able[0]))
+        return InferenceServiceStub(self._channel(course.choose(able)))
 
-    def _registry(self, timeout: float | None = None, **how: Any) -> Any:
+    def _registry(self, course: Course, **_: Any) -> Any:
         call: Any = RegistryServiceStub(self._channel(self._turn.current)).ListWorkers
-        patience = _REGISTRY_S if timeout is None else min(timeout, _REGISTRY_S)
-        return call(ListWorkersRequest(), timeout=patience, metadata=self._settings.metadata)
+        left = course.left()
+        patience = _REGISTRY_S if left is None else min(left, _REGISTRY_S)
+        try:
+            return call(ListWorkersRequest(), timeout=patience, metadata=self._settings.metadata)
+        except grpc.RpcError:
+            self._turn.failed()
+            raise
 
     def _channel(self, address: str) -> grpc.Channel:
         with self._lock:

@@ -98,6 +98,8 @@ class VllmEngine:
         self._beaten_at = 0
         self._steps = self._generated = self._ended = 0
         self._open: dict[Mailbox, dict[int, _Serving]] = {}
+        self._deadlines: dict[Mailbox, asyncio.TimerHandle] = {}
+        """Of those that are open and have one."""
         self._counted: dict[Mailbox, int] = {}
         """Sequences that have not ended, from submission on."""
         self._posts: list[_Post] = []
@@ -235,7 +237,8 @@ class VllmEngine:
             serving.task = self._loop.create_task(self._serve(mailbox, choice, serving))
             serving.task.add_done_callback(partial(self._left, mailbox, choice))
         if request.deadline is not None:
-            self._loop.call_later(max(0.0, request.deadline - self._clock()), self._expire, mailbox)
+            left = max(0.0, request.deadline - self._clock())
+            self._deadlines[mailbox] = self._loop.call_later(left, self._expire, mailbox)
 
     async def _serve(self, mailbox: Mailbox, choice: int, serving: "_Serving") -> None:
         """One choice, from its submission to its end."""
@@ -287,6 +290,8 @@ class VllmEngine:
             choices.pop(choice, None)
             if not choices:
                 del self._open[mailbox]
+                if (deadline := self._deadlines.pop(mailbox, None)) is not None:
+                    deadline.cancel()  # it holds the request
         with self._lock:
             if (left := self._counted.get(mailbox, 0) - 1) > 0:
                 self._counted[mailbox] = left
