@@ -8,7 +8,7 @@ from functools import partial
 from inferloom.v1 import link_pb2, registry_pb2
 from inferloom_mesh.call_observer import Observers, seen_call
 from inferloom_mesh.context import received
-from inferloom_mesh.errors import InferloomError, invalid, overloaded
+from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
 from inferloom_worker.rpc.attach.call import LinkedCall, end_of
 from inferloom_worker.rpc.attach.frame import Frame
 from inferloom_worker.rpc.attach.methods import METHODS
@@ -47,13 +47,17 @@ class Attachment:
         self._wake: asyncio.Future[None] | None = None
 
     async def read(self, requests: AsyncIterator[link_pb2.AttachRequest]) -> None:
-        """Take in what the gateway sends, to the end of it."""
+        """Take in what the gateway sends, to the end of it. However that comes, the stream ends with it."""
         try:
             async for request in requests:
                 self.take(request)
         except Exception as failure:  # it goes to whoever writes the stream
             self._failure = failure
-        self.close()
+        except BaseException:
+            self._failure = InferloomError(Reason.SERVER_ERROR, "The stream is no longer read.")
+            raise
+        finally:
+            self.close()
 
     def take(self, request: link_pb2.AttachRequest) -> None:
         """Take in one frame.
