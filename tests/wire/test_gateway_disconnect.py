@@ -1,7 +1,7 @@
 """Clients that leave, and deadlines that pass: the worker's call ends at once."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import httpx
@@ -54,6 +54,20 @@ async def test_a_client_that_leaves_cancels_the_workers_call(
         await mesh.worker.accepted.wait()
         assert not mesh.worker.cancelled.is_set()
         writer.close()
+        await mesh.worker.cancelled.wait()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_pipelined_request_does_not_hide_that_its_client_leaves(
+    mesh: GatewayMesh, stream: bool
+) -> None:
+    """The one before it is cancelled as well."""
+    mesh.worker.script = hang
+    async with asyncio.timeout(5):
+        writer = await _begin(mesh, "/v1/chat/completions", {**CHAT, "stream": stream})
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await mesh.worker.accepted.wait()
+        cast("asyncio.Transport", writer.transport).abort()
         await mesh.worker.cancelled.wait()
 
 

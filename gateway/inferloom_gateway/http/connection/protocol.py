@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from inferloom_gateway.calls.gathering import Gathering
 from inferloom_gateway.http.connection.arrival import Arrival
@@ -16,6 +16,10 @@ from inferloom_gateway.http.connection.outlet import Outlet, Pace
 from inferloom_gateway.http.connection.refusing import SURPLUS_PATIENCE_S, Refused, Refusing
 from inferloom_gateway.http.sink import DIRECT
 from inferloom_mesh.errors import InferloomError, overloaded
+
+MOST_WAITING = 4
+"""Requests that wait behind the one that is answered until no more is read. Up to there the connection is
+read, as nothing else tells that the client has left."""
 
 
 class Connection(Refusing, HttpToolsProtocol):
@@ -27,6 +31,7 @@ class Connection(Refusing, HttpToolsProtocol):
     - What two servers could read differently is refused: a request without its one host, a coding besides
       chunks, HTTP/0.9. A trailer is no header.
     - A client of HTTP/1.0 gets no chunks (RFC 9112, 6.1): the end of the connection ends the body.
+    - A client that leaves ends all its requests, also one that others wait behind.
     - What is refused here, before there is a request, is refused with an OpenAI error object.
 
     Everything else is uvicorn's. A request that arrives whole in one segment sets no timer.
@@ -46,6 +51,8 @@ class Connection(Refusing, HttpToolsProtocol):
         self._arrival = Arrival()
         self._fault: InferloomError | None = None
         """What the parser was stopped for."""
+        self._answered: RequestResponseCycle | None = None
+        """The request that is being answered: others may wait behind it."""
 
     # asyncio.Protocol
 
@@ -63,9 +70,16 @@ class Connection(Refusing, HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._let_go()
+        ended = [cycle for cycle in (self._answered, self.cycle) if cycle is not None]
+        ended += [cycle for cycle, _ in self.pipeline]
+        self.pipeline.clear()
+        for cycle in ended:
+            cycle.disconnected = cycle.disconnected or not cycle.response_complete
+            cycle.message_event.set()
         super().connection_lost(exc)
-        if isinstance(self.cycle, Cycle):
-            self.cycle.lost()
+        for cycle in ended:
+            if isinstance(cycle, Cycle):
+                cycle.lost()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; it may hold the end of one request, whole ones, and the beginning of another."""
@@ -166,9 +180,10 @@ class Connection(Refusing, HttpToolsProtocol):
             scope[DIRECT] = self.cycle  # type: ignore[literal-required] # as ASGI lets servers
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(self.cycle, self.app)
-        else:  # pipelined: it waits, and so does what the client sends after it
-            self.flow.pause_reading()
+        else:  # pipelined: it waits
             self.pipeline.appendleft((self.cycle, self.app))
+            if len(self.pipeline) >= MOST_WAITING:
+                self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """End a request's body."""
@@ -177,6 +192,10 @@ class Connection(Refusing, HttpToolsProtocol):
         self._stop(self._arrival.complete())
         self._arrived()
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _stop(self, fault: InferloomError | None) -> None:
         """Stop the parser, if there is something wrong with a request."""
