@@ -1,7 +1,8 @@
 """The console's one picture for all viewers, and what changed of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -154,3 +155,51 @@ async def test_a_failing_look_ends_the_streams(mesh: Mesh, caplog: pytest.LogCap
     again = watched.view()
     assert (await told(again))[0] == "whole"
     await again.aclose()
+
+
+async def test_who_comes_when_looking_has_failed_is_told_again(mesh: Mesh) -> None:
+    """Even while another has not read yet that its stream is over."""
+    begun = 0
+
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise RuntimeError("a bug")
+        yield
+
+    watched = Live(mesh.look, asyncio.Event(), beside, cpu=lambda: mesh.cpu_s)
+    first, second = watched.view(), watched.view()
+    await told(first)
+    await asyncio.sleep(0.02)
+    await told(second)
+    mesh.rows["workers"]["w2"] = {"state": "starting"}
+    assert (await told(second))[0] == "change"
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_who_stops_looking_late_leaves_the_next_viewers_alone(mesh: Mesh) -> None:
+    """What fails at its end ends no stream but its own."""
+
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0.02)
+            raise RuntimeError("a bug")
+
+    watched = Live(mesh.look, asyncio.Event(), beside, cpu=lambda: mesh.cpu_s)
+    first = watched.view()
+    await told(first)
+    await asyncio.sleep(0.01)
+    await first.aclose()
+    second = watched.view()
+    await told(second)
+    await asyncio.sleep(0.05)
+    mesh.rows["workers"]["w2"] = {"state": "starting"}
+    assert (await told(second))[0] == "change"
+    await second.aclose()
+    await asyncio.sleep(0.03)

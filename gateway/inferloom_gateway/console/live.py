@@ -91,7 +91,7 @@ class Live:
             self._picture = self._timed()[0]
         self._viewers.add(queue)
         try:
-            if self._looking is None:
+            if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._run(), name="console")
             yield frame(self._picture, "whole")
             while True:
@@ -118,6 +118,8 @@ class Live:
                 await self._look_on()
         except Exception:  # a bug in looking ends the viewers' streams, and nothing else
             log.exception("the console cannot look at the mesh")
+        if self._looking is not asyncio.current_task():  # those who look now look at another
+            return
         for queue in self._viewers:
             _put(queue, None)
 

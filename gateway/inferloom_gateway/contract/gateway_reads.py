@@ -1,6 +1,8 @@
 """What gateways know, through the contract."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +30,7 @@ class GatewayReads:
             "GetRequest": self._view.get_request,
         }
         if method.name in answers:
-            return _Reading(answers[method.name](request))
+            return _Reading(partial(answers[method.name], request))
         return _Reading(meshes=self._view.watch(only_here=request.only_here))
 
     async def _mesh(self, request: pb.GetMeshRequest) -> pb.GetMeshResponse:
@@ -42,14 +44,18 @@ class _Reading:
     headers = NO_HEADERS
 
     def __init__(
-        self, answer: Awaitable[Any] | None = None, meshes: AsyncIterator[pb.Mesh] | None = None
+        self,
+        answer: Callable[[], Awaitable[Any]] | None = None,
+        meshes: AsyncGenerator[pb.Mesh, None] | None = None,
     ) -> None:
         self._answer = answer
         self._meshes = meshes
+        self._reads = False
+        self._closed = False
 
     async def answer(self) -> Any:
         assert self._answer is not None, "the method has one answer"
-        return await self._answer
+        return await self._answer()
 
     async def events(self) -> Events:
         return self
@@ -57,11 +63,23 @@ class _Reading:
     async def read(self) -> pb.WatchMeshResponse | None:
         """The next picture; None after the last."""
         assert self._meshes is not None, "the method streams"
-        mesh = await anext(self._meshes, None)
+        if self._closed:
+            return None
+        self._reads = True
+        try:
+            mesh = await anext(self._meshes, None)
+        finally:
+            self._reads = False
+            if self._closed:
+                _end(self._meshes)
         return None if mesh is None else pb.WatchMeshResponse(mesh=mesh)
 
     def close(self) -> None:
-        """Nothing runs between two reads."""
+        """End the watch: also between two reads it holds a place, and others are followed for it. A read that
+        is under way ends it behind itself."""
+        closed, self._closed = self._closed, True
+        if self._meshes is not None and not (closed or self._reads):
+            _end(self._meshes)
 
     def __enter__(self) -> Self:
         return self
@@ -69,4 +87,16 @@ class _Reading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        self.close()
+
+
+_ENDING: set[asyncio.Task[None]] = set()
+
+
+def _end(meshes: AsyncGenerator[pb.Mesh, None]) -> None:
+    async def end() -> None:
+        await meshes.aclose()
+
+    ending = asyncio.create_task(end())
+    _ENDING.add(ending)
+    ending.add_done_callback(_ENDING.discard)

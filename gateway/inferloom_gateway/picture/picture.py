@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 import inferloom_mesh
 from inferloom.v1 import gateway_pb2 as pb
@@ -77,7 +77,7 @@ class Picture:
             self._made = now, self._mesh(now)
         return self._made[1]
 
-    async def watch(self) -> AsyncIterator[pb.Mesh]:
+    async def watch(self) -> AsyncGenerator[pb.Mesh, None]:
         """The mesh, at once and whenever it has changed, at most once a look. Ends when the gateway stops."""
         told = b""
         while not self.stopping.is_set():

@@ -1,7 +1,8 @@
 """What is shown of the mesh and of requests: for every door that shows it, and in the gateway's process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom_gateway.picture.following import Following
@@ -47,7 +48,7 @@ class View:
         )
         return together([self._picture.mesh(), *(each.mesh for each in answers)], unanswered)
 
-    async def watch(self, *, only_here: bool = False) -> AsyncIterator[pb.Mesh]:
+    async def watch(self, *, only_here: bool = False) -> AsyncGenerator[pb.Mesh, None]:
         """How it looks, at once and whenever that has changed, twice a second at most; ends when the gateway
         stops.
 
@@ -59,8 +60,9 @@ class View:
         self._watches += 1
         try:
             if only_here:
-                async for mesh in self._picture.watch():
-                    yield mesh
+                async with aclosing(self._picture.watch()) as meshes:
+                    async for mesh in meshes:
+                        yield mesh
                 return
             async with self._following.watched():
                 told: pb.Mesh | None = None
