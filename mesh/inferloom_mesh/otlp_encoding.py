@@ -19,6 +19,9 @@ INTERNAL, SERVER, CLIENT = 1, 2, 3
 LONGEST_TEXT = 1024
 """Characters of a text that a span holds."""
 
+MOST_TEXTS = 128
+"""Texts of one attribute that a span holds."""
+
 _BOOL, _INT, _DOUBLE = b"\x10", b"\x18", b"\x21"
 _FAILED = b"\x7a\x02\x18\x02"
 _FLAGS, _LINK_FLAGS = b"\x85\x01" + struct.pack("<I", 1), b"\x35" + struct.pack("<I", 1)
@@ -58,10 +61,10 @@ def span(
     parts = [
         trace_field,
         b"\x12\x08" + bytes.fromhex(itself),
-        _head(name, kind),
+        _head(name[:LONGEST_TEXT], kind),
         b"\x39" + _fixed(times[0]),
         b"\x41" + _fixed(times[1]),
-        *[_kept(0x4A, key, value) for key, value in attributes.items()],
+        *[_kept(0x4A, key, _cut(value)) for key, value in attributes.items()],
         *[_pair(0x4A, key, value) for key, value in own.items()],
         _FLAGS,
     ]
@@ -70,8 +73,8 @@ def span(
     if state:
         parts.append(_field(0x1A, state.encode()))
     for what, when, more in events:
-        told = b"".join([_kept(0x1A, key, value) for key, value in more.items()])
-        parts.append(_field(0x5A, b"\x09" + _fixed(when) + _kept_text(0x12, what) + told))
+        told = b"".join([_kept(0x1A, key, _cut(value)) for key, value in more.items()])
+        parts.append(_field(0x5A, b"\x09" + _fixed(when) + _kept_text(0x12, what[:LONGEST_TEXT]) + told))
     if link:
         parts.append(_field(0x6A, trace_field + b"\x12\x08" + bytes.fromhex(link) + _LINK_FLAGS))
     if error:
@@ -114,9 +117,18 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     return value, at
 
 
+def _cut(value: Value) -> Value:
+    """What is kept of a value: callers choose some of them, and what is kept stays."""
+    if isinstance(value, str):
+        return value[:LONGEST_TEXT]
+    if isinstance(value, tuple):
+        return tuple(each[:LONGEST_TEXT] for each in value[:MOST_TEXTS])
+    return value
+
+
 @lru_cache(1024)
 def _head(name: str, kind: int) -> bytes:
-    return _field(0x2A, name[:LONGEST_TEXT].encode()) + b"\x30" + _varint(kind)
+    return _field(0x2A, name.encode()) + b"\x30" + _varint(kind)
 
 
 @lru_cache(4096, typed=True)
@@ -134,8 +146,9 @@ def _pair(tag: int, name: str, value: Value) -> bytes:
 
 
 def _any(value: Value) -> bytes:
+    value = _cut(value)
     if isinstance(value, str):
-        return _field(0x0A, value[:LONGEST_TEXT].encode("utf-8", "replace"))
+        return _field(0x0A, value.encode("utf-8", "replace"))
     if isinstance(value, bool):
         return _BOOL + _varint(int(value))
     if isinstance(value, int):

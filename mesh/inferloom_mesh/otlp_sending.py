@@ -1,13 +1,15 @@
 """One way to a collector: a message goes out, and it is said whether it came there."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Callable
-from http.client import HTTPException
-from typing import Any, Protocol
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, Protocol, TypeVar
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+from urllib.request import BaseHandler, HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 import grpc
 
@@ -91,31 +93,38 @@ class GrpcWay:
 
 
 class HttpWay:
-    """OTLP over HTTP: one POST a message, on a thread of its own, which no exit of the process waits for."""
+    """OTLP over HTTP: one POST a message, on a thread of its own, which no exit of the process waits for.
+
+    A post that takes too long is given up: its connection ends, and so does its thread.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        handlers: list[HTTPSHandler | HTTPRedirectHandler] = [_NoRedirects()]
+        handlers: list[BaseHandler] = [_NoRedirects(), _Plain()]
         if target.tls:
             context = ssl.create_default_context(cafile=target.authority)
             if target.certificate is not None:
                 context.load_cert_chain(*target.certificate)
-            handlers.append(HTTPSHandler(context=context))
+            handlers.append(_Secure(context))
         self._opener = build_opener(*handlers)
 
     async def send(self, message: bytes, limit_s: float) -> bytes:
         """Send it."""
-        return await _on_a_thread(lambda: self._post(message, limit_s))
+        post = _Post(self._target, message)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await _on_a_thread(lambda: self._post(post, limit_s))
+        except TimeoutError as error:  # urllib's limit is each read's: a collector may send a byte at a time
+            raise SendingError(f"it did not answer within {limit_s:g} s", later=True) from error
+        finally:
+            post.give_up()
 
     async def close(self) -> None:
         """Leave it: there is nothing to close."""
 
-    def _post(self, message: bytes, limit_s: float) -> bytes:
-        request = Request(self._target.url, message, {"content-type": "application/x-protobuf"})  # noqa: S310 # http or https
-        for name, value in self._target.headers:
-            request.add_header(name, value)
+    def _post(self, post: "_Post", limit_s: float) -> bytes:
         try:
-            with self._opener.open(request, timeout=limit_s) as answer:
+            with self._opener.open(post, timeout=limit_s) as answer:
                 body: bytes = answer.read(LONGEST_ANSWER)
                 return body
         except HTTPError as error:
@@ -123,6 +132,74 @@ class HttpWay:
                 raise SendingError(f"HTTP status {error.code}", later=error.code in _LATER) from error
         except (OSError, HTTPException) as error:
             raise SendingError(str(error) or type(error).__name__, later=True) from error
+
+
+class _Post(Request):
+    """A post, which can be given up from another thread."""
+
+    def __init__(self, target: Target, message: bytes) -> None:
+        super().__init__(target.url, message, {"content-type": "application/x-protobuf"})
+        for name, value in target.headers:
+            self.add_header(name, value)
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._given_up = False
+
+    def note(self, connected: socket.socket) -> None:
+        """This is its connection."""
+        with self._lock:
+            self._socket = connected
+            if self._given_up:
+                _end(connected)
+
+    def give_up(self) -> None:
+        """End its connection, if it still has one."""
+        with self._lock:
+            self._given_up = True
+            if self._socket is not None:
+                _end(self._socket)
+
+
+def _end(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # TLS's own would change what is being read from
+
+
+class _Plain(HTTPHandler):
+    """http, with each connection noted."""
+
+    def http_open(self, post: Request) -> HTTPResponse:
+        """See urllib's."""
+        return self.do_open(lambda *args, **more: _noted(HTTPConnection(*args, **more), post), post)
+
+
+class _Secure(HTTPSHandler):
+    """https, with each connection noted."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._with = context
+
+    def https_open(self, post: Request) -> HTTPResponse:
+        """See urllib's."""
+        return self.do_open(
+            lambda *args, **more: _noted(HTTPSConnection(*args, context=self._with, **more), post), post
+        )
+
+
+C = TypeVar("C", bound=HTTPConnection)
+
+
+def _noted(connection: C, post: Request) -> C:
+    connect = connection.connect
+
+    def connect_noted() -> None:
+        connect()
+        if isinstance(post, _Post):
+            post.note(connection.sock)
+
+    connection.connect = connect_noted  # type: ignore[method-assign]
+    return connection
 
 
 class _NoRedirects(HTTPRedirectHandler):

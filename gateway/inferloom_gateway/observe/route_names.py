@@ -9,6 +9,9 @@ from inferloom_gateway.http.app import ROUTERS
 
 _CONVERTER = re.compile(r":\w+\}")
 
+LONGEST = 256
+"""Characters of a path whose endpoint is kept: callers write paths."""
+
 
 class RouteNames:
     """Finds ``/v1/files/{file_id}`` for ``/v1/files/file-1``, and nothing for what is no endpoint."""
@@ -23,7 +26,9 @@ class RouteNames:
 
     def of(self, path: str) -> str:
         """The endpoint's path; empty if there is none."""
-        return path if path in self._plain else self._found(path)
+        if path in self._plain:
+            return path
+        return self._found(path) if len(path) <= LONGEST else self._find(path)
 
     def _find(self, path: str) -> str:
         return next((name for pattern, name in self._others if pattern.match(path)), "")
