@@ -26,7 +26,7 @@ FOLDER = ModelSource("/m/x", SourceKind.FOLDER, Path("/m/x"), engine="vllm")
         ("carry=off", False),
         ("pipeline_parallel_size=2", False),
         ("pipeline_parallel_size=2&carry=on", True),
-        ("speculative_config={}", False),
+        ("spec_method=ngram&spec_tokens=3", False),
     ],
 )
 def test_requests_are_carried_where_vllm_lets_us(query: str, carried: bool) -> None:

@@ -5,25 +5,33 @@ from pathlib import Path
 
 import pytest
 
+from inferloom_worker.engines.vllm.arguments import ALLOWED, REFUSED
 from inferloom_worker.engines.vllm.encoder_folder import normalizes
 from inferloom_worker.engines.vllm.options import argv, check_names, read_query
 from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
 
-KNOWN = ("tensor_parallel_size", "max_model_len", "dtype", "enforce_eager")
+KNOWN = (
+    "tensor_parallel_size",
+    "max_model_len",
+    "dtype",
+    "enforce_eager",
+    "eplb_config",
+    "trust_remote_code",
+)
 
 
 def test_options_become_the_command_line_that_says_the_same() -> None:
     """With dashes or without; switches by their presence, values decoded."""
     query = read_query(
-        "tensor-parallel-size=2&enforce_eager=true&enable_lora=no&hf_overrides=%7B%22a%22%3A1%7D"
+        "tensor-parallel-size=2&enforce_eager=true&enable_lora=no&hf_overrides=%7B%22rope_theta%22%3A1%7D"
     )
     assert query.carry is None
     assert argv(query.given, {"enforce_eager", "enable_lora"}) == [
         "--tensor-parallel-size=2",
         "--enforce-eager",
         "--no-enable-lora",
-        '--hf-overrides={"a":1}',
+        '--hf-overrides={"rope_theta":1}',
     ]
 
 
@@ -34,7 +42,33 @@ def test_options_become_the_command_line_that_says_the_same() -> None:
         ("tensor_parallel_size=2&tensor-parallel-size=4", "there twice"),
         ("model=/other", "the spec names the model"),
         ("trust_remote_code=true", "no code is run"),
-        ("load_format=pt", "pickles are not loaded"),
+        *(
+            (f"load_format={word}", "pickles are not loaded")
+            for word in ("pt", "PT", "hf", "auto", "npcache", "")
+        ),
+        *(
+            (f"load_format={word}", "none of")
+            for word in ("dummy", "ipc_cache", "tensorizer", "modelexpress")
+        ),
+        *(
+            (f"{name}=a.B", f"{name} is not for a spec to say: it has code imported")
+            for name in ("scheduler_cls", "worker_cls", "worker_extension_cls", "io_processor_plugin")
+        ),
+        ("reasoning_parser_plugin=/p.py", "code imported"),
+        ("log_config_file=/l.json", "code imported"),
+        ('kv_transfer_config={"kv_connector_module_path":"a"}', "code imported"),
+        ('model_class_overrides={"A":"b:C"}', "code imported"),
+        ('compilation_config={"backend":"a.B"}', "code imported"),
+        ('structured_outputs_config={"reasoning_parser_plugin":"/p.py"}', "constraints need"),
+        ('speculative_config={"method":"custom_class","model":"a.B"}', "spec_method, spec_model and"),
+        ("spec_method=custom_class&spec_model=a.B", "no class is imported"),
+        ("spec_model=a.B&spec_tokens=2", "absolute path"),
+        ("distributed_executor_backend=a.B", "no class is imported"),
+        ('hf_overrides={"architectures":["X"]}', "JSON object of"),
+        ("hf_overrides=a", "JSON object of"),
+        ("master_addr=10.0.0.9&nnodes=2", "the worker's own"),
+        ("download_dir=/etc", "the worker's own"),
+        ("eplb_config={}", "eplb_config is not for a spec to say: it is not known"),
         ("carry=perhaps", "carry is true or false"),
         ("logits_processors=a:B", "brings its own"),
     ],
@@ -43,6 +77,16 @@ def test_what_is_no_option_is_refused_by_name(query: str, words: str) -> None:
     """Unknown, said twice, the worker's own to say, or unsafe."""
     with pytest.raises(SourceError, match=words):
         check_names(read_query(query), KNOWN)
+
+
+def test_what_is_harmless_may_be_said() -> None:
+    """Numbers, switches, words; some with some values only."""
+    query = read_query(
+        "tensor_parallel_size=2&dtype=auto&enforce_eager=true&trust_remote_code=false&load_format=FastSafetensors"
+        "&distributed_executor_backend=ray&spec_method=eagle3&spec_model=/m/draft&spec_tokens=3"
+    )
+    check_names(query, query.given)
+    assert not ALLOWED & REFUSED.keys()
 
 
 def test_a_switch_says_yes_or_no() -> None:

@@ -133,3 +133,12 @@ def test_a_request_that_is_not_carried_takes_its_row() -> None:
     batch.batch.came(0, None, [1], [])
     given = torch.zeros(1, VOCABULARY)
     assert torch.equal(batch.batch.apply(given), torch.zeros(1, VOCABULARY))
+
+
+def test_where_no_token_may_come_one_is_left_that_ends_nothing() -> None:
+    """The lowest that is none of the request's stops, among which token 0 may be."""
+    batch = Batch()
+    asked = request([1, 2, 3], 50, limits=TokenLimits([7], [[7]]), stop_token_ids=frozenset({0, 1, 3}))
+    batch.come(0, asked, 0, [])
+    batch.step()
+    assert batch.rows[0][1] == [2]

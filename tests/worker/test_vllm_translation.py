@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.constraint import ConstraintError, Mask, PortableConstraint
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.protocol import (
@@ -221,6 +221,33 @@ def test_a_constraint_that_we_follow_ends_a_choice() -> None:
     )
     with pytest.raises(InferloomError, match="leaves no token"):
         events(stuck, translate(stuck, 0, carry=True), Piece((5,)))
+
+
+def test_where_nothing_may_come_is_said_to_the_caller() -> None:
+    """A token stands there that ends nothing, be it one that the constraint allows, or the limits."""
+    failing = Speller([1, 1])
+
+    def fail(mask: Mask) -> bool:
+        raise ConstraintError("too many states")
+
+    failing.fill = fail  # type: ignore[method-assign]
+    asking = request(
+        sampling=GREEDY, constraint=Spelled(1, 1), committed={0: Committed([], failing)}, min_tokens=1
+    )
+    with pytest.raises(InferloomError, match="too many states") as failed:
+        events(asking, translate(asking, 0, carry=True), Piece((1,)))
+    assert failed.value.reason is Reason.INVALID_ARGUMENT
+    for limits, tokens in (
+        (TokenLimits([5], [[5]]), (1,)),
+        (TokenLimits(None, [[4, 1]]), (4, 1)),
+        (TokenLimits([5, 4], [[4, 5]]), (4, 1)),
+    ):
+        asking = request(sampling=GREEDY, limits=limits)
+        with pytest.raises(InferloomError, match="none may come here") as nothing:
+            events(asking, translate(asking, 0, carry=True), Piece(tokens))
+        assert nothing.value.param == "sampling"
+    free = request(sampling=GREEDY, limits=TokenLimits(None, [[4, 1]]))
+    assert events(free, translate(free, 0, carry=True), Piece((1, 1))) == [TokensEvent(0, 0, (1, 1))]
 
 
 def test_a_prompts_log_probabilities_come_before_its_tokens() -> None:

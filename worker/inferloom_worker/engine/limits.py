@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+NOTHING_ALLOWED = "Of the tokens that the request allows, none may come here."
+
 
 class TokenLimits:
     """The tokens that are allowed, and sequences of tokens that must not come. Immutable: the choices of a

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from inferloom_worker.engine.constraint import ConstraintError, Matcher
+from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.protocol import EndReason, TokenLogprobs
 from inferloom_worker.stepping.masks import FREE, PlaceMask
 from inferloom_worker.stepping.sampler import NO_TOKEN, SampledToken
@@ -29,7 +30,6 @@ class Outcome:
 
 
 NO_NUMBERS = "The model computed no finite numbers for this request."
-NOTHING_ALLOWED = "Of the tokens that the request allows, none may come here."
 DEAD_END = "The constraint allows no token here, and no end."
 TOO_EARLY = "The constraint allows only tokens that end the answer here, and min_tokens bars those."
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from inferloom_mesh.errors import InferloomError, Reason, invalid, server_error
 from inferloom_worker.engine.health import MemorySuspectError
+from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.protocol import (
     EndReason,
@@ -24,7 +25,7 @@ from inferloom_worker.engine.protocol import (
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
-from inferloom_worker.stepping.outcome import NO_NUMBERS, NOTHING_ALLOWED, Outcome, follow, verify
+from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sampler import Row, SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work

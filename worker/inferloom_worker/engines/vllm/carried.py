@@ -7,8 +7,9 @@ from the first token on, and vLLM has nothing left but to take them. It travels 
 sampling parameters' ``extra_args``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 from inferloom_worker.engine.constraint import PortableConstraint
@@ -46,6 +47,12 @@ class Carried:
             "barred": [] if limits is None else [list(each) for each in limits.sequences],
             "constraint": None if self.constraint is None else asdict(self.constraint),
         }
+
+
+def stand_in(stops: Container[int]) -> int:
+    """The token that stands where none may come: it ends nothing. Who follows the choice outside finds that
+    it may not come, and why."""
+    return next(token for token in count() if token not in stops)
 
 
 def read_carried(told: Mapping[str, Any], prompt: list[int]) -> Carried:

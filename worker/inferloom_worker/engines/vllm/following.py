@@ -1,11 +1,12 @@
 """One choice, from vLLM's pieces to the engine's events. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from inferloom_mesh.errors import invalid, server_error
-from inferloom_worker.engine.constraint import WORD, Matcher
+from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
+from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.protocol import (
     EndReason,
     Event,
@@ -15,6 +16,7 @@ from inferloom_worker.engine.protocol import (
     TokensEvent,
 )
 from inferloom_worker.engines.vllm.backend import Piece
+from inferloom_worker.engines.vllm.carried import stand_in
 from inferloom_worker.engines.vllm.translation import Asked
 
 PROMPT_PLACES = 256
@@ -39,8 +41,10 @@ class Following:
         self._choice = choice
         self._width = width
         self._matcher: Matcher | None = None
+        before = request.committed.get(choice)
+        self._tokens = [] if before is None else list(before.token_ids)
+        self._stand_in = stand_in(request.stop_token_ids)
         if asked.followed:
-            before = request.committed.get(choice)
             self._matcher = None if before is None else before.matcher
             if self._matcher is None and request.constraint is not None:
                 self._matcher = request.constraint.matcher()
@@ -59,7 +63,11 @@ class Following:
             self.over = True
             yield TokensEvent(self._choice, 0, (), end=EndReason.LENGTH)
             return
-        ids, end = self._kept(piece)
+        try:
+            ids, end = self._kept(piece)
+        except ConstraintError as error:
+            raise invalid("constraint", str(error)) from error
+        self._tokens += ids
         if not ids and end is None:
             return
         at, self.said, self.over = self.said, self.said + len(ids), end is not None
@@ -71,10 +79,15 @@ class Following:
     def _kept(self, piece: Piece) -> tuple[tuple[int, ...], EndReason | None]:
         """The tokens that are the choice's, and whether that is its end."""
         ids = piece.token_ids
+        if self._stand_in in ids:
+            self._check_limits(ids)
         if self._matcher is not None:
             for place, token in enumerate(ids):
                 if token in self._request.stop_token_ids:
                     return ids[: place + 1], EndReason.STOP_TOKEN
+                if token == self._stand_in:
+                    # It may be allowed and yet be there because the mask failed, as it does here again.
+                    self._matcher.fill(self._mask())
                 if not self._matcher.allowed((token,)):
                     self._check_complete(self._matcher)
                     return ids[:place], EndReason.COMPLETE
@@ -92,8 +105,23 @@ class Following:
             case _:
                 raise server_error()
 
+    def _check_limits(self, ids: Sequence[int]) -> None:
+        """The token that stands where none may come is there: right only if it may."""
+        limits = self._request.limits
+        if limits is None:
+            return
+        for place, token in enumerate(ids):
+            if token != self._stand_in:
+                continue
+            barred = token in limits.barred([*self._tokens, *ids[:place]])
+            if barred or (limits.allowed is not None and token not in limits.allowed):
+                raise invalid("sampling", NOTHING_ALLOWED)
+
+    def _mask(self) -> Mask:
+        return np.zeros(-(-self._width // WORD), np.int32)
+
     def _check_complete(self, matcher: Matcher) -> None:
         """A token came that may not: right only where none may."""
-        if matcher.fill(np.zeros(-(-self._width // WORD), np.int32)):
+        if matcher.fill(self._mask()):
             words = "The constraint leaves no token that the model could say here."
             raise invalid("constraint", words)

@@ -63,8 +63,8 @@ def carries(query: Query) -> bool:
     processors."""
     if query.carry is not None:
         return query.carry
-    drafts = any(name in query.given for name in ("speculative_config", "spec_method", "spec_model"))
-    return not drafts and int(query.given.get("pipeline_parallel_size", "1") or 1) == 1
+    drafts = any(name in query.given for name in ("spec_method", "spec_model"))
+    return not drafts and query.given.get("pipeline_parallel_size", "1") == "1"
 
 
 def settings(source: ModelSource, options: EngineOptions, *, carry: bool, pooling: bool) -> Mapping[str, Any]:

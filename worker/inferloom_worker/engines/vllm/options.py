@@ -7,39 +7,21 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from urllib.parse import parse_qsl
 
+from inferloom_worker.engines.vllm.arguments import ALLOWED, REFUSED, check_value
 from inferloom_worker.sourcing.sources import SourceError
 
 CARRY = "carry"
 """Our own option: whether requests are carried (:mod:`.carried`); ``on`` or ``off``."""
-
-_OURS = {
-    "model": "the spec names the model",
-    "tokenizer": "the model's own is used",
-    "served_model_name": "NAME=vllm:... names the model",
-    "skip_tokenizer_init": "constraints need the tokenizer",
-    "trust_remote_code": "no code is run that comes with a model",
-    "logits_processors": "the worker brings its own",
-    "disable_log_stats": "load and heartbeats are read from the statistics",
-    "enable_log_requests": "the worker has an access log",
-    "logprobs_mode": "log-probabilities are the model's own",
-    "runner": "the model's folder says what it is for",
-    "generation_config": "sampling defaults are those of the model's card",
-    "override_generation_config": "sampling defaults are those of the model's card",
-    "max_logprobs": "it is what requests may ask for",
-}
-"""Arguments that the worker sets itself, with why."""
-
-_PICKLES = frozenset({"pt", "bin", "npcache", "dummy"})
 
 _BOUNDS = frozenset(
     {
         *("max_num_seqs", "max_num_active_seqs", "max_num_batched_tokens", "max_num_scheduled_tokens"),
         *("gpu_memory_utilization", "kv_cache_memory_bytes", "num_gpu_blocks_override", "max_cpu_loras"),
         *("max_num_queued_reqs", "max_num_queued_tokens", "max_loras", "max_parallel_loading_workers"),
-        *("safetensors_load_strategy", "download_dir", "otlp_traces_endpoint", "log_level"),
+        *("safetensors_load_strategy", "log_level"),
     }
 )
-"""Arguments that say how much runs at once, or where things are, and not what is computed."""
+"""Arguments that say how much runs at once, and not what is computed."""
 
 _TRUE, _FALSE = frozenset({"true", "1", "on", "yes", ""}), frozenset({"false", "0", "off", "no"})
 
@@ -70,31 +52,33 @@ def read_query(query: str) -> Query:
         name = typed.replace("-", "_")
         if name in given:
             raise SourceError(f"the option {name} is there twice")
-        if name in _OURS and not (name == "trust_remote_code" and value.lower() in _FALSE):
-            raise SourceError(f"{name} is not for a spec to say: {_OURS[name]}")
+        if name in REFUSED and not (name == "trust_remote_code" and value.lower() in _FALSE):
+            raise SourceError(f"{name} is not for a spec to say: {REFUSED[name]}")
+        check_value(name, value)
         given[name] = value
     carry = None
     if (word := given.pop(CARRY, None)) is not None:
         carry = _truth(CARRY, word)
-    if given.get("load_format") in _PICKLES:
-        raise SourceError(f"load_format {given['load_format']} is not safetensors; pickles are not loaded")
     return Query(given, carry)
 
 
 def check_names(query: Query, known: Collection[str]) -> None:
-    """Refuse what is no argument of the engine.
+    """Refuse what is no argument of the engine, and those of which nobody knows that they are harmless.
 
     Args:
         query: The options.
         known: The names of all arguments.
 
     Raises:
-        SourceError: With the name that was probably meant.
+        SourceError: With the name that was probably meant, or why it may not be said.
     """
     for name in query.given:
         if name in known:
-            continue
-        near = get_close_matches(name, [*known, CARRY], n=1)
+            if name in ALLOWED or name in REFUSED:  # a refused one is here where it says what holds anyway
+                continue
+            why = "it is not known to load no code and to open no files or connections"
+            raise SourceError(f"{name} is not for a spec to say: {why}")
+        near = get_close_matches(name, [*ALLOWED.intersection(known), CARRY], n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise SourceError(f"vLLM's engine has no argument {name}{meant}")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inferloom_worker.constrain.grammar import Grammar, Grammars
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
-from inferloom_worker.engines.vllm.carried import Carried, read_carried
+from inferloom_worker.engines.vllm.carried import Carried, read_carried, stand_in
 from inferloom_worker.stepping.sampler import NO_TOKEN, Row, TorchChooser, sample
 
 NEVER = -1
@@ -144,7 +144,9 @@ class CarriedBatch:
         """Choose for the rows that are carried, and leave each of them its token only, in place."""
         if self._rows:
             places = sorted(self._rows)
-            put(logits, places, choose(logits[places], [self._rows[at] for at in places], self._chooser))
+            sequences = [self._rows[at] for at in places]
+            tokens = choose(logits[places], sequences, self._chooser)
+            put(logits, places, [_named(*each) for each in zip(tokens, sequences, strict=True)])
         return logits
 
     def _matcher(self, carried: Carried) -> Matcher | None:
@@ -171,12 +173,11 @@ def choose(logits: Tensor, sequences: Sequence[CarriedSequence], chooser: TorchC
 
 
 def put(logits: Tensor, places: Sequence[int], tokens: Sequence[int]) -> None:
-    """Leave each row of ``logits`` at ``places`` only its token.
-
-    Where none may come, one is left that ends nothing, and who follows the choice's constraint outside sees
-    that it is no part of it.
-    """
+    """Leave each row of ``logits`` at ``places`` only its token."""
     at = torch.tensor(places, device=logits.device)
     logits[at] = -torch.inf
-    named = [token if token != NO_TOKEN else 0 for token in tokens]
-    logits[at, torch.tensor(named, device=logits.device)] = 0.0
+    logits[at, torch.tensor(tokens, device=logits.device)] = 0.0
+
+
+def _named(token: int, sequence: CarriedSequence) -> int:
+    return stand_in(sequence.request.stop_token_ids) if token == NO_TOKEN else token
