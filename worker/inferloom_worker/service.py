@@ -166,6 +166,7 @@ class Worker:
                 settings.drain_limit_s,
                 self._monitor.lateness,
                 self._security.audit,
+                settings.server_hosts,
             ),
             self._server.grpc,
         )

@@ -25,6 +25,7 @@ DEFAULT_METRICS_ADDRESS = Address("127.0.0.1", 9102)
 """Where the first worker of a machine has its metrics; likewise."""
 
 _ECHO_OPTION = re.compile(r",(?=(?:delay_ms|tokens|chunk|context)=)")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/\[\]@?#]+)(:\d{1,5})?")
 _WORKER_ID = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 
 
@@ -48,6 +49,18 @@ def _parsed(value: object, parse: Callable[[str], tuple[str, ...]]) -> object:
     if not isinstance(value, list | tuple):
         return value
     return [parse(item) if isinstance(item, str) else item for item in value]
+
+
+def _hosts(value: object) -> object:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple):
+        return value
+    hosts = tuple(str(part).strip().lower() for part in value if str(part).strip())
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{host!r} is neither HOST nor HOST:PORT")
+    return hosts
 
 
 def _adapted(value: object) -> object:
@@ -189,6 +202,10 @@ class WorkerSettings(ServiceSettings):
         ),
     )
     """Texts that are embedded in one pass at most."""
+
+    server_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)] = ()
+    """Where servers may be that ``LoadModel`` names for the engine ``sidecar``: hosts, or ``HOST:PORT``, as
+    they stand in addresses, with commas. Not set: nowhere. ``--model`` is not bound by it."""
 
     max_priority: int = Field(default=0, ge=-100, le=100)
     """Highest priority that a request gets, whatever it asks for: by default nobody can raise himself above

@@ -55,9 +55,12 @@ class FakeServer:
     key: str = ""
     healthy: int = 200
     asked: list[dict[str, Any]] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+    """Paths that were asked for beside answers."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client left in the middle of an answer."""
     port: int = 0
+    slots: int = 2
     paths: tuple[str, ...] = ("/v1/chat/completions", "/v1/completions")
     metrics: str = ""
 
@@ -79,7 +82,11 @@ class FakeServer:
             params = {"temperature": 0.8, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "repeat_penalty": 1.0}
             settings = {"n_ctx": 64, "params": params}
             told |= {
-                "/props": {"default_generation_settings": settings, "total_slots": 2, "build_info": "b1"}
+                "/props": {
+                    "default_generation_settings": settings,
+                    "total_slots": self.slots,
+                    "build_info": "b1",
+                }
             }
             told |= {"/slots": [{"is_processing": True}, {"is_processing": False}]}
         if self.kind == "ollama":
@@ -92,6 +99,7 @@ class FakeServer:
         return told
 
     async def _about(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(request.path)
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": f"no key like {self.key}"}}, status=401)
         if request.path == "/health":

@@ -5,10 +5,12 @@ from typing import Any
 
 import grpc
 import pytest
+from aiohttp import web
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
+from inferloom_worker.hosting.sidecar import model
 from tests.wire.running_worker import (
     PATIENCE,
     RunningWorker,
@@ -342,6 +344,53 @@ async def test_places_are_as_many_as_it_runs_and_load_is_what_it_says() -> None:
         assert [answer.text() for answer in await asyncio.gather(*calls)] == ["a"] * 3
 
 
+async def test_a_server_that_comes_back_with_other_slots_is_sent_as_many() -> None:
+    """Not as many as it had when it was loaded."""
+    server = FakeServer(kind="llama-server", model={"id": "m", "meta": {}})
+    async with fake_server(server), running_worker(spec(server)) as worker:
+        assert (await worker.status()).models[0].slots == 2
+        server.healthy, server.slots = 503, 5
+        async with asyncio.timeout(PATIENCE):
+            while (await worker.status()).worker.models:
+                pass
+            server.healthy = 200
+            while not (await worker.status()).worker.models:
+                pass
+        assert (await worker.status()).models[0].slots == 5
+
+
+@pytest.mark.parametrize("kind", ["openai", "vllm"])
+async def test_who_waits_is_told_so_whether_for_a_place_or_for_the_server(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gateways take silence for a stall; a server says nothing before its response begins."""
+    monkeypatch.setattr(model, "BEAT_S", 0.01)
+    server = FakeServer(kind=kind)
+    inside, answering = asyncio.Event(), server._answer
+
+    async def held(request: web.Request) -> web.StreamResponse:
+        await inside.wait()
+        return await answering(request)
+
+    monkeypatch.setattr(server, "_answer", held)
+    async with fake_server(server), running_worker(spec(server, slots="1", kind=kind)) as worker:
+        calls = [worker.stub.Generate(ask()) for _ in range(2)]
+        phases = set()
+        for call in calls:
+            async with asyncio.timeout(PATIENCE):
+                assert (await call.read()).WhichOneof("event") == "started"
+                for _ in range(3):
+                    phases.add((await call.read()).heartbeat.phase)
+        assert phases == {pb.HEARTBEAT_PHASE_PREFILL, pb.HEARTBEAT_PHASE_QUEUED}
+        inside.set()
+        for call in calls:
+            rest = []
+            while (each := await call.read()) is not grpc.aio.EOF:
+                rest.append(each)
+            assert rest[-1].WhichOneof("event") == "completed"
+            assert "started" not in [each.WhichOneof("event") for each in rest]
+
+
 async def test_texts_are_completed_with_ids_and_repeated_by_the_worker() -> None:
     """llama-server tells the ids of completions in what it has for debugging."""
 
@@ -384,14 +433,25 @@ async def test_vectors_scores_and_tokens_are_the_servers() -> None:
 
 async def test_a_caller_loads_a_server_and_names_no_key() -> None:
     """A file of the worker's machine could be sent to anybody otherwise."""
-    async with fake_server() as server, running_worker(spec(server)) as worker:
+    async with fake_server() as server, running_worker(spec(server), server_hosts="127.0.0.1") as worker:
         load = worker.control.LoadModel
-        for key in ("key_file=/etc/hostname", "key_env=HOME"):
+        for key in ("key_file=/etc/hostname", "key_env=HOME", "model=m&ke\ty_env=HOME"):
             asked = worker_pb2.LoadModelRequest(model="other", spec=f"sidecar:{server.url}?{key}")
             error = await refused(load(asked))
             assert (error.reason, error.param) == (Reason.INVALID_ARGUMENT, "spec")
         loaded = await load(worker_pb2.LoadModelRequest(model="other", spec=server.url))
         assert (loaded.model.id, loaded.model.engine) == ("other", "sidecar")
+
+
+async def test_a_caller_loads_no_server_that_the_worker_does_not_name() -> None:
+    """By default none: the worker would ask whatever it reaches for him, and repeat what that says."""
+    async with fake_server() as server, running_worker("echo=echo") as worker:
+        for url in (server.url, f"sidecar:{server.url}"):
+            load = worker_pb2.LoadModelRequest(model="other", spec=url)
+            error = await refused(worker.control.LoadModel(load))
+            assert (error.reason, error.param) == (Reason.INVALID_ARGUMENT, "spec")
+            assert "server_hosts" in error.message
+        assert server.seen == []
 
 
 async def test_a_server_that_is_not_there_is_waited_for() -> None:

@@ -14,17 +14,21 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.constrain.reading import read_constraint
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.registry import names, split_engine
-from inferloom_worker.engines.sidecar.address import Key, ServerAddress, names_key
+from inferloom_worker.engines.sidecar import watch
+from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.client import Answer, Client
 from inferloom_worker.engines.sidecar.constraints import constraint
-from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.discovery import Facts, UnfitError, discover
 from inferloom_worker.engines.sidecar.failures import refused
 from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
 from inferloom_worker.engines.sidecar.kinds import MANNERS, ServerKind
-from inferloom_worker.engines.sidecar.places import Places
+from inferloom_worker.engines.sidecar.places import Place, Places
 from inferloom_worker.engines.sidecar.request import server_request
 from inferloom_worker.engines.sidecar.sse import EventReader, MalformedError
 from inferloom_worker.hosting.sidecar.card import card
 from inferloom_worker.hosting.sidecar.chunks import Chunks
+from inferloom_worker.hosting.sidecar.tool_calls import ToolCalls
+from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder
 from inferloom_worker.output.completion import PlainDelta
 from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
 from inferloom_worker.validate.generate import read_generate
@@ -62,6 +66,9 @@ def test_a_servers_address_says_what_people_type() -> None:
         ("http://h/v1?kind=tgi", "kind is one of"),
         ("http://h/v1?tasks=sing", "tasks are"),
         ("http://h/v1?key_env=A&key_file=B", "exclude each other"),
+        ("http://h/v1?model=x&ke\ty_env=A", "no control characters"),
+        ("http:/\t/h/v1?key_file=A", "no control characters"),
+        ("http://h/v1?model=a b", "no spaces"),
     ],
 )
 def test_what_is_no_servers_address_is_refused_without_repeating_secrets(spec: str, words: str) -> None:
@@ -91,12 +98,31 @@ def test_keys_come_from_files_and_variables_and_are_shown_nowhere(
         ServerAddress.parse(f"http://h?key_file={tmp_path}").read_key()
 
 
-def test_a_key_is_seen_in_an_address_however_it_is_written() -> None:
-    """For callers, who may name none."""
-    for spec in ("http://h?key_file=/x", "sidecar:http://h/v1?model=a&key_env=B", "http://h?%6bey_file=/x"):
-        assert names_key(spec)
-    for spec in ("http://h?model=key_file", "echo:tokens=3", "/a/key_file"):
-        assert not names_key(spec)
+KEYED = ("http://h?key_file=/x", "http://h/v1?model=a&key_env=B", "http://h?%6bey_file=/x")
+
+
+@given(st.sampled_from(KEYED), st.lists(st.tuples(st.integers(0, 40), st.sampled_from("\t\r\n \0;#/"))))
+def test_a_call_names_no_key_however_it_is_written(spec: str, more: list[tuple[int, str]]) -> None:
+    """Whatever is read with a key is refused without one allowed."""
+    for at, what in more:
+        spec = spec[:at] + what + spec[at:]
+    with suppress(ValueError):
+        address = ServerAddress.parse(spec, keys_allowed=False)
+        assert address.key_env is None
+        assert address.key_file is None
+    if not more:
+        with pytest.raises(ValueError, match="not by a call"):
+            ServerAddress.parse(spec, keys_allowed=False)
+        assert ServerAddress.parse(spec)
+
+
+def test_hosts_are_compared_whole() -> None:
+    """With a port where one is given."""
+    hosts = ("h", "[::1]:80", "g:8080")
+    for spec in ("http://h", "https://H:9/v1", "http://[::1]/v1", "http://g:8080"):
+        assert ServerAddress.parse(spec).is_at(hosts), spec
+    for spec in ("http://h.evil", "http://[::1]:81", "http://g", "http://x/h", "http://x?model=h"):
+        assert not ServerAddress.parse(spec).is_at(hosts), spec
 
 
 @given(st.lists(st.integers(1, 9)), st.sampled_from(["\n", "\r\n"]))
@@ -336,6 +362,248 @@ async def test_places_are_given_by_priority_and_by_tenants_in_turn() -> None:
     first.leave()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert order == ["a1", "b1", "a2", "low"]
+    assert (places.taken, places.waiting) == (0, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(st.just(1), st.lists(st.tuples(st.integers(1, 6), st.just(1)), min_size=2, max_size=5))
+    | st.tuples(st.just(4), st.lists(st.tuples(st.integers(4, 8), st.integers(1, 4)), min_size=2, max_size=5))
+)
+def test_tenants_that_always_wait_get_as_many_places(given: tuple[int, list[tuple[int, int]]]) -> None:
+    """However many of their requests wait, and however many places each takes."""
+    slots, tenants = given
+
+    async def run() -> list[int]:
+        places = Places(slots, QueueBound(10_000, 1e9))
+        held = [places.join(slots, "before", 0, None)]
+        waiting: list[list[Place]] = [[] for _ in tenants]
+        had = [0] * len(tenants)
+        for _ in range(200):
+            for name, (many, count) in enumerate(tenants):
+                while len(waiting[name]) < many:
+                    waiting[name].append(places.join(count, f"{name}", 0, None))
+            held.pop(0).leave()
+            for name, (_, count) in enumerate(tenants):
+                come = [place for place in waiting[name] if place.here]
+                waiting[name] = [place for place in waiting[name] if not place.here]
+                held += come
+                had[name] += count * len(come)
+        assert places.taken <= slots
+        return had
+
+    had = asyncio.run(run())
+    assert max(had) - min(had) <= 2 * slots, had
+
+
+async def test_who_always_has_one_waiting_does_not_starve_the_others() -> None:
+    """He has had his turn when he comes again."""
+    places = Places(1, QueueBound(8, 1e9))
+    held = places.join(1, "busy", 0, None)
+    patient = [places.join(1, "patient", 0, None) for _ in range(3)]
+    for _ in range(6):
+        again = places.join(1, "busy", 0, None)
+        held.leave()
+        held = next(place for place in (again, *patient) if place.here and place is not held)
+        patient = [place for place in patient if not place.here]
+        if held is not again:
+            again.leave()
+    assert not patient
+    held.leave()
+    assert (places.taken, places.waiting) == (0, 0)
+
+
+async def test_more_places_are_given_at_once() -> None:
+    """And who has one of fewer keeps it."""
+    places = Places(1, QueueBound(8, 1e9))
+    first, second = (places.join(1, tenant, 0, None) for tenant in "ab")
+    assert (first.here, second.here) == (True, False)
+    places.resize(2)
+    assert second.here
+    places.resize(1)
+    assert places.taken == 2
+
+
+def calls_of(*chunks: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Id, name and arguments of the calls that a server's parts come to."""
+    calls, made = ToolCalls(), dict[int, tuple[str, str, str]]()
+    for chunk in chunks:
+        for part in calls.read(chunk):
+            id_, name, arguments = made.get(part.index, ("", "", ""))
+            made[part.index] = (id_ + part.id, name + part.name, arguments + part.arguments)
+    assert list(made) == list(range(len(made)))
+    return list(made.values())
+
+
+def part_of(arguments: str, name: str | None = None, **more: Any) -> dict[str, Any]:
+    """A part of a call."""
+    return {**more, "function": {"arguments": arguments, **({} if name is None else {"name": name})}}
+
+
+TWO = [("a", "f", '{"x": 1}'), ("b", "f", '{"x": 2}')]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [[part_of('{"x": 1}', "f", id="a")], [part_of('{"x": 2}', "f", id="b")]],
+        [[part_of('{"x": 1}', "f", id="a", index=0)], [part_of('{"x": 2}', "f", id="b", index=0)]],
+        [[part_of('{"x": 1}', "f", id="a", index=1)], [part_of('{"x": 2}', "f", id="b", index=2)]],
+        [[part_of('{"x": 1}', "f", id="a"), part_of('{"x": 2}', "f", id="b")]],
+        [
+            [part_of("", "f", id="a", index=0)],
+            [part_of('{"x"', index=0), part_of("", "f", id="b", index=1)],
+            [part_of('{"x": ', "f", id="b", index=1), part_of(": 1}", index=0)],
+            [part_of("2}", index=1)],
+        ],
+        [
+            [part_of('{"x": ', "f", id="a")],
+            [part_of("1}", id="made up")],
+            [part_of('{"x": ', "f", id="b")],
+            [part_of("2}")],
+        ],
+    ],
+)
+def test_calls_of_tools_are_told_apart_however_servers_number_them(chunks: list[Any]) -> None:
+    """By index, by id, or by neither."""
+    assert calls_of(*chunks) == TWO
+
+
+def test_calls_without_ids_are_told_apart_by_their_names() -> None:
+    """A name that is repeated in the midst of arguments begins nothing."""
+    one = [part_of('{"x": ', "f", index=0)], [part_of("1}", "f", index=0)]
+    assert calls_of(*one, [part_of("{}", "f", index=0)]) == [("", "f", '{"x": 1}'), ("", "f", "{}")]
+    assert calls_of([part_of("", "f")], [part_of("{}", "g")]) == [("", "f", ""), ("", "g", "{}")]
+    with pytest.raises(MalformedError):
+        calls_of([part_of("{}")])
+
+
+async def test_a_watch_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the model comes back with the next look that is fine."""
+    monkeypatch.setattr(watch, "BEAT_S", 0.001)
+    facts = Facts(kind=ServerKind.VLLM, version="", model="m", tasks=frozenset({"chat"}))
+    found: list[Exception | Facts] = [TypeError("aliases"), ValueError("top_k"), facts]
+    answers = [503, 200, 200, 200]
+
+    class OneClient(Client):
+        async def get(self, url: str, **_: Any) -> Answer:
+            return Answer(answers.pop(0) if answers else 200, b"")
+
+    async def discovered(_: Client) -> Facts:
+        if isinstance(it := found.pop(0), Exception):
+            raise it
+        return it
+
+    monkeypatch.setattr(watch, "discover", discovered)
+    changes: list[str | None] = []
+    client = OneClient(ServerAddress.parse("http://h"), Key(""))
+    back = asyncio.Event()
+
+    def changed() -> None:
+        changes.append(looking.away)
+        if looking.away is None:
+            back.set()
+
+    looking = watch.Watch(client, facts, changed)
+    async with asyncio.timeout(5):
+        await back.wait()
+    await looking.close()
+    assert changes[0] is not None
+    assert changes[1] is None
+    assert not found
+
+
+@pytest.mark.parametrize("aliases", [5, "xmx", {"m": 1}])
+async def test_an_alias_is_one_of_a_list_and_means_its_own_model(aliases: Any) -> None:
+    """What is none is refused."""
+    cards: list[dict[str, Any]] = [{"id": "a"}, {"id": "b", "aliases": ["m"], "max_model_len": 7}]
+
+    class OneClient(Client):
+        async def get(self, url: str, **_: Any) -> Answer:
+            told = {"data": cards} if url.endswith("/models") else {}
+            return Answer(200, json.dumps(told).encode())
+
+    client = OneClient(ServerAddress.parse("http://h?model=m&kind=openai"), Key(""))
+    found = await discover(client)
+    assert (found.model, found.context_length) == ("m", 7)
+    cards[1]["aliases"] = aliases
+    with pytest.raises(UnfitError):
+        await discover(client)
+
+
+def test_numbers_without_end_are_no_numbers() -> None:
+    """Python would refuse to read them."""
+    many = b"9" * 5000
+    assert kv_tokens(b'vllm:cache_config_info{block_size="' + many + b'",num_gpu_blocks="1"} 1.0') == 0
+
+
+async def test_a_client_that_is_closed_says_that_the_server_is_lost() -> None:
+    """Also to who came a moment too late."""
+    client = Client(ServerAddress.parse("http://127.0.0.1:9"), Key(""))
+    with pytest.raises(InferloomError):
+        await client.post("http://127.0.0.1:9/v1/embeddings", {})
+    await client.close()
+    for url in ("embeddings", "rerank"):
+        with pytest.raises(InferloomError, match="served no more") as caught:
+            await client.post(f"http://127.0.0.1:9/v1/{url}", {})
+        assert caught.value.reason is Reason.WORKER_LOST
+    with pytest.raises(InferloomError, match="served no more"):
+        await client.get("http://127.0.0.1:9/health")
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_request_that_a_server_may_have_read_is_not_sent_again(times: int) -> None:
+    """Only one on a connection that had stayed open, and was closed meanwhile."""
+    read: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read.append(await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2))
+        if len(read) == times:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        root = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = Client(ServerAddress.parse(root), Key(""))
+        for _ in range(times - 1):
+            with pytest.raises(InferloomError, match="closed the connection"):
+                await client.post(root, {})
+        assert await client.post(root, {}) == {}
+        assert len(read) == times
+        with pytest.raises(InferloomError):
+            await client.post(root, {})  # on the old connection, which is closed, and then on a new one
+        assert len(read) == times + 1
+        await client.close()
+
+
+async def test_requests_for_vectors_wait_in_a_bounded_queue() -> None:
+    """And those that are left before they begin leave no place taken."""
+    go, asked = asyncio.Event(), list[str]()
+
+    class OneClient(Client):
+        async def post(self, url: str, body: object) -> dict[str, Any]:
+            asked.append(url)
+            await go.wait()
+            return {"data": [{"index": 0, "embedding": [1.0]}]}
+
+    facts = Facts(kind=ServerKind.LLAMA, version="", model="m", tasks=frozenset({"embed"}), dimensions=1)
+    places = Places(1, QueueBound(1, 1e9))
+    embedder = ServerEmbedder(OneClient(ServerAddress.parse("http://h"), Key("")), facts, places)
+    streams = [embedder.embed([[1]], tenant) for tenant in "ab"]
+    with pytest.raises(InferloomError) as caught:
+        embedder.embed([[1]], "a")
+    assert caught.value.reason is Reason.SERVER_OVERLOADED
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (places.taken, places.waiting, len(asked)) == (1, 1, 1)
+    go.set()
+    for stream in streams:
+        assert [rows.tolist() async for _, rows in stream] == [[[1.0]]]
+    await asyncio.sleep(0.01)
+    streams = [embedder.embed([[1]], tenant) for tenant in "ab"]
+    for stream in streams:
+        stream.close()
+    await asyncio.sleep(0.01)
     assert (places.taken, places.waiting) == (0, 0)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import grpc
@@ -17,7 +17,8 @@ from inferloom_mesh.errors import invalid, shown
 from inferloom_mesh.identity import PEER
 from inferloom_mesh.interceptor import who
 from inferloom_mesh.lateness import Lateness
-from inferloom_worker.engines.sidecar.address import names_key
+from inferloom_worker.engines.registry import SIDECAR, split_engine
+from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.joining.self_description import SelfDescription
@@ -37,6 +38,7 @@ class ControlServicer(WorkerServiceServicer):
         drain_limit_s: Seconds that running requests may take where a caller says nothing.
         lateness: How late the event loop runs what is due.
         audit: Is told who changed what.
+        server_hosts: Where servers may be that calls name, as HOST or HOST:PORT.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class ControlServicer(WorkerServiceServicer):
         drain_limit_s: float,
         lateness: Lateness,
         audit: Audit | None = None,
+        server_hosts: Collection[str] = (),
     ) -> None:
         self._host = host
         self._description = description
         self._drain_limit = drain_limit_s
         self._lateness = lateness
         self._audit = audit
+        self._server_hosts = frozenset(server_hosts)
         self._started_at = Timestamp()
         self._started_at.GetCurrentTime()
 
@@ -82,9 +86,7 @@ class ControlServicer(WorkerServiceServicer):
         self._host.check_open()
         _require(request, "model", "spec")
         name = _name("model", request.model)
-        if names_key(request.spec):
-            # Whoever calls chooses the server too: it would be sent any file of this machine.
-            raise invalid("spec", "A server's key is named where the worker is started, and not by a call.")
+        self._check_server(request.spec)
         served = await _finish_loading(self._host.load(name, request.spec))
         self._note("model.load", context, model=name, spec=shown(request.spec))
         return pb.LoadModelResponse(model=served.card)
@@ -112,6 +114,21 @@ class ControlServicer(WorkerServiceServicer):
         await asyncio.shield(asyncio.ensure_future(unloading))
         self._note("adapter.unload", context, adapter=shown(request.adapter), model=shown(request.model))
         return pb.UnloadAdapterResponse()
+
+    def _check_server(self, spec: str) -> None:
+        """Refuse a server that callers may not name: the worker would ask whatever it reaches for them, and
+        send it any file of this machine as a key."""
+        engine, rest = split_engine(spec)
+        if engine != SIDECAR:
+            return
+        try:
+            address = ServerAddress.parse(rest, keys_allowed=False)
+        except ValueError as refusal:
+            words = str(refusal)
+            raise invalid("spec", f"{words[0].upper()}{words[1:]}.") from None
+        if not address.is_at(self._server_hosts):
+            message = "The worker's server_hosts do not name that server's host, so no call can."
+            raise invalid("spec", message)
 
     def _note(self, event: str, context: Context, **about: str) -> None:
         if self._audit is not None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -44,12 +45,20 @@ class ServerAddress:
     """How long an answer may have no news before it is given up."""
 
     @classmethod
-    def parse(cls, spec: str) -> Self:
+    def parse(cls, spec: str, *, keys_allowed: bool = True) -> Self:
         """Read a URL with options as its query.
+
+        Args:
+            spec: The URL.
+            keys_allowed: Whether it may name a key. Who chooses the server is sent the key too, so that one
+                that comes in a call may not.
 
         Raises:
             ValueError: It is no such URL; the message says why, and repeats nothing that could be a secret.
         """
+        if " " in spec or not spec.isprintable():
+            # Parsers pass over some of these, so that what is read would not be what is seen.
+            raise ValueError("a server's address has no spaces and no control characters")
         try:
             url = urlsplit(spec)
             port = url.port
@@ -64,6 +73,8 @@ class ServerAddress:
         if url.fragment:
             raise ValueError("a server's address has no part after '#'")
         options = _options(url.query)
+        if not keys_allowed and ("key_env" in options or "key_file" in options):
+            raise ValueError("a server's key is named where the worker is started, and not by a call")
         host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
         base = f"{url.scheme}://{host}" + (f":{port}" if port is not None else "")
         path = url.path.rstrip("/")
@@ -81,6 +92,13 @@ class ServerAddress:
             wait_s=_number("wait_s", options.get("wait_s", "120"), 0, 86_400),
             silence_s=_number("silence_s", options.get("silence_s", "600"), 1, 86_400),
         )
+
+    def is_at(self, hosts: Collection[str]) -> bool:
+        """Whether it is at one of these, each of them ``HOST`` or ``HOST:PORT``."""
+        url = urlsplit(self.root)
+        host = url.netloc if url.port is None else url.netloc.rpartition(":")[0]
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return host in hosts or f"{host}:{port}" in hosts
 
     def read_key(self) -> "Key":
         """The key to the server; an empty one where none was named.
@@ -118,14 +136,6 @@ class Key:
     def hidden_in(self, text: str) -> str:
         """The text without it: servers repeat what they are sent."""
         return text.replace(self.value, "[key]") if len(self.value) > 3 else text
-
-
-def names_key(spec: str) -> bool:
-    """Whether a model's spec is a server's address that names a key to it."""
-    query = spec.partition("?")[2].partition("#")[0]
-    return "://" in spec and any(
-        name.strip().startswith("key_") for name, _ in parse_qsl(query, keep_blank_values=True)
-    )
 
 
 def _options(query: str) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """HTTP to one server: two pools of connections that stay open for a while, everything bounded."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -22,6 +24,10 @@ CONTROL_S = 5.0
 IDLE_S = 3.0
 """How long a connection stays open unused: less than servers keep theirs, which are 5 s by default."""
 
+STALE_S = 1.0
+"""Within this time a connection that the server has closed while it was unused shows that it is."""
+
+GONE = "it is served no more"
 CONTROL_CONNECTIONS = 4
 MOST_ANSWER_BYTES = 2**26
 """Largest answer in one body: vectors of 64 texts with all numbers spelled out."""
@@ -48,15 +54,14 @@ class Client:
     Args:
         address: The server.
         key: The key to it.
-        connections: Calls that run at once at most.
     """
 
-    def __init__(self, address: ServerAddress, key: Key, connections: int) -> None:
+    def __init__(self, address: ServerAddress, key: Key) -> None:
         self.address = address
         self.key = key
-        self._connections = connections
         self._calls: aiohttp.ClientSession | None = None
         self._control: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def get(self, url: str, *, limit_s: float = CONTROL_S, most: int = MOST_ANSWER_BYTES) -> Answer:
         """Ask about the server.
@@ -111,7 +116,8 @@ class Client:
         return InferloomError(error.reason, hidden, retry_after=error.retry_after)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and open no more."""
+        self._closed = True
         for session in (self._calls, self._control):
             if session is not None:
                 await session.close()
@@ -136,21 +142,31 @@ class Client:
         data = None if body is None else orjson.dumps(body)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
         for last in (False, True):
+            sent = _Sent()
             try:
                 return await session.request(
-                    method, url, data=data, timeout=timeout, allow_redirects=False, headers=_TYPE
+                    method,
+                    url,
+                    data=data,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    headers=_TYPE,
+                    trace_request_ctx=sent,
                 )
-            except aiohttp.ServerDisconnectedError:
-                # A connection that had stayed open was closed meanwhile; the server has read nothing.
-                if last:
-                    raise lost("it closed the connection") from None
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as failure:
+                if last or not sent.in_vain():
+                    raise lost(_why(failure)) from None
+            except RuntimeError:
+                if not self._closed:
+                    raise
+                raise lost(GONE) from None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as failure:
                 raise lost(_why(failure)) from None
         raise AssertionError
 
     def _of_calls(self) -> aiohttp.ClientSession:
         if self._calls is None:
-            self._calls = self._session(self._connections)
+            self._calls = self._session(0)  # who has a place may call
         return self._calls
 
     def _of_control(self) -> aiohttp.ClientSession:
@@ -159,6 +175,8 @@ class Client:
         return self._control
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
+        if self._closed:
+            raise lost(GONE)
         headers = {"Accept-Encoding": "identity", "User-Agent": "inferloom"}
         if self.key.value:
             headers["Authorization"] = f"Bearer {self.key.value}"
@@ -168,10 +186,39 @@ class Client:
             headers=headers,
             trust_env=False,
             auto_decompress=False,
+            trace_configs=[_tracing()],
         )
 
 
 _TYPE = {"Content-Type": "application/json"}
+
+
+class _Sent:
+    """How one request went out."""
+
+    __slots__ = ("again", "at")
+
+    def __init__(self) -> None:
+        self.again = False
+        """Whether on a connection that had stayed open."""
+        self.at = time.monotonic()
+
+    def in_vain(self) -> bool:
+        """Whether the connection was surely closed before the server could read it: one that had stayed open,
+        where the end shows at once. Later, or on a new one, the server may have ended of the request."""
+        return self.again and time.monotonic() - self.at < STALE_S
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Notes in the :class:`_Sent` of a request whether its connection is a new one."""
+
+    async def reused(_: object, context: SimpleNamespace, __: object) -> None:
+        sent: _Sent = context.trace_request_ctx
+        sent.again, sent.at = True, time.monotonic()
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(reused)
+    return config
 
 
 class Pieces:
@@ -209,6 +256,7 @@ def _why(failure: Exception) -> str:
         return "it did not answer in time"
     if isinstance(failure, aiohttp.ClientConnectorError | ConnectionRefusedError):
         return "it cannot be reached"
-    if isinstance(failure, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
+    closed = aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
+    if isinstance(failure, closed | ConnectionError):
         return "it closed the connection"
     return f"its answer is no HTTP ({type(failure).__name__})"

@@ -27,6 +27,8 @@ _PROBE_S = 60.0
 """How long the server may take for a text of one letter."""
 
 _MOST_NAME = 256
+_MOST_SAMPLING = 2.0**31 - 1
+"""Largest value that it may say that it draws with."""
 
 
 class UnfitError(ValueError):
@@ -133,8 +135,9 @@ class _Discovery:
                 wanted + ":latest" == name and self._address.kind in (None, ServerKind.OLLAMA)
             ):
                 return {**card, "id": name}
-        if wanted and any(wanted in (card.get("aliases") or ()) for card in cards):
-            return {**cards[0], "id": wanted}
+        for card in cards[:_MOST_MODELS]:
+            if wanted in reading.items(card.get("aliases"), "aliases", _MOST_MODELS):
+                return {**card, "id": wanted}
         some = ", ".join(name[:64] for name in names[:8]) or "none"
         raise UnfitError(f"the server has no model {wanted[:64]!r}; it has {some}")
 
@@ -192,7 +195,7 @@ class _Discovery:
         meta = reading.obj(card.get("meta"), "meta")
         names = {name: name for name in ("temperature", "top_p", "top_k", "min_p")}
         names["repetition_penalty"] = "repeat_penalty"
-        tells = [meta.get(name) for name in ("n_params", "size", "n_vocab", "n_embd", "ftype")]
+        tells = [_plain(meta.get(name)) for name in ("n_params", "size", "n_vocab", "n_embd", "ftype")]
         tells.append(_short(props.get("model_path"), 4096).rpartition("/")[2])
         return {
             "version": _short(props.get("build_info")),
@@ -202,7 +205,7 @@ class _Discovery:
             "slots": reading.count(props.get("total_slots"), "total_slots"),
             "quantization": _short(props.get("model_ftype") or meta.get("ftype")),
             "sampling": {
-                ours: max(0.0, reading.number(drawn[theirs], theirs))
+                ours: min(_MOST_SAMPLING, max(0.0, reading.number(drawn[theirs], theirs)))
                 for ours, theirs in names.items()
                 if theirs in drawn
             },
@@ -309,6 +312,10 @@ def first_vector(answer: Mapping[str, Any]) -> list[float]:
     if not numbers:
         raise MalformedError("an empty vector")
     return [reading.number(each, "a vector") for each in numbers]
+
+
+def _plain(value: object) -> object:
+    return value[:_MOST_NAME] if isinstance(value, str) else value if isinstance(value, int | float) else None
 
 
 def _short(value: object, most: int = _MOST_NAME) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Collection
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? ([0-9eE.+-]+)(?: \d+)?\s*$")
 _LABEL = re.compile(rb'([a-zA-Z_]\w*)="([^"\\]*)"')
 
+_MOST_DIGITS = 40
+"""Of both numbers of a cache's configuration."""
+
 
 def gauges(body: bytes, names: Collection[str]) -> dict[str, float]:
     """The sum of the samples of each of these names, of those that are there."""
@@ -32,6 +35,6 @@ def kv_tokens(body: bytes) -> int:
         if line.startswith(b"vllm:cache_config_info{"):
             labels = dict(_LABEL.findall(line))
             blocks, size = labels.get(b"num_gpu_blocks", b""), labels.get(b"block_size", b"")
-            if blocks.isdigit() and size.isdigit():
+            if blocks.isdigit() and size.isdigit() and len(blocks + size) <= _MOST_DIGITS:
                 return min(int(blocks) * int(size), 2**62)
     return 0

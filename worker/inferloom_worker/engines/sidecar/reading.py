@@ -9,6 +9,8 @@ from inferloom_worker.engines.sidecar.sse import MalformedError
 
 MOST_ID = 2**32 - 1
 
+Object = Mapping[str, Any]
+
 
 def value(data: bytes) -> object:
     """Any JSON.

@@ -42,22 +42,18 @@ class Watch:
         client: Speaks to it.
         facts: What it was.
         changed: Called when it went away, came back, or became another.
-        beat: Called about once a second while it is there.
     """
 
-    def __init__(
-        self, client: Client, facts: Facts, changed: Callable[[], object], beat: Callable[[], object]
-    ) -> None:
+    def __init__(self, client: Client, facts: Facts, changed: Callable[[], object]) -> None:
         self.facts = facts
         self.load = ServerLoad()
         self.away: str | None = None
         """Why it cannot be asked now. None: it can."""
-        self.beats = 0
-        """Times that it showed that it lives."""
         self._client = client
         self._changed = changed
-        self._beat = beat
         self._late = 0
+        self._fails = False
+        """Whether the last look failed in a way that was not foreseen."""
         self._asks_load = True
         self._now = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="watch of a server")
@@ -76,13 +72,24 @@ class Watch:
         between = BEAT_S if health else REMOTE_BEAT_S
         url = f"{self._client.address.root}{health}" if health else f"{self._client.address.api}/models"
         while True:
-            await self._look(url)
+            await self._look_surely(url)
             try:
                 async with asyncio.timeout(between if self.away is None else BEAT_S):
                     await self._now.wait()
             except TimeoutError:
                 continue
             self._now.clear()
+
+    async def _look_surely(self, url: str) -> None:
+        """Whatever a server says, it is asked again."""
+        try:
+            await self._look(url)
+        except Exception:
+            if not self._fails:  # once a second would be too often
+                log.exception("looking after the server of %s failed", self.facts.model)
+            self._fails = True
+        else:
+            self._fails = False
 
     async def _look(self, url: str) -> None:
         try:
@@ -97,8 +104,6 @@ class Watch:
             why = await self._again()
         if why is None:
             self._late = 0
-            self.beats += 1
-            self._beat()
         self._note(why)
         if why is None and self._asks_load:
             await self._ask_load()
@@ -122,7 +127,11 @@ class Watch:
         else:
             log.warning("the server of %s cannot be used, and is asked again: %s", model, why)
             self.load = ServerLoad()
-        self._changed()
+        try:
+            self._changed()
+        except Exception:
+            self.away = self.away or before
+            raise
 
     async def _ask_load(self) -> None:
         names, root = self.facts.manner.gauges, self._client.address.root

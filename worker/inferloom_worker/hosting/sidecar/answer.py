@@ -21,6 +21,9 @@ from inferloom_worker.output.completion import Item, PlainDelta, response_of
 MOST_HELD_BYTES = 2**18
 """What is read ahead of a caller; then the server is read no further."""
 
+EARLY_BEATS = 3
+"""Beats after which Started is told though the server has said nothing: no Heartbeat may come before it, and
+gateways take 6 s of silence for a stall."""
 
 LAST_WORDS_S = 1.0
 """How long a server may take to end a response whose answer is over."""
@@ -69,6 +72,8 @@ class ServerAnswer:
         self._complete = self._over = self._started = False
         self._fresh = False
         """Whether something came since the last beat."""
+        self._beats = 0
+        """Beats without Started."""
         self._news: Callable[[], object] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -141,10 +146,15 @@ class ServerAnswer:
         self._tell()
 
     def beat(self) -> None:
-        """Say that it lives, where nothing else was said for a while."""
-        if self._started and not (self._fresh or self._items or self._complete or self._failure):
-            phase = pb.HEARTBEAT_PHASE_PREFILL if not self._chunks.begun else pb.HEARTBEAT_PHASE_QUEUED
-            self._put([pb.GenerateResponse(heartbeat=pb.Heartbeat(phase=phase))])
+        """Say that it lives, where nothing else was said for a while; called about once a second."""
+        if not (self._fresh or self._items or self._complete or self._failure or self._over):
+            self._beats += 1
+            if self._started:
+                queued = self._chunks.begun or not self._place.here
+                phase = pb.HEARTBEAT_PHASE_QUEUED if queued else pb.HEARTBEAT_PHASE_PREFILL
+                self._put([pb.GenerateResponse(heartbeat=pb.Heartbeat(phase=phase))])
+            elif self._beats >= EARLY_BEATS:
+                self._start()
         self._fresh = False
 
     def fail(self, error: InferloomError) -> None:
@@ -175,8 +185,8 @@ class ServerAnswer:
     async def _exchange(self) -> None:
         request = self._asked.request
         async with self._client.stream(f"{self._client.address.api}{request.path}", request.body) as pieces:
-            self._started = True
-            self._put([pb.GenerateResponse(started=self._asked.started), *self._asked.echo])
+            self._start()
+            self._put(self._asked.echo)
             await self._read_on(pieces)
             self._put([*self._chunks.end(), self._completed()])
             self._complete = True
@@ -185,6 +195,11 @@ class ServerAnswer:
             with suppress(InferloomError, TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
                     await pieces.read()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._put([pb.GenerateResponse(started=self._asked.started)])
 
     async def _read_on(self, pieces: Pieces) -> None:
         """Read to the mark that ends a stream, or to its end where there is none."""

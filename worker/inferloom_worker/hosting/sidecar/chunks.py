@@ -9,14 +9,11 @@ from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.failures import in_stream
 from inferloom_worker.engines.sidecar.sse import MalformedError
 from inferloom_worker.hosting.sidecar.logprobs import logprobs
+from inferloom_worker.hosting.sidecar.tool_calls import ToolCalls
 from inferloom_worker.output.completion import Item, PlainDelta
 
 DONE = b"[DONE]"
 
-MOST_CALLS = 1024
-"""Tool calls of one choice."""
-
-_MOST_PARTS = 2 * MOST_CALLS
 _PROMPT_PART = 2**17
 """Token ids of the prompt in one event: below a megabyte."""
 
@@ -35,7 +32,7 @@ class _Choice:
     """Those whose ids or log-probabilities came."""
     events: int = 0
     """Events with something in them."""
-    calls: set[int] = field(default_factory=set)
+    calls: ToolCalls = field(default_factory=ToolCalls)
     finished: pb.Finished | None = None
     reasoned: int = 0
     """Events with reasoning."""
@@ -153,7 +150,7 @@ class Chunks:
         ids = reading.token_ids(told.get("token_ids"))
         verbose = reading.obj(chunk.get("__verbose"), "__verbose")
         ids = ids or reading.token_ids(verbose.get("tokens"))
-        calls = self._calls(choice, delta)
+        calls = choice.calls.read(delta.get("tool_calls"))
         entries = []
         if self._top is not None and told.get("logprobs") is not None:
             entries = logprobs(told["logprobs"], ids, self._top)
@@ -176,7 +173,7 @@ class Chunks:
         if reason in _BROKEN:
             raise MalformedError("an answer that it gave up")
         finished = pb.Finished(choice=index, reason=_REASONS.get(reason, pb.FINISH_REASON_STOP))
-        if finished.reason == pb.FINISH_REASON_STOP and choice.calls:
+        if finished.reason == pb.FINISH_REASON_STOP and choice.calls.count:
             finished.reason = pb.FINISH_REASON_TOOL_CALLS
         elif finished.reason == pb.FINISH_REASON_STOP:
             stopped = told.get("stop_reason", told.get("matched_stop")) or verbose.get("stopping_word")
@@ -185,28 +182,6 @@ class Chunks:
             elif isinstance(stopped, int) and stopped in self._stop_token_ids:
                 finished.stop_token_id = stopped
         return finished
-
-    def _calls(self, choice: _Choice, delta: Mapping[str, Any]) -> list[pb.ToolCallDelta]:
-        made = []
-        for place, each in enumerate(reading.items(delta.get("tool_calls"), "tool_calls", _MOST_PARTS)):
-            told = reading.obj(each, "a tool call")
-            function = reading.obj(told.get("function"), "a function")
-            index = (
-                place if told.get("index") is None else reading.count(told["index"], "a tool call's index")
-            )
-            part = pb.ToolCallDelta(
-                index=index, arguments=reading.text(function.get("arguments"), "arguments")
-            )
-            if index not in choice.calls:
-                if len(choice.calls) >= MOST_CALLS or index > len(choice.calls):
-                    raise MalformedError(f"a tool call {index} after {len(choice.calls)}")
-                choice.calls.add(index)
-                part.id = reading.text(told.get("id"), "a tool call's id")
-                part.name = reading.text(function.get("name"), "a function's name")
-                if not part.name:
-                    raise MalformedError("a tool call without a name")
-            made.append(part)
-        return made
 
 
 def _delta(

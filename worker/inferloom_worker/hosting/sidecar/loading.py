@@ -13,9 +13,6 @@ from inferloom_worker.engines.sidecar.client import Client
 from inferloom_worker.engines.sidecar.discovery import Facts, discover
 from inferloom_worker.hosting.sidecar.model import SidecarModel
 
-SPARE = 16
-"""Connections beyond the places, for vectors and scores."""
-
 log = logging.getLogger(__name__)
 
 
@@ -30,15 +27,14 @@ def load_sidecar(name: str, spec: str, options: EngineOptions) -> SidecarModel:
     facts = asyncio.run(_found(name, address, key))
     if not facts.tasks:
         raise ValueError("the server's model neither generates text nor gives vectors or scores")
-    slots = address.slots or facts.slots or options.max_running
     bound = QueueBound(options.max_waiting, options.max_wait_s)
-    log.info("%s: %s is served by %s, %d at once", name, facts.model, facts.server, slots)
-    client = Client(address, key, slots + SPARE)
-    return SidecarModel(name, facts, client, slots, bound, options.context_length)
+    log.info("%s: %s is served by %s", name, facts.model, facts.server)
+    client = Client(address, key)
+    return SidecarModel(name, facts, client, bound, options.max_running, options.context_length)
 
 
 async def _found(name: str, address: ServerAddress, key: Key) -> Facts:
-    client = Client(address, key, 1)
+    client = Client(address, key)
     waits, end, told = backoff(most=2.0), time.monotonic() + address.wait_s, False
     try:
         while True:

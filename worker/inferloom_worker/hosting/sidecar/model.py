@@ -12,7 +12,7 @@ from inferloom_mesh.errors import InferloomError, Reason, unsupported
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.engine.queue_bound import QueueBound
-from inferloom_worker.engines.sidecar.client import Client
+from inferloom_worker.engines.sidecar.client import GONE, Client
 from inferloom_worker.engines.sidecar.discovery import Facts
 from inferloom_worker.engines.sidecar.failures import lost
 from inferloom_worker.engines.sidecar.places import Places
@@ -36,6 +36,9 @@ from inferloom_worker.validate.generate import (
     too_long,
 )
 
+BEAT_S = 1.0
+"""How often it is said that requests live."""
+
 CLOSE_S = 5.0
 """How long closing its connections may take."""
 
@@ -50,8 +53,8 @@ class SidecarModel:
         name: What it is served as.
         facts: What the server is.
         client: Speaks to it; not used yet.
-        slots: Requests that it is sent at once.
         bound: Decides who may wait for it.
+        most: Requests that it is sent at once, where neither its address nor itself tells a number.
         context_length: Most tokens of one sequence as the settings say. None: as the server says.
     """
 
@@ -63,14 +66,14 @@ class SidecarModel:
         name: str,
         facts: Facts,
         client: Client,
-        slots: int,
         bound: QueueBound,
+        most: int,
         context_length: int | None = None,
     ) -> None:
         self.card = card_of(name, facts, context_length)
         self.card.created.GetCurrentTime()
         self.health = Health()
-        self._shared = _Shared(self, facts, client, Places(slots, bound), context_length)
+        self._shared = _Shared(self, facts, client, bound, most, context_length)
 
     @property
     def embedder(self) -> ServerEmbedder | None:
@@ -174,7 +177,7 @@ class SidecarModel:
     def status(self) -> worker_pb2.ModelStatus:
         shared, load = self._shared, self._shared.load
         # What the server says counts requests of others too; it may be a second old.
-        running = max(load.running, shared.places.taken + shared.vectors - load.waiting)
+        running = max(load.running, shared.places.taken - load.waiting)
         return worker_pb2.ModelStatus(
             model=self.card,
             load=registry_pb2.Load(
@@ -194,7 +197,7 @@ class SidecarModel:
 
     @property
     def steps(self) -> int:
-        """A server tells of no steps: each time that it shows that it lives counts as one."""
+        """A server tells of no steps: each second in which it is taken to live counts as one."""
         return self._shared.beats
 
     @property
@@ -210,20 +213,27 @@ class _Shared:
     """What a model and its aliases have together."""
 
     def __init__(
-        self, owner: SidecarModel, facts: Facts, client: Client, places: Places, context_length: int | None
+        self,
+        owner: SidecarModel,
+        facts: Facts,
+        client: Client,
+        bound: QueueBound,
+        most: int,
+        context_length: int | None,
     ) -> None:
         self.owner = owner
         self.models = [owner]
         self.client = client
-        self.places = places
+        self.places = Places(most, bound)
         self.answers: set[ServerAnswer] = set()
         self.generated = 0
-        self.vectors = 0
-        """Requests for vectors and scores that run."""
+        self.beats = 0
+        self._most = most
         self._context_length = context_length
         self._watch: Watch | None = None
         self._changed: Callable[[], object] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._take(facts)
 
     @property
@@ -234,14 +244,11 @@ class _Shared:
     def load(self) -> ServerLoad:
         return ServerLoad() if self._watch is None else self._watch.load
 
-    @property
-    def beats(self) -> int:
-        return 0 if self._watch is None else self._watch.beats
-
     def attend(self, changed: Callable[[], object]) -> None:
         """Look after the server from now on, and tell when it goes or comes."""
         self._loop, self._changed = asyncio.get_running_loop(), changed
-        self._watch = Watch(self.client, self.facts, self._news, self._beat)
+        self._watch = Watch(self.client, self.facts, self._news)
+        self._beating = asyncio.create_task(self._beat(), name="beats of a server's model")
 
     def ended(self, answer: ServerAnswer) -> None:
         """An answer is over."""
@@ -260,8 +267,11 @@ class _Shared:
             closing.result(CLOSE_S)
 
     async def _close(self) -> None:
+        self.places.fail(lost(GONE))
         for answer in tuple(self.answers):
-            answer.fail(lost("it is served no more"))
+            answer.fail(lost(GONE))
+        if self._beating is not None:
+            self._beating.cancel()
         if self._watch is not None:
             await self._watch.close()
         await self.client.close()
@@ -269,28 +279,33 @@ class _Shared:
     def _news(self) -> None:
         assert self._watch is not None
         if self._watch.away is None and self._watch.facts != self.facts:
+            cards = [self._restated(model, self._watch.facts) for model in self.models]  # it may be refused
             self._take(self._watch.facts)
-            for model in self.models:
-                self._restate(model)
+            for model, card in zip(self.models, cards, strict=True):
+                model.card.CopyFrom(card)
         elif self._watch.away is not None:
             self.places.fail(not_now("The model's server went away."))
         self._changed()
 
     def _take(self, facts: Facts) -> None:
         self.facts = facts
-        self.embedder = ServerEmbedder(self.client, facts, self._runs) if "embed" in facts.tasks else None
-        self.ranker = ServerRanker(self.client, facts, self._runs) if "rerank" in facts.tasks else None
+        self.places.resize(self.client.address.slots or facts.slots or self._most)
+        self.embedder = ServerEmbedder(self.client, facts, self.places) if "embed" in facts.tasks else None
+        self.ranker = ServerRanker(self.client, facts, self.places) if "rerank" in facts.tasks else None
 
-    def _restate(self, model: SidecarModel) -> None:
+    def _restated(self, model: SidecarModel, facts: Facts) -> pb.Model:
         """Another model, or another version, came back: the card tells."""
-        new = card_of(model.card.id, self.facts, self._context_length)
+        new = card_of(model.card.id, facts, self._context_length)
         new.alias_of = model.card.alias_of
         new.created.GetCurrentTime()
-        model.card.CopyFrom(new)
+        return new
 
-    def _runs(self, more: int) -> None:
-        self.vectors += more
-
-    def _beat(self) -> None:
-        for answer in tuple(self.answers):
-            answer.beat()
+    async def _beat(self) -> None:
+        """Say once a second that its requests live: a server says nothing while it reads a prompt. One
+        that is away is not spoken for, so that gateways find out."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            if self.away is None:
+                self.beats += 1
+                for answer in tuple(self.answers):
+                    answer.beat()

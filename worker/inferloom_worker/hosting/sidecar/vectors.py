@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from inferloom_worker.engines.sidecar.client import Client
 from inferloom_worker.engines.sidecar.discovery import Facts
 from inferloom_worker.engines.sidecar.failures import lost
 from inferloom_worker.engines.sidecar.kinds import ServerKind
+from inferloom_worker.engines.sidecar.places import Places
 from inferloom_worker.engines.sidecar.sse import MalformedError
 from inferloom_worker.validate.rerank import RankingRequest
 
@@ -62,10 +64,10 @@ class ServerEmbedder:
     Args:
         client: Speaks to it.
         facts: What it is.
-        running: Called with how many requests run more, or fewer.
+        places: Its places: a request for vectors takes one.
     """
 
-    def __init__(self, client: Client, facts: Facts, running: Callable[[int], object]) -> None:
+    def __init__(self, client: Client, facts: Facts, places: Places) -> None:
         self.info = EmbedderInfo(
             dimensions=facts.dimensions,
             max_tokens=facts.context_length or MOST_TOKENS,
@@ -80,11 +82,11 @@ class ServerEmbedder:
         self.reader = ServerReader(facts)
         self._client = client
         self._facts = facts
-        self._running = running
+        self._places = places
 
     def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
         """As the protocol says; the stream counts the tokens that the server has read."""
-        return _streamed(len(texts), self._running, lambda stream: self._compute(texts, stream))
+        return _streamed(len(texts), self._places, tenant, lambda stream: self._compute(texts, stream))
 
     async def _compute(self, texts: Sequence[list[int]], stream: VectorStream) -> None:
         stream.read_tokens = 0
@@ -108,10 +110,10 @@ class ServerRanker:
     """A :class:`~inferloom_worker.embed.ranker.Ranker` that asks a server; arguments as those of
     :class:`ServerEmbedder`."""
 
-    def __init__(self, client: Client, facts: Facts, running: Callable[[int], object]) -> None:
+    def __init__(self, client: Client, facts: Facts, places: Places) -> None:
         self._client = client
         self._facts = facts
-        self._running = running
+        self._places = places
 
     def read(self, asked: RankingRequest) -> "ServerReading":
         """As the protocol says; UNSUPPORTED_PARAMETER for what the server cannot do."""
@@ -124,23 +126,21 @@ class ServerRanker:
         ):
             if there:
                 raise unsupported(param, f"The model's server does not support {param}.")
-        return ServerReading(self._client, self._facts, asked, self._running)
+        return ServerReading(self._client, self._facts, asked, self._places)
 
 
 class ServerReading:
     """One request for scores."""
 
-    def __init__(
-        self, client: Client, facts: Facts, asked: RankingRequest, running: Callable[[int], object]
-    ) -> None:
+    def __init__(self, client: Client, facts: Facts, asked: RankingRequest, places: Places) -> None:
         self.tokens = 0
         self._client = client
         self._facts = facts
         self._asked = asked
-        self._running = running
+        self._places = places
 
     def start(self, tenant: str) -> VectorStream:
-        return _streamed(len(self._asked.documents), self._running, self._compute)
+        return _streamed(len(self._asked.documents), self._places, tenant, self._compute)
 
     def scores(self, rows: Vectors) -> Scores:
         return rows[:, 0]
@@ -173,15 +173,23 @@ class ServerReading:
 
 def _streamed(
     count: int,
-    running: Callable[[int], object],
+    places: Places,
+    tenant: str,
     compute: Callable[[VectorStream], Coroutine[Any, Any, None]],
 ) -> VectorStream:
-    """A stream that a task fills, which ends with it."""
+    """A stream that a task fills in its turn, and which ends with it.
+
+    Raises:
+        InferloomError: SERVER_OVERLOADED, WAIT_TOO_LONG: too many wait.
+    """
+    place, joined = places.join(1, tenant, 0, None), time.monotonic()
 
     async def run() -> None:
-        running(1)
         try:
+            await place.come()
+            stream.queue_s = time.monotonic() - joined
             await compute(stream)
+            stream.compute_s = time.monotonic() - joined - stream.queue_s
         except InferloomError as error:
             stream.fail(error)
         except MalformedError as failure:
@@ -189,11 +197,10 @@ def _streamed(
         except Exception:
             stream.fail(server_error())
             raise
-        finally:
-            running(-1)
 
     stream = VectorStream(count, lambda: task.cancel())
     task = asyncio.get_running_loop().create_task(run(), name="vectors of a server")
+    task.add_done_callback(lambda _: place.leave())  # also of one that is cancelled before it begins
     return stream
 
 
