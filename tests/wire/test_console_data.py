@@ -119,6 +119,12 @@ async def test_without_keys_the_data_is_there_for_its_own_page_only() -> None:
         for site in ("cross-site", "same-site"):
             answer = await mesh.http.get("/console/data/live", headers={"sec-fetch-site": site})
             assert answer.status_code == 403
+        for path in ("/live", "/request?id=a", "/keys"):
+            answer = await mesh.http.get(f"/console/data{path}", headers={"host": "rebound.example:8000"})
+            assert answer.status_code == 403
+            assert "localhost" in answer.json()["error"]["message"]
+        own = await mesh.http.get("/console/data/keys", headers={"host": "localhost:8000"})
+        assert own.json() == {"on": False}
         assert (await ask(mesh, "POST", "/keys", json={})).status_code == 501
         page = await mesh.http.get("/console")
         assert "default-src 'none'" in page.headers["content-security-policy"]

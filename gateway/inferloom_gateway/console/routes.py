@@ -32,11 +32,17 @@ def _console(request: Request) -> Console:
     """The console, for pages of this gateway: those of others are kept out, whatever CORS allows elsewhere.
 
     Raises:
-        InferloomError: Another site's page asks.
+        InferloomError: Another site's page asks, or one that may be.
     """
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise InferloomError(Reason.PERMISSION_DENIED, "The console's data is for its own page only.")
     console: Console = request.app.state.console
+    if not console.answers_to(request.headers.get("host", "")):
+        message = (
+            "A gateway without keys and TLS shows the console's data only to who calls it by an IP address, "
+            "localhost, or its machine's name: another name may be another site's."
+        )
+        raise InferloomError(Reason.PERMISSION_DENIED, message)
     return console
 
 
