@@ -50,6 +50,7 @@ def test_a_servers_address_says_what_people_type() -> None:
         parse_model_flag("sidecar:http://h/v1")
     assert split_engine("http://h/v1?model=m") == ("sidecar", "http://h/v1?model=m")
     assert split_engine("sidecar:http://h/v1") == ("sidecar", "http://h/v1")
+    assert split_engine("torch:" + "x" * 5000) == ("torch", "x" * 5000)
     assert "sidecar" in names()
 
 
@@ -573,6 +574,28 @@ async def test_a_request_that_a_server_may_have_read_is_not_sent_again(times: in
         with pytest.raises(InferloomError):
             await client.post(root, {})  # on the old connection, which is closed, and then on a new one
         assert len(read) == times + 1
+        await client.close()
+
+
+async def test_callers_who_count_tokens_do_not_make_a_server_seem_away() -> None:
+    """Looks after it have connections of their own."""
+    stuck = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST"):
+            await stuck.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        root = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = Client(ServerAddress.parse(root), Key(""))
+        asking = [asyncio.create_task(client.ask(f"{root}/tokenize", {})) for _ in range(9)]
+        await asyncio.sleep(0.05)
+        assert (await client.get(f"{root}/health", limit_s=1)).status == 200
+        stuck.set()
+        assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
         await client.close()
 
 

@@ -93,6 +93,13 @@ def split_engine(spec: str) -> tuple[str | None, str]:
     if spec.startswith(("http://", "https://")):
         return SIDECAR, spec
     found = _PREFIX.fullmatch(spec)
-    if found is None or spec.startswith("echo:") or Path(spec).exists():
+    if found is None or spec.startswith("echo:") or _exists(spec):
         return None, spec
     return found[1], found[2]
+
+
+def _exists(spec: str) -> bool:
+    try:
+        return Path(spec).exists()
+    except OSError:  # the system does not even look
+        return False

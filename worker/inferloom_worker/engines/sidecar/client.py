@@ -1,4 +1,4 @@
-"""HTTP to one server: two pools of connections that stay open for a while, everything bounded."""
+"""HTTP to one server: pools of connections that stay open for a while, everything bounded."""
 
 import asyncio
 import time
@@ -61,6 +61,7 @@ class Client:
         self.key = key
         self._calls: aiohttp.ClientSession | None = None
         self._control: aiohttp.ClientSession | None = None
+        self._texts: aiohttp.ClientSession | None = None
         self._closed = False
 
     async def get(self, url: str, *, limit_s: float = CONTROL_S, most: int = MOST_ANSWER_BYTES) -> Answer:
@@ -73,7 +74,7 @@ class Client:
 
     async def ask(self, url: str, body: object, *, limit_s: float = CONTROL_S) -> Answer:
         """Post a small thing that is about the server, or about texts; errors as :meth:`get`."""
-        return await self._whole(self._of_control(), "POST", url, body, limit_s, MOST_ANSWER_BYTES)
+        return await self._whole(self._of_texts(), "POST", url, body, limit_s, MOST_ANSWER_BYTES)
 
     async def post(self, url: str, body: object) -> Mapping[str, Any]:
         """Have something computed that is answered in one body.
@@ -118,7 +119,7 @@ class Client:
     async def close(self) -> None:
         """Close every connection, and open no more."""
         self._closed = True
-        for session in (self._calls, self._control):
+        for session in (self._calls, self._control, self._texts):
             if session is not None:
                 await session.close()
 
@@ -173,6 +174,12 @@ class Client:
         if self._control is None:
             self._control = self._session(CONTROL_CONNECTIONS)
         return self._control
+
+    def _of_texts(self) -> aiohttp.ClientSession:
+        # Apart from the looks after the server: callers who count tokens would make it seem away.
+        if self._texts is None:
+            self._texts = self._session(CONTROL_CONNECTIONS)
+        return self._texts
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
         if self._closed:
