@@ -153,3 +153,6 @@ class Attachment:
                     await self._stream.write(frame)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the reader tells what became of the stream
+        except Exception:  # a bug: a stream that is not written to must end, so that there is another
+            log.exception("the link to the worker at %s cannot be written to", self._worker)
+            self._stream.cancel()
