@@ -60,6 +60,8 @@ class Seen:
     """What clients were told, and how often."""
     wrong: tuple[str, ...] = ()
     """What else was not as it must be: one sentence each."""
+    late: tuple[str, ...] = ()
+    """What took longer than it may, as it does on a machine that is busy with other things."""
     note: str = ""
     """Figures beside the bars."""
 
@@ -97,7 +99,7 @@ class Row:
 
     def missed(self, seen: Seen) -> list[str]:
         """The bars that were missed, and whatever else was wrong; empty: none."""
-        found = list(seen.wrong)
+        found = [*seen.wrong, *seen.late]
         if seen.failed > self.bars.failed:
             found.append(f"{seen.failed} requests failed, {self.bars.failed} may")
         if seen.gap_s > self.bars.gap_s:
