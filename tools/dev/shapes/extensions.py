@@ -10,7 +10,14 @@ EXTENSIONS: dict[str, frozenset[str]] = {
             *("adapters", "alias_of", "aliases", "architecture", "capabilities", "chat_template_hash"),
             *("compute_hash", "context_length", "continuation", "dtype", "embedding_dimensions", "engine"),
             *("instruction_set", "longest_step_s", "max_model_len", "parent", "permission", "quantization"),
-            *("reasoning_format", "root", "sampling_defaults", "supported_parameters", "tokenizer_hash"),
+            *(
+                "reasoning_format",
+                "root",
+                "sampling_defaults",
+                "server",
+                "supported_parameters",
+                "tokenizer_hash",
+            ),
             *("tool_format", "vocabulary_size", "weights_hash", "workers"),
         }
     ),

@@ -53,17 +53,18 @@ def installed(library: str) -> str | None:
 def judge(of: Callable[[str], str | None] = installed) -> Iterator[Finding]:
     """What can be run with what is installed."""
     yield Finding(AREA, Level.OK, f"inferloom {of(DISTRIBUTION)}, Python {sys.version.split()[0]}")
-    whole = []
+    whole, told = [], set[str]()
     for extra in EXTRAS:
         lacking = missing(extra, of)
-        old = [each for each in lacking if each.found is not None]
+        # One extra may bring another.
+        old = [each for each in lacking if each.found is not None and each.library not in told]
+        told |= {each.library for each in old}
         if not lacking:
             whole.append(extra)
         elif old:
             what = ", ".join(f"{each.library} {each.found} (wanted: {each.wanted})" for each in old)
             yield Finding(AREA, Level.FAULT, f"too old for {extra}: {what}", _install(extra))
-        else:
-            names = ", ".join(each.library for each in lacking)
+        elif names := ", ".join(each.library for each in lacking if each.found is None):
             yield Finding(AREA, Level.NOTE, f"{extra} is not installed (lacks {names})", _install(extra))
     yield Finding(AREA, Level.OK, f"installed: {', '.join(whole)}")
 

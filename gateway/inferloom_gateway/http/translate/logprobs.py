@@ -102,12 +102,13 @@ class TextLogprobs:
 def _alternatives(token: TokenLogprob, top: int | None, as_ids: bool) -> dict[str, float]:
     """The likeliest tokens, and the token itself where it is none of them, each under a key of its own."""
     found: dict[str, float] = {}
-    ids: set[tuple[int, str]] = set()  # the ids alone may not be known
+    known: set[int | bytes] = set()
     alternatives: list[TokenLogprob | TopLogprob] = [*token.top[:top], token]
     for each in alternatives:
-        if (each.token_id, each.token) in ids:
+        itself = each.token_id or each.token_bytes  # a server beside a worker may not tell ids
+        if itself in known:
             continue
-        ids.add((each.token_id, each.token))
+        known.add(itself)
         key = _spelled(each, as_ids)
         if key in found:  # two tokens of one text
             key = f"token_id:{each.token_id}"
