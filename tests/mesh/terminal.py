@@ -75,10 +75,11 @@ def terminal(home: Path, *args: str, size: tuple[int, int] | None = None) -> Ite
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         place = {"XDG_STATE_HOME": str(home), "TERM": "xterm"} | ({} if size else {"COLUMNS": "100"})
-        os.execve(INFERLOOM[0], [*INFERLOOM, *args], environment() | place)  # no shell is wanted
+        if size is not None:  # before it looks, and nothing may say otherwise
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        kept = {name: value for name, value in environment().items() if name not in ("COLUMNS", "LINES")}
+        os.execve(INFERLOOM[0], [*INFERLOOM, *args], kept | place)  # no shell is wanted
     made = Terminal(pid, descriptor)
-    if size is not None:
-        made.resize(*size)
     try:
         yield made
     finally:
