@@ -43,6 +43,7 @@ def test_a_model_is_served_asked_and_gone() -> None:
     assert "✓" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     """Its services notice that it is gone."""
     command = [

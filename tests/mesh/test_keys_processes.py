@@ -7,6 +7,8 @@ from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
+import pytest
+
 from inferloom_gateway.access.api_key import ApiKey, Limits
 from inferloom_gateway.access.key_text import digest_of, new_key
 from inferloom_gateway.access.stores.sqlite import SqliteStore
@@ -28,6 +30,7 @@ def ask(address: str, key: str) -> int:
         connection.close()
 
 
+@pytest.mark.slow
 def test_a_mesh_with_keys(up: Callable[..., Mesh], tmp_path: Path) -> None:
     """Limits are shared by two processes to the request, commands show keys, a revocation reaches both."""
     store = SqliteStore(tmp_path / "keys.db", create=True)

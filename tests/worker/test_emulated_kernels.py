@@ -14,6 +14,8 @@ from inferloom_worker.weights.bfloat16 import round_bfloat16
 from inferloom_worker.weights.groups import quantize_int4
 from tests.worker.test_native import Rounding, batch, both, needs_kernels, tokens
 
+pytestmark = pytest.mark.slow
+
 EMULATED = Path(__file__).parent / "native/avx512_emulated.h"
 
 

@@ -36,6 +36,7 @@ CASES = {
 
 
 @needs_kernels
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "said"), CASES.values(), ids=CASES)
 def test_the_process_goes_on(code: str, said: str, tmp_path: Path) -> None:
     """It says what it was given, or what was chosen."""

@@ -26,6 +26,7 @@ def test_each_kind_of_processor_has_a_variant() -> None:
     assert variants_of("x86_64") == tuple(VARIANTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("compiler", "emulator", "flags"),
     [
