@@ -101,6 +101,11 @@ def generated(events: list[pb.GenerateResponse], salted: bool) -> Any:
         if kind == "delta":
             mine = choices.setdefault(told.pop("choice", 0), {})
             told.pop("tokenIndex", None)
+            calls = mine.setdefault("toolCalls", {})
+            for part in told.pop("toolCalls", ()):
+                call = calls.setdefault(part.pop("index", 0), {})
+                call["arguments"] = call.get("arguments", "") + part.pop("arguments", "")
+                call |= part
             for name, value in told.items():
                 mine[name] = mine[name] + value if name in mine else value
         elif kind == "started":
