@@ -198,7 +198,7 @@ def _noted(connection: C, post: Request) -> C:
         if isinstance(post, _Post):
             post.note(connection.sock)
 
-    connection.connect = connect_noted  # type: ignore[method-assign]
+    connection.connect = connect_noted  # type: ignore[method-assign] # of this one alone
     return connection
 
 

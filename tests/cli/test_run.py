@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.credentials import Credentials
-from inferloom_cli.run import run
+from inferloom_cli.run import Quiet, run
+from inferloom_cli.runmesh import background
+from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.up import alone
 from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeMesh
@@ -76,3 +79,27 @@ def test_what_cannot_be_served_is_told(spec: str, words: str) -> None:
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert result.returncode in (1, 2)
+
+
+def test_a_mesh_that_is_given_up_meanwhile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the talk is over, in the words of what gave it up; one that never began at once."""
+
+    class Failing:
+        def __init__(self, *_: object, on_change: Any, **__: object) -> None:
+            self._told = on_change
+
+        async def run(self, stop: object) -> None:
+            if began:
+                self._told("the report")
+            raise GaveUpError("worker-1", "ends again and again", ["the last line"])
+
+    monkeypatch.setattr(background, "Supervisor", Failing)
+    plan: Any = None  # it is not looked at
+    for began in (True, False):
+        talked: list[Any] = []
+        with (
+            pytest.raises(GaveUpError, match="worker-1"),
+            background.running(plan, tmp_path, Quiet()) as mesh,
+        ):
+            talked.append(mesh)
+        assert talked == (["the report"] if began else [])

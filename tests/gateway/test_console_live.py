@@ -147,7 +147,7 @@ async def test_a_failing_look_ends_the_streams(mesh: Mesh, caplog: pytest.LogCap
     watched = live_of(mesh)
     viewer = watched.view()
     await told(viewer)
-    mesh.rows = None  # type: ignore[assignment]
+    mesh.rows = None  # type: ignore[assignment] # so that looking fails
     with pytest.raises(StopAsyncIteration):
         await told(viewer)
     assert "cannot look" in caplog.text

@@ -10,7 +10,7 @@ from tests.registry.clock import FakeClock
 
 def one(instance: str, **more: str) -> pb.GatewayInstance:
     """A process."""
-    return pb.GatewayInstance(instance=instance, **{"name": "front", **more})  # type: ignore[arg-type]
+    return pb.GatewayInstance(instance=instance, **{"name": "front", **more})  # type: ignore[arg-type] # its fields
 
 
 def test_who_does_not_say_so_again_is_forgotten() -> None:

@@ -102,7 +102,7 @@ async def test_requests_are_listed_by_what_is_asked_for(mesh: GatewayMesh) -> No
         await post("/v1/chat/completions", json={**BODY, "model": model}, headers={"x-request-id": name})
 
     async def names(**asked: object) -> list[str]:
-        answer = await stub.ListRequests(pb.ListRequestsRequest(**asked))  # type: ignore[arg-type]
+        answer = await stub.ListRequests(pb.ListRequestsRequest(**asked))  # type: ignore[arg-type] # its fields
         return [each.request_id for each in answer.requests]
 
     assert await names() == ["r2", "r1"]

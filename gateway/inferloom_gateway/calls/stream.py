@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from inferloom.v1.inference_pb2 import EmbedRequest, EmbedResponse, GenerateRequest, GenerateResponse
@@ -17,6 +16,7 @@ from inferloom_gateway.calls.sink import EventSink
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.calls.worker_call import WorkerCall
 from inferloom_mesh.access_line import error_name
+from inferloom_mesh.closing import Closing
 from inferloom_mesh.errors import InferloomError, server_error
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ Open = Callable[[Request], Awaitable[tuple[WorkerCall[Event], Event]]]
 """Makes a call on the next worker that accepts it; returns it with its first event. Raises InferloomError."""
 
 
-class Stream(Generic[Request, Event]):
+class Stream(Closing, Generic[Request, Event]):
     """One call's events. It moves to another worker for as long as its caller need not know.
 
     Events are pushed: each is handed on in the moment in which it comes, to whoever was named by
@@ -181,14 +181,6 @@ class Stream(Generic[Request, Event]):
             self._follow(*await self._open_call(rest))
         except InferloomError as error:
             raise progress.restated(error) from failure
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _event(held: Any) -> Any:

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom_gateway.contract.method import Method, methods_of
 from inferloom_gateway.contract.service import NO_HEADERS, Call, Caller, Events
 from inferloom_gateway.picture.view import View
+from inferloom_mesh.closing import Closing
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GatewayService"]
 
@@ -37,7 +37,7 @@ class GatewayReads:
         return pb.GetMeshResponse(mesh=await self._view.mesh(only_here=request.only_here))
 
 
-class _Reading:
+class _Reading(Closing):
     """A call that is no request to workers: it gives one answer, or meshes."""
 
     record = None
@@ -80,14 +80,6 @@ class _Reading:
         closed, self._closed = self._closed, True
         if self._meshes is not None and not (closed or self._reads):
             _end(self._meshes)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 _ENDING: set[asyncio.Task[None]] = set()

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 
@@ -12,6 +11,7 @@ from inferloom_gateway.contract.method import Method, methods_of
 from inferloom_gateway.contract.service import NO_HEADERS, Call, Caller, Events
 from inferloom_gateway.gateway import Gateway
 from inferloom_mesh.channel import open_channel
+from inferloom_mesh.closing import Closing
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.roles import Role
 from inferloom_mesh.status import from_rpc_error
@@ -58,7 +58,7 @@ class RegistryReads:
             self._at = (at + 1) % len(self._registries)
 
 
-class _Forwarded:
+class _Forwarded(Closing):
     """A call of the registry."""
 
     record = None
@@ -96,14 +96,6 @@ class _Forwarded:
 
     def close(self) -> None:
         self._call.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _told(self, failure: grpc.aio.AioRpcError) -> InferloomError:
         """The registry's own error; one that cannot be reached is no worker that was lost."""

@@ -4,7 +4,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
 
 from inferloom.v1.inference_pb2 import ContinueGenerateRequest, GenerateRequest, GenerateResponse
 from inferloom_gateway.calls.call_group import CallGroup
@@ -14,6 +13,7 @@ from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.asking import STREAM_HEADER
 from inferloom_gateway.streams.desk import Restore, StreamDesk
 from inferloom_gateway.streams.follower import Follower, Reader
+from inferloom_mesh.closing import Closing
 from inferloom_mesh.errors import invalid
 from inferloom_mesh.request_id import is_request_id
 
@@ -50,7 +50,7 @@ class _Followed:
         return event
 
 
-class _Call:
+class _Call(Closing):
     """What a call that follows a stream has."""
 
     def __init__(self, desk: StreamDesk, reader: Reader) -> None:
@@ -65,14 +65,6 @@ class _Call:
     def close(self) -> None:
         if self._follower is not None:
             self._follower.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _follow(self, kept: KeptStream, first: int) -> _Followed:
         self._follower = self._desk.follow(self._reader, kept, first)

@@ -122,7 +122,7 @@ class StreamDesk:
             if failure.reason in _LATER:
                 return
             raise
-        except BaseException as failure:
+        except BaseException as failure:  # also a caller who left: the claim must not outlive it
             calls.close(failure)
             await asyncio.shield(self.book.release(mine))
             raise

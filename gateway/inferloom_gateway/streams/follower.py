@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.storage.streams import KeptStream
+from inferloom_mesh.closing import Closing
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
 
@@ -29,7 +29,7 @@ class Reader:
     context: CallContext
 
 
-class Follower:
+class Follower(Closing):
     """Reads events in their order, and sees to it that somebody makes them. It is left by closing it.
 
     Args:
@@ -84,11 +84,3 @@ class Follower:
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -1,7 +1,6 @@
 """The client for programs with an event loop."""
 
 import asyncio
-import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Self, TypeVar, Unpack
@@ -10,10 +9,11 @@ import grpc
 
 from inferloom.client import requests
 from inferloom.client.answer import Answer
-from inferloom.client.course import RESUMABLE, STREAM, Course, Trying
+from inferloom.client.course import RESUMABLE, STREAM, Course
 from inferloom.client.errors import InferloomError, read
-from inferloom.client.settings import CHANNEL_OPTIONS, Settings
-from inferloom.client.targets import Turn, addresses, workers
+from inferloom.client.settings import CHANNEL_OPTIONS
+from inferloom.client.targets import workers
+from inferloom.client.told import Told
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom.v1.registry_pb2 import ListWorkersRequest
@@ -58,43 +58,8 @@ class AsyncStream:
         await self._events.aclose()
 
 
-class AsyncClient:
-    """Calls a mesh over gRPC.
-
-    Args:
-        gateway: ``host:port`` of a gateway's gRPC port, or of several, which are tried in turn.
-        registry: ``host:port`` of a registry, or of several, in a gateway's place: workers are called as it
-            tells, the one with the least to do first.
-        api_key: Shown with each call.
-        credentials: For TLS, such as ``grpc.ssl_channel_credentials()``.
-        retries: How often in a row a request is tried again that nothing has come of.
-        timeout: Seconds for a request with all its tries. None: as long as the mesh takes.
-
-    Raises:
-        ValueError: An address is wrong, or none is given.
-    """
-
-    def __init__(
-        self,
-        gateway: str | Sequence[str] | None = None,
-        *,
-        registry: str | Sequence[str] | None = None,
-        api_key: str | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-        retries: int = 3,
-        timeout: float | None = None,
-    ) -> None:
-        if (gateway is None) == (registry is None):
-            raise ValueError("name a gateway or a registry")
-        self._settings = Settings(
-            () if gateway is None else addresses(gateway),
-            () if registry is None else addresses(registry),
-            api_key,
-            credentials,
-            Trying(retries, timeout),
-        )
-        self._turn = Turn(self._settings.gateways or self._settings.registries)
-        self._channels: dict[str, grpc.aio.Channel] = {}
+class AsyncClient(Told[grpc.aio.Channel]):
+    """Calls a mesh over gRPC. What it is told is in :class:`~inferloom.client.told.Told`."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -178,7 +143,7 @@ class AsyncClient:
             stub: Any = await self._stub(model, course)
             vectors: list[list[float]] = []
             async for event in stub.Embed(request, **how):
-                vectors.extend(map(_vector, event.part.embeddings))
+                vectors.extend(map(requests.vector, event.part.embeddings))
             return vectors
 
         return await self._tried(read_all)
@@ -294,7 +259,3 @@ class AsyncClient:
                 else grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
             )
         return self._channels[address]
-
-
-def _vector(embedding: pb.Embedding) -> list[float]:
-    return list(struct.unpack(f"<{len(embedding.vector) // 4}f", embedding.vector))

@@ -1,6 +1,7 @@
 """Requests of the contract from what people write. Pure."""
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -72,6 +73,11 @@ def embedding(model: str, texts: Sequence[str], dimensions: int | None) -> pb.Em
     return pb.EmbedRequest(
         model=model, inputs=[pb.EmbedInput(text=text) for text in texts], dimensions=dimensions
     )
+
+
+def vector(embedding: pb.Embedding) -> list[float]:
+    """The numbers of a vector."""
+    return list(struct.unpack(f"<{len(embedding.vector) // 4}f", embedding.vector))
 
 
 def _turn(message: Message) -> pb.ChatMessage:

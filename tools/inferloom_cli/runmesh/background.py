@@ -24,10 +24,11 @@ def running(plan: Plan, folder: Path, display: Display) -> Iterator[MeshReport]:
     The services end with this process however it ends, as all that a supervisor starts do.
 
     Raises:
-        GaveUpError: A service cannot be started.
+        GaveUpError: A service cannot be started, or was given up while the block ran.
     """
     ready: Future[MeshReport] = Future()
     stopping: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    ended: list[BaseException] = []
 
     async def supervise() -> None:
         stop = asyncio.Event()
@@ -45,9 +46,11 @@ def running(plan: Plan, folder: Path, display: Display) -> Iterator[MeshReport]:
     def work() -> None:
         try:
             asyncio.run(supervise())
-        except BaseException as failure:
-            if not ready.done():
-                ready.set_exception(failure)
+        except BaseException as failure:  # it is raised in the thread that waits
+            ended.append(failure)
+            for each in (stopping, ready):
+                if not each.done():
+                    each.set_exception(failure)
 
     thread = Thread(target=work, name="mesh", daemon=True)
     thread.start()
@@ -58,3 +61,5 @@ def running(plan: Plan, folder: Path, display: Display) -> Iterator[MeshReport]:
         if thread.is_alive():
             loop.call_soon_threadsafe(stop.set)
         thread.join()
+    for failure in ended:
+        raise failure

@@ -84,7 +84,7 @@ class Watch:
         """Whatever a server says, it is asked again."""
         try:
             await self._look(url)
-        except Exception:
+        except Exception:  # a bug, or what nobody thought of: the server must be asked again
             if not self._fails:  # once a second would be too often
                 log.exception("looking after the server of %s failed", self.facts.model)
             self._fails = True
@@ -129,7 +129,7 @@ class Watch:
             self.load = ServerLoad()
         try:
             self._changed()
-        except Exception:
+        except Exception:  # without a new card the model stays away
             self.away = self.away or before
             raise
 

@@ -110,7 +110,7 @@ class VllmEngine:
         self._thread.start()
         try:
             started: tuple[Backend, EngineInfo] = self._on_loop(_called(start))
-        except BaseException:
+        except BaseException:  # whatever kept it from starting, its thread must not stay
             self._stop()
             raise
         self._backend, self.info = started
@@ -278,8 +278,7 @@ class VllmEngine:
             self._broke(dead)
         except asyncio.CancelledError:
             raise
-        except Exception:
-            # One request's fault: vLLM says that of itself by DeadError, and is looked after in beats.
+        except Exception:  # one request's: vLLM tells its own end by DeadError, and is looked after in beats
             log.exception("a request failed in vLLM")
             self._fail(mailbox, server_error())
 

@@ -175,7 +175,7 @@ class ServerAnswer:
             self._failure = lost(f"it answered {failure}")
         except asyncio.InvalidStateError:
             return  # it left the queue
-        except Exception:
+        except Exception:  # a bug: its caller must hear of it, or waits for ever
             self._failure = server_error()
             raise
         finally:

@@ -194,7 +194,7 @@ def _streamed(
             stream.fail(error)
         except MalformedError as failure:
             stream.fail(lost(f"it answered {failure}"))
-        except Exception:
+        except Exception:  # a bug: its caller must hear of it, or waits for ever
             stream.fail(server_error())
             raise
 

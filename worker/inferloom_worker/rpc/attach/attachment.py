@@ -53,7 +53,7 @@ class Attachment:
                 self.take(request)
         except Exception as failure:  # it goes to whoever writes the stream
             self._failure = failure
-        except BaseException:
+        except BaseException:  # cancelled by nobody who would end the stream, or worse
             self._failure = InferloomError(Reason.SERVER_ERROR, "The stream is no longer read.")
             raise
         finally:
