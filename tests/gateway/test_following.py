@@ -1,7 +1,7 @@
 """Other processes are followed for as long as somebody watches, and no longer, however they come and go."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import cast
 
 import pytest
@@ -84,11 +84,16 @@ def runs() -> int:
     return sum(task.get_name() == "following gateways" for task in asyncio.all_tasks())
 
 
+async def until(holds: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 # it tells nobody
+            await asyncio.sleep(0.005)
+
+
 async def settled() -> None:
     """Let what has been ended end."""
-    async with asyncio.timeout(5):
-        while runs():  # noqa: ASYNC110 # it tells nobody
-            await asyncio.sleep(0.005)
+    await until(lambda: not runs())
 
 
 async def test_watchers_that_begin_together_follow_once() -> None:
@@ -97,14 +102,17 @@ async def test_watchers_that_begin_together_follow_once() -> None:
     following = Following(cast("Peers", others))
     inside = asyncio.Event()
 
+    entered: list[int] = []
+
     async def watch() -> int:
         async with following.watched():
             heard = len(following.meshes())
+            entered.append(heard)
             await inside.wait()
             return heard
 
     watchers = [asyncio.create_task(watch()) for _ in range(3)]
-    await asyncio.sleep(0.1)
+    await until(lambda: len(entered) == len(watchers))
     assert (runs(), others.open) == (1, 1)
     inside.set()
     assert await asyncio.gather(*watchers) == [1, 1, 1]
@@ -143,8 +151,7 @@ async def test_what_a_watch_before_has_heard_is_not_told_again() -> None:
             return [process.gateway for mesh in following.meshes() for process in mesh.processes]
 
     first = asyncio.create_task(heard())
-    await asyncio.sleep(0.05)
-    assert first.done() or runs()
+    await until(first.done)
     others.said = "after"
     second = asyncio.create_task(heard())
     assert (await first, await second) == (["before"], ["after"])
@@ -165,7 +172,7 @@ async def test_a_call_that_ends_ends_its_watch(reading: bool, monkeypatch: pytes
         assert (await events.read()).mesh.processes[0].gateway == "b"
         if reading:
             under_way = asyncio.create_task(events.read())
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0)  # it has begun
             call.close()
             under_way.cancel()
             await asyncio.gather(under_way, return_exceptions=True)
@@ -201,8 +208,7 @@ async def test_a_follow_that_ends_leaves_the_next_ones_picture() -> None:
             await asyncio.Event().wait()
 
     one = asyncio.create_task(follow())
-    await asyncio.sleep(0.01)
-    assert sees() == ["watch 1"]
+    await until(lambda: sees() == ["watch 1"])
     one.cancel()
     other = asyncio.create_task(follow())
     await asyncio.gather(one, return_exceptions=True)
