@@ -1,6 +1,7 @@
 """`inferloom top` and `inferloom explain`, as a person types them, against real processes."""
 
 import json
+import re
 from pathlib import Path
 
 from openai import OpenAI
@@ -19,7 +20,9 @@ def test_a_request_is_explained_by_its_name(demo: Mesh, client: OpenAI) -> None:
     command = (*INFERLOOM, "explain", "--gateway", demo.grpc)
     told = " ".join(run(*command, name).stdout.split())
     assert f"request {name} was answered after" in told
-    for words in ("sent to worker-1 (epoch 1)", "prompt tokens read in", "was answered with 4 tokens"):
+    # Its epoch is 1 unless others of these tests' requests have kept it from renewing its lease.
+    assert re.search(r"sent to worker-1 \(epoch \d+\)", told)
+    for words in ("prompt tokens read in", "was answered with 4 tokens"):
         assert words in told
     assert "secret" not in told
     [record] = json.loads(run(*command, "--json", name).stdout)["records"]
