@@ -110,6 +110,18 @@ def test_tenants_and_models_have_limits(keys: Keys) -> None:
     assert (left["kind"], left["name"], left["share"]) == ("tenant", "acme", 2.0)
 
 
+def test_a_key_gets_other_limits(keys: Keys) -> None:
+    """By its id or whole; what is not said is not limited any more, and the rest of the key stays."""
+    one = made(keys, "--tenant", "acme", "--rpm", "60", "--concurrent", "4")
+    assert "120 requests/min" in keys("limit", "key", one["id"], "--rpm", "120").stdout
+    (left,) = json.loads(keys("list", "--json").stdout)
+    assert left["limits"] == {"requests_per_minute": 120, "tokens_per_minute": None, "concurrent": None}
+    assert left["tenant"] == "acme"
+    assert "none" in keys("limit", "key", one["key"], "--remove").stdout
+    keys("revoke", one["id"])
+    assert "revoked" in str(keys("limit", "key", one["id"], "--rpm", "1").exception)
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -118,6 +130,8 @@ def test_tenants_and_models_have_limits(keys: Keys) -> None:
         (("create", "--expires", "soon"), "90d"),
         (("create", "--expires", "2001-01-01"), "past"),
         (("limit", "model", "m", "--share", "2"), "only tenants"),
+        (("limit", "key", "k", "--share", "2"), "only tenants"),
+        (("limit", "key", "nobody", "--rpm", "2"), "no key nobody"),
         (("list", "--keys", "nowhere.db"), "no key store at"),
         (("list", "--keys", "redis://127.0.0.1:1"), "cannot be used"),
     ],

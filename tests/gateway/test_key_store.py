@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,6 +132,43 @@ def test_a_full_store_changes_keys_but_takes_no_more(
     with pytest.raises(StoreError, match="takes no more"):
         store.put_key(ApiKey("1" * 12, "d", "acme"))
     assert store.read()[1].keys[KEY.id].revoked == 1.0
+
+
+def test_a_change_falls_into_nobody_elses(file: Path, store: SqliteStore) -> None:
+    """A key that another takes back while its limits are changed stays taken back, and no count is lost."""
+    store.put_key(replace(KEY, limits=Limits(0)))
+
+    def raised(key: ApiKey) -> ApiKey:
+        return replace(key, limits=Limits((key.limits.requests_per_minute or 0) + 1))
+
+    def write() -> None:
+        mine = SqliteStore(file)
+        for _ in range(10):
+            mine.change_key(KEY.id, raised)
+        mine.close()
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    store.change_key(KEY.id, lambda key: replace(key, revoked=1.0))
+    for thread in threads:
+        thread.join()
+    kept = store.read()[1].keys[KEY.id]
+    assert (kept.revoked, kept.limits) == (1.0, Limits(30))
+    revision = store.revision()
+    assert store.change_key(KEY.id, lambda key: key) == kept
+    assert store.change_key("1" * 12, raised) is None
+    assert store.revision() == revision
+
+
+def test_a_store_has_so_many_limits(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are there can be changed."""
+    monkeypatch.setattr(sqlite, "MOST_POLICIES", 1)
+    store.put_policy("tenant", "a", Policy())
+    store.put_policy("tenant", "a", Policy(share=2))
+    with pytest.raises(StoreError, match="takes no more"):
+        store.put_policy("model", "a", Policy())
+    assert store.read()[1].tenants["a"].share == 2
 
 
 def test_usage_waits_for_a_store_that_cannot_be_written(file: Path, store: SqliteStore) -> None:

@@ -90,6 +90,77 @@ async def test_keys_are_made_and_revoked(keyed: GatewayMesh, keys: Keys, tmp_pat
     assert made["key"] not in audit
 
 
+async def test_limits_are_changed(keyed: GatewayMesh, keys: Keys, tmp_path: Path) -> None:
+    """Those of a key hold from the next request on, and those of tenants and models are laid down and taken
+    away; the audit log says who did it."""
+    manages, calls = keys.make(endpoints=("keys",)), keys.make()
+    await follows(keyed, calls)
+    key_id = calls[6:18]
+    path = "/keys/limits"
+    closed = {"kind": "key", "name": key_id, "requests_per_minute": 0, "concurrent": 3}
+    answer = await ask(keyed, "PUT", path, manages, json=closed)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["limits"] == {"requests_per_minute": 0, "tokens_per_minute": None, "concurrent": 3}
+    assert "digest" not in answer.json()
+    hello: dict[str, Any] = {
+        "url": "/v1/chat/completions",
+        "headers": bearer(calls),
+        "json": HELLO | {"model": "chat-model"},
+    }
+    assert (await keyed.http.post(**hello)).status_code == 429
+    lifted = await ask(keyed, "DELETE", path, manages, params={"kind": "key", "name": key_id})
+    assert not any(value is not None for value in lifted.json()["limits"].values())
+    assert (await keyed.http.post(**hello)).status_code == 200
+    tenant = {"kind": "tenant", "name": "acme", "requests_per_minute": 0, "share": 2.5}
+    assert (await ask(keyed, "PUT", path, manages, json=tenant)).status_code == 200
+    (listed,) = (await ask(keyed, "GET", "/keys", manages)).json()["policies"]
+    assert (listed["name"], listed["share"], listed["limits"]["requests_per_minute"]) == ("acme", 2.5, 0)
+    assert (await keyed.http.post(**hello)).status_code == 429
+    await ask(keyed, "DELETE", path, manages, params={"kind": "tenant", "name": "acme"})
+    assert not (await ask(keyed, "GET", "/keys", manages)).json()["policies"]
+    audit = (tmp_path / "audit.jsonl").read_text()
+    assert (audit.count('"limits.set"'), audit.count('"limits.remove"')) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"kind": "key", "name": "nobody"}, "name"),
+        ({"kind": "key", "name": "nobody", "share": 2}, "share"),
+        ({"kind": "model", "name": "m", "share": 2}, "share"),
+        ({"kind": "tenant", "name": "t", "share": 0}, "share"),
+        ({"kind": "tenant", "name": "t", "concurrent": "many"}, "concurrent"),
+        ({"kind": "tenant", "name": "t", "requests_per_minute": -1}, "requests_per_minute"),
+        ({"kind": "tenant", "name": "t", "tokens_per_minute": 10**13}, "tokens_per_minute"),
+        ({"kind": "tenant", "name": ""}, "name"),
+        ({"kind": "everybody", "name": "t"}, "kind"),
+        ({"kind": "tenant", "name": "t", "per_day": 1}, "per_day"),
+    ],
+)
+async def test_limits_that_cannot_be_are_refused(
+    keyed: GatewayMesh, keys: Keys, body: dict[str, Any], param: str
+) -> None:
+    """With the name of the field that is wrong."""
+    manages, looks = keys.make(endpoints=("keys",)), keys.make(endpoints=("console",))
+    await follows(keyed, looks, 403)
+    answer = await ask(keyed, "PUT", "/keys/limits", manages, json=body)
+    assert answer.status_code == (404 if body["name"] == "nobody" and "share" not in body else 400)
+    assert answer.json()["error"]["param"] == param
+    assert (await ask(keyed, "PUT", "/keys/limits", looks, json=body)).status_code == 403
+
+
+async def test_limits_of_a_revoked_key_stay(keyed: GatewayMesh, keys: Keys) -> None:
+    """It opens nothing, and no change makes it open something."""
+    manages, gone = keys.make(endpoints=("keys",)), keys.make(revoked=1.0)
+    await follows(keyed, manages, 403)
+    body = {"kind": "key", "name": gone[6:18], "concurrent": 1}
+    answer = await ask(keyed, "PUT", "/keys/limits", manages, json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "name")
+    assert keys.store.read()[1].keys[gone[6:18]].revoked == 1.0
+    for query in ({"kind": "tenant"}, {"kind": "all", "name": "a"}, {"kind": "key", "name": "nobody"}):
+        assert (await ask(keyed, "DELETE", "/keys/limits", manages, params=query)).status_code in (400, 404)
+
+
 @pytest.mark.parametrize(
     "body",
     [

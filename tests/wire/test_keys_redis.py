@@ -73,6 +73,12 @@ def test_the_store_keeps_keys_policies_and_usage(redis: RedisServer) -> None:
     assert revision == store.revision() != first
     assert ring.keys == {key.id: key}
     assert ring.tenants == {"a:b*": Policy(share=2)}
+    limited = store.change_key(key.id, lambda held: replace(held, limits=Limits(None, 7)))
+    assert limited == store.read()[1].keys[key.id] == replace(key, limits=Limits(None, 7))
+    revision = store.revision()
+    assert store.change_key(key.id, lambda held: held) == limited
+    assert store.change_key("1" * 12, lambda held: held) is None
+    assert store.revision() == revision
     store.put_policy("tenant", "a:b*", None)
     assert not store.read()[1].tenants
     today = time.strftime("%Y-%m-%d", time.gmtime())
@@ -81,6 +87,25 @@ def test_the_store_keeps_keys_policies_and_usage(redis: RedisServer) -> None:
     assert store.usage(today) == [Usage(today, key.id, 2, 40, 6)]
     assert store.usage("9999-01-01") == []
     store.close()
+
+
+def test_a_change_is_tried_again_where_somebody_was_faster(redis: RedisServer) -> None:
+    """What he changed is not lost."""
+    store, other = RedisStore(redis.url), RedisStore(redis.url)
+    key = ApiKey("0" * 12, "d", "acme")
+    store.put_key(key)
+    asked: list[ApiKey] = []
+
+    def limited(held: ApiKey) -> ApiKey:
+        if not asked:
+            other.change_key(key.id, lambda each: replace(each, revoked=1.0))
+        asked.append(held)
+        return replace(held, limits=Limits(5))
+
+    assert store.change_key(key.id, limited) == replace(key, revoked=1.0, limits=Limits(5))
+    assert len(asked) == 2
+    store.close()
+    other.close()
 
 
 def test_a_redis_that_is_not_there_is_told_without_its_password() -> None:

@@ -65,6 +65,8 @@ class Mesh:
         self.key = self.make_key("operations", "console", *scopes)
         self.make_key("shop", "assistant", "chat", "models", limits=("--rpm", "600", "--tpm", "200000"))
         self.make_key("research", "notebooks", limits=("--concurrent", "4"))
+        self.inferloom("keys", "limit", "tenant", "shop", "--tpm", "2000000", "--share", "2")
+        self.inferloom("keys", "limit", "model", "smollm*", "--concurrent", "32")
         models = [part for name in (MODEL, EMBEDDER) for part in ("--model", name)]
         self.run("up", *ANY_PORTS, "--workers", "2", *models, "--keys", "keys.db", stack=stack)
         ready = self.report("up")
@@ -73,9 +75,12 @@ class Mesh:
     def make_key(self, tenant: str, name: str, *scopes: str, limits: Sequence[str] = ()) -> str:
         """Make a key; return all of it."""
         opens = [part for scope in scopes for part in ("--endpoint", scope)]
-        command = [*COMMAND, "keys", "create", "--keys", "keys.db", "--tenant", tenant, "--name", name]
+        return self.inferloom("keys", "create", "--tenant", tenant, "--name", name, *opens, *limits)
+
+    def inferloom(self, *args: str) -> str:
+        """What a command of ours about keys says."""
         done = subprocess.run(
-            [*command, *opens, *limits],
+            [*COMMAND, *args, "--keys", "keys.db"],
             cwd=self.folder,
             env=self.environment,
             check=True,

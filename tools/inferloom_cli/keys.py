@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from getpass import getuser
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +15,16 @@ from rich.table import Table
 from inferloom_cli import words
 from inferloom_cli.moments import moment_of, shown_moment
 from inferloom_cli.refusal import MISUSED, RefusedError
-from inferloom_gateway.access.api_key import ANY, ApiKey, Limits, Policy, UnfitError, check_tenant, to_plain
+from inferloom_gateway.access.api_key import (
+    ANY,
+    NO_LIMITS,
+    ApiKey,
+    Limits,
+    Policy,
+    UnfitError,
+    check_tenant,
+    to_plain,
+)
 from inferloom_gateway.access.endpoints import NAMES
 from inferloom_gateway.access.key_text import digest_of, id_of, new_key
 from inferloom_gateway.access.stores.opening import open_store
@@ -109,22 +118,24 @@ def listed(store: KeyStore, tenant: str | None, *, everything: bool, as_json: bo
 
 def revoke(store: KeyStore, ids: Sequence[str], audit: Audit | None = None) -> None:
     """Take keys back, given by id or whole."""
-    keys = store.read()[1].keys
+    keys, now = store.read()[1].keys, time.time()
     wanted = [id_of(given) or given for given in ids]
     if unknown := [name for name in wanted if name not in keys]:
-        raise RefusedError(
-            f"there is no key {', '.join(name[:20] for name in unknown)} – see `inferloom keys list`"
-        )
+        raise _unknown(unknown)
+
+    def taken_back(key: ApiKey) -> ApiKey:
+        return key if key.revoked is not None else replace(key, revoked=now)
+
     for name in wanted:
-        if keys[name].revoked is None:
-            store.put_key(replace(keys[name], revoked=time.time()))
-            _note(audit, "key.revoke", key=name, tenant=keys[name].tenant)
+        key = store.change_key(name, taken_back)
+        if key is not None and key.revoked == now:
+            _note(audit, "key.revoke", key=name, tenant=key.tenant)
         print(f"{name} is revoked")
 
 
 def limit(
     store: KeyStore,
-    kind: Kind,
+    kind: Kind | Literal["key"],
     name: str,
     limits: Limits,
     share: float | None,
@@ -132,14 +143,17 @@ def limit(
     remove: bool,
     audit: Audit | None = None,
 ) -> None:
-    """Lay down what holds for a tenant or a model, or a pattern of such."""
+    """Lay down what holds for a key, or for a tenant or a model or a pattern of such."""
+    if kind != "tenant" and share is not None:
+        raise RefusedError("only tenants have shares", MISUSED)
+    if kind == "key":
+        _limit_key(store, id_of(name) or name, NO_LIMITS if remove else limits, audit)
+        return
     if remove:
         store.put_policy(kind, name, None)
         _note(audit, "limits.remove", kind=kind, name=name)
         print(f"{kind} {name} has no limits")
         return
-    if kind == "model" and share is not None:
-        raise RefusedError("only tenants have shares", MISUSED)
     policy = Policy(limits, 1.0 if share is None else share)
     store.put_policy(kind, name, policy)
     _note(audit, "limits.set", kind=kind, name=name, limits=_limits(limits), share=policy.share)
@@ -188,6 +202,25 @@ def usage(store: KeyStore, ids: Sequence[str], days: int, *, as_json: bool) -> N
         made.add_section()
         made.add_row("all", "", "", *_counts(total))
     Console().print(made if rows else f"no key was used since {since}")
+
+
+def _limit_key(store: KeyStore, key_id: str, limits: Limits, audit: Audit | None) -> None:
+    def limited(key: ApiKey) -> ApiKey:
+        return key if key.revoked is not None else replace(key, limits=limits)
+
+    key = store.change_key(key_id, limited)
+    if key is None:
+        raise _unknown([key_id])
+    if key.revoked is not None:
+        raise RefusedError(f"{key.id} is revoked: it opens nothing, whatever its limits")
+    _note(audit, "limits.set", kind="key", name=key.id, limits=_limits(limits))
+    print(f"key {key.id}: {_limits(limits)}")
+
+
+def _unknown(names: Sequence[str]) -> RefusedError:
+    return RefusedError(
+        f"there is no key {', '.join(name[:20] for name in names)} – see `inferloom keys list`"
+    )
 
 
 def _note(audit: Audit | None, event: str, **about: object) -> None:

@@ -9,8 +9,8 @@ _PAGE, _DATA = "/console", "/console/data"
 
 NAMED_ONLY = ("metrics", "console", "keys", "operating")
 """Endpoints that only a key opens which names them: they tell of all tenants. ``console`` is what the console
-shows, ``keys`` its part that makes and revokes keys, ``operating`` every service of the contract but the
-inference service, where a gateway offers some."""
+shows, ``keys`` its part that makes and revokes keys and changes limits, ``operating`` every service of the
+contract but the inference service, where a gateway offers some."""
 
 KEEPING = ("files", "batches", "models", "streams", "console", "keys")
 """Endpoints whose requests are not computed at once, and so count for no limit of requests."""

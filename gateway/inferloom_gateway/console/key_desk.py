@@ -1,20 +1,18 @@
-"""Keys and limits, for those who may manage them: what there is, what was used, and new ones."""
+"""Keys and limits, for those who may manage them: what there is, what was used, new ones, and changes."""
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, TypeVar
-
-from pydantic import ConfigDict, Field, StringConstraints
+from typing import Any, TypeVar
 
 from inferloom_gateway.access.access import Access
 from inferloom_gateway.access.api_key import (
     ANY,
-    MOST_AT_ONCE,
-    MOST_PER_MINUTE,
+    NO_LIMITS,
     ApiKey,
     Limits,
+    Policy,
     UnfitError,
     check_tenant,
     to_plain,
@@ -23,8 +21,8 @@ from inferloom_gateway.access.endpoints import NAMES
 from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.access.key_text import digest_of, new_key
 from inferloom_gateway.access.keyring import Keyring
-from inferloom_gateway.access.stores.protocol import KeyStore, StoreError, Usage
-from inferloom_gateway.http.schema.base import Body, Part
+from inferloom_gateway.access.stores.protocol import KeyStore, Kind, StoreError, Usage
+from inferloom_gateway.console.key_bodies import LaidDown, LimitedKind, NewKey
 from inferloom_mesh.audit import Audit
 from inferloom_mesh.errors import InferloomError, Reason, invalid, shown
 
@@ -34,34 +32,6 @@ MOST_SHOWN = 1000
 """Keys in one answer, the newest of them."""
 
 USAGE_SHOWN_DAYS = 30
-
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-Rate = Annotated[int, Field(ge=0, le=MOST_PER_MINUTE)]
-
-
-class NewLimits(Part):
-    """How much a new key may be used; what is not said is not limited."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    requests_per_minute: Rate | None = None
-    tokens_per_minute: Rate | None = None
-    concurrent: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] | None = None
-
-
-class NewKey(Body):
-    """A key that is to be made."""
-
-    endpoint: ClassVar[str] = "console"
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    tenant: Annotated[str, StringConstraints(max_length=64)] = "default"
-    name: Annotated[str, StringConstraints(max_length=200)] = ""
-    models: Annotated[list[Pattern], Field(max_length=64)] = Field(default_factory=list)
-    endpoints: Annotated[list[str], Field(max_length=64)] = Field(default_factory=list)
-    expires_in_s: Annotated[float, Field(gt=0, le=10 * 366 * 86_400)] | None = None
-    limits: NewLimits = Field(default_factory=NewLimits)
 
 
 class KeyDesk:
@@ -123,21 +93,54 @@ class KeyDesk:
 
     async def revoke(self, key_id: str, who: Identity) -> dict[str, Any]:
         """Take a key back; one that was taken back before stays so."""
+        now = time.time()
 
-        def take_back(store: KeyStore) -> tuple[ApiKey | None, bool]:
-            key = store.read()[1].keys.get(key_id)
-            if key is None or key.revoked is not None:
-                return key, False
-            key = replace(key, revoked=time.time())
-            store.put_key(key)
-            return key, True
+        def taken_back(key: ApiKey) -> ApiKey:
+            return key if key.revoked is not None else replace(key, revoked=now)
 
-        key, changed = await self._use(take_back)
-        if key is None:
-            raise InferloomError(Reason.NOT_FOUND, f"There is no key '{shown(key_id)}'.")
-        if changed:
+        key = await self._change(key_id, taken_back)
+        if key.revoked == now:
             self._note("key.revoke", who, key=key.id, tenant=key.tenant)
+        return _told(key, now)
+
+    async def lay_down(self, wanted: LaidDown, who: Identity) -> dict[str, Any]:
+        """Put limits in the place of those that a key, a tenant or a model had; the answer is what holds."""
+        if wanted.kind != "tenant" and wanted.share is not None:
+            raise invalid("share", "Only tenants have shares.")
+        if wanted.kind == "key":
+            return await self._limit_key(wanted.name, wanted.limits, who)
+        policy = Policy(wanted.limits, 1.0 if wanted.share is None else wanted.share)
+        await self._put_policy(wanted.kind, wanted.name, policy)
+        plain = to_plain(policy)
+        self._note("limits.set", who, kind=wanted.kind, name=wanted.name, **plain)
+        return {"kind": wanted.kind, "name": wanted.name, **plain}
+
+    async def lift(self, kind: LimitedKind, name: str, who: Identity) -> dict[str, Any]:
+        """Take limits away: nothing holds any more for the key, or by this name of tenants or models."""
+        if kind == "key":
+            return await self._limit_key(name, NO_LIMITS, who)
+        await self._put_policy(kind, name, None)
+        self._note("limits.remove", who, kind=kind, name=name)
+        return {"kind": kind, "name": name, "limits": None}
+
+    async def _limit_key(self, key_id: str, limits: Limits, who: Identity) -> dict[str, Any]:
+        def limited(key: ApiKey) -> ApiKey:
+            return key if key.revoked is not None else replace(key, limits=limits)
+
+        key = await self._change(key_id, limited)
+        if key.revoked is not None:
+            raise invalid("name", f"The key {key.id} is revoked: it opens nothing, whatever its limits.")
+        self._note("limits.set", who, kind="key", name=key.id, limits=asdict(limits))
         return _told(key, time.time())
+
+    async def _put_policy(self, kind: Kind, name: str, policy: Policy | None) -> None:
+        await self._use(lambda store: store.put_policy(kind, name, policy))
+
+    async def _change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+        key = await self._use(lambda store: store.change_key(key_id, change))
+        if key is None:
+            raise InferloomError(Reason.NOT_FOUND, f"There is no key '{shown(key_id)}'.", param="name")
+        return key
 
     async def _use(self, work: Callable[[KeyStore], T]) -> T:
         try:

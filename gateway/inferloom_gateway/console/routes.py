@@ -1,16 +1,17 @@
 """The console over HTTP: its page, and its data."""
 
 from contextlib import ExitStack
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from google.protobuf.json_format import MessageToDict
 
 from inferloom.v1.gateway_pb2 import GetRequestRequest
 from inferloom_gateway.console.assets import INDEX, SAFE, assets
 from inferloom_gateway.console.console import Console
-from inferloom_gateway.console.key_desk import KeyDesk, NewKey
+from inferloom_gateway.console.key_bodies import LaidDown, LimitedKind, NewKey
+from inferloom_gateway.console.key_desk import KeyDesk
 from inferloom_gateway.console.requests import story
 from inferloom_gateway.http import errors
 from inferloom_gateway.http.body import read_body
@@ -107,6 +108,23 @@ async def create_key(request: Request) -> Response:
     intake = request.app.state.intake
     wanted = await read_body(request, intake, NewKey, MOST_BODY_BYTES, lambda body, _: body)
     return _json(await desk.create(wanted, identity_of(request.scope)))
+
+
+@router.put("/console/data/keys/limits")
+async def lay_down_limits(request: Request) -> Response:
+    """Put limits in the place of those that a key, a tenant or a model had."""
+    desk = _key_desk(request)
+    intake = request.app.state.intake
+    wanted = await read_body(request, intake, LaidDown, MOST_BODY_BYTES, lambda body, _: body)
+    return _json(await desk.lay_down(wanted, identity_of(request.scope)))
+
+
+@router.delete("/console/data/keys/limits")
+async def lift_limits(
+    request: Request, kind: LimitedKind, name: Annotated[str, Query(min_length=1, max_length=512)]
+) -> Response:
+    """Take the limits of a key, a tenant or a model away."""
+    return _json(await _key_desk(request).lift(kind, name, identity_of(request.scope)))
 
 
 @router.delete("/console/data/keys/{key_id}")

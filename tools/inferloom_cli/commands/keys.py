@@ -168,9 +168,16 @@ def usage(
 
 @app.command(cls=Command)
 def limit(
-    kind: Annotated[Literal["tenant", "model"], typer.Argument(help="What it is for.", show_default=False)],
+    kind: Annotated[
+        Literal["key", "tenant", "model"], typer.Argument(help="What it is for.", show_default=False)
+    ],
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Its name, `*` and `?` allowed.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Its name, `*` and `?` allowed; of a key its id, or all of it.",
+            show_default=False,
+        ),
     ],
     requests: Requests = None,
     tokens: Tokens = None,
@@ -184,15 +191,17 @@ def limit(
     remove: Annotated[bool, typer.Option("--remove", help="Let nothing hold any more.")] = False,
     where: Where = None,
 ) -> None:
-    """Lay down limits for a tenant, all of its keys together, or for a model, all of its callers together.
+    """Lay down limits for a key, for a tenant, all of its keys together, or for a model, all of its callers
+    together.
 
-    What was laid down before for the same name is replaced.
+    What was laid down before for the same name is replaced: what is not said is not limited.
 
     Examples:
 
     ```
     inferloom keys limit tenant acme --tpm 100000 --share 2
     inferloom keys limit model 'smollm*' --concurrent 32
+    inferloom keys limit key 1f2e3d4c5b6a --rpm 600
     ```
     """
     from inferloom_cli import keys

@@ -1,6 +1,6 @@
 """What a store of keys can do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -10,6 +10,9 @@ from inferloom_gateway.access.keyring import Keyring
 
 MOST_KEYS = 100_000
 """Keys in one store, revoked ones too."""
+
+MOST_POLICIES = 10_000
+"""Tenants and models, or patterns of such, that one store has limits of."""
 
 USAGE_DAYS = 400
 """How long the usage of a day is kept."""
@@ -42,7 +45,12 @@ class KeyStore(Protocol):
         """The revision, and all keys and policies of it."""
 
     def put_key(self, key: ApiKey) -> None:
-        """Add a key, or change one."""
+        """Add a key, or put another in the place of the one with its id."""
+
+    def change_key(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
+        """Make of a key what ``change`` says, in one step: nobody else changes it meanwhile, so that what
+        another took back stays so. ``change`` may be asked again where somebody was faster. Return what the
+        key is then; None: there is none."""
 
     def put_policy(self, kind: Kind, name: str, policy: Policy | None) -> None:
         """Lay down what holds for a tenant or a model, or a pattern of such; None: nothing any more."""

@@ -9,6 +9,7 @@ from inferloom_gateway.access.api_key import ApiKey, Policy, key_from, policy_fr
 from inferloom_gateway.access.keyring import Keyring
 from inferloom_gateway.access.stores.protocol import (
     MOST_KEYS,
+    MOST_POLICIES,
     USAGE_DAYS,
     Kind,
     StoreError,
@@ -88,15 +89,39 @@ class RedisStore:
 
         self._try(put)
 
+    def change_key(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
+        """See the protocol. Whoever was faster has it tried again."""
+
+        def alter(pipe: Any) -> ApiKey | None:
+            body = pipe.hget(_KEYS, key_id)
+            pipe.multi()
+            if body is None:
+                return None
+            before = key_from(json.loads(body))
+            if (after := change(before)) != before:
+                pipe.hset(_KEYS, key_id, json.dumps(to_plain(after))).incr(_REVISION)
+            return after
+
+        def altered() -> ApiKey | None:
+            after: ApiKey | None = self._redis.transaction(alter, _KEYS, value_from_callable=True)
+            return after
+
+        return self._try(altered)
+
     def put_policy(self, kind: Kind, name: str, policy: Policy | None) -> None:
         """See the protocol."""
 
+        field = f"{kind}:{name}"
+
         def put() -> None:
+            full = policy is not None and self._redis.hlen(_POLICIES) >= MOST_POLICIES
+            if full and not self._redis.hexists(_POLICIES, field):
+                raise StoreError(f"the store has {MOST_POLICIES} limits and takes no more")
             with self._redis.pipeline(transaction=True) as change:
                 if policy is None:
-                    change.hdel(_POLICIES, f"{kind}:{name}")
+                    change.hdel(_POLICIES, field)
                 else:
-                    change.hset(_POLICIES, f"{kind}:{name}", json.dumps(to_plain(policy)))
+                    change.hset(_POLICIES, field, json.dumps(to_plain(policy)))
                 change.incr(_REVISION).execute()
 
         self._try(put)

@@ -5,14 +5,21 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from inferloom_gateway.access.api_key import ApiKey, Policy, key_from, policy_from, to_plain
 from inferloom_gateway.access.keyring import Keyring
-from inferloom_gateway.access.stores.protocol import MOST_KEYS, USAGE_DAYS, Kind, StoreError, Usage
+from inferloom_gateway.access.stores.protocol import (
+    MOST_KEYS,
+    MOST_POLICIES,
+    USAGE_DAYS,
+    Kind,
+    StoreError,
+    Usage,
+)
 
 SCHEMA = 1
 """Version of the tables, in the file's ``user_version``."""
@@ -88,9 +95,18 @@ class SqliteStore:
                 known = self._db.execute("SELECT 1 FROM keys WHERE id = ?", (key.id,)).fetchone()
                 if known is None:
                     raise StoreError(f"the store has {MOST_KEYS} keys and takes no more")
-            body = json.dumps(to_plain(key))
-            self._db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (key.id, body))
-            self._db.execute("UPDATE revision SET number = number + 1")
+            self._put(key)
+
+    def change_key(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
+        """See the protocol."""
+        with self._transaction("IMMEDIATE"):
+            row = self._db.execute("SELECT body FROM keys WHERE id = ?", (key_id,)).fetchone()
+            if row is None:
+                return None
+            before = key_from(json.loads(row[0]))
+            if (after := change(before)) != before:
+                self._put(after)
+            return after
 
     def put_policy(self, kind: Kind, name: str, policy: Policy | None) -> None:
         """See the protocol."""
@@ -98,6 +114,10 @@ class SqliteStore:
             if policy is None:
                 self._db.execute("DELETE FROM policies WHERE kind = ? AND name = ?", (kind, name))
             else:
+                if self._db.execute("SELECT count(*) FROM policies").fetchone()[0] >= MOST_POLICIES:
+                    asked = "SELECT 1 FROM policies WHERE kind = ? AND name = ?"
+                    if self._db.execute(asked, (kind, name)).fetchone() is None:
+                        raise StoreError(f"the store has {MOST_POLICIES} limits and takes no more")
                 row = (kind, name, json.dumps(to_plain(policy)))
                 self._db.execute("INSERT OR REPLACE INTO policies VALUES (?, ?, ?)", row)
             self._db.execute("UPDATE revision SET number = number + 1")
@@ -120,6 +140,10 @@ class SqliteStore:
         """See the protocol."""
         with self._lock:
             self._db.close()
+
+    def _put(self, key: ApiKey) -> None:
+        self._db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (key.id, json.dumps(to_plain(key))))
+        self._db.execute("UPDATE revision SET number = number + 1")
 
     def _revision(self) -> str:
         (number,) = self._db.execute("SELECT number FROM revision").fetchone()

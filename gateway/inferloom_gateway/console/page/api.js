@@ -24,10 +24,11 @@ export const key = {
 let held = "";
 
 export class Refused extends Error {
-  constructor(message, status, code = "") {
+  constructor(message, status, { code, param } = {}) {
     super(message);
     this.status = status;
-    this.code = code;
+    this.code = code ?? "";
+    this.param = param ?? ""; // the field that is wrong
   }
 }
 
@@ -57,7 +58,7 @@ export async function send(path, { method = "GET", body, signal, more } = {}) {
   } catch {
     // whatever stands between here and the gateway has words of its own
   }
-  throw new Refused(error.message || `The gateway answered ${answer.status}.`, answer.status, error.code ?? "");
+  throw new Refused(error.message || `The gateway answered ${answer.status}.`, answer.status, error);
 }
 
 export async function ask(path, options) {

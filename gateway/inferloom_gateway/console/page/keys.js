@@ -1,22 +1,19 @@
-// Keys and limits: what there is, what was used, new ones, and taking some back.
+// Keys and limits: what there is, what was used, new ones, changes, and taking some back.
 import { ask } from "./api.js";
 import { Keyed, copyButton, dialog, field, h, say } from "./dom.js";
+import { ask as askForm, listed, number, numeric } from "./form.js";
 import { count, date } from "./format.js";
+import { askLimits, limitControls, limitValues, limits } from "./limits.js";
 import { pill, setPill, table } from "./parts.js";
 
 const STATES = { active: ["good", "Active"], expired: ["idle", "Expired"], revoked: ["bad", "Revoked"] };
-const LIMITS = { requests_per_minute: "requests/min", tokens_per_minute: "tokens/min", concurrent: "at once" };
-
-function limits(held) {
-  const said = Object.entries(LIMITS).filter(([name]) => held[name] !== null).map(([name, unit]) => `${count(held[name])}\u00a0${unit}`);
-  return said.join(", ") || "none";
-}
 
 export function keysView(section) {
   const body = h("tbody");
   const policies = h("tbody");
   const making = h("button", { type: "button", class: "main" }, "New key");
   const everything = h("input", { type: "checkbox" });
+  const limiting = h("button", { type: "button" }, "New limits");
   const why = h("p", { class: "empty", role: "status" });
   const some = h(
     "div",
@@ -26,8 +23,8 @@ export function keysView(section) {
       ["Requests", "num"], ["Tokens", "num"], [""]], body),
     h("p", { class: "muted" }, "Requests and tokens (of prompts + answers) are those of the last 30 days."),
     h("h2", {}, "Limits of tenants and models"),
-    table("Limits of tenants and models", [["For"], ["Name"], ["Limits"], ["Share", "num"]], policies),
-    h("p", { class: "muted" }, "Change them with ", h("code", {}, "inferloom keys limit"), "."),
+    h("div", { class: "filters" }, limiting),
+    table("Limits of tenants and models", [["For"], ["Name"], ["Limits"], ["Share", "num"], [""]], policies),
   );
   section.append(h("h1", { class: "hidden" }, "Keys and limits"), why, some);
   let held = null;
@@ -38,13 +35,16 @@ export function keysView(section) {
     cells[2].append(state);
     const name = h("th", { scope: "row", class: "id" });
     const revoke = h("button", { type: "button", class: "small" }, "Revoke");
-    const node = h("tr", {}, name, ...cells, h("td", {}, revoke));
+    const limiting = h("button", { type: "button", class: "small" }, "Limits");
+    const node = h("tr", {}, name, ...cells, h("td", { class: "doing" }, limiting, revoke));
     return {
       node,
       update(key) {
         say(name, key.id);
         revoke.setAttribute("aria-label", `Revoke ${key.id}`);
-        revoke.hidden = key.state !== "active";
+        limiting.setAttribute("aria-label", `Limits of ${key.id}`);
+        limiting.hidden = revoke.hidden = key.state !== "active";
+        limiting.onclick = () => askLimits({ kind: "key", name: key.id, limits: key.limits }, show);
         revoke.onclick = () => askRevoke(key);
         const used = key.used ?? { requests: 0, prompt_tokens: 0, completion_tokens: 0 };
         const texts = [key.tenant, key.name || "–", null, date(key.created), date(key.expires), key.models.join(", ").replace(/^\*$/, "all"),
@@ -57,15 +57,20 @@ export function keysView(section) {
 
   function policy() {
     const cells = Array.from({ length: 4 }, (_, at) => h("td", { class: at === 3 ? "num" : "" }));
+    const change = h("button", { type: "button", class: "small" }, "Change");
     return {
-      node: h("tr", {}, ...cells),
-      update: (row) => [row.kind, row.name, limits(row.limits), row.kind === "tenant" ? String(row.share) : "–"].forEach((text, at) => say(cells[at], text)),
+      node: h("tr", {}, ...cells, h("td", { class: "doing" }, change)),
+      update(row) {
+        change.setAttribute("aria-label", `Change the limits of ${row.kind} ${row.name}`);
+        change.onclick = () => askLimits(row, show);
+        [row.kind, row.name, limits(row.limits), row.kind === "tenant" ? String(row.share) : "–"].forEach((text, at) => say(cells[at], text));
+      },
     };
   }
 
   const keyed = { keys: new Keyed(body, line), policies: new Keyed(policies, policy) };
 
-  async function show() {
+  async function show(done = "") {
     try {
       held = await ask("/console/data/keys");
     } catch (failure) {
@@ -81,7 +86,8 @@ export function keysView(section) {
     const shown = held.keys.filter((key) => everything.checked || key.state === "active");
     keyed.keys.show(shown.map((key) => [key.id, key]));
     keyed.policies.show(held.policies.map((row) => [`${row.kind} ${row.name}`, row]));
-    say(why, shown.length ? (held.count > held.keys.length ? `The newest ${held.keys.length} of ${held.count} keys.` : "") : "No keys are active.");
+    const most = held.count > held.keys.length ? `The newest ${held.keys.length} of ${held.count} keys.` : "";
+    say(why, [done, shown.length ? most : "No keys are active."].filter(Boolean).join(" "));
   }
 
   function askRevoke(key) {
@@ -103,32 +109,29 @@ export function keysView(section) {
   }
 
   function askNew() {
+    const limited = limitControls();
     const controls = {
-      tenant: h("input", { type: "text", value: "default", required: true, maxlength: "64" }),
+      tenant: h("input", { type: "text", value: "default", maxlength: "64" }),
       name: h("input", { type: "text", maxlength: "200" }),
       models: h("input", { type: "text", placeholder: "all" }),
       endpoints: h("input", { type: "text", placeholder: "all but those that must be named" }),
-      days: h("input", { type: "number", min: "0.01", step: "any", placeholder: "never" }),
-      requests_per_minute: h("input", { type: "number", min: "0", step: "1", placeholder: "no limit" }),
-      tokens_per_minute: h("input", { type: "number", min: "0", step: "1", placeholder: "no limit" }),
-      concurrent: h("input", { type: "number", min: "0", step: "1", placeholder: "no limit" }),
+      expires_in_s: numeric(null, "never", { inputmode: "decimal" }),
+      ...limited.controls,
     };
-    const failed = h("p", { class: "why", role: "alert" });
-    const close = h("button", { type: "button" }, "Cancel");
-    const form = h("form", {},
-      h("div", { class: "grid2" }, field("Tenant", controls.tenant), field("Name", controls.name)),
-      field("Models", controls.models, "Names or patterns such as chat-*, with commas."),
-      field("Endpoints", controls.endpoints, `With commas, of: ${held.scopes.join(", ")}.`),
-      h("div", { class: "grid2" }, field("Ends after days", controls.days), field("Requests a minute", controls.requests_per_minute),
-        field("Tokens a minute", controls.tokens_per_minute), field("At once", controls.concurrent)),
-      failed, h("div", { class: "actions" }, close, h("button", { type: "submit", class: "main" }, "Make it")));
-    const box = dialog("New key", form);
-    close.addEventListener("click", () => box.close());
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      const listed = (control) => control.value.split(",").map((each) => each.trim()).filter(Boolean);
-      const number = (control) => (control.value === "" ? null : control.valueAsNumber);
-      try {
+    const ends = () => {
+      const days = number(controls.expires_in_s);
+      return typeof days === "number" ? days * 86400 : days;
+    };
+    askForm("New key", {
+      controls,
+      content: [
+        h("div", { class: "grid2" }, field("Tenant", controls.tenant), field("Name", controls.name)),
+        field("Models", controls.models, "Names or patterns such as chat-*, with commas."),
+        field("Endpoints", controls.endpoints, `With commas, of: ${held.scopes.join(", ")}.`),
+        h("div", { class: "grid2" }, field("Ends after days", controls.expires_in_s), ...limited.fields),
+      ],
+      submit: "Make it",
+      send: async () => {
         const made = await ask("/console/data/keys", {
           method: "POST",
           body: {
@@ -136,16 +139,13 @@ export function keysView(section) {
             name: controls.name.value,
             models: listed(controls.models),
             endpoints: listed(controls.endpoints),
-            expires_in_s: number(controls.days) === null ? null : number(controls.days) * 86400,
-            limits: Object.fromEntries(Object.keys(LIMITS).map((name) => [name, number(controls[name])])),
+            expires_in_s: ends(),
+            limits: limitValues(controls),
           },
         });
-        box.close();
-        tell(made);
         show();
-      } catch (failure) {
-        say(failed, failure.message);
-      }
+        tell(made);
+      },
     });
   }
 
@@ -157,6 +157,7 @@ export function keysView(section) {
   }
 
   making.addEventListener("click", askNew);
-  everything.addEventListener("change", show);
-  return { show, focus: () => (some.hidden ? null : making.focus()) };
+  limiting.addEventListener("click", () => askLimits(null, show));
+  everything.addEventListener("change", () => show());
+  return { show: () => show(), focus: () => (some.hidden ? null : making.focus()) };
 }
