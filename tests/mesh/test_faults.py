@@ -79,6 +79,7 @@ def test_registries_that_share_an_etcd_lose_no_request_and_no_lease(name: str, t
     "name",
     [
         "the same by gRPC: a gateway killed (SIGKILL) under 16 resumable generations of two choices",
+        "a gateway killed (SIGKILL) under 16 resumable completions of three prompts",
         "two workers killed in turn under 12 streams, beside one that computes differently",
         "a worker over its memory limit, and killed by the kernel for it",
     ],

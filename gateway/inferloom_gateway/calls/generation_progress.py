@@ -77,6 +77,11 @@ class GenerationProgress:
         return sum(len(choice.ids) for choice in self._choices.values()) if self._seen else None
 
     @property
+    def told_as_text(self) -> bool:
+        """Whether the caller has text whose tokens nobody told, behind which no worker can go on."""
+        return any(choice.flushed and not choice.ids for choice in self._choices.values())
+
+    @property
     def ends(self) -> Sequence[int]:
         """Why each choice that has ended did."""
         choices = (choice.finished for _, choice in sorted(self._choices.items()))

@@ -13,16 +13,17 @@ from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.asking import STREAM_HEADER
 from inferloom_gateway.streams.desk import Restore, StreamDesk
 from inferloom_gateway.streams.follower import Follower, Reader
+from inferloom_gateway.streams.generation import Generation
 from inferloom_mesh.closing import Closing
-from inferloom_mesh.errors import invalid
+from inferloom_mesh.errors import invalid, unsupported
 from inferloom_mesh.request_id import is_request_id
 
 GENERATE = "generate"
 """The endpoint that such streams are kept as."""
 
 
-def _asked(kept: KeptStream) -> GenerateRequest:
-    return GenerateRequest.FromString(kept.body)
+def _asked(kept: KeptStream) -> list[GenerateRequest]:
+    return [GenerateRequest.FromString(kept.body)]
 
 
 RESTORE: Mapping[str, Restore] = {GENERATE: _asked}
@@ -85,10 +86,12 @@ class Continued(_Call):
         """Those behind the last that the caller has.
 
         Raises:
-            InferloomError: There is no such stream, or as many follow as may.
+            InferloomError: There is no such stream, it answers several prompts, or as many follow as may.
         """
         request = self._request
         kept = await self._desk.find(self._reader, request.stream)
+        if kept.prompts > 1:  # an event of the contract does not say which
+            raise unsupported("id", "The stream answers several prompts: GET /v1/streams goes on with it.")
         return self._follow(kept, request.after + 1 if request.HasField("after") else 0)
 
 
@@ -128,7 +131,9 @@ class Resumable(_Call):
         kept = KeptStream(
             tenant, request.request_id, GENERATE, body, now, self._seconds, computed, "", 0.0, 0.0
         )
-        await self._desk.begin(kept, request, calls, stream)
+        generation = Generation(0, request)
+        generation.begin(stream)
+        await self._desk.begin(kept, calls, [generation])
         self._calls = None
         return self._follow(kept, 0)
 

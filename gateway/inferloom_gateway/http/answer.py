@@ -7,9 +7,9 @@ from functools import partial
 from fastapi import Request, Response
 
 from inferloom.v1.inference_pb2 import Started
+from inferloom_gateway.calls.bounded_gather import gather_bounded
 from inferloom_gateway.calls.call_group import GenerateStream
 from inferloom_gateway.gateway import Gateway
-from inferloom_gateway.http.bounded_gather import gather_bounded
 from inferloom_gateway.http.caller import calls_of
 from inferloom_gateway.http.disconnect import AbortOnDisconnect
 from inferloom_gateway.http.event_bytes import pieces

@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from inferloom.v1.inference_pb2 import EmbedRequest
+from inferloom_gateway.calls.bounded_gather import gather_bounded
 from inferloom_gateway.calls.call_group import CallGroup, EmbedStream
-from inferloom_gateway.http.bounded_gather import gather_bounded
 from inferloom_gateway.http.exchange import Exchange
 from inferloom_gateway.http.json_stream import JsonStream
 from inferloom_gateway.http.translate import embeddings, fields

@@ -5,4 +5,7 @@ from inferloom_gateway.storage.migrations import Migration
 
 _META = Migration("meta", ("CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",))
 
-MIGRATIONS = (_META, rows.MIGRATION, runs.MIGRATION, batch_rows.MIGRATION, streams.MIGRATION)
+MIGRATIONS = (
+    *(_META, rows.MIGRATION, runs.MIGRATION, batch_rows.MIGRATION, streams.MIGRATION),
+    streams.PROMPTS,
+)

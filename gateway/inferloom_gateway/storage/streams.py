@@ -28,13 +28,18 @@ MIGRATION = Migration(
     ),
 )
 
+PROMPTS = Migration(
+    "prompts of streams", ("ALTER TABLE streams ADD COLUMN prompts INTEGER NOT NULL DEFAULT 1",)
+)
+
 MOST_OF_TENANT = 64
-"""Streams that one tenant may have kept at once."""
+"""Prompts in all streams that one tenant may have kept at once."""
 
 MOST_BYTES_OF_TENANT = 64 * 2**20
 """Bytes of all of their requests and events."""
 
 MOST_OF_ALL = 4096
+"""Prompts in all streams of a store."""
 
 _AT_ONCE = 16
 _LENGTH = struct.Struct("<I")
@@ -60,10 +65,13 @@ class KeptStream:
     wanted_until: float
     over: str | None = None
     """How it ended: empty, or an error as ``REASON message``. None: it has not."""
+    prompts: int = 1
+    """How many it answers, each with a generation of its own."""
 
 
 _COLUMNS = (
-    "tenant, id, endpoint, body, created, seconds, compute_hash, owner, claimed_until, wanted_until, over"
+    "tenant, id, endpoint, body, created, seconds, compute_hash, owner, claimed_until, wanted_until, over,"
+    " prompts"
 )
 
 
@@ -81,16 +89,17 @@ def begin(connection: sqlite3.Connection, stream: KeptStream, now: float) -> Non
         message = "There is a resumable stream of this request's name already."
         raise InferloomError(Reason.ALREADY_EXISTS, message)
     count, size = _held(connection, stream.tenant)
-    every = connection.execute("SELECT COUNT(*) FROM streams").fetchone()[0]
-    if count >= MOST_OF_TENANT or size + len(stream.body) > MOST_BYTES_OF_TENANT or every >= MOST_OF_ALL:
+    every = connection.execute("SELECT COALESCE(SUM(prompts), 0) FROM streams").fetchone()[0]
+    over = count + stream.prompts > MOST_OF_TENANT or every + stream.prompts > MOST_OF_ALL
+    if over or size + len(stream.body) > MOST_BYTES_OF_TENANT:
         message = "There are as many resumable streams as may be kept at once."
         raise InferloomError(Reason.RATE_LIMIT_EXCEEDED, message, retry_after=5.0)
     connection.execute(
-        f"INSERT INTO streams ({_COLUMNS}, bytes) VALUES ({', '.join('?' * 12)})",  # noqa: S608 # no input
+        f"INSERT INTO streams ({_COLUMNS}, bytes) VALUES ({', '.join('?' * 13)})",  # noqa: S608 # no input
         (
             *(stream.tenant, stream.id, stream.endpoint, stream.body, stream.created, stream.seconds),
             *(stream.compute_hash, stream.owner, stream.claimed_until, stream.wanted_until, stream.over),
-            len(stream.body),
+            *(stream.prompts, len(stream.body)),
         ),
     )
 
@@ -176,7 +185,7 @@ def events(connection: sqlite3.Connection, tenant: str, name: str, first: int) -
 
 def _held(connection: sqlite3.Connection, tenant: str) -> tuple[int, int]:
     found = connection.execute(
-        "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM streams WHERE tenant = ?", (tenant,)
+        "SELECT COALESCE(SUM(prompts), 0), COALESCE(SUM(bytes), 0) FROM streams WHERE tenant = ?", (tenant,)
     ).fetchone()
     return int(found[0]), int(found[1])
 

@@ -3,17 +3,18 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from inferloom.v1.inference_pb2 import GenerateRequest, GenerateResponse
-from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
-from inferloom_gateway.calls.generation_progress import GenerationProgress
+from inferloom.v1.inference_pb2 import GenerateRequest
+from inferloom_gateway.calls.bounded_gather import gather_bounded
+from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.asking import HEADER
 from inferloom_gateway.streams.book import Book, unknown
 from inferloom_gateway.streams.follower import Follower, Reader
-from inferloom_gateway.streams.run import Run
+from inferloom_gateway.streams.generation import Generation, read
+from inferloom_gateway.streams.run import Run, over
 from inferloom_mesh.errors import InferloomError, Reason, unsupported
 from inferloom_mesh.request_id import is_request_id
 
@@ -21,8 +22,8 @@ _LATER = frozenset({Reason.NO_WORKER, Reason.SERVER_OVERLOADED})
 MOST_FOLLOWERS = 1024
 """Connections that may follow streams in one process."""
 
-Restore = Callable[[KeptStream], GenerateRequest]
-"""Makes of a kept stream what was asked of workers."""
+Restore = Callable[[KeptStream], Sequence[GenerateRequest]]
+"""Makes of a kept stream what was asked of workers, for each of its generations."""
 
 
 class StreamDesk:
@@ -46,16 +47,14 @@ class StreamDesk:
         if not self._gateway.storage.on:
             raise unsupported(HEADER, f"{HEADER} is not supported: this gateway keeps nothing (--no-store).")
 
-    async def begin(
-        self, kept: KeptStream, request: GenerateRequest, calls: CallGroup, stream: GenerateStream
-    ) -> None:
-        """Make a stream whose generation was accepted; the call group is the stream's from then on.
+    async def begin(self, kept: KeptStream, calls: CallGroup, generations: Sequence[Generation]) -> None:
+        """Make a stream whose generations were accepted; the call group is the stream's from then on.
 
         Raises:
             InferloomError: There is one of this name, or there are as many as may be.
         """
         mine = await self.book.begin(kept)
-        self._start(Run(self.book, mine, calls, stream, request, [], self._is_read), mine)
+        self._start(Run(self.book, mine, calls, generations, 0, self._is_read), mine)
 
     async def find(self, reader: Reader, name: str) -> KeptStream:
         """The stream that its reader has by this name.
@@ -103,19 +102,28 @@ class StreamDesk:
         mine = await self.book.take_over(kept)
         if mine is None:
             return
-        known: list[GenerateResponse] = []
-        while found := (await self.book.news(mine.tenant, mine.id, len(known))).events:
-            known += map(GenerateResponse.FromString, found)
-        request = restore(mine)
-        rest = going_on(request, known)
-        if rest is None:
-            await self.book.tell(mine, len(known), [], "", read=True)
+        generations = [Generation(place, asked) for place, asked in enumerate(restore(mine))]
+        known = 0
+        while found := (await self.book.news(mine.tenant, mine.id, known)).events:
+            known += len(found)
+            for data in found:
+                place, event = read(data, len(generations))
+                generations[place].know(event)
+        try:
+            rests = [generation.rest() for generation in generations]
+        except InferloomError as failure:
+            await self.book.tell(mine, known, [], over(failure), read=True)
             return
-        admission = self._gateway.admission(reader.identity, request.model)
-        calls = self._gateway.dispatcher.group(reader.context, "generate", request.model, admission)
+        model = next((rest.model for rest in rests if rest is not None), None)
+        if model is None:
+            await self.book.tell(mine, known, [], over(None), read=True)
+            return
+        admission = self._gateway.admission(reader.identity, model)
+        calls = self._gateway.dispatcher.group(reader.context, "generate", model, admission)
         try:
             calls.pin.accept(mine.compute_hash)
-            stream = await calls.generate(rest)
+            pairs = zip(generations, rests, strict=True)
+            await gather_bounded([_begin(calls, each, rest) for each, rest in pairs if rest is not None])
         except InferloomError as failure:
             calls.close(failure)
             await self.book.release(mine)
@@ -126,7 +134,7 @@ class StreamDesk:
             calls.close(failure)
             await asyncio.shield(self.book.release(mine))
             raise
-        self._start(Run(self.book, mine, calls, stream, request, known, self._is_read), mine)
+        self._start(Run(self.book, mine, calls, generations, known, self._is_read), mine)
 
     async def drain(self, limit_s: float) -> None:
         """Let those that are made here finish; then let other processes go on with the rest."""
@@ -153,11 +161,5 @@ class StreamDesk:
         task.add_done_callback(done)
 
 
-def going_on(request: GenerateRequest, known: list[GenerateResponse]) -> GenerateRequest | None:
-    """The request behind the events that there are; None: they are all."""
-    progress = GenerationProgress(request)
-    for event in known:
-        copy = GenerateResponse()
-        copy.CopyFrom(event)
-        progress.take(copy)
-    return progress.rest()
+async def _begin(calls: CallGroup, generation: Generation, rest: GenerateRequest) -> None:
+    generation.begin(await calls.generate(rest))

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from inferloom.v1.inference_pb2 import GenerateRequest, GenerateResponse
-from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
-from inferloom_gateway.calls.generation_progress import GenerationProgress
-from inferloom_gateway.calls.tokens import Tokens
+from inferloom.v1.inference_pb2 import GenerateResponse
+from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.book import Book
+from inferloom_gateway.streams.generation import Generation, logged
 from inferloom_mesh.errors import InferloomError
 
 log = logging.getLogger(__name__)
@@ -19,19 +18,19 @@ RENEWED_S = 1.5
 """How often a claim is renewed at least."""
 
 _MOST_WAITING = 2**20
-"""Bytes of events that wait to be written, before the generation does."""
+"""Bytes of events that wait to be written, before the generations do."""
 
 
 class Run:
-    """An :class:`~inferloom_gateway.calls.sink.EventSink` of a generation.
+    """The :class:`~inferloom_gateway.streams.generation.Writer` of a stream's generations. One that fails
+    fails all.
 
     Args:
         book: The store's side.
         kept: The stream, claimed for this process.
-        calls: The generation's call group, which ends with it.
-        stream: The generation.
-        request: What was asked for at first.
-        known: The events that there are already.
+        calls: The generations' call group, which ends with it.
+        generations: All that the stream has.
+        known: How many events there are already.
         is_read: Whether somebody reads a stream here.
     """
 
@@ -40,9 +39,8 @@ class Run:
         book: Book,
         kept: KeptStream,
         calls: CallGroup,
-        stream: GenerateStream,
-        request: GenerateRequest,
-        known: list[GenerateResponse],
+        generations: Sequence[Generation],
+        known: int,
         is_read: Callable[[KeptStream], bool],
     ) -> None:
         self.changed = asyncio.Event()
@@ -50,15 +48,12 @@ class Run:
         self._book = book
         self._kept = kept
         self._calls = calls
-        self._stream = stream
+        self._generations = generations
         self._is_read = is_read
-        self._progress = GenerationProgress(request)
-        for event in known:
-            self._progress.take(event)
-        self._next = len(known)
+        self._next = known
         self._waiting: list[bytes] = []
         self._size = 0
-        self._ended = False
+        self._running = 0
         self._error: InferloomError | None = None
         self._wake = asyncio.Event()
 
@@ -68,13 +63,16 @@ class Run:
         kept = self._kept
         try:
             with self._calls:
-                self._stream.push_to(self)
+                made = [generation for generation in self._generations if generation.is_made]
+                self._running = len(made)
+                for generation in made:
+                    generation.push_to(self)
                 while await self._turn():
                     pass
         except InferloomError as failure:
             log.warning("%s: a resumable stream ends: %s", kept.id, failure.message)
             with suppress(InferloomError):  # the store may be what failed
-                await self._book.tell(kept, self._next, [], _said(failure), read=True)
+                await self._book.tell(kept, self._next, [], over(failure), read=True)
         except asyncio.CancelledError:
             await asyncio.shield(self._book.release(kept))
             raise
@@ -90,12 +88,13 @@ class Run:
             pass
         self._wake.clear()
         events, self._waiting, self._size = self._waiting, [], 0
-        ended = self._ended
-        over = _said(self._error) if ended else None
-        if not await self._book.tell(self._kept, self._next, events, over, read=self._is_read(self._kept)):
+        ended = self._over
+        said = over(self._error) if ended else None
+        if not await self._book.tell(self._kept, self._next, events, said, read=self._is_read(self._kept)):
             return False
         self._next += len(events)
-        self._stream.resume()
+        for generation in self._generations:
+            generation.resume()
         self._tell()
         if ended:
             return False
@@ -108,43 +107,31 @@ class Run:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    # the generation's sink
+    # what the generations write
 
-    def take(self, event: GenerateResponse) -> None:
-        """Take the next event."""
-        kind = event.WhichOneof("event")
-        if kind == "heartbeat":
-            return
-        prompt = self._prompt() if kind == "started" else ()
-        seen = self._progress.take(event)
-        if seen is not None:
-            if prompt:
-                seen.started.prompt_token_ids.extend(prompt)  # for who goes on with it
-            self._add(seen)
-
-    def tokens(self, tokens: Tokens) -> None:
-        """Take the next Delta."""
-        if self._progress.tokens(tokens) is not None:
-            self._add(tokens.event())
-
-    def end(self, error: InferloomError | None) -> None:
-        """Take the end."""
-        self._ended, self._error = True, error
-        self._wake.set()
-
-    def _prompt(self) -> list[int]:
-        progress = self._stream.progress
-        return list(progress.prompt) if isinstance(progress, GenerationProgress) else []
-
-    def _add(self, event: GenerateResponse) -> None:
-        data = event.SerializeToString()
+    def add(self, number: int, event: GenerateResponse) -> None:
+        """Write the next event of a generation."""
+        if self._over:
+            return  # another one failed
+        data = logged(event.SerializeToString(), number, len(self._generations))
         self._waiting.append(data)
         self._size += len(data)
         if self._size > _MOST_WAITING:
-            self._stream.pause()
+            for generation in self._generations:
+                generation.pause()
         self._wake.set()
 
+    def ended(self, error: InferloomError | None) -> None:
+        """Note that a generation is over."""
+        self._running -= 1
+        self._error = self._error or error
+        self._wake.set()
 
-def _said(error: InferloomError | None) -> str:
+    @property
+    def _over(self) -> bool:
+        return self._running == 0 or self._error is not None
+
+
+def over(error: InferloomError | None) -> str:
     """How a stream ended, as the store keeps it."""
     return "" if error is None else f"{error.reason.value} {error.message}"

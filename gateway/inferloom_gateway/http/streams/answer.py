@@ -1,13 +1,14 @@
 """Asking for a resumable stream, and coming back to one."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import orjson
 from fastapi import Request, Response
 
-from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
+from inferloom_gateway.calls.bounded_gather import gather_bounded
+from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.http.body import read_body
 from inferloom_gateway.http.caller import calls_of, context_of
 from inferloom_gateway.http.event_stream import EventStream
@@ -15,15 +16,16 @@ from inferloom_gateway.http.exchange import exchange_of, identity_of
 from inferloom_gateway.http.routes.shared import gateway_of
 from inferloom_gateway.http.schema.base import Body
 from inferloom_gateway.http.streams.frames import failed, frames
-from inferloom_gateway.http.streams.kept import PLANS
+from inferloom_gateway.http.streams.kept import PLANS, SEVERAL
 from inferloom_gateway.http.translate.fields import restate
-from inferloom_gateway.http.translate.plan import Plan
+from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.unknown_fields import FieldPolicy
-from inferloom_gateway.storage.streams import KeptStream
+from inferloom_gateway.storage.streams import MOST_OF_TENANT, KeptStream
 from inferloom_gateway.streams.asking import HEADER, STREAM_HEADER, resumable_s
 from inferloom_gateway.streams.book import unknown
 from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_gateway.streams.follower import Reader
+from inferloom_gateway.streams.generation import Generation
 from inferloom_mesh.errors import InferloomError, invalid, unsupported
 from inferloom_mesh.request_id import is_request_id
 
@@ -56,16 +58,19 @@ async def begin(request: Request, endpoint: str, request_id: str, created: int) 
     body, plan, headers = await read_body(
         request, state.intake, schema, gateway.settings.max_body_bytes, read
     )
-    if not plan.stream or len(plan.parts) != 1:
-        raise invalid(HEADER, f"{HEADER} is for one prompt with stream=true.")
-    part = plan.parts[0]
-    calls = calls_of(request, gateway, "generate", part.request.model, streamed=True)
+    count = len(plan.parts)
+    if not plan.stream or count > MOST_OF_TENANT:
+        raise invalid(HEADER, f"{HEADER} is for stream=true and at most {MOST_OF_TENANT} prompts.")
+    calls = calls_of(request, gateway, "generate", plan.parts[0].request.model, streamed=True)
     try:
-        stream = await calls.generate(part.request)
-        await _keep(desk, plan, calls, stream, _kept(request, endpoint, request_id, body, created, seconds))
-    except InferloomError as failure:
-        calls.close(failure)
-        raise restate(failure, part.rename) from failure
+        generations = await gather_bounded(
+            [_begun(calls, place, part) for place, part in enumerate(plan.parts)]
+        )
+        tenant, asked = identity_of(request.scope).tenant, endpoint if count == 1 else SEVERAL
+        kept = KeptStream(
+            *(tenant, request_id, asked, body, created, seconds, calls.pin.hash, "", 0.0, 0.0), prompts=count
+        )
+        await desk.begin(kept, calls, generations)
     except BaseException as failure:
         calls.close(failure)
         raise
@@ -89,23 +94,14 @@ def resume(request: Request, name: str) -> Response:
     return _followed(request, name, int(text) if text else -1, {STREAM_HEADER: name})
 
 
-async def _keep(
-    desk: StreamDesk, plan: Plan, calls: CallGroup, stream: GenerateStream, make: Callable[[str], KeptStream]
-) -> None:
-    ahead = stream.ahead
-    kept = make("" if ahead is None else ahead.started.compute_hash)
-    await desk.begin(kept, plan.parts[0].request, calls, stream)
-
-
-def _kept(
-    request: Request, endpoint: str, name: str, body: bytes, created: int, seconds: float
-) -> Callable[[str], KeptStream]:
-    tenant = identity_of(request.scope).tenant
-
-    def make(compute_hash: str) -> KeptStream:
-        return KeptStream(tenant, name, endpoint, body, created, seconds, compute_hash, "", 0.0, 0.0)
-
-    return make
+async def _begun(calls: CallGroup, place: int, part: Part) -> Generation:
+    """A generation that a worker has accepted."""
+    generation = Generation(place, part.request)
+    try:
+        generation.begin(await calls.generate(part.request))
+    except InferloomError as failure:
+        raise restate(failure, part.rename) from failure
+    return generation
 
 
 def _followed(request: Request, name: str, last: int, headers: Mapping[str, str]) -> Response:

@@ -14,9 +14,13 @@ from inferloom_gateway.http.translate.plan import Plan
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.desk import Restore
 
+SEVERAL = "completions of several prompts"
+"""The endpoint that completions of several prompts are kept as: gateways from before them leave it alone."""
+
 PLANS: dict[str, tuple[type[Body], Callable[[Any, str, int], Plan]]] = {
     "chat": (ChatCompletionRequest, chat.plan),
     "completions": (CompletionRequest, completions.plan),
+    SEVERAL: (CompletionRequest, completions.plan),
 }
 
 
@@ -26,8 +30,8 @@ def planned(kept: KeptStream) -> Plan:
     return plan(schema.model_validate(orjson.loads(kept.body)), kept.id, kept.created)
 
 
-def _asked(kept: KeptStream) -> GenerateRequest:
-    return planned(kept).parts[0].request
+def _asked(kept: KeptStream) -> list[GenerateRequest]:
+    return [part.request for part in planned(kept).parts]
 
 
 RESTORE: dict[str, Restore] = dict.fromkeys(PLANS, _asked)

@@ -1,6 +1,7 @@
 """Resumable streams, whose gateway dies."""
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Callable, Coroutine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Ask = Callable[[RunningMesh, int, asyncio.Queue[int]], Coroutine[Any, Any, tuple[str, float]]]
 
 STREAMS = 16
+TOKENS = 400
 LIMIT_S = 60.0
 
 
@@ -43,6 +45,12 @@ async def gateway_killed(ground: Ground) -> Seen:
 async def gateway_killed_under_calls(ground: Ground) -> Seen:
     """Their clients go to the other gateway with the sequence of their last event."""
     return await _killed(ground, _call)
+
+
+@fault(f"a gateway killed (SIGKILL) under {STREAMS} resumable completions of three prompts", Bars(gap_s=9))
+async def gateway_killed_under_prompts(ground: Ground) -> Seen:
+    """Their clients go to the other gateway with the id of their last event."""
+    return await _killed(ground, _ask_several)
 
 
 async def _killed(ground: Ground, ask: Ask) -> Seen:
@@ -101,30 +109,58 @@ async def _call(mesh: RunningMesh, number: int, begun: asyncio.Queue[int]) -> tu
 async def _ask(mesh: RunningMesh, number: int, begun: asyncio.Queue[int]) -> tuple[str, float]:
     """What was wrong with one stream, and the longest time in which nothing came."""
     prompt = f"prompt {number} of a client; " * 6
-    body = {
-        "model": MODEL,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": 400,
-        "stream": True,
-    }
+    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 400}
+    return await _follow(
+        mesh,
+        "chat/completions",
+        body,
+        lambda: begun.put_nowait(number),
+        lambda text: said(text) == expected(prompt),
+    )
+
+
+async def _ask_several(mesh: RunningMesh, number: int, begun: asyncio.Queue[int]) -> tuple[str, float]:
+    """The same with one of several prompts."""
+    prompts = [f"prompt {number}.{each} of a client; " * (2 + 3 * each) for each in range(3)]
+    body = {"model": MODEL, "prompt": prompts, "max_tokens": TOKENS}
+
+    def right(text: bytes) -> bool:
+        told = [""] * len(prompts)
+        for line in text.split(b"\n\n"):
+            for choice in json.loads(line[6:])["choices"] if line.startswith(b"data: {") else ():
+                told[choice["index"]] += choice["text"]
+        return told == [(each * TOKENS)[:TOKENS] for each in prompts]  # echoed until there are as many
+
+    return await _follow(mesh, "completions", body, lambda: begun.put_nowait(number), right)
+
+
+async def _follow(
+    mesh: RunningMesh,
+    path: str,
+    body: dict[str, Any],
+    begun: Callable[[], None],
+    right: Callable[[bytes], bool],
+) -> tuple[str, float]:
+    """Read a stream to its end, at the second gateway once the first has gone."""
+    asked = body | {"stream": True}
     text, name, last, gap = b"", "", "", 0.0
     came = began = time.monotonic()
     async with httpx.AsyncClient(timeout=20) as http:
         while time.monotonic() - began < LIMIT_S:
             url = mesh.urls[1 if name else 0]
-            asked = (
+            answering = (
                 http.stream("GET", f"{url}/v1/streams/{name}", headers={"last-event-id": last})
                 if name
                 else http.stream(
-                    "POST", f"{url}/v1/chat/completions", json=body, headers={"x-inferloom-resumable": "30"}
+                    "POST", f"{url}/v1/{path}", json=asked, headers={"x-inferloom-resumable": "30"}
                 )
             )
             try:
-                async with asked as response:
+                async with answering as response:
                     if response.status_code != 200:
                         return f"status {response.status_code}", gap
                     if not name:
-                        begun.put_nowait(number)
+                        begun()
                     name = response.headers["x-inferloom-stream"]
                     async for line in response.aiter_lines():
                         if line.startswith("id: "):
@@ -136,5 +172,5 @@ async def _ask(mesh: RunningMesh, number: int, begun: asyncio.Queue[int]) -> tup
                 continue
             if not text.endswith(b"[DONE]\n\n"):
                 return "no [DONE]", gap
-            return ("" if said(text) == expected(prompt) else "wrong"), gap
+            return ("" if right(text) else "wrong"), gap
     return "too late", gap
