@@ -36,11 +36,12 @@ ENV PATH=/opt/inferloom/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1 \
     INFERLOOM_WORKER_LISTEN=0.0.0.0:7100 \
+    INFERLOOM_WORKER_LINK_PORT=7200 \
     INFERLOOM_CACHE_DIR=/opt/inferloom/cache \
     INFERLOOM_WORKER_METRICS_LISTEN=0.0.0.0:9102
 # By number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-EXPOSE 7100 9102
+EXPOSE 7100 7200 9102
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s CMD ["python3", "/opt/inferloom/serving.py", "worker"]
 ENTRYPOINT ["inferloom"]

@@ -9,6 +9,7 @@ from typing import Any, Self
 from inferloom_gateway.access.access import Access
 from inferloom_gateway.access.admission import Admission, Settling
 from inferloom_gateway.access.identity import ANONYMOUS, Identity
+from inferloom_gateway.calls.attach.tcp_stream import Dialer
 from inferloom_gateway.calls.attach_link import AttachLink
 from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.gathering import Gathering
@@ -67,13 +68,20 @@ class Gateway:
         """
         fleet, gathering = Fleet(settings.model_memory_s), Gathering()
         security = settings.security(Role.GATEWAY)
+        dialer = Dialer(security) if settings.link == "attach" else None
 
         def connect(member: Member) -> WorkerLink:
             calls = GrpcLink(member.address, clock, security)
             if settings.link == "call":
                 return calls
             return AttachLink(
-                member.address, calls, clock, lambda load: member.take_load(load, clock()), gathering
+                member.address,
+                calls,
+                clock,
+                lambda load: member.take_load(load, clock()),
+                gathering,
+                dialer,
+                lambda: member.link_address,
             )
 
         connections = Connections(connect, linger_s=settings.worker_timeout_s)

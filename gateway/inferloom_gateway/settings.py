@@ -79,8 +79,9 @@ class GatewaySettings(ServiceSettings):
     """Budget of one request, from its arrival to its last token, retries included. The default is the OpenAI
     SDK's own; a gRPC caller's shorter deadline wins."""
 
-    link: Literal["attach", "call"] = "attach"
-    """How workers are called: ``attach``, all calls to a worker on one stream where it has that; ``call``, by
+    link: Literal["attach", "grpc", "call"] = "attach"
+    """How workers are called: ``attach``, all calls to a worker on one stream where it has that, on a TCP
+    connection of its own where the worker has a port for it; ``grpc``, on one stream of gRPC's; ``call``, by
     a gRPC call each."""
 
     embedding_batch_size: int = Field(

@@ -11,7 +11,7 @@ def bind(address: Address, *, shared: bool = False) -> socket.socket:
     Raises:
         OSError: The address cannot be bound.
     """
-    host = address.host.strip("[]")
+    host = None if address.host == "*" else address.host.strip("[]")
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
             host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -48,9 +48,10 @@ class Security:
             return None
         return PeersOnly(self.secret)
 
-    def inside(self) -> "ServerTls | None":
-        """How a service inside of the mesh listens: with certificates on both sides. None: without TLS."""
-        return None if self.tls is None else ServerTls(self.tls, asks=True)
+    def inside(self, protocol: str = "http/1.1") -> "ServerTls | None":
+        """How a service inside of the mesh listens: with certificates on both sides. None: without TLS.
+        ``protocol`` is what is spoken where that is not gRPC, in the words of ALPN."""
+        return None if self.tls is None else ServerTls(self.tls, asks=True, protocol=protocol)
 
 
 OPEN = Security()
@@ -64,13 +65,22 @@ class ServerTls:
         files: Its certificate and key.
         asks: Whether clients must show a certificate.
         authorities: A file with those that clients' certificates may be from. None: the folder's.
+        protocol: What is spoken where that is not gRPC, in the words of ALPN.
 
     Raises:
         TlsError: Clients must show certificates, and nobody says from whom.
     """
 
-    def __init__(self, files: TlsFiles, *, asks: bool = False, authorities: Path | None = None) -> None:
+    def __init__(
+        self,
+        files: TlsFiles,
+        *,
+        asks: bool = False,
+        authorities: Path | None = None,
+        protocol: str = "http/1.1",
+    ) -> None:
         self._files = files
+        self._protocol = protocol
         self.asks = asks
         """Whether every connection shows a certificate."""
         try:
@@ -95,25 +105,28 @@ class ServerTls:
 
     def context(self) -> ssl.SSLContext:
         """For HTTP. Each handshake goes on in the context of that moment."""
-        door = self._fresh()
+        door = self.fresh()
 
         def meet(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-            connection.context = self._fresh()
+            connection.context = self.fresh()
 
         door.sni_callback = meet  # called by every handshake, whether or not a name was sent
         return door
 
-    def _fresh(self) -> ssl.SSLContext:
+    def fresh(self) -> ssl.SSLContext:
+        """For one handshake that begins now."""
         generation = self._files.generation()
         now = self._files.current()
         if self._made is not None and self._made[0] == generation:
             return self._made[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        _load(context, now.certificate, now.key)
+        context.set_alpn_protocols([self._protocol])
+        load_pair(context, now.certificate, now.key)
         if self.asks:
             context.verify_mode = ssl.CERT_REQUIRED
+            context.num_tickets = 0  # nobody comes in again without showing its certificate
+            context.options |= ssl.OP_NO_TICKET
             context.load_verify_locations(cadata=(self._clients() or b"").decode("latin-1"))
         if self._made is not None:
             context.sni_callback = self._made[1].sni_callback
@@ -121,7 +134,7 @@ class ServerTls:
         return context
 
 
-def _load(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """Give a context what was read and checked; it takes files only, so it gets one that nobody else sees."""
     descriptor, name = tempfile.mkstemp(prefix="inferloom-")  # of mode 0600
     try:

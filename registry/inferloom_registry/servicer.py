@@ -62,6 +62,8 @@ class RegistryServicer(RegistryServiceServicer):
         check_worker(request.worker)
         _check_name(request.worker.id)
         await self._addresses.check(request.worker.address)
+        if request.worker.link_address:
+            await self._addresses.check(request.worker.link_address, "worker.link_address")
         registration = await self._registry.register(request.worker, request.previous_epoch, ttl)
         return pb.RegisterResponse(
             lease_id=registration.lease_id,

@@ -45,8 +45,10 @@ KINDS: dict[str, type[ServiceSettings]] = {
 PORTS = {
     "registry": {7000, 9101},
     "gateway": {8000, 9000, 9100, 9200},
-    "worker": {DEFAULT_ADDRESS.port, DEFAULT_METRICS_ADDRESS.port},
+    "worker": {DEFAULT_ADDRESS.port, DEFAULT_METRICS_ADDRESS.port, 7200},
 }
+LINK = 7200
+"""Where gateways attach to a worker without gRPC, where it is not any port that is free."""
 PEERS = 9200
 """Where gateways ask each other."""
 FROM_ELSEWHERE = {
@@ -128,6 +130,9 @@ def test_images_listen_where_the_others_look(service: str, monkeypatch: pytest.M
     }
     listening.pop("gateway_peer_listen", None)
     found = {value.port for value in listening.values() if value is not None}
+    if isinstance(settings, WorkerSettings):
+        assert settings.worker_link_port == LINK
+        found.add(LINK)
     file = (DEPLOY / f"docker/{service}.Dockerfile").read_text()
     [exposed] = re.findall(r"^EXPOSE (.*)$", file, re.M)
     assert found == PORTS[service] - {PEERS} == set(map(int, exposed.split()))

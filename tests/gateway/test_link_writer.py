@@ -7,6 +7,7 @@ import pytest
 
 from inferloom.v1 import link_pb2
 from inferloom_gateway.calls.attach.attachment import Attachment
+from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
 from inferloom_gateway.calls.gathering import Gathering
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def test_a_stream_that_cannot_be_written_to_ends(caplog: pytest.LogCapture
     """Its calls would wait for ever, and so would those that are begun on it."""
     ended = asyncio.Event()
     attachment = Attachment(
-        cast("grpc.aio.StreamStreamCall[Any, Any]", Unwritable()),
+        GrpcStream(cast("grpc.aio.StreamStreamCall[Any, Any]", Unwritable()), "127.0.0.1:1"),
         "127.0.0.1:1",
         lambda load: None,
         lambda attachment: ended.set(),

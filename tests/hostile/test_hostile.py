@@ -5,7 +5,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from inferloom.v1 import inference_pb2, worker_pb2
+from inferloom.v1 import inference_pb2, link_pb2, worker_pb2
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_gateway.access.api_key import ApiKey
@@ -26,6 +26,7 @@ from tests.hostile import grpc_calls, registry_calls, rest_bodies, rest_framing
 from tests.hostile.cases import RestCase, RpcCase
 from tests.hostile.clients import OPTIONS, Metadata, ask_link, ask_rest, ask_rpc
 from tests.hostile.link_frames import GOOD, LINK, LinkCase
+from tests.hostile.link_port import PORT, PREAMBLE, UNFINISHED, PortCase, ask_link_port, ask_port
 from tests.mesh.processes import Mesh
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,6 +58,8 @@ class Target:
     peer: Metadata
     """What shows the mesh's secret."""
     channels: dict[str, grpc.aio.Channel]
+    link: Address
+    """The worker's port of the link."""
     descriptors: dict[int, int]
     """Of each process, before anything hostile came."""
     checked: int = 0
@@ -71,6 +74,12 @@ class Target:
     def caller(self) -> Metadata:
         """What shows the gateway who calls."""
         return (("authorization", f"Bearer {self.key}"),) if self.key else ()
+
+    @property
+    def hello(self) -> bytes:
+        """How a gateway greets a worker."""
+        shown = "".join(str(value) for _, value in self.peer)
+        return link_pb2.LinkHello(mesh_secret=shown).SerializeToString()
 
     def processes(self) -> list[psutil.Process]:
         """The services."""
@@ -106,7 +115,10 @@ async def target(hostile_mesh: tuple[Mesh, str]) -> AsyncIterator[Target]:
     at = {"gateway": mesh.grpc, "registry": mesh.registry, "worker": mesh.worker}
     channels = {name: grpc.aio.insecure_channel(address, options=OPTIONS) for name, address in at.items()}
     peer = MeshSecret(SECRET).metadata if key else ()
-    found = Target(mesh, key, peer, channels, {})
+    control: Any = WorkerServiceStub(channels["worker"])
+    status = await control.GetStatus(worker_pb2.GetStatusRequest(), metadata=peer)
+    link = Address.parse(status.worker.link_address)
+    found = Target(mesh, key, peer, channels, link, {})
     await still_serves(found)
     for opens in rest_bodies.CODED:  # the store, which stays open from its first use on
         if opens.name.startswith("an upload"):
@@ -156,6 +168,24 @@ async def check_link(target: Target, case: LinkCase) -> None:
     assert case.words in (said if status == "OK" else told)
     if status == "OK":
         assert ends == {**case.ends, GOOD: "OK"}
+
+
+async def check_link_port(target: Target, case: LinkCase) -> None:
+    """The same where the link goes without gRPC: what ends its stream there ends the connection here."""
+    target.checked += 1
+    status, ends, said = await ask_link_port(target.link, case, target.hello)
+    frames = [each if isinstance(each, bytes) else each.SerializeToString() for each in case.frames]
+    if case.status != "OK" or any(len(each) > 2**20 for each in frames):
+        assert status == "ended"
+        return
+    assert (status, ends) == ("OK", {**case.ends, GOOD: "OK"})
+    assert case.words in said
+
+
+async def check_port(target: Target, case: PortCase) -> None:
+    """Hold a connection to its case."""
+    target.checked += 1
+    assert await ask_port(target.link, case, target.hello) == ""
 
 
 @pytest.mark.parametrize("case", REST, ids=lambda case: case.name)
@@ -227,6 +257,42 @@ async def test_the_tables_are_as_large_as_they_are_said_to_be() -> None:
     assert sum(map(len, places.values())) >= 200
 
 
+@pytest.mark.parametrize("case", LINK, ids=lambda case: case.name)
+async def test_link_without_grpc(target: Target, case: LinkCase) -> None:
+    """Each of them is answered as by gRPC."""
+    await check_link_port(target, case)
+
+
+@pytest.mark.parametrize("case", PORT, ids=lambda case: case.name)
+async def test_link_port(target: Target, case: PortCase) -> None:
+    """Each of them is answered as the table says."""
+    await check_port(target, case)
+
+
+async def test_greetings_that_do_not_end_are_ended(target: Target) -> None:
+    """After five seconds; a good one is let in meanwhile."""
+
+    async def begin(sent: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(target.link.host, target.link.port)
+        writer.write(sent)
+        async with asyncio.timeout(9):
+            heard = await reader.read()
+        writer.close()
+        return heard
+
+    begun = [asyncio.create_task(begin(sent)) for _, sent in UNFINISHED]
+    await check_port(target, next(case for case in PORT if not case.ends))
+    assert await asyncio.gather(*begun) == [b""] * len(UNFINISHED)
+
+
+async def test_only_who_shows_the_secret_is_let_in(target: Target) -> None:
+    """At the link's own port as elsewhere."""
+    for hello in (b"", link_pb2.LinkHello(mesh_secret="0" * 64).SerializeToString()):
+        case = PortCase("", PREAMBLE + len(hello).to_bytes(4, "big") + hello, ends=bool(target.peer))
+        case = replace(case, welcome=not target.peer)
+        assert await ask_port(target.link, case, b"") == ""
+
+
 async def everything(target: Target) -> None:
     """All cases once more, but those that wait."""
     for case in REST:
@@ -238,6 +304,9 @@ async def everything(target: Target) -> None:
         await check_rpc(target, call, "registry", target.peer)
     for each in LINK:
         await check_link(target, each)
+        await check_link_port(target, each)
+    for raw in PORT:
+        await check_port(target, raw)
 
 
 async def test_the_same_processes_serve_on_as_before(target: Target) -> None:
@@ -245,7 +314,7 @@ async def test_the_same_processes_serve_on_as_before(target: Target) -> None:
     memory."""
     processes = target.processes()
     assert {each.pid for each in processes} == set(target.descriptors)
-    if target.checked < len(REST) + len(GRPC) + len(REGISTRY) + len(LINK):
+    if target.checked < len(REST) + len(GRPC) + len(REGISTRY) + 2 * len(LINK) + len(PORT):
         await everything(target)  # this test was asked for alone
     before = {each.pid: each.memory_info().rss for each in processes}
     await everything(target)

@@ -16,6 +16,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.link_pb2_grpc import LinkServiceStub
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.status import from_rpc_error
+from tests.wire.link_connection import LinkConnection
 from tests.wire.running_worker import PATIENCE, RunningWorker
 
 LARGEST_FRAME = 2**20
@@ -235,10 +236,16 @@ def start_call(number: int, request: Any, events: int, size: int, **context: Any
 
 
 @asynccontextmanager
-async def attached(worker: RunningWorker, **options: Any) -> AsyncIterator[Link]:
-    """Attach to a worker until the context ends."""
-    stub: Any = LinkServiceStub(worker.channel)
-    link = Link(stub.Attach(**options))
+async def attached(
+    worker: RunningWorker, transport: str = "grpc", secret: str = "", **options: Any
+) -> AsyncIterator[Link]:
+    """Attach to a worker until the context ends, by ``grpc`` or, with ``tcp``, at its link's own port."""
+    if transport == "tcp":
+        address = (await worker.status()).worker.link_address
+        link = Link(await LinkConnection.open(address, secret))
+    else:
+        stub: Any = LinkServiceStub(worker.channel)
+        link = Link(stub.Attach(**options))
     try:
         yield link
     finally:

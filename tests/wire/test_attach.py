@@ -43,10 +43,10 @@ async def worker() -> AsyncIterator[RunningWorker]:
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def link(worker: RunningWorker) -> AsyncIterator[Link]:
-    """An attachment to it."""
-    async with attached(worker) as link:
+@pytest_asyncio.fixture(loop_scope="module", params=["grpc", "tcp"])
+async def link(worker: RunningWorker, request: pytest.FixtureRequest) -> AsyncIterator[Link]:
+    """An attachment to it, by each transport."""
+    async with attached(worker, request.param) as link:
         yield link
 
 
@@ -197,9 +197,10 @@ async def test_a_cancelled_call_frees_its_slots(worker: RunningWorker, link: Lin
     await worker.until(running=0)
 
 
-async def test_a_lost_stream_frees_all_slots(worker: RunningWorker) -> None:
+@pytest.mark.parametrize("transport", ["grpc", "tcp"])
+async def test_a_lost_stream_frees_all_slots(worker: RunningWorker, transport: str) -> None:
     """Whether the gateway reads or not."""
-    async with attached(worker) as link:
+    async with attached(worker, transport) as link:
         for _ in range(5):
             await link.start(text_request(model=ENDLESS))
         await worker.until(running=5)

@@ -30,11 +30,12 @@ async def test_only_peers_attach() -> None:
             assert (await link.run(text_request("a", **limited(2)))).text() == "aa"
 
 
-async def test_a_drain_lets_calls_finish_and_refuses_new_ones() -> None:
+@pytest.mark.parametrize("transport", ["grpc", "tcp"])
+async def test_a_drain_lets_calls_finish_and_refuses_new_ones(transport: str) -> None:
     """With the reason of any other door; the open stream holds nothing up."""
     async with (
         running_worker("paced=echo:delay_ms=5", "echo", drain_limit_s=20.0) as worker,
-        attached(worker) as link,
+        attached(worker, transport) as link,
     ):
         running = await link.start(text_request("ab", model="paced", **limited(100)))
         await link.until(running, lambda call: len(call.events) > 1)
@@ -51,9 +52,13 @@ async def test_a_drain_lets_calls_finish_and_refuses_new_ones() -> None:
         assert await link.ended() is None, "it ended well"
 
 
-async def test_a_drain_past_its_limit_ends_calls() -> None:
+@pytest.mark.parametrize("transport", ["grpc", "tcp"])
+async def test_a_drain_past_its_limit_ends_calls(transport: str) -> None:
     """So that they go on elsewhere, with or without credit, and before the stream ends."""
-    async with running_worker(ENDLESS, "paced=echo:delay_ms=5") as worker, attached(worker) as link:
+    async with (
+        running_worker(ENDLESS, "paced=echo:delay_ms=5") as worker,
+        attached(worker, transport) as link,
+    ):
         waiting = await link.start(text_request(model="slow"))
         stuck = await link.start(text_request(model="paced", **limited(2000)), events=2, generous=False)
         await link.until(stuck, lambda call: len(call.events) == 2)
@@ -76,10 +81,11 @@ async def test_a_queue_that_is_full_refuses() -> None:
         assert (error.reason, error.retry_after) == (Reason.SERVER_OVERLOADED, 1.0)
 
 
-async def test_calls_on_a_link_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("transport", ["grpc", "tcp"])
+async def test_calls_on_a_link_are_logged(caplog: pytest.LogCaptureFixture, transport: str) -> None:
     """A line each, as for calls of their own: with the request's name, its tokens and how it ended."""
     caplog.set_level(logging.INFO, logger="inferloom.access")
-    async with running_worker("echo", ENDLESS) as worker, attached(worker) as link:
+    async with running_worker("echo", ENDLESS) as worker, attached(worker, transport) as link:
         await link.run(text_request("ab", **limited(5)), request_id="of-a-gateway", caller="10.0.0.9:1")
         await link.run(text_request("ab", model="nobody"), request_id="second")
         left = await link.start(text_request("ab", model="slow"), request_id="third")

@@ -11,6 +11,7 @@ from inferloom_mesh.settings import settings_file
 _FLAGS = {
     "registry_listen": "--listen",
     "worker_listen": "--listen",
+    "worker_link_port": "--link-port",
     "gateway_listen": "--listen",
     "gateway_grpc_listen": "--grpc-listen",
     "gateway_processes": "--processes",

@@ -22,13 +22,15 @@ from inferloom_mesh.tracer import sending, tracer_of
 from inferloom_mesh.waiting import first_of
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
-from inferloom_worker.joining.addresses import advertised, listen
+from inferloom_worker.joining.addresses import advertised, advertised_link, listen
 from inferloom_worker.joining.certificate import join, keep_renewed
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.observe.access_log import AccessLog
 from inferloom_worker.observe.meters import Meters
 from inferloom_worker.rpc import control, servicer
+from inferloom_worker.rpc.attach.attachments import Attachments
+from inferloom_worker.rpc.attach.link_port import LinkPort
 from inferloom_worker.rpc.attach.servicer import LinkServicer
 from inferloom_worker.rpc.control import ControlServicer
 from inferloom_worker.rpc.inference import Inference
@@ -157,8 +159,9 @@ class Worker:
         )
         inference = Inference(self.host, self._texts, self.description, max_priority=settings.max_priority)
         add_InferenceServiceServicer_to_server(InferenceServicer(inference), self._server.grpc)
-        self._link = LinkServicer(inference, self.host, self.description, observers)
-        add_LinkServiceServicer_to_server(self._link, self._server.grpc)
+        self._attachments = Attachments(inference, self.host, self.description, observers)
+        self._link = LinkPort(self._attachments, self._security)
+        add_LinkServiceServicer_to_server(LinkServicer(self._attachments), self._server.grpc)
         add_WorkerServiceServicer_to_server(
             ControlServicer(
                 self.host,
@@ -195,10 +198,16 @@ class Worker:
             )
             await opening.enter_async_context(sending(self._tracer))
             bound = await listen(self._server, settings.worker_listen, DEFAULT_ADDRESS)
+            link: Address | None = None
+            if settings.worker_link_port is not None:
+                opening.push_async_callback(self._link.close, 0)
+                link = await self._link.listen(Address(bound.host, settings.worker_link_port))
             self._shown = opening.pop_all()
         nearest = settings.registry[0] if settings.registry else None
         name = settings.worker_id or default_worker_id(bound.port)
-        self.description.bind(name, advertised(bound, settings.worker_advertise, nearest))
+        shown = advertised(bound, settings.worker_advertise, nearest)
+        link = advertised_link(link, settings.worker_link_advertise, bound, shown)
+        self.description.bind(name, shown, link)
         if settings.registry is not None:
             self._keeper = LeaseKeeper(
                 settings.registry,
@@ -207,6 +216,8 @@ class Worker:
                 security=self._security,
             )
         log.info("worker %s listens on %s", name, bound)
+        if link is not None:
+            log.info("gateways attach to it at %s", link)
         return bound
 
     async def load(self) -> None:
@@ -254,8 +265,8 @@ class Worker:
 
     async def close(self) -> None:
         """Stop listening and free the models."""
-        self._link.close()
-        await self._server.stop(GRACE_S)
+        self._attachments.close()
+        await asyncio.gather(self._link.close(GRACE_S), self._server.stop(GRACE_S))
         await self._shown.aclose()  # stops the server again, which does nothing
         await self.host.close()
         self._texts.close()

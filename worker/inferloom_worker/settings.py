@@ -109,6 +109,16 @@ class WorkerSettings(ServiceSettings):
     worker_advertise: str | None = None
     """Address or host by which others reach it. Not set: where it listens."""
 
+    worker_link_port: Annotated[
+        Annotated[int, Field(ge=0, le=65535)] | None, NoDecode, BeforeValidator(or_none)
+    ] = 0
+    """Port, at the same host, where gateways attach on connections without gRPC, which cost both sides less;
+    ``none``: they attach by gRPC. Not set: one that is free."""
+
+    worker_link_advertise: str | None = None
+    """Host, or host:port, by which gateways reach that port. Not set: the host by which others reach the
+    worker, unless its port is another than it listens on: then gateways attach by gRPC."""
+
     worker_metrics_listen: OptionalAddress = DEFAULT_METRICS_ADDRESS
     """Where Prometheus reads its metrics, at ``/metrics``; ``none``: nowhere. Not set: port 9102 on the
     loopback interface, or the next one that is free."""

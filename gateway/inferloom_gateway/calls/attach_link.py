@@ -12,8 +12,12 @@ from inferloom.v1 import link_pb2
 from inferloom.v1.link_pb2_grpc import LinkServiceStub
 from inferloom_gateway.calls.attach.attachment import Attachment
 from inferloom_gateway.calls.attach.demultiplexer import LoadListener
+from inferloom_gateway.calls.attach.dialing import Dialing
+from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
 from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, KINDS, CallRequest, LinkCall
 from inferloom_gateway.calls.attach.outgoing import LARGEST_START
+from inferloom_gateway.calls.attach.stream import FrameStream
+from inferloom_gateway.calls.attach.tcp_stream import Dialer, TcpStream
 from inferloom_gateway.calls.gathering import Gathering
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.link import CallSink, RunningCall, UnaryRequest
@@ -30,15 +34,21 @@ class AttachLink:
     """A :class:`~inferloom_gateway.calls.link.WorkerLink` that is attached from :meth:`attach`, or its first
     call, on. When its stream has ended it attaches again, a little later or at the next call.
 
+    A worker that has a port for it is attached there, by :class:`~.tcp_stream.TcpStream`. Until that is open,
+    and while it cannot be opened, calls go on gRPC's Attach: none waits for a connection that may never come.
+    Once it is open the other stream ends with its last call.
+
     A worker that has no such streams, which is remembered, is called by ``calls``, and so is every worker for
     a request that is too large for a frame.
 
     Args:
         address: The worker's ``host:port``.
-        calls: Makes single calls, on the channel that the stream is on too.
+        calls: Makes single calls, on the channel that gRPC's stream is on too.
         clock: The clock of the contexts' deadlines.
         on_load: Is told of the worker's load.
         gathering: Runs while a frame is taken in.
+        dialer: Opens connections of the link's own. None: there are none.
+        link_address: Where the worker takes them now; empty: nowhere.
     """
 
     def __init__(
@@ -48,6 +58,8 @@ class AttachLink:
         clock: Callable[[], float] = time.monotonic,
         on_load: LoadListener = lambda _: None,
         gathering: Gathering | None = None,
+        dialer: Dialer | None = None,
+        link_address: Callable[[], str] = lambda: "",
     ) -> None:
         self._address = address
         self._calls = calls
@@ -57,20 +69,25 @@ class AttachLink:
         stub: LinkServiceAsyncStub = LinkServiceStub(calls.channel)
         self._attach = stub.Attach
         self._attached: Attachment | None = None
+        self._direct: Attachment | None = None
+        """That on a connection of its own."""
+        self._retired: set[asyncio.Task[None]] = set()
         self._callwise = self._closed = False
         self._waits = backoff()
         self._again: asyncio.TimerHandle | None = None
+        self._dialing = Dialing(dialer, link_address, address, self._open, self._unreached)
+
+    @property
+    def transport(self) -> str:
+        """What carries calls now: ``tcp``, ``grpc`` (Attach), or ``call``."""
+        if self._direct is not None:
+            return "tcp"
+        return "call" if self._callwise else "grpc"
 
     def attach(self) -> None:
         """Open the stream, so that the worker tells of its load and the first call need not wait for it."""
-        if self._attached is None and not (self._callwise or self._closed):
-            self._attached = Attachment(
-                self._attach(metadata=self._calls.peer),
-                self._address,
-                self._on_load,
-                self._ended,
-                self._gathering,
-            )
+        if self._attached is None and not self._closed and not self._dialing.begin():
+            self._attach_by_grpc()
 
     def generate(
         self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
@@ -98,8 +115,13 @@ class AttachLink:
         began, self._closed = self._clock(), True
         if self._again is not None:
             self._again.cancel()
-        if self._attached is not None:
-            await self._attached.close(grace_s)
+        self._dialing.cancel()
+        closing = [] if self._attached is None else [self._attached.close(grace_s)]
+        await asyncio.gather(*closing)
+        if retired := tuple(self._retired):
+            await asyncio.wait(retired, timeout=0.0 if grace_s is None else grace_s)
+            for task in retired:
+                task.cancel()  # what is left ends with the channel
         left = None if grace_s is None else max(0.0, grace_s - (self._clock() - began))
         await self._calls.close(left)
 
@@ -110,14 +132,17 @@ class AttachLink:
         sink: CallSink[Any],
         alone: Callable[[], RunningCall],
     ) -> RunningCall:
-        if self._callwise:
+        if self._callwise and self._direct is None:
+            self._dialing.begin()
             return alone()
         start, now = link_pb2.StartCall(events=EVENTS, bytes=BYTES), self._clock()
         start.context.CopyFrom(context.message(now))
         getattr(start, KINDS[type(request)]).CopyFrom(request)
         if start.ByteSize() > LARGEST_START:
             return alone()
-        self.attach()
+        if self._attached is None:
+            self._dialing.begin()
+            self._attach_by_grpc()
         attached = self._attached
         if attached is None:  # its line is being closed
             return alone()
@@ -128,15 +153,44 @@ class AttachLink:
         attached.start(call, start)
         return call
 
+    def _attach_by_grpc(self) -> None:
+        if self._attached is None and not (self._callwise or self._closed):
+            self._attached = self._attachment(
+                GrpcStream(self._attach(metadata=self._calls.peer), self._address)
+            )
+
+    def _attachment(self, stream: FrameStream) -> Attachment:
+        return Attachment(stream, self._address, self._on_load, self._ended, self._gathering)
+
+    def _open(self, stream: TcpStream) -> None:
+        """Use a connection of its own from now on."""
+        before = self._attached
+        self._attached = self._direct = self._attachment(stream)
+        if before is not None:
+            retired = asyncio.create_task(before.retire())
+            self._retired.add(retired)
+            retired.add_done_callback(self._retired.discard)
+        if self._closed:
+            stream.cancel()
+
+    def _unreached(self) -> None:
+        """Such a connection is not to be had for now."""
+        self._attach_by_grpc()
+
     def _ended(self, attached: Attachment) -> None:
-        if self._attached is attached:
+        current = self._attached is attached
+        if current:
             self._attached = None
-        if attached.heard:
+        if self._direct is attached:
+            self._direct = None
+            if self._dialing.lost():
+                self._waits = backoff()
+        elif attached.heard:
             self._waits = backoff()
         if attached.refused and not self._callwise:
             self._callwise = True
             log.info("the worker at %s has no multiplexed link: it is called by single calls", self._address)
-        if not (self._callwise or self._closed):
+        if current and not (self._callwise or self._closed):
             if self._again is not None:
                 self._again.cancel()
             self._again = asyncio.get_running_loop().call_later(next(self._waits), self.attach)

@@ -23,6 +23,8 @@ class Member:
 
     id: str
     address: str
+    link_address: str = ""
+    """Where it takes connections of the link's own; empty: nowhere."""
     epoch: int = 0
     capacity: int = 1
     zone: str = ""

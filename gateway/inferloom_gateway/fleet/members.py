@@ -167,6 +167,7 @@ class Fleet:
             member.fresh_since = now if self.settled else float("-inf")
         member.zone = worker.labels.get("zone", "")
         member.version, member.state = worker.version, worker.state
+        member.link_address = worker.link_address
         member.epoch = entry.epoch
         member.capacity = max(1, worker.capacity)
         member.ready = ready

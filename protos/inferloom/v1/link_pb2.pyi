@@ -26,6 +26,30 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class LinkHello(_message.Message):
+    """Says who opens a connection of the link's own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESH_SECRET_FIELD_NUMBER: _builtins.int
+    mesh_secret: _builtins.str
+    """What shows the mesh's secret, as calls have it in their metadata. Empty:
+    there is none, or a certificate says who it is.
+    """
+    def __init__(
+        self,
+        *,
+        mesh_secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mesh_secret", b"mesh_secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkHello: _TypeAlias = LinkHello  # noqa: Y015
+
+@_typing.final
 class AttachRequest(_message.Message):
     """Carries what a gateway has for a worker. Everything in it is optional."""
 

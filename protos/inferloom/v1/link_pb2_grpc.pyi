@@ -54,6 +54,15 @@ class LinkServiceStub:
     closing, pieces, ends. A call has at most one entry in deltas for each of its
     choices, so what comes before a delta is in opening and what comes after it
     in closing; what fits neither goes into another frame.
+
+    The same goes over a TCP connection to the worker's link_address, with TLS
+    (protocol inferloom-link/1) where its gRPC server has that, and nothing
+    else on it. Each side sends the 16 bytes "inferloom-link/1" and then
+    frames: four bytes of length, big-endian, at most 1 MiB, and the message.
+    The gateway's first is a LinkHello, the worker's a CallEnd of call 0, whose
+    code says whether the gateway is attached. Then AttachRequests go one way
+    and AttachResponses the other. A frame of no bytes says only that its
+    sender is there, and comes at least every 4 s where nothing else does.
     """
 
 @_typing.type_check_only
@@ -79,6 +88,15 @@ class LinkServiceAsyncStub(LinkServiceStub):
     closing, pieces, ends. A call has at most one entry in deltas for each of its
     choices, so what comes before a delta is in opening and what comes after it
     in closing; what fits neither goes into another frame.
+
+    The same goes over a TCP connection to the worker's link_address, with TLS
+    (protocol inferloom-link/1) where its gRPC server has that, and nothing
+    else on it. Each side sends the 16 bytes "inferloom-link/1" and then
+    frames: four bytes of length, big-endian, at most 1 MiB, and the message.
+    The gateway's first is a LinkHello, the worker's a CallEnd of call 0, whose
+    code says whether the gateway is attached. Then AttachRequests go one way
+    and AttachResponses the other. A frame of no bytes says only that its
+    sender is there, and comes at least every 4 s where nothing else does.
     """
 
 class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,6 +125,15 @@ class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
         closing, pieces, ends. A call has at most one entry in deltas for each of its
         choices, so what comes before a delta is in opening and what comes after it
         in closing; what fits neither goes into another frame.
+
+        The same goes over a TCP connection to the worker's link_address, with TLS
+        (protocol inferloom-link/1) where its gRPC server has that, and nothing
+        else on it. Each side sends the 16 bytes "inferloom-link/1" and then
+        frames: four bytes of length, big-endian, at most 1 MiB, and the message.
+        The gateway's first is a LinkHello, the worker's a CallEnd of call 0, whose
+        code says whether the gateway is attached. Then AttachRequests go one way
+        and AttachResponses the other. A frame of no bytes says only that its
+        sender is there, and comes at least every 4 s where nothing else does.
         """
 
 def add_LinkServiceServicer_to_server(servicer: LinkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

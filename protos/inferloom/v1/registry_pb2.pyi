@@ -686,6 +686,7 @@ class Worker(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     LOADING_FIELD_NUMBER: _builtins.int
+    LINK_ADDRESS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name of the worker, unique in the mesh: 1 to 63 lower-case letters,
     digits, dots and dashes.
@@ -698,6 +699,10 @@ class Worker(_message.Message):
     """Most requests it runs at once. Above 0."""
     version: _builtins.str
     """Software version."""
+    link_address: _builtins.str
+    """Where it takes connections of the link's own, as host:port. Empty: nowhere,
+    and calls go to its gRPC server.
+    """
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_inference_pb2.Model]:
         """The models it holds; at most 256."""
@@ -721,10 +726,11 @@ class Worker(_message.Message):
         version: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         loading: _abc.Iterable[_builtins.str] | None = ...,
+        link_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "capacity", b"capacity", "id", b"id", "labels", b"labels", "loading", b"loading", "models", b"models", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "capacity", b"capacity", "id", b"id", "labels", b"labels", "link_address", b"link_address", "loading", b"loading", "models", b"models", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -213,6 +213,15 @@ def worker(
             help="Where to listen; port 0 takes a free one. [default: 127.0.0.1:7100]",
         ),
     ] = None,
+    link_port: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PORT",
+            envvar="INFERLOOM_WORKER_LINK_PORT",
+            help="Port, at the same host, where gateways attach without gRPC, or none. "
+            "[default: one that is free]",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -265,6 +274,7 @@ def worker(
         adapters=tuple(adapter) if adapter else None,
         aliases=tuple(alias) if alias else None,
         worker_listen=listen,
+        worker_link_port=link_port,
         worker_id=name,
         worker_metrics_listen=metrics_listen,
         dtype=dtype,

@@ -54,3 +54,24 @@ def advertised(bound: Address, given: str | None, registry: Address | None) -> A
     if bound.host in WILDCARDS:
         return Address(interface_towards(registry), bound.port)
     return bound
+
+
+def advertised_link(
+    bound: Address | None, given: str | None, grpc: Address, grpc_shown: Address
+) -> Address | None:
+    """Where gateways are told that the link's own port is. None: nowhere.
+
+    It has the host of the address that is registered for gRPC. Where that has another port than the worker
+    listens on, something stands between, which knows nothing of the link's port: it is told only if ``given``
+    (a host, or host:port) says where it is.
+
+    Raises:
+        ValueError: ``given`` is neither.
+    """
+    if bound is None:
+        return None
+    if given is not None:
+        return advertised(bound, given, None)
+    if grpc_shown.port != grpc.port:
+        return None
+    return Address(grpc_shown.host, bound.port)

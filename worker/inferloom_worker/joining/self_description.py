@@ -35,7 +35,7 @@ class SelfDescription:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = ""
-        self._address = ""
+        self._address = self._link_address = ""
         self._host = host
         self._capacity = capacity
         self._labels = {"zone": zone} if zone else {}
@@ -43,10 +43,11 @@ class SelfDescription:
         self._measured = (clock(), 0)
         self._rate = 0.0
 
-    def bind(self, worker_id: str, address: Address) -> None:
-        """Say the worker's name, and where others reach it."""
+    def bind(self, worker_id: str, address: Address, link: Address | None = None) -> None:
+        """Say the worker's name, and where others reach it, by gRPC and on the link's own port."""
         self.worker_id = worker_id
         self._address = str(address)
+        self._link_address = "" if link is None else str(link)
 
     def worker(self) -> pb.Worker:
         """The worker. Called at each renewal of its lease: that is how often the cards' figures change."""
@@ -61,6 +62,7 @@ class SelfDescription:
             version=__version__,
             labels=self._labels,
             loading=self._host.loading,
+            link_address=self._link_address,
         )
 
     def load(self) -> pb.Load:

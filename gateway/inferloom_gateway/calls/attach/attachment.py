@@ -1,11 +1,8 @@
-"""One stream to a worker, with a reader and a writer."""
+"""The calls on one stream to a worker. No I/O."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
-
-import grpc
 
 from inferloom.v1 import link_pb2
 from inferloom_gateway.calls import attempt
@@ -13,22 +10,18 @@ from inferloom_gateway.calls.attach.broken import BrokenFrameError
 from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer, LoadListener
 from inferloom_gateway.calls.attach.link_call import LinkCall
 from inferloom_gateway.calls.attach.outgoing import Outgoing
+from inferloom_gateway.calls.attach.stream import FrameStream
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.gathering import Gathering
-from inferloom_gateway.calls.judging import judge
-from inferloom_mesh.status import read_failure
 
 log = logging.getLogger(__name__)
-
-_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-"""Codes of a worker that does not want this gateway. Whatever else a stream ends with, the worker is lost."""
 
 
 class Attachment:
     """The stream, and the calls on it, which end with it.
 
     Args:
-        stream: An Attach call.
+        stream: Carries the frames.
         worker: Its address, for the log.
         on_load: Is told of the worker's load.
         on_end: Is told that the stream has ended, before its calls are.
@@ -37,7 +30,7 @@ class Attachment:
 
     def __init__(
         self,
-        stream: "grpc.aio.StreamStreamCall[Any, Any]",
+        stream: FrameStream,
         worker: str,
         on_load: LoadListener,
         on_end: Callable[["Attachment"], None],
@@ -54,11 +47,9 @@ class Attachment:
         self._demultiplexer = Demultiplexer(on_load)
         self._outgoing = Outgoing()
         self._owing: dict[int, LinkCall] = {}
-        self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._reading = asyncio.create_task(self._read())
-        self._writing = asyncio.create_task(self._write())
+        stream.start(self)
 
     def number(self) -> int:
         """A number for the next call."""
@@ -69,12 +60,12 @@ class Attachment:
         self._demultiplexer.calls[call.number] = call
         self._idle.clear()
         self._outgoing.start(start)
-        self._wake.set()
+        self._stream.wake()
 
     def credit(self, call: int, events: int, size: int) -> None:
         """Let the worker send more of a call."""
         self._outgoing.credit(call, events, size)
-        self._wake.set()
+        self._stream.wake()
 
     def owe(self, call: LinkCall) -> None:
         """Note that a call has spent a little."""
@@ -94,7 +85,7 @@ class Attachment:
             self._idle.set()
         if cancel:
             self._outgoing.cancel(call)
-            self._wake.set()
+            self._stream.wake()
 
     async def close(self, grace_s: float | None) -> None:
         """End the stream once its calls are over, after ``grace_s`` at the latest; None: at once."""
@@ -105,54 +96,38 @@ class Attachment:
             except TimeoutError:
                 pass
         self._stream.cancel()
-        await asyncio.gather(self._reading, self._writing, return_exceptions=True)
+        await self._stream.ended()
 
-    async def _read(self) -> None:
-        verdict = attempt.lost()
-        try:
-            while True:
-                frame: Any = await self._stream.read()
-                if frame is grpc.aio.EOF:
-                    break
-                self.heard = True
-                with self._gathering:
-                    self._demultiplexer.take(frame)
-        except grpc.aio.AioRpcError as failure:
-            self.refused = failure.code() is grpc.StatusCode.UNIMPLEMENTED and not self.heard
-            if not self.heard and failure.code() in _REFUSED:
-                verdict = judge(read_failure(failure))
-            if self.heard:
-                log.info("the link to the worker at %s ended: %s", self._worker, failure.code().name)
-        except BrokenFrameError as fault:
-            log.error("the worker at %s broke the rules of the link: %s", self._worker, fault)
-            verdict = attempt.broken()
-        except asyncio.CancelledError:
-            pass  # closed here
-        except Exception:  # a bug: its calls must end, or their callers wait for ever
-            log.exception("the link to the worker at %s failed", self._worker)
-            verdict = attempt.bug()
-        finally:
-            self._end(verdict)
+    async def retire(self) -> None:
+        """End the stream once its calls are over, however long that takes."""
+        await self._idle.wait()
+        await self.close(None)
 
-    def _end(self, verdict: Verdict) -> None:
-        self._stream.cancel()
-        self._writing.cancel()
+    # the stream's
+
+    def take(self, frame: link_pb2.AttachResponse) -> None:
+        """See :class:`~inferloom_gateway.calls.attach.stream.Desk`; so are the others."""
+        self.heard = True
+        with self._gathering:
+            self._demultiplexer.take(frame)
+
+    def next(self) -> link_pb2.AttachRequest | None:
+        """The next frame."""
+        return self._outgoing.next()
+
+    def fault(self, failure: Exception) -> Verdict:
+        """What a failure of :meth:`take` means."""
+        if isinstance(failure, BrokenFrameError):
+            log.error("the worker at %s broke the rules of the link: %s", self._worker, failure)
+            return attempt.broken()
+        # A bug: its calls must end, or their callers wait for ever.
+        log.error("the link to the worker at %s failed", self._worker, exc_info=failure)
+        return attempt.bug()
+
+    def end(self, verdict: Verdict, *, refused: bool = False) -> None:
+        """End the calls."""
+        self.refused = refused
         self._on_end(self)
         for call in tuple(self._demultiplexer.calls.values()):
-            if not (self.refused and call.move()):
+            if not (refused and call.move()):
                 call.end(verdict)
-
-    async def _write(self) -> None:
-        try:
-            # A write to a stream that its worker has refused would hide why.
-            await self._stream.wait_for_connection()
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while (frame := self._outgoing.next()) is not None:
-                    await self._stream.write(frame)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the reader tells what became of the stream
-        except Exception:  # a bug: a stream that is not written to must end, so that there is another
-            log.exception("the link to the worker at %s cannot be written to", self._worker)
-            self._stream.cancel()

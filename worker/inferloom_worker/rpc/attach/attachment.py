@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from inferloom.v1 import link_pb2, registry_pb2
@@ -29,9 +29,19 @@ class Attachment:
         inference: Answers them.
         observers: Are told of them.
         peer: Whose connection it is, as gRPC spells it.
+        on_news: Is told that :meth:`next` has something, where frames are not taken from :meth:`frames`.
     """
 
-    def __init__(self, inference: Inference, observers: Observers, peer: str) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        observers: Observers,
+        peer: str,
+        on_news: Callable[[], object] | None = None,
+    ) -> None:
+        self.closing = False
+        """Whether the stream is to end when what is ready was sent."""
+        self._on_news = on_news
         self._inference = inference
         self._observers = observers
         self._peer = peer
@@ -42,7 +52,6 @@ class Attachment:
         self._load: registry_pb2.Load | None = None
         """What is to be told; None: nothing new."""
         self._told: registry_pb2.Load | None = None
-        self._closing = False
         self._failure: Exception | None = None
         self._wake: asyncio.Future[None] | None = None
 
@@ -102,12 +111,12 @@ class Attachment:
 
     def close(self) -> None:
         """End the stream when what is ready was sent."""
-        self._closing = True
+        self.closing = True
         self._wake_writer()
 
     def lost(self) -> None:
         """The stream has ended: so do its calls."""
-        self._closing = True
+        self.closing = True
         for call in tuple(self._calls.values()):
             call.cancel()
 
@@ -118,11 +127,11 @@ class Attachment:
             InferloomError: The gateway sent what it may not.
         """
         while self._failure is None:
-            message = self._next()
+            message = self.next()
             if message is not None:
                 yield message
                 await asyncio.sleep(0)  # what calls have to say in this turn of the loop goes along
-            elif self._closing:
+            elif self.closing:
                 break
             else:
                 # What wakes it is in the turn before, with what others had to say in that.
@@ -163,10 +172,12 @@ class Attachment:
         self._wake_writer()
 
     def _wake_writer(self) -> None:
-        if self._wake is not None and not self._wake.done():
+        if self._on_news is not None:
+            self._on_news()
+        elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _next(self) -> link_pb2.AttachResponse | None:
+    def next(self) -> link_pb2.AttachResponse | None:
         """The next frame: all that is ready now, as far as there is room. None: there is nothing to say."""
         frame = Frame()
         ready, self._ready = self._ready, []

@@ -1,0 +1,101 @@
+"""Tries to open a worker's own link port, beside the calls, until that is done."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from inferloom_gateway.calls.attach.tcp_stream import Dialer, TcpStream
+from inferloom_mesh.backoff import backoff
+
+log = logging.getLogger(__name__)
+
+MOST_WAIT_S = 15.0
+"""Seconds between two tries at most."""
+
+_STEADY_S = 10.0
+"""How long a connection must have lasted for the next tries to come quickly again."""
+
+
+class Dialing:
+    """One worker's.
+
+    Args:
+        dialer: Opens connections. None: nobody does.
+        where: The worker's link address now; empty: it has none.
+        worker: Its address, for the log.
+        opened: Is given the stream.
+        unreached: Is told of each try that failed.
+    """
+
+    def __init__(
+        self,
+        dialer: Dialer | None,
+        where: Callable[[], str],
+        worker: str,
+        opened: Callable[[TcpStream], object],
+        unreached: Callable[[], object],
+    ) -> None:
+        self._dialer = dialer
+        self._where = where
+        self._worker = worker
+        self._opened = opened
+        self._unreached = unreached
+        self._task: asyncio.Task[None] | None = None
+        self._waits: Iterator[float] = backoff(most=MOST_WAIT_S)
+        self._since = 0.0
+        self._pause_s = 0.0
+        self._failing = ""
+
+    def begin(self) -> bool:
+        """Try, unless that is being done. False: nothing is tried at once, now."""
+        if self._dialer is None or not self._where():
+            return False
+        if self._task is not None:
+            return False
+        pause_s, self._pause_s = self._pause_s, 0.0
+        self._task = asyncio.create_task(self._try(self._dialer, pause_s), name=f"dial {self._worker}")
+        return not pause_s
+
+    def lost(self) -> bool:
+        """The connection that was opened has ended; whether it had lasted. Where it had not, what is between
+        may not bear it, and the next try has to wait, longer each time."""
+        steady = time.monotonic() - self._since >= _STEADY_S
+        if steady:
+            self._waits = backoff(most=MOST_WAIT_S)
+        self._pause_s = 0.0 if steady else next(self._waits)
+        return steady
+
+    def cancel(self) -> None:
+        """Try no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _try(self, dialer: Dialer, pause_s: float) -> None:
+        try:
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            while address := self._where():
+                try:
+                    await dialer.dial(address, self._open)
+                except (OSError, ValueError) as failure:
+                    self._note(address, str(failure) or type(failure).__name__)
+                else:
+                    return
+                self._unreached()
+                await asyncio.sleep(next(self._waits))
+        finally:
+            self._task = None
+
+    def _open(self, stream: TcpStream) -> None:
+        self._since = time.monotonic()
+        if self._failing:
+            log.info("the worker at %s is attached at its link's own port again", self._worker)
+            self._failing = ""
+        self._opened(stream)
+
+    def _note(self, address: str, why: str) -> None:
+        if why != self._failing:
+            self._failing = why
+            words = "the worker at %s is attached by gRPC: its link's own port %s is not to be had: %s"
+            log.info(words, self._worker, address, why)

@@ -1,0 +1,86 @@
+"""Frames on a stream of gRPC's: the method Attach."""
+
+import asyncio
+import logging
+from typing import Any
+
+import grpc
+
+from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.attach.stream import Desk
+from inferloom_gateway.calls.judging import judge
+from inferloom_mesh.status import read_failure
+
+log = logging.getLogger(__name__)
+
+_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+"""Codes of a worker that does not want this gateway. Whatever else a stream ends with, the worker is lost."""
+
+
+class GrpcStream:
+    """A :class:`~inferloom_gateway.calls.attach.stream.FrameStream` with a reader and a writer.
+
+    Args:
+        call: An Attach call.
+        worker: Its address, for the log.
+    """
+
+    def __init__(self, call: "grpc.aio.StreamStreamCall[Any, Any]", worker: str) -> None:
+        self._call = call
+        self._worker = worker
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, desk: Desk) -> None:
+        """See the protocol; so are the others."""
+        self._tasks = [asyncio.create_task(self._read(desk)), asyncio.create_task(self._write(desk))]
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def cancel(self) -> None:
+        """End it."""
+        self._call.cancel()
+
+    async def ended(self) -> None:
+        """Wait for the reader and the writer."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _read(self, desk: Desk) -> None:
+        verdict, refused = attempt.lost(), False
+        try:
+            while True:
+                frame: Any = await self._call.read()
+                if frame is grpc.aio.EOF:
+                    break
+                desk.take(frame)
+        except grpc.aio.AioRpcError as failure:
+            refused = failure.code() is grpc.StatusCode.UNIMPLEMENTED and not desk.heard
+            if not desk.heard and failure.code() in _REFUSED:
+                verdict = judge(read_failure(failure))
+            if desk.heard:
+                log.info("the link to the worker at %s ended: %s", self._worker, failure.code().name)
+        except asyncio.CancelledError:
+            pass  # closed here
+        except Exception as failure:
+            verdict = desk.fault(failure)
+        finally:
+            self._call.cancel()
+            self._tasks[1].cancel()
+            desk.end(verdict, refused=refused)
+
+    async def _write(self, desk: Desk) -> None:
+        try:
+            # A write to a stream that its worker has refused would hide why.
+            await self._call.wait_for_connection()
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while (frame := desk.next()) is not None:
+                    await self._call.write(frame)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the reader tells what became of the stream
+        except Exception:  # a bug: a stream that is not written to must end, so that there is another
+            log.exception("the link to the worker at %s cannot be written to", self._worker)
+            self._call.cancel()

@@ -1,0 +1,359 @@
+"""The link's own port, between a real worker and a gateway's real line to it."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import worker_pb2
+from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
+from inferloom_gateway.calls.attach import tcp_stream
+from inferloom_gateway.calls.attach.tcp_stream import Dialer
+from inferloom_gateway.calls.attach_link import AttachLink
+from inferloom_gateway.calls.grpc_link import GrpcLink
+from inferloom_gateway.calls.link import CallFailedError
+from inferloom_mesh import tls_files
+from inferloom_mesh.channel import open_channel
+from inferloom_mesh.client_tls import ClientTls
+from inferloom_mesh.context import CallContext
+from inferloom_mesh.errors import Reason
+from inferloom_mesh.net import Address
+from inferloom_mesh.roles import Role, may_call
+from inferloom_mesh.secret import MeshSecret
+from inferloom_mesh.security import OPEN, Security
+from inferloom_mesh.tls_files import TlsFiles
+from inferloom_worker.rpc.attach import gateway_connection
+from tests.gateway.test_link_frames import Seen
+from tests.wire.attached import attached
+from tests.wire.certificates import Certificates, certificates
+from tests.wire.echo_mesh import echo_mesh
+from tests.wire.link_connection import PREAMBLE, LinkConnection, LinkRefusedError
+from tests.wire.running_worker import PATIENCE, RunningWorker, limited, running_worker, text_request
+from tests.wire.tcp_proxy import TcpProxy
+
+__all__ = ["certificates"]
+
+SECRET = "a secret of this mesh"
+ENDLESS = "slow=echo:delay_ms=60000"
+
+
+async def until(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(patience):
+        while not holds():  # noqa: ASYNC110 # of several things, which nobody tells of
+            await asyncio.sleep(0.01)
+
+
+class Asked(Seen):
+    """What became of a generation."""
+
+    def text(self) -> str:
+        """All of it."""
+        return "".join(event[3] if isinstance(event, tuple) else event.delta.text for event in self.events)
+
+    async def over(self) -> CallFailedError | None:
+        """Wait for its end."""
+        async with asyncio.timeout(PATIENCE):
+            await self.ended.wait()
+        return self.ends[0]
+
+
+class Line:
+    """A gateway's line to a worker, and where it believes the link's port to be."""
+
+    def __init__(self, worker: RunningWorker, where: str, security: Security) -> None:
+        self.where = where
+        self.calls = GrpcLink(str(worker.address), security=security)
+        self.link = AttachLink(
+            str(worker.address), self.calls, dialer=Dialer(security), link_address=lambda: self.where
+        )
+
+    def ask(self, request: pb.GenerateRequest) -> Asked:
+        """Start a generation."""
+        asked = Asked()
+        self.link.generate(request, CallContext("r"), asked)
+        return asked
+
+    async def by(self, transport: str) -> None:
+        """Wait until calls go by a transport."""
+        await until(lambda: self.link.transport == transport)
+
+
+async def port_of(worker: RunningWorker) -> str:
+    """Where a worker says that its link's port is."""
+    return (await worker.status()).worker.link_address
+
+
+@asynccontextmanager
+async def line_to(worker: RunningWorker, where: str, security: Security = OPEN) -> AsyncIterator[Line]:
+    """A line until the block ends."""
+    line = Line(worker, where, security)
+    try:
+        yield line
+    finally:
+        await line.link.close(None)
+
+
+def unused() -> str:
+    """An address where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+async def test_a_port_that_comes_back_is_used_again_and_costs_nobody_a_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Meanwhile calls go by gRPC, and one that runs there ends there."""
+    caplog.set_level(logging.INFO)
+    async with running_worker("echo", "paced=echo:delay_ms=20") as worker:
+        port = await port_of(worker)
+        async with line_to(worker, unused()) as line:
+            line.link.attach()
+            paced = line.ask(text_request("ab", model="paced", **limited(60)))
+            quick = line.ask(text_request("ab", **limited(4)))
+            assert await quick.over() is None
+            assert quick.text() == "abab"
+            assert line.link.transport == "grpc"
+            assert "is not to be had" in caplog.text
+            line.where = port
+            await line.by("tcp")
+            assert await line.ask(text_request("ab", **limited(4))).over() is None
+            assert not paced.ends
+            assert await paced.over() is None
+            assert paced.text() == "ab" * 30
+    assert "attached at its link's own port again" in caplog.text
+
+
+async def test_a_port_that_drops_what_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that comes in the same moment goes by gRPC."""
+    monkeypatch.setattr(tcp_stream, "DIAL_S", 0.3)
+    silent = socket.create_server(("127.0.0.1", 0))
+    where = f"127.0.0.1:{silent.getsockname()[1]}"
+    async with running_worker("echo") as worker, line_to(worker, where) as line:
+        line.link.attach()
+        async with asyncio.timeout(0.25):
+            assert await line.ask(text_request("ab", **limited(4))).over() is None
+        line.where = await port_of(worker)
+        await line.by("tcp")
+    silent.close()
+
+
+async def test_a_worker_without_the_port_is_attached_by_grpc() -> None:
+    """It says that it has none."""
+    async with running_worker("echo", worker_link_port=None) as worker:
+        assert await port_of(worker) == ""
+        async with line_to(worker, "") as line:
+            assert await line.ask(text_request("ab", **limited(4))).over() is None
+            assert line.link.transport == "grpc"
+
+
+async def test_a_link_that_is_lost_ends_its_calls_and_comes_back() -> None:
+    """The calls are lost, so that they go elsewhere; the worker has freed what they held."""
+    async with running_worker("echo", ENDLESS) as worker:
+        port = await port_of(worker)
+        async with TcpProxy(Address.parse(port)) as between, line_to(worker, str(between.address)) as line:
+            line.link.attach()
+            await line.by("tcp")
+            waiting = [line.ask(text_request(model="slow")) for _ in range(3)]
+            await worker.until(running=3)
+            line.where = port
+            for writer in between._writers:
+                writer.transport.abort()
+            for asked in waiting:
+                failure = await asked.over()
+                assert failure is not None
+                assert failure.verdict.error.reason is Reason.WORKER_LOST
+            await worker.until(running=0)
+            await line.by("tcp")
+            assert await line.ask(text_request("ab", **limited(4))).over() is None
+
+
+async def test_silence_is_noticed_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is between forwards nothing and closes nothing."""
+    monkeypatch.setattr(tcp_stream, "PATIENCE_S", 2)
+    monkeypatch.setattr(gateway_connection, "PATIENCE_S", 2)
+    async with running_worker("echo", ENDLESS) as worker:
+        port = await port_of(worker)
+        async with TcpProxy(Address.parse(port)) as between, line_to(worker, str(between.address)) as line:
+            line.link.attach()
+            await line.by("tcp")
+            asked = line.ask(text_request(model="slow"))
+            await worker.until(running=1)
+            between.freeze()
+            assert await asked.over() is not None
+            await worker.until(running=0)
+
+
+async def test_a_worker_that_stops_ends_its_links_in_order() -> None:
+    """At once, where nothing runs."""
+    async with running_worker("echo") as worker, line_to(worker, await port_of(worker)) as line:
+        line.link.attach()
+        await line.by("tcp")
+        worker.stop.set()
+        async with asyncio.timeout(0.9):
+            await worker.serving
+
+
+async def test_the_port_is_for_peers_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the mesh has a secret, as for every other call; who is refused is in the audit log."""
+    log = tmp_path / "audit"
+    async with running_worker("echo", mesh_secret=SECRET, audit_log=log) as worker:
+        control = worker.control.GetStatus
+        status = await control(worker_pb2.GetStatusRequest(), metadata=MeshSecret(SECRET).metadata)
+        port = status.worker.link_address
+        for shown in ("", "a secret of another mesh"):
+            with pytest.raises(LinkRefusedError, match="own services only"):
+                await LinkConnection.open(port, shown)
+        assert log.read_text().count("/inferloom.v1.LinkService/Attach") == 2
+        async with line_to(worker, port, Security(MeshSecret(SECRET))) as line:
+            line.link.attach()
+            await line.by("tcp")
+            assert await line.ask(text_request("ab", **limited(4))).over() is None
+    assert SECRET not in caplog.text
+
+
+async def test_only_gateways_may_attach_with_their_certificate(certificates: Certificates) -> None:
+    """As the table of roles says; without a certificate, or without TLS, nobody gets a word."""
+    async with running_worker("echo", tls=certificates.of("worker", "w1")) as worker:
+        port = await by_operator(worker, certificates)
+        for role in Role:
+            name = "w2" if role is Role.WORKER else ""
+            security = certificates.security(role, name)
+            assert security.tls is not None
+            context = ClientTls(security.tls, PREAMBLE.decode()).context()
+            if may_call(role, "/inferloom.v1.LinkService/Attach"):
+                (await LinkConnection.open(port, context=context)).cancel()
+            else:
+                with pytest.raises(LinkRefusedError, match=f"A {role} may not call Attach"):
+                    await LinkConnection.open(port, context=context)
+        nobody = ssl.create_default_context(cafile=certificates.ca)
+        nobody.set_alpn_protocols([PREAMBLE.decode()])
+        other = ClientTls(TlsFiles(certificates.of("gateway"), Role.GATEWAY), "http/1.1").context()
+        wrong: list[ssl.SSLContext | None] = [nobody, other, None]
+        for shown in wrong:
+            with pytest.raises((OSError, asyncio.IncompleteReadError)):
+                await LinkConnection.open(port, context=shown)
+        async with line_to(worker, port, certificates.security("gateway")) as line:
+            line.link.attach()
+            await line.by("tcp")
+            assert await line.ask(text_request("ab", **limited(4))).over() is None
+
+
+async def test_only_a_worker_of_the_mesh_is_attached_to(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another role, and another authority's worker, are not spoken to."""
+    caplog.set_level(logging.INFO)
+    stranger = Certificates(tmp_path / "elsewhere")
+    async with running_worker("echo", tls=certificates.of("worker", "w1")) as worker:
+        for folder in (certificates.of("registry"), stranger.of("worker", "w1")):
+            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            server.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+            server.set_alpn_protocols([PREAMBLE.decode()])
+            heard: list[bytes] = []
+
+            async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                heard.append(await reader.read())  # noqa: B023 # of this turn
+                writer.close()
+
+            door = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=server)
+            where = f"127.0.0.1:{door.sockets[0].getsockname()[1]}"
+            caplog.clear()
+            async with line_to(worker, where, certificates.security("gateway")) as line:
+                line.link.attach()
+                await until(lambda: "is not to be had" in caplog.text)
+                assert "certificate verify failed" in caplog.text
+                assert await line.ask(text_request("ab", **limited(4))).over() is None
+            assert not any(heard)
+            door.close()
+
+
+async def test_certificates_that_are_replaced_are_used_by_new_connections(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At both ends; a link that is open goes on."""
+    monkeypatch.setattr(tls_files, "LOOK_S", 0.0)
+    folder, mine = certificates.of("worker", "w3"), certificates.of("gateway", "g3")
+    security = Security(tls=TlsFiles(mine, Role.GATEWAY))
+    assert security.tls is not None
+    tls = ClientTls(security.tls, PREAMBLE.decode())
+    async with running_worker("echo", tls=folder) as worker:
+        port = await by_operator(worker, certificates)
+
+        async def serial() -> str:
+            opened = await LinkConnection.open(port, context=tls.context())
+            held = opened._writer.get_extra_info("peercert")["serialNumber"]
+            opened.cancel()
+            return str(held)
+
+        async with line_to(worker, port, security) as line:
+            line.link.attach()
+            await line.by("tcp")
+            before = await serial()
+            certificates.renew(folder, "worker", "w3")
+            certificates.renew(mine, "gateway", "g3")
+            assert await serial() != before
+            # From an authority that nobody here knows: what was there before is used on.
+            after = await serial()
+            other = Certificates(tmp_path / "other")
+            (mine / "ca.crt").write_bytes(other.ca.read_bytes())
+            assert await serial() == after
+            assert line.link.transport == "tcp"
+            assert await line.ask(text_request("ab", **limited(4))).over() is None
+
+
+async def test_a_mesh_uses_it_by_itself_and_moves_streams_when_a_worker_goes() -> None:
+    """From the registry on: a worker says where its port is, and its gateway goes there. The streams of a
+    worker that ends at once go on at the other."""
+    async with echo_mesh("echo=echo:delay_ms=10", workers=2) as mesh:
+        ports = [await port_of(worker) for worker in mesh.workers]
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+
+        async def stream(number: int) -> str:
+            prompt = f"{number}ab" * 20  # of a beginning of its own, or all would go to one worker
+            body = {"model": "echo", "prompt": prompt, "max_tokens": 90, "stream": True}
+            text = ""
+            async with mesh.http.stream("POST", "/v1/completions", json=body) as answer:
+                async for line in answer.aiter_lines():
+                    if line.startswith('data: {"'):
+                        text += line.split('"text":"')[1].split('"')[0]
+            return text
+
+        streams = [asyncio.create_task(stream(number)) for number in range(8)]
+        for worker in mesh.workers:
+            async with asyncio.timeout(PATIENCE):
+                while not (await worker.status()).load.running:
+                    pass  # each look gives way to everything else
+        await asyncio.sleep(0.2)
+        mesh.workers[0].stop.set()  # without any time to drain
+        assert await asyncio.gather(*streams) == [f"{number}ab" * 30 for number in range(8)]
+
+
+async def test_a_slow_greeting_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that stops in its middle; those who are attached do not notice."""
+    monkeypatch.setattr("inferloom_mesh.frame_connection.GREETING_S", 0.3)
+    async with running_worker("echo") as worker, attached(worker, "tcp") as link:
+        port = Address.parse(await port_of(worker))
+        for begun in (b"", PREAMBLE[:5], PREAMBLE, PREAMBLE + b"\0\0\0\x09abc"):
+            reader, writer = await asyncio.open_connection(port.host, port.port)
+            writer.write(begun)
+            async with asyncio.timeout(2):
+                assert await reader.read() == b""
+            writer.close()
+        assert (await link.run(text_request("a", **limited(2)))).text() == "aa"
+
+
+async def by_operator(worker: RunningWorker, certificates: Certificates) -> str:
+    """Where a worker with certificates says that its port is."""
+    security = certificates.security("operator")
+    async with open_channel(worker.address, security=security, of=Role.WORKER) as channel:
+        stub: Any = WorkerServiceStub(channel)
+        return str((await stub.GetStatus(worker_pb2.GetStatusRequest())).worker.link_address)
