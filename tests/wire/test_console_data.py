@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from inferloom_gateway.console import live
 from inferloom_mesh.secret import MeshSecret
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -122,31 +123,32 @@ async def test_limits_are_changed(keyed: GatewayMesh, keys: Keys, tmp_path: Path
     assert (audit.count('"limits.set"'), audit.count('"limits.remove"')) == (3, 1)
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({"kind": "key", "name": "nobody"}, "name"),
-        ({"kind": "key", "name": "nobody", "share": 2}, "share"),
-        ({"kind": "model", "name": "m", "share": 2}, "share"),
-        ({"kind": "tenant", "name": "t", "share": 0}, "share"),
-        ({"kind": "tenant", "name": "t", "concurrent": "many"}, "concurrent"),
-        ({"kind": "tenant", "name": "t", "requests_per_minute": -1}, "requests_per_minute"),
-        ({"kind": "tenant", "name": "t", "tokens_per_minute": 10**13}, "tokens_per_minute"),
-        ({"kind": "tenant", "name": ""}, "name"),
-        ({"kind": "everybody", "name": "t"}, "kind"),
-        ({"kind": "tenant", "name": "t", "per_day": 1}, "per_day"),
-    ],
-)
-async def test_limits_that_cannot_be_are_refused(
-    keyed: GatewayMesh, keys: Keys, body: dict[str, Any], param: str
-) -> None:
+UNFIT: list[tuple[dict[str, Any], str]] = [
+    ({"kind": "key", "name": "nobody"}, "name"),
+    ({"kind": "key", "name": "nobody", "share": 2}, "share"),
+    ({"kind": "model", "name": "m", "share": 2}, "share"),
+    ({"kind": "tenant", "name": "t", "share": 0}, "share"),
+    ({"kind": "tenant", "name": "t", "concurrent": "many"}, "concurrent"),
+    ({"kind": "tenant", "name": "t", "requests_per_minute": -1}, "requests_per_minute"),
+    ({"kind": "tenant", "name": "t", "tokens_per_minute": 10**13}, "tokens_per_minute"),
+    ({"kind": "tenant", "name": ""}, "name"),
+    ({"kind": "everybody", "name": "t"}, "kind"),
+    ({"kind": "tenant", "name": "t", "per_day": 1}, "per_day"),
+]
+
+
+async def test_limits_that_cannot_be_are_refused(keyed: GatewayMesh, keys: Keys) -> None:
     """With the name of the field that is wrong."""
     manages, looks = keys.make(endpoints=("keys",)), keys.make(endpoints=("console",))
     await follows(keyed, looks, 403)
-    answer = await ask(keyed, "PUT", "/keys/limits", manages, json=body)
-    assert answer.status_code == (404 if body["name"] == "nobody" and "share" not in body else 400)
-    assert answer.json()["error"]["param"] == param
-    assert (await ask(keyed, "PUT", "/keys/limits", looks, json=body)).status_code == 403
+    for body, param in UNFIT:
+        answer = await ask(keyed, "PUT", "/keys/limits", manages, json=body)
+        assert answer.status_code == (404 if body == UNFIT[0][0] else 400), body
+        assert answer.json()["error"]["param"] == param
+    assert (await ask(keyed, "PUT", "/keys/limits", looks, json=UNFIT[0][0])).status_code == 403
+    ring = keys.store.read()[1]
+    assert not ring.tenants
+    assert not ring.models
 
 
 async def test_limits_of_a_revoked_key_stay(keyed: GatewayMesh, keys: Keys) -> None:
@@ -223,6 +225,24 @@ async def test_it_can_be_switched_off(settings: dict[str, Any]) -> None:
     async with gateway_mesh(FakeWorker(), **settings) as mesh:
         for path in ("/console", "/console/app.js", "/console/data/live"):
             assert (await mesh.http.get(path)).status_code == 404
+
+
+async def test_one_viewer_too_many_comes_again_on_another_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway's processes have so many each; the system deals out connections, not requests."""
+    monkeypatch.setattr(live, "MOST_VIEWERS", 1)
+    async with gateway_mesh(FakeWorker()) as mesh:
+        async with mesh.http.stream("GET", "/console/data/live") as answer:
+            assert await anext(answer.aiter_lines()) == "event: whole"
+            reader, writer = await asyncio.open_connection(mesh.rest.host, mesh.rest.port)
+            writer.write(b"GET /console/data/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            async with asyncio.timeout(5):
+                refusal = await reader.read()  # to the end of the connection
+            writer.close()
+            assert refusal.startswith(b"HTTP/1.1 503 ")
+            assert b"has 1 viewers" in refusal
+        async with asyncio.timeout(5):
+            while await first_event(mesh, {}) != "event: whole":
+                pass
 
 
 async def test_a_gateway_that_is_watched_ends_in_time() -> None:

@@ -16,7 +16,7 @@ Sections = dict[str, dict[str, Any]]
 """Sections, such as the workers, and in each the rows by their names."""
 
 MOST_VIEWERS = 16
-"""Pages that may look at once."""
+"""Pages that may look at once, at one process: each process looks for its own."""
 
 INTERVAL_S = 0.5
 """How often is looked at most."""
@@ -76,7 +76,9 @@ class Live:
             InferloomError: As many look as can.
         """
         if len(self._viewers) >= MOST_VIEWERS:
-            raise overloaded(f"The console has {MOST_VIEWERS} viewers, which is as many as it takes.")
+            raise overloaded(
+                f"This process of the gateway has {MOST_VIEWERS} viewers of its console, and takes no more."
+            )
 
     async def view(self) -> AsyncGenerator[bytes, None]:
         """Server-sent events: ``whole`` with the picture, then ``change`` for each change, until the gateway

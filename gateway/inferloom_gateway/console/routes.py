@@ -61,9 +61,13 @@ async def page(request: Request) -> Response:
 async def live(request: Request) -> Response:
     """The mesh and its requests: server-sent events, ``whole`` and then each ``change``."""
     console = _console(request)
+    try:
+        console.live.check_room()
+    except InferloomError as full:
+        # The page's next try is a new connection, which another process of the gateway may get.
+        return errors.response(full, {"connection": "close"})
 
     async def begin(stack: ExitStack) -> Any:
-        console.live.check_room()
         return console.live.view()
 
     return EventStream(begin, lambda error: framed(errors.render(error), "error"), _PRIVATE, first=None)
