@@ -20,6 +20,7 @@ FILES = frozenset(
         "client/test_course.py",
         "client/test_requests.py",
         "worker/test_aliases.py",
+        "worker/test_amounts.py",
         "worker/test_attachment.py",
         "worker/test_begun.py",
         "worker/test_calls.py",

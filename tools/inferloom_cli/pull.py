@@ -1,9 +1,9 @@
 """``inferloom pull``: models on this machine before they are served."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from inferloom_cli.fetching import fetching
 from inferloom_cli.refusal import RefusedError, needs
 
 
@@ -30,9 +30,8 @@ def fetch(spec: str, cache_dir: Path | None = None) -> str:
         from inferloom_worker.hosting.finding import find_model
         from inferloom_worker.sourcing.sources import SourceError
     try:
-        source = find_model(
-            spec, cache_dir, on_progress=lambda text: print(text, file=sys.stderr, flush=True)
-        )
+        with fetching(spec) as (words, amounts):
+            source = find_model(spec, cache_dir, words, amounts)
     except SourceError as failure:
         raise RefusedError(str(failure)) from failure
     return str(source.path or spec)

@@ -36,6 +36,7 @@ from inferloom_worker.rpc.control import ControlServicer
 from inferloom_worker.rpc.inference import Inference
 from inferloom_worker.rpc.servicer import InferenceServicer
 from inferloom_worker.settings import DEFAULT_ADDRESS, WorkerSettings, default_worker_id
+from inferloom_worker.sourcing import hub
 from inferloom_worker.sourcing.sources import require_present
 from inferloom_worker.text.pool import TextPool
 
@@ -51,7 +52,7 @@ FAULT_LIMIT_S = 5.0
 CLOSE_LIMIT_S = 5.0
 """Seconds that the rest of a worker gets to close after a fault, before the process is ended."""
 
-_TALKATIVE = ("httpx", "huggingface_hub", "sentence_transformers", "torch", "transformers")
+_TALKATIVE = ("httpx", "httpx2", "huggingface_hub", "sentence_transformers", "torch", "transformers")
 """Libraries that log their doings at a level at which people watch a service."""
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
             await first_of(stopping, faulty, failing=[keeping])
     finally:
         loading.cancel()
+        hub.stop()
         limit = settings.drain_limit_s
         if faulty.done():
             limit = 0.0 if faulty.result().memory_suspect else min(limit, FAULT_LIMIT_S)

@@ -32,6 +32,7 @@ from inferloom_worker.hosting.sampling_defaults import sampling_defaults
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, model_files, weights_hash
 from inferloom_worker.kernels import kept
+from inferloom_worker.sourcing.amounts import Sayings
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
 from inferloom_worker.text.infilling import infilling
@@ -60,7 +61,7 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
     Raises:
         SourceError: It cannot be found, or cannot be served; the message says why.
     """
-    source = find_model(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words))
+    source = find_model(spec, options.cache_dir, lambda words: log.info("%s: %s", name, words), _logged(name))
     if source.engine == SIDECAR:
         return _load_sidecar(name, source, options)
     ours = source.engine in (None, "torch") and source.kind is not SourceKind.ECHO
@@ -73,6 +74,11 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         served.card.compute_hash = compute_hash(served.card, source, options.engine.quantize)
     served.card.created.GetCurrentTime()
     return served
+
+
+def _logged(name: str) -> Sayings:
+    """Logs how much of a model has come, now and then."""
+    return Sayings(name, lambda line: log.info("%s", line))
 
 
 def _load_sidecar(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
@@ -89,7 +95,7 @@ def load_adapter(name: str, base: ServedModel, spec: str) -> ServedModel:
     Raises:
         SourceError: It cannot be found, is of a kind that is not supported, or does not fit the base.
     """
-    folder = resolve_adapter(spec, lambda words: log.info("%s: %s", name, words))
+    folder = resolve_adapter(spec, lambda words: log.info("%s: %s", name, words), _logged(name))
     with _loading(name, spec, "torch"):
         adapter = base.load_adapter(folder)
         model = pb.Model()

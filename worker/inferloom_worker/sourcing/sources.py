@@ -10,7 +10,8 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from inferloom_worker.sourcing import demo
+from inferloom_worker.sourcing import demo, hub
+from inferloom_worker.sourcing.amounts import Counted, uncounted
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.lfs_pointer import CheckpointError, refuse_pointer
 
@@ -20,9 +21,6 @@ _ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
 _QUERY = re.compile(r"\?[A-Za-z].*$", re.DOTALL)
 """Options of an engine behind a spec."""
 _SERVER = re.compile(r"(sidecar:)?https?://")
-_HUB_COPIES = ("original/*", "onnx/*", "openvino/*")
-"""Folders in which some repositories hold the same weights in other forms."""
-_HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 
 
 _LONGEST_SPEC = 4096
@@ -135,11 +133,20 @@ def _default_name(spec: str) -> str:
 
 
 def resolve(
-    spec: str, cache_dir: Path | None = None, on_progress: Callable[[str], None] = lambda _: None
+    spec: str,
+    cache_dir: Path | None = None,
+    on_progress: Callable[[str], None] = lambda _: None,
+    on_bytes: Counted = uncounted,
 ) -> ModelSource:
     """Find the model that ``spec`` names, fetching it where needed. Blocking.
 
     ``spec`` is a demo model's id, ``echo`` with options, a GGUF file, a folder, or a hub id, in this order.
+
+    Args:
+        spec: What a person typed.
+        cache_dir: As in :func:`inferloom_worker.sourcing.demo.cache_folder`.
+        on_progress: Told in a few words what happens.
+        on_bytes: Told how much of a hub's model has come.
 
     Raises:
         SourceError: There is no such model, or it holds nothing that may be loaded.
@@ -165,8 +172,7 @@ def resolve(
         raise SourceError(
             f"{spec!r} is no model that is known here ({known}), no file or folder, and no hub id"
         )
-    on_progress(f"fetching {spec} from the model hub")
-    return _local(spec, _from_hub(spec))
+    return _local(spec, _from_hub(spec, on_progress, on_bytes))
 
 
 def require_present(spec: str) -> None:
@@ -179,7 +185,9 @@ def require_present(spec: str) -> None:
         raise SourceError(f"{spec} does not exist")
 
 
-def resolve_adapter(spec: str, on_progress: Callable[[str], None] = lambda _: None) -> Path:
+def resolve_adapter(
+    spec: str, on_progress: Callable[[str], None] = lambda _: None, on_bytes: Counted = uncounted
+) -> Path:
     """Find the folder of the adapter that ``spec`` names: a folder or a hub id. Blocking.
 
     Raises:
@@ -194,8 +202,7 @@ def resolve_adapter(spec: str, on_progress: Callable[[str], None] = lambda _: No
         raise SourceError(f"{spec} does not exist")
     if not _HUB_ID.fullmatch(spec):
         raise SourceError(f"{spec!r} is no folder and no hub id")
-    on_progress(f"fetching {spec} from the model hub")
-    return _from_hub(spec)
+    return _from_hub(spec, on_progress, on_bytes)
 
 
 def _path(spec: str) -> Path:
@@ -259,17 +266,9 @@ def _folder(spec: str, path: Path) -> ModelSource:
     raise SourceError(f"{path.name} holds no *.safetensors files")
 
 
-def _from_hub(repo: str) -> Path:
-    # Imported here: a worker with local models needs no hub client.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
+def _from_hub(repo: str, on_progress: Callable[[str], None], on_bytes: Counted) -> Path:
+    on_progress(f"fetching {repo} from the model hub")
     try:
-        return Path(
-            snapshot_download(repo, allow_patterns=list(_HUB_FILES), ignore_patterns=list(_HUB_COPIES))
-        )
-    except LocalEntryNotFoundError as failure:
-        raise SourceError(f"{repo} is not on this machine, and no model hub could be reached") from failure
-    except (HfHubHTTPError, HFValidationError, OSError) as failure:
-        reason = str(failure).partition("\n")[0]
-        raise SourceError(f"{repo} could not be fetched from the model hub: {reason}") from failure
+        return hub.fetch(repo, on_bytes)
+    except hub.HubError as failure:
+        raise SourceError(str(failure)) from failure
