@@ -17,6 +17,7 @@ from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.calls.listener import Listeners
+from inferloom_gateway.calls.poison import Poison
 from inferloom_gateway.calls.records import Records
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.connections import Connections
@@ -57,6 +58,8 @@ class Gateway:
     """Set once the gateway takes nothing new."""
     gathering: Gathering
     """Runs while a worker's frame is taken in."""
+    poison: Poison
+    """Which requests have ended workers."""
 
     @classmethod
     def build(cls, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -94,13 +97,14 @@ class Gateway:
             listeners.add(Settling())
         room = WaitingRoom(settings.gateway_queue_size, settings.gateway_queue_s, clock)
         listeners.add(room)
+        poison = Poison()
         in_flight = InFlight(fleet, connections, settings.max_in_flight, clock)
         return cls(
             settings,
             fleet,
             connections,
             Membership(settings.registry, fleet, connections, clock, security),
-            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone, room),
+            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone, room, poison),
             room,
             listeners,
             records,
@@ -112,6 +116,7 @@ class Gateway:
             asyncio.Event(),
             asyncio.Event(),
             gathering,
+            poison,
         )
 
     def deadline(self, budget: float | None = None) -> float:

@@ -40,6 +40,7 @@ from inferloom_gateway.picture.peers import Peers
 from inferloom_gateway.picture.picture import Picture
 from inferloom_gateway.picture.view import View
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_gateway.storage.poison_sharing import ledger_of, share
 from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
@@ -126,6 +127,9 @@ async def serve(
                 )
                 reading = tasks.create_task(readers.run(), name="slow readers")
                 sweeping = tasks.create_task(gateway.storage.keep_swept(), name="sweeping")
+                sharing = tasks.create_task(
+                    share(gateway.poison, ledger_of(settings, gateway.storage)), name="sharing"
+                )
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
                 await rest.listening.wait()
                 at = Address(settings.gateway_listen.host, listener.getsockname()[1])
@@ -157,6 +161,7 @@ async def serve(
                 looking.cancel()
                 announcing.cancel()
                 sweeping.cancel()
+                sharing.cancel()
                 reading.cancel()
                 waiting.cancel()
         finally:

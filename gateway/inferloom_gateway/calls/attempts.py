@@ -1,6 +1,5 @@
 """The attempts at one call: which worker is next, and when it is over."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Candidate, Move, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
-from inferloom_gateway.calls.suspects import Suspects
+from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.calls.tried import Tried
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
@@ -27,9 +26,6 @@ from inferloom_mesh.errors import InferloomError, Reason
 
 AnyRequest = inference_pb2.GenerateRequest | inference_pb2.EmbedRequest | UnaryRequest
 
-MOST_LOSSES = 2
-"""Workers that may be lost with a request on them; one that saw as many may be what ends them."""
-
 RESUMING_S = 10.0
 """How long a generation waits for a worker that goes on with it."""
 
@@ -38,8 +34,6 @@ _BEFORE_SPAN, _BEHIND_SPAN = 36, 52
 
 LONGEST_REST_S = 1.0
 """How long a worker is not asked that would not go on with it just then."""
-
-log = logging.getLogger(__name__)
 
 
 class Attempts:
@@ -56,7 +50,7 @@ class Attempts:
         listener: Is told of each attempt.
         record: The request's record.
         pin: Keeps the request's parts on workers that compute the same.
-        suspects: Knows which requests may be what ends workers.
+        suspicion: Whether the request may be what ends workers.
         ask: What the request asks of a worker.
         task_name: What its model must be able to do, for people.
         clock: Monotonic seconds.
@@ -71,7 +65,7 @@ class Attempts:
         listener: Listener,
         record: Record,
         pin: ComputePin,
-        suspects: Suspects,
+        suspicion: Suspicion,
         *,
         ask: Ask,
         task_name: str,
@@ -84,15 +78,12 @@ class Attempts:
         self._listener = listener
         self._record = record
         self._pin = pin
-        self._suspects = suspects
+        self._suspicion = suspicion
         self._ask = ask
         self._task_name = task_name
         self._clock = clock
         self._tried = Tried(ask)
         self._free_left = True
-        self._losses = 0
-        self._suspect = False
-        """Whether it was on a worker that was lost, and has got nothing since."""
         self._begun: inference_pb2.Model | None = None
         """The card of the worker that first accepted the call."""
         self._place: int | None = None
@@ -121,6 +112,7 @@ class Attempts:
         """
         now, record = self._clock(), self._record
         try:
+            self._suspicion.begin()
             choice = self._choose(now)
             left = record.context.time_left(now)
             if left is not None and left <= 0:
@@ -134,8 +126,7 @@ class Attempts:
         except InferloomError as error:
             record.error = error
             raise
-        if self._suspect:
-            self._suspects.enter(member, self, now)
+        self._suspicion.enter(member, now)
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(*each) for each in choice.seen)
         before = self._running
@@ -223,6 +214,7 @@ class Attempts:
     def answered(self) -> None:
         """Note that the call has ended well."""
         self._prove()
+        self._suspicion.answered()
         self._end(None)
 
     @property
@@ -253,7 +245,7 @@ class Attempts:
 
     def close(self) -> None:
         """Forget the call, which is over."""
-        self._suspects.leave(self)
+        self._suspicion.leave()
 
     def failed(self, member: Member, verdict: Verdict, *, final: bool = False) -> None:
         """Note that the call has failed; return if another worker is to be tried, which ``final`` excludes.
@@ -263,12 +255,12 @@ class Attempts:
         """
         running, now = self._running, self._clock()
         if verdict.suspect and running is not None and running.accepted_s is not None:
-            self._lost(member, now)
+            self._suspicion.lost(member, now)
         self.broke_off(member, verdict)
         if verdict.error.reason is not Reason.WORKER_LOST:
             self._reason = verdict.error
         crowded = verdict.error.reason is Reason.SERVER_OVERLOADED
-        over = final or not verdict.elsewhere or self._losses >= MOST_LOSSES
+        over = final or not verdict.elsewhere or self._suspicion.over
         if not over and not self._may_retry(verdict):
             self._tried.must_wait = crowded
             over = not crowded
@@ -283,20 +275,11 @@ class Attempts:
     def broke_off(self, member: Member, verdict: Verdict) -> None:
         """Note that the call has failed when all that was asked for was there."""
         self._unproven = None
-        self._suspects.leave(self)
+        self._suspicion.leave()
         self._end(verdict.error, verdict.cause)
         if verdict.error.reason is Reason.SERVER_OVERLOADED and self._record.context.stands_back:
             verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
         self._in_flight.failed(member, self._record.model, verdict)
-
-    def _lost(self, member: Member, now: float) -> None:
-        """Count a worker that was lost with the call, where that may be the call's doing."""
-        if not self._suspects.lost(member, self, now):
-            return
-        self._losses, self._suspect = self._losses + 1, True
-        if self._losses >= MOST_LOSSES:
-            words = "%s: %d workers were lost with this request, which is not tried again"
-            log.warning(words, self._record.context.request_id, self._losses)
 
     def _may_retry(self, verdict: Verdict) -> bool:
         if self.resuming and verdict.not_now_s:
@@ -307,9 +290,7 @@ class Attempts:
         return self._budget.take(self._clock())
 
     def _prove(self) -> None:
-        if self._suspect:
-            self._suspect = False
-            self._suspects.leave(self)
+        self._suspicion.token()
         if self._unproven is not None:
             self._in_flight.succeeded(self._unproven)
             self._unproven = None
@@ -348,9 +329,7 @@ class Attempts:
         members = self._pin.narrow(holding, model)
         if self.resuming and self._begun is not None:
             members = self._resuming(self._begun)
-        later = self._tried.resting(now)
-        if self._suspect:
-            later += [each for each in members if not self._suspects.may_take(each, now)]
+        later = [*self._tried.resting(now), *self._suspicion.keeps_from(members, now)]
         choice = self._router.choose(self._ask, members, now, [*self._tried, *later])
         if choice is not None:
             return choice

@@ -15,12 +15,14 @@ from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, CallSink, RunningCall, UnaryRequest, WorkerLink
 from inferloom_gateway.calls.listener import Listeners
+from inferloom_gateway.calls.poison import Poison
 from inferloom_gateway.calls.progress import Progress
 from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
 from inferloom_gateway.calls.suspects import Suspects
+from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.calls.worker_call import WorkerCall, patience
 from inferloom_gateway.fleet.ask import Ask
@@ -66,6 +68,7 @@ class Dispatcher:
         clock: Callable[[], float],
         zone: str = "",
         room: WaitingRoom | None = None,
+        poison: Poison | None = None,
     ) -> None:
         self.listeners = listeners
         self._room = WaitingRoom(0, 0, clock) if room is None else room
@@ -77,6 +80,7 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._watch = StallWatch()
         self._suspects = Suspects()
+        self._poison = Poison() if poison is None else poison
 
     def group(
         self, context: CallContext, method: str, model: str, admission: Admission | None = None
@@ -125,6 +129,7 @@ class Dispatcher:
         elif isinstance(request, pb.RerankRequest):
             task = self._ranking_task(request.model)
         self._budget.request(self.clock())
+        context = group.record.context
         return Attempts(
             self._fleet,
             self._router,
@@ -133,7 +138,7 @@ class Dispatcher:
             self.listeners,
             group.record,
             group.pin,
-            self._suspects,
+            Suspicion(self._suspects, self._poison, context.tenant, request, context.request_id),
             ask=Ask(group.record.model, task, keys, request),
             task_name="" if task is None else _TASK_NAMES[task],
             clock=self.clock,

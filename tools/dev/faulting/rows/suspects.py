@@ -1,22 +1,64 @@
 """One request that kills whichever worker takes it."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import httpx
 
 from faulting.deadly_engine import DEADLY, ENTRY_POINTS
-from faulting.mesh import Plan
+from faulting.mesh import Plan, RunningMesh
 from faulting.parts import MODEL
 from faulting.suite import Bars, Ground, Seen, fault, seen, under_load
 
 NEIGHBOURS = 16
 WORKERS = 4
+AGAIN = 3
+BODY = {"model": MODEL, "messages": [{"role": "user", "content": DEADLY}], "max_tokens": 60}
 
 
 @fault(f"one request that kills its worker, {NEIGHBOURS} neighbours, {WORKERS} workers", Bars(), quick=True)
 async def deadly(ground: Ground) -> Seen:
     """At most two workers die of it, and no neighbour is lost."""
+    async with ground.mesh(_plan(ground, 1)) as mesh:
+        async with under_load(mesh, NEIGHBOURS // 2) as load, httpx.AsyncClient(timeout=60) as http:
+            answer = await http.post(f"{mesh.urls[0]}/v1/chat/completions", json=BODY)
+        dead = _dead(mesh)
+    wrong = [] if dead <= 2 else [f"{dead} workers died"]
+    if answer.status_code != 503:
+        wrong.append(f"the request was answered with {answer.status_code}")
+    return seen(load, wrong=tuple(wrong), note=f"{dead} workers died")
+
+
+@fault(
+    f"one that is asked again, {AGAIN} times at two gateways that share a store, {WORKERS} workers", Bars()
+)
+async def deadly_again(ground: Ground) -> Seen:
+    """At most two workers die of all, each is told when to come back, and another request is answered."""
+    other = BODY | {"messages": [{"role": "user", "content": "hello"}]}
+    async with ground.mesh(_plan(ground, 2)) as mesh, httpx.AsyncClient(timeout=60) as http:
+        wrong = []
+        for number in range(1 + AGAIN):
+            answer = await http.post(f"{mesh.urls[number % 2]}/v1/chat/completions", json=BODY)
+            if answer.status_code != 503 or "retry-after" not in answer.headers:
+                wrong.append(f"the request was answered with {answer.status_code}")
+            await asyncio.sleep(1)  # what an SDK waits
+        dead = _dead(mesh)
+        answered = [
+            (await http.post(f"{url}/v1/chat/completions", json=other)).status_code for url in mesh.urls
+        ]
+    if dead > 2:
+        wrong.append(f"{dead} workers died")
+    return Seen(
+        failed=sum(status != 200 for status in answered),
+        answered=answered.count(200),
+        wrong=tuple(wrong),
+        note=f"{dead} workers died",
+    )
+
+
+def _plan(ground: Ground, gateways: int) -> Plan:
+    """A mesh whose engine ends its process at one request."""
     offered = ground.folder / "engines" / "deadly-0.dist-info"
     offered.mkdir(parents=True)
     (offered / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 0\n")
@@ -24,14 +66,9 @@ async def deadly(ground: Ground) -> Seen:
     tools = Path(__file__).parents[2]
     path = [str(offered.parent), str(tools), *filter(None, [os.environ.get("PYTHONPATH")])]
     settings = {"worker": {"PYTHONPATH": os.pathsep.join(path)}}
-    plan = Plan(workers=WORKERS, spec="deadly:", settings=settings)
-    async with ground.mesh(plan) as mesh:
-        async with under_load(mesh, NEIGHBOURS // 2) as load, httpx.AsyncClient(timeout=60) as http:
-            body = {"model": MODEL, "messages": [{"role": "user", "content": DEADLY}], "max_tokens": 60}
-            answer = await http.post(f"{mesh.urls[0]}/v1/chat/completions", json=body)
-        workers = [mesh.parts[f"worker{number}"].process for number in range(WORKERS)]
-        dead = sum(process is not None and process.poll() is not None for process in workers)
-    wrong = [] if dead <= 2 else [f"{dead} workers died"]
-    if answer.status_code != 503:
-        wrong.append(f"the request was answered with {answer.status_code}")
-    return seen(load, wrong=tuple(wrong), note=f"{dead} workers died")
+    return Plan(workers=WORKERS, gateways=gateways, spec="deadly:", settings=settings)
+
+
+def _dead(mesh: RunningMesh) -> int:
+    workers = [mesh.parts[f"worker{number}"].process for number in range(WORKERS)]
+    return sum(process is not None and process.poll() is not None for process in workers)

@@ -1,0 +1,101 @@
+"""What is held against one request: workers that were lost with it, and with others that asked the same."""
+
+import logging
+from collections.abc import Sequence
+
+from inferloom_gateway.calls.poison import MOST_LOSSES, Poison, digest
+from inferloom_gateway.calls.suspects import Suspects
+from inferloom_gateway.fleet.members import Member
+from inferloom_mesh.errors import InferloomError, Reason
+
+log = logging.getLogger(__name__)
+
+
+class Suspicion:
+    """One request's.
+
+    Args:
+        suspects: Where the suspects of this process are.
+        poison: What is remembered of requests that are over.
+        tenant: Whose it is.
+        request: What it asks.
+        name: What it is called.
+    """
+
+    def __init__(self, suspects: Suspects, poison: Poison, tenant: str, request: object, name: str) -> None:
+        self._suspects = suspects
+        self._poison = poison
+        self._tenant = tenant
+        self._request = request
+        self._name = name
+        self._begun = False
+        self._suspect = False
+        """Whether a worker was lost with it, and it has got nothing since."""
+        self._losses = 0
+        self._workers: list[str] = []
+        """Those that were lost with itself."""
+        self._digest: bytes | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it is not to be tried again."""
+        return self._losses >= MOST_LOSSES
+
+    def begin(self) -> None:
+        """Look at what is remembered of others like it, once.
+
+        Raises:
+            InferloomError: It is not to be tried now.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        if not self._poison.concerns(self._tenant):
+            return
+        losses, wait_s = self._poison.standing(self._tenant, self._key())
+        if wait_s:
+            message = "Workers were lost with this request, which is not tried again for a while."
+            raise InferloomError(Reason.WORKER_LOST, message, retry_after=wait_s)
+        if losses:
+            self._losses, self._suspect = MOST_LOSSES - 1, True
+
+    def keeps_from(self, members: Sequence[Member], now: float) -> list[Member]:
+        """The workers that cannot have it just now."""
+        return [each for each in members if not self._suspects.may_take(each, now)] if self._suspect else []
+
+    def enter(self, member: Member, now: float) -> None:
+        """Note that it goes to a worker."""
+        if self._suspect:
+            self._suspects.enter(member, self, now)
+
+    def leave(self) -> None:
+        """Note that it is there no more."""
+        self._suspects.leave(self)
+
+    def lost(self, member: Member, now: float) -> None:
+        """Count a worker that was lost with it, where that may be its doing."""
+        if not self._suspects.lost(member, self, now):
+            return
+        self._workers.append(f"{member.id}:{member.epoch}")
+        known = self._poison.lost(self._tenant, self._key(), self._workers)
+        self._losses, self._suspect = max(self._losses + 1, known), True
+        if self.over:
+            words = "%s: %d workers were lost with this request, which is not tried again"
+            log.warning(words, self._name, self._losses)
+
+    def token(self) -> None:
+        """Note that it has got something."""
+        if self._suspect:
+            self._suspect = False
+            self._suspects.leave(self)
+            self._poison.acquit(self._tenant, self._key(), most=MOST_LOSSES - 1)
+
+    def answered(self) -> None:
+        """Note that it was answered to its end."""
+        if self._poison.concerns(self._tenant):
+            self._poison.acquit(self._tenant, self._key())
+
+    def _key(self) -> bytes:
+        if self._digest is None:
+            self._digest = digest(self._request)
+        return self._digest
