@@ -73,6 +73,16 @@ def test_a_new_registration_keeps_running_calls() -> None:
     assert (member.epoch, member.in_flight) == (2, 3)
 
 
+def test_a_new_registration_tells_where_the_links_port_is_now() -> None:
+    """A worker that was started anew at the same address has another, or none."""
+    fleet = Fleet()
+    for epoch, port in enumerate(("x:2", "x:3", ""), 1):
+        told = entry("a", epoch=epoch)
+        told.worker.link_address = port
+        fleet.apply(change(put=told), 0)
+        assert only(fleet).link_address == port
+
+
 def test_a_worker_at_a_new_address_is_a_new_worker() -> None:
     """A changed address replaces the member; the old one is given back to be retired."""
     fleet = Fleet()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
@@ -31,6 +32,7 @@ from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.tls_files import TlsFiles
 from inferloom_worker.rpc.attach import gateway_connection
 from tests.gateway.test_link_frames import Seen
+from tests.gateway.test_metrics import value
 from tests.wire.attached import attached
 from tests.wire.certificates import Certificates, certificates
 from tests.wire.echo_mesh import echo_mesh
@@ -39,6 +41,7 @@ from tests.wire.running_worker import PATIENCE, RunningWorker, limited, running_
 from tests.wire.tcp_proxy import TcpProxy
 
 __all__ = ["certificates"]
+
 
 SECRET = "a secret of this mesh"
 ENDLESS = "slow=echo:delay_ms=60000"
@@ -247,6 +250,29 @@ async def test_only_gateways_may_attach_with_their_certificate(certificates: Cer
             assert await line.ask(text_request("ab", **limited(4))).over() is None
 
 
+def test_the_loop_of_services_does_the_same(certificates: Certificates) -> None:
+    """With its own TLS: who may attach does, who may not is told so, and all of it ends at once."""
+
+    async def attach() -> None:
+        async with running_worker("echo", tls=certificates.of("worker", "w1")) as worker:
+            port = await by_operator(worker, certificates)
+            operator = certificates.security("operator").tls
+            assert operator is not None
+            with pytest.raises(LinkRefusedError, match="A operator may not call Attach"):
+                await LinkConnection.open(port, context=ClientTls(operator, PREAMBLE.decode()).context())
+            async with line_to(worker, port, certificates.security("gateway")) as line:
+                line.link.attach()
+                await line.by("tcp")
+                large = line.ask(text_request("ab" * 200, **limited(1500)))
+                assert await large.over() is None
+                assert large.text() == ("ab" * 1000)[:1500]
+                worker.stop.set()
+                async with asyncio.timeout(2):
+                    await worker.serving
+
+    uvloop.run(attach())
+
+
 async def test_only_a_worker_of_the_mesh_is_attached_to(
     certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -316,6 +342,9 @@ async def test_a_mesh_uses_it_by_itself_and_moves_streams_when_a_worker_goes() -
     async with echo_mesh("echo=echo:delay_ms=10", workers=2) as mesh:
         ports = [await port_of(worker) for worker in mesh.workers]
         assert all(port.startswith("127.0.0.1:") for port in ports)
+        async with asyncio.timeout(PATIENCE):
+            while value((await mesh.http.get("/metrics")).content, "inferloom_links", transport="tcp") != 2:
+                pass  # each look gives way to everything else
 
         async def stream(number: int) -> str:
             prompt = f"{number}ab" * 20  # of a beginning of its own, or all would go to one worker

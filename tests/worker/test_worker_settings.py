@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
-from inferloom_worker.joining.addresses import advertised, listen
+from inferloom_worker.joining.addresses import advertised, advertised_link, listen
 from inferloom_worker.settings import WorkerSettings, default_worker_id
 
 
@@ -138,6 +138,38 @@ def test_a_worker_says_an_address_that_others_can_reach(
     peer = Address.parse(registry) if registry else None
 
     assert Address.parse(expected) == advertised(Address.parse(bound), given, peer)
+
+
+@pytest.mark.parametrize(
+    ("bound", "given", "shown", "expected"),
+    [
+        ("127.0.0.1:40000", None, "127.0.0.1:7100", "127.0.0.1:40000"),
+        ("0.0.0.0:7200", None, "10.0.0.5:7100", "10.0.0.5:7200"),
+        ("0.0.0.0:7200", None, "gpu-1:80", None),
+        ("0.0.0.0:7200", "gpu-1:81", "gpu-1:80", "gpu-1:81"),
+        ("0.0.0.0:7200", "gpu-1", "gpu-1:80", "gpu-1:7200"),
+        (None, "gpu-1:81", "10.0.0.5:7100", None),
+    ],
+)
+def test_a_worker_tells_of_the_links_port_where_others_can_reach_it(
+    bound: str | None, given: str | None, shown: str, expected: str | None
+) -> None:
+    """At the host that it registers; behind something that shows another port only if it is told where."""
+    listening = None if bound is None else Address.parse(bound)
+    found = advertised_link(listening, given, Address("0.0.0.0", 7100), Address.parse(shown))
+    assert found == (None if expected is None else Address.parse(expected))
+
+
+def test_the_links_port_may_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or any that is free, if nothing is said."""
+    assert WorkerSettings().worker_link_port == 0
+    monkeypatch.setenv("INFERLOOM_WORKER_LINK_PORT", "7200")
+    assert WorkerSettings().worker_link_port == 7200
+    monkeypatch.setenv("INFERLOOM_WORKER_LINK_PORT", "none")
+    assert WorkerSettings().worker_link_port is None
+    for wrong in ("65536", "-1", "some"):
+        with pytest.raises(ValidationError):
+            WorkerSettings(worker_link_port=wrong)
 
 
 @pytest.fixture

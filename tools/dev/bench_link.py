@@ -1,12 +1,12 @@
 """Measure what a worker spends on a streamed token and on a request, by calls of their own and on the link.
 
 Usage: python tools/dev/bench_link.py [--streams 32] [--tokens 256] [--rounds 5] [--spec echo:chunk=1]
-       [--worker COMMAND]
+       [--transport both] [--worker COMMAND]
 
 It starts a worker with the echo engine, whose access log and metrics are on, as a process of its own, and
 asks it in alternating rounds. Time is the processor time of that process, by the kernel's accounting; what a
-client spends is not in it. ``--worker`` is the command that runs a worker, for another version of one; a
-version without the link is only asked by calls.
+client spends is not in it. The link is asked by gRPC's Attach (``grpc``), at its own port (``tcp``), or both.
+``--worker`` is the command that runs a worker, for another version of one; what that has not is left out.
 """
 
 import argparse
@@ -24,10 +24,12 @@ from typing import Any
 import grpc
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1 import link_pb2
+from inferloom.v1 import link_pb2, worker_pb2
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom.v1.link_pb2_grpc import LinkServiceStub
+from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_mesh.channel import open_channel
+from inferloom_mesh.frames import PREAMBLE, framed
 
 CREDIT = 64
 BYTES = 2**18
@@ -102,6 +104,36 @@ def on_link(call: Any) -> Ask:
     return ask
 
 
+class Connection:
+    """A connection to a worker's link port, in the form of an Attach call."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, address: str) -> "Connection":
+        """Attach."""
+        host, _, port = address.rpartition(":")
+        opened = cls(*await asyncio.open_connection(host, int(port)))
+        opened._writer.write(PREAMBLE + framed(b""))
+        await opened._reader.readexactly(len(PREAMBLE) + 4)
+        return opened
+
+    async def write(self, frame: link_pb2.AttachRequest) -> None:
+        """Send a frame."""
+        self._writer.write(framed(frame.SerializeToString()))
+
+    async def read(self) -> link_pb2.AttachResponse:
+        """The next frame."""
+        size = int.from_bytes(await self._reader.readexactly(4), "big")
+        return link_pb2.AttachResponse.FromString(await self._reader.readexactly(size))
+
+    def cancel(self) -> None:
+        """End it."""
+        self._writer.close()
+
+
 def seconds(pid: int) -> float:
     """Processor time that a process has used."""
     total = 0
@@ -157,10 +189,18 @@ async def compare(options: argparse.Namespace, pid: int, address: str) -> None:
     """Alternate, and print medians with their spread."""
     async with open_channel(address) as channel:
         ways = {"calls": by_calls(InferenceServiceStub(channel))}
-        call: Any = LinkServiceStub(channel).Attach()
-        with suppress(grpc.aio.AioRpcError):
-            await call.read()
-            ways["link"] = on_link(call)
+        calls: list[Any] = []
+        if options.transport != "tcp":
+            calls.append(LinkServiceStub(channel).Attach())
+            with suppress(grpc.aio.AioRpcError):
+                await calls[-1].read()
+                ways["link by grpc"] = on_link(calls[-1])
+        if options.transport != "grpc":
+            control: Any = WorkerServiceStub(channel)
+            status = await control.GetStatus(worker_pb2.GetStatusRequest())
+            if where := getattr(status.worker, "link_address", ""):
+                calls.append(await Connection.open(where))
+                ways["link by tcp"] = on_link(calls[-1])
         loads = {
             "streamed token": (options.streams * 2, options.tokens),
             "request": (options.streams * 20, 1),
@@ -175,11 +215,12 @@ async def compare(options: argparse.Namespace, pid: int, address: str) -> None:
                     found.setdefault((what, way), []).append(took)
         for (what, way), times in found.items():
             print(
-                f"{what:16} {way:6} {statistics.median(times):7.1f} us  "
+                f"{what:16} {way:12} {statistics.median(times):7.1f} us  "
                 f"({min(times):.1f} to {max(times):.1f})",
                 flush=True,
             )
-        call.cancel()
+        for call in calls:
+            call.cancel()
 
 
 def main() -> None:
@@ -188,6 +229,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--transport", choices=("tcp", "grpc", "both"), default="both")
     parser.add_argument("--spec", default="echo:chunk=1")
     parser.add_argument("--worker", default=f"{sys.executable} -m inferloom_cli")
     asyncio.run(run(parser.parse_args()))

@@ -1,12 +1,14 @@
 """What the code of a gateway and of a worker spends on a request and on a token, without any transport.
 
-Usage: python tools/dev/bench_request.py [--rounds 9] [--requests 200] [--tokens 64]
+Usage: python tools/dev/bench_request.py [--rounds 9] [--requests 200] [--tokens 64] [--transport both]
 
 One process, one event loop. The gateway is asked through its HTTP protocol on a connection that is a list,
 and its link's stream is one too: what a worker says there is what an echo worker has said before. The worker
 is asked as by a gateway's stream, and answers with the echo engine. So all is measured that is the product's
 own (parsing, layers, schemas, translation, routing, records, metrics, lines of the log, frames, text), and
-nothing of gRPC's and of the kernel's. The least of all rounds is printed, because noise only adds.
+nothing of gRPC's and of the kernel's. Frames come and go as a stream of gRPC's has them (``grpc``: messages,
+for a reader and a writer), as a connection of the link's own has them (``tcp``: bytes, by callbacks), or both
+in turn. The least of all rounds is printed, because noise only adds.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import uvloop
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
 from inferloom.v1 import registry_pb2 as rpb
+from inferloom_gateway.calls.attach.tcp_stream import TcpStream
 from inferloom_gateway.calls.attach_link import AttachLink
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.app import create_app
@@ -36,15 +39,20 @@ from inferloom_gateway.service import _RestServer
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_mesh.call_observer import Observers
+from inferloom_mesh.frames import PREAMBLE, FrameReader, framed
 from inferloom_mesh.log_format import ACCESS, TextFormatter
 from inferloom_mesh.metrics import Metrics
 from inferloom_mesh.net import Address
+from inferloom_mesh.security import OPEN
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.observe.access_log import AccessLog
 from inferloom_worker.observe.meters import Meters
 from inferloom_worker.rpc.attach.attachment import Attachment
+from inferloom_worker.rpc.attach.attachments import Attachments
+from inferloom_worker.rpc.attach.gateway_connection import GatewayConnection
+from inferloom_worker.rpc.attach.port_log import PortLog
 from inferloom_worker.rpc.inference import Inference
 from inferloom_worker.settings import WorkerSettings
 from inferloom_worker.text.pool import TextPool
@@ -68,7 +76,7 @@ class WorkerSide:
         self.said: list[link_pb2.AttachResponse] = []
 
     @classmethod
-    async def start(cls) -> "WorkerSide":
+    async def start(cls, transport: str) -> "WorkerSide":
         """Load the echo engine."""
         settings = WorkerSettings(models=((MODEL, "echo:chunk=1"),))
         host = ModelHost(partial(load_model, options=settings.load_options()), load_adapter)
@@ -77,10 +85,12 @@ class WorkerSide:
         description.bind("worker-1", Address("127.0.0.1", 1))
         inference = Inference(host, TextPool(), description)
         observers = [Meters(Metrics(), host), AccessLog(lambda: "worker-1")]
+        if transport == "tcp":
+            return ConnectedWorkerSide(Attachments(inference, host, description, observers), host)
         return cls(Attachment(inference, Observers(observers), PEER), host)
 
-    async def ask(self, tokens: int) -> None:
-        """A request, from its frame to that of its end. What is parsed is a frame's bytes, as they come."""
+    def frame(self, tokens: int) -> bytes:
+        """The frame of the next request."""
         self._numbers += 1
         start = link_pb2.StartCall(
             call=self._numbers, generate=_request(tokens), events=CREDIT, bytes=CREDIT * 64
@@ -88,13 +98,70 @@ class WorkerSide:
         start.context.request_id = "3f0c8a3b2a0d4bd1b2c9a001"
         start.context.caller = "127.0.0.1:5000"
         start.context.time_left.seconds = 600
-        wire = link_pb2.AttachRequest(starts=[start]).SerializeToString()
+        return link_pb2.AttachRequest(starts=[start]).SerializeToString()
+
+    async def ask(self, tokens: int) -> None:
+        """A request, from its frame to that of its end. What is parsed is a frame's bytes, as they come."""
+        wire = self.frame(tokens)
         self.said.clear()
         self._attachment.take(link_pb2.AttachRequest.FromString(wire))
         async for frame in self._frames:
             self.said.append(frame)
             if frame.ends:
                 return
+
+
+class Pipe(asyncio.Transport):
+    """A connection of the link's own, whose other end takes what is written frame by frame."""
+
+    def __init__(self, connection: Any, take: Callable[[bytes], object]) -> None:
+        super().__init__()
+        self._connection = connection
+        self._take = take
+        self._reader = FrameReader()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("127.0.0.1", 50000) if name == "peername" else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def write(self, data: Any) -> None:
+        self._reader.feed(data)
+        while (frame := self._reader.next()) is not None:
+            self._take(frame)
+
+    def give(self, frame: bytes, before: bytes = b"") -> None:
+        """What the other end says, in a turn of the loop of its own."""
+        asyncio.get_running_loop().call_soon(self._connection.data_received, before + framed(frame))
+
+
+class ConnectedWorkerSide(WorkerSide):
+    """A worker behind a connection of its own."""
+
+    def __init__(self, attachments: Attachments, host: ModelHost) -> None:
+        self._numbers = 0
+        self.host = host
+        self.said: list[link_pb2.AttachResponse] = []
+        self._over: asyncio.Future[None] | None = None
+        gateway = GatewayConnection(attachments, OPEN, lambda _: None, PortLog())
+        self._connection = gateway.connection
+        self._connection.connection_made(Pipe(self._connection, self._said))
+        self._connection.data_received(PREAMBLE + framed(b""))
+
+    def _said(self, frame: bytes) -> None:
+        said = link_pb2.AttachResponse.FromString(frame)
+        self.said.append(said)
+        if said.ends and self._over is not None:
+            self._over.set_result(None)
+
+    async def ask(self, tokens: int) -> None:
+        """The same, from the bytes that come to those that go."""
+        wire = framed(self.frame(tokens))
+        self.said.clear()
+        self._over = asyncio.get_running_loop().create_future()
+        self._connection.data_received(wire)
+        await self._over
 
 
 def _request(tokens: int) -> pb.GenerateRequest:
@@ -105,6 +172,37 @@ def _request(tokens: int) -> pb.GenerateRequest:
         chat=pb.ChatInput(messages=[pb.ChatMessage(role=pb.ROLE_USER, parts=[part])]),
         stopping=pb.StoppingOptions(max_tokens=tokens, ignore_eos=True),
     )
+
+
+def answers(wire: bytes, scripts: dict[int, list[bytes]]) -> list[bytes]:
+    """What a worker says to the calls of a frame."""
+    found = []
+    for start in link_pb2.AttachRequest.FromString(wire).starts:
+        for script in scripts[start.generate.stopping.max_tokens]:
+            said = link_pb2.AttachResponse.FromString(script)
+            for events in (said.opening, said.closing, said.ends):
+                for event in events:
+                    event.call = start.call
+            if said.deltas.call:
+                del said.deltas.call[:]
+                said.deltas.call.append(start.call)
+            found.append(said.SerializeToString())
+    return found
+
+
+def connected(line: AttachLink, scripts: dict[int, list[bytes]]) -> None:
+    """Attach a gateway's line by a connection of its own to a worker that says what it said before."""
+
+    def take(frame: bytes) -> None:
+        if stream.connection.open:
+            for each in answers(frame, scripts):
+                pipe.give(each)
+        else:
+            pipe.give(b"", before=PREAMBLE)
+
+    stream = TcpStream("worker", b"", vars(line)["_dialing"]._opened)
+    pipe = Pipe(stream.connection, take)
+    stream.connection.connection_made(pipe)
 
 
 class Stream:
@@ -120,17 +218,7 @@ class Stream:
 
     async def write(self, frame: link_pb2.AttachRequest) -> None:
         """Answer calls."""
-        frame.SerializeToString()
-        for start in frame.starts:
-            for wire in self._scripts[start.generate.stopping.max_tokens]:
-                said = link_pb2.AttachResponse.FromString(wire)
-                for events in (said.opening, said.closing, said.ends):
-                    for event in events:
-                        event.call = start.call
-                if said.deltas.call:
-                    del said.deltas.call[:]
-                    said.deltas.call.append(start.call)
-                self._ready.append(said.SerializeToString())
+        self._ready += answers(frame.SerializeToString(), self._scripts)
         if self._ready and self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -184,7 +272,7 @@ class GatewaySide:
         self._transport = transport
 
     @classmethod
-    def start(cls, card: pb.Model, scripts: dict[int, list[bytes]]) -> "GatewaySide":
+    async def start(cls, card: pb.Model, scripts: dict[int, list[bytes]], transport: str) -> "GatewaySide":
         settings = GatewaySettings()
         gateway = Gateway.build(settings)
         intake = Intake(settings.body_memory_bytes)
@@ -206,14 +294,19 @@ class GatewaySide:
         (member,) = gateway.fleet.members()
         line = gateway.connections.line(member)
         assert isinstance(line, AttachLink)
-        vars(line)["_attach"] = lambda **_: Stream(scripts)
-        line.attach()
+        if transport == "tcp":
+            connected(line, scripts)
+            while line.transport != "tcp":  # noqa: ASYNC110 # a turn or two
+                await asyncio.sleep(0)
+        else:
+            vars(line)["_attach"] = lambda **_: Stream(scripts)
+            line.attach()
         server = _RestServer(app.door, gateway, lambda *_: None, None)
-        transport = Transport()
+        door = Transport()
         protocol: Any = server.config.http_protocol_class
         connection = protocol(config=server.config, server_state=server.server_state, app_state={})
-        connection.connection_made(transport)
-        return cls(connection, transport)
+        connection.connection_made(door)
+        return cls(connection, door)
 
     async def ask(self, tokens: int) -> None:
         """A request, from its bytes to the last of its answer."""
@@ -256,14 +349,16 @@ async def run(given: argparse.Namespace) -> None:
     access.setLevel(logging.INFO)
     access.propagate = False
     access.addHandler(handler)
-    worker = await WorkerSide.start()
-    scripts = {}
-    for tokens in (1, given.tokens):
-        for _ in range(40):
-            await worker.ask(tokens)
-        scripts[tokens] = [frame.SerializeToString() for frame in worker.said]
-    gateway = GatewaySide.start(worker.host.cards[0], scripts)
-    sides = {"gateway": gateway.ask, "worker": worker.ask}
+    sides: dict[str, Ask] = {}
+    for transport in ("grpc", "tcp") if given.transport == "both" else (given.transport,):
+        worker = await WorkerSide.start(transport)
+        scripts = {}
+        for tokens in (1, given.tokens):
+            for _ in range(40):
+                await worker.ask(tokens)
+            scripts[tokens] = [frame.SerializeToString() for frame in worker.said]
+        gateway = await GatewaySide.start(worker.host.cards[0], scripts, transport)
+        sides |= {f"gateway, {transport}": gateway.ask, f"worker, {transport}": worker.ask}
     found: dict[tuple[str, int], list[float]] = {}
     for _ in range(given.rounds):
         for name, ask in sides.items():
@@ -273,7 +368,7 @@ async def run(given: argparse.Namespace) -> None:
         one, many = found[name, 1], found[name, given.tokens]
         a_token = (min(many) - min(one)) / (given.tokens - 1)
         print(
-            f"{name:8} a request of one token {min(one):7.1f} us (median {statistics.median(one):.1f}),"
+            f"{name:14} a request of one token {min(one):7.1f} us (median {statistics.median(one):.1f}),"
             f" a token {a_token:6.2f} us",
             flush=True,
         )
@@ -285,6 +380,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--transport", choices=("tcp", "grpc", "both"), default="both")
     uvloop.run(run(parser.parse_args()))
 
 

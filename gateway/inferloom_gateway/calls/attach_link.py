@@ -79,7 +79,7 @@ class AttachLink:
 
     @property
     def transport(self) -> str:
-        """What carries calls now: ``tcp``, ``grpc`` (Attach), or ``call``."""
+        """What carries calls now: a connection of the link's own, gRPC's Attach, or a call for each."""
         if self._direct is not None:
             return "tcp"
         return "call" if self._callwise else "grpc"

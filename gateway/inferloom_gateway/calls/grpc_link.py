@@ -56,6 +56,11 @@ class GrpcLink:
             pb.GetTokenizerRequest: stub.GetTokenizer,
         }
 
+    @property
+    def transport(self) -> str:
+        """A call for each."""
+        return "call"
+
     def attach(self) -> None:
         """Nothing: the first call connects."""
 

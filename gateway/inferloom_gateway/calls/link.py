@@ -39,6 +39,10 @@ class WorkerLink(Line, Protocol):
     """What a gateway asks of one worker. How a call goes is told to its sink, but not before it was
     returned."""
 
+    @property
+    def transport(self) -> str:
+        """What carries its calls now: ``tcp``, ``grpc`` (all on one stream), or ``call`` (each by itself)."""
+
     def generate(
         self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
     ) -> RunningCall:

@@ -51,6 +51,10 @@ class Connections(Generic[L]):
             line = self._lines[member] = self._connect(member)
         return line
 
+    def lines(self) -> list[L]:
+        """All lines that are open."""
+        return list(self._lines.values())
+
     def attach(self, members: Iterable[Member]) -> None:
         """Make the lines to workers ready before there is a call."""
         for member in members:

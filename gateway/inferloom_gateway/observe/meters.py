@@ -4,8 +4,10 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 
+from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Move, Record
+from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
 from inferloom_gateway.http.exchange import Exchange
@@ -114,6 +116,19 @@ class Doors(Layer, CallObserver):
         if record is not None:
             asked, model = record.method, record.model if record.attempts else ""
         self._requests.add(door, asked, model, error or OK)
+
+
+def measure_lines(metrics: Metrics, connections: Connections[WorkerLink]) -> None:
+    """Add how workers are called."""
+
+    def transports() -> Iterator[tuple[tuple[str, ...], float]]:
+        tally = Tally(line.transport for line in connections.lines())
+        for transport in ("tcp", "grpc", "call"):
+            yield (transport,), tally[transport]
+
+    metrics.read(
+        "gauge", "inferloom_links", "Workers, by what carries calls to them.", ("transport",), transports
+    )
 
 
 def measure_fleet(metrics: Metrics, fleet: Fleet, clock: Callable[[], float] = time.monotonic) -> None:

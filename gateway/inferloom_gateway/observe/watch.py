@@ -9,7 +9,7 @@ from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.slow_readers import SlowReaders
 from inferloom_gateway.http.stack import Layer
 from inferloom_gateway.observe.access_log import GrpcLog, RestLog
-from inferloom_gateway.observe.meters import Doors, Meters, measure_fleet
+from inferloom_gateway.observe.meters import Doors, Meters, measure_fleet, measure_lines
 from inferloom_mesh.call_observer import CallObserver
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.metrics import Metrics, rendered
@@ -32,6 +32,7 @@ class Watch:
         gateway.listeners.add(Meters(self.metrics, gateway.clock))
         gateway.monitor.measure(self.metrics)
         measure_fleet(self.metrics, gateway.fleet, gateway.clock)
+        measure_lines(self.metrics, gateway.connections)
         self.metrics.read(
             "gauge",
             "inferloom_request_body_bytes",

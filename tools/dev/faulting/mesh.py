@@ -66,8 +66,8 @@ class RunningMesh:
         self.folder = folder
         self.parts: dict[str, Part] = {}
         self.proxies: dict[str, Proxy] = {}
-        between = (2 * plan.registries + plan.workers) * plan.proxied
-        ports = free_ports(plan.registries + plan.workers + 2 * plan.gateways + between)
+        between = (2 * plan.registries + 2 * plan.workers) * plan.proxied
+        ports = free_ports(plan.registries + 2 * plan.workers + 2 * plan.gateways + between)
         addresses = [f"127.0.0.1:{port}" for port in ports]
         self.etcd = Cluster(folder, plan.etcd) if plan.etcd else None
         shared = ["--etcd", self.etcd.joined] if self.etcd else []
@@ -83,6 +83,7 @@ class RunningMesh:
         for number in range(plan.workers):
             name, address = f"worker{number}", addresses.pop()
             own = {"INFERLOOM_WORKER_ADVERTISE": self._between(name, address, addresses)}
+            own |= self._link(name, addresses)
             command = ["worker", "--listen", address, "--id", f"w{number}", "--registry", for_workers]
             command += ["--model", f"{MODEL}={plan.specs.get(name, plan.spec)}"]
             self._add(name, command, plan.worker_python or python, own)
@@ -151,6 +152,16 @@ class RunningMesh:
         listens = addresses.pop()
         self.proxies[name] = Proxy(listens, address)
         return listens
+
+    def _link(self, name: str, addresses: list[str]) -> dict[str, str]:
+        """What tells a worker where its link's own port is, behind the proxy that is before the worker."""
+        address = addresses.pop()
+        own = {"INFERLOOM_WORKER_LINK_PORT": address.rpartition(":")[2]}
+        if (proxy := self.proxies.get(name)) is not None:
+            shown = addresses.pop()
+            proxy.also(shown, address)
+            own["INFERLOOM_WORKER_LINK_ADVERTISE"] = shown
+        return own
 
     def _add(self, name: str, command: list[str], python: Path, own: Mapping[str, str] | None = None) -> None:
         shared = self.plan.settings.get(name.rstrip("0123456789"), {})

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 _PIECE = 2**16
@@ -31,7 +32,7 @@ class Weather:
 
 
 class Proxy:
-    """Listens at one address and passes on to another.
+    """Listens at one address, or several, and passes on to another each.
 
     Args:
         listens: Where it listens, ``host:port``.
@@ -43,25 +44,29 @@ class Proxy:
         self.weather = Weather()
         self.connections = 0
         """How many it has taken."""
-        self._listens = _address(listens)
-        self._target = _address(target)
+        self._doors = [(_address(listens), _address(target))]
         self._chance = random.Random(seed)
         self._swallowed: set[str] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+
+    def also(self, listens: str, target: str) -> None:
+        """Listen at another address, and pass on to another; what befalls one befalls both."""
+        self._doors.append((_address(listens), _address(target)))
 
     async def open(self) -> None:
         """Listen."""
-        host, port = self._listens
-        self._server = await asyncio.start_server(self._accept, host, port)
+        for (host, port), target in self._doors:
+            accept = partial(self._accept, target)
+            self._servers.append(await asyncio.start_server(accept, host, port))
 
     async def close(self) -> None:
         """Listen no longer, and end all connections."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -90,14 +95,18 @@ class Proxy:
                 writer.transport.abort()
         return len(pairs)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(
+        self, target: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.connections += 1
-        self._spawn(self._serve(reader, writer))
+        self._spawn(self._serve(target, reader, writer))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, target: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         await self._flowing.wait()
         try:
-            ahead, on = await asyncio.open_connection(*self._target)
+            ahead, on = await asyncio.open_connection(*target)
         except OSError:
             writer.transport.abort()
             return

@@ -1,6 +1,5 @@
 """One gateway process on a connection of the link's own."""
 
-import logging
 from collections.abc import Callable
 from contextvars import copy_context
 
@@ -17,8 +16,7 @@ from inferloom_mesh.security import Security
 from inferloom_worker.rpc.attach.attachment import Attachment
 from inferloom_worker.rpc.attach.attachments import Attachments
 from inferloom_worker.rpc.attach.call import end_of
-
-log = logging.getLogger(__name__)
+from inferloom_worker.rpc.attach.port_log import PortLog
 
 PATIENCE_S = 12
 """Seconds of silence after which a gateway is lost. Where what it says is lost, but what is said to it comes,
@@ -35,11 +33,17 @@ class GatewayConnection:
         attachments: Those of the worker.
         security: Says who may attach.
         over: Is told that the connection has ended.
+        log: Takes what is to be said of it.
     """
 
     def __init__(
-        self, attachments: Attachments, security: Security, over: Callable[["GatewayConnection"], object]
+        self,
+        attachments: Attachments,
+        security: Security,
+        over: Callable[["GatewayConnection"], object],
+        log: PortLog,
     ) -> None:
+        self._log = log
         self.connection = FrameConnection(self, PATIENCE_S)
         self._attachments = attachments
         self._security = security
@@ -90,7 +94,7 @@ class GatewayConnection:
     def lost(self, why: str | None) -> None:
         """Its calls end with it."""
         if why is not None:
-            log.warning("the link of the gateway at %s ended: %s", self._peer, why)
+            self._log.warn("the link of the gateway at %s ended: %s", self._peer, why)
         if self._attachment is not None:
             self._attachments.left(self._attachment)
         self._over(self)
@@ -105,7 +109,7 @@ class GatewayConnection:
             who = self._peer if self._identity is None else str(self._identity)
             if self._security.audit is not None:
                 self._security.audit.refused(_METHOD, who, refusal)
-            log.warning("%s may not attach: %s", who, refusal.message)
+            self._log.warn("%s may not attach: %s", who, refusal.message)
             self.connection.send(end_of(0, refusal).SerializeToString(), before=PREAMBLE)
             self.connection.close()
             return

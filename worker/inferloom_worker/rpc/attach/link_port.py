@@ -12,10 +12,11 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.security import Security
 from inferloom_worker.rpc.attach.attachments import Attachments
 from inferloom_worker.rpc.attach.gateway_connection import GatewayConnection
+from inferloom_worker.rpc.attach.port_log import PortLog
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 1024
+MOST_CONNECTIONS = 512
 """Connections at once; one more is closed, and its gateway takes gRPC's Attach."""
 
 MOST_HANDSHAKES = 64
@@ -37,6 +38,7 @@ class LinkPort:
         self._attachments = attachments
         self._security = security
         self._tls = security.inside(PREAMBLE.decode())
+        self._log = PortLog()
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._meeting: set[asyncio.Task[None]] = set()
@@ -97,7 +99,7 @@ class LinkPort:
             meeting.add_done_callback(self._meeting.discard)
 
     async def _meet(self, accepted: socket.socket) -> None:
-        gateway = GatewayConnection(self._attachments, self._security, self._gateways.discard)
+        gateway = GatewayConnection(self._attachments, self._security, self._gateways.discard, self._log)
         loop = asyncio.get_running_loop()
         encrypted = self._tls is not None
         try:
@@ -109,7 +111,9 @@ class LinkPort:
                 ssl_shutdown_timeout=_GOODBYE_S if encrypted else None,
             )
         except (OSError, ssl.SSLError) as failure:  # a handshake that takes too long too
-            log.warning("a connection to the link's port failed: %s", str(failure) or type(failure).__name__)
+            self._log.warn(
+                "a connection to the link's port failed: %s", str(failure) or type(failure).__name__
+            )
             return
         if not gateway.connection.over:
             self._gateways.add(gateway)
