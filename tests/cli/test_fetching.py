@@ -78,6 +78,30 @@ def test_a_bar_is_drawn_on_a_terminal_and_ctrl_c_leaves_nothing_in_part(
     assert hub.sent.count("config.json") == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"HF_ENDPOINT": "http://127.0.0.1:1"}, "is not on this machine, and no model hub could be reached"),
+        ({}, "the model hub has no model acme/none, or shows it only to who sets HF_TOKEN"),
+    ],
+)
+def test_what_cannot_be_fetched_is_told_in_a_line(
+    around: dict[str, str], place: dict[str, str], words: str
+) -> None:
+    """A hub that does not answer, and one that has no such model."""
+    done = subprocess.run(
+        [*INFERLOOM, "pull", "acme/none"],
+        env=around | place,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 2
+    assert words in done.stderr.splitlines()[-1]
+
+
 def test_a_worker_that_is_stopped_waits_for_no_download(hub: FakeHub, around: dict[str, str]) -> None:
     """And its log has nothing but its own lines."""
     hub.rate = 4e6

@@ -1,7 +1,7 @@
 """Where `make` takes PyTorch from."""
 
 import pytest
-from install import CPU_INDEX, torch_index
+from install import CPU_INDEX, doing, torch_index
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,25 @@ def test_pytorch_comes_without_cuda_unless_somebody_says_otherwise(
 ) -> None:
     """A GPU, an index, or a pip that was told where packages come from."""
     assert expected == torch_index(environment, system, pip_config)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Collecting torch>=2.11 (from -c constraints.txt (line 7))\n", "looking for torch"),
+        ("Collecting uvicorn[standard]==0.40\n", "looking for uvicorn"),
+        (
+            "  Downloading torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl (190.1 MB)\n",
+            "fetching torch, 190.1 MB",
+        ),
+        ("Downloading https://host/whl/cpu/torch-2.11.0%2Bcpu.whl (190.1 MB)\n", "fetching torch, 190.1 MB"),
+        ("Downloading six-1.17.0-py2.py3-none-any.whl.metadata\n", "fetching six"),
+        ("  Building editable for inferloom (pyproject.toml): started\n", "compiling the kernels"),
+        ("Installing collected packages: six, torch\n", "installing the packages"),
+        ("Requirement already satisfied: six in ./lib\n", "looking at what is there"),
+        ("\n", None),
+    ],
+)
+def test_what_pip_is_at(line: str, expected: str | None) -> None:
+    """In words for who waits."""
+    assert doing(line) == expected

@@ -57,6 +57,7 @@ async def test_head_of_what_is_not_there_is_404(mesh: GatewayMesh) -> None:
     [
         ("GET", "/models", "The API is under /v1: /v1/models."),
         ("POST", "/chat/completions", "The API is under /v1: /v1/chat/completions."),
+        ("GET", "/v1", "It is the base URL of the API: /docs lists what is under it."),
         ("POST", "/v1/v1/chat/completions", "The base URL of the API ends in a single /v1."),
         ("GET", "/nothing", "Not found: GET /nothing."),
     ],

@@ -8,8 +8,10 @@ Environment:
 """
 
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +23,16 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin/python"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's own index of wheels without CUDA: 190 MB where the usual registry's brings gigabytes."""
+
+_PHASES = {
+    "Installing build dependencies": "fetching what builds the project",
+    "Getting requirements": "reading what is needed",
+    "Preparing editable metadata": "compiling the kernels",
+    "Requirement already satisfied": "looking at what is there",
+    "Building editable": "compiling the kernels",
+    "Installing collected": "installing the packages",
+}
+"""Beginnings of pip's lines, and what it is at."""
 
 _PATIENCE_S = 3.0
 _OLDEST = (3, 11)
@@ -49,6 +61,7 @@ def main() -> None:
         sys.exit("Inferloom needs Python 3.11 or newer: make PYTHON=python3.11")
     extra = sys.argv[1]
     if not PYTHON.exists():
+        print(f"Making .venv, with Python {sys.version.partition(' ')[0]}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
     index, asked = torch_index(os.environ, sys.platform, _output("config", "list"))
     if index is not None and not asked and not _reachable(index):
@@ -56,29 +69,59 @@ def main() -> None:
     places = ["--extra-index-url", index] if index else []
     what = "what running needs" if extra == "all" else "what testing needs, too"
     print(f"Installing {what} into .venv{f', PyTorch from {index}' if index else ''}", flush=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *places]
+    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *places]
     process = subprocess.Popen(
         [*pip, "-c", "constraints.txt", "-e", f".[{extra}]"],
         cwd=ROOT,
-        env={"INFERLOOM_KERNELS": "1"} | os.environ,
+        env={"INFERLOOM_KERNELS": "1", "PIP_ROOT_USER_ACTION": "ignore"} | os.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
     )
     sys.exit(_wait(process))
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> int:
-    """Show on a terminal how long it has taken."""
-    began = time.monotonic()
+def doing(line: str) -> str | None:
+    """What pip is at, by a line of its own; None: the line does not say. Pure."""
+    for beginning, meaning in _PHASES.items():
+        if line.lstrip().startswith(beginning):
+            return meaning
+    words = line.split()
+    if len(words) < 2:
+        return None
+    first, second = words[:2]
+    if first == "Collecting":
+        return f"looking for {re.split('[^A-Za-z0-9._-]', second)[0]}"
+    if first == "Downloading":
+        size = line.rpartition("(")[2].rstrip(")\n") if line.rstrip().endswith(")") else ""
+        return f"fetching {second.rpartition('/')[2].partition('-')[0]}" + (f", {size}" if size else "")
+    return None
+
+
+def _wait(process: "subprocess.Popen[str]") -> int:
+    """Show on a terminal what is done and how long all has taken."""
+    began, terminal = time.monotonic(), sys.stdout.isatty()
+    now = ["starting pip"]
+
+    def listen() -> None:
+        for line in process.stdout or ():
+            now[0] = doing(line) or now[0]
+
+    threading.Thread(target=listen, daemon=True).start()
     while True:
         try:
             status = process.wait(1.0)
         except subprocess.TimeoutExpired:
-            if sys.stdout.isatty():
-                print(f"\r  {time.monotonic() - began:.0f} s", end="", flush=True)
+            if terminal:
+                shown = f"  {time.monotonic() - began:.0f} s, {now[0]}"
+                print(f"\r{shown[:78]:78}", end="", flush=True)
         except KeyboardInterrupt:
             process.wait()
             return 130
         else:
-            print(f"{chr(13) if sys.stdout.isatty() else ''}  done in {time.monotonic() - began:.0f} s")
+            ended = "done" if status == 0 else "failed"
+            words = f"  {ended} in {time.monotonic() - began:.0f} s"
+            print(f"\r{words:78}" if terminal else words)
             return status
 
 

@@ -28,6 +28,7 @@ class Display:
         called: Where the other commands would look for the gateway's gRPC port and for the registry.
         keyed: Whether callers are asked for keys.
         door: Folder with the certificate of the gateway's doors. None: they do no TLS.
+        console: Whether the gateway has a page for people.
         operator: Folder with an operator's certificate, where there is one to show.
         secret_file: Where the secret is that was made for this mesh; empty: none was.
     """
@@ -39,6 +40,7 @@ class Display:
         called: tuple[Address, Address],
         keyed: bool = False,
         door: Path | None = None,
+        console: bool = False,
         operator: Path | None = None,
         secret_file: str = "",
     ) -> None:
@@ -50,6 +52,7 @@ class Display:
         self._called = called
         self._keyed = keyed
         self._door = door
+        self._page = console
         self._operator = operator
         self._secret_file = secret_file
 
@@ -77,6 +80,7 @@ class Display:
             elsewhere = ""
         for name, value in (
             ("REST", "\n".join(filter(None, (f"{scheme}://{rest}/v1", elsewhere)))),
+            *([("console", f"{scheme}://{rest}/console")] if self._page else []),
             ("gRPC", str(grpc)),
             ("registry", mesh.registry),
             ("workers", ", ".join(f"{worker.id} ({worker.address})" for worker in mesh.workers)),

@@ -80,7 +80,7 @@ def table(models: list[Model], held: Held | None) -> Table:
     further = [*(["ADAPTER OF"] if adapted else []), *(["ALIAS OF"] if aliased else [])]
     made.add_column("MODEL", no_wrap=True)  # a name is copied from here
     for column in (*further, "TASKS"):
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", min_width=len("completion,") if column == "TASKS" else None)
     told = [name for name, of in _OPTIONAL.items() if any(of(model) for model in models)]
     for column in ("CONTEXT", "DTYPE", "WEIGHTS", *told, "WORKERS"):
         made.add_column(column, justify="right" if column in {"CONTEXT", "WORKERS"} else "left")

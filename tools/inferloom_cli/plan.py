@@ -45,6 +45,8 @@ class Plan:
     """Folder with each service's certificate, in folders of their names. None: nothing is encrypted."""
     door: Path | None = None
     """Folder with the certificate of the gateway's doors. None: they do no TLS."""
+    console: bool = True
+    """Whether the gateway has a page for people."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the services are told by their environment, because it is secret."""
     peer: Sequence[tuple[str, str]] = field(default=(), repr=False)

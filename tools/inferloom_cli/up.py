@@ -116,6 +116,7 @@ def up(flags: UpFlags, began: float) -> None:
             called=(client.gateway, client.registry[0]),
             keyed=plan.keys is not None,
             door=plan.door,
+            console=plan.console,
             operator=_operator(plan),
             secret_file=plan.environment.get(_SECRET_FILE, ""),
         )
@@ -253,6 +254,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         keys=gateway.keys,
         certs=None if flags.certs is None else flags.certs.absolute(),
         door=_door(gateway),
+        console=gateway.console and (gateway.keys is not None or not gateway.behind_proxy),
         environment=environment,
         peer=peer,
     )

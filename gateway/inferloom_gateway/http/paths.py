@@ -41,6 +41,8 @@ class Paths:
         steps = path.split("/")[1:]
         if steps[:2] == ["v1", "v1"]:
             return f"Not found: {asked}. The base URL of the API ends in a single /v1."
+        if steps in (["v1"], ["v1", ""]):
+            return f"Not found: {asked}. It is the base URL of the API: /docs lists what is under it."
         first = steps[1] if steps[0] == "v1" and len(steps) > 1 else steps[0]
         if first in self._bare and steps[0] != "v1":
             return f"Not found: {asked}. The API is under /v1: /v1{shown(path)}."

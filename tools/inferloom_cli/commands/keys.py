@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from inferloom_mesh.audit import Audit
 
 app = typer.Typer(
-    help="Make, list and revoke API keys, and see what they use.\n\n"
+    help="Make, list, limit and revoke API keys, and see what they use.\n\n"
     "Gateways that are started with `--keys` and the same place ask for them, and know of changes within "
     "five seconds.",
     cls=Commands,
@@ -169,7 +169,8 @@ def usage(
 @app.command(cls=Command)
 def limit(
     kind: Annotated[
-        Literal["key", "tenant", "model"], typer.Argument(help="What it is for.", show_default=False)
+        Literal["key", "tenant", "model"],
+        typer.Argument(metavar="key|tenant|model", help="What it is for.", show_default=False),
     ],
     name: Annotated[
         str,

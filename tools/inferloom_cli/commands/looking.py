@@ -41,7 +41,7 @@ def top(
 
     `q` leaves. Where the output is no terminal it is shown once. With --json a line is printed for each
     change, or with --once one object. Where the gateway asks for keys, the key needs the endpoint
-    `operating`; else the mesh's secret or an operator's certificate (`--tls` in the settings) is shown.
+    `operating`; else the mesh's secret or an operator's certificate (`INFERLOOM_TLS`) is shown.
     """
     from inferloom_cli import top as view
     from inferloom_cli.client_settings import ClientSettings

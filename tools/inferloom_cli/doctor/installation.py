@@ -14,6 +14,9 @@ AREA = "installation"
 DISTRIBUTION = "inferloom"
 EXTRAS = ("mesh", "registry", "gateway", "worker", "torch", "sentence-transformers", "redis")
 
+_WANTED_FOR = {"redis": ", which only keys in a Redis need (--keys redis://…)"}
+"""For what an extra is there that most do without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -65,7 +68,8 @@ def judge(of: Callable[[str], str | None] = installed) -> Iterator[Finding]:
             what = ", ".join(f"{each.library} {each.found} (wanted: {each.wanted})" for each in old)
             yield Finding(AREA, Level.FAULT, f"too old for {extra}: {what}", _install(extra))
         elif names := ", ".join(each.library for each in lacking if each.found is None):
-            yield Finding(AREA, Level.NOTE, f"{extra} is not installed (lacks {names})", _install(extra))
+            what = f"{extra} is not installed (lacks {names})"
+            yield Finding(AREA, Level.NOTE, what + _WANTED_FOR.get(extra, ""), _install(extra))
     yield Finding(AREA, Level.OK, f"installed: {', '.join(whole)}")
 
 

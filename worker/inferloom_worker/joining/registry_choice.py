@@ -63,7 +63,7 @@ class RegistryChoice:
             return
         self._outage = True
         if self.alone:
-            words = "the registry at %s cannot be used; serving on, and trying again: %s"
+            words = "the registry at %s cannot be used, and is tried again (--registry names another): %s"
         else:
             words = "the registry at %s cannot be used; trying another: %s"
         log.warning(words, self.address, why)

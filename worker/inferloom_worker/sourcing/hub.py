@@ -37,7 +37,7 @@ def fetch(repo: str, on_bytes: Counted) -> Path:
     """
     # Imported here: a worker with local models needs no hub client.
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     stopped = threading.Event()
 
@@ -52,11 +52,18 @@ def fetch(repo: str, on_bytes: Counted) -> Path:
     except LocalEntryNotFoundError as failure:
         what = f"only a part of {repo} is" if getattr(failure, "snapshot_path", None) else f"{repo} is not"
         raise HubError(f"{what} on this machine, and no model hub could be reached") from failure
-    except (HfHubHTTPError, HFValidationError, OSError) as failure:
-        reason = str(failure).partition("\n")[0]
-        raise HubError(f"{repo} could not be fetched from the model hub: {reason}") from failure
+    except GatedRepoError as failure:
+        raise HubError(
+            f"{repo} is only for who has agreed to its terms: set HF_TOKEN to a token of yours"
+        ) from failure
+    except RepositoryNotFoundError as failure:
+        words = f"the model hub has no model {repo}, or shows it only to who sets HF_TOKEN"
+        raise HubError(words) from failure
     except _StoppedError as failure:
         raise HubError(f"{repo} was not fetched: the process ends") from failure
+    except Exception as failure:  # the client's network library has errors of its own, which changes
+        reason = str(failure).partition("\n")[0] or type(failure).__name__
+        raise HubError(f"{repo} could not be fetched from the model hub: {reason}") from failure
     finally:
         _running.discard(stopped)
 
@@ -71,13 +78,12 @@ def stop() -> None:
 def _missing(repo: str) -> int | None:
     """Bytes of the files that are still to come; None: the hub does not say."""
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
     try:
         info = HfApi().model_info(repo, files_metadata=True)
-    except (HfHubHTTPError, HFValidationError, OSError, RuntimeError):
-        return None  # the download itself tells what is wrong
+    except Exception:  # the download itself tells what is wrong
+        return None
     found = filter_repo_objects(
         info.siblings or [],
         allow_patterns=list(FILES),

@@ -1,0 +1,17 @@
+"""What `inferloom up` shows once everything runs."""
+
+import pytest
+
+from inferloom_cli.display import Display
+from inferloom_cli.mesh_report import MeshReport
+from inferloom_mesh.net import Address
+
+MESH = MeshReport(1, "127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:7000", (), (), "logs", 6.1)
+
+
+@pytest.mark.parametrize("console", [True, False])
+def test_where_the_console_is(capsys: pytest.CaptureFixture[str], console: bool) -> None:
+    """Whoever has just started it finds it; where there is none, none is named."""
+    called = Address("127.0.0.1", 9000), Address("127.0.0.1", 7000)
+    Display(verbose=False, called=called, console=console).ready(MESH)
+    assert ("http://127.0.0.1:8000/console" in capsys.readouterr().out) is console
