@@ -21,6 +21,9 @@ STUCK_S = 30
 WRITE_BUFFER = 2**18
 """Bytes that wait for the other end before no more are made, as in a stream of gRPC's."""
 
+CLOSED = "the other end closed it"
+"""Why a connection is over whose other end closed it in order."""
+
 _TOGETHER = 2**16
 """Bytes of small frames that are one write at most."""
 
@@ -42,7 +45,7 @@ class FrameOwner(Protocol):
         """The next frame to send; None: there is none now."""
 
     def lost(self, why: str | None) -> None:
-        """The connection is over; None: it was closed in order. Called once, if there was a connection."""
+        """The connection is over; None: it was closed here. Called once, if there was a connection."""
 
 
 class FrameConnection(asyncio.Protocol):
@@ -167,8 +170,8 @@ class FrameConnection(asyncio.Protocol):
         ordered = self.over or self._closing
         self.over = True
         why = self._why
-        if why is None and failure is not None and not ordered:
-            why = str(failure) or type(failure).__name__
+        if why is None and not ordered:
+            why = CLOSED if failure is None else str(failure) or type(failure).__name__
         if not self._ended.done():
             self._ended.set_result(None)
         self._owner.lost(why)

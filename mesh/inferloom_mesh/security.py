@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from inferloom_mesh.audit import Audit
 
 
+HTTP = "http/1.1"
+"""What is spoken over TLS, in the words of ALPN, where nobody says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Security:
     """A part's own.
@@ -48,7 +52,7 @@ class Security:
             return None
         return PeersOnly(self.secret)
 
-    def inside(self, protocol: str = "http/1.1") -> "ServerTls | None":
+    def inside(self, protocol: str = HTTP) -> "ServerTls | None":
         """How a service inside of the mesh listens: with certificates on both sides. None: without TLS.
         ``protocol`` is what is spoken where that is not gRPC, in the words of ALPN."""
         return None if self.tls is None else ServerTls(self.tls, asks=True, protocol=protocol)
@@ -77,7 +81,7 @@ class ServerTls:
         *,
         asks: bool = False,
         authorities: Path | None = None,
-        protocol: str = "http/1.1",
+        protocol: str = HTTP,
     ) -> None:
         self._files = files
         self._protocol = protocol
@@ -125,9 +129,10 @@ class ServerTls:
         load_pair(context, now.certificate, now.key)
         if self.asks:
             context.verify_mode = ssl.CERT_REQUIRED
-            context.num_tickets = 0  # nobody comes in again without showing its certificate
-            context.options |= ssl.OP_NO_TICKET
             context.load_verify_locations(cadata=(self._clients() or b"").decode("latin-1"))
+        if self._protocol != HTTP:  # its connections last, so that nobody need come in by a session of before
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
         if self._made is not None:
             context.sni_callback = self._made[1].sni_callback
         self._made = (generation, context)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1 import registry_pb2
-from inferloom_cli.top_rows import gateways, standing
+from inferloom_cli.top_rows import gateways, links, standing
 from inferloom_cli.top_screen import fitted, screen
 from inferloom_gateway.picture.spread import spread
 from inferloom_mesh.durations import duration
@@ -92,6 +92,17 @@ def test_gateways_are_their_processes_together() -> None:
     east, west = gateways(mesh())
     assert (east.processes, east.state, east.activity.running, east.waiting) == (2, "1 of 2", 6, 2)
     assert (west.processes, west.state) == (1, "ready")
+
+
+def test_what_carries_calls_is_counted_where_gateways_differ() -> None:
+    """One that has not attached yet has nothing."""
+    one = worker("w")
+    del one.transports[:]
+    assert links(one) == "–"
+    one.transports.extend(["tcp", "tcp"])
+    assert links(one) == "tcp"
+    one.transports.append("grpc")
+    assert links(one) == "grpc 1, tcp 2"
 
 
 def test_the_worst_that_speaks_against_a_worker_is_shown() -> None:

@@ -110,8 +110,10 @@ def test_meshes_of_several_processes_are_one() -> None:
     """A worker's newest registration holds, calls on it add up, and every process's standing is there."""
     old = pb.MeshWorker(id="w", epoch=1, address="old", in_flight=2)
     old.standings.add(gateway="a", in_flight=2)
+    old.transports.append("tcp")
     new = pb.MeshWorker(id="w", epoch=2, address="new", in_flight=3)
     new.standings.add(gateway="b", unreachable=True)
+    new.transports.append("grpc")
     model = pb.MeshModel(id="m", workers=1, usable=1)
     differs = pb.MeshModel(id="m", workers=2, usable=2, differing=True)
     differs.activity.running = 3
@@ -124,6 +126,7 @@ def test_meshes_of_several_processes_are_one() -> None:
     [worker] = mesh.workers
     assert (worker.address, worker.in_flight) == ("new", 5)
     assert [each.gateway for each in worker.standings] == ["a", "b"]
+    assert worker.transports == ["grpc", "tcp"]
     [both] = mesh.models
     assert (both.workers, both.differing, both.activity.running) == (1, True, 3)
     assert (mesh.activity.running, list(mesh.unanswered)) == (3, [silent])

@@ -57,6 +57,7 @@ async def test_the_mesh_is_told_whole() -> None:
     assert (process.totals.requests, process.totals.failures) == (3, 0)
     assert process.event_loop.ticks > 0
     assert process.resident_bytes > 2**20
+    assert one.transports == ["grpc"]
     assert (one.id, one.state, one.lease_state) == ("worker-1", WORKER_STATE_READY, LEASE_STATE_ACTIVE)
     assert {model.id: model.usable for model in seen.models} == {"chat-model": 1, "org/embedder": 1}
     total = seen.models[0].activity.total

@@ -1,5 +1,6 @@
 """Gateways and workers as ``inferloom top`` speaks of them. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -75,6 +76,14 @@ def _late(process: pb.GatewayProcess) -> float:
 def loop_late(row: GatewayRow) -> str:
     """How late its event loops run what is due, of all but one in a hundred times."""
     return span(row.late_s)
+
+
+def links(worker: pb.MeshWorker) -> str:
+    """What carries gateways' calls to a worker; with how many of their processes, where they differ."""
+    counted = Counter(worker.transports)
+    if len(counted) > 1:
+        return ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
+    return next(iter(counted), "–")
 
 
 def standing(worker: pb.MeshWorker) -> Text:

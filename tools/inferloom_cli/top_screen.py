@@ -12,7 +12,7 @@ from inferloom.v1 import gateway_pb2 as pb
 from inferloom_cli import words
 from inferloom_cli.happening_words import CARE, TROUBLE, sentence
 from inferloom_cli.story import span
-from inferloom_cli.top_rows import gateways, loop_late, standing
+from inferloom_cli.top_rows import gateways, links, loop_late, standing
 from inferloom_mesh.durations import seconds
 
 LEAST_LATELY = 3
@@ -83,6 +83,7 @@ _WORKERS = (
     _Column("ROOM", lambda row: str(row.capacity), 110),
     _Column("KV", _kv),
     _Column("TOK/S", lambda row: _rate(row.load.tokens_per_second)),
+    _Column("LINK", links, 130, right=False),
     _Column("EPOCH", lambda row: str(row.epoch), 140),
 )
 

@@ -55,6 +55,10 @@ class Connections(Generic[L]):
         """All lines that are open."""
         return list(self._lines.values())
 
+    def opened(self, member: Member) -> L | None:
+        """The line to one worker, if it is open."""
+        return self._lines.get(member)
+
     def attach(self, members: Iterable[Member]) -> None:
         """Make the lines to workers ready before there is a call."""
         for member in members:

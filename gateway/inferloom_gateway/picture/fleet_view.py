@@ -4,14 +4,24 @@ from collections.abc import Mapping
 
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1 import registry_pb2
+from inferloom_gateway.calls.link import WorkerLink
+from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.picture.activity import Recent
 from inferloom_mesh.durations import duration
 
 
-def workers(fleet: Fleet, now: float, gateway: str, pid: int) -> list[pb.MeshWorker]:
+def workers(
+    fleet: Fleet, connections: Connections[WorkerLink], now: float, gateway: str, pid: int
+) -> list[pb.MeshWorker]:
     """All workers, in order of id."""
-    return [_worker(m, now, gateway, pid) for m in sorted(fleet.members(), key=lambda member: member.id)]
+    told = []
+    for member in sorted(fleet.members(), key=lambda member: member.id):
+        worker = _worker(member, now, gateway, pid)
+        if (line := connections.opened(member)) is not None:
+            worker.transports.append(line.transport)
+        told.append(worker)
+    return told
 
 
 def models(fleet: Fleet, recent: Mapping[str, Recent], now: float) -> list[pb.MeshModel]:

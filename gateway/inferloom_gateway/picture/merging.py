@@ -39,6 +39,7 @@ def _workers(meshes: Sequence[pb.Mesh]) -> list[pb.MeshWorker]:
         del worker.standings[:]
         for each in several:
             worker.standings.extend(each.standings)
+        worker.transports[:] = sorted(name for each in several for name in each.transports)
         told.append(worker)
     return told
 

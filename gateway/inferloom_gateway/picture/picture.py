@@ -123,7 +123,7 @@ class Picture:
         wall, activity = time.time(), self.requests.all.read(now)
         mesh = pb.Mesh(
             processes=[self._own(activity)],
-            workers=workers(fleet, now, *here),
+            workers=workers(fleet, self._gateway.connections, now, *here),
             models=models(fleet, self.requests.models, now),
             happenings=self.happenings.read(wall),
             activity=activity,

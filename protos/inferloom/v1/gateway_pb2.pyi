@@ -765,6 +765,7 @@ class MeshWorker(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     STANDINGS_FIELD_NUMBER: _builtins.int
+    TRANSPORTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its name."""
     address: _builtins.str
@@ -801,6 +802,13 @@ class MeshWorker(_message.Message):
         against it.
         """
 
+    @_builtins.property
+    def transports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What carries calls to it, for each gateway process that has called it or is
+        attached: "tcp", the link's own port; "grpc", one stream of gRPC's; "call",
+        a gRPC call for each.
+        """
+
     def __init__(
         self,
         *,
@@ -817,10 +825,11 @@ class MeshWorker(_message.Message):
         load: _registry_pb2.Load | None = ...,
         in_flight: _builtins.int = ...,
         standings: _abc.Iterable[Global___WorkerStanding] | None = ...,
+        transports: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "capacity", b"capacity", "epoch", b"epoch", "id", b"id", "in_flight", b"in_flight", "lease_state", b"lease_state", "load", b"load", "loading", b"loading", "models", b"models", "standings", b"standings", "state", b"state", "version", b"version", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "capacity", b"capacity", "epoch", b"epoch", "id", b"id", "in_flight", b"in_flight", "lease_state", b"lease_state", "load", b"load", "loading", b"loading", "models", b"models", "standings", b"standings", "state", b"state", "transports", b"transports", "version", b"version", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

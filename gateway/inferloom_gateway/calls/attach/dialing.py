@@ -80,6 +80,8 @@ class Dialing:
                     await dialer.dial(address, self._open)
                 except (OSError, ValueError) as failure:
                     self._note(address, str(failure) or type(failure).__name__)
+                except Exception:  # a bug: there is gRPC, and the next try
+                    log.exception("the link's own port %s could not be opened", address)
                 else:
                     return
                 self._unreached()
@@ -97,5 +99,5 @@ class Dialing:
     def _note(self, address: str, why: str) -> None:
         if why != self._failing:
             self._failing = why
-            words = "the worker at %s is attached by gRPC: its link's own port %s is not to be had: %s"
-            log.info(words, self._worker, address, why)
+            words = "the link's own port %s of the worker at %s is not to be had, so gRPC is tried: %s"
+            log.info(words, address, self._worker, why)

@@ -10,7 +10,7 @@ from inferloom.v1 import link_pb2
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attach.stream import Desk
 from inferloom_mesh.client_tls import ClientTls
-from inferloom_mesh.frame_connection import FrameConnection
+from inferloom_mesh.frame_connection import CLOSED, FrameConnection
 from inferloom_mesh.frames import PREAMBLE, FrameError
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
@@ -152,10 +152,10 @@ class TcpStream:
     def lost(self, why: str | None) -> None:
         """Its calls end with it."""
         if not self.met.done():
-            self.met.set_exception(ConnectionError(why or "it closed the connection"))
+            self.met.set_exception(ConnectionError(why or CLOSED))
             self.met.exception()  # nobody may wait for it any more
         elif why is not None:
-            log.warning("the link to the worker at %s ended: %s", self._worker, why)
+            log.info("the link to the worker at %s ended: %s", self._worker, why)
         desk, self._desk = self._desk, None
         if desk is not None:
             desk.end(attempt.lost())

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from inferloom.v1 import link_pb2
 from inferloom_mesh.errors import InferloomError
-from inferloom_mesh.frame_connection import FrameConnection
+from inferloom_mesh.frame_connection import CLOSED, FrameConnection
 from inferloom_mesh.frames import PREAMBLE, FrameError
 from inferloom_mesh.identity import PEER, PeerIdentity, only_one
 from inferloom_mesh.networks import address_of_peer, check_allowed
@@ -93,7 +93,7 @@ class GatewayConnection:
 
     def lost(self, why: str | None) -> None:
         """Its calls end with it."""
-        if why is not None:
+        if why not in (None, CLOSED):
             self._log.warn("the link of the gateway at %s ended: %s", self._peer, why)
         if self._attachment is not None:
             self._attachments.left(self._attachment)
