@@ -54,6 +54,15 @@ class Gateway(ABC):
             self.loads[request.worker] -= 1
             self.own[request.worker] -= 1
 
+    def move(self, request: Request, worker: int, now: float) -> None:
+        """A request goes on at another worker."""
+        if request.worker in self.loads:
+            self.loads[request.worker] -= 1
+            self.own[request.worker] -= 1
+        request.worker = worker
+        self.loads[worker] += 1
+        self.own[worker] += 1
+
     @abstractmethod
     def choose(self, request: Request, now: float) -> int:
         """Which worker gets a request."""
@@ -176,6 +185,14 @@ class Ours(Gateway):
             read = (len(request.blocks) - request.cached) * BLOCK
             member.pace(MODEL).read(request.first - request.began, read, now)
             member.pace(MODEL).end(now)
+
+    def move(self, request: Request, worker: int, now: float) -> None:
+        """Count."""
+        if (member := self._members.get(request.worker)) is not None:
+            member.in_flight -= 1
+            member.pace(MODEL).end(now)
+        super().move(request, worker, now)
+        self._members[worker].in_flight += 1
 
     def began(self, request: Request, now: float) -> None:
         """The first token came."""
