@@ -5,14 +5,11 @@ those of a step together.
 """
 
 import asyncio
-import concurrent.futures
 import itertools
 import logging
 import threading
 import time
-import weakref
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,22 +21,21 @@ from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
     Adapter,
-    EndReason,
     EngineInfo,
     EngineLoad,
     Event,
     GenerationRequest,
     Phase,
     ProgressEvent,
-    TokensEvent,
     VectorEvent,
 )
-from inferloom_worker.engine.queue_bound import QueueBound, Waiting, ahead_of
-from inferloom_worker.engines.vllm.adapters import VllmAdapter, read_adapter
+from inferloom_worker.engines.vllm.adapters import Adapters, VllmAdapter
 from inferloom_worker.engines.vllm.backend import Backend, DeadError, Named, RefusedError, StepRecord
+from inferloom_worker.engines.vllm.deadlines import Deadlines, last_words
 from inferloom_worker.engines.vllm.following import Following
+from inferloom_worker.engines.vllm.loop_thread import LoopThread
+from inferloom_worker.engines.vllm.room import Room
 from inferloom_worker.engines.vllm.translation import translate
-from inferloom_worker.lora.config import AdapterError
 from inferloom_worker.stepping.longest_step import LongestStep
 
 HEARTBEAT_S = 1.0
@@ -47,9 +43,6 @@ HEARTBEAT_S = 1.0
 
 BEAT_S = 0.25
 """How often requests are looked through for those, and vLLM for whether it is alive."""
-
-ADAPTER_LIMIT_S = 120.0
-"""How long vLLM may take to load an adapter."""
 
 log = logging.getLogger(__name__)
 
@@ -84,37 +77,31 @@ class VllmEngine:
         max_rank: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._options = options
         self._carry = carry
-        self._max_rank = max_rank
         self._clock = clock
         self.health = Health()
         self._lock = threading.Lock()
         self._closed = False
-        self._bound = QueueBound(options.max_waiting, options.max_wait_s)
         self._longest = LongestStep()
         self._last = StepRecord(0, 0, 0.0)
         self._stepped_at = self._busy_since = 0.0
         self._beaten_at = 0
-        self._steps = self._generated = self._ended = 0
+        self._steps = self._generated = 0
         self._open: dict[Mailbox, dict[int, _Serving]] = {}
-        self._deadlines: dict[Mailbox, asyncio.TimerHandle] = {}
-        """Of those that are open and have one."""
-        self._counted: dict[Mailbox, int] = {}
-        """Sequences that have not ended, from submission on."""
         self._posts: list[_Post] = []
         self._names = itertools.count()
-        self._adapters: list[weakref.ref[VllmAdapter]] = []
-        self._loop = _new_loop()
-        self._thread = threading.Thread(target=self._run, name="vllm", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("vllm")
+        self._loop = self._thread.loop
+        self._deadlines = Deadlines(self._loop, clock, self._expire)
         try:
-            started: tuple[Backend, EngineInfo] = self._on_loop(_called(start))
+            started: tuple[Backend, EngineInfo] = self._thread.result(_called(start))
         except BaseException:  # whatever kept it from starting, its thread must not stay
-            self._stop()
+            self._thread.stop()
             raise
         self._backend, self.info = started
-        self._loop.call_soon_threadsafe(self._begin_watching)
+        self._room = Room(options, self.info.slots)
+        self._adapters = Adapters(self._backend, self._thread, min(max_rank, options.max_adapter_rank))
+        self._thread.soon(self._begin_watching)
 
     # On the event loops of callers.
 
@@ -125,33 +112,15 @@ class VllmEngine:
                 raise engine_failed()
             if self._closed:
                 raise unloaded()
-            self._check_room(request)
+            self._room.check(request, self._last.waiting, self._clock())
             mailbox.posted_at = self._clock()
-            self._counted[mailbox] = len(request.choices)
-            self._loop.call_soon_threadsafe(self._begin, mailbox)
+            self._room.enter(mailbox)
+            self._thread.soon(self._begin, mailbox)
         return mailbox
-
-    def _check_room(self, request: GenerationRequest) -> None:
-        waits = self._waiting()
-        own = Waiting(request.tenant, request.priority)
-        new = len(request.choices)
-        # vLLM has one queue, by priority and arrival, and no turns of tenants.
-        ahead = ahead_of(request.tenant, request.priority, (own for _ in range(waits)), new)
-        running = self._running()
-        now = self._clock()
-        left = None if request.deadline is None else request.deadline - now
-        self._bound.check(new, ahead, waits, running, self.info.slots, left)
-
-    def _running(self) -> int:
-        return min(self.info.slots, sum(self._counted.values()))
-
-    def _waiting(self) -> int:
-        told = self._last.waiting if self._counted else 0
-        return max(sum(self._counted.values()) - self.info.slots, told)
 
     def load(self) -> EngineLoad:
         with self._lock:
-            running, waiting = self._running(), self._waiting()
+            running, waiting = self._room.running, self._room.waiting(self._last.waiting)
         return EngineLoad(
             running=running,
             waiting=waiting,
@@ -159,67 +128,27 @@ class VllmEngine:
             generated_tokens=self._generated,
             longest_step_s=self._longest.seconds,
             steps=self._steps,
-            adapter_bytes=sum(held.weights_bytes for held in (ref() for ref in self._adapters) if held),
+            adapter_bytes=self._adapters.weights_bytes,
         )
 
     def load_adapter(self, folder: Path) -> Adapter:
-        if not self._max_rank:
-            words = "vLLM takes adapters only if it was started with enable_lora=true in the model's spec"
-            raise AdapterError(words)
-        adapter = read_adapter(folder, min(self._max_rank, self._options.max_adapter_rank))
-        try:
-            self._on_loop(self._backend.add_adapter(adapter.loaded), ADAPTER_LIMIT_S)
-        except (RefusedError, TimeoutError) as refused:
-            raise AdapterError(f"vLLM does not take {folder.name}: {str(refused)[:400]}") from refused
-        except DeadError as dead:
-            raise AdapterError("vLLM's engine has ended") from dead
-        weakref.finalize(adapter, self._forget, adapter.loaded.number)
-        with self._lock:
-            self._adapters = [*(ref for ref in self._adapters if ref()), weakref.ref(adapter)]
-        return adapter
-
-    def _forget(self, number: int) -> None:
-        if not self._closed:
-            asyncio.run_coroutine_threadsafe(self._backend.remove_adapter(number), self._loop)
+        return self._adapters.load(folder)
 
     def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+        self._adapters.close()
         self._fail_all(unloaded())
-        self._loop.call_soon_threadsafe(self._cancel_all)
+        self._thread.soon(self._cancel_all)
         self._backend.shutdown()
-        self._stop()
+        self._thread.stop()
 
     def _abort(self, mailbox: Mailbox, choice: int | None) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._cancel, mailbox, choice)
+        self._thread.soon(self._cancel, mailbox, choice)
 
     # On the engine's own loop.
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
-    def _stop(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _on_loop(self, work: Coroutine[Any, Any, Any], limit_s: float | None = None) -> Any:
-        done = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return done.result(limit_s)
-        except concurrent.futures.TimeoutError:
-            done.cancel()
-            raise TimeoutError("it took too long") from None
 
     def _begin_watching(self) -> None:
         self._backend.watch(self._stepped)
@@ -236,9 +165,7 @@ class VllmEngine:
             serving = choices[choice] = _Serving()
             serving.task = self._loop.create_task(self._serve(mailbox, choice, serving))
             serving.task.add_done_callback(partial(self._left, mailbox, choice))
-        if request.deadline is not None:
-            left = max(0.0, request.deadline - self._clock())
-            self._deadlines[mailbox] = self._loop.call_later(left, self._expire, mailbox)
+        self._deadlines.begin(mailbox)
 
     async def _serve(self, mailbox: Mailbox, choice: int, serving: "_Serving") -> None:
         """One choice, from its submission to its end."""
@@ -289,14 +216,9 @@ class VllmEngine:
             choices.pop(choice, None)
             if not choices:
                 del self._open[mailbox]
-                if (deadline := self._deadlines.pop(mailbox, None)) is not None:
-                    deadline.cancel()  # it holds the request
+                self._deadlines.end(mailbox)
         with self._lock:
-            if (left := self._counted.get(mailbox, 0) - 1) > 0:
-                self._counted[mailbox] = left
-            else:
-                self._counted.pop(mailbox, None)
-            self._ended += 1
+            self._room.leave(mailbox)
 
     def _cancel(self, mailbox: Mailbox, choice: int | None) -> None:
         for index, serving in list(self._open.get(mailbox, {}).items()):
@@ -316,12 +238,8 @@ class VllmEngine:
         open_ = self._open.get(mailbox)
         if open_ is None:
             return
-        if not all(serving.said for serving in open_.values()):
-            late = InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
-            self._post(mailbox, late)
-        else:
-            for choice, serving in open_.items():
-                self._post(mailbox, TokensEvent(choice, serving.said, (), None, EndReason.DEADLINE))
+        for event in last_words({choice: serving.said for choice, serving in open_.items()}):
+            self._post(mailbox, event)
         self._cancel(mailbox, None)
 
     def _post(self, mailbox: Mailbox, event: Event | InferloomError) -> None:
@@ -338,8 +256,7 @@ class VllmEngine:
         """vLLM has taken a step."""
         now = self._clock()
         self._longest.observe(now, now - max(self._stepped_at, self._busy_since))
-        freed, self._ended = self._ended, 0
-        self._bound.passed(self._last.running, freed, now)
+        self._room.stepped(self._last.running, now)
         self._stepped_at, self._last = now, record
         self._steps += 1
 
@@ -372,17 +289,9 @@ class VllmEngine:
 
     def _fail_all(self, error: InferloomError) -> None:
         with self._lock:
-            mailboxes = list(self._counted)
+            mailboxes = self._room.mailboxes
         hand_over((mailbox, error) for mailbox in mailboxes)
 
 
 async def _called(start: Callable[[], Any]) -> Any:
     return start()
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    with suppress(ImportError):
-        import uvloop
-
-        return uvloop.new_event_loop()
-    return asyncio.new_event_loop()
