@@ -48,7 +48,7 @@ def test_lines_are_written_where_there_is_no_terminal(hub: FakeHub, around: dict
     done = pull(around)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
-    assert lines[0] == f"fetching {REPO} from the model hub"
+    assert lines[0] == f"asking the model hub for {REPO}"
     assert lines[1] == f"{REPO}: 25.2 MB to fetch"
     assert lines[-1].startswith(f"{REPO}: 25.2 MB fetched in ")
     assert sorted(hub.sent) == ["config.json", "model.safetensors"]
@@ -114,5 +114,5 @@ def test_a_worker_that_is_stopped_waits_for_no_download(hub: FakeHub, around: di
     _, log = process.communicate(timeout=30)
     assert process.returncode == 0
     said = [json.loads(line)["message"] for line in log.splitlines()]
-    assert any("fetching" in message for message in said)
+    assert any("asking the model hub" in message for message in said)
     assert not any(" fetched in " in message or "HTTP Request" in message for message in said), said

@@ -97,6 +97,8 @@ class Display:
         if line := curl_line(rest, mesh.models, keyed=self._keyed, door=self._door):
             self._out.print("Try it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)
+            if self._keyed:
+                self._out.print("\nINFERLOOM_API_KEY is to hold a key; `inferloom keys create` makes one.")
         if line := export_line(
             grpc, reachable(Address.parse(mesh.registry)), self._called, self._secret_file, self._operator
         ):

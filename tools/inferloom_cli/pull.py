@@ -35,3 +35,18 @@ def fetch(spec: str, cache_dir: Path | None = None) -> str:
     except SourceError as failure:
         raise RefusedError(str(failure)) from failure
     return str(source.path or spec)
+
+
+def fetch_adapter(spec: str) -> None:
+    """Make sure that an adapter is on this machine, as :func:`fetch` does of models.
+
+    Raises:
+        RefusedError: It cannot be fetched.
+    """
+    with needs("worker"):
+        from inferloom_worker.sourcing.sources import SourceError, resolve_adapter
+    try:
+        with fetching(spec) as (words, amounts):
+            resolve_adapter(spec, words, amounts)
+    except SourceError as failure:
+        raise RefusedError(str(failure)) from failure

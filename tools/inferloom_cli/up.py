@@ -20,7 +20,7 @@ from inferloom_cli.exposure import check_doors, check_service
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.plan import Plan, as_flags, threads_of_each
 from inferloom_cli.ports import require_free
-from inferloom_cli.pull import fetch
+from inferloom_cli.pull import fetch, fetch_adapter
 from inferloom_cli.refusal import FAILED, MISUSED, RefusedError, needs, writable
 from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.runmesh.logs import log_root, new_run_folder
@@ -272,6 +272,8 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
     # Here, where progress can be seen, and once for all workers.
     for spec in plan.models.values():
         fetch(spec, worker.cache_dir)
+    for _, _, spec in plan.adapters:
+        fetch_adapter(spec)
     if any(spec.partition(":")[0] != "echo" for spec in plan.models.values()):
         with needs("worker"):
             from inferloom_worker.kernels.kept import ensure

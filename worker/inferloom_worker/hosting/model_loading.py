@@ -131,8 +131,11 @@ def _refusing(spec: str) -> Iterator[None]:
     """Turn whatever the libraries raise into a sentence about the model."""
     try:
         yield
-    except SourceError:
-        raise
+    except SourceError as failure:
+        if Path(spec).name in str(failure):
+            raise
+        # A hub's model is in a folder with the name of a commit.
+        raise SourceError(f"{_short(spec)}: {failure}") from failure
     except (ValueError, OSError, MemoryError) as failure:
         raise SourceError(f"{_short(spec)} cannot be loaded: {_told(failure)}") from failure
     except Exception as failure:

@@ -42,6 +42,10 @@ GIVE_BACK_TIMEOUT = 1.0
 
 _REFUSALS = (Reason.INVALID_ARGUMENT, Reason.PERMISSION_DENIED, Reason.NOT_A_PEER)
 
+_ADVICE = {
+    Reason.NOT_A_PEER: " Set INFERLOOM_MESH_SECRET_FILE or INFERLOOM_MESH_SECRET to the mesh's secret."
+}
+
 
 class FencedError(Exception):
     """Another process has registered this worker's name, so this one must end."""
@@ -207,7 +211,7 @@ class LeaseKeeper:
         if error.reason is Reason.ALREADY_EXISTS:
             raise FencedError(error.message) from failure
         if error.reason in _REFUSALS and self._epoch == 0:
-            raise RegistrationRefusedError(error.message) from failure
+            raise RegistrationRefusedError(error.message + _ADVICE.get(error.reason, "")) from failure
 
     async def _renew_until_lost(self, stub: RegistryServiceAsyncStub, lease: _Lease) -> None:
         if lease.registry != self._choice.address:

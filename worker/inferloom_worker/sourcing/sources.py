@@ -267,7 +267,7 @@ def _folder(spec: str, path: Path) -> ModelSource:
 
 
 def _from_hub(repo: str, on_progress: Callable[[str], None], on_bytes: Counted) -> Path:
-    on_progress(f"fetching {repo} from the model hub")
+    on_progress(f"asking the model hub for {repo}")
     try:
         return hub.fetch(repo, on_bytes)
     except hub.HubError as failure:
