@@ -97,6 +97,13 @@ async def test_limits_of_a_key_are_changed_by_the_keyboard(
     assert keys.store.read()[1].keys[key_id].limits == Limits(120, 5000, 4)
 
 
+async def test_whoever_has_no_key_is_told_how_to_show_one(browser: Browser, gateway: Guarded) -> None:
+    """And which endpoint it must have."""
+    async with shown(browser, gateway.rest, "#/keys") as tab:
+        said = tab.page.locator("#keys [role=status]")
+        await expect(said).to_contain_text("Press Key to show one that has the endpoint “keys”.")
+
+
 async def test_limits_of_tenants_and_models_are_laid_down_changed_and_removed(
     browser: Browser, gateway: Guarded, keys: Keys
 ) -> None:

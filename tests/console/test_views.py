@@ -247,6 +247,8 @@ async def test_axe_finds_nothing_serious(browser: Browser, mesh: EchoMesh, schem
             if view == "Requests":
                 await page.locator("#requests tbody a").first.click()
                 await expect(page.locator(".story")).to_contain_text("Attempt")
+            if view == "Keys":
+                await expect(page.locator("#keys")).to_contain_text("inferloom keys create --keys keys.db")
             found = (await Axe().run(page)).response["violations"]
             grave = [
                 f"{view}: {each['id']} at {each['nodes'][0]['target']}"

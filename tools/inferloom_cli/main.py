@@ -17,7 +17,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 
 app = typer.Typer(
     help="A gRPC-backed inference mesh with an OpenAI-compatible REST façade.\n\n"
-    "Start everything on this machine with `inferloom up`, then `inferloom chat`.\n\n"
+    "Talk to a model at once with `inferloom run`, or start everything here with `inferloom up`.\n\n"
     "Settings come from flags, then INFERLOOM_… variables, then inferloom.toml.",
     cls=Commands,
     no_args_is_help=True,

@@ -8,6 +8,9 @@ import { pill, setPill, table } from "./parts.js";
 
 const STATES = { active: ["good", "Active"], expired: ["idle", "Expired"], revoked: ["bad", "Revoked"] };
 
+const FIRST_KEY = `inferloom keys create --keys keys.db --endpoint console --endpoint keys --endpoint chat --endpoint models
+inferloom up --keys keys.db`;
+
 export function keysView(section) {
   const body = h("tbody");
   const policies = h("tbody");
@@ -26,7 +29,13 @@ export function keysView(section) {
     h("div", { class: "filters" }, limiting),
     table("Limits of tenants and models", [["For"], ["Name"], ["Limits"], ["Share", "num"], [""]], policies),
   );
-  section.append(h("h1", { class: "hidden" }, "Keys and limits"), why, some);
+  const none = h(
+    "div",
+    { hidden: true },
+    h("p", { class: "empty" }, "This gateway asks for no keys: everybody who reaches it may call. To have it ask, make a key that opens this page too, and start it with the file:"),
+    h("pre", { tabindex: "0", role: "region", "aria-label": "Commands" }, FIRST_KEY),
+  );
+  section.append(h("h1", { class: "hidden" }, "Keys and limits"), why, none, some);
   let held = null;
 
   function line() {
@@ -74,13 +83,15 @@ export function keysView(section) {
     try {
       held = await ask("/console/data/keys");
     } catch (failure) {
-      some.hidden = true;
-      say(why, failure.message);
+      some.hidden = none.hidden = true;
+      const how = [401, 403].includes(failure.status) ? " Press Key to show one that has the endpoint “keys”." : "";
+      say(why, failure.message + how);
       return;
     }
     some.hidden = !held.on;
+    none.hidden = held.on;
     if (!held.on) {
-      say(why, "This gateway asks for no keys: everybody who reaches it may call. “inferloom keys create --keys keys.db” makes the first, and “--keys keys.db” has the gateway ask.");
+      say(why, "");
       return;
     }
     const shown = held.keys.filter((key) => everything.checked || key.state === "active");
