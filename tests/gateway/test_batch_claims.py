@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inferloom_gateway.access.identity import Identity
-from inferloom_gateway.batching import chunk_run, claims, steps
+from inferloom_gateway.batching import chunk_run, claims, steps, verdict
 from inferloom_gateway.batching.chunk_run import ChunkRun, Means
 from inferloom_gateway.batching.finishing import finish
 from inferloom_gateway.batching.gate import Gate
@@ -215,7 +215,7 @@ async def test_a_batch_that_waits_does_not_keep_others_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str
 ) -> None:
     """Neither for a model that is away nor for its key's limit; lines that fail by a bug fail alone."""
-    monkeypatch.setattr(chunk_run, "_FAULT_S", 0.01)
+    monkeypatch.setattr(verdict, "FAULT_S", 0.01)
     storage = Storage(GatewaySettings(store=tmp_path))
     store = await storage.open()
     batches = Batches(store)

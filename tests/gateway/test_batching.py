@@ -12,7 +12,7 @@ from inferloom_gateway.batching.gate import Gate, Lane
 from inferloom_gateway.batching.holds import Holds
 from inferloom_gateway.batching.input_file import CHUNK_BYTES, LINES, MOST_PHYSICAL_LINES, check, lines_of
 from inferloom_gateway.batching.pace import Pace
-from inferloom_gateway.batching.verdict import MOST_ATTEMPTS, Verdict, judge
+from inferloom_gateway.batching.verdict import MOST_ATTEMPTS, Verdict, again_s, judge
 from inferloom_gateway.storage.runners import Watch
 
 CHAT = "/v1/chat/completions"
@@ -60,6 +60,11 @@ def test_what_becomes_of_an_answer(
 ) -> None:
     """No room: as often as it takes, if ever. A fault: a few times. Anything else stands."""
     assert judge(status, code, retry_after, attempts) is verdict
+
+
+def test_a_line_that_met_a_fault_waits_for_as_long_as_it_was_told() -> None:
+    """Within bounds, and longer each time."""
+    assert [again_s(None, 1), again_s(1.0, 2), again_s(30.0, 1), again_s(1e9, 2)] == [1.0, 2.0, 30.0, 60.0]
 
 
 def test_what_is_refused_again_is_left_alone_longer() -> None:

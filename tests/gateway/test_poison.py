@@ -176,8 +176,12 @@ def test_a_request_that_is_asked_again_begins_where_it_was(clock: Clock) -> None
     again = suspicion(poison)
     again.begin()
     assert not again.over
+    assert again.barred() is None
     again.lost(Member("b", "b:1"), 1.0)
     assert again.over
+    told = again.barred()
+    assert told is not None
+    assert (told.reason, told.retry_after) == (Reason.WORKER_LOST, BARRED_S)
     third = suspicion(poison)
     with pytest.raises(InferloomError) as caught:
         third.begin()

@@ -71,10 +71,10 @@ async def test_asked_again_it_is_not_tried(tmp_path: Path) -> None:
         first = await ask(one, KILLER)
         assert (first.status_code, asked(workers)) == (503, 2)
         again = await ask(one, KILLER)
-        await asyncio.sleep(float(first.headers["retry-after"]))
+        await asyncio.sleep(1)  # what an SDK waits at least
         elsewhere = await ask(two, KILLER)
         assert asked(workers) == 2
-        for answer in (again, elsewhere):
+        for answer in (first, again, elsewhere):
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_lost")
             assert 20 < float(answer.headers["retry-after"]) <= 30
         assert (await ask(one, OTHER)).status_code == 200

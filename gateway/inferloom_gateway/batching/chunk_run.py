@@ -16,7 +16,7 @@ from inferloom_gateway.batching.input_file import lines_of
 from inferloom_gateway.batching.line_call import Ask, Reply
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.results import answered, request_id
-from inferloom_gateway.batching.verdict import Verdict, judge
+from inferloom_gateway.batching.verdict import Verdict, again_s, judge
 from inferloom_gateway.storage import batch_rows
 from inferloom_gateway.storage.batch_rows import Chunk
 from inferloom_gateway.storage.failures import on_disk
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 MOST_HELD = 64
 """Chunks of a batch of several models that are left alone one by one; with more, the batch is."""
-
-_FAULT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,7 @@ class ChunkRun:
                         await self._keep(number, asked["custom_id"], reply)
                 if verdict is Verdict.AGAIN:
                     attempts += 1
-                    await asyncio.sleep(_FAULT_S * attempts)
+                    await asyncio.sleep(again_s(reply.retry_after, attempts))
                 elif verdict is not Verdict.LATER:
                     return
         finally:

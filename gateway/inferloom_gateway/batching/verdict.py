@@ -5,6 +5,11 @@ from enum import Enum
 MOST_ATTEMPTS = 3
 """How often a line is asked for that fails by a fault of ours."""
 
+FAULT_S = 1.0
+"""How long a line waits that met its first fault."""
+
+_LONGEST_S = 60.0
+
 _NOT_NOW = frozenset(("server_overloaded", "storage_unavailable"))
 _AWAY = frozenset(("no_worker", "storage_full"))
 _FAULTS = frozenset({500, 502, 503, 504})
@@ -44,3 +49,8 @@ def judge(status: int, code: str | None, retry_after: float | None, attempts: in
     if status in _FAULTS and attempts + 1 < MOST_ATTEMPTS:
         return Verdict.AGAIN
     return Verdict.DONE
+
+
+def again_s(retry_after: float | None, attempts: int) -> float:
+    """How long a line waits that has met so many faults: longer each time, and as long as it was told."""
+    return max(FAULT_S * attempts, min(retry_after or 0.0, _LONGEST_S))

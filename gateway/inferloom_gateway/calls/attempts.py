@@ -265,8 +265,8 @@ class Attempts:
             self._tried.must_wait = crowded
             over = not crowded
         if over:
-            self._record.error = verdict.error
-            raise verdict.error
+            self._record.error = self._suspicion.barred() or verdict.error
+            raise self._record.error
         if self.resuming and verdict.not_now_s:
             self._tried.rest(member, now + min(verdict.not_now_s, LONGEST_REST_S))
             return

@@ -54,10 +54,16 @@ class Suspicion:
             return
         losses, wait_s = self._poison.standing(self._tenant, self._key())
         if wait_s:
-            message = "Workers were lost with this request, which is not tried again for a while."
-            raise InferloomError(Reason.WORKER_LOST, message, retry_after=wait_s)
+            raise _not_again(wait_s)
         if losses:
             self._losses, self._suspect = MOST_LOSSES - 1, True
+
+    def barred(self) -> InferloomError | None:
+        """What its client is told, if too many workers were lost with it. None: something else."""
+        if not (self.over and self._workers):
+            return None
+        _, wait_s = self._poison.standing(self._tenant, self._key())
+        return _not_again(wait_s) if wait_s else None
 
     def keeps_from(self, members: Sequence[Member], now: float) -> list[Member]:
         """The workers that cannot have it just now."""
@@ -99,3 +105,8 @@ class Suspicion:
         if self._digest is None:
             self._digest = digest(self._request)
         return self._digest
+
+
+def _not_again(wait_s: float) -> InferloomError:
+    message = "Workers were lost with this request, which is not tried again for a while."
+    return InferloomError(Reason.WORKER_LOST, message, retry_after=wait_s)
