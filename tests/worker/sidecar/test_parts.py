@@ -18,7 +18,8 @@ from inferloom_worker.engines.sidecar import watch
 from inferloom_worker.engines.sidecar.address import Key, ServerAddress
 from inferloom_worker.engines.sidecar.client import Answer, Client
 from inferloom_worker.engines.sidecar.constraints import constraint
-from inferloom_worker.engines.sidecar.discovery import Facts, UnfitError, discover
+from inferloom_worker.engines.sidecar.discovery import discover
+from inferloom_worker.engines.sidecar.facts import Facts, UnfitError
 from inferloom_worker.engines.sidecar.failures import refused
 from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
 from inferloom_worker.engines.sidecar.kinds import MANNERS, ServerKind

@@ -7,7 +7,7 @@ from typing import Any
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import unsupported
 from inferloom_worker.engines.sidecar.constraints import constraint
-from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.messages import messages, tool_choice, tools, variables
 from inferloom_worker.validate.generate import (

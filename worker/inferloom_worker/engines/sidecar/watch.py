@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.client import Answer, Client
-from inferloom_worker.engines.sidecar.discovery import Facts, UnfitError, discover
+from inferloom_worker.engines.sidecar.discovery import discover
+from inferloom_worker.engines.sidecar.facts import Facts, UnfitError
 from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.sse import MalformedError

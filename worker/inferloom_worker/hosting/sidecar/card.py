@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.hosting.capabilities import honoured_by
 

@@ -10,7 +10,8 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.sidecar.address import Key, ServerAddress
 from inferloom_worker.engines.sidecar.client import Client
-from inferloom_worker.engines.sidecar.discovery import Facts, discover
+from inferloom_worker.engines.sidecar.discovery import discover
+from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.hosting.sidecar.model import SidecarModel
 
 log = logging.getLogger(__name__)

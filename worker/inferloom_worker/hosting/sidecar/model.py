@@ -13,7 +13,7 @@ from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.sidecar.client import GONE, Client
-from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.failures import lost
 from inferloom_worker.engines.sidecar.places import Places
 from inferloom_worker.engines.sidecar.request import seed_of, server_request

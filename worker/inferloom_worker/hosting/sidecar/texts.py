@@ -7,7 +7,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import unsupported
 from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.client import Client
-from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.failures import lost
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.messages import messages, tools, variables

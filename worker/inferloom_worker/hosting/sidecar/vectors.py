@@ -16,7 +16,7 @@ from inferloom_worker.embed.ranker import Scores
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
 from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.client import Client
-from inferloom_worker.engines.sidecar.discovery import Facts
+from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.failures import lost
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.places import Places

@@ -1,0 +1,46 @@
+"""What is known of a server and its model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inferloom_worker.engines.sidecar.kinds import MANNERS, Manner, ServerKind
+
+
+class UnfitError(ValueError):
+    """The server is there, and cannot be served; another try does not mend that. For people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a server and of one of its models."""
+
+    kind: ServerKind
+    version: str
+    model: str
+    """Its name there."""
+    tasks: frozenset[str]
+    context_length: int = 0
+    """0: not told."""
+    vocabulary_size: int = 0
+    dimensions: int = 0
+    normalizes: bool = False
+    """Whether its vectors have unit length."""
+    slots: int = 0
+    """Requests that it runs at once; 0: not told."""
+    quantization: str = ""
+    architecture: str = ""
+    infills: bool = False
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """What it draws with where a request is silent, by the contract's names, as far as it tells."""
+    identity: str = ""
+    """A hash of what tells its weights apart from others'; of its address too, where it tells nothing."""
+
+    @property
+    def manner(self) -> Manner:
+        """How it is spoken to."""
+        return MANNERS[self.kind]
+
+    @property
+    def server(self) -> str:
+        """Kind and version, as a card has it."""
+        return f"{self.kind.value} {self.version}".strip()
