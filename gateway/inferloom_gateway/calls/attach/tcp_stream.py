@@ -24,6 +24,10 @@ PATIENCE_S = 12
 DIAL_S = 3.0
 """How long a worker may take to let a gateway in. Nobody waits for it meanwhile."""
 
+MOST_DIALS = 64
+"""Connections that are made at once: a handshake of TLS is work of the event loop, and a gateway that starts
+may have hundreds of workers."""
+
 _LAST_S = 2.0
 """How long what was written last may take to get away."""
 
@@ -42,6 +46,7 @@ class Dialer:
         shown = "".join(value for _, value in security.metadata)
         self.hello = link_pb2.LinkHello(mesh_secret=shown).SerializeToString()
         """What is said first."""
+        self._turns = asyncio.Semaphore(MOST_DIALS)
         self._tls = None if security.tls is None else ClientTls(security.tls, PREAMBLE.decode())
 
     async def dial(self, address: str, on_open: Callable[["TcpStream"], object]) -> None:
@@ -51,6 +56,10 @@ class Dialer:
         Raises:
             OSError: It cannot be reached in time, or it does not let this gateway in; the message says why.
         """
+        async with self._turns:
+            await self._dial(address, on_open)
+
+    async def _dial(self, address: str, on_open: Callable[["TcpStream"], object]) -> None:
         host, port = Address.parse(address)
         stream = TcpStream(address, self.hello, on_open)
         encrypted = self._tls is not None

@@ -90,6 +90,10 @@ class LinkPort:
                 log.warning("the link's port cannot accept a connection: %s", failure.strerror)
                 await asyncio.sleep(1.0)
                 continue
+            except Exception:  # a bug: without this task nobody could attach here any more
+                log.exception("the link's port cannot accept a connection")
+                await asyncio.sleep(1.0)
+                continue
             taken = len(self._gateways) + len(self._meeting)
             if taken >= MOST_CONNECTIONS or len(self._meeting) >= MOST_HANDSHAKES:
                 connection.close()
