@@ -10,7 +10,7 @@ from aiohttp import web
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
-from inferloom_worker.hosting.sidecar import model
+from inferloom_worker.hosting.sidecar import shared
 from tests.wire.running_worker import (
     PATIENCE,
     RunningWorker,
@@ -364,7 +364,7 @@ async def test_who_waits_is_told_so_whether_for_a_place_or_for_the_server(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gateways take silence for a stall; a server says nothing before its response begins."""
-    monkeypatch.setattr(model, "BEAT_S", 0.01)
+    monkeypatch.setattr(shared, "BEAT_S", 0.01)
     server = FakeServer(kind=kind)
     inside, answering = asyncio.Event(), server._answer
 
