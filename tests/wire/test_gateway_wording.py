@@ -53,6 +53,17 @@ async def test_a_wrong_value_is_told_in_plain_words(
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, sentence)
 
 
+async def test_what_is_missing_may_be_there_by_another_name(mesh: GatewayMesh) -> None:
+    """A slip of the keyboard is named."""
+    answer = await mesh.http.post("/v1/chat/completions", json={"model": "chat-model", "mesages": []})
+    assert answer.json()["error"] == {
+        "message": "Missing required parameter: 'messages'. Is 'mesages' meant to be it?",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": None,
+    }
+
+
 CONTENT = "Invalid 'messages[0].content': must be a string or an array of content parts"
 
 

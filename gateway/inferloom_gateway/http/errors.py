@@ -16,6 +16,7 @@ from inferloom_gateway.http.exchange import KEY, exchange_of
 from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.wording import complaint
 from inferloom_mesh.errors import InferloomError, Reason, server_error, shown
+from inferloom_mesh.suggestion import nearest
 
 _HTTP = {
     404: Reason.NOT_FOUND,
@@ -141,7 +142,16 @@ def _path(loc: tuple[int | str, ...]) -> str:
 
 def _sentence(error: ErrorDetails, param: str) -> str:
     if error["type"] == "missing":
-        return f"Missing required parameter: '{param}'."
+        return f"Missing required parameter: '{param}'.{_meant(error)}"
     if not param:
         return f"The body {complaint(error)}."
     return f"Invalid '{param}': {complaint(error)}."
+
+
+def _meant(error: ErrorDetails) -> str:
+    """Which field that is there may be the one that is missing."""
+    given = error["input"]
+    if not isinstance(given, dict) or not error["loc"]:
+        return ""
+    near = nearest(str(error["loc"][-1]), (key for key in given if isinstance(key, str)))
+    return "" if near is None else f" Is '{shown(near)}' meant to be it?"
