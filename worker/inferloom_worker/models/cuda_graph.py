@@ -28,7 +28,7 @@ class CudaGraph:
         self._pool = pool
         self._graph = torch.cuda.CUDAGraph()
 
-    def record(self, work: Callable[[], Tensor]) -> Tensor:
+    def record(self, work: Callable[[], Tensor]) -> None:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -37,7 +37,7 @@ class CudaGraph:
         torch.cuda.current_stream().wait_stream(side)
         # Other threads may use the device meanwhile: an encoder's, or another model's.
         with torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"):
-            return work()
+            work()
 
     def replay(self) -> None:
         self._graph.replay()

@@ -19,9 +19,9 @@ from transformers.pytorch_utils import Conv1D
 from inferloom_worker.lora.placement import Target, place
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.adapter import TorchAdapter, adapt
-from inferloom_worker.models.attention import paged_attention
 from inferloom_worker.models.cache import PagedCache, bytes_per_token
 from inferloom_worker.models.general_probe import probe_attention
+from inferloom_worker.models.operations import AttentionShape, Operations, operations_for
 from inferloom_worker.models.protocol import UnsupportedModelError
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.sampler import TorchChooser
@@ -50,6 +50,7 @@ class GeneralModel:
         self.hidden_size = int(model.get_output_embeddings().weight.shape[-1])
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
+        self._operations = operations_for(self.device)
         with _linear_modules(model) as self._targets:
             asked = probe_attention(
                 model, config, min(self.context_length, context_length or self.context_length)
@@ -118,6 +119,7 @@ class GeneralModel:
                 "use_cache": False,
                 "paged_batch": batch,
                 "paged_cache": self._cache,
+                "paged_operations": self._operations,
                 "paged_windows": self._windows,
             }
         finally:
@@ -178,13 +180,7 @@ def _attend(
     wide = max(key.shape[-1], width)
     query, key, value = (F.pad(t, (0, wide - t.shape[-1])) for t in (query, key, value))
     cache.write(layer, batch.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
-    mixed = paged_attention(
-        query[0].transpose(0, 1),
-        cache,
-        layer,
-        batch,
-        scale=scaling,
-        window=options["paged_windows"][layer],
-        softcap=options.get("softcap"),
-    )
+    shape = AttentionShape(scaling, options["paged_windows"][layer], options.get("softcap"))
+    operations: Operations = options["paged_operations"]
+    mixed = operations.attend(query[0].transpose(0, 1), cache, layer, batch, shape)
     return mixed[..., :width].contiguous()[None], None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
+from inferloom_worker.stepping.prompt_rows import PromptRows
 from inferloom_worker.stepping.scheduler import Work
 
 
@@ -71,6 +72,11 @@ class StepTensors(Protocol):
     @property
     def decode_contexts(self) -> Tensor:
         """Context length of each decoding span, int64 [decodes]."""
+        ...
+
+    @property
+    def prompts(self) -> PromptRows | None:
+        """The spans of more than one row, if there are any."""
         ...
 
 
@@ -164,6 +170,12 @@ class StepBatch:
     def decode_contexts(self) -> Tensor:
         """Context length of each decoding span, int64 [decodes]."""
         return self._ints([span.context for span in self.spans[: self.decodes]])
+
+    @cached_property
+    def prompts(self) -> PromptRows | None:
+        """The spans of more than one row, if there are any."""
+        spans = self.spans[self.decodes :]
+        return PromptRows.of(spans, self.device) if spans else None
 
     def _ints(self, values: list[int] | list[list[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.device)

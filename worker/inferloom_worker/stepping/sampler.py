@@ -197,38 +197,45 @@ class TorchChooser:
         uniforms: NDArray[np.float64],
         masks: Masks | None = None,
     ) -> list[int]:
-        device = logits.device
-
-        def column(values: list[float]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
-
+        table = _table(settings, uniforms, logits.shape[-1]).to(logits.device)  # in one copy
         finite = _allowed(_finite(logits), masks)
         best = _best(finite)
         # The largest is taken off first, so that no quotient is larger than 0. A banned token stays banned at
         # any temperature, an infinite one included.
         largest = finite.amax(-1, keepdim=True)
-        temperature = column([s.temperature if s.temperature >= LEAST_TEMPERATURE else 1.0 for s in settings])
-        scaled = torch.where(finite > -torch.inf, (finite - largest) / temperature, -torch.inf)
+        scaled = torch.where(finite > -torch.inf, (finite - largest) / table[:, :1].float(), -torch.inf)
         logits = scaled.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        logits[best < 0] = 0.0  # drawn with the others, and not used
-        u = torch.from_numpy(uniforms).to(device)[:, None]
-        tokens = torch.empty(len(settings), dtype=torch.int64, device=device)
+        logits.masked_fill_(best[:, None] < 0, 0.0)  # drawn with the others, and not used
         filtered = [s.top_p < 1.0 or s.top_k > 0 or s.min_p > 0.0 for s in settings]
-        free = [i for i, is_filtered in enumerate(filtered) if not is_filtered]
-        if free:
-            tokens[free] = _invert(logits[free].softmax(-1), u[free])
-        bound = [i for i, is_filtered in enumerate(filtered) if is_filtered]
-        if bound:
-            top_k = [settings[i].top_k or logits.shape[-1] for i in bound]
-            tokens[bound] = _draw_filtered(
-                logits[bound],
-                u[bound],
-                top_k=torch.tensor(top_k, device=device)[:, None],
-                top_p=column([settings[i].top_p for i in bound]),
-                min_p=column([settings[i].min_p for i in bound]),
-            )
-        greedy = torch.tensor([s.greedy for s in settings], device=device)
-        return torch.where(greedy | (best < 0), best, tokens).tolist()
+        if all(filtered):
+            tokens = _draw_filtered(logits, table)
+        elif not any(filtered):
+            tokens = _draw_free(logits, table)
+        else:
+            tokens = torch.empty_like(best)
+            for draw, rows in (
+                (_draw_filtered, [i for i, is_filtered in enumerate(filtered) if is_filtered]),
+                (_draw_free, [i for i, is_filtered in enumerate(filtered) if not is_filtered]),
+            ):
+                tokens[rows] = draw(logits[rows], table[rows])
+        return torch.where((table[:, 5] > 0) | (best < 0), best, tokens).tolist()
+
+
+def _table(settings: list[Sampling], uniforms: NDArray[np.float64], vocabulary: int) -> Tensor:
+    """Of each row temperature, top-k, top-p, min-p, the number to draw with, whether it is greedy: float64
+    [R, 6]."""
+    rows = [
+        (
+            each.temperature if each.temperature >= LEAST_TEMPERATURE else 1.0,
+            each.top_k or vocabulary,
+            each.top_p,
+            each.min_p,
+            number,
+            each.greedy,
+        )
+        for each, number in zip(settings, uniforms.tolist(), strict=True)
+    ]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _finite(logits: Tensor) -> Tensor:
@@ -251,8 +258,15 @@ def _best(finite: Tensor) -> Tensor:
     return places.masked_fill(largest == -torch.inf, NO_TOKEN)
 
 
-def _draw_filtered(logits: Tensor, u: Tensor, *, top_k: Tensor, top_p: Tensor, min_p: Tensor) -> Tensor:
-    """Draw from the tokens that pass each row's filters; settings are columns [R, 1]."""
+def _draw_free(logits: Tensor, table: Tensor) -> Tensor:
+    """Draw from all tokens, int64 [R]."""
+    return _invert(logits.softmax(-1), table[:, 4:5])
+
+
+def _draw_filtered(logits: Tensor, table: Tensor) -> Tensor:
+    """Draw from the tokens that pass each row's filters, int64 [R]."""
+    top_k, top_p, min_p = table[:, 1:2].long(), table[:, 2:3].float(), table[:, 3:4].float()
+    u = table[:, 4:5]
     vocab = logits.shape[-1]
     count = min(vocab, _CANDIDATES)
     values, order = logits.topk(count)

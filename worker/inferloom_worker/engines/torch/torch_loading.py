@@ -16,6 +16,7 @@ from inferloom_worker.models.config import MOST_LAYERS
 from inferloom_worker.models.config_gguf import from_gguf, refuse_scaled
 from inferloom_worker.models.config_transformers import from_transformers
 from inferloom_worker.models.cuda_graph import CudaGraphs
+from inferloom_worker.models.graph_sizes import GraphSizes
 from inferloom_worker.models.instruction_set import torch_instruction_set
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import NativeModel, can_compute
@@ -45,13 +46,16 @@ def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
     """
     model = load_causal(path, options)
     native = isinstance(model, NativeModel)
-    return TorchEngine(
+    engine = TorchEngine(
         model,
         options,
         kv_blocks(model, options),
         computes="kernels" if native else "torch",
         instruction_set=instruction_set() if native else torch_instruction_set(model.device),
     )
+    if isinstance(model, CapturedModel):
+        model.prepare()
+    return engine
 
 
 def load_causal(path: Path, options: EngineOptions) -> CausalModel:
@@ -121,13 +125,16 @@ def _read_config(folder: Path) -> PreTrainedConfig:
 
 
 def _captured(model: CausalModel, options: EngineOptions) -> CausalModel:
-    """The model with its decoding steps as graphs, where it runs on CUDA and its steps can be recorded."""
+    """The model with its steps as graphs, where it runs on CUDA and its steps can be recorded."""
     if model.device.type != "cuda" or not isinstance(model, LlamaModel):
         return model
     return CapturedModel(
         model,
-        max_rows=options.max_running,
-        max_context=min(model.context_length, options.context_length or model.context_length),
+        sizes=GraphSizes(
+            max_rows=options.max_running,
+            max_reads=options.max_step_tokens if model.any_prompts else 0,
+            max_context=min(model.context_length, options.context_length or model.context_length),
+        ),
         new_graph=CudaGraphs().new,
     )
 

@@ -1,0 +1,1 @@
+"""What the programs that need a GPU share."""

@@ -1,0 +1,1 @@
+"""A decoder layer's operations as kernels in Triton, each of which goes over its memory once."""
