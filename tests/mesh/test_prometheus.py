@@ -62,6 +62,8 @@ class Prometheus:
             answer = httpx.get(f"{self._url}/{what}", params=parameters, timeout=10)
         except httpx.TransportError:
             return None
+        if answer.status_code == 503:  # it still reads its storage
+            return None
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
