@@ -18,6 +18,7 @@ from inferloom_worker.models.cache import PagedCache  # noqa: E402
 from inferloom_worker.models.captured import CapturedModel  # noqa: E402
 from inferloom_worker.models.config import Activation  # noqa: E402
 from inferloom_worker.models.config_transformers import from_transformers  # noqa: E402
+from inferloom_worker.models.fused import trial  # noqa: E402
 from inferloom_worker.models.fused.operations import FusedOperations  # noqa: E402
 from inferloom_worker.models.graph_sizes import GraphSizes  # noqa: E402
 from inferloom_worker.models.llama import LlamaModel  # noqa: E402
@@ -142,6 +143,20 @@ def test_attention(shape: AttentionShape, heads: int, kv_heads: int, width: int)
     torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
     only = replace(batch, spans=spans[:4], tokens=[0] * 4, positions=[0] * 4)
     assert torch.equal(FUSED.attend(query[:4], cache, 0, only, shape), mixed[:4])
+
+
+def test_a_gpu_that_cannot_run_them_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the compiler raises; the log has its words."""
+    assert trial.runs(6, [(2, 8), (2, 8)], torch.float32, DEVICE)
+
+    def compile_fails(*_: object) -> Tensor:
+        raise RuntimeError("out of resource: shared memory")
+
+    monkeypatch.setattr(FusedOperations, "attend", compile_fails)
+    assert not trial.runs(6, [(2, 8)], torch.float32, DEVICE)
+    assert "out of resource: shared memory" in caplog.text
 
 
 def clean(cache: PagedCache) -> PagedCache:

@@ -26,9 +26,10 @@ from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.models.captured import CapturedModel
 from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.models.cuda_graph import CudaGraphs
+from inferloom_worker.models.fused.operations import FusedOperations
 from inferloom_worker.models.graph_sizes import GraphSizes
 from inferloom_worker.models.llama import LlamaModel
-from inferloom_worker.models.operations import TorchOperations, operations_for
+from inferloom_worker.models.operations import TorchOperations
 from inferloom_worker.models.protocol import CausalModel
 from inferloom_worker.stepping.batch import Span, StepBatch
 from inferloom_worker.stepping.blocks import blocks_for
@@ -83,7 +84,7 @@ def measure_steps(name: str, config: DecoderConfig, rows: list[int], context: in
     blocks = most * blocks_for(context + 1) + blocks_for(4096)
     models: dict[str, CausalModel] = {}
     checkpoint = RandomCheckpoint.of(config, torch.bfloat16, CUDA)
-    for kind, operations in (("torch", TorchOperations()), ("fused", operations_for(CUDA))):
+    for kind, operations in (("torch", TorchOperations()), ("fused", FusedOperations())):
         plain = LlamaModel(config, checkpoint, torch.bfloat16, CUDA, operations)
         captured = recorded(plain, most, 0)
         captured.allocate(blocks)

@@ -50,7 +50,6 @@ class GeneralModel:
         self.hidden_size = int(model.get_output_embeddings().weight.shape[-1])
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
-        self._operations = operations_for(self.device)
         with _linear_modules(model) as self._targets:
             asked = probe_attention(
                 model, config, min(self.context_length, context_length or self.context_length)
@@ -61,6 +60,8 @@ class GeneralModel:
             )
         self._shapes = [each.shape for each in asked.values()]
         self._windows = [each.window for each in asked.values()]
+        heads = int(config.num_attention_heads)
+        self._operations = operations_for(self.device, self.dtype, heads, self._shapes)
         AttentionInterface.register(ATTENTION, _attend)
         model.set_attn_implementation(ATTENTION)
         self._cache: PagedCache | None = None

@@ -59,12 +59,12 @@ class LlamaModel:
         self.head = self.embedding if config.tied else read.tensor("lm_head.weight")
         self._embedding_scale = torch.tensor(config.embedding_scale, dtype=dtype, device=device)
         self._ropes = [rope.to(device) for rope in config.ropes]
-        self._operations = operations or operations_for(device)
+        self._shapes: list[LayerShape] = [(config.kv_heads, config.head_dim)] * len(config.layers)
+        self._operations = operations or operations_for(device, dtype, config.heads, self._shapes)
         self._attention = [
             AttentionShape(config.attention_scale, layer.window, config.attention_softcap)
             for layer in config.layers
         ]
-        self._shapes: list[LayerShape] = [(config.kv_heads, config.head_dim)] * len(config.layers)
         self._cache: PagedCache | None = None
 
     chooser = TorchChooser()

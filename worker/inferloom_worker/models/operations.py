@@ -1,6 +1,6 @@
 """What a Llama-shaped decoder computes between its matrix products, and what computes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inferloom_worker.models.attention import paged_attention
-from inferloom_worker.models.cache import PagedCache
+from inferloom_worker.models.cache import LayerShape, PagedCache
 from inferloom_worker.models.config import Activation
 from inferloom_worker.stepping.batch import StepTensors
 
@@ -86,13 +86,18 @@ class Operations(Protocol):
         ...
 
 
-def operations_for(device: torch.device) -> Operations:
-    """The operations for a device: fused kernels on an NVIDIA GPU, with Triton, which torch brings there."""
+def operations_for(
+    device: torch.device, dtype: torch.dtype, heads: int, layers: Sequence[LayerShape]
+) -> Operations:
+    """The operations for a model of so many query heads, whose layers have these key-value heads and widths:
+    fused kernels on an NVIDIA GPU that runs them, with Triton, which torch brings there."""
     if device.type == "cuda" and find_spec("triton") is not None:
         # Imported here: Triton is only where torch was built for CUDA.
         from inferloom_worker.models.fused.operations import FusedOperations
+        from inferloom_worker.models.fused.trial import runs
 
-        return FusedOperations()
+        if runs(heads, layers, dtype, device):
+            return FusedOperations()
     return TorchOperations()
 
 

@@ -10,13 +10,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from inferloom_worker.models.fused.scores import scores_of, take_in, tile_of
+from inferloom_worker.models.fused.scores import scores_of, take_in, tile_of, tile_tokens
 from inferloom_worker.models.operations import AttentionShape
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 
 SPLIT = 256
 """Tokens of context of one program."""
-_TILE = 64
 _LEAST_ROWS = 16
 """Of a product on tensor cores."""
 
@@ -144,7 +143,7 @@ def decode_attention(
         shape.softcap or 0.0,
         CAPPED=shape.softcap is not None,
         SPLIT=SPLIT,
-        TILE=_TILE,
+        TILE=tile_tokens(block, query.dtype),
         PAGE=BLOCK_TOKENS,
         ROWS=max(triton.next_power_of_2(heads // kv_heads), _LEAST_ROWS),
         BLOCK=block,

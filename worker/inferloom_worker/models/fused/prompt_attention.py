@@ -5,12 +5,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from inferloom_worker.models.fused.scores import scores_of, take_in, tile_of
+from inferloom_worker.models.fused.scores import scores_of, take_in, tile_of, tile_tokens
 from inferloom_worker.models.operations import AttentionShape
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 from inferloom_worker.stepping.prompt_rows import PROMPT_TILE, PromptRows
-
-_TILE = 64
 
 
 @triton.jit
@@ -83,7 +81,7 @@ def prompt_attention(
     """
     query, out = query.contiguous(), torch.empty_like(query, memory_format=torch.contiguous_format)
     _, heads, width = query.shape
-    kv_heads = keys.shape[1]
+    kv_heads, block = keys.shape[1], max(triton.next_power_of_2(width), 16)
     _prompt_kernel[(heads, len(prompts.tiles))](
         query,
         keys,
@@ -100,10 +98,10 @@ def prompt_attention(
         shape.scale,
         shape.softcap or 0.0,
         CAPPED=shape.softcap is not None,
-        TILE=_TILE,
+        TILE=tile_tokens(block, query.dtype),
         PAGE=BLOCK_TOKENS,
         ROWS=PROMPT_TILE,
-        BLOCK=max(triton.next_power_of_2(width), 16),
+        BLOCK=block,
         num_warps=4,
     )
     return out

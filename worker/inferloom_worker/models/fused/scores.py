@@ -1,7 +1,16 @@
 """A tile of attention scores, and the sums over tiles (https://arxiv.org/abs/2205.14135)."""
 
+import torch
 import triton
 import triton.language as tl
+
+_TILE_BYTES = 1 << 14
+"""Of the keys of one tile; some tiles, and their values, are in a multiprocessor's own memory at a time."""
+
+
+def tile_tokens(block: int, dtype: torch.dtype) -> int:
+    """Tokens of a tile whose rows have ``block`` numbers; a product on tensor cores needs 16."""
+    return max(16, min(64, _TILE_BYTES // (block * dtype.itemsize)))
 
 
 @triton.jit
