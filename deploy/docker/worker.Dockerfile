@@ -29,6 +29,10 @@ RUN mkdir -p "$INFERLOOM_CACHE_DIR" \
     && /opt/inferloom/bin/pip uninstall --yes pip
 
 FROM ${BASE}
+# For GPUs: RUNTIME="gcc libc6-dev", with which Triton makes what starts its kernels; Python's headers are the base's.
+ARG RUNTIME=
+# hadolint ignore=DL3008,SC2086
+RUN if [ -n "$RUNTIME" ]; then apt-get update && apt-get install -y --no-install-recommends $RUNTIME && rm -rf /var/lib/apt/lists/*; fi
 COPY --from=build /opt/inferloom /opt/inferloom
 COPY --chmod=755 deploy/docker/serving.py /opt/inferloom/serving.py
 # HOME is for libraries that look for it: nothing else is written but what volumes hold.

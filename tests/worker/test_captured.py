@@ -1,7 +1,8 @@
 """Steps as recorded graphs, with recorders that work on any device."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.engines.torch.torch_loading import load_model
-from inferloom_worker.models.captured import CapturedModel
+from inferloom_worker.models.captured import CapturedModel, Graph
 from inferloom_worker.models.graph_sizes import GraphSizes, StepSize, block_sizes, row_sizes
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.protocol import EmbeddingModel
 from inferloom_worker.stepping.batch import Span, StepBatch
+from inferloom_worker.stepping.speculation import MOST_DRAFT_TOKENS
 from tests.worker.engines import generate_all, request
 from tests.worker.models import make_model
 
@@ -143,6 +145,48 @@ def test_vectors_are_the_models_own(folder: Path) -> None:
     step = prefill(20, [3, 9])
 
     assert torch.equal(recorded.hidden(step), plain.hidden(step))
+
+
+class NoRoom:
+    """A graph that there is no memory for."""
+
+    def record(self, work: Callable[[], Tensor]) -> None:
+        """See the protocol."""
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def replay(self) -> None:
+        """Nothing was recorded."""
+        raise AssertionError
+
+
+def test_without_memory_for_a_graph_its_steps_are_eager(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are recorded, and the log says what is lacking."""
+    plain, before = eager(folder), TracedGraph.replays
+    made: Iterator[Graph] = chain([NoRoom()], iter(TracedGraph, None))
+    sizes = GraphSizes(max_rows=2, max_reads=0, max_context=400)
+    recorded = CapturedModel(eager(folder), sizes=sizes, new_graph=made.__next__)
+    plain.allocate(BLOCKS)
+    recorded.allocate(BLOCKS)
+    recorded.prepare()
+    for model in (plain, recorded):
+        model.forward(prefill(20, [3, 9]))
+    for step in (decode({21: [3, 9]}), decode({21: [3, 9], 1: [4]})):
+        assert torch.allclose(recorded.forward(step), plain.forward(step), atol=1e-5)
+
+    assert TracedGraph.replays == before + 1
+    assert "no memory for graphs of 1 of 2 sizes" in caplog.text
+
+
+def test_drafts_fit() -> None:
+    """One sequence with the longest draft that there is, and many with short ones."""
+    sizes = GraphSizes(max_rows=64, max_reads=512, max_context=400)
+    for count, rows in ((1, MOST_DRAFT_TOKENS + 1), (20, 3)):
+        spans = [Span(n * rows, rows, 40, [0] * 3) for n in range(count)]
+        total = count * rows
+        batch = StepBatch([1] * total, [0] * total, spans, list(range(total)))
+        assert sizes.fit(batch) is not None
 
 
 @given(most=st.integers(1, 300))

@@ -10,6 +10,7 @@ import torch
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Adapter, EndReason, Phase, ProgressEvent, TokensEvent
+from inferloom_worker.engines.torch import step_runner
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.stepping.batch import StepBatch
@@ -102,6 +103,20 @@ async def test_tokens_arrive_in_order_and_end_at_the_limit(engine: TorchEngine, 
         (1, (12,), None),
         (2, (13,), EndReason.LENGTH),
     ]
+
+
+async def test_a_step_that_only_reads_is_waited_for(
+    model: CountingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a device works on its own: what comes next is laid out for it in the same memory, and timed."""
+    waits: list[torch.device] = []
+    monkeypatch.setattr(step_runner, "wait_for", waits.append)
+    engine = TorchEngine(model, EngineOptions(max_step_tokens=16, speculation="off"), kv_blocks=16)
+    model.run_freely()
+    assert await generate(engine, request(range(40), 2)) == [[40, 41]]
+    await asyncio.to_thread(engine.close)
+
+    assert waits == [model.device] * 2  # of the prompt's three parts the last samples
 
 
 async def test_a_stop_token_ends_a_choice_and_is_its_last(engine: TorchEngine, model: CountingModel) -> None:

@@ -21,7 +21,7 @@ from inferloom_gateway.access.endpoints import NAMES
 from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.access.key_text import digest_of, new_key
 from inferloom_gateway.access.keyring import Keyring
-from inferloom_gateway.access.stores.protocol import KeyStore, Kind, StoreError, Usage
+from inferloom_gateway.access.stores.protocol import KeyStore, Kind, StoreError, StoreFullError, Usage
 from inferloom_gateway.console.key_bodies import LaidDown, LimitedKind, NewKey
 from inferloom_mesh.audit import Audit
 from inferloom_mesh.errors import InferloomError, Reason, invalid, shown
@@ -147,6 +147,8 @@ class KeyDesk:
             return await self._access.use_store(work)
         except UnfitError as wrong:
             raise InferloomError(Reason.INVALID_ARGUMENT, f"{wrong}.") from None
+        except StoreFullError as full:
+            raise InferloomError(Reason.INVALID_ARGUMENT, f"{full}") from None
         except StoreError as failure:
             message = "The store of the API keys cannot be used now."
             raise InferloomError(Reason.SERVER_OVERLOADED, message, retry_after=1.0) from failure

@@ -6,6 +6,7 @@ step is padded to the next of them. Steps that read much of prompts are computed
 enough.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,6 +21,8 @@ from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.static_step import StaticStep
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.sampler import Chooser
+
+log = logging.getLogger(__name__)
 
 
 class Graph(Protocol):
@@ -57,6 +60,8 @@ class CapturedModel:
         self._new_graph = new_graph
         self._sizes = sizes
         self._recorded: dict[StepSize, _Recorded] = {}
+        self._without: set[StepSize] = set()
+        """Those that there was no memory for."""
         self._scratch = 0
         # One for all graphs: what each had for itself would be gigabytes of a large vocabulary's.
         self._logits = torch.empty((sizes.samples, self.vocab_size), device=self.device)
@@ -82,7 +87,15 @@ class CapturedModel:
         """Make ready whatever is made once, so that no step waits for that: graphs of all sizes, and what
         chooses tokens. The cache is there, and no step under way."""
         for size in self._sizes:
-            self._graph(size)
+            try:
+                self._graph(size)
+            except torch.OutOfMemoryError:
+                self._without.add(size)
+        if self._without:
+            log.warning(
+                "the device has no memory for graphs of %d of %d sizes of steps, which take longer without",
+                *(len(self._without), len(self._without) + len(self._recorded)),
+            )
         # The device loads the code of choosing tokens when it is first used.
         rows = [Sampling(temperature=1.0), Sampling(temperature=1.0, top_p=0.5)]
         for settings in (rows[:1], rows[1:], rows):
@@ -92,7 +105,9 @@ class CapturedModel:
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         size = self._sizes.fit(batch)
-        return self._model.forward(batch) if size is None else self._graph(size).run(batch)
+        if size is None or size in self._without:
+            return self._model.forward(batch)
+        return self._graph(size).run(batch)
 
     def hidden(self, batch: StepBatch) -> Tensor:
         return self._model.hidden(batch)

@@ -13,8 +13,11 @@ LEAST_BLOCKS = 32
 _READS = (64, 128, 256, 384, 512)
 """Rows of prompts in a graph. More keep a GPU busy for longer than its host takes to start its kernels."""
 
-_CHUNKS = 16
-"""Chunks of prompts in a graph, at least."""
+_CHUNKS = 32
+"""Chunks of prompts, or tokens with their drafts, in a graph."""
+
+_SAMPLES = 64
+"""Their rows with logits: one of each prompt that is read to its end, and all of drafts."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,13 +33,13 @@ class StepSize:
 
     @property
     def chunks(self) -> int:
-        """Sequences that the rows of prompts are of."""
-        return max(_CHUNKS, self.reads // 32) if self.reads else 0
+        """Sequences that the rows of prompts, or of drafts, are of."""
+        return _CHUNKS if self.reads else 0
 
     @property
     def samples(self) -> int:
         """Rows that have logits."""
-        return self.rows + self.chunks
+        return self.rows + (_SAMPLES if self.reads else 0)
 
 
 class GraphSizes:

@@ -60,6 +60,8 @@ class StaticStep:
         self._parts["tables"].fill(scratch)
         self._blocks: list[list[int]] = [[] for _ in range(size.rows + chunks)]
         """What each row of the tables holds."""
+        self._copied = torch.cuda.Event() if device.type == "cuda" else None
+        """The copy of what the host's side holds."""
         self._copy(StepBatch([], [], [], []))
 
     def fill(self, batch: StepBatch) -> None:
@@ -67,6 +69,8 @@ class StaticStep:
         self._copy(batch)
 
     def _copy(self, batch: StepBatch) -> None:
+        if self._copied is not None:
+            self._copied.synchronize()  # a step that only reads may be under way while the next is laid out
         rows, decodes = self._size.rows, batch.decodes
         chunks = batch.spans[decodes:]
         for row, span in enumerate(batch.spans[:decodes]):
@@ -98,8 +102,9 @@ class StaticStep:
         self._parts["samples"][: len(samples)] = np.where(
             samples < decodes, samples, samples - decodes + rows
         )
-        # The last copy out of it is over: its step's tokens have been read since.
         self._all.copy_(self._host, non_blocking=True)
+        if self._copied is not None:
+            self._copied.record()
 
     def _lay_out(self, chunks: Sequence[Span], decodes: int) -> None:
         """Say which rows are of which chunk; the last chunk of the size has none, and all spare tiles."""

@@ -24,6 +24,10 @@ class StoreError(OSError):
     """The store cannot be used; the message says why."""
 
 
+class StoreFullError(StoreError):
+    """The store takes no more of something; the message says of what."""
+
+
 @dataclass(slots=True)
 class Usage:
     """What one key used on one day (UTC, such as ``2026-01-31``)."""

@@ -13,6 +13,7 @@ from inferloom_gateway.access.stores.protocol import (
     USAGE_DAYS,
     Kind,
     StoreError,
+    StoreFullError,
     Usage,
     shown_place,
 )
@@ -83,7 +84,7 @@ class RedisStore:
 
         def put() -> None:
             if self._redis.hlen(_KEYS) >= MOST_KEYS and not self._redis.hexists(_KEYS, key.id):
-                raise StoreError(f"the store has {MOST_KEYS} keys and takes no more")
+                raise StoreFullError(f"The store has {MOST_KEYS} keys and takes no more.")
             with self._redis.pipeline(transaction=True) as change:
                 change.hset(_KEYS, key.id, json.dumps(to_plain(key))).incr(_REVISION).execute()
 
@@ -116,7 +117,7 @@ class RedisStore:
         def put() -> None:
             full = policy is not None and self._redis.hlen(_POLICIES) >= MOST_POLICIES
             if full and not self._redis.hexists(_POLICIES, field):
-                raise StoreError(f"the store has {MOST_POLICIES} limits and takes no more")
+                raise StoreFullError(f"The store has {MOST_POLICIES} limits and takes no more.")
             with self._redis.pipeline(transaction=True) as change:
                 if policy is None:
                     change.hdel(_POLICIES, field)

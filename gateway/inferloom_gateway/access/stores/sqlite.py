@@ -18,6 +18,7 @@ from inferloom_gateway.access.stores.protocol import (
     USAGE_DAYS,
     Kind,
     StoreError,
+    StoreFullError,
     Usage,
 )
 
@@ -94,7 +95,7 @@ class SqliteStore:
             if self._db.execute("SELECT count(*) FROM keys").fetchone()[0] >= MOST_KEYS:
                 known = self._db.execute("SELECT 1 FROM keys WHERE id = ?", (key.id,)).fetchone()
                 if known is None:
-                    raise StoreError(f"the store has {MOST_KEYS} keys and takes no more")
+                    raise StoreFullError(f"The store has {MOST_KEYS} keys and takes no more.")
             self._put(key)
 
     def change_key(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
@@ -117,7 +118,7 @@ class SqliteStore:
                 if self._db.execute("SELECT count(*) FROM policies").fetchone()[0] >= MOST_POLICIES:
                     asked = "SELECT 1 FROM policies WHERE kind = ? AND name = ?"
                     if self._db.execute(asked, (kind, name)).fetchone() is None:
-                        raise StoreError(f"the store has {MOST_POLICIES} limits and takes no more")
+                        raise StoreFullError(f"The store has {MOST_POLICIES} limits and takes no more.")
                 row = (kind, name, json.dumps(to_plain(policy)))
                 self._db.execute("INSERT OR REPLACE INTO policies VALUES (?, ?, ?)", row)
             self._db.execute("UPDATE revision SET number = number + 1")

@@ -43,7 +43,7 @@ export function ask(title, { controls, content, submit, more = [], send }) {
 
   function tell(failure) {
     const control = controls[failure.param?.split(".").pop().replace(/\[\d+\]$/, "")];
-    if (!control || control.closest("[hidden]")) return say(failed, failure.message);
+    if (!control?.isConnected || control.closest("[hidden]")) return say(failed, failure.message);
     const note = h("small", { class: "why", id: `why${++named}` }, failure.message);
     control.after(note);
     control.setAttribute("aria-invalid", "true");

@@ -22,6 +22,7 @@ from inferloom_worker.engine.protocol import (
     TokensEvent,
     VectorEvent,
 )
+from inferloom_worker.models.cuda_graph import wait_for
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
@@ -135,6 +136,9 @@ class StepRunner:
             logits = self._model.forward(StepBatch.pack(work, self._model.device))
         finally:
             filled = filling.wait()  # whatever comes next, the matchers are this thread's again
+        if not len(logits):
+            # Nothing else waits for a step that only reads: its time would be the next one's.
+            wait_for(self._model.device)
         scores: list[tuple[TokenLogprobs, ...] | None] = [()] * len(work)
         if any(item.scores for item in work):
             logits, scores = _scored(logits, work)

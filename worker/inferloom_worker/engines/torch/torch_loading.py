@@ -31,6 +31,9 @@ from inferloom_worker.weights.groups import quantize_int4, quantize_int8
 from inferloom_worker.weights.quantized import refuse_quantized
 from inferloom_worker.weights.sources import GgufSource, KernelSource, RoundedSource
 
+_GATHERED_ROWS, _GATHERED_TOKENS = 16, 512
+"""Rows, and tokens of context, in the largest graph whose attention copies its context."""
+
 _TOKENS_PER_SEQUENCE = 1024
 """State that is provided for each running sequence when memory allows."""
 
@@ -54,7 +57,11 @@ def load_engine(path: Path, options: EngineOptions) -> TorchEngine:
         instruction_set=instruction_set() if native else torch_instruction_set(model.device),
     )
     if isinstance(model, CapturedModel):
-        model.prepare()
+        try:
+            model.prepare()
+        except BaseException:
+            engine.close()  # its thread would hold the device's memory for ever
+            raise
     return engine
 
 
@@ -128,15 +135,16 @@ def _captured(model: CausalModel, options: EngineOptions) -> CausalModel:
     """The model with its steps as graphs, where it runs on CUDA and its steps can be recorded."""
     if model.device.type != "cuda" or not isinstance(model, LlamaModel):
         return model
-    return CapturedModel(
-        model,
-        sizes=GraphSizes(
-            max_rows=options.max_running,
-            max_reads=options.max_step_tokens if model.any_prompts else 0,
-            max_context=min(model.context_length, options.context_length or model.context_length),
-        ),
-        new_graph=CudaGraphs().new,
-    )
+    context = min(model.context_length, options.context_length or model.context_length)
+    if model.any_prompts:
+        sizes = GraphSizes(
+            max_rows=options.max_running, max_reads=options.max_step_tokens, max_context=context
+        )
+    else:
+        # A graph of torch's operations gathers as much for every row as the longest may have.
+        rows, tokens = min(options.max_running, _GATHERED_ROWS), min(context, _GATHERED_TOKENS)
+        sizes = GraphSizes(max_rows=rows, max_reads=0, max_context=tokens)
+    return CapturedModel(model, sizes=sizes, new_graph=CudaGraphs().new)
 
 
 def threads(options: EngineOptions) -> int:

@@ -20,7 +20,7 @@ _LEAST_ROWS = 16
 """Of a product on tensor cores."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["table_width", "window"])
 def _split_kernel(
     query,
     keys,
@@ -65,12 +65,13 @@ def _split_kernel(
         scores = scores_of(q, k, scale, softcap, seen[None, :], CAPPED)
         largest, total, mixed = take_in(scores, v, largest, total, mixed)
     at = own * splits + split
-    tl.store(mixed_out + at[:, None] * width + dimension[None, :], mixed, inside)
-    tl.store(largest_out + at, largest, row < group)
-    tl.store(total_out + at, total, row < group)
+    wanted = split * SPLIT < context  # those past it are not read
+    tl.store(mixed_out + at[:, None] * width + dimension[None, :], mixed, inside & wanted)
+    tl.store(largest_out + at, largest, (row < group) & wanted)
+    tl.store(total_out + at, total, (row < group) & wanted)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def _join_kernel(
     mixed_in,
     largest_in,

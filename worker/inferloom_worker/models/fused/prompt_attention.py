@@ -11,7 +11,7 @@ from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 from inferloom_worker.stepping.prompt_rows import PROMPT_TILE, PromptRows
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["table_width", "window"])
 def _prompt_kernel(
     query,
     keys,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from inferloom_worker.models.cache import LayerShape, PagedCache
+from inferloom_worker.models.cuda_graph import RECORDING, wait_for
 from inferloom_worker.models.fused.operations import FusedOperations
 from inferloom_worker.models.operations import AttentionShape
 from inferloom_worker.stepping.batch import Span, StepBatch
@@ -23,13 +24,13 @@ def runs(heads: int, layers: Iterable[LayerShape], dtype: torch.dtype, device: t
     spans = [Span(0, 1, 1, blocks[:1]), Span(1, count, count, blocks)]
     batch = StepBatch([0] * (count + 1), [0] * (count + 1), spans, [], device)
     try:
-        for shape in set(layers):
-            cache = PagedCache([shape], len(blocks), dtype, device)
-            query = torch.zeros((count + 1, heads, shape[1]), dtype=dtype, device=device)
-            operations.attend(query, cache, 0, batch, AttentionShape(1.0))
-            operations.attend(query, cache, 0, batch, AttentionShape(1.0, softcap=1.0))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        with RECORDING:
+            for shape in set(layers):
+                cache = PagedCache([shape], len(blocks), dtype, device)
+                query = torch.zeros((count + 1, heads, shape[1]), dtype=dtype, device=device)
+                operations.attend(query, cache, 0, batch, AttentionShape(1.0))
+                operations.attend(query, cache, 0, batch, AttentionShape(1.0, softcap=1.0))
+            wait_for(device)
     except Exception as failure:
         # A compiler's errors are of many types, and all mean the same.
         log.warning("%s does not run the fused kernels, so operations are torch's: %s", device, failure)
