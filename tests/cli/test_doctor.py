@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -89,6 +90,27 @@ def worker(name: str = "a", **fields: object) -> registry_pb2.RegisteredWorker:
 FINE = worker_pb2.GetStatusResponse()
 LATE = worker_pb2.GetStatusResponse(event_loop=worker_pb2.EventLoop(worst=duration(3.0)))
 FULL = registry_pb2.Load(total_kv_tokens=100, free_kv_tokens=1, waiting=7)
+
+
+@pytest.mark.parametrize(
+    ("torch", "programs", "told"),
+    [
+        ("2.13.0+cpu", {"nvidia-smi", "gcc"}, "without CUDA"),
+        ("2.13.0", {"nvidia-smi"}, "no C compiler for Triton"),
+        ("2.13.0", {"nvidia-smi", "gcc"}, None),
+        ("2.13.0", set(), None),
+        (None, {"nvidia-smi"}, None),
+    ],
+)
+def test_a_gpu_that_is_not_used_is_told(
+    monkeypatch: pytest.MonkeyPatch, torch: str | None, programs: set[str], told: str | None
+) -> None:
+    """Where torch has no CUDA, and where its kernels cannot be made."""
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in programs else None)
+    monkeypatch.setattr(installation, "installed", lambda _: torch)
+    findings = list(installation.judge_gpu())
+    assert len(findings) == (told is not None)
+    assert all(told in finding.what and finding.fix for finding in findings if told)
 
 
 @pytest.mark.parametrize(

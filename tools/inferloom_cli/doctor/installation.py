@@ -101,9 +101,16 @@ def judge_kernels() -> Iterator[Finding]:
 def judge_gpu() -> Iterator[Finding]:
     """Whether torch can use the GPU that is there."""
     torch = installed("torch")
-    if shutil.which("nvidia-smi") is not None and torch is not None and "+cpu" in torch:
+    if shutil.which("nvidia-smi") is None or torch is None:
+        return
+    if "+cpu" in torch:
         what = f"there is an NVIDIA GPU, and torch {torch} is built without CUDA"
         yield Finding(AREA, Level.WARNING, what, "make install GPU=1, or pip install torch with CUDA")
+    elif not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        what = (
+            "there is no C compiler for Triton: on the GPU models run on torch's operations, which are slower"
+        )
+        yield Finding(AREA, Level.WARNING, what, "apt-get install gcc python3-dev")
 
 
 def _install(extra: str) -> str:
