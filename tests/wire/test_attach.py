@@ -145,7 +145,8 @@ async def test_a_step_is_one_frame(link: Link) -> None:
         assert (await link.over(linked)).text() == "ab" * 10
     full = [frame for frame in link.frames if len(frame.deltas.call) >= 8]
     assert len(full) >= 15
-    assert len([frame for frame in link.frames if frame.deltas.call]) <= 30
+    # One by one they would be 320; calls begin a step or two apart.
+    assert len([frame for frame in link.frames if frame.deltas.call]) <= 60
 
 
 async def test_without_credit_tokens_gather(worker: RunningWorker, link: Link) -> None:
