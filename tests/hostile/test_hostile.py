@@ -257,6 +257,7 @@ async def test_the_tables_are_as_large_as_they_are_said_to_be() -> None:
     assert sum(map(len, places.values())) >= 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LINK, ids=lambda case: case.name)
 async def test_link_without_grpc(target: Target, case: LinkCase) -> None:
     """Each of them is answered as by gRPC."""
@@ -269,6 +270,7 @@ async def test_link_port(target: Target, case: PortCase) -> None:
     await check_port(target, case)
 
 
+@pytest.mark.slow
 async def test_greetings_that_do_not_end_are_ended(target: Target) -> None:
     """After five seconds; a good one is let in meanwhile."""
 
