@@ -9,7 +9,7 @@ from typing import Any, Self
 from inferloom_gateway.access.access import Access
 from inferloom_gateway.access.admission import Admission, Settling
 from inferloom_gateway.access.identity import ANONYMOUS, Identity
-from inferloom_gateway.calls.attach.tcp_stream import Dialer
+from inferloom_gateway.calls.attach.dialer import Dialer
 from inferloom_gateway.calls.attach_link import AttachLink
 from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.gathering import Gathering

@@ -8,7 +8,8 @@ from inferloom_mesh.tls_files import TlsFiles
 
 class ClientTls:
     """Shows the part's certificate, and lets only holders of one of the mesh's authority answer, whose name
-    is that which is asked for. New connections use the files as they are then.
+    is that which is asked for. New connections use the files as they are then. Both ends are this product's,
+    so nothing older than TLS 1.3 is spoken, and no session is gone on with.
 
     Args:
         files: Its certificate and key, and the authority.
@@ -26,7 +27,7 @@ class ClientTls:
         if self._made is not None and self._made[0] == generation:
             return self._made[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks the certificate and its name
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols([self._protocol])
         context.load_verify_locations(cadata=(now.authorities or b"").decode("latin-1"))
         load_pair(context, now.certificate, now.key)

@@ -5,7 +5,8 @@ import logging
 import socket
 from typing import Protocol, cast
 
-from inferloom_mesh.frames import FrameError, FrameReader, framed
+from inferloom_mesh.frames import LARGEST_FRAME, FrameError, FrameReader, framed
+from inferloom_mesh.tcp_info import acknowledged
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,10 @@ BEAT_S = 4
 """Seconds without a frame after which an end says that it is there."""
 
 STUCK_S = 30
-"""Seconds that the other end may take for one frame, or to read anything of what waits for it."""
+"""Seconds that the other end may take for one frame, or to take anything of what waits for it. It takes
+something when less waits in the transport, or when its system has acknowledged more: with TLS the former is
+only what is not encrypted yet, of which a slow reader may take nothing for longer. Where the system does not
+tell what was acknowledged, with TLS all that is heard of the other end counts."""
 
 WRITE_BUFFER = 2**18
 """Bytes that wait for the other end before no more are made, as in a stream of gRPC's."""
@@ -57,21 +61,22 @@ class FrameConnection(asyncio.Protocol):
     Args:
         owner: Makes the frames, and is given those that come.
         patience_s: Seconds of silence after which the other end is lost.
+        greeting: Bytes of the other end's first frame at most.
     """
 
-    def __init__(self, owner: FrameOwner, patience_s: int) -> None:
+    def __init__(self, owner: FrameOwner, patience_s: int, greeting: int = LARGEST_FRAME) -> None:
         self.open = False
         """Whether both ends know each other."""
         self.over = False
         self._owner = owner
         self._patience_s = patience_s
-        self._reader = FrameReader()
+        self._reader = FrameReader(most=greeting)
         self._transport: asyncio.Transport | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._woken = self._full = self._closing = False
         self._why: str | None = None
         self._silent = self._quiet = self._stuck = self._incomplete = 0
-        self._waiting = 0
+        self._waiting = self._acknowledged = 0
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # the owner's
@@ -85,6 +90,7 @@ class FrameConnection(asyncio.Protocol):
     def opened(self) -> None:
         """Note that the other end has said who it is."""
         self.open = True
+        self._reader.most = LARGEST_FRAME
         self._arm()
 
     def send(self, frame: bytes, before: bytes = b"") -> None:
@@ -156,7 +162,7 @@ class FrameConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Make no more frames for now."""
         self._full = True
-        self._waiting = self._stuck = 0
+        self._waiting = self._stuck = self._acknowledged = 0
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -185,7 +191,7 @@ class FrameConnection(asyncio.Protocol):
             self._woken = False
 
     def _send_all(self) -> None:
-        if self._full or self.over:
+        if self._full or self.over or self.transport.is_closing():
             return
         parts: list[bytes] = []
         size = 0
@@ -223,9 +229,7 @@ class FrameConnection(asyncio.Protocol):
         if self._reader.partial:
             self._incomplete += 1
         if self._full:
-            waiting = self.transport.get_write_buffer_size()
-            self._stuck = 0 if waiting < self._waiting else self._stuck + 1
-            self._waiting = waiting
+            self._stuck = 0 if self._took_something() else self._stuck + 1
         if self._silent >= self._patience_s:
             self.abort(f"nothing was heard of it for {self._patience_s} s")
         elif self._incomplete >= STUCK_S:
@@ -236,3 +240,17 @@ class FrameConnection(asyncio.Protocol):
             if self._quiet >= BEAT_S and not (self._full or self._closing):
                 self.send(b"")
             self._arm()
+
+    def _took_something(self) -> bool:
+        """Whether the other end has taken in anything of what waits for it since the last look."""
+        waiting, before = self.transport.get_write_buffer_size(), self._waiting
+        self._waiting = waiting
+        if waiting < before:
+            return True
+        if self.transport.get_extra_info("ssl_object") is None:
+            return False
+        acknowledged_now = acknowledged(self.transport.get_extra_info("socket"))
+        if acknowledged_now is None:
+            return self._silent <= 1
+        moved, self._acknowledged = acknowledged_now > self._acknowledged, acknowledged_now
+        return moved

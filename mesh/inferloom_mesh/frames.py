@@ -6,6 +6,9 @@ PREAMBLE = b"inferloom-link/1"
 LARGEST_FRAME = 2**20
 """Bytes of a frame, its length apart."""
 
+LARGEST_GREETING = 2**12
+"""Bytes of a first frame from somebody who may be anybody. What shows a mesh's secret is below a hundred."""
+
 _LENGTH = 4
 
 
@@ -24,11 +27,14 @@ class FrameReader:
 
     Args:
         preamble: What must come before the first frame.
+        most: Bytes of a frame, its length apart.
     """
 
-    __slots__ = ("_at", "_expected", "_held")
+    __slots__ = ("_at", "_expected", "_held", "most")
 
-    def __init__(self, preamble: bytes = PREAMBLE) -> None:
+    def __init__(self, preamble: bytes = PREAMBLE, most: int = LARGEST_FRAME) -> None:
+        self.most = most
+        """It may be changed between two frames."""
         self._expected = preamble
         self._held: bytes | bytearray = b""
         self._at = 0
@@ -62,8 +68,8 @@ class FrameReader:
         if len(held) < begin:
             return None
         size = int.from_bytes(held[self._at : begin], "big")
-        if size > LARGEST_FRAME:
-            raise FrameError(f"a frame of {size} bytes was announced; {LARGEST_FRAME} are the most")
+        if size > self.most:
+            raise FrameError(f"a frame of {size} bytes was announced; {self.most} are the most")
         if len(held) < begin + size:
             return None
         frame = bytes(held[begin : begin + size])

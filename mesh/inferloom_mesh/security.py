@@ -124,13 +124,16 @@ class ServerTls:
         if self._made is not None and self._made[0] == generation:
             return self._made[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Whoever speaks something else than HTTP is of this product. In TLS 1.2 a client could go on with a
+        # session of before by its id, and its certificate would not be looked at again.
+        own = self._protocol != HTTP
+        context.minimum_version = ssl.TLSVersion.TLSv1_3 if own else ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols([self._protocol])
         load_pair(context, now.certificate, now.key)
         if self.asks:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata=(self._clients() or b"").decode("latin-1"))
-        if self._protocol != HTTP:  # its connections last, so that nobody need come in by a session of before
+        if own:  # its connections last, so that nobody need come in by a session of before
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET
         if self._made is not None:

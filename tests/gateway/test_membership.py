@@ -186,3 +186,22 @@ async def test_when_all_registries_lost_their_store_the_set_stays(monkeypatch: p
         b.says("w2", "w3")
         await becomes(fleet, {"w2", "w3"})
         assert not fleet.frozen
+
+
+async def test_a_worker_that_takes_other_connections_now_is_attached_again() -> None:
+    """Its line is the same, and learns of it."""
+    attached: list[str] = []
+
+    class Attaching(Nowhere):
+        def attach(self) -> None:
+            attached.append(fleet.members()[0].link_address)
+
+    fleet: Fleet = Fleet(600.0)
+    connections: Connections[Line] = Connections(lambda _: Attaching(), linger_s=1.0)
+    membership = Membership([Address("127.0.0.1", 1)], fleet, connections, lambda: 100.0)
+    for where in ("", "127.0.0.1:2"):
+        worker = registry_pb2.Worker(id="w1", address="127.0.0.1:1", link_address=where)
+        put = registry_pb2.RegisteredWorker(worker=worker, epoch=1)
+        membership._apply(registry_pb2.WatchResponse(revision=1, put=put))
+    assert attached == ["", "127.0.0.1:2"]
+    assert len(connections.lines()) == 1

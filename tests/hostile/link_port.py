@@ -50,7 +50,8 @@ PORT = (
     PortCase("another version", b"inferloom-link/2" + bytes(4)),
     PortCase("another case", b"INFERLOOM-LINK/1" + bytes(4)),
     PortCase("a greeting of four gigabytes", PREAMBLE + b"\xff\xff\xff\xff"),
-    PortCase("a greeting that is too large by a byte", PREAMBLE + (2**20 + 1).to_bytes(4, "big")),
+    PortCase("a greeting that is too large by a byte", PREAMBLE + (2**12 + 1).to_bytes(4, "big")),
+    PortCase("a greeting of the largest frame", PREAMBLE + (2**20).to_bytes(4, "big") + b"x" * 2**17),
     PortCase("a greeting that is no message", PREAMBLE + framed(b"\xff\xff\xff")),
     PortCase("a greeting that is no UTF-8", PREAMBLE + framed(b"\x0a\x02\xc0\x80")),
     PortCase("a frame in the place of a greeting", PREAMBLE + framed(b"\x0a\x04\x08\x01\xff\xff")),
@@ -70,6 +71,7 @@ UNFINISHED = (
     ("a preamble and no more", PREAMBLE),
     ("a part of a length", PREAMBLE + b"\0\0"),
     ("a part of a greeting", PREAMBLE + b"\0\0\0\x40abc"),
+    ("the largest greeting without its last byte", PREAMBLE + b"\0\0\x10\0" + b"x" * 4095),
 )
 """Greetings that never come to an end."""
 

@@ -4,8 +4,11 @@ import asyncio
 from collections import deque
 from typing import Any
 
+import pytest
+
+from inferloom_mesh import frame_connection
 from inferloom_mesh.frame_connection import STUCK_S, WRITE_BUFFER, FrameConnection
-from inferloom_mesh.frames import PREAMBLE, FrameError, framed
+from inferloom_mesh.frames import LARGEST_FRAME, LARGEST_GREETING, PREAMBLE, FrameError, framed
 from tests.gateway.virtual_time import run
 
 
@@ -20,10 +23,13 @@ class Wire(asyncio.Transport):
         self.shut = False
         self.lost = False
         """Whether what is written goes nowhere."""
+        self.tls = False
+        self.goodbye_s = 0.0
+        """How long it takes to close."""
         self.writes: list[bytes] = []
         self._waiting = bytearray()
         self._high = 0
-        self._over = False
+        self._closing = self._over = False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = high or 0
@@ -32,10 +38,10 @@ class Wire(asyncio.Transport):
         return len(self._waiting)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
+        return "TLS" if name == "ssl_object" and self.tls else default
 
     def write(self, data: Any) -> None:
-        assert not self._over
+        assert not self._closing
         self.writes.append(bytes(data))
         if self.shut:
             self._waiting += data
@@ -50,12 +56,17 @@ class Wire(asyncio.Transport):
             self.other.data_received(data)
 
     def is_closing(self) -> bool:
-        return self._over
+        return self._closing
 
     def close(self) -> None:
-        asyncio.get_running_loop().call_soon(self.abort)  # behind what was written
+        self._closing = True
+        if self.goodbye_s:
+            asyncio.get_running_loop().call_later(self.goodbye_s, self.abort)
+        else:
+            asyncio.get_running_loop().call_soon(self.abort)  # behind what was written
 
     def abort(self) -> None:
+        self._closing = True
         if not self._over:
             self._over = True
             assert self.mine is not None
@@ -65,11 +76,11 @@ class Wire(asyncio.Transport):
 class Owner:
     """Sends what a test gives it, and remembers."""
 
-    def __init__(self, patience_s: int = 12) -> None:
+    def __init__(self, patience_s: int = 12, greeting: int = LARGEST_FRAME) -> None:
         self.outgoing: deque[bytes] = deque()
         self.came: list[bytes] = []
         self.why: list[str | None] = []
-        self.connection = FrameConnection(self, patience_s)
+        self.connection = FrameConnection(self, patience_s, greeting)
 
     def connected(self) -> None:
         self.connection.transport.write(PREAMBLE)
@@ -235,5 +246,73 @@ def test_closing_sends_what_waits() -> None:
         await asyncio.sleep(0.1)
         assert two.came == [b"last"]
         assert (one.came, one.why) == ([], [None])
+
+    run(work())
+
+
+def test_a_stranger_may_say_little_before_it_is_known() -> None:
+    """Not a byte more may be announced, and dripped no more is held. Who is known may say more."""
+
+    async def work() -> None:
+        for data in (LARGEST_GREETING + 1).to_bytes(4, "big"), LARGEST_FRAME.to_bytes(4, "big") + b"x" * 999:
+            loud, wire = Owner(greeting=LARGEST_GREETING), Wire()
+            wire.mine = loud.connection
+            loud.connection.connection_made(wire)
+            loud.connection.data_received(PREAMBLE + data)
+            await asyncio.sleep(0.1)
+            assert len(loud.why) == 1
+            assert "4096 are the most" in str(loud.why[0])
+        one, wire = Owner(greeting=LARGEST_GREETING), Wire()
+        wire.mine = one.connection
+        one.connection.connection_made(wire)
+        for byte in PREAMBLE + framed(b"h" * LARGEST_GREETING):
+            assert one.came == []
+            one.connection.data_received(bytes([byte]))
+        assert one.came == [b"h" * LARGEST_GREETING]
+        one.connection.opened()
+        one.connection.data_received(framed(b"y" * LARGEST_FRAME))
+        assert len(one.came[1]) == LARGEST_FRAME
+        assert one.why == []
+
+    run(work())
+
+
+def test_nothing_is_sent_behind_the_end() -> None:
+    """Though it takes TLS a while to say goodbye."""
+
+    async def work() -> None:
+        one, two, there, _ = pair()
+        there.goodbye_s = 1.0
+        one.say(b"last")
+        one.connection.close()
+        await asyncio.sleep(0.5)
+        one.say(b"more")
+        await asyncio.sleep(1)
+        assert list(one.outgoing) == [b"more"]
+        assert (two.came, one.why) == ([b"last"], [None])
+
+    run(work())
+
+
+def test_who_takes_a_little_now_and_then_is_kept_with_tls_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what waits in TLS nothing goes, for what is encrypted waits before it; the system tells."""
+    taken = 0
+    monkeypatch.setattr(frame_connection, "acknowledged", lambda _: taken)
+
+    async def work() -> None:
+        nonlocal taken
+        one, _, there, _ = pair()
+        await asyncio.sleep(0.1)
+        there.tls = there.shut = True
+        one.say(*[b"x" * 2**15] * 100)
+        for second in range(4 * STUCK_S):
+            one.connection.data_received(bytes(4))
+            await asyncio.sleep(1)
+            taken += second % 20 == 0
+        assert one.why == []
+        for _ in range(STUCK_S + 3):
+            one.connection.data_received(bytes(4))
+            await asyncio.sleep(1)
+        assert one.why == ["it has read nothing for 30 s"]
 
     run(work())

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 import uvloop
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1 import worker_pb2
+from inferloom.v1 import link_pb2, worker_pb2
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
-from inferloom_gateway.calls.attach import tcp_stream
-from inferloom_gateway.calls.attach.tcp_stream import Dialer
+from inferloom_gateway.calls.attach import dialer, tcp_stream
+from inferloom_gateway.calls.attach.dialer import Dialer
+from inferloom_gateway.calls.attach.tcp_stream import TcpStream
 from inferloom_gateway.calls.attach_link import AttachLink
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.link import CallFailedError
@@ -30,7 +32,7 @@ from inferloom_mesh.roles import Role, may_call
 from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.tls_files import TlsFiles
-from inferloom_worker.rpc.attach import gateway_connection
+from inferloom_worker.rpc.attach import gateway_connection, handshakes, link_port
 from tests.gateway.test_link_frames import Seen
 from tests.gateway.test_metrics import value
 from tests.wire.attached import attached
@@ -137,7 +139,7 @@ async def test_a_port_that_comes_back_is_used_again_and_costs_nobody_a_call(
 
 async def test_a_port_that_drops_what_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that comes in the same moment goes by gRPC."""
-    monkeypatch.setattr(tcp_stream, "DIAL_S", 0.3)
+    monkeypatch.setattr(dialer, "DIAL_S", 0.3)
     silent = socket.create_server(("127.0.0.1", 0))
     where = f"127.0.0.1:{silent.getsockname()[1]}"
     async with running_worker("echo") as worker, line_to(worker, where) as line:
@@ -240,7 +242,10 @@ async def test_only_gateways_may_attach_with_their_certificate(certificates: Cer
         nobody = ssl.create_default_context(cafile=certificates.ca)
         nobody.set_alpn_protocols([PREAMBLE.decode()])
         other = ClientTls(TlsFiles(certificates.of("gateway"), Role.GATEWAY), "http/1.1").context()
-        wrong: list[ssl.SSLContext | None] = [nobody, other, None]
+        older = ClientTls(TlsFiles(certificates.of("gateway"), Role.GATEWAY), PREAMBLE.decode()).context()
+        assert older.minimum_version is ssl.TLSVersion.TLSv1_3
+        older.minimum_version = older.maximum_version = ssl.TLSVersion.TLSv1_2  # has sessions with an id
+        wrong: list[ssl.SSLContext | None] = [nobody, other, older, None]
         for shown in wrong:
             with pytest.raises((OSError, asyncio.IncompleteReadError)):
                 await LinkConnection.open(port, context=shown)
@@ -378,6 +383,176 @@ async def test_a_slow_greeting_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
                 assert await reader.read() == b""
             writer.close()
         assert (await link.run(text_request("a", **limited(2)))).text() == "aa"
+
+
+async def test_addresses_that_may_not_call_are_not_met(tmp_path: Path) -> None:
+    """They get no handshake and no place, and are in the audit log."""
+    log, port = tmp_path / "audit", unused()
+    settings = {"worker_link_port": Address.parse(port).port, "audit_log": log, "allow": "10.0.0.0/8"}
+    async with running_worker("echo", **settings):
+        at = Address.parse(port)
+        reader, writer = await asyncio.open_connection(at.host, at.port)
+        async with asyncio.timeout(2):  # and not the five seconds of a greeting
+            assert await reader.read() == b""
+        writer.close()
+        assert log.read_text().count("/inferloom.v1.LinkService/Attach") == 1
+
+
+async def test_who_is_too_many_is_told_of_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no handshake is counted where there is none."""
+    monkeypatch.setattr(link_port, "MOST_HANDSHAKES", 0)
+    monkeypatch.setattr(link_port, "MOST_CONNECTIONS", 1)
+    async with running_worker("echo") as worker, attached(worker, "tcp") as link:
+        port = Address.parse(await port_of(worker))
+        reader, writer = await asyncio.open_connection(port.host, port.port)
+        async with asyncio.timeout(2):
+            assert await reader.read() == b""
+        writer.close()
+        assert "the link's port has 1 connections" in caplog.text
+        assert (await link.run(text_request("a", **limited(2)))).text() == "aa"
+
+
+async def test_handshakes_come_at_a_bounded_pace(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third of two in a second waits, and is let in."""
+    monkeypatch.setattr(handshakes, "PER_S", 2)
+    security = certificates.security("gateway").tls
+    assert security is not None
+    context = ClientTls(security, PREAMBLE.decode()).context()
+    async with running_worker("echo", tls=certificates.of("worker", "w1")) as worker:
+        port = await by_operator(worker, certificates)
+        began = time.monotonic()
+        opened = [await LinkConnection.open(port, context=context) for _ in range(3)]
+        assert time.monotonic() - began > 0.9
+        for each in opened:
+            each.cancel()
+
+
+@contextmanager
+def dropping() -> Iterator[str]:
+    """An address that answers no SYN."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            waits = stack.enter_context(socket.socket())
+            waits.setblocking(False)
+            waits.connect_ex(full.getsockname())
+        yield f"127.0.0.1:{full.getsockname()[1]}"
+
+
+async def test_workers_that_are_not_to_be_reached_hold_up_no_other(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take no turn of those who do TLS, and are attached by gRPC meanwhile."""
+    monkeypatch.setattr(dialer, "MOST_HANDSHAKES", 1)
+    monkeypatch.setattr(dialer, "DIAL_S", 2 * PATIENCE)
+    security = certificates.security("gateway")
+    dialing = Dialer(security)
+    async with running_worker("echo", tls=certificates.of("worker", "w1")) as worker:
+        port = await by_operator(worker, certificates)
+        with dropping() as where:
+            nobody = asyncio.create_task(dialing.dial(where, lambda _: None))
+            await asyncio.sleep(0.05)
+            opened: list[TcpStream] = []
+            async with asyncio.timeout(PATIENCE):
+                await dialing.dial(port, opened.append)
+            assert not nobody.done()
+            nobody.cancel()
+            opened[0].connection.abort(None)
+            async with line_to(worker, where, security) as line:
+                line.link.attach()
+                assert line.link._attached is None
+                await until(lambda: line.link._attached is not None)
+                assert line.link.transport == "grpc"
+
+
+async def test_a_port_that_a_worker_gets_later_is_used() -> None:
+    """At the next call, or when the registry says so, though there is a stream of gRPC's."""
+    async with running_worker("echo") as worker:
+        port = await port_of(worker)
+        for again in ("call", "attach"):
+            async with line_to(worker, "") as line:
+                line.link.attach()
+                assert await line.ask(text_request("ab", **limited(4))).over() is None
+                assert line.link.transport == "grpc"
+                line.where = port
+                if again == "call":
+                    assert await line.ask(text_request("ab", **limited(4))).over() is None
+                else:
+                    line.link.attach()
+                await line.by("tcp")
+
+
+async def test_what_a_stranger_says_is_a_short_line_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it says each time."""
+    caplog.set_level(logging.INFO)
+    said = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal said
+        said += 1
+        words = f"{said} times\nERROR all is lost " + "x" * 100_000
+        answer = link_pb2.CallEnd(code=7, message=words).SerializeToString()
+        writer.write(PREAMBLE + len(answer).to_bytes(4, "big") + answer)
+        await reader.read()
+        writer.close()
+
+    door = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    where = f"127.0.0.1:{door.sockets[0].getsockname()[1]}"
+    async with running_worker("echo") as worker, line_to(worker, where) as line:
+        line.link.attach()
+        await until(lambda: said == 3)
+        lines = [each for each in caplog.messages if "is not to be had" in each]
+        assert len(lines) == 1
+        assert "1 times ERROR all is lost" in lines[0]
+        assert "\n" not in lines[0]
+        assert len(lines[0]) < 400
+    door.close()
+
+
+async def test_a_dial_that_is_late_and_let_in_in_one_turn_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop stood still: the answer and the end of the patience are found together."""
+    monkeypatch.setattr(dialer, "DIAL_S", 0.5)
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def welcome() -> None:
+            accepted, _ = door.accept()
+            with accepted:
+                accepted.recv(100)
+                time.sleep(0.1)
+                loop.call_soon_threadsafe(time.sleep, 0.6)
+                time.sleep(0.1)
+                accepted.sendall(PREAMBLE + bytes(4))
+                accepted.recv(100)
+
+        meeting = asyncio.create_task(asyncio.to_thread(welcome))
+        opened: list[TcpStream] = []
+        await Dialer(OPEN).dial(f"127.0.0.1:{door.getsockname()[1]}", opened.append)
+        assert [each.connection.open for each in opened] == [True]
+        assert not opened[0].connection.over
+        opened[0].connection.abort(None)
+        await meeting
+
+
+async def test_closing_takes_its_grace_once_and_leaves_no_stream() -> None:
+    """Of two with a call each that does not end, one of which was in use before."""
+    async with running_worker("echo", ENDLESS) as worker:
+        port = await port_of(worker)
+        async with line_to(worker, port) as line:
+            for count in (1, 2):
+                await Dialer(OPEN).dial(port, line.link._open)
+                line.ask(text_request(model="slow"))
+                await worker.until(running=count)
+            began = time.monotonic()
+            await line.link.close(1.0)
+            assert 0.9 < time.monotonic() - began < 1.8
+            await worker.until(running=0)
 
 
 async def by_operator(worker: RunningWorker, certificates: Certificates) -> str:

@@ -12,12 +12,13 @@ from inferloom.v1 import link_pb2
 from inferloom.v1.link_pb2_grpc import LinkServiceStub
 from inferloom_gateway.calls.attach.attachment import Attachment
 from inferloom_gateway.calls.attach.demultiplexer import LoadListener
+from inferloom_gateway.calls.attach.dialer import Dialer
 from inferloom_gateway.calls.attach.dialing import Dialing
 from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
 from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, KINDS, CallRequest, LinkCall
 from inferloom_gateway.calls.attach.outgoing import LARGEST_START
 from inferloom_gateway.calls.attach.stream import FrameStream
-from inferloom_gateway.calls.attach.tcp_stream import Dialer, TcpStream
+from inferloom_gateway.calls.attach.tcp_stream import TcpStream
 from inferloom_gateway.calls.gathering import Gathering
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_gateway.calls.link import CallSink, RunningCall, UnaryRequest
@@ -35,8 +36,8 @@ class AttachLink:
     call, on. When its stream has ended it attaches again, a little later or at the next call.
 
     A worker that has a port for it is attached there, by :class:`~.tcp_stream.TcpStream`. Until that is open,
-    and while it cannot be opened, calls go on gRPC's Attach: none waits for a connection that may never come.
-    Once it is open the other stream ends with its last call.
+    and while it cannot be opened, which is tried again and again, calls go on gRPC's Attach: none waits for a
+    connection that may never come. Once it is open the other stream ends with its last call.
 
     A worker that has no such streams, which is remembered, is called by ``calls``, and so is every worker for
     a request that is too large for a frame.
@@ -71,7 +72,7 @@ class AttachLink:
         self._attached: Attachment | None = None
         self._direct: Attachment | None = None
         """That on a connection of its own."""
-        self._retired: set[asyncio.Task[None]] = set()
+        self._retired: dict[asyncio.Task[None], Attachment] = {}
         self._callwise = self._closed = False
         self._waits = backoff()
         self._again: asyncio.TimerHandle | None = None
@@ -85,8 +86,9 @@ class AttachLink:
         return "call" if self._callwise else "grpc"
 
     def attach(self) -> None:
-        """Open the stream, so that the worker tells of its load and the first call need not wait for it."""
-        if self._attached is None and not self._closed and not self._dialing.begin():
+        """Open the stream, so that the worker tells of its load and the first call need not wait for it. One
+        that is attached by gRPC is tried at its own port, which it may have by now."""
+        if self._direct is None and not self._closed and not self._dialing.begin():
             self._attach_by_grpc()
 
     def generate(
@@ -116,14 +118,19 @@ class AttachLink:
         if self._again is not None:
             self._again.cancel()
         self._dialing.cancel()
-        closing = [] if self._attached is None else [self._attached.close(grace_s)]
-        await asyncio.gather(*closing)
-        if retired := tuple(self._retired):
-            await asyncio.wait(retired, timeout=0.0 if grace_s is None else grace_s)
-            for task in retired:
-                task.cancel()  # what is left ends with the channel
-        left = None if grace_s is None else max(0.0, grace_s - (self._clock() - began))
-        await self._calls.close(left)
+
+        def left() -> float | None:
+            return None if grace_s is None else max(0.0, grace_s - (self._clock() - began))
+
+        if self._attached is not None:
+            await self._attached.close(grace_s)
+        if self._retired:
+            await asyncio.wait(tuple(self._retired), timeout=left() or 0.0)
+            late = tuple(self._retired.items())
+            for task, _ in late:
+                task.cancel()
+            await asyncio.gather(*(attachment.close(None) for _, attachment in late))
+        await self._calls.close(left())
 
     def _start(
         self,
@@ -132,17 +139,16 @@ class AttachLink:
         sink: CallSink[Any],
         alone: Callable[[], RunningCall],
     ) -> RunningCall:
-        if self._callwise and self._direct is None:
+        if self._direct is None and not self._closed:
             self._dialing.begin()
+        if self._callwise and self._direct is None:
             return alone()
         start, now = link_pb2.StartCall(events=EVENTS, bytes=BYTES), self._clock()
         start.context.CopyFrom(context.message(now))
         getattr(start, KINDS[type(request)]).CopyFrom(request)
         if start.ByteSize() > LARGEST_START:
             return alone()
-        if self._attached is None:
-            self._dialing.begin()
-            self._attach_by_grpc()
+        self._attach_by_grpc()
         attached = self._attached
         if attached is None:  # its line is being closed
             return alone()
@@ -168,13 +174,13 @@ class AttachLink:
         self._attached = self._direct = self._attachment(stream)
         if before is not None:
             retired = asyncio.create_task(before.retire())
-            self._retired.add(retired)
-            retired.add_done_callback(self._retired.discard)
+            self._retired[retired] = before
+            retired.add_done_callback(self._retired.pop)
         if self._closed:
             stream.cancel()
 
     def _unreached(self) -> None:
-        """Such a connection is not to be had for now."""
+        """Such a connection is not to be had for now, or not soon."""
         self._attach_by_grpc()
 
     def _ended(self, attached: Attachment) -> None:

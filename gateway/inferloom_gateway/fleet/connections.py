@@ -60,10 +60,10 @@ class Connections(Generic[L]):
         return self._lines.get(member)
 
     def attach(self, members: Iterable[Member]) -> None:
-        """Make the lines to workers ready before there is a call."""
+        """Make the lines to workers ready before there is a call; those that are open learn that something
+        was said of their workers, who may take other connections now."""
         for member in members:
-            if member not in self._lines:
-                self.line(member).attach()
+            self.line(member).attach()
 
     def lost(self, member: Member) -> None:
         """Keep new calls away from a worker until it answers a probe."""

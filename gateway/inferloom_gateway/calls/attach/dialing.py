@@ -5,13 +5,20 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from inferloom_gateway.calls.attach.tcp_stream import Dialer, TcpStream
+from inferloom_gateway.calls.attach.dialer import Dialer
+from inferloom_gateway.calls.attach.tcp_stream import TcpStream
 from inferloom_mesh.backoff import backoff
 
 log = logging.getLogger(__name__)
 
 MOST_WAIT_S = 15.0
 """Seconds between two tries at most."""
+
+SOON_S = 0.3
+"""Seconds in which a connection is there where all is well. Then its worker is attached by gRPC meanwhile."""
+
+NOTE_S = 60.0
+"""Seconds between two lines about a port that is not to be had, whatever is said of it."""
 
 _STEADY_S = 10.0
 """How long a connection must have lasted for the next tries to come quickly again."""
@@ -25,7 +32,7 @@ class Dialing:
         where: The worker's link address now; empty: it has none.
         worker: Its address, for the log.
         opened: Is given the stream.
-        unreached: Is told of each try that failed.
+        unreached: Is told of each try that failed, and of each that takes its time.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Dialing:
         self._since = 0.0
         self._pause_s = 0.0
         self._failing = ""
+        self._noted = float("-inf")
 
     def begin(self) -> bool:
         """Try, unless that is being done. False: nothing is tried at once, now."""
@@ -76,6 +84,7 @@ class Dialing:
             if pause_s:
                 await asyncio.sleep(pause_s)
             while address := self._where():
+                late = asyncio.get_running_loop().call_later(SOON_S, self._unreached)
                 try:
                     await dialer.dial(address, self._open)
                 except (OSError, ValueError) as failure:
@@ -84,6 +93,8 @@ class Dialing:
                     log.exception("the link's own port %s could not be opened", address)
                 else:
                     return
+                finally:
+                    late.cancel()
                 self._unreached()
                 await asyncio.sleep(next(self._waits))
         finally:
@@ -97,7 +108,8 @@ class Dialing:
         self._opened(stream)
 
     def _note(self, address: str, why: str) -> None:
-        if why != self._failing:
-            self._failing = why
+        now = time.monotonic()
+        if why != self._failing and now - self._noted >= NOTE_S:
+            self._failing, self._noted = why, now
             words = "the link's own port %s of the worker at %s is not to be had, so gRPC is tried: %s"
             log.info(words, address, self._worker, why)

@@ -9,77 +9,17 @@ from google.protobuf.message import DecodeError
 from inferloom.v1 import link_pb2
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attach.stream import Desk
-from inferloom_mesh.client_tls import ClientTls
+from inferloom_mesh.errors import shown
 from inferloom_mesh.frame_connection import CLOSED, FrameConnection
 from inferloom_mesh.frames import PREAMBLE, FrameError
-from inferloom_mesh.net import Address
-from inferloom_mesh.roles import Role
-from inferloom_mesh.security import Security
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 12
 """Seconds of silence after which a worker is lost, as in gRPC's keep-alive (``mesh/channel.py``)."""
 
-DIAL_S = 3.0
-"""How long a worker may take to let a gateway in. Nobody waits for it meanwhile."""
-
-MOST_DIALS = 64
-"""Connections that are made at once: a handshake of TLS is work of the event loop, and a gateway that starts
-may have hundreds of workers."""
-
 _LAST_S = 2.0
 """How long what was written last may take to get away."""
-
-_GOODBYE_S = 1.0
-"""How long TLS may take to say that it ends."""
-
-
-class Dialer:
-    """Opens connections to the link's port of workers.
-
-    Args:
-        security: What the gateway shows a worker, and asks of it.
-    """
-
-    def __init__(self, security: Security) -> None:
-        shown = "".join(value for _, value in security.metadata)
-        self.hello = link_pb2.LinkHello(mesh_secret=shown).SerializeToString()
-        """What is said first."""
-        self._turns = asyncio.Semaphore(MOST_DIALS)
-        self._tls = None if security.tls is None else ClientTls(security.tls, PREAMBLE.decode())
-
-    async def dial(self, address: str, on_open: Callable[["TcpStream"], object]) -> None:
-        """Connect to a worker's link; ``on_open`` is given the stream in the moment in which the worker has
-        let it in, and starts it.
-
-        Raises:
-            OSError: It cannot be reached in time, or it does not let this gateway in; the message says why.
-        """
-        async with self._turns:
-            await self._dial(address, on_open)
-
-    async def _dial(self, address: str, on_open: Callable[["TcpStream"], object]) -> None:
-        host, port = Address.parse(address)
-        stream = TcpStream(address, self.hello, on_open)
-        encrypted = self._tls is not None
-        try:
-            async with asyncio.timeout(DIAL_S):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: stream.connection,
-                    host.strip("[]"),
-                    port,
-                    ssl=None if self._tls is None else self._tls.context(),
-                    server_hostname=Role.WORKER.server_name if encrypted else None,
-                    ssl_handshake_timeout=DIAL_S if encrypted else None,
-                    ssl_shutdown_timeout=_GOODBYE_S if encrypted else None,
-                )
-                await stream.met
-        except TimeoutError:
-            raise OSError(f"it did not answer within {DIAL_S:g} s") from None
-        finally:
-            if not stream.connection.open:
-                stream.connection.abort(None)
 
 
 class TcpStream:
@@ -171,7 +111,8 @@ class TcpStream:
 
     def _meet(self, answer: link_pb2.CallEnd) -> None:
         if answer.call or answer.code:
-            raise FrameError(f"it does not let this gateway in: {answer.message}")
+            said = shown(" ".join(answer.message.split()))  # a line of the log, whoever says it
+            raise FrameError(f"it does not let this gateway in: {said}")
         self.connection.opened()
         if not self.met.done():
             self.met.set_result(None)

@@ -8,9 +8,8 @@ from google.protobuf.message import DecodeError
 from inferloom.v1 import link_pb2
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.frame_connection import CLOSED, FrameConnection
-from inferloom_mesh.frames import PREAMBLE, FrameError
+from inferloom_mesh.frames import LARGEST_GREETING, PREAMBLE, FrameError
 from inferloom_mesh.identity import PEER, PeerIdentity, only_one
-from inferloom_mesh.networks import address_of_peer, check_allowed
 from inferloom_mesh.secret import KEY
 from inferloom_mesh.security import Security
 from inferloom_worker.rpc.attach.attachment import Attachment
@@ -27,7 +26,7 @@ _METHOD = "/inferloom.v1.LinkService/Attach"
 
 class GatewayConnection:
     """Lets the gateway in or refuses it, as gRPC's server does with the method Attach, and then is the
-    transport of an attachment.
+    transport of an attachment. That its address may call was asked before.
 
     Args:
         attachments: Those of the worker.
@@ -44,7 +43,7 @@ class GatewayConnection:
         log: PortLog,
     ) -> None:
         self._log = log
-        self.connection = FrameConnection(self, PATIENCE_S)
+        self.connection = FrameConnection(self, PATIENCE_S, LARGEST_GREETING)
         self._attachments = attachments
         self._security = security
         self._over = over
@@ -102,14 +101,11 @@ class GatewayConnection:
     def _meet(self, hello: link_pb2.LinkHello) -> None:
         shown = ((KEY, hello.mesh_secret),) if hello.mesh_secret else ()
         try:
-            check_allowed(address_of_peer(self._peer), self._security.allowed)
             if (guard := self._security.guard) is not None:
                 guard.check(_METHOD, shown, self._identity)
         except InferloomError as refusal:
             who = self._peer if self._identity is None else str(self._identity)
-            if self._security.audit is not None:
-                self._security.audit.refused(_METHOD, who, refusal)
-            self._log.warn("%s may not attach: %s", who, refusal.message)
+            refused(self._security, self._log, who, refusal)
             self.connection.send(end_of(0, refusal).SerializeToString(), before=PREAMBLE)
             self.connection.close()
             return
@@ -117,6 +113,13 @@ class GatewayConnection:
         self.connection.opened()
         self.connection.send(end_of(0).SerializeToString(), before=PREAMBLE)
         self._attachment = self._attachments.attach(self._peer, self.connection.wake)
+
+
+def refused(security: Security, log: PortLog, who: str, refusal: InferloomError) -> None:
+    """Write that somebody was not let in."""
+    if security.audit is not None:
+        security.audit.refused(_METHOD, who, refusal)
+    log.warn("%s may not attach: %s", who, refusal.message)
 
 
 def peer_of(name: object) -> str:

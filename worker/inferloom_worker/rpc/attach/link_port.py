@@ -4,14 +4,18 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 
+from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.frame_connection import GREETING_S
 from inferloom_mesh.frames import PREAMBLE
 from inferloom_mesh.listening import bind
 from inferloom_mesh.net import Address
+from inferloom_mesh.networks import address_of_peer, check_allowed
 from inferloom_mesh.security import Security
 from inferloom_worker.rpc.attach.attachments import Attachments
-from inferloom_worker.rpc.attach.gateway_connection import GatewayConnection
+from inferloom_worker.rpc.attach.gateway_connection import GatewayConnection, peer_of, refused
+from inferloom_worker.rpc.attach.handshakes import Handshakes
 from inferloom_worker.rpc.attach.port_log import PortLog
 
 log = logging.getLogger(__name__)
@@ -20,7 +24,7 @@ MOST_CONNECTIONS = 512
 """Connections at once; one more is closed, and its gateway takes gRPC's Attach."""
 
 MOST_HANDSHAKES = 64
-"""Of these, how many may be in the middle of a TLS handshake."""
+"""Of these, how many may be in the middle of a TLS handshake. Without TLS there is none to be in."""
 
 _GOODBYE_S = 1.0
 """How long TLS may take to say that it ends."""
@@ -39,6 +43,7 @@ class LinkPort:
         self._security = security
         self._tls = security.inside(PREAMBLE.decode())
         self._log = PortLog()
+        self._handshakes = Handshakes()
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._meeting: set[asyncio.Task[None]] = set()
@@ -85,7 +90,8 @@ class LinkPort:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listener)
+                connection, name = await loop.sock_accept(listener)
+                pause_s = self._take(connection, peer_of(name))
             except OSError as failure:  # no more descriptors, say
                 log.warning("the link's port cannot accept a connection: %s", failure.strerror)
                 await asyncio.sleep(1.0)
@@ -94,13 +100,37 @@ class LinkPort:
                 log.exception("the link's port cannot accept a connection")
                 await asyncio.sleep(1.0)
                 continue
-            taken = len(self._gateways) + len(self._meeting)
-            if taken >= MOST_CONNECTIONS or len(self._meeting) >= MOST_HANDSHAKES:
-                connection.close()
-                continue
-            meeting = asyncio.create_task(self._meet(connection))
-            self._meeting.add(meeting)
-            meeting.add_done_callback(self._meeting.discard)
+            await asyncio.sleep(pause_s)  # who knocks without end does not hold up the calls
+
+    def _take(self, connection: socket.socket, peer: str) -> float:
+        """Begin to meet who comes, or close; return for how many seconds nobody else may come."""
+        if not self._lets_in(peer):
+            connection.close()
+            return 0.0
+        meeting = asyncio.create_task(self._meet(connection))
+        self._meeting.add(meeting)
+        meeting.add_done_callback(self._meeting.discard)
+        return 0.0 if self._tls is None else self._handshakes.begin(time.monotonic())
+
+    def _lets_in(self, peer: str) -> bool:
+        """Whether a connection gets a place, before anything is spent on it."""
+        try:
+            check_allowed(address_of_peer(peer), self._security.allowed)
+        except InferloomError as refusal:
+            refused(self._security, self._log, peer, refusal)
+            return False
+        taken = len(self._gateways) + len(self._meeting)
+        if taken >= MOST_CONNECTIONS:
+            self._log.warn("the link's port has %d connections: that of %s was closed", taken, peer)
+            return False
+        if self._tls is not None and len(self._meeting) >= MOST_HANDSHAKES:
+            self._log.warn(
+                "the link's port is in %d handshakes: the connection of %s was closed",
+                len(self._meeting),
+                peer,
+            )
+            return False
+        return True
 
     async def _meet(self, accepted: socket.socket) -> None:
         gateway = GatewayConnection(self._attachments, self._security, self._gateways.discard, self._log)
