@@ -385,6 +385,18 @@ async def test_a_slow_greeting_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
         assert (await link.run(text_request("a", **limited(2)))).text() == "aa"
 
 
+async def test_a_greeting_that_is_too_large_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger makes nobody hold a megabyte for it, not even for the time of a greeting."""
+    monkeypatch.setattr("inferloom_mesh.frame_connection.GREETING_S", 10 * PATIENCE)
+    async with running_worker("echo") as worker:
+        port = Address.parse(await port_of(worker))
+        reader, writer = await asyncio.open_connection(port.host, port.port)
+        writer.write(PREAMBLE + (2**12 + 1).to_bytes(4, "big"))
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b""
+        writer.close()
+
+
 async def test_addresses_that_may_not_call_are_not_met(tmp_path: Path) -> None:
     """They get no handshake and no place, and are in the audit log."""
     log, port = tmp_path / "audit", unused()

@@ -25,7 +25,7 @@ _GOODBYE_S = 1.0
 
 
 class Dialer:
-    """Those of all workers.
+    """Makes the connections of all lines.
 
     Args:
         security: What the gateway shows a worker, and asks of it.

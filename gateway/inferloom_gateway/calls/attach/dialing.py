@@ -15,7 +15,7 @@ MOST_WAIT_S = 15.0
 """Seconds between two tries at most."""
 
 SOON_S = 0.3
-"""Seconds in which a connection is there where all is well. Then its worker is attached by gRPC meanwhile."""
+"""Seconds in which a connection is there where all is well. After that gRPC's is opened meanwhile."""
 
 NOTE_S = 60.0
 """Seconds between two lines about a port that is not to be had, whatever is said of it."""
