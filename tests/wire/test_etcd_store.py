@@ -114,6 +114,31 @@ async def test_foreign_keys_and_values_are_left_alone(
 
 
 @pytest.mark.slow
+async def test_data_that_was_lost_is_missed_whatever_was_written_since(prefix: str) -> None:
+    """Also where revisions are as high again before anybody looks."""
+    with etcd_cluster() as cluster:
+        told = Recorder()
+        store = EtcdStore(EtcdClient(cluster.addresses), "one", prefix=prefix)
+        await store.open(told)
+        await store.put(registration("w"), None)
+        cluster.members[0].kill()
+        cluster.members[0].forget()
+        cluster.start()
+        for number in range(50):
+            etcdctl(cluster.members[0].address, "put", "/elsewhere", str(number))
+        later = Recorder()
+        async with asyncio.timeout(30):
+            while not later.told:
+                late = EtcdStore(EtcdClient(cluster.addresses), "two", prefix=prefix)
+                with suppress(InferloomError):
+                    await late.open(later)
+                await late.close()
+                await asyncio.sleep(0.1)
+        assert {what for what, _ in told.told} == {"stored"}
+        await store.close()
+
+
+@pytest.mark.slow
 async def test_an_etcd_that_lost_its_data_is_given_it_again(prefix: str) -> None:
     """Nobody is told that workers went, and a registry that starts then has them."""
     with etcd_cluster() as cluster:

@@ -12,7 +12,7 @@ from inferloom_mesh.backoff import backoff
 from inferloom_mesh.errors import InferloomError, overloaded
 from inferloom_registry.etcd.client import EtcdClient
 from inferloom_registry.etcd.faults import CompactedError, EtcdError
-from inferloom_registry.etcd.methods import RANGE
+from inferloom_registry.etcd.lineage import Lineage
 from inferloom_registry.etcd.presence import Presence
 from inferloom_registry.etcd.progress import Progress
 from inferloom_registry.etcd.watching import snapshot, watch
@@ -68,6 +68,7 @@ class EtcdStore(Store):
         self._keys = Keys(prefix.encode())
         self._clock = clock
         self._presence = Presence(client, self._keys.registry(registry), address.encode())
+        self._lineage = Lineage(client, self._keys.lineage)
         self._set: EtcdSet
         self._writes = Writes(client)
         self._progress = Progress(clock)
@@ -88,6 +89,7 @@ class EtcdStore(Store):
         self._set = EtcdSet(self._keys, self._registry, follower, self._presence.lost)
         try:
             await self._presence.begin()
+            await self._lineage.begin()
             await self._read_all()
         except EtcdError as failure:
             raise overloaded(f"etcd cannot be used: {failure}") from failure
@@ -227,10 +229,10 @@ class EtcdStore(Store):
                     self._away = False
                     self._follower.out_of_reach(None)
                 else:
-                    look = etcd.RangeRequest(key=self._presence.key)
-                    told = await self._client.call(RANGE, look, timeout=PROBE_TIMEOUT_S)
-                    if told.header.revision < self._progress.revision:
+                    known, revision = await self._lineage.look(PROBE_TIMEOUT_S)
+                    if not known or revision < self._progress.revision:
                         await self._write_again()
+                        await self._lineage.begin()
                         self._client.leave()  # its watch waits for a revision that comes again
                 answered = self._clock()
             except (EtcdError, InferloomError) as failure:

@@ -6,6 +6,7 @@ key, behind the prefix     value
 ``workers/ID``             the worker's registration; written and deleted by transactions that compare
 ``registries/NAME``        where a registry listens, for people; goes with the registry's lease
 ``ended/NAME``             the last registration that a registry removed and why; goes with its lease too
+``lineage``                written once: an etcd that has another, or none, has lost what there was
 =========================  ==================================================================================
 """
 
@@ -32,6 +33,11 @@ class Keys:
     def ended(self, name: str) -> bytes:
         """Where a registry says what it removed."""
         return self.prefix + b"ended/" + name.encode()
+
+    @property
+    def lineage(self) -> bytes:
+        """What tells one history of etcd from another."""
+        return self.prefix + b"lineage"
 
     def read(self, key: bytes) -> tuple[str, str]:
         """The kind of a key (``workers``, ``registries``, ``ended``, or another) and the name behind it."""

@@ -92,10 +92,19 @@ class Part:
         return self.folder / f"{self.name}.log"
 
 
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
+    """Ports that were free a moment ago, and that nobody else here was given: who was may not listen yet."""
+    sockets = []
+    ports: list[int] = []
+    while len(ports) < count:
+        sockets.append(socket.create_server(("127.0.0.1", 0)))
+        port = sockets[-1].getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            ports.append(port)
     for one in sockets:
         one.close()
     return ports
