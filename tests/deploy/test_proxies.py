@@ -134,6 +134,7 @@ async def _up(proxy: Proxy) -> None:
             await asyncio.sleep(0.05)  # it tells nobody that it listens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [_nginx, _envoy])
 async def test_what_a_client_sees_through_a_proxy(
     start: Callable[[EchoMesh, Path], AbstractContextManager[Proxy]],

@@ -54,6 +54,7 @@ def scrape(address: str) -> bytes:
     return response.content
 
 
+@pytest.mark.slow
 def test_several_gateway_processes_are_one_in_the_metrics(up: Callable[..., Mesh]) -> None:
     """Whichever gets the scrape, on either listener; and one that is killed takes nothing along."""
     port = free_port()

@@ -217,6 +217,7 @@ async def mute(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator
     await asyncio.Event().wait()
 
 
+@pytest.mark.slow
 async def test_a_stream_that_stalls_is_lost() -> None:
     """A worker that accepts and says nothing for 6 s is given up within 8, and another one answers."""
     pair = Pair(mute)
@@ -226,6 +227,7 @@ async def test_a_stream_that_stalls_is_lost() -> None:
     assert len(set(pair.asked)) == 2
 
 
+@pytest.mark.slow
 async def test_one_long_step_is_no_stall() -> None:
     """A model whose steps take 2 s may be silent for 10."""
 

@@ -31,6 +31,7 @@ async def order_of_ends(
     return "".join(ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trick", ["cache_salt", "priority"])
 async def test_a_client_cannot_take_the_turns_of_another(smollm_file: Path, trick: str) -> None:
     """With a fresh salt in every request, or the highest priority: the other's eight come every second

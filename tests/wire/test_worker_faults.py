@@ -87,6 +87,7 @@ async def test_where_memory_is_suspect_nobody_is_waited_for(worker: Process) -> 
     assert time.monotonic() - began < 4
 
 
+@pytest.mark.slow
 async def test_up_starts_a_broken_worker_anew(environment: dict[str, str], tmp_path: Path) -> None:
     """With all that it had, at the same address."""
     ports = ("--port", "0", "--grpc-port", "0", "--registry-port", "0", "--worker-port", "0")

@@ -106,6 +106,7 @@ async def test_a_model_that_sees_as_well_is_served_for_text(tmp_path: Path, star
     assert await generate(engine, request(prompt, 12)) == [greedy(text, prompt, 12)]
 
 
+@pytest.mark.slow
 async def test_a_sequence_that_was_preempted_continues_exactly(tmp_path: Path, start: Start) -> None:
     """With too little memory for everyone, sequences give way and still produce the same tokens."""
     folder = make_model(tmp_path, "llama")
