@@ -126,6 +126,12 @@ class Pipe(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        raise AssertionError("nothing is wrong with it")
+
     def write(self, data: Any) -> None:
         self._reader.feed(data)
         while (frame := self._reader.next()) is not None:

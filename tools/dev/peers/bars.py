@@ -58,13 +58,13 @@ BARS: dict[str, tuple[Bar, ...]] = {
     ),
     "proxy": tuple(
         Bar(f"{kind} connections: {column}", bound, peers)
-        for kind in ("new", "kept")
+        for kind, router, first in (("new", 0.5, 1.5), ("kept", 2.0, 1.0))
         for column, bound, peers in (
-            ("req/s, 1 token", 10.0, ("litellm",)),
-            ("req/s, 1 token", 0.5, ("sglang-router",)),
-            ("tok/s, 128 tokens", 10.0, ("litellm",)),
-            ("tok/s, 128 tokens", 1.0, ("sglang-router",)),
-            ("added TTFT p50 at 1, ms", 2.0, ()),
+            ("req/s, 1 token", 35.0, ("litellm",)),
+            ("req/s, 1 token", router, ("sglang-router",)),
+            ("tok/s, 128 tokens", 35.0, ("litellm",)),
+            ("tok/s, 128 tokens", 0.5, ("sglang-router",)),
+            ("added TTFT p50 at 1, ms", first, ()),
         )
     ),
 }
