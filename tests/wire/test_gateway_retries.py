@@ -123,6 +123,7 @@ async def test_embeddings_go_on_with_the_first_missing_input() -> None:
             if event.HasField("started"):
                 continue
             if worker.id == asked[0][0] and event.part.first_input == 2:
+                await asyncio.sleep(0.1)  # what was made before has arrived by then
                 await worker.kill()
                 await asyncio.Event().wait()
             yield event
@@ -147,6 +148,7 @@ async def test_a_fault_after_the_move_names_the_callers_input() -> None:
             raise InferloomError(Reason.SERVER_ERROR, "inputs[1] has no vector.", param="inputs[1]")
         async for event in by_length(worker, request):
             if event.part.first_input == 2:
+                await asyncio.sleep(0.1)  # what was made before has arrived by then
                 await worker.kill()
                 await asyncio.Event().wait()
             yield event
