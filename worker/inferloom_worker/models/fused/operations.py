@@ -3,13 +3,12 @@
 from torch import Tensor
 
 from inferloom_worker.models.cache import PagedCache
-from inferloom_worker.models.config import Activation
 from inferloom_worker.models.fused.decode_attention import decode_attention
 from inferloom_worker.models.fused.gate import gate
 from inferloom_worker.models.fused.prompt_attention import prompt_attention
 from inferloom_worker.models.fused.residual_norm import add_and_norm, norm
 from inferloom_worker.models.fused.rotary import rotate_and_store
-from inferloom_worker.models.operations import AttentionShape, Rotation
+from inferloom_worker.models.operations import AttentionShape
 from inferloom_worker.stepping.batch import StepTensors
 
 
@@ -22,28 +21,10 @@ class FusedOperations:
 
     any_prompts = True
 
-    def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        return norm(x, weight, eps)
-
-    def add_and_norm(
-        self, x: Tensor, change: Tensor, change_norm: Tensor | None, weight: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor]:
-        return add_and_norm(x, change, change_norm, weight, eps)
-
-    def gate(self, gate_up: Tensor, activation: Activation) -> Tensor:
-        return gate(gate_up, activation)
-
-    def rotate_and_store(
-        self,
-        qkv: Tensor,
-        norms: tuple[Tensor | None, Tensor | None],
-        eps: float,
-        rotation: Rotation,
-        cache: PagedCache,
-        layer: int,
-        slots: Tensor,
-    ) -> Tensor:
-        return rotate_and_store(qkv, norms, eps, rotation, cache, layer, slots)
+    norm = staticmethod(norm)
+    add_and_norm = staticmethod(add_and_norm)
+    gate = staticmethod(gate)
+    rotate_and_store = staticmethod(rotate_and_store)
 
     def attend(
         self, query: Tensor, cache: PagedCache, layer: int, batch: StepTensors, shape: AttentionShape
