@@ -4,6 +4,7 @@
 # TORCH_INDEX=URL takes it from elsewhere (`none`: wherever pip looks).
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST ?= $(BIN)/pytest
 RUN := .venv/.ready
 TEST := .venv/.ready-test
 export GPU TORCH_INDEX
@@ -31,14 +32,14 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 
 # Three tiers, each with the one before: CONTRIBUTING.md says what is in which.
 test-fast: install-test
-	$(BIN)/pytest --fast $(ARGS)
+	$(PYTEST) --fast $(ARGS)
 
 test: install-test
-	$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
+	$(PYTEST) -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: install-test
-	$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
-	$(BIN)/pytest -m slow $(ARGS)
+	$(PYTEST) -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 	$(BIN)/python tools/dev/check_kernels.py --fuzz 300
 	$(BIN)/python tools/dev/check_wheel.py contract base
 
