@@ -2,9 +2,11 @@
 
 import io
 import json
+from xml.etree import ElementTree
 
 from peers.bars import Bar, judge
 from peers.compare import Rounds, Spread, ratio
+from peers.picture import picture
 from peers.show import numbers, table
 from rich.console import Console
 
@@ -69,3 +71,15 @@ def test_the_numbers_are_json() -> None:
     assert made["ratios"]["slow"].keys() == {"tok/s"}
     assert made["bars"][0]["against"] == "fast"
     assert made["bars"][0]["met"] is True
+
+
+def test_a_picture_has_a_dot_at_each_median() -> None:
+    """On a logarithmic axis: ten times as much is as far apart anywhere."""
+    drawn = ElementTree.fromstring(
+        picture("a & b", {"tok/s": {"a": [1, 10, 100], "<b>": [100], "c": [1000]}})
+    )
+    one, two, three = (float(dot.attrib["cx"]) for dot in drawn.iter("{http://www.w3.org/2000/svg}circle"))
+    assert one < two < three
+    assert abs((two - one) - (three - two)) < 0.2
+    words = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a & b", "tok/s", "<b>", "10.0", "100", "1,000"} <= set(words)
