@@ -267,3 +267,25 @@ def test_names_cannot_be_guessed() -> None:
     assert store_in(new_id("batch_", "abc123")) == "abc123"
     assert store_in("file-abc123") is None
     assert store_in("../../etc/passwd") is None
+
+
+def under(folder: Path) -> list[Path]:
+    """All that is in a folder."""
+    return sorted(folder.rglob("*"))
+
+
+async def test_who_is_cancelled_leaves_no_open_store_behind(tmp_path: Path) -> None:
+    """Whoever waits for it to be opened may go; it is closed all the same, and opened no more."""
+    storage = Storage(GatewaySettings(store=tmp_path / "store"))
+    waiting = asyncio.create_task(storage.open())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await storage.close()
+    there = await asyncio.to_thread(under, tmp_path)
+    assert not [path for path in there if path.name.endswith("-wal")]
+    with pytest.raises(InferloomError):
+        await storage.open()
+    await asyncio.sleep(0.2)
+    assert await asyncio.to_thread(under, tmp_path) == there

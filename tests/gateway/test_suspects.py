@@ -6,7 +6,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.continuation import able, movable
-from inferloom_gateway.calls.suspects import DEATH_S, FRESH_S, Suspects
+from inferloom_gateway.calls.suspects import DEATH_S, FRESH_S, TAKEN_S, Suspects
 from inferloom_gateway.fleet.members import Member
 
 
@@ -33,6 +33,19 @@ def test_only_suspects_are_blamed_where_there_are_some() -> None:
     assert suspects.lost("v", "a", 3.5)
     assert not suspects.lost("v", "d", 4.0)
     assert suspects.lost("v", "d", 4.0 + DEATH_S)
+
+
+def test_suspects_of_other_processes_count() -> None:
+    """A worker that another process has given one is left alone; nobody here is blamed for its loss, but
+    suspects that were there."""
+    suspects = Suspects()
+    suspects.taken("w", 0.0)
+    assert not suspects.may_take("w", TAKEN_S / 2)
+    assert suspects.may_take("w", TAKEN_S)
+    suspects.enter("w", "a", 1.0)
+    assert not suspects.lost("w", "b", 2.0, others=True)
+    assert suspects.lost("w", "a", 2.0, others=True)
+    assert not suspects.lost("v", "b", 2.0, others=True)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -3,7 +3,8 @@
 A table comes out: fault, detected in, requests failed, longest client gap, and whether the bars are held. The
 rows are in faulting/rows/; faulting/suite.py says how one is added.
 
-Usage: python tools/dev/faults.py [--quick] [--list] [--only WORDS] [--other FOLDER] [--keep FOLDER] [--json]
+Usage: python tools/dev/faults.py [--quick] [--list] [--only WORDS] [--other FOLDER] [--keep FOLDER]
+       [--clients N] [--deaths N] [--json]
 
 --other FOLDER is the project in another version, with its own .venv or run by this one: for the rows that mix
 versions. Each row runs in a folder of its own; --keep leaves them there, with the parts' logs.
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--other", type=Path, metavar="FOLDER", help="the project in another version")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the logs there")
     parser.add_argument("--clients", type=int, default=8, help="clients of each of the two sorts")
+    parser.add_argument("--deaths", type=int, default=100, help="how often that row kills a worker")
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
     given = parser.parse_args(arguments)
     rows = [row for row in load_rows().values() if row.quick or not given.quick]
@@ -88,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, row in enumerate(rows):
         if row.needs_other and other is None:
             continue
-        ground = Ground(folder=kept / f"{number:02d}", other=other, clients=given.clients)
+        ground = Ground(
+            folder=kept / f"{number:02d}", other=other, clients=given.clients, deaths=given.deaths
+        )
         seen, missed = run(row, ground)
         good = good and not missed
         told = json.dumps({"fault": row.name, **asdict(seen), "missed": missed})

@@ -78,9 +78,12 @@ class CallGroup:
         self._open = True
         dispatcher.listeners.on_started(record)
 
-    async def generate(self, request: pb.GenerateRequest) -> GenerateStream:
-        """Start a generation; return its stream once a worker has accepted it."""
-        return await self._generate(request, whole=False)
+    async def generate(
+        self, request: pb.GenerateRequest, asked: pb.GenerateRequest | None = None
+    ) -> GenerateStream:
+        """Start a generation; return its stream once a worker has accepted it. ``asked`` is what was asked at
+        first, where ``request`` is the rest of it."""
+        return await self._generate(request, whole=False, asked=asked)
 
     async def collect(self, request: pb.GenerateRequest, make: Callable[[], S]) -> S:
         """Run a generation to its end; return what ``make`` gives, with its events.
@@ -156,8 +159,10 @@ class CallGroup:
             self.record.error = refusal
             raise
 
-    async def _generate(self, request: pb.GenerateRequest, *, whole: bool) -> GenerateStream:
+    async def _generate(
+        self, request: pb.GenerateRequest, *, whole: bool, asked: pb.GenerateRequest | None = None
+    ) -> GenerateStream:
         await self._admit(request)
-        stream = self._dispatcher.stream(self, request, GenerationProgress(request, whole=whole))
+        stream = self._dispatcher.stream(self, request, GenerationProgress(request, whole=whole), asked)
         self._streams.append(stream)
         return await stream.begin(request)

@@ -21,6 +21,7 @@ from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
+from inferloom_gateway.calls.suspect_claims import SharedSuspects
 from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.calls.waiting_room import WaitingRoom
@@ -69,6 +70,7 @@ class Dispatcher:
         zone: str = "",
         room: WaitingRoom | None = None,
         poison: Poison | None = None,
+        shared: SharedSuspects | None = None,
     ) -> None:
         self.listeners = listeners
         self._room = WaitingRoom(0, 0, clock) if room is None else room
@@ -79,7 +81,7 @@ class Dispatcher:
         self._in_flight = in_flight
         self._budget = RetryBudget()
         self._watch = StallWatch()
-        self._suspects = Suspects()
+        self._suspects, self._shared = Suspects(), SharedSuspects() if shared is None else shared
         self._poison = Poison() if poison is None else poison
 
     def group(
@@ -94,10 +96,15 @@ class Dispatcher:
         return absent(self._fleet, model, self.clock())
 
     def stream(
-        self, group: CallGroup, request: Request, progress: Progress[Request, Event]
+        self,
+        group: CallGroup,
+        request: Request,
+        progress: Progress[Request, Event],
+        asked: Request | None = None,
     ) -> Stream[Request, Event]:
-        """A stream for ``request``, which is not begun."""
-        attempts = self._attempts(group, request)
+        """A stream for ``request``, which is not begun. ``asked`` is what was asked at first, where
+        ``request`` is the rest of it."""
+        attempts = self._attempts(group, request, asked)
 
         async def open_call(asked: Request) -> tuple[WorkerCall[Event], Event]:
             return await self._open(group, attempts, asked)
@@ -118,7 +125,7 @@ class Dispatcher:
             attempts.answered()
         return response
 
-    def _attempts(self, group: CallGroup, request: AnyRequest) -> Attempts:
+    def _attempts(self, group: CallGroup, request: AnyRequest, asked: AnyRequest | None = None) -> Attempts:
         task: pb.Task.ValueType | None = None
         keys = None
         if isinstance(request, pb.GenerateRequest):
@@ -138,7 +145,10 @@ class Dispatcher:
             self.listeners,
             group.record,
             group.pin,
-            Suspicion(self._suspects, self._poison, context.tenant, request, context.request_id),
+            Suspicion(
+                *(self._suspects, self._shared, self._poison),
+                *(context.tenant, request if asked is None else asked, context.request_id),
+            ),
             ask=Ask(group.record.model, task, keys, request),
             task_name="" if task is None else _TASK_NAMES[task],
             clock=self.clock,
@@ -161,6 +171,7 @@ class Dispatcher:
         while True:
             if not attempts.resuming:  # what has begun waits for nobody who has not
                 place = await self._room.turn(attempts, group.record, place)
+            await attempts.prepare()
             member = attempts.next()
             if member is None:
                 await asyncio.sleep(SOON_S)
@@ -174,6 +185,7 @@ class Dispatcher:
                 attempts.accepted(member, _compute_hash(first))
             except CallFailedError as failure:
                 call.close()
+                await attempts.inquire(member, failure.verdict)
                 attempts.failed(member, failure.verdict)
             except BaseException:
                 call.close()

@@ -5,6 +5,9 @@ from collections.abc import Hashable
 FRESH_S = 0.25
 """How long a worker is kept to one suspect, if that has not got a token before."""
 
+TAKEN_S = 0.1
+"""How long a worker is left alone that another process has given a suspect."""
+
 DEATH_S = 15.0
 """In which time the calls of a lost worker find out that it was."""
 
@@ -22,10 +25,19 @@ class Suspects:
         self._where: dict[Hashable, Hashable] = {}
         self._blamed: dict[Hashable, tuple[float, frozenset[Hashable]]] = {}
         """By lost worker, when the first of its calls found out and who was suspect then."""
+        self._taken: dict[Hashable, float] = {}
+        """By worker, until when another process has a suspect there."""
 
     def may_take(self, worker: Hashable, now: float) -> bool:
         """Whether a worker can be given a suspect."""
+        if self._taken.get(worker, now) > now:
+            return False
         return all(now - since >= FRESH_S for since in self._on.get(worker, {}).values())
+
+    def taken(self, worker: Hashable, now: float) -> None:
+        """Note that another process has just given a worker a suspect."""
+        self._taken = {each: until for each, until in self._taken.items() if until > now}
+        self._taken[worker] = now + TAKEN_S
 
     def enter(self, worker: Hashable, request: Hashable, now: float) -> None:
         """Note that a suspect goes to a worker."""
@@ -43,11 +55,12 @@ class Suspects:
         if not there:
             del self._on[worker]
 
-    def lost(self, worker: Hashable, request: Hashable, now: float) -> bool:
-        """Note that a worker was lost with a request on it; whether that counts against the request."""
+    def lost(self, worker: Hashable, request: Hashable, now: float, *, others: bool = False) -> bool:
+        """Note that a worker was lost with a request on it; whether that counts against the request.
+        ``others``: whether other processes had suspects there."""
         self._blamed = {each: found for each, found in self._blamed.items() if now - found[0] < DEATH_S}
         if worker not in self._blamed:
             self._blamed[worker] = now, frozenset(self._on.get(worker, ()))
         _, blamed = self._blamed[worker]
         self.leave(request)
-        return not blamed or request in blamed
+        return request in blamed or not (blamed or others)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from inferloom_gateway.calls.poison import MOST_LOSSES, Poison, digest
+from inferloom_gateway.calls.suspect_claims import Claim, SharedSuspects
 from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.errors import InferloomError, Reason
@@ -16,14 +17,24 @@ class Suspicion:
 
     Args:
         suspects: Where the suspects of this process are.
+        shared: Where those of others are.
         poison: What is remembered of requests that are over.
         tenant: Whose it is.
-        request: What it asks.
+        request: What was asked, as it came.
         name: What it is called.
     """
 
-    def __init__(self, suspects: Suspects, poison: Poison, tenant: str, request: object, name: str) -> None:
+    def __init__(
+        self,
+        suspects: Suspects,
+        shared: SharedSuspects,
+        poison: Poison,
+        tenant: str,
+        request: object,
+        name: str,
+    ) -> None:
         self._suspects = suspects
+        self._shared = shared
         self._poison = poison
         self._tenant = tenant
         self._request = request
@@ -35,6 +46,11 @@ class Suspicion:
         self._workers: list[str] = []
         """Those that were lost with itself."""
         self._digest: bytes | None = None
+        self._reserved: tuple[Member | None, Claim | None] | None = None
+        """The worker that it is to go to next, if other processes let it, and what tells them so. None: any.
+        """
+        self._others = False
+        """Whether other processes had suspects on the worker that was just lost."""
 
     @property
     def over(self) -> bool:
@@ -67,7 +83,36 @@ class Suspicion:
 
     def keeps_from(self, members: Sequence[Member], now: float) -> list[Member]:
         """The workers that cannot have it just now."""
-        return [each for each in members if not self._suspects.may_take(each, now)] if self._suspect else []
+        if not self._suspect:
+            return []
+        only = None if self._reserved is None else self._reserved[0]
+        return [
+            each
+            for each in members
+            if (self._reserved is not None and each is not only) or not self._suspects.may_take(each, now)
+        ]
+
+    @property
+    def reserves(self) -> bool:
+        """Whether other processes are asked where it may go."""
+        return self._suspect and self._shared.claims is not None
+
+    def unreserve(self) -> None:
+        """Let it go to any worker."""
+        reserved, self._reserved = self._reserved, None
+        if reserved is not None and reserved[1] is not None:
+            self._shared.leave(reserved[1])
+
+    async def reserve(self, member: Member, now: float) -> None:
+        """Let it go to this worker only; nowhere, where another process has just given it a suspect."""
+        entered, claim = await self._shared.enter(_named(member))
+        self._reserved = member if entered else None, claim
+        if not entered:
+            self._suspects.taken(member, now)
+
+    async def inquire(self, member: Member) -> None:
+        """Learn whether other processes had suspects on a worker that is lost."""
+        self._others = await self._shared.others(_named(member))
 
     def enter(self, member: Member, now: float) -> None:
         """Note that it goes to a worker."""
@@ -77,12 +122,15 @@ class Suspicion:
     def leave(self) -> None:
         """Note that it is there no more."""
         self._suspects.leave(self)
+        self.unreserve()
 
     def lost(self, member: Member, now: float) -> None:
         """Count a worker that was lost with it, where that may be its doing."""
-        if not self._suspects.lost(member, self, now):
+        others, self._others = self._others, False
+        self._reserved = None  # what told other processes of it stays, for their calls that were there
+        if not self._suspects.lost(member, self, now, others=others):
             return
-        self._workers.append(f"{member.id}:{member.epoch}")
+        self._workers.append(_named(member))
         known = self._poison.lost(self._tenant, self._key(), self._workers)
         self._losses, self._suspect = max(self._losses + 1, known), True
         if self.over:
@@ -93,7 +141,7 @@ class Suspicion:
         """Note that it has got something."""
         if self._suspect:
             self._suspect = False
-            self._suspects.leave(self)
+            self.leave()
             self._poison.acquit(self._tenant, self._key(), most=MOST_LOSSES - 1)
 
     def answered(self) -> None:
@@ -105,6 +153,10 @@ class Suspicion:
         if self._digest is None:
             self._digest = digest(self._request)
         return self._digest
+
+
+def _named(member: Member) -> str:
+    return f"{member.id}:{member.epoch}"
 
 
 def _not_again(wait_s: float) -> InferloomError:

@@ -29,7 +29,8 @@ class Storage:
         self.woken = asyncio.Event()
         """Set when there may be something new to do for batches."""
         self._store: Store | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Store] | None = None
+        """A task of its own: who wants the store may be cancelled, and it is open all the same."""
 
     @property
     def used(self) -> bool:
@@ -46,11 +47,12 @@ class Storage:
             raise InferloomError(
                 Reason.NOT_FOUND, "Not served here: this gateway keeps nothing (--no-store)."
             )
-        if self._store is None:
-            async with self._opening:
-                if self._store is None:
-                    self._store = await self._opened()
-        return self._store
+        if self._store is not None:
+            return self._store
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._opened(), name="opening the store")
+            self._opening.add_done_callback(_seen)
+        return await asyncio.shield(self._opening)
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -67,15 +69,25 @@ class Storage:
             await asyncio.sleep(SWEEP_S)
 
     async def close(self) -> None:
-        """Close it, if it is open."""
-        if self._store is not None:
-            store, self._store, self.on = self._store, None, False
+        """Close it, if it is open, and open it no more."""
+        self.on = False
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        store, self._store = self._store, None
+        if store is not None:
             await store.close()
 
     async def _opened(self) -> Store:
         try:
-            return await asyncio.to_thread(Store.open, Path(self.folder), self._settings)
+            self._store = await asyncio.to_thread(Store.open, Path(self.folder), self._settings)
         except (sqlite3.Error, OSError) as failure:
             raise in_words(failure) from failure
         except NewerSchemaError as failure:
             raise unavailable(failure) from failure
+        return self._store
+
+
+def _seen(opening: "asyncio.Task[Store]") -> None:
+    """Take note of how it ended, also where nobody waits any more."""
+    if not opening.cancelled():
+        opening.exception()

@@ -162,4 +162,4 @@ class StreamDesk:
 
 
 async def _begin(calls: CallGroup, generation: Generation, rest: GenerateRequest) -> None:
-    generation.begin(await calls.generate(rest))
+    generation.begin(await calls.generate(rest, generation.asked))

@@ -42,6 +42,7 @@ class Generation:
     """
 
     def __init__(self, number: int, request: GenerateRequest) -> None:
+        self.asked = request
         self._number = number
         self._progress = GenerationProgress(request)
         self._stream: GenerateStream | None = None

@@ -62,12 +62,13 @@ class Load:
     one gateway, they wait for it.
     """
 
-    def __init__(self, urls: str | Sequence[str], clients: int) -> None:
+    def __init__(self, urls: str | Sequence[str], clients: int, repeats: int = REPEATS) -> None:
         self.streams = Tally()
         self.calls = Tally()
         self._urls = [urls] if isinstance(urls, str) else list(urls)
         self._ready = list(self._urls)
         self._clients = clients
+        self._repeats = repeats
         self._numbers = itertools.count()
         self._ending = asyncio.Event()
 
@@ -101,7 +102,7 @@ class Load:
 
     async def _ask(self, http: httpx.AsyncClient, tally: Tally, *, streamed: bool) -> None:
         number = next(self._numbers)
-        prompt = f"prompt {number} of a client; " * REPEATS
+        prompt = f"prompt {number} of a client; " * self._repeats
         body = {
             "model": MODEL,
             "messages": [{"role": "user", "content": prompt}],

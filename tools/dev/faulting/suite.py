@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faulting.load import Load
+from faulting.load import REPEATS, Load
 from faulting.mesh import Plan, RunningMesh
 
 BEFORE_S = 2.0
@@ -76,6 +76,8 @@ class Ground:
     """The interpreter of another version of the project, if one was named."""
     clients: int = 8
     """Of each of the two sorts, streamed and not."""
+    deaths: int = 100
+    """How often the row that kills a worker again and again does."""
 
     def mesh(self, plan: Plan | None = None) -> RunningMesh:
         """A mesh of real processes, to be entered."""
@@ -138,9 +140,10 @@ def load_rows() -> dict[str, Row]:
 
 
 @asynccontextmanager
-async def under_load(mesh: RunningMesh, clients: int) -> AsyncIterator[Load]:
-    """Run the block under load, which has begun a while before, and ends a while after."""
-    load = Load(mesh.urls, clients)
+async def under_load(mesh: RunningMesh, clients: int, repeats: int = REPEATS) -> AsyncIterator[Load]:
+    """Run the block under load, which has begun a while before, and ends a while after. Answers are about 25
+    tokens long for each of ``repeats``."""
+    load = Load(mesh.urls, clients, repeats)
     running = asyncio.create_task(load.run())
     try:
         await asyncio.sleep(BEFORE_S)

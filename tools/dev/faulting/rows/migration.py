@@ -3,21 +3,20 @@
 import asyncio
 import json
 import math
-import os
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import jsonschema
 
 from faulting.mesh import Plan, RunningMesh
 from faulting.parts import MODEL, START_LIMIT_S
 from faulting.suite import Bars, Ground, Seen, fault
 
 STREAMS = 16
-DEATHS = int(os.environ.get("DEATHS", "100"))
-"""How often the row kills a worker."""
 
 PLAN = Plan(workers=2, spec="smollm2-135m-instruct", settings={"worker": {"INFERLOOM_THREADS": "1"}})
 
@@ -60,8 +59,12 @@ class Said:
     parts: dict[str, Any] = field(default_factory=dict)
     """By choice and kind: text, calls, log-probabilities, end."""
     error: str = ""
+    worker: str = ""
+    """Who began it, where it is streamed."""
     gap_s: float = 0.0
     first_s: float = 0.0
+    ended: float = 0.0
+    """When, in monotonic seconds."""
 
     def add(self, chunk: dict[str, Any]) -> None:
         """Take in a chunk, or the one body."""
@@ -104,6 +107,7 @@ async def ask(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Said:
             if not body["stream"]:
                 said.add(json.loads(await response.aread()))
                 return said
+            said.worker = response.headers.get("x-inferloom-worker", "")
             done = False
             async for line in response.aiter_lines():
                 if not line.startswith("data: "):
@@ -118,6 +122,8 @@ async def ask(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Said:
                 said.error = said.error or "no [DONE]"
     except httpx.TransportError as failure:
         said.error = type(failure).__name__
+    finally:
+        said.ended = time.monotonic()
     return said
 
 
@@ -128,46 +134,72 @@ async def undisturbed(mesh: RunningMesh, asked: list[dict[str, Any]]) -> list[Sa
 
 
 async def deaths(mesh: RunningMesh, count: int, seed: int = 1) -> Seen:
-    """Kill a worker under streams of all kinds, again and again; each stream sees one die at most."""
+    """Kill a worker under streams of all kinds, again and again; each stream sees one die at most. Gaps are
+    those of streams that were on it and not over. A line for each death goes to ``deaths.log``."""
     rng = random.Random(seed)
     asked = bodies(rng, STREAMS)
+    kinds = [list(KINDS)[number % len(KINDS)] for number in range(STREAMS)]
     began = time.monotonic()
     expected = await undisturbed(mesh, asked)
     whole_s = time.monotonic() - began
     ttft = max(said.first_s for said in expected)
-    errors: dict[str, int] = {}
+    errors: Counter[str] = Counter()
     gaps: list[float] = []
-    failed = wrong = 0
+    failed = 0
     for death in range(count):
-        worker = mesh.parts[f"worker{death % mesh.plan.workers}"]
+        name = f"w{death % mesh.plan.workers}"
+        worker = mesh.parts[f"worker{name[1:]}"]
         running = asyncio.create_task(undisturbed(mesh, asked))
         await asyncio.sleep(rng.uniform(0.05, 0.9) * whole_s)
         epochs = await _epochs(mesh)
+        moment = time.monotonic()
         await worker.killed()
-        for body, said, before in zip(asked, await running, expected, strict=True):
-            gaps.append(said.gap_s)
+        answers = await running
+        hit = [said.gap_s for said in answers if said.worker == name and said.ended > moment]
+        gaps += hit
+        for kind, said, before in zip(kinds, answers, expected, strict=True):
             if said.error:
                 failed += 1
-                errors[said.error] = errors.get(said.error, 0) + 1
+                errors[said.error] += 1
             elif said.parts != before.parts:
-                wrong += 1
-                errors[f"wrong: {list(KINDS)[asked.index(body) % len(KINDS)]}"] = 1
+                errors[f"wrong: {kind}"] += 1
+        with (mesh.folder / "deaths.log").open("a") as log:
+            longest = max(hit, default=0.0)
+            log.write(f"{death + 1} {name} {len(hit)} hit, longest gap {longest:.2f} s {dict(errors)}\n")
         worker.start()
-        await _registered(mesh, f"w{death % mesh.plan.workers}", epochs)
+        await _registered(mesh, name, epochs)
         await mesh.complete()
+    lost = errors.total()
     moved = mesh.parts["gateway0"].said.count(" moved=")
-    gaps.sort()
-    gap = gaps[min(len(gaps) - 1, math.ceil(0.99 * len(gaps)))]
-    over = (f"a gap of {gap:.1f} s (p99), and TTFT is {ttft:.1f} s",) if gap > ttft + 1 else ()
+    gap = sorted(gaps)[math.ceil(0.99 * len(gaps)) - 1] if gaps else math.nan
+    wrong = [
+        f"no valid answer: {kind}" for kind, said in zip(kinds, expected, strict=True) if _bad(kind, said)
+    ]
+    if not moved:
+        wrong.append("nothing moved")
+    late = (f"a gap of {gap:.2f} s (p99), and TTFT is {ttft:.2f} s",) if gap > ttft + 1 else ()
+    longest = f"gap p99 {gap:.2f} s and at most {max(gaps, default=math.nan):.2f} s"
     return Seen(
-        failed=failed + wrong,
-        answered=count * STREAMS - failed - wrong,
+        failed=lost,
+        answered=count * STREAMS - lost,
         midway=failed,
         gap_s=gap,
-        errors=errors,
-        wrong=over + (() if moved else ("nothing moved",)),
-        note=f"{count} deaths, {moved} requests moved, TTFT at most {ttft:.2f} s, gap p99",
+        errors=dict(errors),
+        wrong=tuple(wrong),
+        late=late,
+        note=f"{count} deaths, {len(gaps)} streams hit, {moved} moved, TTFT at most {ttft:.2f} s, {longest}",
     )
+
+
+def _bad(kind: str, said: Said) -> bool:
+    """Whether an answer does not conform to what it must."""
+    if kind != "schema":
+        return False
+    try:
+        jsonschema.validate(json.loads(said.parts["0 text"]), _SCHEMA)
+    except (ValueError, jsonschema.ValidationError):
+        return True
+    return False
 
 
 async def _epochs(mesh: RunningMesh) -> dict[str, int]:
@@ -183,8 +215,8 @@ async def _registered(mesh: RunningMesh, name: str, before: dict[str, int]) -> N
             await asyncio.sleep(0.2)
 
 
-@fault(f"a worker killed {DEATHS} times under {STREAMS} streams of mixed kinds", Bars())
+@fault(f"a worker killed again and again (--deaths) under {STREAMS} streams of mixed kinds", Bars())
 async def killed_often(ground: Ground) -> Seen:
     """Two workers with the demo model; every answer is that of the undisturbed run."""
     async with ground.mesh(PLAN) as mesh:
-        return await deaths(mesh, DEATHS)
+        return await deaths(mesh, ground.deaths)

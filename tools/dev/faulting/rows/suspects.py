@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 
 from faulting.deadly_engine import DEADLY, ENTRY_POINTS
+from faulting.load import TOKENS
 from faulting.mesh import Plan, RunningMesh
 from faulting.parts import MODEL
 from faulting.suite import Bars, Ground, Seen, fault, seen, under_load
@@ -14,20 +15,45 @@ from faulting.suite import Bars, Ground, Seen, fault, seen, under_load
 NEIGHBOURS = 16
 WORKERS = 4
 AGAIN = 3
+REPEATS = 1
+"""A token takes long here (:mod:`faulting.deadly_engine`), so neighbours' answers are short."""
+
+LIKE_A_NEIGHBOUR = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "prompt 10 of a client; " * REPEATS}],
+    "max_tokens": TOKENS,
+}
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": DEADLY}], "max_tokens": 60}
 
 
 @fault(f"one request that kills its worker, {NEIGHBOURS} neighbours, {WORKERS} workers", Bars(), quick=True)
 async def deadly(ground: Ground) -> Seen:
     """At most two workers die of it, and no neighbour is lost."""
-    async with ground.mesh(_plan(ground, 1)) as mesh:
-        async with under_load(mesh, NEIGHBOURS // 2) as load, httpx.AsyncClient(timeout=60) as http:
-            answer = await http.post(f"{mesh.urls[0]}/v1/chat/completions", json=BODY)
+    return await _deadly(ground, 1)
+
+
+@fault(
+    f"the same at one of two gateways that share a store, {NEIGHBOURS} neighbours at both, {WORKERS} workers",
+    Bars(),
+)
+async def deadly_elsewhere(ground: Ground) -> Seen:
+    """The other gateway does not know which request it is."""
+    return await _deadly(ground, 2)
+
+
+async def _deadly(ground: Ground, gateways: int) -> Seen:
+    async with ground.mesh(_plan(ground, gateways)) as mesh, httpx.AsyncClient(timeout=60) as http:
+        url = f"{mesh.urls[0]}/v1/chat/completions"
+        alone = await http.post(url, json=LIKE_A_NEIGHBOUR)
+        async with under_load(mesh, NEIGHBOURS // 2, REPEATS) as load:
+            answer = await http.post(url, json=BODY)
         dead = _dead(mesh)
     wrong = [] if dead <= 2 else [f"{dead} workers died"]
     if answer.status_code != 503:
         wrong.append(f"the request was answered with {answer.status_code}")
-    return seen(load, wrong=tuple(wrong), note=f"{dead} workers died")
+    whole_s = alone.raise_for_status().elapsed.total_seconds()
+    note = f"{dead} workers died; a call takes {whole_s:.2f} s where nothing dies"
+    return seen(load, wrong=tuple(wrong), note=note)
 
 
 @fault(
