@@ -20,6 +20,7 @@ from inferloom_cli.conversation import Conversation, Manner
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import InferloomError, Reason
 from tests.cli.fake_mesh import FakeMesh
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def test_a_stopped_answer_ends_the_call_and_keeps_its_beginning(
         async for text in pieces:
             if text == "is.":
                 break
-    await asyncio.wait_for(mesh.gateway.cancelled.wait(), 10)
+    await asyncio.wait_for(mesh.gateway.cancelled.wait(), PATIENCE_S)
     assert [turn.parts[0].text for turn in talk.turns] == ["x", "Paris."]
 
 

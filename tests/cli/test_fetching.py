@@ -11,6 +11,7 @@ import pytest
 from tests.cli.fake_hub import COMMIT, REPO, FakeHub
 from tests.mesh.processes import INFERLOOM, environment
 from tests.mesh.terminal import terminal
+from tests.patience import PATIENCE_S
 
 BYTES = 24 * 2**20
 FILES = {"config.json": b"{}", "model.safetensors": bytes(BYTES), "README.md": b"no", "onnx/a.json": b"{}"}
@@ -109,7 +110,7 @@ def test_a_worker_that_is_stopped_waits_for_no_download(hub: FakeHub, around: di
     process = subprocess.Popen(
         [*command, "--log-format", "json"], env=around, stderr=subprocess.PIPE, text=True
     )
-    assert hub.flowing.wait(30)
+    assert hub.flowing.wait(PATIENCE_S)
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=30)
     assert process.returncode == 0

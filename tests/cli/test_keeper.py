@@ -14,6 +14,7 @@ from inferloom_cli.runmesh.children import Lifeline
 from inferloom_cli.runmesh.keeper import GaveUpError, Keeper, ending
 from inferloom_cli.runmesh.logs import ServiceLog
 from inferloom_cli.runmesh.readiness import Report
+from tests.patience import PATIENCE_S
 
 PRELUDE = (
     "import os, signal, sys, time\n"
@@ -53,7 +54,7 @@ class Bench:
 
     async def ready(self) -> psutil.Process:
         """Wait until the service is ready; return its process."""
-        return psutil.Process(await asyncio.wait_for(self.readies.get(), 20))
+        return psutil.Process(await asyncio.wait_for(self.readies.get(), PATIENCE_S))
 
 
 MakeBench = Callable[..., Bench]
@@ -96,7 +97,7 @@ async def test_a_service_that_refuses_its_first_start_is_given_up_at_once(bench:
     """It has said why, and its last lines are handed on."""
     one = bench("sys.exit('no such model')")
     with pytest.raises(GaveUpError, match="service ended with status 1 while it started") as given_up:
-        await asyncio.wait_for(one.task, 20)
+        await asyncio.wait_for(one.task, PATIENCE_S)
     assert given_up.value.tail == ("no such model",)
     assert len(one.reports) == 1
 
@@ -106,7 +107,7 @@ async def test_a_service_that_fails_to_come_back_is_given_up_after_three_starts(
     one = bench(SERVE, "sys.exit('the model is gone')")
     (await one.ready()).kill()
     with pytest.raises(GaveUpError, match="keeps failing to start"):
-        await asyncio.wait_for(one.task, 30)
+        await asyncio.wait_for(one.task, PATIENCE_S)
     assert len(one.reports) == 4
 
 

@@ -18,7 +18,7 @@ from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.up import alone
 from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeMesh
-from tests.mesh.processes import until
+from tests.patience import PATIENCE_S, until
 
 NOBODY = ("--gateway", "127.0.0.1:1")
 """No gateway listens there, whatever runs on this machine."""
@@ -41,7 +41,7 @@ async def test_a_mesh_that_serves_the_model_is_asked(mesh: FakeMesh) -> None:
 def test_a_model_is_served_asked_and_gone() -> None:
     """With nothing but a name, and the answer alone on standard output."""
     command = [sys.executable, "-m", "inferloom_cli", "run", "mine=echo", "-m", "Hello there", *NOBODY]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (result.returncode, result.stdout) == (0, "user\nHello there\n"), result.stderr
     assert "✓" not in result.stderr
 
@@ -66,7 +66,11 @@ def test_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
         assert len(children) == 3
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    until(lambda: not any(child.is_running() for child in children), 20, "its services are gone")
+    until(
+        lambda: [each for each in children if each.is_running()],
+        "its services are gone",
+        lambda left: not left,
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +79,7 @@ def test_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_what_cannot_be_served_is_told(spec: str, words: str) -> None:
     """In a line, before anything is started."""
     command = [sys.executable, "-m", "inferloom_cli", "run", spec, "-m", "hi", *NOBODY]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert result.returncode in (1, 2)

@@ -18,6 +18,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from tests.cli.fake_mesh import CHAT, EMBEDDER, FakeMesh, FakeRegistry
+from tests.patience import until_async
 
 WORKER = pb.RegisteredWorker(
     worker=pb.Worker(
@@ -226,14 +227,12 @@ async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]
     watching = asyncio.create_task(ps.watch([address], as_json=True, interval=0.05))
     lines: list[str] = []
 
-    async def until(count: int) -> None:
-        async with asyncio.timeout(30):
-            while len(lines) < count:
-                await asyncio.sleep(0.05)
-                lines.extend(capsys.readouterr().out.splitlines())
+    def printed() -> list[str]:
+        lines.extend(capsys.readouterr().out.splitlines())
+        return lines
 
     try:
-        await until(1)
+        await until_async(printed, "a line")
         registry.workers[0].last_renewal_age.seconds += 1
         await asyncio.sleep(0.3)
         await server.stop(0)
@@ -243,7 +242,7 @@ async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]
         server = build_server(["inferloom.v1.RegistryService"])
         add_RegistryServiceServicer_to_server(FakeRegistry(workers=[WORKER, WORKER]), server.grpc)
         await server.listen(address)
-        await until(2)
+        await until_async(printed, "a second line", lambda seen: len(seen) >= 2)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

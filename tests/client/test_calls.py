@@ -17,6 +17,7 @@ from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from tests.cli.fake_mesh import FakeGateway, FakeRegistry
+from tests.patience import PATIENCE_S
 
 
 class Gateway(FakeGateway):
@@ -208,7 +209,7 @@ async def test_leaving_a_stream_ends_the_generation(gateway: tuple[Gateway, str]
         async with client.stream_chat("talker", "Hi") as stream:
             async for _ in stream:
                 break
-        await asyncio.wait_for(fake.cancelled.wait(), 5)
+        await asyncio.wait_for(fake.cancelled.wait(), PATIENCE_S)
 
 
 async def test_a_model_that_no_worker_has_is_not_found(gateway: tuple[Gateway, str]) -> None:

@@ -15,6 +15,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.console.conftest import NARROW, WIDE, Shown, shown
 from tests.mesh.processes import messages
+from tests.patience import PATIENCE_S
 from tests.wire.echo_mesh import EchoMesh, echo_mesh
 from tests.wire.running_worker import running_worker
 
@@ -34,7 +35,7 @@ HELLO: list[Any] = [{"role": "user", "content": "Hello there"}]
 async def mesh() -> AsyncIterator[EchoMesh]:
     """One worker."""
     async with echo_mesh("chat=echo:delay_ms=5") as running:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (await running.http.get("/health")).status_code != 200:
                 pass  # what happens before the registry has settled is not told
         yield running

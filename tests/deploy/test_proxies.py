@@ -19,6 +19,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from tests.deploy.tools import tool
 from tests.deploy.written import DEPLOY, KUBERNETES, built, pods
+from tests.patience import PATIENCE_S
 from tests.wire.certificates import Certificates
 from tests.wire.echo_mesh import EchoMesh, echo_mesh
 from tests.wire.ports import free_port
@@ -124,7 +125,7 @@ def _running(*command: str, folder: Path, port: int) -> Iterator[None]:
 
 
 async def _up(proxy: Proxy) -> None:
-    async with asyncio.timeout(10), proxy.client() as client:
+    async with asyncio.timeout(PATIENCE_S), proxy.client() as client:
         while True:
             try:
                 if (await client.get("/health/ready")).status_code == 200:
@@ -189,7 +190,7 @@ async def _large(proxy: Proxy) -> None:
 async def test_paths_and_metrics_of_the_cluster(mesh: EchoMesh) -> None:
     """What probes ask for and what workers are scaled by is there."""
     tool("kubectl")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await mesh.http.get("/health/ready")).status_code != 200:
             pass  # each look is a call that gives way to everything else
     objects = built(KUBERNETES / "overlays/one-registry")

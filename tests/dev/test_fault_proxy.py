@@ -9,9 +9,11 @@ import pytest
 from faulting.parts import free_ports
 from faulting.proxy import Proxy, Weather
 
+from tests.patience import PATIENCE_S, within
+
 Pipe = tuple[Proxy, asyncio.StreamReader, asyncio.StreamWriter]
 
-PATIENCE_S = 0.3
+QUIET_S = 0.3
 
 
 @asynccontextmanager
@@ -40,7 +42,7 @@ async def piped() -> AsyncIterator[Pipe]:
 async def silent(reader: asyncio.StreamReader) -> bool:
     """Whether nothing comes for a while."""
     try:
-        await asyncio.wait_for(reader.read(100), PATIENCE_S)
+        await asyncio.wait_for(reader.read(100), QUIET_S)
     except TimeoutError:
         return True
     return False
@@ -55,10 +57,11 @@ def test_it_delays_both_ways() -> None:
             assert await reader.readexactly(5) == b"first"
             proxy.weather = Weather(delay_s=0.1, jitter_s=0.01)
             began = time.monotonic()
-            for number in range(5):
-                writer.write(b"%d" % number)
-            assert await reader.readexactly(5) == b"01234"
-            assert 0.17 < time.monotonic() - began < 2
+            async with within(2):
+                for number in range(5):
+                    writer.write(b"%d" % number)
+                assert await reader.readexactly(5) == b"01234"
+            assert time.monotonic() - began > 0.17
 
     asyncio.run(run())
 
@@ -100,6 +103,6 @@ def test_a_reset_is_told_to_both_ends() -> None:
             await reader.readexactly(4)
             assert proxy.reset() == 1
             with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.readexactly(1), 5)
+                await asyncio.wait_for(reader.readexactly(1), PATIENCE_S)
 
     asyncio.run(run())

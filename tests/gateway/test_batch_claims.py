@@ -32,6 +32,7 @@ from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.store import Store
 from inferloom_mesh.errors import overloaded
 from tests.gateway.test_storage import opened
+from tests.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 LINES = 20
@@ -234,7 +235,7 @@ async def test_a_batch_that_waits_does_not_keep_others_waiting(
     runner = Runner(storage, ask, GatewaySettings(batch_concurrency=2), time.monotonic)
     task = asyncio.create_task(runner.run(stopping, 0))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (await batches.get("goes", goes))["status"] != "completed":  # noqa: ASYNC110 # nobody tells
                 await asyncio.sleep(0.02)
         ended = await batches.get("goes", goes)

@@ -10,6 +10,7 @@ from uvicorn.server import ServerState
 from inferloom_gateway.http.connection.cycle import Cycle
 from inferloom_gateway.http.connection.protocol import MOST_WAITING, Connection
 from inferloom_gateway.http.sink import DIRECT
+from tests.patience import PATIENCE_S
 
 POST = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 GET = b"GET /b HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -73,7 +74,7 @@ async def test_who_leaves_ends_the_request_that_others_wait_behind(behind: int) 
     connection.data_received(POST + GET * behind)
     await asyncio.sleep(0)
     connection.connection_lost(ConnectionResetError())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*connection.tasks)
     assert app.begun == ["/a"]
     assert app.left == ["/a told", "/a read"]

@@ -12,6 +12,7 @@ from inferloom_gateway.console import live
 from inferloom_gateway.console.live import MOST_VIEWERS, Live, Sections, changes
 from inferloom_gateway.http.sse import KEEP_ALIVE
 from inferloom_mesh.errors import InferloomError, Reason
+from tests.patience import PATIENCE_S
 
 
 class Mesh:
@@ -48,7 +49,7 @@ def live_of(mesh: Mesh, ended: asyncio.Event | None = None) -> Live:
 
 async def told(viewer: AsyncGenerator[bytes, None]) -> tuple[str, Any]:
     """The next event."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (piece := await anext(viewer)) is KEEP_ALIVE:
             pass
     kind, data = piece.decode().strip().split("\n")

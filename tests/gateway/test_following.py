@@ -1,7 +1,7 @@
 """Other processes are followed for as long as somebody watches, and no longer, however they come and go."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
 import pytest
@@ -16,6 +16,7 @@ from inferloom_gateway.picture.following import Following
 from inferloom_gateway.picture.peers import Peers
 from inferloom_gateway.picture.picture import Picture
 from inferloom_gateway.picture.view import View
+from tests.patience import until_async
 
 
 class Others:
@@ -84,16 +85,9 @@ def runs() -> int:
     return sum(task.get_name() == "following gateways" for task in asyncio.all_tasks())
 
 
-async def until(holds: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 # it tells nobody
-            await asyncio.sleep(0.005)
-
-
 async def settled() -> None:
     """Let what has been ended end."""
-    await until(lambda: not runs())
+    await until_async(runs, "its end", lambda tasks: not tasks)
 
 
 async def test_watchers_that_begin_together_follow_once() -> None:
@@ -112,7 +106,7 @@ async def test_watchers_that_begin_together_follow_once() -> None:
             return heard
 
     watchers = [asyncio.create_task(watch()) for _ in range(3)]
-    await until(lambda: len(entered) == len(watchers))
+    await until_async(lambda: len(entered), "all watchers", lambda count: count == len(watchers))
     assert (runs(), others.open) == (1, 1)
     inside.set()
     assert await asyncio.gather(*watchers) == [1, 1, 1]
@@ -151,7 +145,7 @@ async def test_what_a_watch_before_has_heard_is_not_told_again() -> None:
             return [process.gateway for mesh in following.meshes() for process in mesh.processes]
 
     first = asyncio.create_task(heard())
-    await until(first.done)
+    await until_async(first.done, "the end of the first")
     others.said = "after"
     second = asyncio.create_task(heard())
     assert (await first, await second) == (["before"], ["after"])
@@ -208,7 +202,7 @@ async def test_a_follow_that_ends_leaves_the_next_ones_picture() -> None:
             await asyncio.Event().wait()
 
     one = asyncio.create_task(follow())
-    await until(lambda: sees() == ["watch 1"])
+    await until_async(sees, "one watch", lambda seen: seen == ["watch 1"])
     one.cancel()
     other = asyncio.create_task(follow())
     await asyncio.gather(one, return_exceptions=True)

@@ -19,6 +19,7 @@ from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.status import rich_status
+from tests.patience import PATIENCE_S
 
 GENERATE = pb.GenerateRequest(model="m", sampling=pb.SamplingOptions(n=2))
 STARTED = pb.GenerateResponse(started=pb.Started(seed=7))
@@ -284,7 +285,7 @@ async def test_a_call_ends_at_its_deadline() -> None:
     link = Link()
     call, seen = link.call()
     call.due(-1.0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await seen.ended.wait()
     (failure,) = seen.ends
     assert failure is not None

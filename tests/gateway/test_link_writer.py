@@ -9,6 +9,7 @@ from inferloom.v1 import link_pb2
 from inferloom_gateway.calls.attach.attachment import Attachment
 from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
 from inferloom_gateway.calls.gathering import Gathering
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     import grpc
@@ -44,7 +45,7 @@ async def test_a_stream_that_cannot_be_written_to_ends(caplog: pytest.LogCapture
         Gathering(),
     )
     attachment.credit(1, 1, 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await ended.wait()
     assert "cannot be written to" in caplog.text
     await attachment.close(None)

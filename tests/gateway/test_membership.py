@@ -16,6 +16,7 @@ from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.membership import Membership
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
+from tests.patience import until_async
 
 
 class Nowhere:
@@ -44,21 +45,17 @@ async def test_a_registry_that_has_not_come_yet_is_waited_for_quietly(
     fleet, connections = Fleet(600.0), Connections(_connect, linger_s=1.0)
     membership = Membership([Address("127.0.0.1", 1)], fleet, connections, lambda: now)
 
-    async def until(words: str) -> logging.LogRecord:
-        async with asyncio.timeout(20):
-            while True:
-                for record in caplog.records:
-                    if words in record.getMessage():
-                        return record
-                await asyncio.sleep(0.02)
+    async def told(words: str) -> logging.LogRecord:
+        await until_async(lambda: caplog.text, words, lambda text: words in text)
+        return next(record for record in caplog.records if words in record.getMessage())
 
     with caplog.at_level(logging.INFO, logger="inferloom_gateway"):
         following = asyncio.create_task(membership.run())
         try:
-            assert (await until("waiting for the registry at 127.0.0.1:1")).levelname == "INFO"
+            assert (await told("waiting for the registry at 127.0.0.1:1")).levelname == "INFO"
             assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
             now += 60
-            assert (await until("still no registry at 127.0.0.1:1")).levelname == "WARNING"
+            assert (await told("still no registry at 127.0.0.1:1")).levelname == "WARNING"
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
@@ -135,9 +132,9 @@ async def following(*registries: Scripted) -> AsyncIterator[Fleet]:
 
 async def becomes(fleet: Fleet, names: set[str]) -> None:
     """Wait until a fleet has just these workers."""
-    async with asyncio.timeout(5):
-        while {each.id for each in fleet.members()} != names:  # noqa: ASYNC110 # a fleet tells nobody
-            await asyncio.sleep(0.01)
+    await until_async(
+        lambda: {each.id for each in fleet.members()}, "the workers", lambda seen: seen == names
+    )
 
 
 async def test_a_gateway_follows_another_registry_when_one_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inferloom_mesh.metrics import Metrics, added, lasting, rendered
 from inferloom_mesh.metrics_reports import Reports, report, scrape
+from tests.patience import until_async
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -116,9 +117,11 @@ async def give_way() -> None:
 
 async def until(reports: Reports, name: str, expected: float, **labels: str) -> None:
     """Wait until the sum has a value; fail if it does not come to that."""
-    async with asyncio.timeout(5):
-        while value(rendered(await reports.sum())[0], name, **labels) != expected:
-            await give_way()
+
+    async def now() -> float | None:
+        return value(rendered(await reports.sum())[0], name, **labels)
+
+    await until_async(now, f"{name} of {expected}", lambda seen: seen == expected)
 
 
 async def test_a_scrape_holds_what_was_done_before_it(parent: tuple[Reports, Path]) -> None:

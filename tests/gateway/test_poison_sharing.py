@@ -9,6 +9,7 @@ import pytest
 from inferloom_gateway.calls.poison import LedgerAwayError, Loss, Poison
 from inferloom_gateway.storage import poison_sharing
 from inferloom_gateway.storage.poison_sharing import share
+from tests.patience import PATIENCE_S
 
 
 class Shared:
@@ -37,7 +38,7 @@ async def looked(ledger: Shared) -> None:
     """Wait until everybody has looked again."""
     for _ in range(10):
         ledger.asked.clear()
-        await asyncio.wait_for(ledger.asked.wait(), 5)
+        await asyncio.wait_for(ledger.asked.wait(), PATIENCE_S)
 
 
 async def test_it_is_told_once_it_can_be(
@@ -86,5 +87,5 @@ async def test_it_ends_when_it_is_told_to_whatever_the_ledger_makes_of_that(
     task = asyncio.create_task(share(Poison(), Taking()))
     await begun.wait()
     task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.wait([task])

@@ -18,6 +18,7 @@ from inferloom_gateway.http.stack import Stack
 from inferloom_gateway.http.translate.reports import Reports
 from inferloom_gateway.http.translate.text_chunks import TextChunks
 from inferloom_mesh.errors import invalid
+from tests.patience import PATIENCE_S
 
 STARTED = pb.GenerateResponse(started=pb.Started(prompt_tokens=3))
 COMPLETED = pb.GenerateResponse(completed=pb.Completed(usage=pb.Usage(prompt_tokens=3, completion_tokens=2)))
@@ -114,14 +115,14 @@ class Response:
 
     async def begun(self) -> list[Any]:
         """Wait until it takes events; return where they go."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             for stream in self.streams:
                 await stream.named.wait()
         return [stream.sink for stream in self.streams]
 
     async def ended(self) -> bytes:
         """Wait for the end; return what ended it, and without a direct connection all that was sent."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await self.task
         sent = b"".join(message.get("body", b"") for message in self.messages)
         return sent if self._connection is None else self._connection.last

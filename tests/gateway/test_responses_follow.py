@@ -20,6 +20,7 @@ from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.runs import Chunk
 from inferloom_gateway.storage.storage import Storage
 from inferloom_mesh.errors import InferloomError, Reason
+from tests.patience import PATIENCE_S
 
 BODY = ResponseRequest.model_validate({"model": "m", "input": "Hi", "background": True})
 FIRST, LAST = b'{"type":"response.queued"}', b'{"type":"response.completed"}'
@@ -67,7 +68,7 @@ async def test_followers_of_a_response_share_what_is_read(
             return b"".join([piece async for piece in pieces if piece is not KEEP_ALIVE])
 
     followers = [asyncio.create_task(follow()) for _ in range(40)]
-    await asyncio.wait_for(looked.wait(), 20)
+    await asyncio.wait_for(looked.wait(), PATIENCE_S)
     assert reads < 20
     await under_way.end("a", "resp_1", Chunk(1, [LAST]), begun(BODY, "resp_1", 1, store=True))
     texts = await asyncio.gather(*followers)

@@ -18,9 +18,7 @@ from tests.hostile import link_frames
 from tests.hostile.cases import AUTH, RestCase, RpcCase
 from tests.hostile.link_frames import LinkCase
 from tests.hostile.messages import text
-
-PATIENCE_S = 30.0
-"""How long an answer may take, on a busy machine."""
+from tests.patience import PATIENCE_S
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),

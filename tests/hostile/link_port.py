@@ -7,9 +7,10 @@ from google.protobuf.message import Message
 
 from inferloom.v1 import link_pb2
 from inferloom_mesh.net import Address
-from tests.hostile.clients import PATIENCE_S, _reason
+from tests.hostile.clients import _reason
 from tests.hostile.link_frames import GOOD, LinkCase, frame, start
 from tests.hostile.messages import text
+from tests.patience import PATIENCE_S
 
 PREAMBLE = b"inferloom-link/1"
 WELCOME = PREAMBLE + bytes(4)

@@ -28,6 +28,7 @@ from tests.hostile.clients import OPTIONS, Metadata, ask_link, ask_rest, ask_rpc
 from tests.hostile.link_frames import GOOD, LINK, LinkCase
 from tests.hostile.link_port import PORT, PREAMBLE, UNFINISHED, PortCase, ask_link_port, ask_port
 from tests.mesh.processes import Mesh
+from tests.patience import PATIENCE_S, within
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -136,7 +137,7 @@ async def still_serves(target: Target) -> None:
     stub: Any = InferenceServiceStub(target.channels["gateway"])
     stopping = inference_pb2.StoppingOptions(max_tokens=2)
     request = inference_pb2.GenerateRequest(model="echo", text="ok", stopping=stopping)
-    events = [event async for event in stub.Generate(request, metadata=target.caller, timeout=30)]
+    events = [event async for event in stub.Generate(request, metadata=target.caller, timeout=PATIENCE_S)]
     assert events[-1].HasField("completed")
 
 
@@ -277,7 +278,7 @@ async def test_greetings_that_do_not_end_are_ended(target: Target) -> None:
     async def begin(sent: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(target.link.host, target.link.port)
         writer.write(sent)
-        async with asyncio.timeout(9):
+        async with within(9):
             heard = await reader.read()
         writer.close()
         return heard
@@ -322,7 +323,7 @@ async def test_the_same_processes_serve_on_as_before(target: Target) -> None:
     await everything(target)
     await still_serves(target)
     control: Any = WorkerServiceStub(target.channels["worker"])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     now: dict[int, int] = {}
 
     async def at_rest() -> bool:

@@ -6,32 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
 from inferloom_cli.mesh_report import MeshReport
-
-T = TypeVar("T")
+from tests.patience import PATIENCE_S, until
 
 INFERLOOM = (sys.executable, "-m", "inferloom_cli")
 BIN = Path(sys.executable).parent
-START_LIMIT_S = 60.0
-STOP_LIMIT_S = 30.0
 ANY_PORTS = ("--port", "0", "--grpc-port", "0", "--registry-port", "0", "--worker-port", "0")
-
-_POLL_S = 0.02
-
-
-def until(condition: Callable[[], T | None], limit: float, what: str) -> T:
-    """Wait until ``condition`` gives something true, and return it; fail after ``limit`` seconds."""
-    deadline = time.monotonic() + limit
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {limit} s"
-        time.sleep(_POLL_S)  # a process tells nobody what it has come to
-    return found
 
 
 def environment() -> dict[str, str]:
@@ -71,7 +57,9 @@ class Running:
             assert self.process.poll() is None, f"it ended early:\n{self.output}"
             return json.loads(self._ready_file.read_text()) if self._ready_file.exists() else None
 
-        return until(read, START_LIMIT_S, "ready")
+        report = until(read, "ready")
+        assert report is not None
+        return report
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the command alone."""
@@ -79,7 +67,7 @@ class Running:
 
     def wait(self) -> int:
         """Wait for the end; return the exit status."""
-        return self.process.wait(STOP_LIMIT_S)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         """Stop it and whatever it left behind."""
@@ -93,7 +81,7 @@ class Running:
         for member in family:
             if member.is_running():
                 member.kill()
-        self.process.wait(STOP_LIMIT_S)
+        self.process.wait(PATIENCE_S)
 
     def family(self) -> list[psutil.Process]:
         """The command's processes below it."""
@@ -144,7 +132,13 @@ class Mesh(Running):
 def run(*command: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; with ``check``, it must succeed."""
     done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=environment()
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
+        env=environment(),
     )
     assert not check or done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
     return done

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.mesh.processes import INFERLOOM, environment
+from tests.patience import PATIENCE_S
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -36,7 +37,7 @@ class Terminal:
         """Give the screen another size; the program is told."""
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    def expect(self, pattern: str, limit: float = 30) -> str:
+    def expect(self, pattern: str, limit: float = PATIENCE_S) -> str:
         """Wait until ``pattern`` appears; return what came up to its end, and forget that."""
         deadline = time.monotonic() + limit
         while not (found := re.search(pattern, self._seen)):

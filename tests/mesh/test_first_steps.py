@@ -16,6 +16,7 @@ from inferloom_cli.mesh_report import ModelReport
 from inferloom_mesh.net import Address
 from tests.mesh.conftest import CHAT, EMBEDDER
 from tests.mesh.processes import REPORT_FIELDS, Mesh, grpcurl, inferloom, messages, run
+from tests.patience import PATIENCE_S
 
 QUESTION = "What is the capital of France?"
 GENERATE = "inferloom.v1.InferenceService/Generate"
@@ -54,9 +55,9 @@ def test_what_up_calls_ready_is_ready(up: Callable[..., Mesh]) -> None:
     """Health says so from the first moment, and a name that nobody serves is denied and not put off."""
     mesh = up("--model", "echo=echo")
     rest = mesh.made["rest"]
-    assert httpx.get(f"http://{rest}/health", timeout=10).status_code == 200
+    assert httpx.get(f"http://{rest}/health", timeout=PATIENCE_S).status_code == 200
     body = {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}
-    assert httpx.post(f"http://{rest}/v1/chat/completions", json=body, timeout=10).status_code == 404
+    assert httpx.post(f"http://{rest}/v1/chat/completions", json=body, timeout=PATIENCE_S).status_code == 404
 
 
 def test_the_openai_sdk_hears_paris(client: OpenAI) -> None:
@@ -77,7 +78,7 @@ def test_a_grpc_client_with_typed_stubs_hears_paris(channel: grpc.Channel) -> No
         sampling=pb.SamplingOptions(temperature=0),
         stopping=pb.StoppingOptions(max_tokens=32),
     )
-    events = list(InferenceServiceStub(channel).Generate(request, timeout=60))
+    events = list(InferenceServiceStub(channel).Generate(request, timeout=PATIENCE_S))
     kinds = [event.WhichOneof("event") for event in events if not event.HasField("heartbeat")]
     assert (kinds[0], kinds[-2], kinds[-1]) == ("started", "finished", "completed")
     assert set(kinds[1:-2]) == {"delta"}

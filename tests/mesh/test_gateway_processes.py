@@ -13,7 +13,8 @@ import pytest
 from inferloom.v1.inference_pb2 import ListModelsRequest
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.net import Address
-from tests.mesh.processes import INFERLOOM, Mesh, grpcurl, run, until
+from tests.mesh.processes import INFERLOOM, Mesh, grpcurl, run
+from tests.patience import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def answered(address: str, times: int) -> int:
     host, port = Address.parse(address)
     good = 0
     for _ in range(times):
-        connection = HTTPConnection(host, port, timeout=30)
+        connection = HTTPConnection(host, port, timeout=PATIENCE_S)
         try:
             connection.request("GET", "/v1/models/echo")
             good += connection.getresponse().status == 200
@@ -59,7 +60,7 @@ def test_each_process_takes_requests_on_both_ports(mesh: Mesh) -> None:
     for number in range(8):
         options = [("grpc.use_local_subchannel_pool", 1), ("number", number)]  # no shared connection
         with grpc.insecure_channel(mesh.grpc, options=options) as channel:
-            listed = InferenceServiceStub(channel).ListModels(ListModelsRequest(), timeout=30)
+            listed = InferenceServiceStub(channel).ListModels(ListModelsRequest(), timeout=PATIENCE_S)
         assert [model.id for model in listed.models] == ["echo"]
 
 
@@ -82,11 +83,11 @@ def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh) -> None
     parent, (first, second) = mesh.service("gateway"), processes(mesh)
     first.kill()
     first.wait()
-    until(lambda: answered(mesh.made["rest"], 4) == 4, 10, "answers from the other")
-    until(lambda: len(processes(mesh)) == 2, 30, "a new process")
-    new = next(p for p in processes(mesh) if p != second)
-    until(lambda: listens(new, mesh.made["rest"]), 30, "its return")
-    until(lambda: answered(mesh.made["rest"], 16) == 16, 10, "answers from both")
+    until(lambda: answered(mesh.made["rest"], 4), "answers from the other", lambda good: good == 4)
+    both = until(lambda: processes(mesh), "a new process", lambda found: len(found) == 2)
+    new = next(p for p in both if p != second)
+    until(lambda: listens(new, mesh.made["rest"]), "its return")
+    until(lambda: answered(mesh.made["rest"], 16), "answers from both", lambda good: good == 16)
     assert mesh.service("gateway") == parent
 
 
@@ -105,9 +106,9 @@ def test_they_end_with_their_parent(mesh: Mesh) -> None:
     """A parent that is killed takes them along; `up` starts a new one with two more."""
     parent, old = mesh.service("gateway"), processes(mesh)
     parent.kill()
-    psutil.wait_procs(old, timeout=30)
+    psutil.wait_procs(old, timeout=PATIENCE_S)
     assert [p for p in old if p.is_running()] == []
-    until(lambda: "is back after" in mesh.output, 60, "its return")
+    until(lambda: mesh.output, "its return", lambda said: "is back after" in said)
     assert len(processes(mesh)) == 2
 
 

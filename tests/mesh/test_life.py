@@ -14,30 +14,39 @@ from openai import OpenAI
 
 from inferloom_mesh.net import Address
 from tests.mesh.conftest import CHAT
-from tests.mesh.processes import ANY_PORTS, INFERLOOM, Mesh, Running, run, until
+from tests.mesh.processes import ANY_PORTS, INFERLOOM, Mesh, Running, run
+from tests.patience import PATIENCE_S, until
 
-RESTART_LIMIT_S = 90.0  # bounds the wait; how fast it is, a benchmark says
-"""Twice the bar of 8 s on two idle cores."""
+RESTART_LIMIT_S = 90.0
+"""Bounds the wait for a process that imports everything anew; how fast it is, a benchmark says."""
 
 
 def alive(members: list[psutil.Process]) -> list[psutil.Process]:
     return [m for m in members if m.is_running() and m.status() != psutil.STATUS_ZOMBIE]
 
 
-def answers(mesh: Mesh, model: str) -> bool:
-    """Whether a chat through the gateway works now."""
+def status(mesh: Mesh, model: str) -> int | OSError:
+    """What a chat through the gateway gets now."""
     rest = Address.parse(mesh.made["rest"])
-    connection = HTTPConnection(rest.host, rest.port, timeout=30)
+    connection = HTTPConnection(rest.host, rest.port, timeout=PATIENCE_S)
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
     try:
         connection.request(
             "POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"}
         )
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
+        return connection.getresponse().status
+    except OSError as error:
+        return error
     finally:
         connection.close()
+
+
+def is_ok(seen: int | OSError) -> bool:
+    return seen == 200
+
+
+def returned(said: str) -> bool:
+    return "is back after" in said
 
 
 @pytest.fixture
@@ -95,7 +104,7 @@ def test_a_second_ctrl_c_does_not_wait(mesh: Mesh) -> None:
         next(stream)
         members = mesh.family()
         mesh.signal(signal.SIGINT)
-        until(lambda: "stopping" in mesh.output, 10, "the first Ctrl-C")
+        until(lambda: mesh.output, "the first Ctrl-C", lambda said: "stopping" in said)
         mesh.signal(signal.SIGINT)
         assert mesh.wait() == 130
     assert alive(members) == []
@@ -106,15 +115,14 @@ def test_a_killed_supervisor_leaves_no_orphan(mesh: Mesh) -> None:
     members = mesh.family()
     mesh.process.kill()
     mesh.process.wait()
-    _, left = psutil.wait_procs(members, timeout=10)
+    _, left = psutil.wait_procs(members, timeout=PATIENCE_S)
     assert left == []
 
 
 def test_ctrl_c_while_starting_leaves_no_orphan(start: Callable[..., Running]) -> None:
     """There is no moment at which stopping does not work."""
     starting: Running = start("up", "--model", "echo=echo", *ANY_PORTS)
-    until(lambda: starting.family(), 20, "a first service")
-    members = starting.family()
+    members = until(starting.family, "a first service")
     os.killpg(starting.process.pid, signal.SIGINT)
     assert starting.wait() == 130
     assert alive(members) == []
@@ -125,8 +133,8 @@ def test_a_killed_service_comes_back(mesh: Mesh, service: str) -> None:
     """On its old address, so that requests work again with nothing else restarted."""
     before = {name: mesh.service(name).pid for name in ("worker", "gateway", "registry")}
     mesh.service(service).kill()
-    until(lambda: "is back after" in mesh.output, RESTART_LIMIT_S, f"the return of the {service}")
-    until(lambda: answers(mesh, "echo"), 10, "an answer")
+    until(lambda: mesh.output, f"the return of the {service}", returned, RESTART_LIMIT_S)
+    until(lambda: status(mesh, "echo"), "an answer", is_ok)
     after = {name: mesh.service(name).pid for name in before}
     assert [service] == [name for name in before if before[name] != after[name]]
     assert "was ended by SIGKILL" in mesh.output
@@ -137,7 +145,7 @@ def test_a_mesh_without_its_registry_answers(mesh: Mesh) -> None:
     registry = mesh.service("registry")
     registry.suspend()
     try:
-        assert answers(mesh, "echo")
+        assert status(mesh, "echo") == 200
     finally:
         registry.resume()
 
@@ -145,8 +153,8 @@ def test_a_mesh_without_its_registry_answers(mesh: Mesh) -> None:
 def test_a_worker_with_the_real_models_is_back_soon(demo: Mesh) -> None:
     """Killed and restarted: the chat model answers again."""
     demo.service("worker").kill()
-    until(lambda: "is back after" in demo.output, RESTART_LIMIT_S, "the worker's return")
-    until(lambda: answers(demo, CHAT), RESTART_LIMIT_S, "an answer")
+    until(lambda: demo.output, "the worker's return", returned, RESTART_LIMIT_S)
+    until(lambda: status(demo, CHAT), "an answer", is_ok)
     seconds = re.search(r"worker-1 is back after ([\d.]+) s", demo.output)
     assert seconds is not None
 

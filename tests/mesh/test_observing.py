@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from tests.gateway.test_metrics import value
-from tests.mesh.processes import Mesh, inferloom, until
+from tests.mesh.processes import Mesh, inferloom
+from tests.patience import PATIENCE_S, until
 from tests.wire.ports import free_port
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "tell nobody"}], "max_tokens": 8}
@@ -16,7 +17,9 @@ CHAT = {"model": "echo", "messages": [{"role": "user", "content": "tell nobody"}
 def ask(mesh: Mesh, request_id: str, **more: object) -> httpx.Response:
     """Ask for a completion."""
     headers = {"x-request-id": request_id}
-    return httpx.post(f"{mesh.base_url}/chat/completions", json={**CHAT, **more}, headers=headers, timeout=30)
+    return httpx.post(
+        f"{mesh.base_url}/chat/completions", json={**CHAT, **more}, headers=headers, timeout=PATIENCE_S
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -27,7 +30,7 @@ def test_a_request_is_found_in_the_logs_of_all_services(up: Callable[..., Mesh],
     answered = ask(mesh, "find-me")
     assert answered.status_code == 200
     assert ask(mesh, "another").headers["x-inferloom-worker"] == "worker-1"
-    until(lambda: "find-me" in (logs / "worker-1.log").read_text(), 10, "the worker's line")
+    until((logs / "worker-1.log").read_text, "the worker's line", lambda text: "find-me" in text)
     found = inferloom("logs", "--log-dir", str(logs), "--request", "find-me").splitlines()
     assert len(found) == 2
     if form == "json":
@@ -49,7 +52,7 @@ GOOD = {"door": "rest", "asked": "generate", "model_name": "echo", "outcome": "o
 
 def scrape(address: str) -> bytes:
     """A service's metrics."""
-    response = httpx.get(f"http://{address}/metrics", timeout=30)
+    response = httpx.get(f"http://{address}/metrics", timeout=PATIENCE_S)
     assert response.status_code == 200
     return response.content
 
@@ -62,6 +65,10 @@ def test_several_gateway_processes_are_one_in_the_metrics(up: Callable[..., Mesh
     mesh = up("--model", "echo=echo", "--gateway-processes", "2", settings=settings)
     rest, own = str(mesh.made["rest"]), f"127.0.0.1:{port}"
     count = 12
+
+    def ready() -> float | None:
+        return value(scrape(own), "inferloom_workers", state="ready")
+
     for n in range(count):
         assert ask(mesh, f"r{n}").status_code == 200  # each on a connection of its own
     for _ in range(6):
@@ -72,9 +79,9 @@ def test_several_gateway_processes_are_one_in_the_metrics(up: Callable[..., Mesh
     first, _ = mesh.service("gateway").children()
     first.kill()
     first.wait()
-    until(lambda: value(scrape(own), "inferloom_workers", state="ready") == 1, 10, "one process's gauges")
+    until(ready, "one process's gauges", lambda workers: workers == 1)
     assert value(scrape(own), "inferloom_requests_total", **GOOD) == count
-    until(lambda: value(scrape(own), "inferloom_workers", state="ready") == 2, 60, "the new process's report")
+    until(ready, "the new process's report", lambda workers: workers == 2)
     assert value(scrape(own), "inferloom_requests_total", **GOOD) == count
     assert ask(mesh, "after").status_code == 200
     assert value(scrape(own), "inferloom_requests_total", **GOOD) == count + 1

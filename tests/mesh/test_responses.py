@@ -1,7 +1,6 @@
 """/v1/responses of real processes with the demo model."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from tests.mesh.conftest import CHAT
 from tests.mesh.processes import Mesh, run
+from tests.patience import until
 from tests.wire import sdk_types
 
 GREEDY: dict[str, Any] = {"model": CHAT, "temperature": 0}
@@ -133,10 +133,11 @@ def test_logprobs_are_those_of_a_chat(client: OpenAI) -> None:
 def test_a_response_in_background_is_found_later(client: OpenAI) -> None:
     """It is made while nobody waits, and can be streamed again afterwards."""
     made = client.responses.create(**GREEDY, input=QUESTION, max_output_tokens=16, background=True)
-    limit = time.monotonic() + 20
-    while made.status in ("queued", "in_progress") and time.monotonic() < limit:
-        time.sleep(0.05)
-        made = client.responses.retrieve(made.id)
+    made = until(
+        lambda: client.responses.retrieve(made.id),
+        "its end",
+        lambda seen: seen.status not in ("queued", "in_progress"),
+    )
     assert made.output_text
     events = list(client.responses.retrieve(made.id, stream=True))
     assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == made.output_text

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.mesh.processes import INFERLOOM, Running, environment, until
+from tests.mesh.processes import INFERLOOM, Running, environment
+from tests.patience import PATIENCE_S, until
 from tests.wire.ports import free_port
 
 PAGE = Path(__file__).parents[2] / "docs/deploying.md"
@@ -72,7 +73,7 @@ def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
         env={**environment(), name: folder_of_operator},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert "w1" in shown.stdout, shown.stderr
     [curl] = [command for command in commands if command[0] == "curl"]
@@ -81,13 +82,13 @@ def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
     trusted = ssl.create_default_context(cafile=tmp_path / "mesh/ca.crt")
 
     def listed(shown: str) -> int:
-        connection = HTTPSConnection(host, int(port), context=trusted, timeout=10)
+        connection = HTTPSConnection(host, int(port), context=trusted, timeout=PATIENCE_S)
         connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {shown}"})
         status = connection.getresponse().status
         connection.close()
         return status
 
-    until(lambda: listed(key) == 200, 20, "a list of models")
+    until(lambda: listed(key), "a list of models", lambda status: status == 200)
     assert listed(key[:-1] + ("x" if key[-1] != "x" else "y")) == 401
 
     secrets = [
@@ -122,7 +123,7 @@ def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert ended.returncode == 1
     assert re.search(rf"inferloom: {expired}/tls.crt: the certificate expired at 20\d\d-", ended.stderr)

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.mesh.processes import Running, inferloom, until
+from tests.mesh.processes import Running, inferloom
+from tests.patience import until
 from tests.worker import embedding_models
 
 
@@ -29,11 +30,11 @@ def test_one_embeddings_response_is_made_by_one_model(start: Callable[..., Runni
     )
     url = f"http://{gateway.report()['rest']}/v1/embeddings"
 
-    def both() -> bool:
+    def states() -> list[str]:
         rows = json.loads(inferloom("ps", "--registry", registry, "--json"))
-        return [row["worker"]["state"] for row in rows] == ["WORKER_STATE_READY"] * 2
+        return [row["worker"]["state"] for row in rows]
 
-    until(both, 60, "both workers' registration")
+    until(states, "both workers' registration", lambda seen: seen == ["WORKER_STATE_READY"] * 2)
     body = {"model": "emb", "input": [f"text {number}" for number in range(200)]}
     for _ in range(4):
         response = httpx.post(url, json=body, timeout=60)

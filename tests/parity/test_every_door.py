@@ -17,6 +17,7 @@ from inferloom.parameters import ENDPOINTS
 from inferloom.v1 import inference_pb2 as pb
 from tests.mesh.processes import BIN
 from tests.parity.samples import ELSEWHERE, LEAST, SAMPLES, Sample, merged
+from tests.patience import PATIENCE_S
 from tests.wire.contract_clients import METHODS, responses
 from tests.wire.fake_worker import CHAT, EMBEDDER, FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -154,7 +155,7 @@ async def run(*command: str, stdin: str = "") -> str:
     """What a command prints; it must succeed."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
+    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE_S)
     assert process.returncode == 0, err.decode()
     return out.decode()
 

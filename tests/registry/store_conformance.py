@@ -4,13 +4,13 @@ A store's tests subclass :class:`StoreConformance` and give it the fixture ``ope
 stores that share what they keep, as those of several registries do.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_registry.registration import Registration
 from inferloom_registry.stores.protocol import Store
+from tests.patience import until_async
 from tests.registry.samples import registration, worker
 
 OpenStore = Callable[["Recorder"], Awaitable[Store]]
@@ -23,38 +23,26 @@ class Recorder:
         self.told: list[tuple[str, Registration]] = []
         self.present: frozenset[str] = frozenset()
         self.away: list[str | None] = []
-        self._news = asyncio.Event()
 
     def stored(self, registration: Registration) -> None:
         self.told.append(("stored", registration))
-        self._news.set()
 
     def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
         self.told.append((pb.LeaseLoss.Name(reason), registration))
-        self._news.set()
 
     def registries(self, present: frozenset[str]) -> None:
         self.present = present
-        self._news.set()
 
     def out_of_reach(self, why: str | None) -> None:
         self.away.append(why)
-        self._news.set()
 
-    async def until_true(self, holds: Callable[[], bool], seconds: float = 5) -> None:
+    async def until_true(self, holds: Callable[[], bool]) -> None:
         """Wait until something that depends on what was told holds."""
-        async with asyncio.timeout(seconds):
-            while not holds():
-                self._news.clear()
-                await self._news.wait()
+        await until_async(lambda: (holds(), self.told, self.present, self.away), "it", lambda seen: seen[0])
 
     async def until(self, count: int) -> list[tuple[str, Registration]]:
         """What was told, once it is ``count`` things."""
-        async with asyncio.timeout(5):
-            while len(self.told) < count:
-                self._news.clear()
-                await self._news.wait()
-        return self.told
+        return await until_async(lambda: self.told, f"{count} things", lambda told: len(told) >= count)
 
 
 class StoreConformance:

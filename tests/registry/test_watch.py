@@ -7,6 +7,7 @@ from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_registry.lease_table import LeaseTable
 from inferloom_registry.watch import WatchHub
+from tests.patience import PATIENCE_S
 from tests.registry.clock import FakeClock
 from tests.registry.samples import TTL, expire, join, renew, worker
 
@@ -17,7 +18,7 @@ def hub(table: LeaseTable) -> WatchHub:
 
 
 async def next_of(watch: AsyncIterator[pb.WatchResponse]) -> pb.WatchResponse:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         return await anext(watch)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from inferloom_mesh.access_line import AccessLine
 from inferloom_mesh.log_format import ACCESS
+from tests.patience import PATIENCE_S
 
 
 class Lines(logging.Handler):
@@ -35,7 +36,7 @@ class Lines(logging.Handler):
 
     async def one(self) -> Mapping[str, Any]:
         """The only line, once it is there; it may be written a moment after the response."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await self._came.wait()
         await asyncio.sleep(0.02)  # a second one would be a fault
         (found,) = self.fields

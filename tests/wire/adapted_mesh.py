@@ -16,7 +16,8 @@ from inferloom_mesh.net import Address
 from inferloom_registry.service import serve as serve_registry
 from inferloom_registry.settings import RegistrySettings
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
-from tests.wire.running_worker import PATIENCE, RunningWorker, running_worker
+from tests.patience import PATIENCE_S
+from tests.wire.running_worker import RunningWorker, running_worker
 from tests.worker.models import make_model
 
 ANYWHERE = Address("127.0.0.1", 0)
@@ -38,7 +39,7 @@ class AdaptedMesh:
 
     async def until_settled(self) -> None:
         """Return when the registry is sure of its set: until then the gateway denies no model."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     await self.openai.models.retrieve("nobody")
@@ -49,7 +50,7 @@ class AdaptedMesh:
 
     async def until_listed(self, *models: str) -> None:
         """Return when the gateway lists exactly these models."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while [model.id async for model in self.openai.models.list()] != list(models):
                 pass  # each look is a call that gives way to everything else
 

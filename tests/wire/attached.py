@@ -16,8 +16,9 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.link_pb2_grpc import LinkServiceStub
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.status import from_rpc_error
+from tests.patience import PATIENCE_S
 from tests.wire.link_connection import LinkConnection
-from tests.wire.running_worker import PATIENCE, RunningWorker
+from tests.wire.running_worker import RunningWorker
 
 LARGEST_FRAME = 2**20
 LARGEST_PIECE = 2**18
@@ -120,7 +121,7 @@ class Link:
 
     async def until(self, linked: Linked, holds: Callable[[Linked], bool]) -> Linked:
         """Wait until something holds of a call."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while not holds(linked):
                 if self.failure is not None:
                     raise self.failure
@@ -138,7 +139,7 @@ class Link:
 
     async def ended(self) -> BaseException | None:
         """Wait until the stream is over; what it failed with."""
-        await asyncio.wait({self._reading}, timeout=PATIENCE)
+        await asyncio.wait({self._reading}, timeout=PATIENCE_S)
         assert self._reading.done()
         return self.failure
 

@@ -19,8 +19,9 @@ from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
 from inferloom_registry.service import serve as serve_registry
 from inferloom_registry.settings import RegistrySettings
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import ANYWHERE
-from tests.wire.running_worker import PATIENCE, RunningWorker, running_worker
+from tests.wire.running_worker import RunningWorker, running_worker
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ async def echo_mesh(
             serve_gateway(configured, stop_gateway, lambda *found: listening.set_result(found))
         )
         rest, grpc = await listening
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{rest}", timeout=PATIENCE))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=f"http://{rest}", timeout=PATIENCE_S)
+        )
         channel = await stack.enter_async_context(open_channel(grpc))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while len((await http.get("/v1/models")).json()["data"]) < len(models):
                 pass  # each look gives way to everything else
         try:

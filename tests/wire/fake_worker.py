@@ -16,6 +16,7 @@ from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer, add_Registry
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import Server, build_server
+from tests.patience import until_async
 from tests.wire.fake_link import FakeLink
 
 ANYWHERE = Address("127.0.0.1", 0)
@@ -158,14 +159,10 @@ class FakeWorker(InferenceServiceServicer):
     """Its link, since it was started last."""
     server: Server | None = None
     stopping: "asyncio.Future[None] | None" = None
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def runs(self, count: int) -> None:
         """Wait until it runs so many generations."""
-        async with asyncio.timeout(5):
-            while self.running != count:
-                self._changed.clear()
-                await self._changed.wait()
+        await until_async(lambda: self.running, f"{count} generations", lambda running: running == count)
 
     async def start(self) -> "FakeWorker":
         """Listen on a free port, or on the one it had before."""
@@ -209,7 +206,6 @@ class FakeWorker(InferenceServiceServicer):
         """Follow the script."""
         self.requests.append(request)
         self.running += 1
-        self._changed.set()
         self.accepted.set()
         try:
             async for event in self.script(self, request):
@@ -219,7 +215,6 @@ class FakeWorker(InferenceServiceServicer):
             raise
         finally:
             self.running -= 1
-            self._changed.set()
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> AsyncIterator[pb.EmbedResponse]:
         """Follow the script."""

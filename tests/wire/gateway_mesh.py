@@ -18,6 +18,7 @@ from inferloom_gateway.service import serve
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
+from tests.patience import until_async
 from tests.wire import documented
 from tests.wire.fake_worker import ANYWHERE, FakeRegistry, FakeWorker
 
@@ -66,15 +67,19 @@ class GatewayMesh:
 
     async def lists(self, *models: str) -> None:
         """Wait until the gateway serves exactly these models."""
-        async with asyncio.timeout(5):
-            while [model.id for model in (await self.stub.ListModels(LIST)).models] != list(models):
-                pass  # each look is a call that gives way to everything else
+
+        async def listed() -> list[str]:
+            return [model.id for model in (await self.stub.ListModels(LIST)).models]
+
+        await until_async(listed, "the list of models", lambda names: names == list(models))
 
     async def answers(self, body: dict[str, Any]) -> None:
         """Wait until a chat request succeeds."""
-        async with asyncio.timeout(5):
-            while (await self.http.post("/v1/chat/completions", json=body)).status_code != 200:
-                pass
+
+        async def answer() -> httpx.Response:
+            return await self.http.post("/v1/chat/completions", json=body)
+
+        await until_async(answer, "an answer", lambda seen: seen.status_code == 200)
 
 
 LIST = inference_pb2.ListModelsRequest()

@@ -15,8 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from inferloom_mesh.otlp_sending import EXPORT
-
-PATIENCE = 15.0
+from tests.patience import until_async
 
 QUIET = frozenset({"GET /v1/models"})
 """What tests ask a mesh before they begin."""
@@ -102,9 +101,7 @@ class Received:
 
     async def until(self, count: int) -> list[SeenSpan]:
         """Wait for so many spans, and return them in the order in which they began."""
-        async with asyncio.timeout(PATIENCE):
-            while len(self.spans) < count:  # noqa: ASYNC110 # by another connection
-                await asyncio.sleep(0.02)
+        await until_async(lambda: self.spans, f"{count} spans", lambda spans: len(spans) >= count)
         return sorted(self.spans, key=lambda span: (span.begin, -span.end))
 
 

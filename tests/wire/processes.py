@@ -16,9 +16,8 @@ import grpc
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
+from tests.patience import PATIENCE_S
 from tests.wire.standard import health_stub
-
-PATIENCE = 60.0
 
 
 class Process:
@@ -36,7 +35,7 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -49,7 +48,7 @@ class Process:
 
     async def report(self) -> dict[str, Any]:
         """What it said when it was ready."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end and self.process.poll() is None:
             if self._file.exists():
                 said: dict[str, Any] = json.loads(self._file.read_text())
@@ -59,7 +58,7 @@ class Process:
 
     async def ended(self) -> int:
         """Its exit status."""
-        return await asyncio.to_thread(self.process.wait, PATIENCE)
+        return await asyncio.to_thread(self.process.wait, PATIENCE_S)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from inferloom_mesh.net import Address
+from tests.patience import PATIENCE_S
 
 
 @dataclass
@@ -47,7 +48,7 @@ class RawConnection:
 
     async def response(self, *, head: bool = False) -> RawResponse:
         """Read one response; with ``head``, of a HEAD request, which has no body."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             raw = await self._reader.readuntil(b"\r\n\r\n")
             line, *lines = raw.decode().strip().split("\r\n")
             pairs = (line.partition(": ") for line in lines)
@@ -68,7 +69,7 @@ class RawConnection:
 
     async def ended(self) -> bytes:
         """What is left until the server closes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             return await self._reader.read()
 
     async def close(self) -> None:

@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 SERVER = shutil.which("redis-server")
 
 needs_redis = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
@@ -39,7 +41,7 @@ class RedisServer:
         """Stop it."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def _answers(self) -> bool:

@@ -18,9 +18,7 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.status import from_rpc_error
 from inferloom_worker.service import serve
 from inferloom_worker.settings import WorkerSettings
-
-PATIENCE = 20.0
-"""Seconds after which a test that waits for something has failed."""
+from tests.patience import PATIENCE_S, until_async
 
 
 @dataclass(slots=True)
@@ -34,7 +32,7 @@ class RunningWorker:
     stub: Any
     control: Any
 
-    async def generate(self, request: pb.GenerateRequest, timeout: float = PATIENCE) -> "Answer":
+    async def generate(self, request: pb.GenerateRequest, timeout: float = PATIENCE_S) -> "Answer":
         """Run a Generate call to its end."""
         return Answer([event async for event in self.stub.Generate(request, timeout=timeout)])
 
@@ -45,11 +43,11 @@ class RunningWorker:
 
     async def until(self, running: int, waiting: int = 0) -> None:
         """Return when the worker has exactly this load; fail if it does not come to that."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                load = (await self.status()).load
-                if (load.running, load.waiting) == (running, waiting):
-                    return
+        await until_async(
+            self.status,
+            f"{running} running and {waiting} waiting",
+            lambda seen: (seen.load.running, seen.load.waiting) == (running, waiting),
+        )
 
 
 @dataclass(frozen=True, slots=True)

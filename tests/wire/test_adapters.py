@@ -12,8 +12,9 @@ from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
 from inferloom_worker.sourcing.sources import SourceError
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
+from tests.patience import PATIENCE_S
 from tests.wire.adapted_mesh import AdaptedMesh, adapted_mesh, make_base
-from tests.wire.running_worker import PATIENCE, limited, refused, running_worker, text_request
+from tests.wire.running_worker import limited, refused, running_worker, text_request
 from tests.worker.adapters import adapted_reference, make_adapter
 from tests.worker.models import greedy, reference
 
@@ -71,7 +72,7 @@ async def test_adapters_come_and_go_while_others_stream(
 ) -> None:
     """A stream on the adapter that is unloaded runs to its end; new calls are refused at once, and its memory
     is freed when that stream has ended."""
-    async with adapted_mesh(base, drain_limit_s=PATIENCE) as mesh:
+    async with adapted_mesh(base, drain_limit_s=PATIENCE_S) as mesh:
         worker = mesh.worker
         empty = (await worker.status()).models[0].weights_bytes
         load = worker_pb2.LoadAdapterRequest(model="base", adapter="tuned", spec=str(adapter))
@@ -96,7 +97,7 @@ async def test_adapters_come_and_go_while_others_stream(
         assert rest[-1].completed.usage.completion_tokens == 200
         assert await complete(mesh, "base") == expected["base"]
         assert held > empty
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while (await worker.status()).models[0].weights_bytes != empty:
                 pass
 

@@ -16,6 +16,7 @@ from inferloom.v1 import link_pb2
 from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.status import from_rpc_error
+from tests.patience import PATIENCE_S
 from tests.wire.attached import Link, attached, joined, start_call
 from tests.wire.running_worker import (
     RunningWorker,
@@ -291,7 +292,7 @@ async def test_beats_and_load_are_told(link: Link) -> None:
         await link.start(text_request(model=ENDLESS), generous=False),
         lambda call: len(call.events) > 0,
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not any(frame.beats for frame in link.frames):
             link.came.clear()
             await link.came.wait()

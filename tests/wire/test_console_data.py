@@ -10,6 +10,7 @@ import pytest
 
 from inferloom_gateway.console import live
 from inferloom_mesh.secret import MeshSecret
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.test_keys import SECRET, Keys, follows
@@ -43,7 +44,10 @@ async def ask(mesh: GatewayMesh, method: str, path: str, key: str = "", **more: 
 
 async def first_event(mesh: GatewayMesh, headers: dict[str, str]) -> str:
     """The first line of the live picture."""
-    async with asyncio.timeout(10), mesh.http.stream("GET", "/console/data/live", headers=headers) as answer:
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        mesh.http.stream("GET", "/console/data/live", headers=headers) as answer,
+    ):
         assert answer.status_code == 200
         async for line in answer.aiter_lines():
             return line
@@ -235,12 +239,12 @@ async def test_one_viewer_too_many_comes_again_on_another_connection(monkeypatch
             assert await anext(answer.aiter_lines()) == "event: whole"
             reader, writer = await asyncio.open_connection(mesh.rest.host, mesh.rest.port)
             writer.write(b"GET /console/data/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 refusal = await reader.read()  # to the end of the connection
             writer.close()
             assert refusal.startswith(b"HTTP/1.1 503 ")
             assert b"has 1 viewers" in refusal
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while await first_event(mesh, {}) != "event: whole":
                 pass
 
@@ -252,7 +256,7 @@ async def test_a_gateway_that_is_watched_ends_in_time() -> None:
         lines = (await stream.__aenter__()).aiter_lines()
         assert await anext(lines) == "event: whole"
         mesh.stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async for _ in lines:
                 pass
         await stream.__aexit__(None, None, None)

@@ -8,6 +8,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
+from tests.patience import PATIENCE_S
 from tests.wire.contract_clients import DOORS, HTTP_DOORS, METHODS, RefusedError, ask, responses
 from tests.wire.fake_worker import FakeWorker, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -159,10 +160,10 @@ async def test_a_caller_that_leaves_frees_its_slot(mesh: GatewayMesh, door: str)
     worker.cancelled.clear()
     worker.on_unary = wait
     call = asyncio.create_task(ask(mesh, door, "Tokenize", REQUESTS["Tokenize"]))
-    await asyncio.wait_for(waiting.wait(), 5)
+    await asyncio.wait_for(waiting.wait(), PATIENCE_S)
     worker.on_unary = None
     call.cancel()
-    await asyncio.wait_for(worker.cancelled.wait(), 5)
+    await asyncio.wait_for(worker.cancelled.wait(), PATIENCE_S)
 
 
 @pytest.mark.parametrize("door", DOORS)

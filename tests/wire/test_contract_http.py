@@ -6,7 +6,6 @@ import gzip
 import json
 import struct
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from inferloom.v1 import registry_pb2
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_mesh.errors import InferloomError, Reason, invalid
 from tests.mesh.processes import messages
+from tests.patience import PATIENCE_S, Moment
 from tests.wire.fake_worker import WORDS, FakeWorker, delta, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
@@ -45,7 +45,7 @@ async def run(*command: str | Path, stdin: bytes = b"") -> tuple[int, bytes, str
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
     )
-    out, err = await asyncio.wait_for(process.communicate(stdin), 30)
+    out, err = await asyncio.wait_for(process.communicate(stdin), PATIENCE_S)
     return process.returncode or 0, out, err.decode()
 
 
@@ -203,11 +203,11 @@ async def test_a_large_body_holds_up_nobody(mesh: GatewayMesh) -> None:
     framed = b"\0" + struct.pack(">I", len(body)) + body
     media = {"content-type": "application/connect+json"}
     asking = asyncio.create_task(mesh.http.post(GENERATE, content=framed, headers=media))
-    began = last = time.monotonic()
+    began = last = Moment.now()
     longest = 0.0
     while not asking.done():
         await asyncio.sleep(0.001)
-        now = time.monotonic()
+        now = Moment.now()
         longest, last = max(longest, now - last), now
     assert frames(asking.result().content)[-1] == (2, b"{}")
     assert mesh.worker.requests[-1].token_ids.ids == ids

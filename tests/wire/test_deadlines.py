@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from inferloom.v1 import inference_pb2 as pb
+from tests.patience import within
 from tests.wire.contract_clients import DOORS, METHODS, RefusedError, responses
 from tests.wire.echo_mesh import EchoMesh, echo_mesh
 from tests.wire.gateway_mesh import GatewayMesh
@@ -44,9 +45,8 @@ async def events(answer: httpx.Response) -> list[Any]:
 async def test_a_whole_answer_is_what_there_was_time_for(mesh: EchoMesh, path: str) -> None:
     """It is cut, in time, and says why."""
     body = BODY if "chat" in path else {"model": SLOW, "prompt": "x" * 500, "max_tokens": 400}
-    began = time.monotonic()
-    answer = await mesh.http.post(path, json=body, headers={"x-request-timeout": str(BUDGET_S)})
-    assert time.monotonic() - began < 4 * BUDGET_S
+    async with within(4 * BUDGET_S):
+        answer = await mesh.http.post(path, json=body, headers={"x-request-timeout": str(BUDGET_S)})
     assert answer.status_code == 200, answer.text
     (choice,) = answer.json()["choices"]
     assert (choice["finish_reason"], choice["stop_reason"]) == ("length", "deadline")
@@ -95,10 +95,13 @@ async def test_a_stream_that_tells_nothing_ends(mesh: EchoMesh) -> None:
     """With an error in its own words."""
     body, headers = {**BODY, "model": STUCK, "stream": True}, {"x-stainless-read-timeout": "1.5"}
     began = time.monotonic()
-    async with mesh.http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
+    async with (
+        within(8),
+        mesh.http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer,
+    ):
         found = await events(answer)
     assert found[-1]["error"]["code"] == "timeout"
-    assert 1 < time.monotonic() - began < 8
+    assert time.monotonic() - began > 1
 
 
 @pytest.mark.parametrize("name", ["x-request-timeout", "x-stainless-read-timeout"])
@@ -117,7 +120,7 @@ async def test_a_time_given_twice_is_refused(mesh: EchoMesh) -> None:
     assert answer.status_code == 400
 
 
-def within(door: str, milliseconds: int) -> dict[str, Any]:
+def timed(door: str, milliseconds: int) -> dict[str, Any]:
     """What a call says of its time. By HTTP it is the header alone: the client has a timer of its own, which
     may be quicker than the answer."""
     if door == "grpc":
@@ -132,12 +135,12 @@ async def test_the_contracts_doors_cut_alike(mesh: EchoMesh, door: str) -> None:
     doors = cast("GatewayMesh", mesh)
     request = pb.GenerateRequest(model=SLOW, text="x" * 500, stopping=pb.StoppingOptions(max_tokens=400))
     method = METHODS["Generate"]
-    found = [event async for event in responses(doors, door, method, request, **within(door, 1200))]
+    found = [event async for event in responses(doors, door, method, request, **timed(door, 1200))]
     ended = [event.finished.reason for event in found if event.HasField("finished")]
     assert ended == [pb.FINISH_REASON_DEADLINE]
     assert found[-1].HasField("completed")
     request.model = STUCK
     with pytest.raises(RefusedError) as caught:
-        async for _ in responses(doors, door, method, request, **within(door, 500)):
+        async for _ in responses(doors, door, method, request, **timed(door, 500)):
             pass
     assert caught.value.code == "deadline_exceeded"

@@ -16,6 +16,7 @@ from inferloom_mesh.net import Address
 from inferloom_registry.etcd.client import EtcdClient
 from inferloom_registry.stores.etcd import EtcdStore
 from inferloom_registry.stores.protocol import Store
+from tests.patience import PATIENCE_S
 from tests.registry.samples import registration
 from tests.registry.store_conformance import OpenStore, Recorder, StoreConformance
 from tests.wire.etcd_needed import needs_etcd
@@ -127,7 +128,7 @@ async def test_data_that_was_lost_is_missed_whatever_was_written_since(prefix: s
         for number in range(50):
             etcdctl(cluster.members[0].address, "put", "/elsewhere", str(number))
         later = Recorder()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not later.told:
                 late = EtcdStore(EtcdClient(cluster.addresses), "two", prefix=prefix)
                 with suppress(InferloomError):
@@ -151,7 +152,7 @@ async def test_an_etcd_that_lost_its_data_is_given_it_again(prefix: str) -> None
         cluster.members[0].forget()
         cluster.start()
         later = Recorder()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while len(later.told) < 20:
                 late = EtcdStore(EtcdClient(cluster.addresses), "two", prefix=prefix)
                 later = Recorder()

@@ -13,6 +13,7 @@ from openai.types import Batch
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.context import CallContext, read_context
 from inferloom_mesh.errors import overloaded
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import WORDS, FakeWorker, hang, say_hello
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.leftover import leftover
@@ -47,7 +48,7 @@ async def submit(client: AsyncOpenAI, lines: Iterable[Any], endpoint: Any = CHAT
 
 async def over(client: AsyncOpenAI, batch: Batch, *statuses: str) -> Batch:
     """Poll a batch until it has ended, or has one of these statuses."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while batch.status not in (statuses or OVER):
             assert leftover(batch) == []
             await asyncio.sleep(0.02)
@@ -249,7 +250,7 @@ async def test_a_cancelled_batch_gives_what_it_has() -> None:
     worker.script, full = script, asyncio.Event()
     async with gateway_mesh(worker, batch_concurrency=4) as mesh, mesh.openai() as client:
         batch = await submit(client, [line(n) for n in range(50)])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await full.wait()
         await worker.runs(4)
         cancelling = await client.batches.cancel(batch.id)

@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
-from tests.wire.raw_http import RawConnection, post
+from tests.wire.raw_http import RawConnection, RawResponse, post
 
 TEXT = orjson.dumps({"model": "chat-model", "prompt": "ab" * 20_000})
 JSON = {"content-type": "application/json"}
@@ -107,9 +108,16 @@ async def test_unfinished_bodies_hold_a_bounded_amount() -> None:
         for connection in connections:
             await connection.send(body[:50_000], body[50_000:-1])
         reads = {asyncio.create_task(each.response()): each for each in connections}
-        early, late = await asyncio.wait(reads, timeout=1)
+        early: list[asyncio.Task[RawResponse]] = []
+        late = set(reads)
+        while len(early) < 4:
+            done, late = await asyncio.wait(late, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            assert done
+            early += done
+        await asyncio.sleep(0.2)  # the others wait for what is left
         refused = [read.result() for read in early]
         assert len(refused) == 4
+        assert not any(read.done() for read in late)
         assert {(answer.status, answer.headers["retry-after"]) for answer in refused} == {(503, "1")}
         assert refused[0].error["code"] == "server_overloaded"
         for read in late:

@@ -12,6 +12,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http import sse
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.status import from_rpc_error
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, hang, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
@@ -49,7 +50,7 @@ async def test_a_client_that_leaves_cancels_the_workers_call(
 ) -> None:
     """Streaming or not, before the first event or after it, a disconnect aborts the generation."""
     mesh.worker.script = script
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         writer = await _begin(mesh, "/v1/chat/completions", {**CHAT, **change})
         await mesh.worker.accepted.wait()
         assert not mesh.worker.cancelled.is_set()
@@ -63,7 +64,7 @@ async def test_a_pipelined_request_does_not_hide_that_its_client_leaves(
 ) -> None:
     """The one before it is cancelled as well."""
     mesh.worker.script = hang
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         writer = await _begin(mesh, "/v1/chat/completions", {**CHAT, "stream": stream})
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await mesh.worker.accepted.wait()
@@ -76,7 +77,7 @@ async def test_leaving_cancels_the_calls_of_every_prompt(mesh: GatewayMesh, stre
     """A disconnect aborts all generations of an array of prompts."""
     mesh.worker.script = hang
     body = {"model": "chat-model", "prompt": ["a", "b", "c"], "stream": stream}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         writer = await _begin(mesh, "/v1/completions", body)
         await mesh.worker.runs(3)
         writer.close()
@@ -92,7 +93,7 @@ async def test_leaving_cancels_embeddings(mesh: GatewayMesh) -> None:
         await asyncio.Event().wait()
 
     mesh.worker.on_unary = wait
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         writer = await _begin(mesh, "/v1/embeddings", {"model": "org/embedder", "input": "a"})
         await asked.wait()
         writer.close()
@@ -105,7 +106,7 @@ async def test_an_abandoned_stream_leaves_the_connection_pool_usable(mesh: Gatew
     async with mesh.http.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
         async for _ in response.aiter_lines():
             break
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await mesh.worker.cancelled.wait()
     assert (await mesh.http.get("/v1/models")).status_code == 200
 
@@ -116,7 +117,7 @@ async def test_a_cancelled_grpc_call_cancels_the_workers(mesh: GatewayMesh) -> N
     call = mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="a"))
     assert (await call.read()).HasField("started")
     call.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await mesh.worker.cancelled.wait()
 
 
@@ -127,7 +128,7 @@ async def test_a_grpc_deadline_reaches_the_worker(mesh: GatewayMesh) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     assert from_rpc_error(caught.value).reason is Reason.TIMEOUT
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await mesh.worker.cancelled.wait()
 
 
@@ -137,7 +138,7 @@ async def test_the_budget_of_a_request_ends_in_504(stream: bool) -> None:
     async with gateway_mesh(FakeWorker(script=_silent), worker_timeout_s=0.2) as mesh:
         response = await mesh.http.post("/v1/chat/completions", json={**CHAT, "stream": stream})
         assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await mesh.worker.cancelled.wait()
 
 

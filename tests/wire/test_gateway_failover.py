@@ -15,6 +15,7 @@ from inferloom.v1 import registry_pb2
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.errors import Reason, overloaded, server_error
 from inferloom_mesh.status import from_rpc_error
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import CHAT as CHAT_MODEL
 from tests.wire.fake_worker import FakeWorker, delta, hang, refuse, say_hello, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -86,7 +87,7 @@ async def test_a_moment_without_room_is_waited_out_at_the_gateway() -> None:
         for worker in mesh.workers:
             worker.script = refuse(overloaded("Full.", retry_after=0.3))
         asked = asyncio.create_task(post(mesh))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not all(worker.requests for worker in mesh.workers):
                 await mesh.http.get("/health/live")
         for worker in mesh.workers:

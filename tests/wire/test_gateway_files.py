@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -10,6 +9,7 @@ import orjson
 import pytest
 
 from inferloom_gateway.http.connection import refusing
+from tests.patience import until_async
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.leftover import leftover
@@ -149,16 +149,9 @@ async def test_a_broken_upload_leaves_nothing(mesh: GatewayMesh) -> None:
     part = b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n' + b"x" * 3 * 2**20
     writer.write(head + b"content-length: 9000000\r\n\r\n" + part)
     await writer.drain()
-    await until(lambda: any(path.stat().st_size for path in folder.iterdir()))
+    await until_async(lambda: [path.stat().st_size for path in folder.iterdir()], "a part of it", any)
     writer.close()
-    await until(lambda: not list(folder.iterdir()))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 # a folder tells nobody
-            await asyncio.sleep(0.01)
+    await until_async(lambda: list(folder.iterdir()), "nothing left", lambda left: not left)
 
 
 async def test_uploads_are_bounded_and_others_unharmed() -> None:

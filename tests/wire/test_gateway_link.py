@@ -8,6 +8,7 @@ import orjson
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import WORDS, FakeWorker, completed, delta, finished, hang, say_hello, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
@@ -142,7 +143,7 @@ async def test_a_call_that_is_lost_moves_to_another_worker() -> None:
     async with gateway_mesh(*workers) as mesh:
         waiting = asyncio.create_task(mesh.http.post("/v1/completions", json=TEXT))
         first = workers[0]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             accepted = [asyncio.create_task(worker.accepted.wait()) for worker in workers]
             await asyncio.wait(accepted, return_when=asyncio.FIRST_COMPLETED)
             for task in accepted:
@@ -210,7 +211,7 @@ async def test_a_worker_is_attached_before_its_first_call() -> None:
     """And again after it was away, without one; its load is known."""
     worker = FakeWorker()
     async with gateway_mesh(worker):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await worker.attached.wait()
             await worker.kill()
             worker.attached.clear()

@@ -15,6 +15,7 @@ from inferloom.v1.registry_pb2 import (
     WORKER_STATE_READY,
 )
 from inferloom_mesh.durations import seconds
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.test_gateway_migration import BODY, drained, killed, spoiled, streamed, worker
@@ -121,7 +122,7 @@ async def test_requests_are_listed_by_what_is_asked_for(mesh: GatewayMesh) -> No
     asked = asyncio.create_task(
         post("/tokenize", json={"model": "chat-model", "prompt": "a"}, headers={"x-request-id": "r3"})
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not (running := await names(running=True)):
             pass
     assert running == ["r3"]
@@ -173,7 +174,7 @@ async def test_a_watch_tells_at_once_and_when_something_changes(mesh: GatewayMes
     watch = asking(mesh).WatchMesh(pb.WatchMeshRequest())
 
     async def next_one() -> pb.Mesh:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             told = await watch.read()
         assert isinstance(told, pb.WatchMeshResponse)
         return told.mesh
@@ -191,6 +192,6 @@ async def test_a_watch_tells_at_once_and_when_something_changes(mesh: GatewayMes
         (pb.HAPPENING_KIND_WORKER_LEFT, "expired"),
     ]
     mesh.stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while await watch.read() is not grpc.aio.EOF:
             pass

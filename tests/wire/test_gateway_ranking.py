@@ -8,6 +8,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema import answers
 from inferloom_mesh.errors import InferloomError, Reason
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import CHAT, FakeWorker
 from tests.wire.gateway_mesh import gateway_mesh
 
@@ -111,9 +112,9 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
     worker.on_unary = hang
     async with gateway_mesh(worker) as mesh:
         asking = asyncio.create_task(mesh.http.post("/v1/rerank", json=RANK))
-        await asyncio.wait_for(worker.accepted.wait(), 5)
+        await asyncio.wait_for(worker.accepted.wait(), PATIENCE_S)
         asking.cancel()
-        await asyncio.wait_for(worker.cancelled.wait(), 5)
+        await asyncio.wait_for(worker.cancelled.wait(), PATIENCE_S)
 
 
 @pytest.mark.parametrize(

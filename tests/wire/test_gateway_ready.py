@@ -16,6 +16,7 @@ from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.status import from_rpc_error
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import ANYWHERE, FakeRegistry, FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.standard import health_stub
@@ -34,7 +35,7 @@ async def health(mesh: GatewayMesh) -> Any:
 async def becomes(mesh: GatewayMesh, status: Any) -> None:
     """Wait until gRPC's health is ``status``."""
     watch = health_stub(mesh.channel).Watch(health_pb2.HealthCheckRequest())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await watch.read()).status != status:
             pass
     watch.cancel()
@@ -93,7 +94,7 @@ async def test_a_model_that_is_being_loaded_is_not_denied() -> None:
         entry = mesh.worker.registered(state=registry_pb2.WORKER_STATE_STARTING)
         entry.worker.loading.append("chat-model")
         mesh.registry.put(entry)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while (await refusal(mesh))[0] != 503:
                 pass
         assert await refusal(mesh) == (503, "no_worker", "5")

@@ -9,8 +9,10 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
+from inferloom_gateway.calls import worker_call
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from inferloom_mesh.status import from_rpc_error
+from tests.patience import PATIENCE_S, within
 from tests.wire.fake_worker import (
     FakeWorker,
     by_length,
@@ -221,9 +223,10 @@ async def mute(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator
 
 @pytest.mark.slow
 async def test_a_stream_that_stalls_is_lost() -> None:
-    """A worker that accepts and says nothing for 6 s is given up within 8, and another one answers."""
+    """A worker that accepts and says nothing for 6 s is given up soon, and another one answers; a step that
+    takes its time has 30."""
     pair = Pair(mute)
-    async with gateway_mesh(*pair.workers) as mesh, asyncio.timeout(8):
+    async with gateway_mesh(*pair.workers) as mesh, within(8):
         text = (await post(mesh, stream=True)).text
     assert text.count("seed 1") == 1
     assert len(set(pair.asked)) == 2
@@ -249,15 +252,16 @@ async def test_one_long_step_is_no_stall() -> None:
     assert len(mesh.worker.requests) == 1
 
 
-async def test_a_call_without_an_event_leaves_with_its_workers_lease() -> None:
+async def test_a_call_without_an_event_leaves_with_its_workers_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that has not begun to answer when its lease runs out is not waited for."""
+    monkeypatch.setattr(worker_call, "STALL_S", 10 * PATIENCE_S)
 
     async def silent(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         await asyncio.Event().wait()
         yield started(request)
 
     pair = Pair(silent)
-    async with gateway_mesh(*pair.workers) as mesh, asyncio.timeout(4):
+    async with gateway_mesh(*pair.workers) as mesh, asyncio.timeout(PATIENCE_S):
         asking = asyncio.create_task(post(mesh))
         await asyncio.wait(
             [asyncio.create_task(worker.accepted.wait()) for worker in pair.workers],

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema import answers, completion_answers, service_answers, stored
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import completed, delta, finished, started
 from tests.wire.gateway_mesh import GatewayMesh
 
@@ -98,7 +99,7 @@ async def test_every_stored_thing_is_what_its_schema_says(mesh: GatewayMesh) -> 
         asked = {"endpoint": body["url"], "completion_window": "24h", "metadata": {"a": "b"}}
         made = await http.post("/v1/batches", json={**asked, "input_file_id": uploaded.json()["id"]})
         is_a(stored.Batch, made.content)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while made.json()["status"] not in ("completed", "failed"):
                 await asyncio.sleep(0.02)
                 made = await http.get(f"/v1/batches/{made.json()['id']}")

@@ -14,6 +14,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.service import serve
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.net import Address
+from tests.patience import PATIENCE_S, within
 from tests.wire.fake_worker import ANYWHERE, FakeWorker, hang, say_hello
 from tests.wire.gateway_mesh import LIST, GatewayMesh, gateway_mesh
 from tests.wire.standard import health_stub, reflection_stub
@@ -181,7 +182,7 @@ async def test_a_gateway_starts_without_its_registry() -> None:
         stop = asyncio.Event()
         ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(settings, stop, lambda rest, grpc: ready.set_result(rest)))
-        async with asyncio.timeout(3):
+        async with within(3):
             rest = await ready
         async with httpx.AsyncClient(base_url=f"http://{rest}") as http:
             assert (await http.get("/health/ready")).status_code == 503
@@ -206,7 +207,7 @@ async def test_a_stop_lets_running_streams_finish() -> None:
         assert (await rpc.read()).HasField("started")
         await mesh.worker.runs(2)
         mesh.stop.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while await _connects(mesh.rest):
                 pass
         go_on.set()

@@ -13,6 +13,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.status import from_rpc_error
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, say_hello, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
@@ -61,7 +62,7 @@ async def test_a_stream_beside_one_that_nobody_reads_is_complete(mesh: GatewayMe
         return sum(c.events for frame in mesh.worker.link.frames for c in frame.credits if c.call == 1)
 
     mesh.worker.script = script
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         reader, writer = await _open(mesh)
         held = -1
         while held != sent["long"] or held == 0:
@@ -97,7 +98,7 @@ async def test_streams_that_nobody_reads_are_held_back_and_then_complete(mesh: G
             assert (await mesh.http.post("/v1/chat/completions", json=QUICK)).status_code == 200
 
     mesh.worker.script = script
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         connections = [await _open(mesh) for _ in range(READERS)]
         while len(sent) < READERS:
             await others_are_answered()
@@ -128,7 +129,7 @@ async def test_who_takes_nothing_for_too_long_is_cut_off_and_a_slow_reader_is_no
 
     worker = FakeWorker()
     worker.script = script
-    async with gateway_mesh(worker, slow_reader_s=0.9) as mesh, asyncio.timeout(60):
+    async with gateway_mesh(worker, slow_reader_s=0.9) as mesh, asyncio.timeout(PATIENCE_S):
         slow, slows = await _open(mesh, 2**17)  # a window of some segments, or it opens in jerks
         still, stills = await _open(mesh)
         taken = 0
@@ -160,7 +161,7 @@ async def test_a_call_whose_stream_nobody_reads_is_ended_and_a_slow_one_is_not()
         yield completed(PIECES // 4)
 
     worker.script = script
-    async with gateway_mesh(worker, slow_reader_s=0.9) as mesh, asyncio.timeout(60):
+    async with gateway_mesh(worker, slow_reader_s=0.9) as mesh, asyncio.timeout(PATIENCE_S):
         still = mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="still"))
         slow = mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="slow"))
         events = aiter(still)

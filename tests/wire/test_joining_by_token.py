@@ -19,6 +19,7 @@ from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
 from inferloom_mesh.tls_files import TlsError, TlsFiles
 from inferloom_worker.joining.certificate import _request, join
+from tests.patience import PATIENCE_S
 from tests.registry.running import running_registry
 from tests.wire.certificates import Certificates, certificates
 from tests.wire.ports import free_port
@@ -59,7 +60,7 @@ async def test_a_worker_joins_with_a_token_once(joinable: Joinable, tmp_path: Pa
         security = joinable.certificates.security("operator")
         async with open_channel(joinable.registry, security=security, of=Role.REGISTRY) as channel:
             stub: Any = RegistryServiceStub(channel)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (await stub.ListWorkers(pb.ListWorkersRequest())).workers:
                     pass
     assert {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()} == dict.fromkeys(

@@ -18,6 +18,7 @@ from inferloom_gateway.access.limits.redis_scripts import TAKE
 from inferloom_gateway.access.stores.opening import open_store
 from inferloom_gateway.access.stores.protocol import StoreError, Usage, shown_place
 from inferloom_gateway.access.stores.redis import RedisStore
+from tests.patience import PATIENCE_S, within
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import gateway_mesh
 from tests.wire.redis_server import RedisServer, needs_redis, redis_server
@@ -131,7 +132,7 @@ async def test_two_gateways_count_together(counts: tuple[RedisCounts, RedisCount
     assert isinstance(crowded, Refused)
     assert (crowded.ask, crowded.kind, crowded.used, crowded.wait_s) == (asks[1], "concurrent", 2, None)
     one.settle(asks, [first], 10)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while isinstance(third := await two.take(asks, 30, enters=True), Refused):
             assert third.kind == "concurrent" or third.used > 50
     assert (third.levels[0].requests, third.levels[0].tokens) == (3, 80)
@@ -156,7 +157,7 @@ async def test_more_than_was_reserved_is_added(counts: tuple[RedisCounts, RedisC
     taken = await one.take(asks, 10, enters=True)
     assert isinstance(taken, Taken)
     one.settle(asks, [taken], 95)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not isinstance(refused := await two.take(asks, 6, enters=True), Refused) or refused.used != 95:
             if isinstance(refused, Taken):
                 two.settle(asks, [refused], 0)
@@ -181,7 +182,7 @@ async def test_a_gateway_that_is_gone_runs_nothing(
 
 async def has_room(counts: RedisCounts, asks: list[Ask]) -> None:
     """Wait until a request has room."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while isinstance(await counts.take(asks, 0, enters=True), Refused):
             pass  # each look gives way to what is settled
 
@@ -227,7 +228,7 @@ async def test_what_ends_beside_a_request_that_is_refused_runs_no_more(
 
     monkeypatch.setattr(one, "_take", slow)
     second = asyncio.create_task(one.take(asks, 0, enters=True))
-    await asyncio.wait_for(counted.wait(), 5)
+    await asyncio.wait_for(counted.wait(), PATIENCE_S)
     one.settle(asks, [first], 0)
     await asyncio.sleep(0.1)  # so that Redis usually has it before the other is refused; it need not
     ended.set()
@@ -260,7 +261,7 @@ async def test_a_request_is_settled_once(
     assert isinstance(first, Taken)
     await two.take(asks, 40, enters=True)
     one.settle(asks, [first], 10)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await again.wait()
     now = await two.take(asks, 0, enters=True)
     assert isinstance(now, Taken)
@@ -280,7 +281,7 @@ async def test_who_cannot_count_says_so(redis: RedisServer) -> None:
                 await counts.take(asks, 1, enters=True)
             counts.settle(asks, [taken], 5)
             await asyncio.to_thread(server.start)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while isinstance(again := await counts.take(asks, 90, enters=True), Refused):
                     pass  # each look gives way to what is settled
             assert isinstance(again, Taken)
@@ -305,10 +306,10 @@ async def test_two_gateways_share_keys_and_limits(redis: RedisServer) -> None:
         statuses = await asyncio.gather(*map(ask, range(24)))
         assert sorted(statuses) == [200] * 10 + [429] * 14
         (found,) = store.read()[1].keys.values()
-        began = time.monotonic()
         store.put_key(replace(found, revoked=time.time()))
-        for mesh in (one, two):
-            while (await mesh.http.get("/v1/models", headers=shown)).status_code != 401:
-                assert time.monotonic() - began < 5
+        async with within(5):
+            for mesh in (one, two):
+                while (await mesh.http.get("/v1/models", headers=shown)).status_code != 401:
+                    pass  # each look is a request that gives way to everything else
     (row,) = store.usage("2000-01-01")
     assert (row.requests, row.prompt_tokens, row.completion_tokens) == (10, 70, 30)

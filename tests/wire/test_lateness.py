@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from inferloom_mesh.lateness import BOUNDS_MS, Lateness, LoopMonitor
+from tests.patience import PATIENCE_S
 from tests.wire.gateway_mesh import GatewayMesh
 from tests.wire.running_worker import running_worker
 
@@ -42,7 +43,7 @@ async def test_a_loop_that_stands_still_is_noticed(caplog: pytest.LogCaptureFixt
     monitor = LoopMonitor(clock)
     with caplog.at_level(logging.INFO, logger="inferloom_mesh.lateness"):
         monitor.start()
-        await asyncio.wait_for(over.wait(), 5)
+        await asyncio.wait_for(over.wait(), PATIENCE_S)
         monitor.stop()
         monitor.stop()
 

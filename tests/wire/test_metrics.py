@@ -20,6 +20,7 @@ from inferloom_mesh.net import Address
 from inferloom_registry.service import serve
 from inferloom_registry.settings import RegistrySettings
 from tests.gateway.test_metrics import value
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import ANYWHERE, FakeWorker, delta, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.ports import free_port
@@ -40,7 +41,7 @@ async def read(http: httpx.AsyncClient) -> bytes:
 
 async def ended(mesh: GatewayMesh, expected: float, **labels: str) -> bytes:
     """The metrics, once so many requests have ended so; a stream's end is seen a moment after its client."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while value(text := await read(mesh.http), "inferloom_requests_total", **labels) != expected:
             pass  # each look is a call that gives way to everything else
     return text
@@ -206,7 +207,7 @@ async def test_tokens_of_a_cancelled_generation_are_counted() -> None:
             event = await call.read()
             seen += len(event.delta.token_ids)
         call.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             labels = {"method": "Generate", "model_name": "echo", "outcome": "cancelled"}
             while value(text := await read(http), "inferloom_calls_total", **labels) != 1:
                 pass  # as above

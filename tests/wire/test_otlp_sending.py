@@ -8,6 +8,7 @@ import pytest
 
 from inferloom_mesh.otlp_sending import HttpWay, SendingError
 from inferloom_mesh.otlp_target import Target
+from tests.patience import PATIENCE_S
 
 
 def posting() -> int:
@@ -36,7 +37,7 @@ async def test_a_collector_that_trickles_is_given_up(beginning: bytes) -> None:
         host, port = server.sockets[0].getsockname()
         way = HttpWay(Target("http/protobuf", f"http://{host}:{port}/v1/traces", "it"))
         before = posting()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(SendingError) as failure:
                 await way.send(b"spans", 0.3)
             assert failure.value.later

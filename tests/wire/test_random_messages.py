@@ -15,6 +15,7 @@ from inferloom.v1 import gateway_pb2, link_pb2, registry_pb2, worker_pb2
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import Reason
+from tests.patience import PATIENCE_S
 from tests.registry.running import running_registry
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import gateway_mesh
@@ -30,8 +31,6 @@ STREAMS = 30
 QUIET_S = 0.15
 """A worker that says nothing for so long has said it."""
 
-PATIENCE_S = 20.0
-"""A stream that goes on is left after half a second; anything else that takes so long hangs."""
 
 INFERENCE = pb.DESCRIPTOR.services_by_name["InferenceService"]
 LINK = link_pb2.DESCRIPTOR.services_by_name["LinkService"]

@@ -22,6 +22,7 @@ from inferloom_mesh.net import Address
 from inferloom_registry.service import serve
 from inferloom_registry.settings import RegistrySettings
 from inferloom_worker.joining.lease import LeaseKeeper
+from tests.patience import PATIENCE_S, until_async
 from tests.registry.running import ANY_PORT, running_registry
 from tests.registry.samples import worker
 from tests.wire.certificates import Certificates, certificates
@@ -60,18 +61,18 @@ async def calling(address: Address) -> AsyncIterator[Any]:
 
 async def listed(address: Address) -> dict[str, pb.RegisteredWorker]:
     async with calling(address) as stub:
-        answer = await stub.ListWorkers(pb.ListWorkersRequest(), timeout=5)
+        answer = await stub.ListWorkers(pb.ListWorkersRequest(), timeout=PATIENCE_S)
     return {each.worker.id: each for each in answer.workers}
 
 
 async def until_kept_by(address: Address, *, here: bool) -> pb.RegisteredWorker:
     """Wait until a registry says that it keeps the worker, or that another one does."""
-    async with asyncio.timeout(10):
-        while True:
-            row = (await listed(address)).get("w1")
-            if row is not None and row.HasField("ttl") == here:
-                return row
-            await asyncio.sleep(0.02)
+    rows = await until_async(
+        lambda: listed(address),
+        "its keeper",
+        lambda seen: "w1" in seen and seen["w1"].HasField("ttl") == here,
+    )
+    return rows["w1"]
 
 
 async def test_a_lease_outlives_the_registry_that_granted_it(shared: dict[str, Any]) -> None:
@@ -102,9 +103,9 @@ async def test_a_lost_registrys_silent_worker_is_removed_by_the_other(shared: di
         async with running_registry(**shared) as lost, calling(lost) as granting:
             request = pb.RegisterRequest(worker=worker("w1"))
             request.ttl.FromSeconds(2)
-            granted = await granting.Register(request, timeout=5)
+            granted = await granting.Register(request, timeout=PATIENCE_S)
         watch = stub.Watch(pb.WatchRequest())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert [each.epoch for each in (await watch.read()).snapshot.workers] == [granted.epoch]
             assert (await watch.read()).put.lease_state == pb.LEASE_STATE_SUSPECT
             assert (await watch.read()).removed.reason == pb.LEASE_LOSS_EXPIRED
@@ -120,7 +121,9 @@ async def test_who_comes_from_another_registry_is_told_no_less(shared: dict[str,
         calling(b) as other,
     ):
         for number in range(20):
-            granted = await granting.Register(pb.RegisterRequest(worker=worker(f"w{number}")), timeout=5)
+            granted = await granting.Register(
+                pb.RegisterRequest(worker=worker(f"w{number}")), timeout=PATIENCE_S
+            )
             call = other.KeepAlive()
             await call.write(pb.KeepAliveRequest(lease_id=granted.lease_id, epoch=granted.epoch))
             assert not (await call.read()).loss
@@ -139,16 +142,18 @@ async def test_a_newer_registration_fences_the_older_at_every_registry(shared: d
         calling(a) as one,
         calling(b) as two,
     ):
-        old = await one.Register(pb.RegisterRequest(worker=worker("w1")), timeout=5)
-        new = await two.Register(pb.RegisterRequest(worker=worker("w1")), timeout=5)
+        old = await one.Register(pb.RegisterRequest(worker=worker("w1")), timeout=PATIENCE_S)
+        new = await two.Register(pb.RegisterRequest(worker=worker("w1")), timeout=PATIENCE_S)
         assert new.epoch > old.epoch
         call = one.KeepAlive()
         await call.write(pb.KeepAliveRequest(lease_id=old.lease_id, epoch=old.epoch))
         assert (await call.read()).loss == pb.LEASE_LOSS_FENCED
         call.cancel()
-        await one.Deregister(pb.DeregisterRequest(lease_id=new.lease_id, epoch=new.epoch), timeout=5)
+        await one.Deregister(pb.DeregisterRequest(lease_id=new.lease_id, epoch=new.epoch), timeout=PATIENCE_S)
     async with running_registry(**shared) as c, calling(c) as three:
-        assert (await three.Register(pb.RegisterRequest(worker=worker("w1")), timeout=5)).epoch > new.epoch
+        assert (
+            await three.Register(pb.RegisterRequest(worker=worker("w1")), timeout=PATIENCE_S)
+        ).epoch > new.epoch
 
 
 async def test_registries_that_start_again_have_the_whole_set_at_once(
@@ -157,7 +162,7 @@ async def test_registries_that_start_again_have_the_whole_set_at_once(
     """Nothing was forgotten, so it is not said to be settling, and a lease goes on."""
     del shared["settle_s"]
     async with running_registry(**shared) as a, calling(a) as stub:
-        granted = await stub.Register(pb.RegisterRequest(worker=worker("w1")), timeout=5)
+        granted = await stub.Register(pb.RegisterRequest(worker=worker("w1")), timeout=PATIENCE_S)
     async with running_registry(**shared) as b, calling(b) as stub:
         await asyncio.sleep(0.5)
         watch = stub.Watch(pb.WatchRequest())
@@ -184,22 +189,24 @@ async def test_a_registry_that_starts_without_its_store_is_not_ready_and_says_wh
     stop, ready = asyncio.Event(), asyncio.Event()
     serving = asyncio.create_task(serve(told, stop, lambda _: ready.set()))
     try:
-        async with open_channel(listens) as channel, asyncio.timeout(40):
+        async with open_channel(listens) as channel, asyncio.timeout(PATIENCE_S):
             stub: Any = RegistryServiceStub(channel)
             health = health_stub(channel)
             asked = health_pb2.HealthCheckRequest()
-            answer = await health.Check(asked, timeout=5, wait_for_ready=True)
+            answer = await health.Check(asked, timeout=PATIENCE_S, wait_for_ready=True)
             assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
             while "not ready: etcd cannot be used" not in caplog.text:  # noqa: ASYNC110 # a log tells nobody
                 await asyncio.sleep(0.02)
             with pytest.raises(grpc.aio.AioRpcError, match="lost its store: etcd cannot be used"):
-                await stub.Register(pb.RegisterRequest(worker=worker()), timeout=5)
+                await stub.Register(pb.RegisterRequest(worker=worker()), timeout=PATIENCE_S)
             assert "etcd cannot be used" in (await stub.ListWorkers(pb.ListWorkersRequest())).frozen
             assert not ready.is_set()
             member.start()
             await ready.wait()
-            assert (await health.Check(asked, timeout=5)).status == health_pb2.HealthCheckResponse.SERVING
-            await stub.Register(pb.RegisterRequest(worker=worker()), timeout=5)
+            assert (
+                await health.Check(asked, timeout=PATIENCE_S)
+            ).status == health_pb2.HealthCheckResponse.SERVING
+            await stub.Register(pb.RegisterRequest(worker=worker()), timeout=PATIENCE_S)
     finally:
         stop.set()
         await serving
@@ -215,12 +222,12 @@ async def test_an_etcd_that_hangs_freezes_the_set_until_it_is_back(
         request = pb.RegisterRequest(worker=worker("w1"))
         # Long enough that a busy machine notices the hanging store before the lease is over.
         request.ttl.FromSeconds(5)
-        granted = await stub.Register(request, timeout=5)
+        granted = await stub.Register(request, timeout=PATIENCE_S)
         watch = stub.Watch(pb.WatchRequest())
         assert not (await watch.read()).snapshot.frozen
         etcd.members[0].kill(signal.SIGSTOP)
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (told := await watch.read()).HasField("snapshot"):
                     pass
             assert told.snapshot.frozen
@@ -232,7 +239,7 @@ async def test_an_etcd_that_hangs_freezes_the_set_until_it_is_back(
             await asyncio.sleep(5.5)  # longer than the lease
         finally:
             etcd.members[0].kill(signal.SIGCONT)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             told = await watch.read()
         assert (told.snapshot.frozen, len(told.snapshot.workers)) == ("", 1)
         call = stub.KeepAlive()
@@ -288,13 +295,15 @@ async def test_etcd_with_certificates_and_users(
             "registry_metrics_listen": "none",
         }
         async with running_registry(**settings) as registry, calling(registry) as stub:
-            granted = await stub.Register(pb.RegisterRequest(worker=worker("w1")), timeout=5)
+            granted = await stub.Register(pb.RegisterRequest(worker=worker("w1")), timeout=PATIENCE_S)
             member.kill(signal.SIGKILL)  # its tokens are in its memory
             member.start()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:
                     try:
-                        again = await stub.Register(pb.RegisterRequest(worker=worker("w1")), timeout=5)
+                        again = await stub.Register(
+                            pb.RegisterRequest(worker=worker("w1")), timeout=PATIENCE_S
+                        )
                         break
                     except grpc.aio.AioRpcError:
                         await asyncio.sleep(0.1)
@@ -303,7 +312,7 @@ async def test_etcd_with_certificates_and_users(
         stop, ready = asyncio.Event(), asyncio.Event()
         told = RegistrySettings(registry_listen=ANY_PORT, **settings)
         serving = asyncio.create_task(serve(told, stop, lambda _: ready.set()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while "authentication failed" not in caplog.text:  # noqa: ASYNC110 # a log tells nobody
                 await asyncio.sleep(0.02)
         stop.set()

@@ -15,6 +15,7 @@ from inferloom.v1 import registry_pb2 as pb
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_mesh.channel import open_channel
 from inferloom_registry.service import SERVICE, TICK
+from tests.patience import PATIENCE_S
 from tests.registry.clock import FakeClock
 from tests.registry.running import running_registry
 from tests.registry.samples import TTL, worker
@@ -39,24 +40,24 @@ def stub(channel: grpc.aio.Channel) -> Any:
 
 async def register(stub: Any, described: pb.Worker | None = None, **fields: Any) -> pb.RegisterResponse:
     response: pb.RegisterResponse = await stub.Register(
-        pb.RegisterRequest(worker=described or worker(), **fields), timeout=5
+        pb.RegisterRequest(worker=described or worker(), **fields), timeout=PATIENCE_S
     )
     return response
 
 
 async def listed(stub: Any, model: str = "") -> list[pb.RegisteredWorker]:
-    return list((await stub.ListWorkers(pb.ListWorkersRequest(model=model), timeout=5)).workers)
+    return list((await stub.ListWorkers(pb.ListWorkersRequest(model=model), timeout=PATIENCE_S)).workers)
 
 
 async def renew(call: Any, lease_id: str, epoch: int, **fields: Any) -> pb.KeepAliveResponse:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await call.write(pb.KeepAliveRequest(lease_id=lease_id, epoch=epoch, **fields))
         response: pb.KeepAliveResponse = await call.read()
     return response
 
 
 async def next_of(watch: Any) -> pb.WatchResponse:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         response: pb.WatchResponse = await watch.read()
     return response
 
@@ -111,7 +112,7 @@ async def test_a_worker_may_ask_for_its_ttl(stub: Any) -> None:
     """From 2 s to 60 s."""
     request = pb.RegisterRequest(worker=worker())
     request.ttl.FromSeconds(60)
-    assert (await stub.Register(request, timeout=5)).ttl.ToSeconds() == 60
+    assert (await stub.Register(request, timeout=PATIENCE_S)).ttl.ToSeconds() == 60
 
 
 async def test_renewals_are_answered_one_by_one(stub: Any, clock: FakeClock) -> None:
@@ -139,7 +140,7 @@ async def test_a_lost_lease_is_answered_and_the_stream_goes_on(stub: Any) -> Non
     old = await register(stub)
     new = await register(stub)
     gone = await register(stub, worker("gone"))
-    await stub.Deregister(pb.DeregisterRequest(lease_id=gone.lease_id, epoch=gone.epoch), timeout=5)
+    await stub.Deregister(pb.DeregisterRequest(lease_id=gone.lease_id, epoch=gone.epoch), timeout=PATIENCE_S)
     call = stub.KeepAlive()
     answers = [
         await renew(call, lease_id, epoch)
@@ -190,7 +191,7 @@ async def test_watch_sends_a_snapshot_then_changes(stub: Any) -> None:
     await renew(call, granted.lease_id, 1, load=pb.Load(running=1))
     load = await next_of(watch)
     assert load.load == pb.WorkerLoad(worker_id="w1", epoch=1, load=pb.Load(running=1))
-    await stub.Deregister(pb.DeregisterRequest(lease_id=granted.lease_id, epoch=1), timeout=5)
+    await stub.Deregister(pb.DeregisterRequest(lease_id=granted.lease_id, epoch=1), timeout=PATIENCE_S)
     removed = await next_of(watch)
     assert removed.removed.reason == pb.LEASE_LOSS_DEREGISTERED
     revisions = [each.revision for each in (first, put, load, removed)]
@@ -202,7 +203,7 @@ async def test_watch_sends_a_snapshot_then_changes(stub: Any) -> None:
 async def test_a_watch_resumes(stub: Any) -> None:
     """From a revision of this registry only later changes come; from another's, a snapshot."""
     await register(stub, worker("a"))
-    seen = await stub.ListWorkers(pb.ListWorkersRequest(), timeout=5)
+    seen = await stub.ListWorkers(pb.ListWorkersRequest(), timeout=PATIENCE_S)
     await register(stub, worker("b"))
     resumed = stub.Watch(pb.WatchRequest(from_revision=seen.revision, registry_id=seen.registry_id))
     assert (await next_of(resumed)).put.worker.id == "b"
@@ -227,7 +228,7 @@ async def test_giving_back_a_lease_that_is_gone_is_no_error(stub: Any) -> None:
     old = await register(stub)
     new = await register(stub)
     for lease_id, epoch in ((old.lease_id, 1), ("nobody's", 1), (new.lease_id, 1)):
-        await stub.Deregister(pb.DeregisterRequest(lease_id=lease_id, epoch=epoch), timeout=5)
+        await stub.Deregister(pb.DeregisterRequest(lease_id=lease_id, epoch=epoch), timeout=PATIENCE_S)
     assert [each.epoch for each in await listed(stub)] == [2]
 
 
@@ -259,7 +260,7 @@ async def test_a_bad_registration_is_refused_and_the_next_is_fine(
 ) -> None:
     """INVALID_ARGUMENT with one ErrorInfo and the field; nothing is registered, and the registry goes on."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Register(request_, timeout=5)
+        await stub.Register(request_, timeout=PATIENCE_S)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert details(caught.value) == ("INVALID_ARGUMENT", [param])
     assert await listed(stub) == []
@@ -315,7 +316,7 @@ async def test_bytes_that_are_no_message_are_refused(channel: grpc.aio.Channel, 
     """INVALID_ARGUMENT rather than INTERNAL, and the next request is fine."""
     raw: Any = channel.unary_unary(f"/{SERVICE}/Register")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await raw(b"\xff\xff\xff", timeout=5)
+        await raw(b"\xff\xff\xff", timeout=PATIENCE_S)
     assert details(caught.value)[0] == "INVALID_ARGUMENT"
     assert (await register(stub)).epoch == 1
 
@@ -339,14 +340,14 @@ async def test_a_caller_that_leaves_disturbs_nobody(stub: Any) -> None:
 async def test_health_says_serving(channel: grpc.aio.Channel, service: str) -> None:
     """Overall and for the service."""
     health = health_stub(channel)
-    answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+    answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_reflection_names_the_service(channel: grpc.aio.Channel) -> None:
     """So grpcurl needs no files."""
     stub = reflection_stub(channel)
-    call = stub.ServerReflectionInfo(timeout=5)
+    call = stub.ServerReflectionInfo(timeout=PATIENCE_S)
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     answer = await call.read()
     await call.done_writing()

@@ -9,6 +9,7 @@ from openai.types.responses import ResponseOutputMessage
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
+from tests.patience import PATIENCE_S
 from tests.wire import sdk_types
 from tests.wire.fake_worker import WORDS, FakeWorker, completed, delta, finished, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -262,7 +263,7 @@ async def test_who_leaves_ends_the_work(mesh: GatewayMesh) -> None:
             async for event in stream:
                 if event.type == "response.output_text.delta":
                     break
-        await asyncio.wait_for(mesh.worker.cancelled.wait(), 5)
+        await asyncio.wait_for(mesh.worker.cancelled.wait(), PATIENCE_S)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import overloaded
+from tests.patience import PATIENCE_S, until_async
 from tests.wire import sdk_types
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -52,12 +53,9 @@ class Steps:
 
 async def until(client: openai.AsyncOpenAI, name: str, *statuses: str) -> Any:
     """The response once it has one of these statuses."""
-    async with asyncio.timeout(10):
-        while True:
-            found = await client.responses.retrieve(name)
-            if found.status in statuses:
-                return found
-            await asyncio.sleep(0.02)
+    return await until_async(
+        lambda: client.responses.retrieve(name), name, lambda found: found.status in statuses
+    )
 
 
 async def test_a_response_is_made_without_its_client(mesh: GatewayMesh) -> None:
@@ -145,7 +143,7 @@ async def test_a_response_is_given_up(mesh: GatewayMesh) -> None:
         given_up = await client.responses.cancel(made.id)
         assert given_up.status == "cancelled"
         assert [item.type for item in given_up.output] == ["reasoning"]
-        await asyncio.wait_for(mesh.worker.cancelled.wait(), 5)
+        await asyncio.wait_for(mesh.worker.cancelled.wait(), PATIENCE_S)
         assert (await client.responses.cancel(made.id)).to_dict() == given_up.to_dict()
         events = events_of((await following).text)
         assert events[-1]["type"] == "response.incomplete"

@@ -11,6 +11,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import Reason
+from tests.patience import PATIENCE_S
 from tests.wire.contract_clients import METHODS, RefusedError, responses
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -118,7 +119,7 @@ async def test_what_nobody_comes_back_for_is_given_up() -> None:
     first.script = slow(asyncio.Event())
     async with gateway_mesh(first) as mesh:
         read = await begin(mesh, "grpc", 2, **{"x-inferloom-resumable": "0.5"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await first.cancelled.wait()
         with pytest.raises(RefusedError) as gone:
             await rest(mesh, "grpc", read[0].started.request_id, None)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.test_gateway_migration import WORDS, worker
@@ -126,7 +127,7 @@ async def test_what_nobody_comes_back_for_is_given_up() -> None:
     first.script = slow(asyncio.Event())
     async with gateway_mesh(first) as mesh:
         name, _ = await begin(mesh, 2, **header(0.5))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await first.cancelled.wait()
         gone = await mesh.http.get(f"/v1/streams/{name}")
     assert (gone.status_code, gone.json()["error"]["param"]) == (404, "id")

@@ -33,6 +33,7 @@ from inferloom_mesh.security import Security
 from inferloom_mesh.server import build_server
 from inferloom_mesh.tls_files import TlsError, TlsFiles
 from inferloom_worker.joining.lease import LeaseKeeper, RegistrationRefusedError
+from tests.patience import PATIENCE_S
 from tests.registry.running import running_registry
 from tests.wire.certificates import Certificates, certificates
 from tests.wire.running_worker import error_of, limited, running_worker, text_request
@@ -119,7 +120,7 @@ async def test_a_mesh_with_certificates_answers_at_both_doors(certificates: Cert
         async with grpc.aio.insecure_channel(str(mesh.grpc)) as channel:
             stub = InferenceServiceStub(channel)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.ListModels(inference_pb2.ListModelsRequest(), timeout=2)
+                await stub.ListModels(inference_pb2.ListModelsRequest(), timeout=PATIENCE_S)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import Reason
+from tests.patience import PATIENCE_S
 from tests.wire.running_worker import (
-    PATIENCE,
     RunningWorker,
     chat_request,
     limited,
@@ -166,7 +166,7 @@ async def test_a_deadline_in_the_middle_keeps_what_there_is() -> None:
 async def test_the_time_that_a_gateway_says_is_left_is_the_deadline() -> None:
     """A call without a deadline of its own ends in time by the context that came along."""
     metadata = CallContext("r", deadline=1.0).metadata(0.0)
-    async with running_worker("echo=echo:delay_ms=5") as worker, asyncio.timeout(10):
+    async with running_worker("echo=echo:delay_ms=5") as worker, asyncio.timeout(PATIENCE_S):
         events = [event async for event in worker.stub.Generate(text_request(), metadata=metadata)]
 
     (finished,) = (event.finished for event in events if event.HasField("finished"))
@@ -222,7 +222,7 @@ async def test_many_streams_at_once_are_each_complete() -> None:
     """Thirty-two streams, each with its own text."""
     async with running_worker("echo") as worker:
         texts = [f"stream number {i} " for i in range(32)]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             answers = await asyncio.gather(
                 *(worker.generate(text_request(text, **limited(len(text) * 3))) for text in texts)
             )

@@ -1,7 +1,6 @@
 """No call holds a worker's event loop: what its neighbour waits while a huge one is answered."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.errors import InferloomError, Reason
+from tests.patience import Moment
 from tests.wire.running_worker import RunningWorker, refused, running_worker
 
 SEND = (("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
@@ -33,9 +33,9 @@ async def longest_wait(worker: RunningWorker, call: Callable[[Any], Any]) -> tup
     async def look() -> None:
         nonlocal worst
         while not over:
-            began = time.perf_counter()
+            began = Moment.now()
             await worker.stub.ListModels(pb.ListModelsRequest())
-            worst = max(worst, time.perf_counter() - began)
+            worst = max(worst, Moment.now() - began)
             await asyncio.sleep(0.005)
 
     async with grpc.aio.insecure_channel(str(worker.address), options=SEND) as channel:

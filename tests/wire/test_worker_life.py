@@ -18,8 +18,8 @@ from inferloom_mesh.net import Address
 from inferloom_registry.service import serve as serve_registry
 from inferloom_registry.settings import RegistrySettings
 from inferloom_worker.sourcing.sources import SourceError
+from tests.patience import PATIENCE_S, within
 from tests.wire.running_worker import (
-    PATIENCE,
     RunningWorker,
     limited,
     refused,
@@ -108,7 +108,7 @@ async def test_a_damaged_model_is_the_callers_error_and_nothing_else_breaks(tmp_
 
 async def test_a_draining_worker_finishes_what_runs_and_takes_nothing_new() -> None:
     """New calls are UNAVAILABLE, health says so, and a running stream is complete."""
-    async with running_worker("echo=echo:delay_ms=10", drain_limit_s=PATIENCE) as worker:
+    async with running_worker("echo=echo:delay_ms=10", drain_limit_s=PATIENCE_S) as worker:
         running = worker.stub.Generate(text_request("abc", **limited(30)))
         assert (await running.read()).WhichOneof("event") == "started"
         draining = asyncio.ensure_future(worker.control.Drain(worker_pb2.DrainRequest()))
@@ -126,7 +126,7 @@ def _late(worker: RunningWorker) -> object:
     """A call that comes when the drain has begun."""
 
     async def call() -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while (await worker.status()).worker.state != registry_pb2.WORKER_STATE_DRAINING:
                 pass
         await worker.generate(text_request())
@@ -154,7 +154,7 @@ async def test_stopping_ends_what_runs_past_the_limit() -> None:
         call = asyncio.create_task(refused(worker.stub.Generate(text_request(model="slow"))))
         await worker.until(running=1)
         worker.stop.set()
-        await asyncio.wait_for(worker.serving, PATIENCE)
+        await asyncio.wait_for(worker.serving, PATIENCE_S)
 
         assert (await call).reason is Reason.NO_WORKER
 
@@ -190,12 +190,12 @@ async def test_a_worker_is_in_the_registry_while_it_serves() -> None:
         stub = RegistryServiceStub(channel)
         watch: Any = stub.Watch(registry_pb2.WatchRequest())
         async with running_worker("echo", registry=str(address), worker_id="w-1") as worker:
-            seen = await _until_put(watch, models=["echo"], within=1.0)
+            seen = await _until_put(watch, models=["echo"], limit_s=1.0)
             assert (seen.id, seen.address) == ("w-1", str(worker.address))
             load = worker_pb2.LoadModelRequest(model="two", spec="echo")
             await worker.control.LoadModel(load)
-            await _until_put(watch, models=["echo", "two"], within=1.0)
-        async with asyncio.timeout(PATIENCE):
+            await _until_put(watch, models=["echo", "two"], limit_s=1.0)
+        async with asyncio.timeout(PATIENCE_S):
             while (await watch.read()).WhichOneof("change") != "removed":
                 pass
         watch.cancel()
@@ -203,9 +203,9 @@ async def test_a_worker_is_in_the_registry_while_it_serves() -> None:
     await registry
 
 
-async def _until_put(watch: Any, *, models: list[str], within: float) -> registry_pb2.Worker:
+async def _until_put(watch: Any, *, models: list[str], limit_s: float) -> registry_pb2.Worker:
     """The worker as the registry knows it once it is ready with these models."""
-    async with asyncio.timeout(within):
+    async with within(limit_s):
         while True:
             change = await watch.read()
             found = [change.put] if change.HasField("put") else list(change.snapshot.workers)

@@ -11,7 +11,8 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import Reason
-from tests.wire.running_worker import PATIENCE, RunningWorker, refused, running_worker
+from tests.patience import PATIENCE_S
+from tests.wire.running_worker import RunningWorker, refused, running_worker
 from tests.worker import cross_encoders
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -90,7 +91,7 @@ async def test_pairs_have_a_query_each(worker: RunningWorker) -> None:
 async def test_many_callers_share_batches_and_one_may_leave(worker: RunningWorker) -> None:
     """Every caller gets its own scores; who leaves takes back what is not computed."""
     leaving = worker.stub.Rerank(ranking(documents=["x" * 90] * 1024, query="q"))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await worker.status()).load.running:
             pass  # each look is a call that gives way to everything else
     leaving.cancel()

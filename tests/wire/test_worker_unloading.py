@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
 from inferloom_worker.text.pool import TextPool
+from tests.patience import PATIENCE_S
 from tests.wire.running_worker import limited, refused, running_worker, text_request
 
 
@@ -21,7 +22,7 @@ async def test_a_model_that_is_loaded_anew_under_its_name_keeps_its_requests() -
         unloading = asyncio.create_task(
             _finish(worker.control.UnloadModel(worker_pb2.UnloadModelRequest(model="m")))
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await worker.status()).models:
                 pass
         spec = "echo:delay_ms=50"

@@ -1,5 +1,6 @@
 """Fixtures of the worker's tests."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from inferloom_worker.text.folder_tokenizer import load_folder_tokenizer
 from inferloom_worker.text.gguf_tokenizer import load_gguf_tokenizer
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.weights.gguf import read_gguf
+
+collect_ignore = [] if find_spec("triton") else ["test_fused.py"]  # Triton is made for Linux
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from inferloom_mesh.call_observer import Observers
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.rpc.attach.attachment import Attachment
 from inferloom_worker.rpc.inference import Inference
+from tests.patience import PATIENCE_S
 
 
 class SlowThenQuick:
@@ -48,7 +49,7 @@ async def test_a_call_that_times_out_leaves_the_reader_alone() -> None:
     reading = asyncio.create_task(attachment.read(requests()))
     ends: dict[int, int] = {}
     events: list[int] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         async for frame in attachment.frames():
             ends |= {end.call: end.code for end in frame.ends}
             events += [event.call for event in (*frame.opening, *frame.closing)]
@@ -73,7 +74,7 @@ async def test_the_stream_ends_with_its_reader(raised: type[BaseException]) -> N
 
     writing = asyncio.create_task(frames())
     await asyncio.gather(asyncio.create_task(attachment.read(requests())), return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(InferloomError) as failure:
             await writing
     assert failure.value.reason is Reason.SERVER_ERROR

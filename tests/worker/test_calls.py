@@ -6,6 +6,7 @@ import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.hosting.running_calls import RunningCalls
+from tests.patience import PATIENCE_S
 
 
 async def test_finishing_waits_for_what_runs() -> None:
@@ -16,7 +17,7 @@ async def test_finishing_waits_for_what_runs() -> None:
         await asyncio.sleep(0)
         assert not finishing.done()
 
-    assert await asyncio.wait_for(finishing, 5) == 0
+    assert await asyncio.wait_for(finishing, PATIENCE_S) == 0
 
 
 async def test_what_outlives_the_limit_is_ended() -> None:

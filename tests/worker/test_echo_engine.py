@@ -11,6 +11,7 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import EndReason, Event, Generation, ProgressEvent, TokensEvent
 from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.sourcing.echo_options import EchoOptions
+from tests.patience import PATIENCE_S
 from tests.worker.engines import generate, request
 
 
@@ -93,7 +94,7 @@ async def test_what_waits_can_be_aborted() -> None:
     await asyncio.sleep(0)
     waiting.abort()
 
-    assert await asyncio.wait_for(reading, 5) == []
+    assert await asyncio.wait_for(reading, PATIENCE_S) == []
     assert engine.load().waiting == 0
 
 

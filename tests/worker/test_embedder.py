@@ -18,9 +18,8 @@ from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vectors import finish, pack
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
+from tests.patience import PATIENCE_S
 from tests.worker.embedding_models import whole
-
-WAIT = 5.0
 
 
 class Model:
@@ -50,7 +49,7 @@ class Model:
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
         """Wait until released, then answer or fail."""
         self.going.set()
-        assert self.release.wait(WAIT)
+        assert self.release.wait(PATIENCE_S)
         if self.failing or [6] in texts:
             raise RuntimeError("broken")
         self.batches.append([len(text) for text in texts])
@@ -97,7 +96,7 @@ async def test_callers_share_a_batch(model: Model, make: Make) -> None:
     embedder = make()
     model.release.clear()
     calls = [asyncio.create_task(whole(embedder, [[1]]))]
-    await asyncio.to_thread(model.going.wait, WAIT)
+    await asyncio.to_thread(model.going.wait, PATIENCE_S)
     calls += [asyncio.create_task(whole(embedder, [[1] * 2])) for _ in range(3)]
     await asyncio.sleep(0)
     assert (embedder.running, embedder.waiting) == (1, 3)
@@ -112,7 +111,7 @@ async def test_a_full_queue_refuses_and_the_next_is_fine(model: Model, make: Mak
     embedder = make(max_waiting=2)
     model.release.clear()
     running = asyncio.create_task(whole(embedder, [[1]]))
-    await asyncio.to_thread(model.going.wait, WAIT)
+    await asyncio.to_thread(model.going.wait, PATIENCE_S)
     waiting = asyncio.create_task(whole(embedder, [[1], [1]]))
     await asyncio.sleep(0)
     with pytest.raises(InferloomError) as caught:
@@ -128,7 +127,7 @@ async def test_a_cancelled_caller_is_not_computed(model: Model, make: Make) -> N
     embedder = make()
     model.release.clear()
     running = asyncio.create_task(whole(embedder, [[1]]))
-    await asyncio.to_thread(model.going.wait, WAIT)
+    await asyncio.to_thread(model.going.wait, PATIENCE_S)
     gone = asyncio.create_task(whole(embedder, [[1] * 5]))
     await asyncio.sleep(0)
     gone.cancel()
@@ -158,7 +157,7 @@ async def test_a_text_that_fails_fails_alone(poison: list[int], model: Model, ma
     embedder = make()
     model.release.clear()
     first = asyncio.create_task(whole(embedder, [[1]]))
-    await asyncio.to_thread(model.going.wait, WAIT)
+    await asyncio.to_thread(model.going.wait, PATIENCE_S)
     good = [asyncio.create_task(whole(embedder, [[1], [1, 1]])) for _ in range(2)]
     bad = asyncio.create_task(whole(embedder, [[1], poison]))
     await asyncio.sleep(0)
@@ -177,7 +176,7 @@ async def test_vectors_come_as_they_are_computed(
     encode, taken = model.encode, threading.Event()
 
     def encode_slowly(texts: list[list[int]]) -> NDArray[np.float32]:
-        assert len(texts) == 4 or taken.wait(WAIT)
+        assert len(texts) == 4 or taken.wait(PATIENCE_S)
         return encode(texts)
 
     monkeypatch.setattr(model, "encode", encode_slowly)
@@ -197,7 +196,7 @@ async def test_closing_fails_what_waits(model: Model, make: Make, monkeypatch: p
     embedder = make()
     model.release.clear()
     running = asyncio.create_task(whole(embedder, [[1]]))
-    await asyncio.to_thread(model.going.wait, WAIT)
+    await asyncio.to_thread(model.going.wait, PATIENCE_S)
     waiting = asyncio.create_task(whole(embedder, [[1]]))
     await asyncio.sleep(0)
     join = embedder._thread.join

@@ -16,8 +16,7 @@ from inferloom_worker.engine.protocol import GenerationRequest
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.sampler import TorchChooser
-
-PATIENCE = 5.0
+from tests.patience import PATIENCE_S
 
 
 class ZeroModel:
@@ -48,7 +47,7 @@ def asked() -> GenerationRequest:
 async def ending(engine: TorchEngine) -> Reason | None:
     """How a request ends; None: well."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             async for _ in engine.submit(asked()).events():
                 pass
     except InferloomError as failure:
@@ -115,7 +114,7 @@ async def vectors(embedder: Embedder, texts: Sequence[list[int]]) -> list[float]
     """The vectors, or why there are none."""
     got: list[float] = []
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             async for _, rows in embedder.embed(texts):
                 got += rows[:, 0].tolist()
     except InferloomError as failure:

@@ -7,30 +7,26 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-pytest.importorskip("triton", reason="Triton is made for Linux")
-
-from transformers import AutoConfig  # noqa: E402
-
-from inferloom_worker.models.cache import PagedCache  # noqa: E402
-from inferloom_worker.models.captured import CapturedModel  # noqa: E402
-from inferloom_worker.models.config import Activation  # noqa: E402
-from inferloom_worker.models.config_transformers import from_transformers  # noqa: E402
-from inferloom_worker.models.fused import trial  # noqa: E402
-from inferloom_worker.models.fused.operations import FusedOperations  # noqa: E402
-from inferloom_worker.models.graph_sizes import GraphSizes  # noqa: E402
-from inferloom_worker.models.llama import LlamaModel  # noqa: E402
-from inferloom_worker.models.operations import AttentionShape, Operations, TorchOperations  # noqa: E402
-from inferloom_worker.stepping.batch import Span, StepBatch  # noqa: E402
-from inferloom_worker.weights.checkpoint import FolderCheckpoint  # noqa: E402
-from tests.worker.models import make_model  # noqa: E402
+from inferloom_worker.models.cache import PagedCache
+from inferloom_worker.models.captured import CapturedModel
+from inferloom_worker.models.config import Activation
+from inferloom_worker.models.config_transformers import from_transformers
+from inferloom_worker.models.fused import trial
+from inferloom_worker.models.fused.operations import FusedOperations
+from inferloom_worker.models.graph_sizes import GraphSizes
+from inferloom_worker.models.llama import LlamaModel
+from inferloom_worker.models.operations import AttentionShape, Operations, TorchOperations
+from inferloom_worker.stepping.batch import Span, StepBatch
+from inferloom_worker.weights.checkpoint import FolderCheckpoint
+from tests.worker.models import make_model
 
 # NumPy, which interprets, warns of what floats of rows of padding come to, whose memory nobody wrote.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 FUSED, TORCH = FusedOperations(), TorchOperations()
 BOTH: tuple[Operations, Operations] = FUSED, TORCH
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CLOSE = {torch.float32: 1e-6, torch.bfloat16: 4e-3 if DEVICE.type == "cuda" else 2e-2}
 """How far apart two computations are, of the length of the result: a rounding that fell the other way. The
 interpreter cuts numbers off where a GPU rounds them."""

@@ -16,6 +16,7 @@ from inferloom_worker.hosting.model_loading import load_model
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.sourcing.sources import SourceError
+from tests.patience import PATIENCE_S
 
 
 class Loader:
@@ -27,12 +28,12 @@ class Loader:
 
     def __call__(self, name: str, spec: str) -> ServedModel:
         """Wait, then load."""
-        assert self.release.wait(5)
+        assert self.release.wait(PATIENCE_S)
         return load_model(name, spec, LoadOptions())
 
     def adapter(self, name: str, base: ServedModel, spec: str) -> ServedModel:
         """Wait, then make one."""
-        assert self.release.wait(5)
+        assert self.release.wait(PATIENCE_S)
         card = inference_pb2.Model(id=name, parent=base.card.id, tasks=base.card.tasks)
         return base.variant(card, Unchanged())
 

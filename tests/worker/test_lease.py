@@ -21,6 +21,7 @@ from inferloom_mesh.server import build_server
 from inferloom_registry.service import TICK
 from inferloom_worker.joining import registry_choice
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
+from tests.patience import PATIENCE_S, within
 from tests.registry.clock import FakeClock
 from tests.registry.running import ANY_PORT, running_registry
 from tests.registry.samples import worker
@@ -47,7 +48,7 @@ async def running(keeper: LeaseKeeper) -> AsyncIterator["asyncio.Task[None]"]:
     """Run a keeper, registered, and end it."""
     task = asyncio.create_task(keeper.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await keeper.registered()
         yield task
     finally:
@@ -58,7 +59,7 @@ async def running(keeper: LeaseKeeper) -> AsyncIterator["asyncio.Task[None]"]:
 async def seen(registry: Address, wanted: Callable[[dict[str, pb.RegisteredWorker]], bool]) -> None:
     """Watch a registry until what it holds, by worker id, is as ``wanted``."""
     held: dict[str, pb.RegisteredWorker] = {}
-    async with asyncio.timeout(5), open_channel(registry) as channel:
+    async with asyncio.timeout(PATIENCE_S), open_channel(registry) as channel:
         stub: Any = RegistryServiceStub(channel)
         async for response in stub.Watch(pb.WatchRequest()):
             match response.WhichOneof("change"):
@@ -143,7 +144,7 @@ async def test_a_worker_joins_within_a_second() -> None:
     """With the registry up, a lease is held at once."""
     async with running_registry() as registry:
         keeper = Me().keeper(registry)
-        async with asyncio.timeout(1), running(keeper):
+        async with within(1), running(keeper):
             assert keeper.epoch == 1
 
 
@@ -173,7 +174,7 @@ async def test_a_change_is_told_at_once() -> None:
 async def test_models_are_sent_only_when_they_changed() -> None:
     """A renewal is small: it holds the models only if the registry does not know them."""
     scripted, me = Scripted(), Me()
-    async with serving(scripted) as registry, running(me.keeper(registry)), asyncio.timeout(5):
+    async with serving(scripted) as registry, running(me.keeper(registry)), asyncio.timeout(PATIENCE_S):
         assert not (await scripted.renewals.get()).HasField("models")
         me.worker.models.append(inference_pb2.Model(id="n"))
         while not (renewal := await scripted.renewals.get()).HasField("models"):
@@ -244,7 +245,7 @@ async def test_a_registry_that_is_down_is_waited_for(caplog: pytest.LogCaptureFi
     keeper = LeaseKeeper([registry], describe, pb.Load, answer_timeout=0.05)
     with caplog.at_level(logging.INFO, "inferloom_worker.joining"):
         task = asyncio.create_task(keeper.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await third.wait()
             async with running_registry(registry):
                 await keeper.registered()
@@ -260,7 +261,7 @@ async def test_closing_does_not_wait_for_a_registry_that_is_down() -> None:
     task = asyncio.create_task(keeper.run())
     await asyncio.sleep(0)
     keeper.close()
-    async with asyncio.timeout(1):
+    async with within(1):
         await task
     assert keeper.epoch == 0
 
@@ -287,7 +288,7 @@ async def test_a_worker_whose_name_is_taken_over_stops() -> None:
         running_registry() as registry,
         running(Me(address="127.0.0.1:1").keeper(registry)) as old,
         running(Me(address="127.0.0.1:2").keeper(registry)) as newer,
-        asyncio.timeout(5),
+        asyncio.timeout(PATIENCE_S),
     ):
         with pytest.raises(FencedError):
             await old
@@ -298,7 +299,7 @@ async def test_a_worker_whose_name_is_taken_over_stops() -> None:
 async def test_a_worker_that_may_not_register_again_stops() -> None:
     """ALREADY_EXISTS at registration means the same as a fenced lease."""
     refusal = InferloomError(Reason.ALREADY_EXISTS, "The worker was registered again from elsewhere.")
-    async with serving(Scripted(refusal)) as registry, asyncio.timeout(5):
+    async with serving(Scripted(refusal)) as registry, asyncio.timeout(PATIENCE_S):
         with pytest.raises(FencedError, match="from elsewhere"):
             await Me().keeper(registry).run()
 
@@ -306,7 +307,7 @@ async def test_a_worker_that_may_not_register_again_stops() -> None:
 @pytest.mark.parametrize("address", ["8.8.8.8:7100", "nowhere"])
 async def test_a_worker_that_the_registry_will_not_have_stops(address: str) -> None:
     """An address that is denied or malformed is a mistake to correct, not to repeat."""
-    async with running_registry() as registry, asyncio.timeout(5):
+    async with running_registry() as registry, asyncio.timeout(PATIENCE_S):
         with pytest.raises(RegistrationRefusedError):
             await Me(address=address).keeper(registry).run()
 
@@ -316,7 +317,7 @@ async def test_an_overloaded_registry_is_tried_again() -> None:
     scripted = Scripted(overloaded("Full."))
     async with serving(scripted) as registry:
         task = asyncio.create_task((keeper := Me().keeper(registry)).run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await scripted.refused.wait()
             scripted.refusal = None
             await keeper.registered()
@@ -328,7 +329,7 @@ async def test_a_renewal_without_an_answer_is_made_again() -> None:
     """A stream that went silent is given up, and the same lease is renewed on a new one."""
     scripted = Scripted(silent_streams=1)
     async with serving(scripted) as registry, running(Me().keeper(registry, answer_timeout=0.1)):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             renewal = await scripted.renewals.get()
         assert (renewal.lease_id, renewal.epoch) == ("l", 1)
         assert len(scripted.registrations) == 1
@@ -341,7 +342,7 @@ async def test_a_lost_registrys_lease_goes_to_the_next() -> None:
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(serving(one)) for one in ones]
         keeper = LeaseKeeper(servers, lambda: me.worker, lambda: me.load, renew_interval=0.05)
-        async with running(keeper), asyncio.timeout(5):
+        async with running(keeper), asyncio.timeout(PATIENCE_S):
             first = next(one for one in ones if one.registrations)
             other = next(one for one in ones if one is not first)
             await first.renewals.get()
@@ -360,7 +361,7 @@ async def test_a_worker_goes_back_to_its_own_registry(monkeypatch: pytest.Monkey
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(serving(one)) for one in ones]
         keeper = LeaseKeeper(servers, worker, pb.Load, renew_interval=0.02)
-        async with running(keeper), asyncio.timeout(5):
+        async with running(keeper), asyncio.timeout(PATIENCE_S):
             own = next(one for one in ones if one.registrations)
             other = next(one for one in ones if one is not own)
             own.refusal = overloaded("It lost its store.")

@@ -12,6 +12,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.text.job import QUICK_S, Job, NeverStartedError, TimeUp, Trial
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
+from tests.patience import PATIENCE_S
 
 ENDLESS = (
     "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
@@ -47,11 +48,11 @@ async def test_work_past_the_bound_is_refused(short_pool: TextPool) -> None:
 
     def work() -> bool:
         going.set()
-        return release.wait(5)
+        return release.wait(PATIENCE_S)
 
     pool = TextPool(threads=1, max_waiting=1)
     running = [asyncio.create_task(pool.run("text", work)) for _ in range(2)]
-    await asyncio.to_thread(going.wait, 5)
+    await asyncio.to_thread(going.wait, PATIENCE_S)
     with pytest.raises(InferloomError) as caught:
         await pool.run("text", lambda: None)
     release.set()
@@ -65,7 +66,7 @@ async def test_work_past_the_bound_is_refused(short_pool: TextPool) -> None:
 async def test_work_that_found_no_thread_in_time_is_an_overload(short_pool: TextPool) -> None:
     """Waiting is not the request's fault."""
     release = threading.Event()
-    blocking = asyncio.create_task(short_pool.run("text", lambda: release.wait(5)))
+    blocking = asyncio.create_task(short_pool.run("text", lambda: release.wait(PATIENCE_S)))
     waiting = asyncio.create_task(short_pool.run("text", lambda: None))
     await asyncio.sleep(0)  # both alarms are set; this one rings after them
     asyncio.get_running_loop().call_later(0.1, release.set)  # the first piece is in C code until then
@@ -123,10 +124,10 @@ async def test_work_that_nobody_waits_for_is_ended() -> None:
     for _ in range(17):
         going.clear()
         abandoned = asyncio.create_task(pool.run("chat.messages", work, trial=trial))
-        await asyncio.to_thread(going.wait, 5)
+        await asyncio.to_thread(going.wait, PATIENCE_S)
         abandoned.cancel()
         await asyncio.gather(abandoned, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await pool.run("text", lambda: "next") == "next"
     assert not trial.passed
     pool.close()

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from inferloom_worker.sourcing.threads import in_background
+from tests.patience import PATIENCE_S
 
 
 async def test_a_result_and_an_error_come_back() -> None:
@@ -23,10 +24,10 @@ async def test_who_no_longer_waits_is_not_disturbed() -> None:
     def work() -> None:
         threads.append(threading.current_thread())
         going.set()
-        release.wait(5)
+        release.wait(PATIENCE_S)
 
     waiting = asyncio.create_task(in_background("w", work))
-    await asyncio.to_thread(going.wait, 5)
+    await asyncio.to_thread(going.wait, PATIENCE_S)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -42,7 +43,7 @@ def test_a_loop_that_is_gone_is_no_error(recwarn: pytest.WarningsRecorder) -> No
     release, done = threading.Event(), threading.Event()
 
     def work() -> None:
-        release.wait(5)
+        release.wait(PATIENCE_S)
         done.set()
 
     async def start() -> None:
@@ -53,5 +54,5 @@ def test_a_loop_that_is_gone_is_no_error(recwarn: pytest.WarningsRecorder) -> No
         asyncio.run(start())
     release.set()
 
-    assert done.wait(5)
+    assert done.wait(PATIENCE_S)
     assert not recwarn.list

@@ -17,6 +17,7 @@ from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 from inferloom_worker.stepping.sampler import TorchChooser
 from inferloom_worker.stepping.scheduler import Scheduler
+from tests.patience import PATIENCE_S
 from tests.worker.engines import generate, request
 
 
@@ -309,7 +310,7 @@ async def test_closing_ends_every_request(model: CountingModel) -> None:
     generations = [engine.submit(request([10], 100)) for _ in range(3)]
     await entered(model)
     closing = asyncio.create_task(asyncio.to_thread(engine.close))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not refuses(engine):  # noqa: ASYNC110 # there is no event for it, and a test needs none
             await asyncio.sleep(0)
     model.run_freely()

@@ -38,6 +38,7 @@ from inferloom_worker.engines.vllm.backend import (
 from inferloom_worker.engines.vllm.engine import VllmEngine
 from inferloom_worker.engines.vllm.translation import Asked
 from inferloom_worker.lora.config import AdapterError
+from tests.patience import until_async
 from tests.worker.engines import request
 
 GREEDY = Sampling(temperature=0.0)
@@ -133,13 +134,6 @@ def engine(backend: Counting) -> Iterator[VllmEngine]:
     found.close()
 
 
-async def until(true: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 # of many kinds of things, on several threads
-            await asyncio.sleep(0.005)
-
-
 async def collect(generation: Generation) -> list[Event]:
     """All events."""
     return [event async for batch in generation.events() for event in batch]
@@ -148,10 +142,10 @@ async def collect(generation: Generation) -> list[Event]:
 async def test_choices_are_sequences_of_their_own(engine: VllmEngine, backend: Counting) -> None:
     """Their events come in one batch, and what the request cost with them."""
     generation = engine.submit(request([1, 2, 3], 9, n=2, sampling=GREEDY, priority=3, cache_salt="s"))
-    await until(lambda: len(backend.open) == 2)
+    await until_async(lambda: len(backend.open), "as many", lambda count: count == 2)
     assert [(named.priority, named.cache_salt) for named in backend.named] == [(3, "s"), (3, "s")]
     backend.step(StepRecord(2, 0, 0.25), Piece((4,)), Piece((5,)))
-    await until(lambda: len(generation._pending) == 2)
+    await until_async(lambda: len(generation._pending), "as many", lambda count: count == 2)
     backend.step(
         StepRecord(0, 0, 0.0),
         Piece((0,), None, None, "stop", Timing(9, 0.1, 0.2, 0.3)),
@@ -166,7 +160,7 @@ async def test_choices_are_sequences_of_their_own(engine: VllmEngine, backend: C
     ]
     stats = generation.stats
     assert (stats.cached_prompt_tokens, stats.queue_s, stats.prefill_s, stats.decode_s) == (3, 0.1, 0.2, 0.3)
-    await until(lambda: engine.load().running == 0)
+    await until_async(engine.load, "an idle engine", lambda load: load.running == 0)
     assert (engine.load().generated_tokens, engine.load().steps) == (4, 2)
     assert 0 < engine.load().longest_step_s < 5
 
@@ -174,12 +168,13 @@ async def test_choices_are_sequences_of_their_own(engine: VllmEngine, backend: C
 async def test_a_client_that_leaves_frees_its_place_at_once(engine: VllmEngine, backend: Counting) -> None:
     """A choice alone, and then the rest."""
     generation = engine.submit(request([1], 9, n=2, sampling=GREEDY))
-    await until(lambda: len(backend.open) == 2)
+    await until_async(lambda: len(backend.open), "as many", lambda count: count == 2)
     generation.abort(1)
-    await until(lambda: len(backend.aborted) == 1)
+    await until_async(lambda: len(backend.aborted), "as many", lambda count: count == 1)
     assert engine.load().running == 1
     generation.abort()
-    await until(lambda: len(backend.aborted) == 2 and engine.load().running == 0)
+    await until_async(lambda: len(backend.aborted), "as many", lambda count: count == 2)
+    await until_async(engine.load, "an idle engine", lambda load: load.running == 0)
 
 
 async def test_a_deadline_ends_what_has_begun_and_refuses_what_has_not(
@@ -189,7 +184,7 @@ async def test_a_deadline_ends_what_has_begun_and_refuses_what_has_not(
     now = asyncio.get_running_loop().time()
     begun = engine.submit(request([1], 9, sampling=GREEDY, deadline=now + 0.2))
     waiting = engine.submit(request([1], 9, sampling=GREEDY, deadline=now + 0.2))
-    await until(lambda: len(backend.open) == 2)
+    await until_async(lambda: len(backend.open), "as many", lambda count: count == 2)
     backend.step(StepRecord(1, 1, 0.0), Piece((4,)))
     last = (await collect(begun))[-1]
     assert isinstance(last, TokensEvent)
@@ -197,7 +192,7 @@ async def test_a_deadline_ends_what_has_begun_and_refuses_what_has_not(
     with pytest.raises(InferloomError, match="before the first token") as late:
         await collect(waiting)
     assert late.value.reason is Reason.TIMEOUT
-    await until(lambda: not backend.open)
+    await until_async(lambda: backend.open, "none", lambda open_: not open_)
 
 
 async def test_what_has_ended_is_not_kept_until_its_deadline(engine: VllmEngine, backend: Counting) -> None:
@@ -206,7 +201,7 @@ async def test_what_has_ended_is_not_kept_until_its_deadline(engine: VllmEngine,
     gone = weakref.ref(prompt)
     asked = replace(asked, prompt=prompt, deadline=asyncio.get_running_loop().time() + 600)
     running = engine.submit(asked)
-    await until(lambda: len(backend.open) == 2)
+    await until_async(lambda: len(backend.open), "as many", lambda count: count == 2)
     backend.step(StepRecord(2, 0, 0.0), *(Piece((4,), end="length") for _ in range(2)))
     await collect(running)
     backend.asked.clear()
@@ -216,17 +211,17 @@ async def test_what_has_ended_is_not_kept_until_its_deadline(engine: VllmEngine,
         gc.collect()
         return gone() is None
 
-    await until(collected)
+    await until_async(collected, "its collection")
 
 
 async def test_a_waiting_request_hears_that_the_engine_moves(engine: VllmEngine, backend: Counting) -> None:
     """About once a second; not where it does not move."""
     waiting = engine.submit(request([1], 9, sampling=GREEDY))
-    await until(lambda: len(backend.open) == 1)
+    await until_async(lambda: len(backend.open), "as many", lambda count: count == 1)
     await asyncio.sleep(1.4)
     assert not waiting._pending
     backend.step(StepRecord(1, 0, 0.0))
-    await until(lambda: waiting._pending)
+    await until_async(lambda: waiting._pending, "events")
     assert isinstance(waiting._pending[0], ProgressEvent)
 
 
@@ -246,12 +241,12 @@ async def test_what_vllm_refuses_ends_its_own_request(engine: VllmEngine, backen
         (ValueError(), Reason.SERVER_ERROR),
     ):
         generation = engine.submit(request([1], 9, sampling=GREEDY))
-        await until(lambda: len(backend.open) == 1)
+        await until_async(lambda: len(backend.open), "as many", lambda count: count == 1)
         backend.step(StepRecord(1, 0, 0.0), failure)
         with pytest.raises(InferloomError) as refused:
             await collect(generation)
         assert refused.value.reason is reason
-        await until(lambda: not backend.open)
+        await until_async(lambda: backend.open, "none", lambda open_: not open_)
     assert engine.health.fault is None
 
 
@@ -261,7 +256,7 @@ async def test_a_dead_engine_is_the_workers_end(engine: VllmEngine, backend: Cou
     faults: list[Fault] = []
     engine.health.watch(faults.append)
     generation = engine.submit(request([1], 9, sampling=GREEDY))
-    await until(lambda: len(backend.open) == 1)
+    await until_async(lambda: len(backend.open), "as many", lambda count: count == 1)
     if silent:
         backend.dead = True
     else:
@@ -291,7 +286,7 @@ async def test_closing_loses_what_runs_and_takes_nothing_more(backend: Counting)
     """And vLLM is shut down."""
     engine = VllmEngine(backend.start, EngineOptions(), carry=True)
     generation = engine.submit(request([1], 9, sampling=GREEDY))
-    await until(lambda: len(backend.open) == 1)
+    await until_async(lambda: len(backend.open), "as many", lambda count: count == 1)
     await asyncio.to_thread(engine.close)
     with pytest.raises(InferloomError, match="unloaded"):
         await collect(generation)

@@ -11,8 +11,8 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
 from inferloom_worker.hosting.sidecar import shared
+from tests.patience import PATIENCE_S
 from tests.wire.running_worker import (
-    PATIENCE,
     RunningWorker,
     chat_request,
     limited,
@@ -197,7 +197,7 @@ async def test_leaving_ends_the_request_at_the_server() -> None:
         await call.read()
         assert (await worker.status()).load.running == 1
         call.cancel()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             await server.left.wait()
         await worker.until(running=0)
 
@@ -209,7 +209,7 @@ async def test_a_deadline_keeps_what_there_is() -> None:
         answer = await worker.generate(ask(), timeout=0.6)
         assert answer.text().startswith("more ")
         assert [each.reason for each in answer.all("finished")] == [pb.FINISH_REASON_DEADLINE]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             await server.left.wait()
 
 
@@ -265,7 +265,7 @@ async def test_an_endless_event_is_given_up() -> None:
     async with fake_server(server), running_worker(spec(server)) as worker:
         error = await refused(worker.stub.Generate(ask()))
         assert error.reason is Reason.WORKER_LOST
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             await server.left.wait()
 
 
@@ -296,7 +296,7 @@ async def test_a_reader_who_stops_is_not_read_ahead_for() -> None:
         call = worker.stub.Generate(ask())
         await call.read()
         before = -1
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while sent != before:
                 before = sent
                 await asyncio.sleep(0.3)
@@ -310,14 +310,14 @@ async def test_a_server_that_goes_takes_its_model_out_and_brings_it_back() -> No
         port = server.port
         async with running_worker(spec(server)) as worker:
             server.healthy = 503
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 while (await worker.status()).worker.models:
                     pass  # each look gives way to everything else
             status = (await worker.status()).worker
             assert (status.state, list(status.loading)) == (1, ["m"])
             assert (await refused(worker.stub.Generate(ask()))).reason is Reason.NO_WORKER
             server.healthy, server.model["max_model_len"] = 200, 50
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (models := (await worker.status()).worker.models):
                     pass
             assert models[0].context_length == 50  # as it is now
@@ -350,7 +350,7 @@ async def test_a_server_that_comes_back_with_other_slots_is_sent_as_many() -> No
     async with fake_server(server), running_worker(spec(server)) as worker:
         assert (await worker.status()).models[0].slots == 2
         server.healthy, server.slots = 503, 5
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_S):
             while (await worker.status()).worker.models:
                 pass
             server.healthy = 200
@@ -377,7 +377,7 @@ async def test_who_waits_is_told_so_whether_for_a_place_or_for_the_server(
         calls = [worker.stub.Generate(ask()) for _ in range(2)]
         phases = set()
         for call in calls:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_S):
                 assert (await call.read()).WhichOneof("event") == "started"
                 for _ in range(3):
                     phases.add((await call.read()).heartbeat.phase)

@@ -33,6 +33,7 @@ from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder
 from inferloom_worker.output.completion import PlainDelta
 from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
 from inferloom_worker.validate.generate import read_generate
+from tests.patience import PATIENCE_S
 
 
 def test_a_servers_address_says_what_people_type() -> None:
@@ -507,7 +508,7 @@ async def test_a_watch_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPa
             back.set()
 
     looking = watch.Watch(client, facts, changed)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await back.wait()
     await looking.close()
     assert changes[0] is not None
