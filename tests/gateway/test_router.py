@@ -163,6 +163,23 @@ def test_workers_that_honour_what_is_asked_come_before_others() -> None:
     assert neither.ask(1, request=constrained) is not None
 
 
+def test_a_constraint_goes_to_a_worker_that_has_its_kind() -> None:
+    """Where some hold answers to other kinds, as servers of other makes do."""
+    some, all_ = honouring("some", "constraint"), honouring("all", "constraint")
+    some.worker.models[0].constraints.extend(["json_schema", "choice"])
+    all_.worker.models[0].constraints.extend(["json_schema", "choice", "regex"])
+    routed = Routed(some, all_)
+
+    def chosen(constraint: pb.Constraint) -> set[str]:
+        routed.forget()
+        request = pb.GenerateRequest(model="chat", constraint=constraint)
+        choices = [routed.ask(key, request=request) for key in KEYS[:40]]
+        return {choice.member.id for choice in choices if choice is not None}
+
+    assert chosen(pb.Constraint(regex="a+")) == {"all"}
+    assert chosen(pb.Constraint(json_schema="{}")) == {"some", "all"}
+
+
 def test_the_own_zone_comes_first_while_it_has_room() -> None:
     """A gateway with a zone leaves it when its workers have as many requests as they run at once."""
     routed = Routed(placed("near", "x", capacity=4), placed("far", "y", capacity=4), zone="x")

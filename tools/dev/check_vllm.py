@@ -7,53 +7,39 @@ end with the same tokens as undisturbed (with ``--dtype float32``) or at all; wh
 worker_lost. Takes minutes, most of them for starting vLLM. Not a part of the tests.
 
 Usage: python tools/dev/check_vllm.py --python ENVIRONMENT/bin/python --model FOLDER [--dtype float32]
-       [--options ARGUMENTS] [--folder LOGS]
+       [--options ARGUMENTS] [--failover-only] [--folder LOGS]
 """
 
 import argparse
 import asyncio
-import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from faulting.mesh import Plan, RunningMesh
+from answering.show import Answers, differences
+from answering.suite import CASES, card_of, suite
+from faulting.mesh import RunningMesh
+from faulting.parts import MODEL
 from openai import AsyncOpenAI
+from peers.process import end_well
 from serving_vllm.failover import failover
-from serving_vllm.suite import suite
-
-ROOT = Path(__file__).resolve().parents[2]
-
-START_LIMIT_S = 900.0
-
-_METADATA = "Metadata-Version: 2.1\nName: inferloom\nVersion: 0\n"
-
-
-def plan(python: Path, model: Path, dtype: str, options: str, folder: Path) -> Plan:
-    """Two workers with vLLM, run from this source tree."""
-    query = f"dtype={dtype}&max_model_len=2048&max_num_seqs=24&{options}"
-    installed = folder / "installed" / "inferloom-0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "METADATA").write_text(_METADATA)
-    source = [str(ROOT / part) for part in ("protos", "mesh", "registry", "worker", "gateway", "tools")]
-    settings = {"PYTHONPATH": os.pathsep.join([*source, str(installed.parent)]), "HF_HUB_OFFLINE": "1"}
-    return Plan(
-        workers=2,
-        spec=f"vllm:{model}?{query}",
-        worker_python=python,
-        settings={"worker": settings},
-        start_limit_s=START_LIMIT_S,
-    )
+from serving_vllm.plan import Vllm, in_workers
 
 
 async def check(args: argparse.Namespace, folder: Path) -> int:
     """Run everything; return how much of it failed."""
-    made = plan(args.python, args.model.resolve(), args.dtype, args.options, folder)
+    query = f"dtype={args.dtype}&max_model_len=2048&max_num_seqs=24&{args.options}".rstrip("&")
+    plan = in_workers(Vllm(python=args.python), f"vllm:{args.model.resolve()}?{query}", folder, workers=2)
+    failed = 0
     async with (
-        RunningMesh(Path(sys.executable), folder, made) as mesh,
+        RunningMesh(Path(sys.executable), folder, plan) as mesh,
         AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key="none", max_retries=4, timeout=600) as client,
     ):
-        failed = await suite(client)
+        if not args.failover_only:
+            found = {"vllm": Answers(await card_of(client, MODEL), await suite(client, MODEL))}
+            for line in differences(CASES, found):
+                print(f"  no  {line}", flush=True)
+                failed += 1
         failed += await failover(client, mesh)
     print("all as said" if not failed else f"{failed} not as said")
     return failed
@@ -67,13 +53,14 @@ def main() -> None:
     parser.add_argument(
         "--options", default="enforce_eager=true&max_num_batched_tokens=512", help="further arguments of vLLM"
     )
+    parser.add_argument("--failover-only", action="store_true", help="without the suite")
     parser.add_argument("--folder", type=Path, help="keeps the logs here")
     args = parser.parse_args()
-    if args.folder is not None:
-        args.folder.mkdir(parents=True, exist_ok=True)
-        sys.exit(1 if asyncio.run(check(args, args.folder)) else 0)
-    with TemporaryDirectory(prefix="il-") as folder:
-        sys.exit(1 if asyncio.run(check(args, Path(folder))) else 0)
+    end_well()
+    with TemporaryDirectory(prefix="il-") as temporary:
+        folder = args.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        sys.exit(1 if asyncio.run(check(args, folder)) else 0)
 
 
 if __name__ == "__main__":

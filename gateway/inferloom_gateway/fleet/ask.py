@@ -12,6 +12,13 @@ _PATHS: dict[str, dict[str, tuple[str, ...]]] = {}
 for _row in FIELDS:
     if _row.honoured_by is not None and "[]" not in _row.path:
         _PATHS.setdefault(_row.request, {})[_row.capability] = tuple(_row.path.split("."))
+for _kind in inference_pb2.Constraint.DESCRIPTOR.oneofs_by_name["grammar"].fields:
+    _PATHS["GenerateRequest"][_kind.name] = ("constraint", _kind.name)
+
+
+def honoured(card: inference_pb2.Model) -> frozenset[str]:
+    """What of requests a model honours: optional parameters, and kinds of constraints."""
+    return frozenset((*card.supported_parameters, *card.constraints))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class Ask:
     """The request, for the optional fields that it has."""
 
     def needs(self, names: frozenset[str]) -> frozenset[str]:
-        """Those of ``names``, which are optional parameters of models, that the request gives."""
+        """Those of ``names``, which are such as :func:`honoured` tells, that the request gives."""
         paths = _PATHS.get(type(self.request).__name__, {})
         return frozenset(name for name in names if name in paths and _given(self.request, paths[name]))
 

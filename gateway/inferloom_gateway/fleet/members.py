@@ -3,6 +3,7 @@
 from collections import Counter
 
 from inferloom.v1 import inference_pb2, registry_pb2
+from inferloom_gateway.fleet.ask import honoured
 from inferloom_gateway.fleet.group import Group
 from inferloom_gateway.fleet.member import Member as Member
 from inferloom_gateway.fleet.member import hash_of
@@ -234,5 +235,5 @@ class Fleet:
         members = self.holding(model)
         if len(members) < 2:
             return frozenset()
-        kinds = [frozenset(member.models[model].supported_parameters) for member in members]
+        kinds = [honoured(member.models[model]) for member in members]
         return frozenset.union(*kinds) - frozenset.intersection(*kinds)

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from inferloom_gateway.fleet.ask import Ask
+from inferloom_gateway.fleet.ask import Ask, honoured
 from inferloom_gateway.fleet.group import Group
 from inferloom_gateway.fleet.member import Member
 from inferloom_gateway.fleet.members import Fleet
@@ -245,7 +245,7 @@ def _within(walk: Iterator[Member], wide: int, own: int, level: Level, least: in
 
 
 def _honours(member: Member, model: str, needs: frozenset[str]) -> bool:
-    return needs.issubset(member.models[model].supported_parameters)
+    return needs <= honoured(member.models[model])
 
 
 def _level(ask: Ask, needs: frozenset[str], tried: Collection[Member], now: float, member: Member) -> int:

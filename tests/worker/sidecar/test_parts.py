@@ -219,9 +219,15 @@ def test_an_end_waits_for_the_usage_and_choices_count_apart() -> None:
     assert chunks.usage.completion_tokens == 3
 
 
+def facts_of(kind: ServerKind, **more: Any) -> Facts:
+    """A server of a kind that chats and completes."""
+    tasks = frozenset({"chat", "completion"})
+    return Facts(kind=kind, version="", model="m", tasks=tasks, context_length=4096, **more)
+
+
 def body_of(request: pb.GenerateRequest, kind: ServerKind) -> dict[str, Any]:
     """What a server of a kind is asked for."""
-    facts = Facts(kind=kind, version="", model="m", tasks=frozenset({"chat", "completion"}))
+    facts = facts_of(kind)
     return server_request(read_generate(request, 2**31), facts, "tenant\0salt").body
 
 
@@ -257,6 +263,31 @@ def test_a_conversation_is_openais_json() -> None:
     assert len(body["cache_salt"]) == 32
 
 
+def test_a_server_whose_model_has_no_place_for_tools_is_given_none() -> None:
+    """It would drop them, so they are not on the card, and refused."""
+    facts = facts_of(ServerKind.LLAMA, lacks=frozenset({"tools", "tool_choice", "parallel_tool_calls"}))
+    assert not {"tools", "tool_choice"} & set(card("m", facts).supported_parameters)
+    chat = pb.ChatInput()
+    chat.messages.add(role=pb.ROLE_USER).parts.add(text="hi")
+    chat.tools.add(name="look")
+    with pytest.raises(InferloomError) as refusal:
+        server_request(read_generate(pb.GenerateRequest(model="x", chat=chat), 2**31), facts)
+    assert (refusal.value.reason, refusal.value.param) == (Reason.UNSUPPORTED_PARAMETER, "chat.tools")
+
+
+@pytest.mark.parametrize(
+    ("kind", "kinds"),
+    [
+        (ServerKind.VLLM, ["json_schema", "json_object", "regex", "choice", "lark", "gbnf"]),
+        (ServerKind.LLAMA, ["json_schema", "json_object", "choice", "gbnf"]),
+        (ServerKind.OPENAI, ["json_schema", "json_object"]),
+    ],
+)
+def test_a_card_tells_which_constraints_a_server_holds_answers_to(kind: ServerKind, kinds: list[str]) -> None:
+    """Of each kind of server its own."""
+    assert list(card("m", facts_of(kind)).constraints) == kinds
+
+
 def test_each_kind_has_its_own_spelling() -> None:
     """Of what differs."""
     sampling = pb.SamplingOptions(repetition_penalty=1.1, seed=2**64 - 1, logit_bias={5: -1})
@@ -269,7 +300,7 @@ def test_each_kind_has_its_own_spelling() -> None:
     assert body["max_tokens"] is None
     request.stopping.ClearField("include_stop")
     body = body_of(request, ServerKind.LLAMA)
-    assert (body["repeat_penalty"], body["repeat_last_n"], body["seed"]) == (1.1, -1, 2**31 - 1)
+    assert (body["repeat_penalty"], body["repeat_last_n"], body["seed"]) == (1.1, 4096, 2**31 - 1)
     assert body["return_tokens"] is True
     assert "max_tokens" not in body
 

@@ -27,7 +27,7 @@ class Spread:
 
 def less_is_better(column: str) -> bool:
     """Whether a smaller value of a column is the better one: times are, rates are not."""
-    return column.endswith((", ms", ", s", ", times"))
+    return column.endswith((", ms", ", s", ", times", ", µs"))
 
 
 def is_rated(column: str) -> bool:

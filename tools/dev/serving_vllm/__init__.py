@@ -1,1 +1,1 @@
-"""What is asked of vLLM in workers."""
+"""vLLM in workers and beside them: how it is started, killed and measured."""

@@ -5,11 +5,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from answering.forms import PERSON, WEATHER
 from faulting.mesh import RunningMesh
 from faulting.parts import MODEL
 from openai import APIError, AsyncOpenAI
-
-from serving_vllm.suite import PERSON, WEATHER
 
 TOKENS = 64
 """Of an answer, so that the worker can be killed in the midst of it."""

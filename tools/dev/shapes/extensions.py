@@ -8,17 +8,11 @@ EXTENSIONS: dict[str, frozenset[str]] = {
     "model": frozenset(
         {
             *("adapters", "alias_of", "aliases", "architecture", "capabilities", "chat_template_hash"),
-            *("compute_hash", "context_length", "continuation", "dtype", "embedding_dimensions", "engine"),
-            *("instruction_set", "longest_step_s", "max_model_len", "parent", "permission", "quantization"),
-            *(
-                "reasoning_format",
-                "root",
-                "sampling_defaults",
-                "server",
-                "supported_parameters",
-                "tokenizer_hash",
-            ),
-            *("tool_format", "vocabulary_size", "weights_hash", "workers"),
+            *("compute_hash", "constraints", "context_length", "continuation", "dtype"),
+            *("embedding_dimensions", "engine", "instruction_set", "longest_step_s", "max_model_len"),
+            *("parent", "permission", "quantization", "reasoning_format", "root", "sampling_defaults"),
+            *("server", "supported_parameters", "tokenizer_hash", "tool_format", "vocabulary_size"),
+            *("weights_hash", "workers"),
         }
     ),
     "response": frozenset({"store"}),

@@ -21,7 +21,7 @@ from inferloom_worker.embed.pair_ranker import PairRanker
 from inferloom_worker.engine.protocol import EngineInfo
 from inferloom_worker.engines.registry import SIDECAR, engine_kind
 from inferloom_worker.hosting import card
-from inferloom_worker.hosting.capabilities import honoured_by
+from inferloom_worker.hosting.capabilities import CONSTRAINTS, honoured_by
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.generator import Generator
@@ -184,6 +184,7 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
         model.supported_parameters.extend(honoured_by(Honour.INFILLING))
     if engine.info.constrains:
         model.supported_parameters.extend(honoured_by(Honour.CONSTRAINING))
+        model.constraints.extend(CONSTRAINTS)
     model.continuation.CopyFrom(card.continuation(engine.info))
     defaults = sampling_defaults(source, options.generation_config)
     if defaults.ByteSize():

@@ -20,6 +20,8 @@ class ModelCard(BaseModel):
     capabilities: list[str]
     embedding_dimensions: int | None
     supported_parameters: list[str]
+    constraints: list[str]
+    """What ``structured_outputs`` and ``response_format`` may ask for, and ``gbnf``, a form of grammars."""
 
 
 class ModelWorker(Answer):

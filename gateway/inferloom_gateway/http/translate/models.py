@@ -62,6 +62,7 @@ def model(item: pb.Model) -> dict[str, object]:
         "capabilities": [_TASKS[task] for task in item.tasks if task in _TASKS],
         "embedding_dimensions": item.embedding_dimensions or None,
         "supported_parameters": _parameters(item),
+        "constraints": list(item.constraints),
         "sampling_defaults": _defaults(item.sampling_defaults),
         "dtype": item.dtype,
         "quantization": item.quantization or None,

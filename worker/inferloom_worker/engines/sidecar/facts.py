@@ -30,6 +30,8 @@ class Facts:
     quantization: str = ""
     architecture: str = ""
     infills: bool = False
+    lacks: frozenset[str] = frozenset()
+    """Fields for conversations that its kind honours and this one, as it tells, does not."""
     sampling: Mapping[str, float] = field(default_factory=dict)
     """What it draws with where a request is silent, by the contract's names, as far as it tells."""
     identity: str = ""
@@ -39,6 +41,13 @@ class Facts:
     def manner(self) -> Manner:
         """How it is spoken to."""
         return MANNERS[self.kind]
+
+    @property
+    def chat_parameters(self) -> Mapping[str, str]:
+        """The fields that it honours in conversations, with what its JSON calls them."""
+        return {
+            name: theirs for name, theirs in self.manner.chat_parameters.items() if name not in self.lacks
+        }
 
     @property
     def server(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from inferloom_worker.engines.sidecar import reading
-from inferloom_worker.engines.sidecar.kinds import ServerKind
+from inferloom_worker.engines.sidecar.kinds import TOOLS, ServerKind
 from inferloom_worker.engines.sidecar.questions import MOST_MODELS, Questions, plain, short
 
 _MOST_SAMPLING = 2.0**31 - 1
@@ -64,6 +64,7 @@ async def _llama(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:
         "context_length": reading.count(settings.get("n_ctx"), "n_ctx"),
         "vocabulary_size": reading.count(meta.get("n_vocab"), "n_vocab"),
         "slots": reading.count(props.get("total_slots"), "total_slots"),
+        "lacks": _llama_lacks(props),
         "quantization": short(props.get("model_ftype") or meta.get("ftype")),
         "sampling": {
             ours: min(_MOST_SAMPLING, max(0.0, reading.number(drawn[theirs], theirs)))
@@ -72,6 +73,12 @@ async def _llama(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:
         },
         "tells": orjson.dumps(tells).decode(),
     }
+
+
+def _llama_lacks(props: Mapping[str, Any]) -> frozenset[str]:
+    """It takes tools whatever its model's template is, and drops those that the template has no place for."""
+    can = reading.obj(props.get("chat_template_caps"), "chat_template_caps")
+    return frozenset(TOOLS) if can.get("supports_tools") is False else frozenset()
 
 
 async def _llama_tasks(server: Questions, model: str) -> set[str]:

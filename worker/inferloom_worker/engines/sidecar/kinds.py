@@ -44,6 +44,8 @@ class Manner:
     chat_parameters: Mapping[str, str] = field(default_factory=dict)
     grammars: frozenset[GrammarKind] = frozenset({GrammarKind.JSON_SCHEMA})
     """The constraints that it can hold answers to."""
+    grammar_forms: frozenset[str] = frozenset()
+    """What it reads where they may be grammars: ``lark``, ``gbnf``."""
     constrains_text: bool = True
     """Whether completions of plain text may have one."""
     health: str = "/health"
@@ -61,7 +63,9 @@ class Manner:
     """Names of its metrics: running, waiting, kv_use (0 to 1)."""
 
 
-_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+"""Fields of conversations with tools."""
+
 _TEMPLATE = {
     **_same("add_generation_prompt", "continue_final_message"),
     "variables": "chat_template_kwargs",
@@ -77,8 +81,9 @@ MANNERS: dict[ServerKind, Manner] = {
             "include_stop": "include_stop_str_in_output",
             "prompt_token_ids": "",
         },
-        chat_parameters={**_same(*_TOOLS), **_TEMPLATE},
+        chat_parameters={**_same(*TOOLS), **_TEMPLATE},
         grammars=frozenset(GrammarKind) - {GrammarKind.LLGUIDANCE},
+        grammar_forms=frozenset({"lark", "gbnf"}),
         reasoning="reasoning",
         token_ids=True,
         null_max_tokens=True,
@@ -100,6 +105,7 @@ MANNERS: dict[ServerKind, Manner] = {
             "variables": "chat_template_kwargs",
         },
         grammars=frozenset(GrammarKind) - {GrammarKind.LLGUIDANCE},
+        grammar_forms=frozenset({"gbnf"}),
         gauges={
             "running": "sglang:num_running_reqs",
             "waiting": "sglang:num_queue_reqs",
@@ -112,8 +118,9 @@ MANNERS: dict[ServerKind, Manner] = {
             **_OWN,
             "repetition_penalty": "repeat_penalty",
         },
-        chat_parameters={**_same(*_TOOLS), **_TEMPLATE},
+        chat_parameters={**_same(*TOOLS), **_TEMPLATE},
         grammars=frozenset({GrammarKind.JSON_SCHEMA, GrammarKind.CHOICE, GrammarKind.LARK}),
+        grammar_forms=frozenset({"gbnf"}),
         largest_seed=2**31 - 1,
         gauges={
             "running": "llamacpp:requests_processing",

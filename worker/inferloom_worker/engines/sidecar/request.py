@@ -18,6 +18,8 @@ from inferloom_worker.validate.generate import (
     TokenPrompt,
 )
 
+_PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+
 
 @dataclass(frozen=True, slots=True)
 class ServerRequest:
@@ -76,8 +78,8 @@ def _drawn(asked: CompletionRequest, facts: Facts) -> dict[str, Any]:
     for name in DRAWN:
         if name in asked.said and name in names:
             body[names[name]] = _short(getattr(asked.sampling, name))
-    if facts.kind is ServerKind.LLAMA and "repetition_penalty" in asked.said:
-        body["repeat_last_n"] = -1  # it would look at the last 64 tokens only
+    if facts.kind is ServerKind.LLAMA and not asked.said.isdisjoint(_PENALTIES) and facts.context_length:
+        body["repeat_last_n"] = facts.context_length  # it would look at the last 64 tokens only
     if "seed" in asked.said:
         body["seed"] = seed_of(asked.sampling.seed, facts)
     if asked.sampling.logit_bias:
@@ -140,10 +142,11 @@ def _text(prompt: TextPrompt | TokenPrompt, facts: Facts) -> dict[str, Any]:
 
 
 def _chat(chat: pb.ChatInput, facts: Facts) -> dict[str, Any]:
-    manner, body = facts.manner, dict[str, Any]()
-    body["messages"] = messages(chat, manner.reasoning)
-    can = manner.chat_parameters
+    body: dict[str, Any] = {"messages": messages(chat, facts.manner.reasoning)}
+    can = facts.chat_parameters
     choice = tool_choice(chat)
+    if chat.tools and "tools" not in can:
+        raise _unsupported("chat.tools", facts)
     if chat.tools and not ("tool_choice" not in can and choice == "none"):
         body["tools"] = tools(chat)
     if choice is not None and "tools" in body:
@@ -160,7 +163,7 @@ def _chat(chat: pb.ChatInput, facts: Facts) -> dict[str, Any]:
 
 
 def _template(options: pb.TemplateOptions, facts: Facts) -> dict[str, Any]:
-    can, body = facts.manner.chat_parameters, dict[str, Any]()
+    can, body = facts.chat_parameters, dict[str, Any]()
     for name, usual in (("add_generation_prompt", True), ("continue_final_message", False)):
         if not options.HasField(name):  # type: ignore[arg-type] # both are fields of it
             continue

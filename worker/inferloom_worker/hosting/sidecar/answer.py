@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from inferloom_worker.engines.sidecar.places import Place
 from inferloom_worker.engines.sidecar.request import ServerRequest
 from inferloom_worker.engines.sidecar.sse import EventReader, MalformedError
 from inferloom_worker.hosting.sidecar.chunks import DONE, Chunks
+from inferloom_worker.hosting.sidecar.unread import Unread
 from inferloom_worker.output.completion import Item, PlainDelta, response_of
 
 MOST_HELD_BYTES = 2**18
@@ -66,8 +66,7 @@ class ServerAnswer:
         self._chunks = chunks
         self._place = place
         self._on_end = on_end
-        self._items: deque[Item] = deque()
-        self._held = 0
+        self._unread = Unread()
         self._failure: InferloomError | None = None
         self._complete = self._over = self._started = False
         self._fresh = False
@@ -110,44 +109,33 @@ class ServerAnswer:
         return self
 
     def read(self) -> Sequence[Item]:
-        if not self._items and self._failure is not None and not self._over:
+        if not self._unread and self._failure is not None and not self._over:
             self._over = True
             raise self._failure
-        found: list[Item] = []
-        shown: set[int] = set()
-        while self._items:
-            choice = _choice(self._items[0])
-            if choice is None:
-                found.append(self._take())
-            elif choice in shown:
-                break
-            else:
-                shown.add(choice)
-                found.append(self._joined(choice))
-        if self._room is not None and self._held < MOST_HELD_BYTES and not self._room.done():
+        found = self._unread.take()
+        if self._room is not None and self._unread.bytes < MOST_HELD_BYTES and not self._room.done():
             self._room.set_result(None)
-        if not self._items and self._complete:
+        if not self._unread and self._complete:
             self._over = True
         return found
 
     @property
     def waiting(self) -> bool:
-        return not self._over and (bool(self._items) or self._complete or self._failure is not None)
+        return not self._over and (bool(self._unread) or self._complete or self._failure is not None)
 
     @property
     def over(self) -> bool:
         return self._over
 
     def abort(self) -> None:
-        self._items.clear()
-        self._held = 0
+        self._unread.clear()
         self._over = True
         self._stop()
         self._tell()
 
     def beat(self) -> None:
         """Say that it lives, where nothing else was said for a while; called about once a second."""
-        if not (self._fresh or self._items or self._complete or self._failure or self._over):
+        if not (self._fresh or self._unread or self._complete or self._failure or self._over):
             self._beats += 1
             if self._started:
                 queued = self._chunks.begun or not self._place.here
@@ -215,7 +203,7 @@ class ServerAnswer:
             if chunks.begun and self._first is None:
                 self._first = time.monotonic()
             self._put(items)
-            while self._held >= MOST_HELD_BYTES:
+            while self._unread.bytes >= MOST_HELD_BYTES:
                 self._room = self._loop.create_future()
                 await self._room
 
@@ -245,29 +233,8 @@ class ServerAnswer:
         if self._over or not items:
             return
         self._fresh = True
-        for item in items:
-            self._items.append(item)
-            self._held += _size(item)
+        self._unread.put(items)
         self._tell()
-
-    def _take(self) -> Item:
-        item = self._items.popleft()
-        self._held -= _size(item)
-        return item
-
-    def _joined(self, choice: int) -> Item:
-        """The first Delta, and as one with it what follows of the same choice and is as plain."""
-        first = self._take()
-        if not isinstance(first, PlainDelta):
-            return first
-        rest: list[PlainDelta] = []
-        while self._items and isinstance(at := self._items[0], PlainDelta) and at.choice == choice:
-            self._take()
-            rest.append(at)
-        if not rest:
-            return first
-        ids = [token for each in (first, *rest) for token in each.ids]
-        return PlainDelta(choice, first.index, ids, "".join(each.text for each in (first, *rest)))
 
     def _tell(self) -> None:
         if self._news is not None:
@@ -287,17 +254,3 @@ class ServerAnswer:
             self._alarm = None
         self._place.leave()
         self._on_end(self)
-
-
-def _choice(item: Item) -> int | None:
-    """The choice whose Delta it is."""
-    if isinstance(item, PlainDelta):
-        return item.choice
-    return item.delta.choice if item.HasField("delta") else None
-
-
-def _size(item: Item) -> int:
-    """About the bytes that it takes."""
-    if isinstance(item, PlainDelta):
-        return 64 + 4 * len(item.text) + 8 * len(item.ids)
-    return 64 + item.ByteSize()

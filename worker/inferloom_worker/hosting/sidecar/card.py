@@ -4,9 +4,10 @@ from hashlib import blake2b
 
 from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_worker.constrain.grammar import Kind
 from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.kinds import ServerKind
-from inferloom_worker.hosting.capabilities import honoured_by
+from inferloom_worker.hosting.capabilities import CONSTRAINTS, honoured_by
 
 ENGINE = "sidecar"
 
@@ -15,6 +16,12 @@ _TASKS = {
     "completion": pb.TASK_COMPLETION,
     "embed": pb.TASK_EMBED,
     "rerank": pb.TASK_RERANK,
+}
+
+_FORMS = {
+    Kind.JSON_SCHEMA: ("json_schema", "json_object"),
+    Kind.REGEX: ("regex",),
+    Kind.CHOICE: ("choice",),
 }
 
 
@@ -41,6 +48,7 @@ def card(name: str, facts: Facts, context_length: int | None = None) -> pb.Model
         vocabulary_size=facts.vocabulary_size,
         root=facts.model,
         architecture=facts.architecture,
+        constraints=_constraints(facts),
         engine=ENGINE,
         server=facts.server,
         continuation=pb.Continuation(continuity=pb.CONTINUITY_NONE),
@@ -55,14 +63,23 @@ def card(name: str, facts: Facts, context_length: int | None = None) -> pb.Model
     return model
 
 
+def _constraints(facts: Facts) -> list[str]:
+    """The kinds that it holds answers to, of :data:`CONSTRAINTS`."""
+    manner = facts.manner
+    if "chat" not in facts.tasks and not (manner.constrains_text and "completion" in facts.tasks):
+        return []
+    can = {name for kind in manner.grammars for name in _FORMS.get(kind, ())} | manner.grammar_forms
+    return [name for name in CONSTRAINTS if name in can]
+
+
 def _parameters(facts: Facts) -> list[str]:
     manner, names = facts.manner, list[str]()
     if not facts.tasks.isdisjoint(("chat", "completion")):
         names += [name for name in honoured_by(Honour.GENERATING) if name in manner.parameters]
-        if manner.constrains_text or "chat" in facts.tasks:
+        if _constraints(facts):
             names += honoured_by(Honour.CONSTRAINING)
     if "chat" in facts.tasks:
-        names += [name for name in honoured_by(Honour.CHATTING) if name in manner.chat_parameters]
+        names += [name for name in honoured_by(Honour.CHATTING) if name in facts.chat_parameters]
     if facts.infills:
         names += honoured_by(Honour.INFILLING)
     if "embed" in facts.tasks:

@@ -48,8 +48,7 @@ class Chunks:
         n: Choices.
         top: Alternatives with log-probabilities. None: none are wanted.
         tell_prompt: Whether the prompt's ids are to be told.
-        stop_token_ids: Those that the caller ends a choice with.
-        chat: Whether its calls are read.
+        stop_token_ids, stop_strings: Those that the caller ends a choice with.
     """
 
     def __init__(
