@@ -35,6 +35,16 @@ def test_draws_depend_only_on_their_own_row() -> None:
     ] == together.tolist()
 
 
+def test_few_rows_draw_what_many_do() -> None:
+    """Python's numbers and numpy's are the same, bit for bit."""
+    seeds = [(n * 0x9E3779B97F4A7C15) % 2**64 for n in range(200)]
+    choices, positions = [n % 5 for n in range(200)], [n * n for n in range(200)]
+    many = uniforms(seeds, choices, positions).tolist()
+    assert many == [
+        float(uniforms([s], [c], [p])[0]) for s, c, p in zip(seeds, choices, positions, strict=True)
+    ]
+
+
 def test_draws_are_uniform() -> None:
     """Twenty thousand positions fill ten bins evenly, within five standard deviations."""
     count = 20_000

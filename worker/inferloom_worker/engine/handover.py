@@ -19,7 +19,11 @@ def hand_to_loops(
     """
     by_loop: dict[asyncio.AbstractEventLoop, list[T]] = {}
     for item in items:
-        by_loop.setdefault(loop_of(item), []).append(item)
+        loop = loop_of(item)
+        own = by_loop.get(loop)
+        if own is None:
+            own = by_loop[loop] = []
+        own.append(item)
     for loop, own in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(deliver, own)

@@ -5,7 +5,7 @@ submits a validated :class:`GenerationRequest` and reads a :class:`Generation`.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import Constraint, Matcher
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.limits import TokenLimits
@@ -116,6 +117,20 @@ class GenerationRequest:
     def choices(self) -> list[int]:
         """The choices that are to be generated, in order."""
         return [choice for choice in range(self.n) if choice not in self.over]
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether logits are changed before a token is chosen from them, by more than a temperature and
+        filters."""
+        sampling = self.sampling
+        return bool(
+            sampling.repetition_penalty != 1.0
+            or sampling.presence_penalty
+            or sampling.frequency_penalty
+            or sampling.logit_bias
+            or self.min_tokens
+            or self.limits is not None
+        )
 
 
 class EndReason(Enum):

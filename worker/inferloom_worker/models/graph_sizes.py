@@ -67,7 +67,7 @@ class GraphSizes:
         decodes = batch.decodes
         chunks = batch.spans[decodes:]
         reads = len(batch.tokens) - decodes
-        blocks = max(len(span.blocks) for span in batch.spans)
+        blocks = max([len(span.blocks) for span in batch.spans])
         rows = self._beside if chunks else self._rows
         if batch.adapted or decodes > rows[-1] or blocks > self._blocks[-1]:
             return None

@@ -73,8 +73,10 @@ class StaticStep:
             self._copied.synchronize()  # a step that only reads may be under way while the next is laid out
         rows, decodes = self._size.rows, batch.decodes
         chunks = batch.spans[decodes:]
+        held = self._blocks
         for row, span in enumerate(batch.spans[:decodes]):
-            self._table(row, span.blocks)
+            if held[row] != span.blocks:
+                self._table(row, span.blocks)
         for row, span in enumerate(chunks, rows):
             self._table(row, span.blocks)
         for row in range(decodes, rows):

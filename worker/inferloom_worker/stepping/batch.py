@@ -1,13 +1,14 @@
 """One engine step: which tokens at which places of which sequences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 from inferloom_worker.stepping.prompt_rows import PromptRows
@@ -106,6 +107,14 @@ class StepBatch:
         sample_rows: list[int] = []
         for work in step:
             sequence, start = work.sequence, work.sequence.computed
+            if work.count == 1 and not (work.draft or work.scores):
+                row = len(tokens)
+                spans.append(Span(row, 1, start + 1, sequence.blocks, sequence.request.adapter))
+                tokens.append(sequence.tokens[start])
+                positions.append(start)
+                if work.samples:
+                    sample_rows.append(row)
+                continue
             places = range(start, start + work.rows)
             sample_rows.extend(len(tokens) + place - start for place in work.scores)
             spans.append(Span(len(tokens), work.rows, places.stop, sequence.blocks, sequence.request.adapter))
@@ -119,7 +128,9 @@ class StepBatch:
     @cached_property
     def decodes(self) -> int:
         """How many spans have one row."""
-        return next((i for i, span in enumerate(self.spans) if span.count > 1), len(self.spans))
+        if len(self.tokens) == len(self.spans):
+            return len(self.spans)
+        return next(i for i, span in enumerate(self.spans) if span.count > 1)
 
     @cached_property
     def token_tensor(self) -> Tensor:
@@ -141,10 +152,10 @@ class StepBatch:
         """The step's adapters, each with its rows, int64."""
         rows: dict[int, list[int]] = {}
         adapters: dict[int, Adapter] = {}
-        for span in self.spans:
-            if span.adapter is not None:
-                adapters[span.adapter.id] = span.adapter
-                rows.setdefault(span.adapter.id, []).extend(range(span.start, span.start + span.count))
+        for span in [span for span in self.spans if span.adapter is not None]:
+            assert span.adapter is not None
+            adapters[span.adapter.id] = span.adapter
+            rows.setdefault(span.adapter.id, []).extend(range(span.start, span.start + span.count))
         return [(adapters[number], self._ints(places)) for number, places in rows.items()]
 
     @cached_property
@@ -183,4 +194,4 @@ class StepBatch:
 
 def decoding_first(step: list[Work]) -> list[Work]:
     """The step with its one-token works in front, otherwise in order."""
-    return sorted(step, key=lambda work: work.rows > 1)
+    return sorted(step, key=lambda work: work.count > 1 or bool(work.draft))

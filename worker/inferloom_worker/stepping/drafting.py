@@ -68,20 +68,21 @@ class Drafter:
 
     def update(self) -> None:
         """Take in the tokens that are new, in time linear in their number."""
-        for place in range(self._read, len(self._tokens)):
+        tokens, places = self._tokens, self._places
+        for place in range(self._read, len(tokens)):
             if self._source is not None:
                 self._check(place, self._source)
-            gram = tuple(self._tokens[place + 1 - NGRAM : place + 1]) if place + 1 >= NGRAM else ()
+            gram = tuple(tokens[place + 1 - NGRAM : place + 1]) if place + 1 >= NGRAM else ()
+            found = places.pop(gram, None)  # so that the dict's order is that of the latest places
             if place == self._prompt - 1 and self._prediction:
                 self._follow(self._prediction, 0, expected=True)
-            elif self._source is None:
-                self._look_up(gram, place)
+            elif self._source is None and (found is not None or self._prediction):
+                self._look_up(gram, place, found)
             if gram:
-                self._places.pop(gram, None)  # so that the dict's order is that of the latest places
-                self._places[gram] = place + 1
-                if len(self._places) > MOST_PLACES:
-                    del self._places[next(iter(self._places))]
-        self._read = len(self._tokens)
+                places[gram] = place + 1
+                if len(places) > MOST_PLACES:
+                    del places[next(iter(places))]
+        self._read = len(tokens)
 
     def _check(self, place: int, source: int) -> None:
         """Compare the guess at ``place``, the token at ``source``, with what came."""
@@ -100,12 +101,13 @@ class Drafter:
             if self._reached == len(self._prediction):
                 self._source = None
 
-    def _look_up(self, gram: tuple[int, ...], place: int) -> None:
-        """Find the place to look at after the last tokens: of those in a prediction the next one."""
+    def _look_up(self, gram: tuple[int, ...], place: int, found: int | None) -> None:
+        """Find the place to look at after the last tokens: of those in a prediction the next one, or else the
+        one in the tokens themselves that was ``found``."""
         if place >= self._prompt and (places := self._expected_places.get(gram)):
             after = places[bisect_left(places, self._reached) :]
             self._follow(self._prediction, after[0] if after else places[-1], expected=True)
-        elif (found := self._places.get(gram)) is not None:
+        elif found is not None:
             self._follow(self._tokens, found)
 
     def _follow(self, followed: Sequence[int], source: int, *, expected: bool = False) -> None:

@@ -34,9 +34,9 @@ class Fairness:
 
     def charge(self, sequence: SequenceState, count: int) -> None:
         """Note that ``count`` tokens were computed for a sequence."""
-        cost = GENERATED_COST if sequence.generated else PROMPT_COST
-        tenant = _tenant(sequence)
-        self._charged[tenant] = self._charged.get(tenant, 0) + cost * count / sequence.request.share
+        request = sequence.request
+        cost = GENERATED_COST if len(sequence.tokens) > len(request.prompt) else PROMPT_COST
+        self._charged[request.tenant] = self._charged.get(request.tenant, 0) + cost * count / request.share
 
     def turn(self, sequence: SequenceState) -> tuple[int, float, int]:
         """Sorts waiting sequences: higher priority, then the least charged tenant, then the first to come."""

@@ -1,13 +1,14 @@
 """What a step yields for one sequence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import ConstraintError, Matcher
 from inferloom_worker.engine.limits import NOTHING_ALLOWED
-from inferloom_worker.engine.protocol import EndReason, TokenLogprobs
+from inferloom_worker.engine.protocol import EndReason, GenerationRequest, TokenLogprobs
 from inferloom_worker.stepping.masks import FREE, PlaceMask
 from inferloom_worker.stepping.sampler import NO_TOKEN, SampledToken
 from inferloom_worker.stepping.scheduler import Work
@@ -42,7 +43,12 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
     drafts would have chosen, because draws depend on nothing but their place. Empty for a part of a prompt.
     ``masks`` are what a constraint allows at these places; empty where there is none.
     """
-    request, generated = work.sequence.request, work.sequence.generated
+    sequence = work.sequence
+    request = sequence.request
+    generated = len(sequence.tokens) - len(request.prompt)
+    if len(sampled) == 1 and not masks and (only := sampled[0]).token != NO_TOKEN:  # most are so
+        scored = [] if only.logprobs is None else [only.logprobs]
+        return Outcome([only.token], scored, 0, 0, _end(request, only.token, generated + 1))
     tokens: list[int] = []
     logprobs: list[TokenLogprobs] = []
     end: EndReason | None = None
@@ -52,7 +58,8 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
         if mask.over:
             end = EndReason.COMPLETE
             break
-        if mask.error is not None or chosen.token == NO_TOKEN:
+        token = chosen.token
+        if token == NO_TOKEN or mask.error is not None:
             barred = mask.error is not None or mask.empty
             words = str(mask.error) if mask.error is not None else DEAD_END if barred else NO_NUMBERS
             if not barred and request.limits is not None:
@@ -62,18 +69,22 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
             return Outcome(
                 tokens, logprobs, accepted, work.guessed - accepted, None, words, by_constraint=barred
             )
-        tokens.append(chosen.token)
+        tokens.append(token)
         if chosen.logprobs is not None:
             logprobs.append(chosen.logprobs)
-        foreseen = place < len(work.draft) and work.draft[place] == chosen.token
+        foreseen = place < len(work.draft) and work.draft[place] == token
         accepted += foreseen and place >= work.forced
-        if chosen.token in request.stop_token_ids:
-            end = EndReason.STOP_TOKEN
-        elif generated + len(tokens) >= request.max_tokens:
-            end = EndReason.LENGTH
+        end = _end(request, token, generated + len(tokens))
         if end is not None or not foreseen:
             break
-    return Outcome(tokens, logprobs, accepted, work.guessed - accepted, end)
+    return Outcome(tokens, logprobs, accepted, work.guessed - accepted if work.draft else 0, end)
+
+
+def _end(request: GenerationRequest, token: int, generated: int) -> EndReason | None:
+    """Whether a choice ends with its token number ``generated``."""
+    if token in request.stop_token_ids:
+        return EndReason.STOP_TOKEN
+    return EndReason.LENGTH if generated >= request.max_tokens else None
 
 
 def _only(mask: PlaceMask, tokens: frozenset[int]) -> bool:

@@ -76,6 +76,8 @@ class PrefixCache:
     def commit(self, sequence: SequenceState) -> None:
         """Take in the blocks that are full now."""
         first = len(sequence.nodes)
+        if sequence.computed < (first + 1) * BLOCK_TOKENS:
+            return
         known = sequence.tokens[first * BLOCK_TOKENS : sequence.computed]
         for block, tokens in zip(sequence.blocks[first:], _full_blocks(known), strict=False):
             key = (_parent(sequence), tokens)

@@ -9,7 +9,6 @@ without a finite one that is allowed has no token.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import Mask
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, GenerationRequest, Sampling, TokenLogprobs
@@ -49,6 +49,11 @@ class Sampled(Protocol):
     @property
     def generated(self) -> int:
         """How many tokens were generated."""
+        ...
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether its request changes logits; see :attr:`.GenerationRequest.adjusts`."""
         ...
 
     def said(self) -> Counter[int]:
@@ -123,7 +128,8 @@ def sample(
     wanted = [i for i, request in enumerate(requests) if request.top_logprobs is not None]
     plain = _finite(logits[wanted]).log_softmax(-1) if wanted else None
     for index, row in enumerate(rows):
-        _adjust(logits[index], row)
+        if row.sequence.adjusts:
+            _adjust(logits[index], row)
     drawn = [i for i, request in enumerate(requests) if not request.sampling.greedy]
     chosen = chooser.argmax(logits, masks) if len(drawn) < len(rows) else [0] * len(rows)
     if drawn:
@@ -144,7 +150,7 @@ def sample(
             if chosen[index] == NO_TOKEN:
                 continue
             logprobs[index] = _report(plain[place], chosen[index], requests[index].top_logprobs or 0)
-    return [SampledToken(*pair) for pair in zip(chosen, logprobs, strict=True)]
+    return list(map(SampledToken, chosen, logprobs))
 
 
 def _adjust(logits: Tensor, row: Row) -> None:
@@ -224,18 +230,14 @@ class TorchChooser:
 def _table(settings: list[Sampling], uniforms: NDArray[np.float64], vocabulary: int) -> Tensor:
     """Of each row temperature, top-k, top-p, min-p, the number to draw with, whether it is greedy: float64
     [R, 6]."""
-    rows = [
-        (
-            each.temperature if each.temperature >= LEAST_TEMPERATURE else 1.0,
-            each.top_k or vocabulary,
-            each.top_p,
-            each.min_p,
-            number,
-            each.greedy,
-        )
-        for each, number in zip(settings, uniforms.tolist(), strict=True)
-    ]
-    return torch.tensor(rows, dtype=torch.float64)
+    table = np.empty((len(settings), 6))
+    table[:, 0] = [each.temperature if each.temperature >= LEAST_TEMPERATURE else 1.0 for each in settings]
+    table[:, 1] = [each.top_k or vocabulary for each in settings]
+    table[:, 2] = [each.top_p for each in settings]
+    table[:, 3] = [each.min_p for each in settings]
+    table[:, 4] = uniforms
+    table[:, 5] = [each.greedy for each in settings]
+    return torch.from_numpy(table)
 
 
 def _finite(logits: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ alike share blocks. A decoding sequence may bring a draft of what comes next, to
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import attrgetter
 
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.fairness import Fairness
 from inferloom_worker.stepping.prefix import Match, PrefixCache
@@ -43,6 +45,9 @@ class Work:
         return self.count + len(self.draft)
 
 
+_arrival = attrgetter("arrival")
+
+
 class Scheduler:
     """Holds the waiting queue and the running batch.
 
@@ -71,6 +76,8 @@ class Scheduler:
         self.fairness = Fairness()
         self.waiting: list[SequenceState] = []
         self.running: list[SequenceState] = []
+        self._gave_way: set[SequenceState] = set()
+        """Sequences that were preempted while a step is decided."""
         self.freed = 0
         """Running sequences that were taken out, so far."""
         self.short_of_memory = False
@@ -97,16 +104,18 @@ class Scheduler:
         """Take in that a step was computed, and append the tokens that each work yielded, one or more where
         it samples. All but the last of them stood in its draft, so that their state is computed; the state
         of the rest of the draft is forgotten, and overwritten by what comes next."""
+        charge, commit = self.fairness.charge, self.prefixes.commit
         for work, tokens in zip(step, yielded, strict=True):
             sequence = work.sequence
-            count = work.count + max(len(tokens) - 1, 0)
-            self.fairness.charge(sequence, count)
-            sequence.tokens.extend(tokens)
-            if work.guessed:
+            count = work.count if len(tokens) < 2 else work.count + len(tokens) - 1
+            charge(sequence, count)
+            sequence.tokens += tokens
+            if work.draft and work.guessed:
                 sequence.drafter.settle(count - work.count)
             sequence.computed += count
-            sequence.scored += len(work.scores)
-            self.prefixes.commit(sequence)
+            if work.scores:
+                sequence.scored += len(work.scores)
+            commit(sequence)
 
     def schedule(self, prompt_rows: Callable[[int, int], int] | None = None) -> list[Work]:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
@@ -117,22 +126,35 @@ class Scheduler:
         read.
         """
         budget = self.max_step_tokens
-        decoding = sum(sequence.remaining == 1 for sequence in self.running)
+        decoding = [s for s in self.running if len(s.tokens) - s.computed == 1]
+        reading = [s for s in self.running if len(s.tokens) - s.computed != 1]
         if decoding and prompt_rows is not None:
-            reading = len(self.running) + len(self.waiting) - decoding
-            budget = min(budget, decoding + prompt_rows(decoding, reading))
-        step: list[Work] = []
+            others = len(reading) + len(self.waiting)
+            budget = min(budget, len(decoding) + prompt_rows(len(decoding), others))
         scores = self.max_step_scores
-        for sequence in sorted(self.running, key=_decoding_first):
-            if sequence not in self.running:
-                continue  # preempted by an earlier one in this very step
+        gave_way = self._gave_way
+        decoding.sort(key=_arrival)
+        step: list[Work] = []
+        for sequence in decoding:
+            if len(step) == budget:
+                break
+            # Most have a block with room left; and whoever gave way to an earlier one is out of this step.
+            room = sequence.computed < len(sequence.blocks) * BLOCK_TOKENS
+            if room or (sequence not in gave_way and self._make_room(sequence, 1)):
+                step.append(Work(sequence, 1, sequence.request.max_tokens > 0))
+        budget -= len(step)
+        reading.sort(key=_arrival)
+        for sequence in reading:
+            if sequence in gave_way:
+                continue
             count = _within(sequence, min(sequence.remaining, budget), scores)
             if count and self._make_room(sequence, count):
                 step.append(_work(sequence, count))
                 budget -= count
                 scores -= len(step[-1].scores)
-        # A sequence that was preempted after it was planned is not computed after all.
-        step = [work for work in step if work.sequence in self.running]
+        if gave_way:  # after it was planned: it is not computed after all
+            step = [work for work in step if work.sequence not in gave_way]
+            gave_way.clear()
         self.short_of_memory = False
         for sequence in sorted(self.waiting, key=self.fairness.turn):
             if not budget or len(self.running) >= self.max_running:
@@ -157,13 +179,16 @@ class Scheduler:
     def _draft(self, step: list[Work], places: int) -> list[Work]:
         """Add tokens that are forced, and drafts that are worth it. Nobody gives way to them: they take the
         room that is left, and what is forced also the ``places`` whose logits may still be computed."""
-        rows = sum(work.count for work in step)
+        rows = sum([work.count for work in step])
         drafts = self._forced(step, min(self.max_step_tokens - rows, places))
         rows += sum(map(len, drafts.values()))
         certain = set(drafts)
-        decoding = [work.sequence for work in step if work.count == 1 and work.samples]
-        guessing = [sequence for sequence in decoding if sequence not in certain]
+        guessing = [work.sequence for work in step if work.count == 1 and work.samples]
+        if certain:
+            guessing = [sequence for sequence in guessing if sequence not in certain]
         drafts |= self.speculation.plan(guessing, rows, self.max_step_tokens - rows)
+        if not drafts:
+            return step
         # Everyone who runs may need a block of its own in the next step.
         spare = self.pool.free - len(self.running)
         for place, work in enumerate(step):
@@ -230,16 +255,13 @@ class Scheduler:
         sequence.computed = 0
         sequence.nodes = []
         sequence.preempted = True
+        self._gave_way.add(sequence)
         self.waiting.append(sequence)
 
 
 def _dispensable(sequence: SequenceState) -> tuple[int, int]:
     """The greatest gives way: the least priority, then the latest arrival."""
     return -sequence.request.priority, sequence.arrival
-
-
-def _decoding_first(sequence: SequenceState) -> tuple[bool, int]:
-    return sequence.remaining > 1, sequence.arrival
 
 
 def _within(sequence: SequenceState, count: int, scores: int) -> int:

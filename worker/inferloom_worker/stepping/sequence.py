@@ -42,6 +42,8 @@ class SequenceState:
     started_at: float | None = None
     """When its first prefill step was scheduled."""
     first_token_at: float | None = None
+    adjusts: bool = field(init=False)
+    """Whether its request changes logits."""
     drafter: Drafter = field(init=False)
     matcher: Matcher | None = field(init=False)
     """What its constraint allows next; it has taken in all that was generated. None: it has none."""
@@ -53,6 +55,7 @@ class SequenceState:
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)
+        self.adjusts = self.request.adjusts
         committed, constraint = self.request.committed.get(self.choice), self.request.constraint
         self.matcher = None if committed is None else committed.matcher
         if constraint is not None and self.matcher is None:

@@ -51,13 +51,18 @@ class Speculation:
         queue = []
         limits: dict[SequenceState, int] = {}
         prices = {greedy: self._price(greedy) for greedy in (True, False)}
-        for order, sequence in enumerate(sequences):
-            sequence.drafter.update()
-            if sequence.drafter.has_guess and (limit := self._limit(sequence)):
-                limits[sequence] = limit
-                price = prices[sequence.request.sampling.greedy]
-                queue.append((-sequence.drafter.chance(1) / price, order, price, sequence))
         tokens, cost = float(rows), rows + self._overhead()
+        for order, sequence in enumerate(sequences):
+            drafter = sequence.drafter
+            drafter.update()
+            if not drafter.has_guess:
+                continue
+            price = prices[sequence.request.sampling.greedy]
+            worth = drafter.chance(1) / price
+            # What slows the step by itself does so beside better ones all the more.
+            if worth * cost > tokens and (limit := self._limit(sequence)):
+                limits[sequence] = limit
+                queue.append((-worth, order, price, sequence))
         depths: dict[SequenceState, int] = {}
         heapify(queue)
         while queue and room:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
 from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verify
 from inferloom_worker.stepping.pacing import Pacing
-from inferloom_worker.stepping.sampler import Row, SampledToken, sample
+from inferloom_worker.stepping.sampler import Masks, Row, SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work
 from inferloom_worker.stepping.scoring import score
 from inferloom_worker.stepping.sequence import SequenceState
@@ -70,9 +69,11 @@ class StepRunner:
     def run(self, work: list[Work]) -> Iterator[list[Post]]:
         """Compute the prompts' and answers' share of a step, then that of the texts to embed; what each
         produced is to be handed over before the next."""
-        if generating := [item for item in work if not item.sequence.request.embeds]:
+        embedding = [item for item in work if item.sequence.request.embeds]
+        generating = [item for item in work if not item.sequence.request.embeds] if embedding else work
+        if generating:
             yield self._generate(generating)
-        if embedding := [item for item in work if item.sequence.request.embeds]:
+        if embedding:
             yield self._embed(embedding)
 
     def _generate(self, work: list[Work]) -> list[Post]:
@@ -86,29 +87,31 @@ class StepRunner:
             # The boundary of a step: a model may raise whatever its libraries do.
             log.exception("a step of %d sequences failed", len(work))
             return self._one_by_one(self._generate, work)
-        outcomes = [_outcome(*each) for each in zip(work, step.choices, step.masks, strict=True)]
+        outcomes = list(map(_outcome, work, step.choices, step.masks))
         self._scheduler.advance(work, [outcome.tokens for outcome in outcomes])
         started, now = now, self._clock()
         self._pace(work, outcomes, now - started)
         posts: list[Post] = []
         for item, outcome, scored in zip(work, outcomes, step.scores, strict=True):
+            sequence = item.sequence
+            mailbox = sequence.mailbox
             failure = outcome.failure or (NO_NUMBERS if scored is None else None)
             if failure is not None or scored is None:
-                posts += self.fail([item.sequence], failure, by_caller=outcome.by_constraint)
+                posts += self.fail([sequence], failure, by_caller=outcome.by_constraint)
                 continue
             if item.scores:
-                item.sequence.mailbox.posted_at = now
-                posts.append((item.sequence.mailbox, PromptEvent(item.scores.start + 1, scored)))
+                mailbox.posted_at = now
+                posts.append((mailbox, PromptEvent(item.scores.start + 1, scored)))
             if not outcome.tokens and outcome.end is None:  # a part of a prompt
-                if not item.sequence.request.max_tokens and not item.sequence.remaining:
-                    posts.append(self._read_to_the_end(item.sequence, now))
+                if not sequence.request.max_tokens and not sequence.remaining:
+                    posts.append(self._read_to_the_end(sequence, now))
                 continue
             self.generated += len(outcome.tokens)
-            _time(item.sequence, now)
-            item.sequence.mailbox.posted_at = now
+            _time(sequence, now)
+            mailbox.posted_at = now
             if outcome.end is not None:
-                self._scheduler.remove(item.sequence)
-            posts.append((item.sequence.mailbox, _tell(item.sequence, outcome)))
+                self._scheduler.remove(sequence)
+            posts.append((mailbox, _tell(sequence, outcome)))
         return posts
 
     def _read_to_the_end(self, sequence: SequenceState, now: float) -> Post:
@@ -119,9 +122,10 @@ class StepRunner:
 
     def _pace(self, work: list[Work], outcomes: list[Outcome], seconds: float) -> None:
         """Learn from a step how long steps take, and from one that only decoded what drafts cost."""
-        rows = sum(item.count + item.forced for item in work)
-        drafts = sum(item.guessed for item in work)
-        kinds = {item.sequence.request.sampling.greedy for item in work if item.guessed}
+        drafted = [item for item in work if item.draft]
+        rows = sum([item.count for item in work]) + sum(item.forced for item in drafted)
+        drafts = sum(item.guessed for item in drafted)
+        kinds = {item.sequence.request.sampling.greedy for item in drafted if item.guessed}
         if not drafts:
             self._pacing.observe(rows, seconds)
         elif rows == len(work) and len(kinds) == 1:
@@ -143,18 +147,15 @@ class StepRunner:
         if any(item.scores for item in work):
             logits, scores = _scored(logits, work)
         counts = [len(item.draft) + 1 if item.samples else 0 for item in work]
-        own = dict(zip((item.sequence for item in bound), filled, strict=True))
-        masks = [own.get(item.sequence, []) for item in work]
-        rows = [
-            Row(item.sequence, item.draft[:ahead])
-            for item, count in zip(work, counts, strict=True)
-            for ahead in range(count)
-        ]
-        allowed = [
-            mask.words for found, count in zip(masks, counts, strict=True) for mask in found or [FREE] * count
-        ]
-        chosen = iter(sample(logits, rows, self._model.chooser, allowed if bound else None))
-        return _Computed([list(islice(chosen, count)) for count in counts], masks, scores)
+        masks: list[list[PlaceMask]] = [[]] * len(work)
+        allowed: Masks | None = None
+        if bound:
+            own = dict(zip((item.sequence for item in bound), filled, strict=True))
+            masks = [own.get(item.sequence, []) for item in work]
+            each = zip(masks, counts, strict=True)
+            allowed = [mask.words for found, count in each for mask in found or [FREE] * count]
+        chosen = sample(logits, _rows(work), self._model.chooser, allowed)
+        return _Computed(_parted(chosen, counts), masks, scores)
 
     def _embed(self, work: list[Work]) -> list[Post]:
         """Read a step's share of the texts to embed; return the vectors of those that are read to the end."""
@@ -226,6 +227,27 @@ class _Computed:
     """What the tokens of its prompt are worth, where that is wanted. None: there are no finite numbers."""
 
 
+def _rows(work: list[Work]) -> list[Row]:
+    """The places whose tokens are chosen."""
+    rows: list[Row] = []
+    for item in work:
+        if item.samples:
+            rows.append(Row(item.sequence))
+            if item.draft:
+                rows += [Row(item.sequence, item.draft[:ahead]) for ahead in range(1, len(item.draft) + 1)]
+    return rows
+
+
+def _parted(chosen: list[SampledToken], counts: list[int]) -> list[list[SampledToken]]:
+    """As many of them for each work as it has."""
+    parts: list[list[SampledToken]] = []
+    start = 0
+    for count in counts:
+        parts.append(chosen[start : start + count])
+        start += count
+    return parts
+
+
 def _mask_work(item: Work) -> MaskWork:
     assert item.sequence.matcher is not None
     return MaskWork(item.sequence.matcher, item.draft, item.sequence.request.stop_token_ids)
@@ -256,7 +278,7 @@ def _scored(logits: Tensor, work: list[Work]) -> tuple[Tensor, list[tuple[TokenL
 
 def _start(work: list[Work], now: float) -> None:
     """Note the sequences whose first step this is."""
-    for sequence in (item.sequence for item in work if item.sequence.started_at is None):
+    for sequence in [item.sequence for item in work if item.sequence.started_at is None]:
         sequence.started_at = now
         stats = sequence.mailbox.stats
         stats.queue_s = max(stats.queue_s, now - sequence.submitted_at)
@@ -270,16 +292,18 @@ def _time(sequence: SequenceState, now: float) -> None:
     if sequence.first_token_at is None:
         sequence.first_token_at = now
         stats.prefill_s = max(stats.prefill_s, now - (sequence.started_at or now))
-    stats.decode_s = max(stats.decode_s, now - sequence.first_token_at)
+    if (decode_s := now - sequence.first_token_at) > stats.decode_s:
+        stats.decode_s = decode_s
 
 
 def _tell(sequence: SequenceState, outcome: Outcome) -> TokensEvent:
     """The event for what was just appended to a sequence."""
+    tokens = outcome.tokens
     return TokensEvent(
         sequence.choice,
-        sequence.generated - len(outcome.tokens),
-        tuple(outcome.tokens),
-        tuple(outcome.logprobs) or None,
+        len(sequence.tokens) - len(sequence.request.prompt) - len(tokens),
+        tuple(tokens),
+        tuple(outcome.logprobs) if outcome.logprobs else None,
         outcome.end,
         outcome.accepted,
         outcome.rejected,

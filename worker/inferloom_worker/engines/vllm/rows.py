@@ -34,6 +34,7 @@ class CarriedSequence:
     ) -> None:
         self.request = carried.request
         self.choice = carried.choice
+        self.adjusts = carried.request.adjusts
         self.tokens: list[int] = [*carried.request.prompt, *committed]
         self._output = output
         self._taken = 0
