@@ -75,7 +75,24 @@ class JsonFormatter(logging.Formatter):
         return _encode(line)
 
 
+class _Line(logging.LogRecord):
+    """The record of a request's line, without what the library looks up for others: where in the code it was
+    written, and on which thread."""
+
+    def __init__(self, name: str, level: int, line: Structured) -> None:
+        now = time.time()
+        self.name, self.msg, self.args = name, line, ()
+        self.levelno, self.levelname = level, logging.getLevelName(level)
+        self.created = now
+        self.msecs = (now % 1) * 1e3
+        self.relativeCreated = 0.0
+        self.exc_info = self.exc_text = self.stack_info = None
+        self.pathname = self.filename = self.module = self.funcName = ""
+        self.lineno = 0
+        self.thread = self.threadName = self.process = self.processName = None
+
+
 def write_access(log: logging.Logger, level: int, line: Structured) -> None:
     """Write a request's line; where in the code that happens is nobody's question and is not looked up."""
     if log.isEnabledFor(level):
-        log.handle(logging.LogRecord(log.name, level, "", 0, line, None, None))
+        log.handle(_Line(log.name, level, line))

@@ -47,7 +47,7 @@ def test_a_head_waits_for_what_comes_with_it() -> None:
     """Also for what a frame brings at that time."""
     gathering, transport = Gathering(), Transport()
     out = outlet(transport, gathering)
-    with out.held():
+    with out:
         out.write(b"head ")
         with gathering:
             out.write(b"event")
@@ -64,7 +64,7 @@ def test_closing_sends_what_waits() -> None:
         out.close()
     assert transport.done == [b"last", "close"]
     transport.closing = True
-    with out.held():
+    with out:
         out.write(b"late")
     assert transport.done == [b"last", "close"]
 

@@ -53,7 +53,6 @@ def test_a_bare_request_sets_nothing() -> None:
         model="m",
         request_id="id",
         chat=pb.ChatInput(messages=[message]),
-        sampling=pb.SamplingOptions(),
         stopping=pb.StoppingOptions(),
     )
 

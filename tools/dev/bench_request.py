@@ -6,7 +6,8 @@ One process, one event loop. The gateway is asked through its HTTP protocol on a
 and its link's stream is one too: what a worker says there is what an echo worker has said before. The worker
 is asked as by a gateway's stream, and answers with the echo engine. So all is measured that is the product's
 own (parsing, layers, schemas, translation, routing, records, metrics, lines of the log, frames, text), and
-nothing of gRPC's and of the kernel's. Frames come and go as a stream of gRPC's has them (``grpc``: messages,
+nothing of gRPC's and of the kernel's; what this script itself spends on the other ends is
+taken off. Frames come and go as a stream of gRPC's has them (``grpc``: messages,
 for a reader and a writer), as a connection of the link's own has them (``tcp``: bytes, by callbacks), or both
 in turn. The least of all rounds is printed, because noise only adds.
 """
@@ -41,6 +42,7 @@ from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_mesh.call_observer import Observers
 from inferloom_mesh.frames import PREAMBLE, FrameReader, framed
 from inferloom_mesh.log_format import ACCESS, TextFormatter
+from inferloom_mesh.log_writer import TurnWriter
 from inferloom_mesh.metrics import Metrics
 from inferloom_mesh.net import Address
 from inferloom_mesh.security import OPEN
@@ -63,6 +65,18 @@ PEER = "ipv4:127.0.0.1:50000"
 
 Ask = Callable[[int], Awaitable[None]]
 """Makes one request for so many tokens."""
+
+
+class Own:
+    """What this script spends itself, in seconds of processor time, inside of what it measures."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        Own.seconds += time.thread_time() - self._began
 
 
 class WorkerSide:
@@ -102,7 +116,8 @@ class WorkerSide:
 
     async def ask(self, tokens: int) -> None:
         """A request, from its frame to that of its end. What is parsed is a frame's bytes, as they come."""
-        wire = self.frame(tokens)
+        with Own():
+            wire = self.frame(tokens)
         self.said.clear()
         self._attachment.take(link_pb2.AttachRequest.FromString(wire))
         async for frame in self._frames:
@@ -134,8 +149,9 @@ class Pipe(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self._reader.feed(data)
-        while (frame := self._reader.next()) is not None:
-            self._take(frame)
+        with Own():
+            while (frame := self._reader.next()) is not None:
+                self._take(frame)
 
     def give(self, frame: bytes, before: bytes = b"") -> None:
         """What the other end says, in a turn of the loop of its own."""
@@ -163,7 +179,8 @@ class ConnectedWorkerSide(WorkerSide):
 
     async def ask(self, tokens: int) -> None:
         """The same, from the bytes that come to those that go."""
-        wire = framed(self.frame(tokens))
+        with Own():
+            wire = framed(self.frame(tokens))
         self.said.clear()
         self._over = asyncio.get_running_loop().create_future()
         self._connection.data_received(wire)
@@ -316,40 +333,41 @@ class GatewaySide:
 
     async def ask(self, tokens: int) -> None:
         """A request, from its bytes to the last of its answer."""
-        body = json.dumps(
-            {
-                "model": MODEL,
-                "stream": True,
-                "max_tokens": tokens,
-                "ignore_eos": True,
-                "messages": [
-                    {"role": "user", "content": "Tell me something of the number 17, and of those beside it."}
-                ],
-            }
-        ).encode()
+        with Own():
+            asked = _asked(tokens)
         self._transport.done = asyncio.get_running_loop().create_future()
-        self._connection.data_received(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8000\r\nuser-agent: bench\r\n"
-            b"accept: */*\r\n"
-            b"authorization: Bearer none\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-            % (len(body), body)
-        )
+        self._connection.data_received(asked)
         await self._transport.done
         await asyncio.sleep(0)
 
 
+def _asked(tokens: int) -> bytes:
+    """A request as a client sends it."""
+    message = {"role": "user", "content": "Tell me something of the number 17, and of those beside it."}
+    asked = {"model": MODEL, "stream": True, "max_tokens": tokens, "ignore_eos": True, "messages": [message]}
+    body = json.dumps(asked).encode()
+    return (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8000\r\nuser-agent: bench\r\n"
+        b"accept: */*\r\n"
+        b"authorization: Bearer none\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
+
+
 async def measure(ask: Ask, requests: int, tokens: int) -> float:
     """Microseconds of the process for a request."""
-    before = time.process_time()
+    before, Own.seconds = time.process_time(), 0.0
     for _ in range(requests):
         await ask(tokens)
-    return (time.process_time() - before) / requests * 1e6
+    return (time.process_time() - before - Own.seconds) / requests * 1e6
 
 
 async def run(given: argparse.Namespace) -> None:
     """Measure, and print."""
     nowhere = Path("/dev/null").open("w")  # noqa: ASYNC230,SIM115 # to the end
-    handler = logging.StreamHandler(nowhere)
+    # As the services do.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = TurnWriter(nowhere)
     handler.setFormatter(TextFormatter())
     access = logging.getLogger(ACCESS)
     access.setLevel(logging.INFO)

@@ -144,7 +144,7 @@ class AttachLink:
         if self._callwise and self._direct is None:
             return alone()
         start, now = link_pb2.StartCall(events=EVENTS, bytes=BYTES), self._clock()
-        start.context.CopyFrom(context.message(now))
+        context.fill(start.context, now)
         getattr(start, KINDS[type(request)]).CopyFrom(request)
         if start.ByteSize() > LARGEST_START:
             return alone()

@@ -57,14 +57,16 @@ class GenerationProgress:
         self._choices: dict[int, _Choice] = {}
         self._moved = False
         """Whether another worker was asked to go on, so that a Delta without tokens may come again."""
-        self._prompt = array("I", request.resume.prompt_token_ids)
+        self._prompt = array("I")
         self._told = 0
         """Tokens of the prompt that were told."""
         self._seen = False
-        for each in request.resume.choices:
-            self._of(each.choice).ids.extend(each.token_ids)
-            if each.HasField("finished"):
-                self._of(each.choice).finished = each.finished
+        if request.HasField("resume"):
+            self._prompt.extend(request.resume.prompt_token_ids)
+            for each in request.resume.choices:
+                self._of(each.choice).ids.extend(each.token_ids)
+                if each.HasField("finished"):
+                    self._of(each.choice).finished = each.finished
 
     @property
     def prompt(self) -> Sequence[int]:

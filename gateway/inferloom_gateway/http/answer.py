@@ -1,7 +1,7 @@
 """Carries a plan out: as a stream of events, or as one body."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from fastapi import Request, Response
@@ -22,8 +22,6 @@ from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_mesh.errors import InferloomError
-
-Rename = Callable[[str], str]
 
 LARGE_ENTRIES = 2000
 """Log-probabilities from which on an answer is written on the intake's thread, for tens of milliseconds."""
@@ -46,8 +44,10 @@ async def answer(
     calls = calls_of(request, gateway, "generate", plan.parts[0].request.model, streamed=plan.stream)
 
     async def collect(part: Part) -> Outcome:
-        with _in_rest_words(part.rename):
+        try:
             return await calls.collect(part.request, lambda: Outcome(part.request.sampling.n or 1))
+        except InferloomError as failure:
+            raise restate(failure, part.rename) from failure
 
     if not plan.stream:
         with calls:
@@ -64,8 +64,10 @@ async def answer(
 
     async def open_all(stack: ExitStack) -> Sequence[GenerateStream]:
         async def start(part: Part) -> GenerateStream:
-            with _in_rest_words(part.rename):
+            try:
                 return await calls.generate(part.request)
+            except InferloomError as failure:
+                raise restate(failure, part.rename) from failure
 
         stack.enter_context(calls)
         streams = await gather_bounded([start(part) for part in plan.parts])
@@ -94,11 +96,3 @@ def told(answers: Iterable[Started]) -> str:
 def _kept(stream: GenerateStream, plan: Plan, keep: Keep) -> KeptStream:
     outcome = Outcome(plan.parts[0].request.sampling.n or 1)
     return KeptStream(stream, outcome, lambda: keep(plan.body([outcome])))
-
-
-@contextmanager
-def _in_rest_words(rename: Rename) -> Iterator[None]:
-    try:
-        yield
-    except InferloomError as failure:
-        raise restate(failure, rename) from failure

@@ -59,8 +59,7 @@ async def _of_several(streams: Sequence[Events], encoders: Sequence[Encoder]) ->
 
 
 def encode(event: GenerateResponse, encoder: Encoder) -> bytes:
-    """The bytes of one event that is not the last; none for what shows nothing."""
-    """An event's bytes: events of a stream, KEEP_ALIVE, or none."""
+    """The bytes of one event that is not the last: events of a stream, KEEP_ALIVE, or none."""
     match event.WhichOneof("event"):
         case "delta":
             return encoder.delta(event.delta)

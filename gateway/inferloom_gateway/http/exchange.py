@@ -17,6 +17,30 @@ RawHeaders = list[tuple[bytes, bytes]]
 KEY = "inferloom.exchange"
 
 
+class RequestHeaders(Headers):
+    """Headers that are found by their names, most of which are not there, without going through all each
+    time."""
+
+    def __init__(self, raw: RawHeaders) -> None:
+        super().__init__(raw=raw)
+        self._first = dict(reversed(raw))
+
+    def __getitem__(self, key: str) -> str:
+        """The first header of a name."""
+        found = self._first.get(key.lower().encode("latin-1"))
+        if found is None:
+            raise KeyError(key)
+        return found.decode("latin-1")
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is one of a name."""
+        return isinstance(key, str) and key.lower().encode("latin-1") in self._first
+
+    def getlist(self, key: str) -> list[str]:
+        """All of a name."""
+        return super().getlist(key) if key in self else []
+
+
 @dataclass(slots=True)
 class Exchange:
     """What is known of a request; more of it as the response is made.
@@ -55,11 +79,14 @@ class Exchange:
     """Whether the client went before the response's end."""
     door: Door = "rest"
     """Through which it came: the REST façade, or the contract's by ``connect`` or ``grpc-web``."""
+    _headers: RequestHeaders | None = None
 
     @property
-    def headers(self) -> Headers:
+    def headers(self) -> RequestHeaders:
         """The request's headers."""
-        return Headers(raw=self.raw_headers)
+        if self._headers is None:
+            self._headers = RequestHeaders(self.raw_headers)
+        return self._headers
 
 
 def exchange_of(scope: Scope) -> Exchange:

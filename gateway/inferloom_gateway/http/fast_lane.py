@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inferloom_gateway.http import errors
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
+from inferloom_gateway.http.exchange import exchange_of
 from inferloom_mesh.errors import InferloomError, server_error
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,15 @@ def fast_routes(routers: Iterable[APIRouter]) -> dict[str, Endpoint]:
         for route in router.routes
         if isinstance(route, APIRoute) and hasattr(route.endpoint, _MARK)
     }
+
+
+class _Asked(Request):
+    """A request whose headers are those of its exchange, made once."""
+
+    @property
+    def headers(self) -> Headers:
+        """See the base."""
+        return exchange_of(self.scope).headers
 
 
 class FastLane:
@@ -58,7 +69,7 @@ class FastLane:
             return
         scope["app"] = self._app
         try:
-            response = await endpoint(Request(scope, receive))
+            response = await endpoint(_Asked(scope, receive))
             # A stream that cannot begin fails here, with nothing sent.
             await response(scope, receive, send)
         except InferloomError as failure:

@@ -10,6 +10,9 @@ from inferloom_gateway.http.connection.heads import (
 )
 from inferloom_mesh.errors import InferloomError
 
+NOTED = frozenset({b"host", b"transfer-encoding"})
+"""Headers that are looked at as they come."""
+
 
 class Arrival:
     """Counts the request that a connection is receiving. One object serves all of its requests."""
@@ -51,10 +54,10 @@ class Arrival:
         self._hosts, self._codings = [], []
 
     def header(self, name: bytes, value: bytes) -> None:
-        """A header of it came; ``name`` is in small letters."""
+        """One of the NOTED headers of it came."""
         if name == b"host":
             self._hosts.append(value)
-        elif name == b"transfer-encoding":
+        else:
             self._codings.append(value)
 
     def head(self, version: str, url: bytes, headers: Headers) -> InferloomError | None:

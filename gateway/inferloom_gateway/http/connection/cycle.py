@@ -39,7 +39,7 @@ class Cycle(RequestResponseCycle):
 
     def together(self) -> AbstractContextManager[None]:
         """What the block sends is one write, at its end."""
-        return cast("Outlet", self.transport).held()
+        return cast("Outlet", self.transport)
 
     def hear(self, flow: Flow | None) -> None:
         """Tell ``flow`` when the client does not read, and when it does again."""

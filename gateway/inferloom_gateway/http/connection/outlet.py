@@ -1,8 +1,6 @@
 """The way out of a connection, and its pace."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -46,14 +44,12 @@ class Outlet:
             self._holds = False
             self.flush()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Write what the block writes in one, at its end."""
-        self.hold()
-        try:
-            yield
-        finally:
-            self.release()
+        self._holds = True
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def flush(self) -> None:
         """Write what waits."""

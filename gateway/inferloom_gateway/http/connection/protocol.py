@@ -9,7 +9,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from inferloom_gateway.calls.gathering import Gathering
-from inferloom_gateway.http.connection.arrival import Arrival
+from inferloom_gateway.http.connection.arrival import NOTED, Arrival
 from inferloom_gateway.http.connection.cycle import Cycle, OldCycle
 from inferloom_gateway.http.connection.heads import invalid, without_upgrade
 from inferloom_gateway.http.connection.outlet import Outlet, Pace
@@ -137,7 +137,8 @@ class Connection(Refusing, HttpToolsProtocol):
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        self._arrival.header(name, value)
+        if name in NOTED:
+            self._arrival.header(name, value)
         self.headers.append((name, value))
 
     def on_body(self, body: bytes) -> None:

@@ -21,6 +21,10 @@ from inferloom_gateway.http.translate.reports import Reports, Running
 from inferloom_gateway.http.translate.usage import completion_usage
 from inferloom_mesh.errors import InferloomError, invalid
 
+_ROLE: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
+_ROLE_JSON = orjson.dumps(_ROLE)
+_TEXT = b'{"content":'
+
 
 def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: str = "") -> Plan:
     """What a chat request becomes; its answer is called ``answer_id``, or after the request.
@@ -34,7 +38,6 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: 
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
 
     old = _is_old(body)
-    renamed = constraints.named(fields.of("chat"), body)
 
     def rename(path: str) -> str:
         if path == "stopping.max_tokens" and body.max_completion_tokens is None:
@@ -43,7 +46,7 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: 
             return path.rpartition(".")[2]
         if old and path.startswith("chat.tool_choice"):
             return "function_call"
-        name = renamed(path)
+        name = constraints.named(fields.of("chat"), body)(path)
         return name.replace("tools[", "functions[", 1).replace(".function", "", 1) if old else name
 
     encoder = ChatChunks(
@@ -187,11 +190,12 @@ class ChatChunks:
         if self._begun:
             return b""
         self._begun = True
-        role: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
-        chunks = [self._chunk(index, role) for index in range(self._n)]
         if self._reports.token_ids:
-            chunks = [{**chunk, "prompt_token_ids": self._prompt_ids} for chunk in chunks]
-        return b"".join(map(frame, chunks))
+            chunks = [self._chunk(index, _ROLE) for index in range(self._n)]
+            return b"".join(frame({**chunk, "prompt_token_ids": self._prompt_ids}) for chunk in chunks)
+        # What is around a text has an object of that text alone around it.
+        frames = self._frames
+        return b"".join(before.removesuffix(_TEXT) + _ROLE_JSON + after[1:] for before, after in frames)
 
     def delta(self, event: pb.Delta) -> bytes:
         """Give a choice more text; tokens whose text is not final yet show nothing, unless ids are told."""

@@ -72,20 +72,19 @@ def _drawn(body: CompletionRequest) -> int:
 
 
 def _request(body: CompletionRequest, prompt: Prompt, name: str, drawn: int) -> pb.GenerateRequest:
-    sampling = options.sampling(body)
     best = drawn > (body.n or 1)
-    if best:
-        sampling.n = drawn
     request = pb.GenerateRequest(
         model=body.model,
         request_id=name,
-        sampling=sampling,
+        sampling=options.sampling(body),
         stopping=options.stopping(body, DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens),
         constraint=constraints.constraint(body),
         output=options.output(body, body.logprobs, echo=bool(body.echo), chosen_by_logprob=best),
         suffix=body.suffix or "",
         **options.common(body),
     )
+    if best:
+        request.sampling.n = drawn
     if isinstance(prompt, str):
         request.text = prompt
     else:

@@ -38,21 +38,19 @@ def conversation(
     Raises:
         InferloomError: A turn holds what its role cannot, or something that is not text.
     """
-    template = None
+    chat = pb.ChatInput(tool_choice=tool_choice, parallel_tool_calls=parallel_tool_calls)
+    functions = _FunctionCalls()
+    for index, message in enumerate(messages):
+        _message(index, message, functions, chat.messages.add())  # made in its place: copies cost more
+    chat.tools.extend(tools)
     if add_generation_prompt is not None or continue_final_message is not None or variables is not None:
         template = pb.TemplateOptions(
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             variables=variables,
         )
-    functions = _FunctionCalls()
-    return pb.ChatInput(
-        messages=[_message(index, message, functions) for index, message in enumerate(messages)],
-        tools=tools,
-        tool_choice=tool_choice,
-        template=template,
-        parallel_tool_calls=parallel_tool_calls,
-    )
+        chat.template.CopyFrom(template)
+    return chat
 
 
 class _FunctionCalls:
@@ -75,31 +73,35 @@ class _FunctionCalls:
         return self._last.get(name) or self.call(index, name)
 
 
-def _message(index: int, message: Message, functions: _FunctionCalls) -> pb.ChatMessage:
+def _message(index: int, message: Message, functions: _FunctionCalls, made: pb.ChatMessage) -> None:
+    """Make the contract's message in its place."""
     where = f"messages[{index}]"
+    made.role = _ROLES[message.role]
+    if message.name:
+        made.name = message.name
     match message.role:
         case "assistant":
-            parts = list(_assistant(index, message, functions))
-            if not parts and message.content is None:
+            made.parts.extend(_assistant(index, message, functions))
+            if not made.parts and message.content is None:
                 raise _no_content(where, message)
         case "tool":
             if not message.tool_call_id:
                 raise missing(f"{where}.tool_call_id")
             if message.content is None:
                 raise _no_content(where, message)
-            parts = [_result(where, message, message.tool_call_id)]
+            made.parts.append(_result(where, message, message.tool_call_id))
         case "function":
             if not message.name:
                 raise missing(f"{where}.name")
-            parts = [_result(where, message, functions.result(index, message.name))]
+            made.parts.append(_result(where, message, functions.result(index, message.name)))
         case _:
             if message.content is None:
                 raise _no_content(where, message)
-            parts = [pb.ContentPart(text=text) for text in _texts(where, message)]
+            for text in _texts(where, message):
+                made.parts.add(text=text)
     for field in ("tool_calls", "function_call"):
         if getattr(message, field) and message.role != "assistant":
             raise invalid(f"{where}.{field}", f"Only a turn of the assistant can have {field}.")
-    return pb.ChatMessage(role=_ROLES[message.role], parts=parts, name=message.name or "")
 
 
 def _assistant(index: int, message: Message, functions: _FunctionCalls) -> Iterator[pb.ContentPart]:
@@ -133,15 +135,19 @@ def _result(where: str, message: Message, call_id: str) -> pb.ContentPart:
 
 def _texts(where: str, message: Message) -> Iterator[str]:
     for index, part in enumerate(message.content or ()):
-        path = f"{where}.content[{index}]"
-        if part.type in _MEDIA:
-            raise unsupported(path, f"Content of type '{shown(part.type)}' is not supported.")
-        if part.type not in ("text", "refusal"):
-            raise invalid(f"{path}.type", f"'{shown(part.type)}' is not a type of content.")
-        text = part.text if part.type == "text" else part.refusal
+        text = part.text if part.type == "text" else part.refusal if part.type == "refusal" else None
         if text is None:
-            raise missing(f"{path}.{part.type}")
+            raise _no_text(f"{where}.content[{index}]", part.type)
         yield text
+
+
+def _no_text(path: str, kind: str) -> InferloomError:
+    """What is wrong with a part of a message that has no text."""
+    if kind in _MEDIA:
+        return unsupported(path, f"Content of type '{shown(kind)}' is not supported.")
+    if kind not in ("text", "refusal"):
+        return invalid(f"{path}.type", f"'{shown(kind)}' is not a type of content.")
+    return missing(f"{path}.{kind}")
 
 
 def _no_content(where: str, message: Message) -> InferloomError:

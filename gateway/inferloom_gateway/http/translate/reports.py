@@ -29,16 +29,16 @@ class Running:
     """The usage so far of a generation that is streamed."""
 
     def __init__(self) -> None:
-        self._usage = pb.Usage()
+        self._prompt = self._completion = 0
 
     def begin(self, prompt_tokens: int) -> None:
         """Note the length of the prompt."""
-        self._usage.prompt_tokens = prompt_tokens
+        self._prompt = prompt_tokens
 
     def add(self, tokens: int) -> None:
         """Note tokens that were generated."""
-        self._usage.completion_tokens += tokens
+        self._completion += tokens
 
     def usage(self) -> dict[str, object]:
         """What was used until now."""
-        return completion_usage(self._usage)
+        return completion_usage(pb.Usage(prompt_tokens=self._prompt, completion_tokens=self._completion))
