@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for name, value in asdict(report).items():
             print(f"{name:16} {value:.3f}" if isinstance(value, float) else f"{name:16} {value}")
-        print("held" if not missed else "\n".join(missed))
+        print("MISSED: " + "; ".join(missed) if missed else "met")
     return 1 if missed else 0
 
 

@@ -128,7 +128,8 @@ def main() -> None:
     seed = time.time_ns() if given.seed is None else given.seed
     with tempfile.TemporaryDirectory(prefix="batches-") as folder:
         report = asyncio.run(check(Path(folder), given.lines, given.kills, seed))
-    print(json.dumps({"seed": seed, **asdict(report), "good": report.good}, indent=1))
+    print(json.dumps({"seed": seed, **asdict(report)}, indent=1))
+    print("met" if report.good else "MISSED")
     sys.exit(0 if report.good else 1)
 
 

@@ -12,6 +12,7 @@ requests a second for each worker. A quarter of the requests warms the caches up
 """
 
 import argparse
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -34,6 +35,14 @@ _OTHERS: dict[str, type[Gateway]] = {
 }
 _LEVELS = {"ours": 2, "own key": 1, "shared key": 0}
 """Which of the two keys decide; "own key" and "shared key" are our policy with one of them."""
+
+
+_MEASURES: dict[str, Callable[[Outcome], float]] = {
+    "hits": lambda out: -out.hits,
+    "p99": lambda out: out.wait(0.99),
+    "max/mean": lambda out: out.unevenness,
+}
+"""What policies are compared in; less is better."""
 
 
 def gateway(policy: str, seed: int, tuning: Tuning) -> Gateway:
@@ -89,8 +98,9 @@ def main() -> None:
             "cpu s",
         ):
             table.add_column(column, justify="right")
+        outcomes = {}
         for policy in arguments.policy:
-            out = simulate(arguments, policy, workload, tuning)
+            out = outcomes[policy] = simulate(arguments, policy, workload, tuning)
             table.add_row(
                 policy,
                 f"{out.hits:.1%}",
@@ -104,6 +114,18 @@ def main() -> None:
                 f"{out.seconds:.0f}",
             )
         console.print(table)
+        if "ours" in outcomes:
+            console.print(verdict(outcomes))
+
+
+def verdict(outcomes: Mapping[str, Outcome]) -> str:
+    """Which place our policy has among others, in what it is to be good at."""
+    places = []
+    for what, of in _MEASURES.items():
+        order = sorted(outcomes, key=lambda policy: of(outcomes[policy]))
+        place = order.index("ours")
+        places.append(f"{what}: {place + 1} of {len(order)}" + f" (first is {order[0]})" * bool(place))
+    return "ours: " + ", ".join(places)
 
 
 if __name__ == "__main__":

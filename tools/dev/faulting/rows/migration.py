@@ -13,12 +13,17 @@ import httpx
 import jsonschema
 
 from faulting.mesh import Plan, RunningMesh
-from faulting.parts import MODEL, START_LIMIT_S
+from faulting.parts import MODEL
 from faulting.suite import Bars, Ground, Seen, fault
 
 STREAMS = 16
 
-PLAN = Plan(workers=2, spec="smollm2-135m-instruct", settings={"worker": {"INFERLOOM_THREADS": "1"}})
+PLAN = Plan(
+    workers=2,
+    spec="smollm2-135m-instruct",
+    settings={"worker": {"INFERLOOM_THREADS": "1"}},
+    start_limit_s=300,  # a worker that starts a hundred times on a busy machine
+)
 
 _SCHEMA = {
     "type": "object",
@@ -164,8 +169,8 @@ async def deaths(mesh: RunningMesh, count: int, seed: int = 1) -> Seen:
             elif said.parts != before.parts:
                 errors[f"wrong: {kind}"] += 1
         with (mesh.folder / "deaths.log").open("a") as log:
-            longest = max(hit, default=0.0)
-            log.write(f"{death + 1} {name} {len(hit)} hit, longest gap {longest:.2f} s {dict(errors)}\n")
+            most = max(hit, default=0.0)
+            log.write(f"{death + 1} {name} {len(hit)} hit, longest gap {most:.2f} s, {dict(errors)}\n")
         worker.start()
         await _registered(mesh, name, epochs)
         await mesh.complete()
@@ -208,7 +213,7 @@ async def _epochs(mesh: RunningMesh) -> dict[str, int]:
 
 async def _registered(mesh: RunningMesh, name: str, before: dict[str, int]) -> None:
     """Wait until a worker has registered anew."""
-    async with asyncio.timeout(START_LIMIT_S):
+    async with asyncio.timeout(mesh.plan.start_limit_s):
         while True:
             if (await _epochs(mesh)).get(name, 0) > before[name]:
                 return
