@@ -2,17 +2,20 @@
 
 A test that fails tells of a fault of the product, and not of a machine that stood still for some seconds. So
 there are two kinds of limits. One that only ends a test that hangs is :data:`PATIENCE_S`, whatever is waited
-for. One that is itself what is claimed of the product has a wide margin, or counts by :func:`within`.
+for. One that is itself what is claimed of the product has a wide margin, or does not count standstills:
+:func:`within`, :func:`undisturbed` and :class:`Moment`.
 """
 
 import asyncio
+import functools
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 PATIENCE_S = 60.0
@@ -21,6 +24,7 @@ and well below pytest's own limit for a test. It costs nothing where what is wai
 
 _POLL_S = 0.02
 _TICK_S = 0.02
+_TRIES = 10
 
 
 def until(
@@ -109,3 +113,47 @@ class Moment:
 
     def __sub__(self, earlier: "Moment") -> float:
         return min(self.passed - earlier.passed, self.computed - earlier.computed)
+
+
+def undisturbed(still_s: float) -> Callable[[Callable[P, Awaitable[None]]], Callable[P, Awaitable[None]]]:
+    """For a test that gives the product little time on a real clock. Where it fails, and its event loop stood
+    still for ``still_s`` meanwhile, it says nothing of the product, and is run again."""
+
+    def decorate(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+        @functools.wraps(test)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            for left in reversed(range(_TRIES)):
+                stood = _Standstill()
+                counting = asyncio.create_task(stood.count())
+                try:
+                    await test(*args, **kwargs)
+                except Exception:
+                    if not left or stood.longest() < still_s:
+                        raise
+                else:
+                    return
+                finally:
+                    counting.cancel()
+
+        return run
+
+    return decorate
+
+
+class _Standstill:
+    """How long the event loop stood still at most."""
+
+    def __init__(self) -> None:
+        self._longest = 0.0
+        self._seen = time.monotonic()
+
+    async def count(self) -> None:
+        """Look at the clock all the time."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._longest = self.longest()
+            self._seen = time.monotonic()
+
+    def longest(self) -> float:
+        """In seconds."""
+        return max(self._longest, time.monotonic() - self._seen - _TICK_S)

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.sync_api import expect as expect_sync
+
+from tests.patience import PATIENCE_S
+
+expect.set_options(timeout=PATIENCE_S * 1e3)
+expect_sync.set_options(timeout=PATIENCE_S * 1e3)
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
@@ -50,6 +56,7 @@ async def shown(browser: Browser, rest: object, path: str = "", **options: Any) 
     """The console of the gateway at ``rest``. Whatever the browser complains of, such as what the page's
     policy forbids, fails the test."""
     context = await browser.new_context(**{"viewport": WIDE, **options})
+    context.set_default_timeout(PATIENCE_S * 1e3)
     page = await context.new_page()
     tab = Shown(page)
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.console.conftest import chromium
 from tests.mesh.processes import Mesh, Running
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -36,8 +37,8 @@ def page(mesh: Mesh) -> Iterator[Page]:
 
 def test_a_worker_joins_and_is_killed_under_an_answer(mesh: Mesh, page: Page, tmp_path: Path) -> None:
     """The mesh shows both, the answer goes on, and its story tells of the move."""
-    expect(page.locator(".worker")).to_have_count(1, timeout=20_000)
-    expect(page.locator(".worker .pill")).to_have_text("Ready", timeout=20_000)
+    expect(page.locator(".worker")).to_have_count(1)
+    expect(page.locator(".worker .pill")).to_have_text("Ready")
     worker = Running(
         tmp_path / "worker",
         "worker",
@@ -51,10 +52,8 @@ def test_a_worker_joins_and_is_killed_under_an_answer(mesh: Mesh, page: Page, tm
         mesh.registry,
     )
     try:
-        expect(page.locator(".worker")).to_have_count(2, timeout=60_000)
-        expect(page.locator(".worker").filter(has_text="second").locator(".pill")).to_have_text(
-            "Ready", timeout=30_000
-        )
+        expect(page.locator(".worker")).to_have_count(2)
+        expect(page.locator(".worker").filter(has_text="second").locator(".pill")).to_have_text("Ready")
         expect(page.locator(".feed")).to_contain_text("second takes requests")
         page.get_by_role("link", name="Playground").click()
         page.get_by_text("More", exact=True).click()
@@ -63,7 +62,7 @@ def test_a_worker_joins_and_is_killed_under_an_answer(mesh: Mesh, page: Page, tm
             page.get_by_role("button", name="New conversation").click()
             page.get_by_label("Message").fill(f"{number} {text}")
             page.keyboard.press("Enter")
-            expect(page.locator(".turn.assistant .said").nth(1)).to_contain_text("word", timeout=20_000)
+            expect(page.locator(".turn.assistant .said").nth(1)).to_contain_text("word")
             page.get_by_role("link", name="Requests").click()
             row = page.locator("#requests tbody tr").first
             expect(row).to_contain_text("Running")
@@ -73,15 +72,15 @@ def test_a_worker_joins_and_is_killed_under_an_answer(mesh: Mesh, page: Page, tm
         else:
             raise AssertionError("the new worker got no request")
         worker.process.kill()
-        expect(row).to_contain_text("moved once", timeout=20_000)
-        expect(row).to_contain_text("Done", timeout=30_000)
+        expect(row).to_contain_text("moved once")
+        expect(row).to_contain_text("Done")
         row.get_by_role("link").click()
         expect(page.locator(".story")).to_contain_text("behind token")
         page.get_by_role("link", name="Playground").click()
         expect(page.locator(".turn.assistant .said").nth(1)).to_contain_text(text)
         page.get_by_role("link", name="Mesh").click()
         expect(page.locator(".feed")).to_contain_text("moved from second")
-        expect(page.locator(".worker")).to_have_count(1, timeout=30_000)
+        expect(page.locator(".worker")).to_have_count(1)
         expect(page.locator(".feed")).to_contain_text("second is gone")
     finally:
         worker.close()
@@ -97,7 +96,9 @@ def test_all_processes_of_a_gateway_are_shown(tmp_path: Path) -> None:
             headers = {"x-request-id": name}
             httpx.post(f"{mesh.base_url}/chat/completions", json=body, headers=headers).raise_for_status()
         picture: dict[str, dict[str, Any]] = {}
-        with httpx.stream("GET", f"http://{mesh.made['rest']}/console/data/live", timeout=30) as answer:
+        with httpx.stream(
+            "GET", f"http://{mesh.made['rest']}/console/data/live", timeout=PATIENCE_S
+        ) as answer:
             for line in answer.iter_lines():
                 if not line.startswith("data: "):
                     continue

@@ -65,7 +65,9 @@ async def adapted_mesh(base: Path, **settings: Any) -> AsyncIterator[AdaptedMesh
     async with asyncio.TaskGroup() as services:
         services.create_task(
             serve_registry(
-                RegistrySettings(registry_listen=ANYWHERE, lease_ttl_s=2), stop, registered.set_result
+                RegistrySettings(registry_listen=ANYWHERE, lease_ttl_s=60, settle_s=2),
+                stop,
+                registered.set_result,
             )
         )
         registry = await registered

@@ -64,7 +64,7 @@ async def echo_mesh(
     listening: asyncio.Future[tuple[Address, Address]] = loop.create_future()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="inferloom-tests-"))
-        registry_settings = RegistrySettings(registry_listen=ANYWHERE, lease_ttl_s=2)
+        registry_settings = RegistrySettings(registry_listen=ANYWHERE, lease_ttl_s=60, settle_s=2)
         registry = asyncio.create_task(serve_registry(registry_settings, stop, registered.set_result))
         address = await registered
         running = [

@@ -6,12 +6,12 @@ import logging
 import grpc
 import pytest
 
-from inferloom.v1 import link_pb2, worker_pb2
+from inferloom.v1 import link_pb2, registry_pb2, worker_pb2
 from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.status import from_rpc_error
-from tests.patience import within
+from tests.patience import PATIENCE_S, until_async, within
 from tests.wire.attached import attached
 from tests.wire.running_worker import limited, running_worker, text_request
 
@@ -34,16 +34,20 @@ async def test_only_peers_attach() -> None:
 async def test_a_drain_lets_calls_finish_and_refuses_new_ones(transport: str) -> None:
     """With the reason of any other door; the open stream holds nothing up."""
     async with (
-        running_worker("paced=echo:delay_ms=5", "echo", drain_limit_s=20.0) as worker,
+        running_worker("paced=echo:delay_ms=5", "echo", drain_limit_s=PATIENCE_S) as worker,
         attached(worker, transport) as link,
     ):
-        running = await link.start(text_request("ab", model="paced", **limited(100)))
+        running = await link.start(text_request("ab", model="paced", **limited(200)))
         await link.until(running, lambda call: len(call.events) > 1)
-        drain = asyncio.ensure_future(worker.control.Drain(worker_pb2.DrainRequest(limit=duration(20))))
-        await asyncio.sleep(0.05)
+        drain = asyncio.ensure_future(
+            worker.control.Drain(worker_pb2.DrainRequest(limit=duration(PATIENCE_S)))
+        )
+        await until_async(
+            worker.status, "draining", lambda seen: seen.worker.state == registry_pb2.WORKER_STATE_DRAINING
+        )
         refused = (await link.run(text_request())).error()
         assert (refused.reason, refused.message) == (Reason.NO_WORKER, "The worker is draining.")
-        assert (await link.over(running)).text() == "ab" * 50
+        assert (await link.over(running)).text() == "ab" * 100
         assert (await drain).ended_requests == 0
         worker.stop.set()
         async with within(0.9):  # the open stream does not hold up the stop

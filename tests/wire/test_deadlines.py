@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from inferloom.v1 import inference_pb2 as pb
-from tests.patience import within
+from tests.patience import undisturbed, within
 from tests.wire.contract_clients import DOORS, METHODS, RefusedError, responses
 from tests.wire.echo_mesh import EchoMesh, echo_mesh
 from tests.wire.gateway_mesh import GatewayMesh
@@ -42,6 +42,7 @@ async def events(answer: httpx.Response) -> list[Any]:
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@undisturbed(0.15)
 async def test_a_whole_answer_is_what_there_was_time_for(mesh: EchoMesh, path: str) -> None:
     """It is cut, in time, and says why."""
     body = BODY if "chat" in path else {"model": SLOW, "prompt": "x" * 500, "max_tokens": 400}
@@ -53,6 +54,7 @@ async def test_a_whole_answer_is_what_there_was_time_for(mesh: EchoMesh, path: s
     assert 0 < answer.json()["usage"]["completion_tokens"] < 20
 
 
+@undisturbed(0.15)
 async def test_a_stream_ends_with_its_reason(mesh: EchoMesh) -> None:
     """And as whole as any other: with [DONE]."""
     headers = {"x-request-timeout": str(BUDGET_S)}
@@ -72,6 +74,7 @@ async def test_before_the_first_token_it_is_an_error(mesh: EchoMesh) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
 
 
+@undisturbed(0.15)
 async def test_the_sdks_own_timeout_is_the_deadline_of_one_body(mesh: EchoMesh) -> None:
     """So that its caller gets what there is, and not a failure of his own client."""
     async with mesh.openai(timeout=1.0) as client:
@@ -80,6 +83,7 @@ async def test_the_sdks_own_timeout_is_the_deadline_of_one_body(mesh: EchoMesh) 
     assert 0 < len(answer.choices[0].message.content or "") < 30
 
 
+@undisturbed(0.15)
 async def test_the_sdks_own_timeout_bounds_a_streams_silence_and_not_its_length(mesh: EchoMesh) -> None:
     """A stream that goes on may take as long as it likes."""
     body = {**BODY, "messages": [{"role": "user", "content": "x" * 40}], "stream": True}
@@ -130,6 +134,7 @@ def timed(door: str, milliseconds: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("door", DOORS)
+@undisturbed(0.15)
 async def test_the_contracts_doors_cut_alike(mesh: EchoMesh, door: str) -> None:
     """By the deadline that each protocol has; before the first token it is an error."""
     doors = cast("GatewayMesh", mesh)

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from inferloom_gateway.http.connection import refusing
-from tests.patience import until_async
+from tests.patience import undisturbed, until_async
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.leftover import leftover
@@ -179,6 +179,7 @@ async def test_uploads_are_bounded_and_others_unharmed() -> None:
         assert "--no-store" in reply.json()["error"]["message"]
 
 
+@undisturbed(0.05)
 async def test_an_upload_may_take_longer_than_other_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it goes on; one that stands still is over, and so is any other body that comes as slowly."""
     monkeypatch.setattr(refusing, "UPLOAD_RATE", 1000)

@@ -13,7 +13,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.status import from_rpc_error
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, undisturbed
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, say_hello, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
@@ -117,6 +117,7 @@ async def test_streams_that_nobody_reads_are_held_back_and_then_complete(mesh: G
             await others_are_answered()
 
 
+@undisturbed(0.2)
 async def test_who_takes_nothing_for_too_long_is_cut_off_and_a_slow_reader_is_not() -> None:
     """One that reads a little now and then gets all."""
 
@@ -147,6 +148,7 @@ async def test_who_takes_nothing_for_too_long_is_cut_off_and_a_slow_reader_is_no
         stills.close()
 
 
+@undisturbed(0.2)
 async def test_a_call_whose_stream_nobody_reads_is_ended_and_a_slow_one_is_not() -> None:
     """Its slot is free then, what is under way is bounded, and its caller is told why when it reads on."""
     worker = FakeWorker()

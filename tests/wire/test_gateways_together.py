@@ -26,7 +26,7 @@ from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
 from inferloom_mesh.secret import MeshSecret, metadata_of
-from tests.patience import PATIENCE_S, within
+from tests.patience import PATIENCE_S, undisturbed, within
 from tests.registry.running import running_registry
 from tests.wire.certificates import Certificates, certificates
 from tests.wire.fake_worker import ANYWHERE, FakeWorker
@@ -112,6 +112,7 @@ async def mesh(*names: str, **settings: Any) -> AsyncIterator[tuple[list[Running
         yield gateways, registry
 
 
+@undisturbed(0.3)
 async def test_any_gateway_tells_of_all() -> None:
     """The mesh as all of them see it, and a request that another one had; also as it changes."""
     async with mesh("east", "west") as ([east, west], _):
@@ -144,6 +145,7 @@ async def test_any_gateway_tells_of_all() -> None:
         assert "2 gateway processes, of east, west" in (failure.value.details() or "")
 
 
+@undisturbed(0.3)
 async def test_a_gateway_that_hangs_is_named_and_holds_nobody_up() -> None:
     """Here it is only a socket that takes connections. One that has said that it ends is not asked."""
     hung = socket.create_server(("127.0.0.1", 0))

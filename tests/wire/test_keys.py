@@ -315,7 +315,7 @@ async def test_a_store_that_is_away_lets_nobody_in(
     monkeypatch.setattr("inferloom_gateway.access.following.STALE_S", 1.5)
     key = keys.make()
     async with gateway_mesh(worker, keys=keys.place, mesh_secret=SECRET) as mesh:
-        assert (await get(mesh, "/v1/models", key)).status_code == 200
+        await follows(mesh, key)
         away = keys.file.rename(keys.file.with_suffix(".away"))
         await follows(mesh, key, 503)
         answer = await get(mesh, "/v1/models", key)

@@ -11,7 +11,7 @@ import pytest_asyncio
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import Reason
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, undisturbed
 from tests.wire.running_worker import (
     RunningWorker,
     chat_request,
@@ -154,6 +154,7 @@ async def test_a_deadline_before_the_first_token_is_an_error(worker: RunningWork
     await worker.until(running=0)
 
 
+@undisturbed(0.15)
 async def test_a_deadline_in_the_middle_keeps_what_there_is() -> None:
     """Finished and Completed still arrive in time, with the tokens so far."""
     async with running_worker("echo=echo:delay_ms=5") as worker:
@@ -163,6 +164,7 @@ async def test_a_deadline_in_the_middle_keeps_what_there_is() -> None:
     assert len(answer.tokens()) == answer.all("completed")[0].usage.completion_tokens > 0
 
 
+@undisturbed(0.15)
 async def test_the_time_that_a_gateway_says_is_left_is_the_deadline() -> None:
     """A call without a deadline of its own ends in time by the context that came along."""
     metadata = CallContext("r", deadline=1.0).metadata(0.0)

@@ -20,6 +20,7 @@ from inferloom_worker.stepping import masks
 from inferloom_worker.stepping.masks import MaskFiller, MaskWork
 from inferloom_worker.text.job import Job, TimeUp
 from inferloom_worker.text.tokenizer import Tokenizer
+from tests.patience import PATIENCE_S
 
 HOSTILE = "start: T\nT: " + " & ".join(f"/(.*x.{{{i}}}y.*)/" for i in range(1, 25))
 
@@ -66,7 +67,7 @@ def test_a_caller_who_is_ended_while_he_waits_holds_up_nobody(
     assert ended == [TimeUp]
     monkeypatch.setattr(trials, "WAIT_S", 0.2)
     assert tried._process is None
-    free = tried._lock.acquire(timeout=0.2)
+    free = tried._lock.acquire(timeout=PATIENCE_S)
     assert free
     tried._lock.release()
 
@@ -165,7 +166,7 @@ class Scripted:
 
 def test_a_mask_that_is_late_is_an_error_of_its_own_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others have theirs, in this step and in the next."""
-    monkeypatch.setattr(masks, "LIMIT_S", 0.2)
+    monkeypatch.setattr(masks, "LIMIT_S", 1.0)
     gate, filler = threading.Event(), MaskFiller()
     slow, good = Scripted(gate), Scripted()
     first, second = filler.start([MaskWork(slow), MaskWork(good, (3, 3))], 40).wait()
@@ -194,7 +195,7 @@ def test_a_matcher_that_fails_fails_at_its_place() -> None:
 
 def test_a_mask_that_waits_for_others_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no fault of its sequence that threads are taken."""
-    monkeypatch.setattr(masks, "LIMIT_S", 0.2)
+    monkeypatch.setattr(masks, "LIMIT_S", 1.0)
     monkeypatch.setattr(masks, "_THREADS", 1)
     gate, filler = threading.Event(), MaskFiller()
     slow, good, slow_too = Scripted(gate), Scripted(), Scripted(gate)

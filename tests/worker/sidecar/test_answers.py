@@ -11,7 +11,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
 from inferloom_worker.hosting.sidecar import shared
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, undisturbed
 from tests.wire.running_worker import (
     RunningWorker,
     chat_request,
@@ -202,6 +202,7 @@ async def test_leaving_ends_the_request_at_the_server() -> None:
         await worker.until(running=0)
 
 
+@undisturbed(0.15)
 async def test_a_deadline_keeps_what_there_is() -> None:
     """And the server is left."""
     server = FakeServer(script=until_left)
