@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from inferloom_worker.sourcing import demo
 from tests import tiers
@@ -16,6 +17,12 @@ if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = (
         "1"  # kernels for GPUs are tested without one; Triton reads it when imported
     )
+
+
+settings.register_profile(
+    "patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a machine that stands still is no fault of what is tried
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

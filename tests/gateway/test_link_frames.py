@@ -411,7 +411,7 @@ frames = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(frames, max_size=6))
 def test_whatever_comes_is_taken_or_refused(sent: list[link_pb2.AttachResponse]) -> None:
     """Nothing else is raised, every call ends at most once, and after its end it hears nothing."""
@@ -430,7 +430,7 @@ def test_whatever_comes_is_taken_or_refused(sent: list[link_pb2.AttachResponse])
             assert not (was_over and len(one.events) > mark)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_taken_or_refused(data: bytes) -> None:
     """Those that make a frame."""

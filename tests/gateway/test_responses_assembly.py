@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferloom.v1 import inference_pb2 as pb
@@ -65,7 +65,6 @@ def text_of(item: dict[str, Any]) -> str:
     return found
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=8), st.text(max_size=12), CALLS, st.lists(st.integers(0, 4), max_size=4))
 def test_the_response_does_not_depend_on_the_cuts(
     reasoning: str, text: str, calls: list[tuple[str, str]], cuts: list[int]
@@ -90,7 +89,6 @@ def test_the_response_does_not_depend_on_the_cuts(
     assert once.document["temperature"] == 0.7
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=8), st.text(max_size=12), CALLS)
 def test_a_replay_tells_the_same(reasoning: str, text: str, calls: list[tuple[str, str]]) -> None:
     """What is told of a kept response later is what was told of it at once, if that came in whole pieces."""
@@ -123,7 +121,6 @@ def test_a_failure_closes_what_was_open() -> None:
         assert final["output"][0]["status"] == "incomplete"
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=40), st.text(max_size=8), st.integers(0, 200))
 def test_sealed_reasoning_opens_for_its_tenant_only(text: str, tenant: str, place: int) -> None:
     """With the same secret, for the same tenant, unchanged."""

@@ -52,7 +52,7 @@ def test_a_worker_that_goes_moves_only_its_own_prompts() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_no_worker_goes_over_its_bound(keys: list[int], count: int) -> None:
     """However alike the prompts are, no worker gets more than its bound of the load, rounded up."""
     tuning = Tuning()

@@ -105,5 +105,5 @@ class Routing(RuleBasedStateMachine):
         return 3 if good else 2
 
 
-Routing.TestCase.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+Routing.TestCase.settings = settings(max_examples=20, stateful_step_count=30)
 TestRouting = Routing.TestCase

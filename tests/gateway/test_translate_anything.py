@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -92,7 +92,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(data=st.data())
 def test_whatever_is_valid_is_translated_or_refused(endpoint: str, data: st.DataObject) -> None:
     """Some fields of the endpoint's own have any JSON; nothing but a refusal comes of it."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferloom_gateway.access.api_key import Limits
@@ -39,7 +39,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)  # a busy machine is no fault of the limits
 @given(STEPS, st.integers(1, 12), st.integers(50, 200))
 def test_no_minute_holds_more_than_the_limit_and_nothing_is_refused_without_need(
     steps: list[tuple[float, int]], requests: int, tokens: int
@@ -57,7 +56,6 @@ def test_no_minute_holds_more_than_the_limit_and_nothing_is_refused_without_need
             assert len(longer) + 1 > requests or sum(longer) + wanted > tokens
 
 
-@settings(deadline=None)  # a busy machine is no fault of the limits
 @given(STEPS, st.integers(1, 6))
 def test_who_waits_as_told_is_let_in(steps: list[tuple[float, int]], requests: int) -> None:
     """The wait of a refusal is long enough, and no longer than a minute and a slot."""
@@ -75,7 +73,6 @@ def test_who_waits_as_told_is_let_in(steps: list[tuple[float, int]], requests: i
             assert minute.ask(wanted) is None
 
 
-@settings(deadline=None)  # a busy machine is no fault of the limits
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 50), st.integers(0, 80)), max_size=60))
 def test_settling_leaves_what_was_used(calls: list[tuple[float, int, int]]) -> None:
     """After each call is settled, the minute holds what was used: less where it was reserved, more now."""

@@ -12,7 +12,7 @@ from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from tests.mesh.processes import Mesh, Running, inferloom
 from tests.patience import PATIENCE_S, until
 
-TTL_S = 2.0
+TTL_S = 4.0
 FORGOTTEN_LIMIT_S = 1.5 * TTL_S + 20
 """One and a half TTLs, and what a busy machine needs to tell it."""
 
@@ -36,7 +36,7 @@ def listed(mesh: Mesh) -> set[str]:
 
 @pytest.fixture
 def mesh(up: Callable[..., Mesh]) -> Mesh:
-    """A mesh of one worker whose engine costs nothing, with the shortest lease."""
+    """A mesh of one worker whose engine costs nothing, with a short lease."""
     return up("--model", "echo=echo:delay_ms=20", settings={"INFERLOOM_LEASE_TTL_S": str(TTL_S)})
 
 

@@ -89,5 +89,5 @@ class LeaseTableMachine(RuleBasedStateMachine):
         }
 
 
-LeaseTableMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+LeaseTableMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestLeaseTable = LeaseTableMachine.TestCase

@@ -219,9 +219,7 @@ async def registry() -> AsyncIterator[tuple[Address, httpx.AsyncClient]]:
     """A registry, and a client of its metrics."""
     stop, port = asyncio.Event(), free_port()
     ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
-    settings = RegistrySettings(
-        registry_listen=ANYWHERE, registry_metrics_listen=Address("127.0.0.1", port), lease_ttl_s=2
-    )
+    settings = RegistrySettings(registry_listen=ANYWHERE, registry_metrics_listen=Address("127.0.0.1", port))
     serving = asyncio.create_task(serve(settings, stop, ready.set_result))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         yield await ready, http

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferloom_worker.output.calls.forms import BY_NAME, FORMS, ToolForm
@@ -428,7 +428,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(form=st.sampled_from(sorted(BY_NAME)), pieces=st.lists(PIECES, max_size=24), data=st.data())
 def test_nothing_depends_on_the_pieces(form: str, pieces: list[str], data: st.DataObject) -> None:
     """Any text of marks and their parts, cut anywhere, says the same; without a call it says itself."""

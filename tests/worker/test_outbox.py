@@ -77,7 +77,7 @@ def as_event(item: Item) -> link_pb2.CallEvent:
     return link_pb2.CallEvent(call=CALL, generate=pb.GenerateResponse(delta=delta))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(BATCHES, GRANTS)
 def test_all_events_come_once_in_order_and_within_credit(
     batches: list[list[Item]], grants: list[tuple[int, int]]

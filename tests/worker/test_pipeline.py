@@ -108,7 +108,7 @@ IDS = st.text(WORDS, min_size=1, max_size=12).map(lambda text: list(text.encode(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     ids=IDS,
     data=st.data(),
@@ -134,7 +134,7 @@ def test_what_was_said_depends_on_the_tokens_alone(
     assert cut_up == {end: one_by_one[end] for end in cut_up}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_it_holds_for_word_pieces(minilm_tokenizer: Tokenizer, data: st.DataObject) -> None:
     """Which are decoded in windows, because a space may stand between two of them."""

@@ -93,7 +93,7 @@ samplings = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=logits, sampling=samplings, u=st.sampled_from([0.0, 0.31, 0.77, 1 - 2**-53]))
 def test_a_draw_is_a_finite_logit_or_nothing(values: list[float], sampling: Sampling, u: float) -> None:
     """Whatever the numbers: below the least temperature the largest, elsewhere one that may come."""
@@ -124,7 +124,7 @@ def test_a_draw_is_a_finite_logit_or_nothing(values: list[float], sampling: Samp
 
 
 @needs_kernels
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     values=st.lists(numbers, min_size=WIDTH, max_size=WIDTH, unique=True),
     sampling=samplings.filter(lambda sampling: not sampling.temperature > 2),  # above it, weights are equal

@@ -332,7 +332,7 @@ def test_nobody_gives_way_to_a_guess() -> None:
     assert [(work.sequence, work.draft) for work in step] == [(first, ()), (second, ())]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 150), min_size=1, max_size=12),
     blocks=st.integers(16, 40),

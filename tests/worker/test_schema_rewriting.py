@@ -65,7 +65,7 @@ def orders(value: Any) -> list[Any]:
     return [dict(items) for items in permutations(value.items())] if isinstance(value, dict) else [value]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(asked=COMBINED)
 def test_a_value_that_is_accepted_conforms_and_one_that_conforms_is_accepted(asked: Any) -> None:
     """As the jsonschema package judges; where something is left out it is noted."""

@@ -1,7 +1,7 @@
 """Incremental detokenising."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferloom_worker.output.detokenizer import ByteStream, WindowStream, text_stream
@@ -18,14 +18,12 @@ def pieces(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     return [*(stream.push(token) for token in ids), stream.flush()]
 
 
-@settings(deadline=None)
 @given(ids=st.lists(st.integers(0, 257)))
 def test_pieces_joined_equal_the_whole_decoded(ids: list[int]) -> None:
     """For any bytes, valid or not, nothing is lost, doubled or changed."""
     assert BYTES.decode(ids, skip_special_tokens=True) == "".join(pieces(BYTES, ids))
 
 
-@settings(deadline=None)
 @given(text=st.text())
 def test_no_piece_of_a_valid_text_is_broken(text: str) -> None:
     """Each piece is a whole number of characters, so U+FFFD comes only where the text has it."""

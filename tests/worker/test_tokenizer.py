@@ -104,7 +104,7 @@ def test_padding_and_truncation_of_the_file_do_not_apply(minilm_tokenizer: Token
     assert len(minilm_tokenizer.encode("word", add_special_tokens=True)) == 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text())
 def test_a_text_has_no_fewer_tokens_than_foretold(text: str) -> None:
     """The bound that refuses a huge text at once never refuses one that fits."""

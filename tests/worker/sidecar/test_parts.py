@@ -399,7 +399,7 @@ async def test_places_are_given_by_priority_and_by_tenants_in_turn() -> None:
     assert (places.taken, places.waiting) == (0, 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.tuples(st.just(1), st.lists(st.tuples(st.integers(1, 6), st.just(1)), min_size=2, max_size=5))
     | st.tuples(st.just(4), st.lists(st.tuples(st.integers(4, 8), st.integers(1, 4)), min_size=2, max_size=5))
