@@ -13,6 +13,7 @@ from inferloom_cli.benchmark.endpoint import Endpoint
 from inferloom_cli.benchmark.load import Load
 from inferloom_cli.refusal import RefusedError
 from tests.mesh.processes import INFERLOOM, Mesh, inferloom, run
+from tests.patience import undisturbed
 
 EVENTS = b'data: {"choices": [{"text": "a", "index": 0}]}\n\ndata: [DONE]\n\n'
 ANSWER = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(EVENTS), EVENTS)
@@ -99,6 +100,7 @@ async def test_a_connection_that_the_server_gave_up_is_opened_again() -> None:
     ],
     ids=["hangs up", "falls silent", "no HTTP", "refuses", "no JSON"],
 )
+@undisturbed(0.15)
 async def test_what_goes_wrong_is_a_failure_of_that_request_alone(answer: bytes | None, words: str) -> None:
     """The next one is sent, and the first error is kept."""
     server = Server(answer, ANSWER)

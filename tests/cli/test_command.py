@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 TRACE = """
 import runpy, sys
 for name in {missing!r}: sys.modules[name] = None
@@ -23,14 +25,14 @@ def inferloom(*args: str, env: dict[str, str] | None = None) -> subprocess.Compl
     """Run the command line."""
     command = [sys.executable, "-m", "inferloom_cli", *args]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | (env or {})
+        command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=os.environ | (env or {})
     )
 
 
 def traced(*args: str, missing: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run the command line with some libraries missing; the last line of output names what was imported."""
     command = [sys.executable, "-c", TRACE.format(args=args, missing=missing)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 
 @pytest.mark.parametrize(
     ("shell", "typed"),
@@ -19,7 +21,9 @@ def test_a_shell_gets_the_commands_that_begin_so(shell: str, typed: dict[str, st
     """As its own completion script asks for them."""
     asking = {**os.environ, **typed, "_INFERLOOM_COMPLETE": f"complete_{shell}"}
     command = [sys.executable, "-m", "inferloom_cli"]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=asking).stdout
+    said = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=asking
+    ).stdout
     assert "load" in said
     assert "logs" in said
     assert "unload" not in said

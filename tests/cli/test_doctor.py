@@ -18,6 +18,7 @@ from inferloom_cli.doctor.machine import GIB, MachineFacts
 from inferloom_mesh.durations import duration
 from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeMesh
+from tests.patience import PATIENCE_S
 
 GOOD = MachineFacts(8, 32 * GIB, 20 * GIB, None, 65536, {Path("/cache"): 100 * GIB})
 ACTIVE, SUSPECT = registry_pb2.LEASE_STATE_ACTIVE, registry_pb2.LEASE_STATE_SUSPECT
@@ -184,7 +185,13 @@ def test_wrong_settings_are_findings_and_not_the_end(tmp_path: Path) -> None:
     (tmp_path / "inferloom.toml").write_text("max_runing = 3\n")
     command = [sys.executable, "-m", "inferloom_cli", "doctor", "--json"]
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=dict(os.environ)
+        command,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        cwd=tmp_path,
+        env=dict(os.environ),
     )
     found = json.loads(result.stdout)
     assert {each["area"] for each in found} == {"machine", "installation", "settings"}

@@ -33,7 +33,9 @@ def around(hub: FakeHub, tmp_path: Path) -> dict[str, str]:
 def pull(around: dict[str, str], **more: str) -> subprocess.CompletedProcess[str]:
     """Run `inferloom pull`."""
     command = [*INFERLOOM, "pull", REPO]
-    return subprocess.run(command, env=around | more, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=around | more, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 def left_in(folder: Path) -> set[str]:
@@ -95,7 +97,7 @@ def test_what_cannot_be_fetched_is_told_in_a_line(
         env=around | place,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 1
@@ -112,7 +114,7 @@ def test_a_worker_that_is_stopped_waits_for_no_download(hub: FakeHub, around: di
     )
     assert hub.flowing.wait(PATIENCE_S)
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=30)
+    _, log = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     said = [json.loads(line)["message"] for line in log.splitlines()]
     assert any("asking the model hub" in message for message in said)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 GATEWAY = "2026-01-01 10:00:01,000 INFO    inferloom.access: POST /v1/x 200 request_id=abc"
 WORKER = "2026-01-01 10:00:00,500 INFO    inferloom.access: grpc Generate OK request_id=abc"
 OTHER = "2026-01-01 10:00:02,000 INFO    inferloom.access: POST /v1/x 200 request_id=other"
@@ -30,7 +32,7 @@ def logs(state: Path, *args: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("INFERLOOM_")}
     command = [sys.executable, "-m", "inferloom_cli", "logs", *args]
     env = kept | {"XDG_STATE_HOME": str(state)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=env)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="XDG_STATE_HOME moves the logs on Linux")

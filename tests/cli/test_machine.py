@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ELSEWHERE = """
 import os, sys
 del os.sched_getaffinity
@@ -21,7 +23,7 @@ main()
 def elsewhere(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Run the command line there, in ``folder``."""
     command = [sys.executable, "-c", ELSEWHERE, str(folder), *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_up_counts_cores_where_processes_are_not_bound_to_them(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 PORTS = ("--port", "0", "--grpc-port", "0", "--registry-port", "0", "--worker-port", "0")
 
 
@@ -25,7 +27,7 @@ def inferloom(cwd: Path, env: dict[str, str], *args: str) -> subprocess.Complete
         command,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         cwd=cwd,
         env=env,

@@ -50,7 +50,9 @@ class Proxy:
         """A client of REST."""
         context = ssl.create_default_context(cafile=str(self.ca))
         transport = httpx.AsyncHTTPTransport(verify=context, local_address="127.0.0.2")
-        return httpx.AsyncClient(base_url=self.rest, transport=transport, timeout=20, headers=PRETENDED)
+        return httpx.AsyncClient(
+            base_url=self.rest, transport=transport, timeout=PATIENCE_S, headers=PRETENDED
+        )
 
 
 def _written(name: str, folder: Path, changes: dict[str, str]) -> tuple[Path, Path]:
@@ -120,7 +122,7 @@ def _running(*command: str, folder: Path, port: int) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
     assert process.returncode == 0, (folder / "said.txt").read_text()
 
 

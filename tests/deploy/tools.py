@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 BIN = Path(sys.executable).parent
 
 
@@ -29,7 +31,7 @@ def passes(*command: str, environment: Mapping[str, str] | None = None) -> str:
         command,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -43,7 +45,11 @@ def documents(path: Path) -> list[dict[str, Any]]:
 def built(overlay: Path) -> list[dict[str, Any]]:
     """What kustomize makes of an overlay."""
     done = subprocess.run(
-        ["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, check=False, timeout=60
+        ["kubectl", "kustomize", str(overlay)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr, done.stderr

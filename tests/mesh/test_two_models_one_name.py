@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.mesh.processes import Running, inferloom
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.worker import embedding_models
 
 
@@ -37,7 +37,7 @@ def test_one_embeddings_response_is_made_by_one_model(start: Callable[..., Runni
     until(states, "both workers' registration", lambda seen: seen == ["WORKER_STATE_READY"] * 2)
     body = {"model": "emb", "input": [f"text {number}" for number in range(200)]}
     for _ in range(4):
-        response = httpx.post(url, json=body, timeout=60)
+        response = httpx.post(url, json=body, timeout=PATIENCE_S)
         assert response.status_code == 200
         lengths = Counter(len(item["embedding"]) for item in response.json()["data"])
         assert list(lengths.values()) == [200]

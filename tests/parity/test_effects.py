@@ -14,6 +14,7 @@ from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2 as pb
 from tests.parity.effects import EFFECTS, TEMPLATE, Effect
 from tests.parity.samples import Body
+from tests.patience import PATIENCE_S
 from tests.wire.adapted_mesh import make_base
 from tests.wire.running_worker import RunningWorker, running_worker
 
@@ -75,7 +76,7 @@ async def came_to(worker: RunningWorker, method: str, words: Body) -> Any:
     """What a request comes to, without what differs from call to call."""
     described = METHODS[method]
     request = json_format.ParseDict(words, getattr(pb, described.input_type.name)())
-    answer = getattr(worker.stub, method)(request, timeout=20)
+    answer = getattr(worker.stub, method)(request, timeout=PATIENCE_S)
     try:
         responses = [each async for each in answer] if described.server_streaming else [await answer]
     except grpc.aio.AioRpcError as failure:

@@ -18,7 +18,7 @@ from inferloom_gateway.service import serve
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.net import Address
-from tests.patience import until_async
+from tests.patience import PATIENCE_S, until_async
 from tests.wire import documented
 from tests.wire.fake_worker import ANYWHERE, FakeRegistry, FakeWorker
 
@@ -112,7 +112,7 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
     try:
         async with (
             httpx.AsyncClient(
-                base_url=f"http://{rest}", timeout=20, event_hooks={"response": [documented.check]}
+                base_url=f"http://{rest}", timeout=PATIENCE_S, event_hooks={"response": [documented.check]}
             ) as http,
             open_channel(grpc_address) as channel,
         ):

@@ -77,7 +77,7 @@ async def running_worker(*models: str, **settings: Any) -> AsyncIterator[Running
     ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(WorkerSettings(models=models, **values), stop, ready.set_result))
     either: set[asyncio.Future[Any]] = {serving, ready}
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
     if serving.done():
         serving.result()
     try:

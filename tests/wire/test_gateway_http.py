@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import WORDS
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.raw_http import RawConnection, cut, post
@@ -86,7 +87,7 @@ async def test_curl_may_offer_http2(mesh: GatewayMesh) -> None:
         ],
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
     assert orjson.loads(ran.stdout)["choices"][0]["message"]["content"] == "".join(WORDS)
 

@@ -8,6 +8,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.channel import open_channel
+from tests.patience import PATIENCE_S
 from tests.wire.running_worker import RunningWorker, limited, running_worker, text_request
 
 
@@ -18,7 +19,7 @@ async def order_of_ends(
     ends: list[str] = []
 
     async def ask(stub: object, request: pb.GenerateRequest, whose: str) -> None:
-        async for _ in stub.Generate(request, timeout=60):  # type: ignore[attr-defined]
+        async for _ in stub.Generate(request, timeout=PATIENCE_S):  # type: ignore[attr-defined]
             pass
         ends.append(whose)
 

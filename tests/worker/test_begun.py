@@ -6,6 +6,7 @@ from contextvars import ContextVar
 import pytest
 
 from inferloom_worker.rpc.attach.begun import begun
+from tests.patience import PATIENCE_S
 
 
 async def test_work_that_does_not_wait_needs_no_task() -> None:
@@ -33,7 +34,7 @@ async def test_what_waits_goes_on_as_a_task() -> None:
             await failing
         except ValueError as error:
             seen.append(error.args)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.sleep(0.001)
 
     task = begun(work())

@@ -92,7 +92,7 @@ def engine(model: CountingModel, clock: Clock) -> Iterator[TorchEngine]:
 
 async def entered(model: CountingModel) -> None:
     """Wait until a step is inside the model."""
-    assert await asyncio.to_thread(model.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(model.entered.acquire, timeout=PATIENCE_S)
 
 
 async def test_tokens_arrive_in_order_and_end_at_the_limit(engine: TorchEngine, model: CountingModel) -> None:
