@@ -20,7 +20,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,7 +98,7 @@ async def compare(args: argparse.Namespace, model: Path, folder: Path) -> dict[s
         for place, door in enumerate(open_.values()):
             warm = Load(door.model, clients=args.streams, requests=args.streams, tokens=8, ignore_eos=True)
             await _asked(door, replace(warm, first=-1000 * (place + 1)))
-        print(f"at rest all of them take {await _at_rest(open_.values()):.1f} ms a second", flush=True)
+        print(f"at rest, ms a second: {await _at_rest(open_)}", flush=True)
         for number in range(args.rounds):
             for at in range(len(names)):
                 name = names[(number + at) % len(names)]
@@ -111,12 +111,16 @@ async def compare(args: argparse.Namespace, model: Path, folder: Path) -> dict[s
     return rounds
 
 
-async def _at_rest(open_: Iterable[Door]) -> float:
-    """Milliseconds that everything takes in a second in which nobody asks."""
-    pids = {pid for door in open_ for some in door.processes.values() for pid in some}
-    before = spent(pids)
+async def _at_rest(open_: Mapping[str, Door]) -> str:
+    """What everything takes while nobody asks."""
+    before = {name: _spent(door) for name, door in open_.items()}
     await asyncio.sleep(_REST_S)
-    return (spent(pids) - before) * 1e3 / _REST_S
+    taken = {name: _spent(door) for name, door in open_.items()}
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(f"{who} {(taken[name][who] - was) * 1e3 / _REST_S:.1f}" for who, was in some.items())
+        for name, some in before.items()
+    )
 
 
 def report(args: argparse.Namespace, rounds: Mapping[str, Sequence[Figures]], what: str) -> bool:

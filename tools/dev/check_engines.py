@@ -7,8 +7,9 @@ parameter that was refused; or what is wrong. What differs must stand on the eng
 /v1/models/{id}``: its tasks, parameters and kinds of constraints); what does not is shown in red, and the
 status is 1.
 
-Usage: python tools/dev/check_engines.py [--vllm ENVIRONMENT/bin/python --model FOLDER] [--dtype bfloat16]
-       [--options ARGUMENTS] [--llama PROGRAM] [--only ENGINE ...] [--json FILE] [--folder LOGS]
+Usage: python tools/dev/check_engines.py [--vllm ENVIRONMENT/bin/python --model FOLDER [--tiny]] [--threads N]
+       [--dtype bfloat16] [--options ARGUMENTS] [--llama PROGRAM] [--only ENGINE ...] [--json FILE]
+       [--folder LOGS]
 """
 
 import argparse
@@ -26,6 +27,7 @@ from answering.suite import CASES, card_of, suite
 from openai import AsyncOpenAI
 from peers.process import DidNotStartError, end_well
 from rich.console import Console
+from serving_vllm.tiny import tiny
 
 
 async def answers(given: Given, name: str) -> Answers:
@@ -53,6 +55,8 @@ def main() -> None:
     )
     parser.add_argument("--vllm", type=Path, help="interpreter with vLLM")
     parser.add_argument("--model", type=Path, help="folder of a chat model in safetensors, for vLLM")
+    parser.add_argument("--tiny", action="store_true", help="a random model with its tokenizer instead")
+    parser.add_argument("--threads", type=int, default=0, help="that vLLM and llama-server compute with")
     parser.add_argument("--dtype", default="bfloat16", help="type that vLLM computes in")
     parser.add_argument("--options", default="enforce_eager=true", help="further arguments of vLLM")
     parser.add_argument("--llama", type=Path, help="the program llama-server")
@@ -66,9 +70,9 @@ def main() -> None:
     found: dict[str, Answers] = {}
     with TemporaryDirectory(prefix="il-") as temporary:
         folder = args.folder or Path(temporary)
-        given = Given(
-            args.vllm, args.model, f"dtype={args.dtype}&{args.options}", args.llama, folder.resolve()
-        )
+        query = f"dtype={args.dtype}&{args.options}"
+        model = tiny(args.model, Path(temporary) / "tiny") if args.tiny else args.model
+        given = Given(args.vllm, model, query, args.llama, folder.resolve(), args.threads)
         for name in args.only:
             if not given.has(name):
                 continue

@@ -7,7 +7,7 @@ end with the same tokens as undisturbed (with ``--dtype float32``) or at all; wh
 worker_lost. Takes minutes, most of them for starting vLLM. Not a part of the tests.
 
 Usage: python tools/dev/check_vllm.py --python ENVIRONMENT/bin/python --model FOLDER [--dtype float32]
-       [--options ARGUMENTS] [--failover-only] [--folder LOGS]
+       [--tiny] [--threads N] [--options ARGUMENTS] [--failover-only] [--folder LOGS]
 """
 
 import argparse
@@ -24,12 +24,17 @@ from openai import AsyncOpenAI
 from peers.process import end_well
 from serving_vllm.failover import failover
 from serving_vllm.plan import Vllm, in_workers
+from serving_vllm.tiny import tiny
 
 
 async def check(args: argparse.Namespace, folder: Path) -> int:
     """Run everything; return how much of it failed."""
     query = f"dtype={args.dtype}&max_model_len=2048&max_num_seqs=24&{args.options}".rstrip("&")
-    plan = in_workers(Vllm(python=args.python), f"vllm:{args.model.resolve()}?{query}", folder, workers=2)
+    vllm = Vllm(python=args.python, threads=args.threads)
+    model = args.model.resolve()
+    if args.tiny:
+        model = await asyncio.to_thread(tiny, model, folder / "tiny")
+    plan = in_workers(vllm, f"vllm:{model}?{query}", folder, workers=2)
     failed = 0
     async with (
         RunningMesh(Path(sys.executable), folder, plan) as mesh,
@@ -53,6 +58,8 @@ def main() -> None:
     parser.add_argument(
         "--options", default="enforce_eager=true&max_num_batched_tokens=512", help="further arguments of vLLM"
     )
+    parser.add_argument("--tiny", action="store_true", help="a random model with its tokenizer instead")
+    parser.add_argument("--threads", type=int, default=0, help="that each vLLM computes with")
     parser.add_argument("--failover-only", action="store_true", help="without the suite")
     parser.add_argument("--folder", type=Path, help="keeps the logs here")
     args = parser.parse_args()

@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from inferloom_worker.engines.sidecar.kind_facts import PROBE
+
 Say = Callable[[bytes], Awaitable[None]]
 Script = Callable[[dict[str, Any], Say], Awaitable[None]]
 
@@ -63,6 +65,7 @@ class FakeServer:
     slots: int = 2
     paths: tuple[str, ...] = ("/v1/chat/completions", "/v1/completions")
     metrics: str = ""
+    takes_tools: bool = True
 
     @property
     def url(self) -> str:
@@ -131,6 +134,8 @@ class FakeServer:
         body = await request.json()
         if body.get("max_tokens") == 1 and body.get("prompt") == "a":
             return web.json_response({})  # asked when it was found out what it can do
+        if [tool["function"]["name"] for tool in body.get("tools", ())] == [PROBE]:
+            return web.json_response({}, status=200 if self.takes_tools else 400)
         self.asked.append(body)
         if self.refusal is not None:
             status, said, headers = self.refusal

@@ -345,6 +345,16 @@ async def test_places_are_as_many_as_it_runs_and_load_is_what_it_says() -> None:
         assert [answer.text() for answer in await asyncio.gather(*calls)] == ["a"] * 3
 
 
+async def test_a_vllm_server_without_a_parser_for_calls_is_a_model_without_tools() -> None:
+    """It refuses them, which it is asked at load."""
+    for takes_tools in (True, False):
+        async with (
+            fake_server(FakeServer(takes_tools=takes_tools)) as server,
+            running_worker(spec(server)) as worker,
+        ):
+            assert ("tools" in (await card_of(worker)).supported_parameters) is takes_tools
+
+
 async def test_a_server_that_comes_back_with_other_slots_is_sent_as_many() -> None:
     """Not as many as it had when it was loaded."""
     server = FakeServer(kind="llama-server", model={"id": "m", "meta": {}})
@@ -367,14 +377,16 @@ async def test_who_waits_is_told_so_whether_for_a_place_or_for_the_server(
     """Gateways take silence for a stall; a server says nothing before its response begins."""
     monkeypatch.setattr(shared, "BEAT_S", 0.01)
     server = FakeServer(kind=kind)
-    inside, answering = asyncio.Event(), server._answer
+    loaded, inside, answering = asyncio.Event(), asyncio.Event(), server._answer
 
     async def held(request: web.Request) -> web.StreamResponse:
-        await inside.wait()
+        if loaded.is_set():
+            await inside.wait()
         return await answering(request)
 
     monkeypatch.setattr(server, "_answer", held)
     async with fake_server(server), running_worker(spec(server, slots="1", kind=kind)) as worker:
+        loaded.set()
         calls = [worker.stub.Generate(ask()) for _ in range(2)]
         phases = set()
         for call in calls:

@@ -17,6 +17,9 @@ DEMO = "smollm2-135m-instruct"
 CONTEXT = 4096
 SLOTS = 8
 
+_CALLS = "enable_auto_tool_choice=true&tool_call_parser=hermes"
+"""Without a parser, vLLM's server refuses tools."""
+
 TORCH, INSIDE, VLLM, LLAMA = "torch", "vllm", "sidecar-vllm", "sidecar-llama"
 
 
@@ -34,6 +37,8 @@ class Given:
     """The program llama-server."""
     folder: Path
     """Takes logs, in a folder for each engine."""
+    threads: int = 0
+    """Threads that the servers compute with. 0: their own choice."""
 
     def has(self, name: str) -> bool:
         """Whether there is what an engine needs."""
@@ -43,7 +48,7 @@ class Given:
     def vllm(self) -> Vllm:
         """vLLM's installation."""
         assert self.python is not None
-        return Vllm(python=self.python)
+        return Vllm(python=self.python, threads=self.threads)
 
     @property
     def whole(self) -> str:
@@ -83,7 +88,7 @@ async def vllm_beside(given: Given) -> AsyncIterator[At]:
     """vLLM's own server as a sidecar."""
     assert given.model is not None
     folder = given.folder / VLLM
-    with server(given.vllm, given.model.resolve(), MODEL, given.whole, folder) as (child, url):
+    with server(given.vllm, given.model.resolve(), MODEL, f"{given.whole}&{_CALLS}", folder) as (child, url):
         await ready(child, url, folder)
         async with _mesh(given, VLLM, beside(url)) as at:
             yield at
@@ -96,7 +101,8 @@ async def llama_beside(given: Given) -> AsyncIterator[At]:
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     command = [str(given.llama), "-m", str(demo.fetch(DEMO)), "-a", MODEL, "--host", "127.0.0.1"]
-    command += ["--port", str(port), "-t", "2", "-np", str(SLOTS), "-c", str(SLOTS * CONTEXT)]
+    command += ["--port", str(port), "-np", str(SLOTS), "-c", str(SLOTS * CONTEXT)]
+    command += ["-t", str(given.threads)] if given.threads else []
     libraries = str(given.llama.parent)
     log = given.folder / LLAMA / "server.log"
     with process_of(command, f"{address}/health", log, 300, LD_LIBRARY_PATH=libraries):

@@ -36,9 +36,9 @@ def _as_by_text(seen: Seen) -> bool:
 
 
 async def _stopped(client: AsyncOpenAI, model: str, **more: Any) -> Seen:
-    """Stops at a word of what would have come."""
+    """Stops at something of what would have come."""
     whole = (await chat(client, model, max_tokens=24))["choices"][0]["text"]
-    stop = next(word for word in whole.split()[2:] if len(word) > 3)
+    stop = whole[len(whole) // 2 :][:4]
     return {"whole": whole, "stop": stop, **await chat(client, model, max_tokens=24, stop=[stop], **more)}
 
 
@@ -54,8 +54,8 @@ def _with_stop(seen: Seen) -> bool:
 
 
 async def _stopped_by_id(client: AsyncOpenAI, model: str) -> Seen:
-    ids = await tokens_of(client, model, " Paris")
-    return await complete(client, model, extra_body={"stop_token_ids": ids[-1:]})
+    ids = await tokens_of(client, model, (await complete(client, model))["choices"][0]["text"])
+    return await complete(client, model, extra_body={"stop_token_ids": ids[len(ids) // 2 :][:1]})
 
 
 async def _continued(client: AsyncOpenAI, model: str) -> Seen:

@@ -34,7 +34,8 @@ class Vllm:
     python: Path
     """Interpreter of the environment that has it."""
     threads: int = 0
-    """Threads that it computes with on a processor. 0: as many as it takes."""
+    """Threads that it computes with on a processor; they wait for each other at every step of a layer, so
+    that on a busy machine one is faster than several. 0: as many as it takes."""
     cache_gib: int = 1
     """State that it keeps on a processor."""
 
@@ -45,7 +46,7 @@ class Vllm:
         own["VLLM_CPU_KVCACHE_SPACE"] = str(self.cache_gib)
         if self.threads:
             own["OMP_NUM_THREADS"] = str(self.threads)
-            own["VLLM_CPU_OMP_THREADS_BIND"] = f"0-{self.threads - 1}"
+            own["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         return own
 
 

@@ -5,9 +5,13 @@ from typing import Any
 
 import orjson
 
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.kinds import TOOLS, ServerKind
 from inferloom_worker.engines.sidecar.questions import MOST_MODELS, Questions, plain, short
+
+PROBE = "probe"
+"""A tool that a vLLM server is shown to see whether it takes any."""
 
 _MOST_SAMPLING = 2.0**31 - 1
 """Largest value that it may say that it draws with."""
@@ -29,9 +33,24 @@ async def _vllm(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "version": short(version.get("version")),
         "tasks": tasks or {"chat", "completion"},
+        "lacks": await _vllm_lacks(server, card["id"]) if "chat" in tasks else frozenset[str](),
         "context_length": reading.count(card.get("max_model_len"), "max_model_len"),
         "tells": short(card.get("root"), 4096),
     }
+
+
+async def _vllm_lacks(server: Questions, model: str) -> frozenset[str]:
+    """It refuses tools where it was started without a parser for calls, and tells that nowhere else."""
+    turn = {"role": "user", "content": "a"}
+    tool = {"type": "function", "function": {"name": PROBE, "parameters": {"type": "object"}}}
+    body = {"model": model, "messages": [turn], "max_tokens": 1, "tools": [tool]}
+    try:
+        answer = await server.client.ask(f"{server.address.api}/chat/completions", body)
+    except InferloomError as error:
+        if error.reason is not Reason.TIMEOUT:
+            raise
+        return frozenset()  # it refuses at once, whoever else it answers
+    return frozenset(TOOLS) if answer.status == 400 else frozenset()
 
 
 async def _sglang(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:
