@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
-from inferloom_mesh.errors import InferloomError, Reason, shown
+from inferloom_mesh.errors import MOST_QUOTED, InferloomError, Reason, shown
 from inferloom_mesh.log_format import Structured
 
 CANCELLED = "cancelled"
@@ -136,5 +136,6 @@ def error_name(error: InferloomError | Reason | None) -> str:
 
 def _plain(text: str) -> str:
     """A caller's text in one word: cut if it is long, quoted where it could look like something else."""
-    text = shown(text)
+    if len(text) > MOST_QUOTED:
+        text = shown(text)
     return text if _PLAIN.fullmatch(text) else json.dumps(text)

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
 from inferloom_gateway.http.errors import CLIENT_CLOSED_REQUEST
+from inferloom_gateway.http.exchange import KEY, Exchange
 from inferloom_gateway.http.fast_lane import FastLane
 from inferloom_mesh.errors import invalid
 
@@ -36,7 +37,12 @@ async def broken(request: Request) -> Response:
 @pytest.fixture
 def http() -> httpx.AsyncClient:
     lane = FastLane(behind, {"/good": good, "/refusing": refusing, "/left": left, "/broken": broken})
-    return httpx.AsyncClient(transport=httpx.ASGITransport(lane), base_url="http://gateway")
+
+    async def within(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[KEY] = Exchange(scope["method"], scope["path"], None, scope["headers"])
+        await lane(scope, receive, send)
+
+    return httpx.AsyncClient(transport=httpx.ASGITransport(within), base_url="http://gateway")
 
 
 async def test_a_post_to_its_path_is_answered_by_the_endpoint(http: httpx.AsyncClient) -> None:

@@ -35,7 +35,7 @@ def test_only_those_that_listen_to_frames_are_told_of_them() -> None:
     listeners.add(Frames())
     listeners.on_frame(record("a"), 3)
     assert told == [("a", 3)]
-    assert len(listeners._of_frames) == 1
+    assert len(listeners._frame) == 1
 
 
 def test_a_record_keeps_nothing_of_its_request() -> None:

@@ -31,11 +31,19 @@ class Inbox(Generic[Event, Error]):
 
     def take(self, event: Event) -> None:
         """Hold an event."""
-        self._hold(event)
+        if not self._held:
+            self._flow.pause()
+        self._held.append(event)
+        if self._waiter is not None:
+            self._wake()
 
     def tokens(self, tokens: Tokens) -> None:
         """Hold a Delta."""
-        self._hold(tokens)
+        if not self._held:
+            self._flow.pause()
+        self._held.append(tokens)
+        if self._waiter is not None:
+            self._wake()
 
     def end(self, error: Error | None) -> None:
         """Note the end, which is read behind all events."""
@@ -72,12 +80,6 @@ class Inbox(Generic[Event, Error]):
             sink.end(self._error)
         else:
             self._flow.resume()
-
-    def _hold(self, event: Event | Tokens) -> None:
-        if not self._held:
-            self._flow.pause()
-        self._held.append(event)
-        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

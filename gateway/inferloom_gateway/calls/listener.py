@@ -34,49 +34,63 @@ class Listener:
 
 
 class Listeners(Listener):
-    """Tells several; those that do not listen to frames cost a frame nothing."""
+    """Tells several, each of what it listens to: the rest costs nothing."""
 
     def __init__(self) -> None:
-        self._all: list[Listener] = []
-        self._of_frames: list[Listener] = []
+        self._started: list[Listener] = []
+        self._called: list[Listener] = []
+        self._attempt: list[Listener] = []
+        self._moved: list[Listener] = []
+        self._first_token: list[Listener] = []
+        self._frame: list[Listener] = []
+        self._ended: list[Listener] = []
 
     def add(self, listener: Listener) -> None:
         """Tell ``listener`` too, from now on."""
-        self._all.append(listener)
-        if type(listener).on_frame is not Listener.on_frame:
-            self._of_frames.append(listener)
+        hears = type(listener)
+        for own, base, those in (
+            (hears.on_started, Listener.on_started, self._started),
+            (hears.on_called, Listener.on_called, self._called),
+            (hears.on_attempt, Listener.on_attempt, self._attempt),
+            (hears.on_moved, Listener.on_moved, self._moved),
+            (hears.on_first_token, Listener.on_first_token, self._first_token),
+            (hears.on_frame, Listener.on_frame, self._frame),
+            (hears.on_ended, Listener.on_ended, self._ended),
+        ):
+            if own is not base:
+                those.append(listener)
 
     def on_started(self, record: Record) -> None:
-        """Tell all."""
-        for listener in self._all:
+        """Tell those that listen; so do the others."""
+        for listener in self._started:
             listener.on_started(record)
 
     def on_called(self, record: Record, attempt: Attempt, request: Any) -> None:
-        """Tell all."""
-        for listener in self._all:
+        """See :meth:`on_started`."""
+        for listener in self._called:
             listener.on_called(record, attempt, request)
 
     def on_attempt(self, record: Record, attempt: Attempt) -> None:
-        """Tell all."""
-        for listener in self._all:
+        """See :meth:`on_started`."""
+        for listener in self._attempt:
             listener.on_attempt(record, attempt)
 
     def on_moved(self, record: Record, move: Move) -> None:
-        """Tell all."""
-        for listener in self._all:
+        """See :meth:`on_started`."""
+        for listener in self._moved:
             listener.on_moved(record, move)
 
     def on_first_token(self, record: Record) -> None:
-        """Tell all."""
-        for listener in self._all:
+        """See :meth:`on_started`."""
+        for listener in self._first_token:
             listener.on_first_token(record)
 
     def on_frame(self, record: Record, count: int) -> None:
-        """Tell those that listen to frames."""
-        for listener in self._of_frames:
+        """See :meth:`on_started`."""
+        for listener in self._frame:
             listener.on_frame(record, count)
 
     def on_ended(self, record: Record) -> None:
-        """Tell all."""
-        for listener in self._all:
+        """See :meth:`on_started`."""
+        for listener in self._ended:
             listener.on_ended(record)

@@ -127,6 +127,9 @@ class Record:
     @property
     def answered_by(self) -> str:
         """The workers that accepted parts of it and have not failed since, their names with commas."""
+        if len(self.attempts) == 1:
+            (only,) = self.attempts
+            return only.worker if only.accepted_s is not None and only.error is None else ""
         names = (each.worker for each in self.attempts if each.accepted_s is not None and each.error is None)
         return ", ".join(dict.fromkeys(names))
 

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inferloom_gateway.http import errors
@@ -39,10 +38,9 @@ def fast_routes(routers: Iterable[APIRouter]) -> dict[str, Endpoint]:
 class _Asked(Request):
     """A request whose headers are those of its exchange, made once."""
 
-    @property
-    def headers(self) -> Headers:
-        """See the base."""
-        return exchange_of(self.scope).headers
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self._headers = exchange_of(scope).headers
 
 
 class FastLane:

@@ -156,12 +156,12 @@ class _Out:
             usage = self._usages[0] if len(self._usages) == 1 else total(self._usages)
             last = self._encoder.end(usage)
             self._end(last if self._number is None else sse.numbered(last, self._number)[0])
-        self._wake.set()
 
     def _end(self, last: bytes) -> None:
         """End the response: at once, so that what a frame brought of its end is one write."""
         if self._sink.direct is None:
             self._last.set_result(last)
+            self._wake.set()
         else:
             self._sink.write_last(last)
             self._last.set_result(None)

@@ -27,6 +27,9 @@ class TimeLimits:
     """For each time in which a stream tells nothing of its answer."""
 
 
+_NONE = TimeLimits(None, None)
+
+
 def time_limits(headers: Headers, *, streamed: bool) -> TimeLimits:
     """What a request says.
 
@@ -35,6 +38,8 @@ def time_limits(headers: Headers, *, streamed: bool) -> TimeLimits:
     Raises:
         InferloomError: A header holds no such time.
     """
+    if REQUEST not in headers and READ not in headers:
+        return _NONE
     whole = _seconds(headers, REQUEST, _NUMBER)
     read = _seconds(headers, READ, _PYTHON)
     if streamed:

@@ -77,13 +77,18 @@ class Demultiplexer:
 
     def _whole(self, number: int) -> LinkCall | None:
         """The same, of which no event is incomplete."""
-        if number in self._pieces:
+        if number in self._pieces.parts:
             raise BrokenFrameError("an event came amid the pieces of another")
         return self._call(number)
 
     def _events(self, events: Sequence[link_pb2.CallEvent]) -> None:
+        calls, pieces = self.calls, self._pieces.parts
         for event in events:
-            if (call := self._whole(event.call)) is not None:
+            number = event.call
+            call = calls.get(number)
+            if call is None or number in pieces:
+                call = self._whole(number)
+            if call is not None:
                 call.take(event, own=False)
 
     def _deltas(self, columns: link_pb2.DeltaColumns) -> None:
@@ -94,7 +99,7 @@ class Demultiplexer:
             raise BrokenFrameError("columns have different lengths")
         if sum(counts) != len(ids):
             raise BrokenFrameError("columns have not as many tokens as they say")
-        at, calls, pieces = 0, self.calls, self._pieces
+        at, calls, pieces = 0, self.calls, self._pieces.parts
         entries = zip(numbers, choices or repeat(0), indices, counts, texts, strict=False)
         for number, choice, index, count, text in entries:
             tokens = ids[at : at + count]

@@ -18,13 +18,10 @@ class PieceBox:
     may have."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, list[bytes]] = {}
+        self.parts: dict[int, list[bytes]] = {}
+        """What has come of each event that is incomplete."""
         self._sizes: dict[int, int] = {}
         self._held = 0
-
-    def __contains__(self, call: int) -> bool:
-        """Whether an event of a call is incomplete."""
-        return call in self._parts
 
     def add(self, piece: link_pb2.EventPiece) -> link_pb2.CallEvent | None:
         """Take the next part; return the event if it was the last.
@@ -33,7 +30,7 @@ class PieceBox:
             BrokenFrameError: It is not the next, or it is too much, or it all makes no event.
         """
         call, size = piece.call, len(piece.data)
-        parts = self._parts.setdefault(call, [])
+        parts = self.parts.setdefault(call, [])
         if piece.index != len(parts) or not 0 < size <= LARGEST_PIECE:
             raise BrokenFrameError(f"piece {piece.index} of {size} bytes came as number {len(parts)}")
         parts.append(piece.data)
@@ -56,5 +53,5 @@ class PieceBox:
 
     def drop(self, call: int) -> None:
         """Forget the parts of a call."""
-        if self._parts.pop(call, None) is not None:
+        if self.parts.pop(call, None) is not None:
             self._held -= self._sizes.pop(call, 0)

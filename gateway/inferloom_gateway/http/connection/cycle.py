@@ -70,7 +70,7 @@ class Cycle(RequestResponseCycle):
         """As ASGI's. A head that tells its body's length goes with the beginning of that."""
         outlet = cast("Outlet", self.transport)
         if message["type"] == "http.response.start":
-            if any(name == b"content-length" for name, _ in message.get("headers", ())):
+            if not outlet.holds and any(name == b"content-length" for name, _ in message.get("headers", ())):
                 outlet.hold()
             await super().send(message)
         else:

@@ -15,17 +15,18 @@ class Outlet:
     Stands for the transport where uvicorn's cycle writes to it.
     """
 
-    __slots__ = ("_gathering", "_held", "_holds", "_transport")
+    __slots__ = ("_gathering", "_held", "_transport", "holds")
 
     def __init__(self, transport: asyncio.Transport, gathering: Gathering) -> None:
         self._transport = transport
         self._gathering = gathering
         self._held: list[bytes] = []
-        self._holds = False
+        self.holds = False
+        """Whether what is written waits for :meth:`release`."""
 
     def write(self, data: bytes) -> None:
         """As a transport's."""
-        if self._holds:
+        if self.holds:
             self._held.append(data)
         elif self._gathering.open:
             if not self._held:
@@ -36,17 +37,17 @@ class Outlet:
 
     def hold(self) -> None:
         """Let what is written wait for :meth:`release`."""
-        self._holds = True
+        self.holds = True
 
     def release(self) -> None:
         """Write what waits, and wait no more."""
-        if self._holds:
-            self._holds = False
+        if self.holds:
+            self.holds = False
             self.flush()
 
     def __enter__(self) -> None:
         """Write what the block writes in one, at its end."""
-        self._holds = True
+        self.holds = True
 
     def __exit__(self, *_: object) -> None:
         self.release()

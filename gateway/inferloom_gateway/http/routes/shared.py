@@ -41,13 +41,13 @@ async def translate_off_loop(
         InferloomError: The body is refused.
     """
 
-    policy: FieldPolicy = request.app.state.fields
+    state = request.app.state
+    policy: FieldPolicy = state.fields
 
     def read(body: B, document: Mapping[str, Any]) -> tuple[T, dict[str, str]]:
         ignored = policy.headers(schema.endpoint, document)
         return translate(body), ignored
 
-    state = request.app.state
     most = state.gateway.settings.max_body_bytes
     return await read_body(request, state.intake, schema, most if limit is None else min(most, limit), read)
 

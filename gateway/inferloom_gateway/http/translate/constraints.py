@@ -8,6 +8,14 @@ from inferloom_gateway.http.translate import options
 from inferloom_gateway.http.translate.fields import Rename
 from inferloom_mesh.errors import invalid
 
+_CONSTRAINTS = frozenset(
+    {
+        *("response_format", "structured_outputs", "regex", "grammar"),
+        *("guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+    }
+)
+"""The fields that ask for one."""
+
 
 def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
     """What the body asks for; None: nothing.
@@ -15,6 +23,8 @@ def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
     Raises:
         InferloomError: It asks for two things at once, or for one that is not there.
     """
+    if _CONSTRAINTS.isdisjoint(body.model_fields_set):
+        return None
     asked = list(_asked(body))
     if len(asked) > 1:
         (first, _), (second, _) = asked[:2]
