@@ -31,7 +31,11 @@ class Tally:
 
     answers: int = 0
     finished: int = 0
+    """Answers that ended, or whose calls did before the text behind them was cut, where that is free."""
     called: int = 0
+    """Answers with calls."""
+    cut_calls: int = 0
+    """Those of them that were not finished."""
     calls: int = 0
     unequal: int = 0
     """Streamed otherwise than not streamed."""
@@ -46,8 +50,9 @@ class Tally:
         if whole != streamed:
             self.examples.append(f"unequal: {whole} {streamed}")
         self.called += bool(whole.calls)
-        if whole.finish == "length":
-            self.examples += [f"not finished: {whole}"] * (mode != "auto")
+        if whole.finish == "length" and not (mode == "auto" and _behind_its_calls(tools, whole)):
+            self.examples.append(f"not finished: {whole}")
+            self.cut_calls += bool(whole.calls)
             return
         self.finished += 1
         self.calls += len(whole.calls)
@@ -56,12 +61,17 @@ class Tally:
             self.examples.append(f"{why}: {whole}")
 
 
+def _behind_its_calls(tools: list[dict[str, Any]], said: Said) -> bool:
+    """Whether an answer has calls, all of them whole."""
+    return bool(said.calls) and not [*_faults("auto", tools, said)]
+
+
 def _faults(mode: str, tools: list[dict[str, Any]], said: Said) -> Iterable[str]:
     if mode != "auto" and not said.calls:
         yield "no call"
     if mode in ("named", "single") and len(said.calls) != 1:
         yield "not one call"
-    if (said.finish == "tool_calls") is not bool(said.calls):
+    if said.finish != "length" and (said.finish == "tool_calls") is not bool(said.calls):
         yield "finish reason"
     if mode != "auto" and said.text:
         yield "text beside calls"
