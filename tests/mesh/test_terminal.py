@@ -51,12 +51,16 @@ def test_ctrl_d_leaves_a_conversation(demo: Mesh, tmp_path: Path) -> None:
 def test_ctrl_c_ends_a_single_answer(demo: Mesh, tmp_path: Path) -> None:
     """Status 130, and no traceback."""
     flags = ("-m", "Write a very long story about the sea.", "--temperature", "0")
-    with terminal(tmp_path, "chat", "--gateway", demo.grpc, *flags) as screen:
-        screen.expect(".{20}")
-        screen.type("\x03")
-        assert screen.status() == 130
-        with pytest.raises((AssertionError, OSError)):
-            screen.expect("Traceback", limit=0.1)
+    for _ in range(10):
+        with terminal(tmp_path, "chat", "--gateway", demo.grpc, *flags) as screen:
+            screen.expect(".{20}")
+            screen.type("\x03")
+            status = screen.status()
+            with pytest.raises((AssertionError, OSError)):
+                screen.expect("Traceback", limit=0.1)
+        if status:  # or the answer had ended before the key was pressed
+            break
+    assert status == 130
 
 
 def test_an_unknown_model_ends_before_the_first_prompt(demo: Mesh, tmp_path: Path) -> None:
