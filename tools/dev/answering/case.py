@@ -9,6 +9,9 @@ from openai import APIStatusError, AsyncOpenAI
 
 LIMIT_S = 300.0
 
+_SAID = 800
+"""Characters that are told of what is wrong."""
+
 Seen = Any
 """What came, as plain values that another engine's can be compared with."""
 
@@ -57,13 +60,20 @@ async def asked(case: Case, client: AsyncOpenAI, model: str) -> Outcome:
     try:
         async with asyncio.timeout(LIMIT_S):
             seen = await case.ask(client, model)
-            return Outcome(seen, "" if case.right(seen) else f"came: {seen}"[:400])
+            return Outcome(seen, _wrong(case, seen))
     except APIStatusError as refusal:
         body: Mapping[str, Any] = refusal.body if isinstance(refusal.body, dict) else {}
         told = (str(body.get(name) or "") for name in ("code", "param", "message"))
         return Outcome(None, "", refusal.status_code, *told)
     except Exception as failure:  # whatever a client makes of an answer is a finding
-        return Outcome(wrong=f"{type(failure).__name__}: {failure}"[:400])
+        return Outcome(wrong=f"{type(failure).__name__}: {failure}"[:_SAID])
+
+
+def _wrong(case: Case, seen: Seen) -> str:
+    try:
+        return "" if case.right(seen) else f"came: {seen}"[:_SAID]
+    except Exception as failure:  # such as JSON that is none
+        return f"{type(failure).__name__} of {seen}"[:_SAID]
 
 
 @dataclass(frozen=True)

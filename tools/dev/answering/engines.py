@@ -17,8 +17,14 @@ DEMO = "smollm2-135m-instruct"
 CONTEXT = 4096
 SLOTS = 8
 
-_CALLS = "enable_auto_tool_choice=true&tool_call_parser=hermes"
-"""Without a parser, vLLM's server refuses tools."""
+_SERVER = "&".join(
+    (
+        "enable_auto_tool_choice=true&tool_call_parser=hermes",
+        'structured_outputs_config={"backend":"xgrammar","disable_any_whitespace":true}',
+    )
+)
+"""Without a parser, vLLM's server refuses tools; and a small model fills JSON with white space until it is
+cut, where it may."""
 
 TORCH, INSIDE, VLLM, LLAMA = "torch", "vllm", "sidecar-vllm", "sidecar-llama"
 
@@ -88,7 +94,7 @@ async def vllm_beside(given: Given) -> AsyncIterator[At]:
     """vLLM's own server as a sidecar."""
     assert given.model is not None
     folder = given.folder / VLLM
-    with server(given.vllm, given.model.resolve(), MODEL, f"{given.whole}&{_CALLS}", folder) as (child, url):
+    with server(given.vllm, given.model.resolve(), MODEL, f"{given.whole}&{_SERVER}", folder) as (child, url):
         await ready(child, url, folder)
         async with _mesh(given, VLLM, beside(url)) as at:
             yield at

@@ -26,6 +26,7 @@ WEATHER: list[Any] = [
         "function": {
             "name": "get_weather",
             "description": "Tells the weather of a city.",
+            "strict": True,
             "parameters": {
                 "type": "object",
                 "properties": {"city": {"type": "string", "maxLength": 12}},
