@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -11,6 +10,7 @@ from google.protobuf.message import DecodeError
 from inferloom.v1 import context_pb2
 from inferloom_mesh.durations import duration, seconds
 from inferloom_mesh.identity import PEER
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_mesh.request_id import is_request_id
 from inferloom_mesh.roles import TELLS_OF_TENANTS
 from inferloom_mesh.trace_context import PARENT, STATE, TraceContext

@@ -8,9 +8,9 @@ free, so that what still runs counts too, and answers that grow longer are notic
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
+from inferloom_mesh.light_dataclasses import dataclass
 
 MEMORY = 64
 """Places that became free and are remembered in full; older ones fade."""

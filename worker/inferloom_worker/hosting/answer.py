@@ -6,10 +6,10 @@ alone, and its card says that it can do no more.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.protocol import Generation, PromptEvent
 from inferloom_worker.output.completion import Completion, Item, PlainDelta, response_of
 

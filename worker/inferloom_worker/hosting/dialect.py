@@ -44,9 +44,11 @@ class Calling:
 
 def calling(chat: pb.ChatInput) -> Calling | None:
     """What a validated conversation says of calls. None: there are to be none."""
+    if not chat.tools:
+        return None
     choice = chat.tool_choice
     kind = choice.WhichOneof("choice")
-    if not chat.tools or (kind == "mode" and choice.mode == pb.TOOL_CHOICE_MODE_NONE):
+    if kind == "mode" and choice.mode == pb.TOOL_CHOICE_MODE_NONE:
         return None
     names = {choice.function_name} if kind == "function_name" else set(choice.allowed_names)
     tools = [tool for tool in chat.tools if not names or tool.name in names]

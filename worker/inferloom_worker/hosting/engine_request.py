@@ -1,9 +1,9 @@
 """From a checked Generate request to what its engine is asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.prediction import NOTHING, Prediction
@@ -77,7 +77,6 @@ def engine_request(
     """What the engine is asked for. Raises InferloomError for what does not fit the model's context."""
     ends = frozenset() if asked.stopping.ignore_eos else tokenizer.eos_ids
     max_tokens = fit_max_tokens(asked, len(prompt.ids), context_length)
-    limits = TokenLimits(asked.allowed, prompt.bad_words)
     return GenerationRequest(
         request_id=asked.request_id,
         prompt=prompt.ids,
@@ -96,7 +95,11 @@ def engine_request(
         cache_salt=f"{terms.cache_scope}\0{asked.cache_salt}" if terms.cache_scope else asked.cache_salt,
         adapter=adapter,
         constraint=constraint,
-        limits=None if asked.allowed is None and not prompt.bad_words else limits,
+        limits=(
+            None
+            if asked.allowed is None and not prompt.bad_words
+            else TokenLimits(asked.allowed, prompt.bad_words)
+        ),
         prediction=prompt.prediction,
     )
 

@@ -1,9 +1,10 @@
 """A request that goes on from what another worker committed: where each of its choices stands. Blocking."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from inferloom_mesh.errors import invalid
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import ConstraintError, Matcher
 from inferloom_worker.engine.protocol import Committed, GenerationRequest
 from inferloom_worker.output.pipeline import Pipeline

@@ -6,10 +6,11 @@ be replayed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.light_dataclasses import dataclass
 
 
 @dataclass(slots=True)

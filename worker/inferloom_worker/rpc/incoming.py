@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ import grpc
 
 from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.context import CallContext, read_context
+from inferloom_mesh.light_dataclasses import dataclass
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -34,7 +34,10 @@ def compiled(source: str) -> jinja2.Template:
         "namespace": _Names,
     }
     environment.globals.update(functions)
-    return environment.from_string(source)
+    template = environment.from_string(source)
+    # A rendering copies them: of jinja's chain of two, with a search for each.
+    template.globals = dict(template.globals)
+    return template
 
 
 def parsed(source: str) -> nodes.Template:

@@ -85,8 +85,8 @@ class Job(Generic[T]):
     def _leave(self) -> None:
         """Let nobody end this thread any more, and take back what was set and has not been raised yet."""
         with self._lock:
-            if self._thread is not None:
-                thread, self._thread = self._thread, None
+            thread, self._thread = self._thread, None
+            if thread is not None and self._late:
                 _raise_in(thread, None)
 
     def end(self) -> None:

@@ -53,7 +53,11 @@ class _Turns:
         role = _ROLES[message.role]
         if role == "developer" and not self._knows_developer:
             role = "system"
-        parts = {kind: [p for p in message.parts if p.WhichOneof("part") == kind] for kind in _KINDS}
+        parts: dict[str, list[pb.ContentPart]] = {kind: [] for kind in _KINDS}
+        for part in message.parts:
+            kind = part.WhichOneof("part")
+            if kind in parts:
+                parts[kind].append(part)
         for part in parts["tool_result"]:
             yield self._result(role, part.tool_result, message)
         if parts["tool_result"] and not parts["text"]:

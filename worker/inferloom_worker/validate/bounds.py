@@ -81,8 +81,10 @@ def check_chat_counts(chat: pb.ChatInput) -> None:
     """
     at_most("chat.messages", len(chat.messages), MAX_MESSAGES)
     at_most("chat.tools", len(chat.tools), MAX_TOOLS)
-    at_most("chat.tool_choice.allowed_names", len(chat.tool_choice.allowed_names), MAX_TOOLS)
-    at_most("chat.template.variables", len(chat.template.variables.fields), MAX_VARIABLES)
+    if chat.HasField("tool_choice"):
+        at_most("chat.tool_choice.allowed_names", len(chat.tool_choice.allowed_names), MAX_TOOLS)
+    if chat.HasField("template"):
+        at_most("chat.template.variables", len(chat.template.variables.fields), MAX_VARIABLES)
     parts = sum(len(message.parts) for message in chat.messages)
     if parts > MAX_PARTS:
         raise invalid(

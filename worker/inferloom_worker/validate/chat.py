@@ -32,7 +32,8 @@ def check_chat(chat: pb.ChatInput) -> None:
     for index, tool in enumerate(chat.tools):
         _check_tool(f"chat.tools[{index}]", tool)
     _check_choice(chat)
-    _check_template(chat.template)
+    if chat.HasField("template"):
+        _check_template(chat.template)
 
 
 def _check_message(param: str, message: pb.ChatMessage) -> None:
@@ -42,6 +43,8 @@ def _check_message(param: str, message: pb.ChatMessage) -> None:
         raise invalid(f"{param}.parts", f"{param}.parts must hold at least one part.")
     for index, part in enumerate(message.parts):
         kind = part.WhichOneof("part")
+        if kind == "text":
+            continue
         where = f"{param}.parts[{index}]"
         if kind is None:
             raise invalid(where, f"{where} holds nothing.")
@@ -93,9 +96,9 @@ def _deeper(value: Any, levels: int) -> bool:
 
 
 def _check_choice(chat: pb.ChatInput) -> None:
-    choice = chat.tool_choice
     if not chat.HasField("tool_choice"):
         return
+    choice = chat.tool_choice
     kind = choice.WhichOneof("choice")
     if kind is None or (kind == "mode" and choice.mode not in _MODES):
         raise invalid(

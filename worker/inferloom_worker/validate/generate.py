@@ -2,12 +2,12 @@
 
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.constrain.grammar import Grammar
 from inferloom_worker.constrain.reading import read_constraint
 from inferloom_worker.engine.protocol import Sampling

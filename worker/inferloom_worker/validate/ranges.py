@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -87,10 +87,19 @@ _OPTIONAL = {
 }
 
 
+_Missing = Mapping[tuple[str, ...], Mapping[str, float | None]]
+
+
 @lru_cache(maxsize=256)
-def _missing(honoured: tuple[str, ...]) -> Sequence[tuple[str, float | None]]:
-    """The fields that a model which honours those does not, each with the value that asks for nothing."""
-    return [field for capability, field in _OPTIONAL.items() if capability not in honoured]
+def _missing(honoured: tuple[str, ...]) -> _Missing:
+    """The fields that a model which honours those does not, by the message that they are in, each with the
+    value that asks for nothing."""
+    found: dict[tuple[str, ...], dict[str, float | None]] = {}
+    for capability, (path, default) in _OPTIONAL.items():
+        if capability not in honoured:
+            *way, name = path.split(".")
+            found.setdefault(tuple(way), {})[name] = default
+    return found
 
 
 def check_honoured(request: pb.GenerateRequest, honoured: Collection[str]) -> None:
@@ -100,16 +109,15 @@ def check_honoured(request: pb.GenerateRequest, honoured: Collection[str]) -> No
     Raises:
         InferloomError: UNSUPPORTED_PARAMETER, at the field.
     """
-    for path, default in _missing(tuple(honoured)):
+    for way, names in _missing(tuple(honoured)).items():
         message: Any = request
-        *way, name = path.split(".")
         for part in way:
             message = getattr(message, part)
-        if any(
-            each.name == name and (default is None or value != default)
-            for each, value in message.ListFields()
-        ):
-            raise unsupported(path, f"The model '{request.model}' does not support {path}.")
+        asked = {each.name: value for each, value in message.ListFields() if each.name in names}
+        for name, default in names.items() if asked else ():
+            if name in asked and (default is None or asked[name] != default):
+                path = ".".join((*way, name))
+                raise unsupported(path, f"The model '{request.model}' does not support {path}.")
 
 
 def _check(message: Message, node: _Node, prefix: str) -> None:

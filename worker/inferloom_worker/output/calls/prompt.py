@@ -89,6 +89,8 @@ def spell_calls(turns: Sequence[Turn], form: ToolForm | None) -> list[Turn]:
 def _spelled(turn: Turn, form: ToolForm | None) -> Turn:
     if turn["role"] == "tool" and form is not None:
         return {"role": "user", "content": f"<tool_response>\n{turn['content']}\n</tool_response>"}
+    if not turn.get("tool_calls"):
+        return turn
     custom = [call["custom"] for call in turn.get("tool_calls", ()) if call["type"] == "custom"]
     functions = [call for call in turn.get("tool_calls", ()) if call["type"] != "custom"]
     if not custom and (form is None or not functions):

@@ -76,8 +76,7 @@ class LinkedCall:
         """Do its work: one of the methods below. It may take ``time_left`` seconds."""
         self._task = begun(self._run(work))
         if time_left is not None:
-            late = InferloomError(Reason.TIMEOUT, "The deadline of the call passed.")
-            self._alarm = asyncio.get_running_loop().call_later(time_left, self.fail, late)
+            self._alarm = asyncio.get_running_loop().call_later(time_left, self._late)
 
     def when_over(self, act: Callable[[], object]) -> None:
         """Have something done when it is over, whichever way."""
@@ -135,6 +134,9 @@ class LinkedCall:
         self._seen.error = error
         self._end = end_of(self.number, error)
         self._news()
+
+    def _late(self) -> None:
+        self.fail(InferloomError(Reason.TIMEOUT, "The deadline of the call passed."))
 
     def fill(self, frame: Frame) -> bool:
         """Move into a frame what may go, once a frame. True: there is more that only lacks room."""
