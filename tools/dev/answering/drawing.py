@@ -8,6 +8,7 @@ from answering.asking import TEXT, TOKENS, TURN, chat, complete, tokens_of, with
 from answering.case import Case, Seen
 
 _LONG = 40
+"""Tokens of a text in which something shows. Where the likeliest is to come, two may be equal in bfloat16."""
 
 
 async def _twice(client: AsyncOpenAI, model: str, **more: Any) -> Seen:
@@ -23,10 +24,10 @@ def _several(seen: Seen) -> bool:
     return _again(seen) and len(seen[0]) == len(set(seen[0])) == 3
 
 
-async def _beside(client: AsyncOpenAI, model: str, **more: Any) -> Seen:
-    """A long greedy answer, and the same with something more."""
-    create = [await chat(client, model, max_tokens=_LONG, **given) for given in ({}, more)]
-    return [each["choices"][0]["text"] for each in create]
+async def _beside(client: AsyncOpenAI, model: str, tokens: int = _LONG, **more: Any) -> Seen:
+    """A greedy answer, and the same with something more."""
+    made = [await chat(client, model, max_tokens=tokens, **given) for given in ({}, more)]
+    return [each["choices"][0]["text"] for each in made]
 
 
 def _changed(seen: Seen) -> bool:
@@ -82,14 +83,19 @@ CASES = (
     Case("several choices, a seed", with_(_twice, n=3), _several, ("n", "seed")),
     Case(
         "top_k",
-        with_(_beside, temperature=1, extra_body={"top_k": 1}),
+        with_(_beside, tokens=TOKENS, temperature=1, extra_body={"top_k": 1}),
         lambda seen: seen[0] == seen[1],
         ("top_k", "temperature"),
     ),
-    Case("top_p", with_(_beside, temperature=1, top_p=1e-6), lambda seen: seen[0] == seen[1], ("top_p",)),
+    Case(
+        "top_p",
+        with_(_beside, tokens=TOKENS, temperature=1, top_p=1e-6),
+        lambda seen: seen[0] == seen[1],
+        ("top_p",),
+    ),
     Case(
         "min_p",
-        with_(_beside, temperature=1, extra_body={"min_p": 1.0}),
+        with_(_beside, tokens=TOKENS, temperature=1, extra_body={"min_p": 1.0}),
         lambda seen: seen[0] == seen[1],
         ("min_p",),
     ),
