@@ -28,11 +28,12 @@ class Suspects:
         self._taken: dict[Hashable, float] = {}
         """By worker, until when another process has a suspect there."""
 
-    def may_take(self, worker: Hashable, now: float) -> bool:
-        """Whether a worker can be given a suspect."""
+    def may_take(self, worker: Hashable, now: float, request: Hashable = None) -> bool:
+        """Whether a worker can be given a suspect, which may be noted there itself."""
         if self._taken.get(worker, now) > now:
             return False
-        return all(now - since >= FRESH_S for since in self._on.get(worker, {}).values())
+        there = self._on.get(worker, {}).items()
+        return all(now - since >= FRESH_S for each, since in there if each is not request)
 
     def taken(self, worker: Hashable, now: float) -> None:
         """Note that another process has just given a worker a suspect."""

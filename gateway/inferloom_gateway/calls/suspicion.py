@@ -85,11 +85,11 @@ class Suspicion:
         """The workers that cannot have it just now."""
         if not self._suspect:
             return []
-        only = None if self._reserved is None else self._reserved[0]
+        reserved, take = self._reserved, self._suspects.may_take
         return [
             each
             for each in members
-            if (self._reserved is not None and each is not only) or not self._suspects.may_take(each, now)
+            if (reserved is not None and each is not reserved[0]) or not take(each, now, self)
         ]
 
     @property
@@ -99,15 +99,18 @@ class Suspicion:
 
     def unreserve(self) -> None:
         """Let it go to any worker."""
+        self._suspects.leave(self)
         reserved, self._reserved = self._reserved, None
         if reserved is not None and reserved[1] is not None:
             self._shared.leave(reserved[1])
 
     async def reserve(self, member: Member, now: float) -> None:
         """Let it go to this worker only; nowhere, where another process has just given it a suspect."""
+        self._suspects.enter(member, self, now)  # so that no other here asks for the same worker
         entered, claim = await self._shared.enter(_named(member))
         self._reserved = member if entered else None, claim
         if not entered:
+            self._suspects.leave(self)
             self._suspects.taken(member, now)
 
     async def inquire(self, member: Member) -> None:
@@ -121,7 +124,6 @@ class Suspicion:
 
     def leave(self) -> None:
         """Note that it is there no more."""
-        self._suspects.leave(self)
         self.unreserve()
 
     def lost(self, member: Member, now: float) -> None:
