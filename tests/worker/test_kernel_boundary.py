@@ -81,7 +81,7 @@ def test_a_step_that_would_leave_its_memory_is_refused(bad: StepBatch, model: Na
 
 def test_memory_that_there_is_not_is_an_error(kernels: Any) -> None:
     """Neither a crash nor a call that returns as if it had worked."""
-    shape = abi.EncoderShape(1, 32, 1, 32, 16, 16, 0, 1e-5)
+    shape = abi.EncoderShape(1, 32, 1, 32, 16, 16, 2, 0, 1e-5)
     encoder = kernels.il_encoder_create(shape, 1)
     try:
         place = kernels.il_encoder_matrix(encoder, 0, 0)

@@ -95,6 +95,21 @@ def test_vectors_are_transformers_own(pooling: str, model: BertModel, texts: lis
     assert cosines(encoder(model, pooling).encode(texts), expected).min() > 0.9995
 
 
+def test_segments_are_transformers_own(model: BertModel, texts: list[list[int]]) -> None:
+    """Each token has the embedding of its kind."""
+    rng = np.random.default_rng(2)
+    segments = [rng.integers(0, 2, len(text)).tolist() for text in texts]
+    with torch.inference_mode():
+        hidden = [
+            model(torch.tensor([text]), token_type_ids=torch.tensor([kinds])).last_hidden_state[0, 0]
+            for text, kinds in zip(texts, segments, strict=True)
+        ]
+    native = encoder(model, "cls")
+    vectors = native.encode(texts, segments)
+    assert cosines(vectors, torch.stack(hidden).numpy()).min() > 0.9995
+    assert not np.array_equal(vectors, native.encode(texts))
+
+
 def test_a_text_is_the_same_bit_for_bit_alone_and_among_others(
     model: BertModel, texts: list[list[int]]
 ) -> None:
@@ -110,8 +125,7 @@ def test_the_weights_are_as_large_as_what_was_handed_over(model: BertModel) -> N
     matrices = sum(p.numel() for name, p in model.named_parameters() if name.endswith("dense.weight"))
     matrices += sum(p.numel() for name, p in model.named_parameters() if ".self." in name and p.ndim == 2)
     matrices -= model.pooler.dense.weight.numel()
-    types = model.embeddings.token_type_embeddings.weight.numel()  # these are in the positions
-    others = sum(p.numel() for p in model.parameters()) - matrices - types
+    others = sum(p.numel() for p in model.parameters()) - matrices
     others -= sum(p.numel() for p in model.pooler.parameters())
     least = 2 * matrices + 4 * others
     assert least <= encoder(model, "mean").weights_bytes <= least + 4 * matrices // 32

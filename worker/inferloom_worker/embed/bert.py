@@ -47,15 +47,19 @@ class BertShape:
     norm_eps: float
 
 
-def read_shape(folder: Path) -> BertShape:
+def read_shape(folder: Path, *, elsewhere: tuple[str, ...] = ()) -> BertShape:
     """What ``config.json`` says.
+
+    Args:
+        folder: The model's.
+        elsewhere: Fields that somebody else reads.
 
     Raises:
         UnknownFormError: It is not a plain BERT encoder.
     """
     file = "config.json"
     config = read_object(folder / file)
-    settle(file, config, free=_FREE, fixed=_FIXED)
+    settle(file, config, free=(*_FREE, *elsewhere), fixed=_FIXED)
     if missing := {"model_type", "hidden_act", "layer_norm_eps"} - config.keys():
         raise UnknownFormError(f"{file} lacks {', '.join(sorted(missing))}")
     return BertShape(

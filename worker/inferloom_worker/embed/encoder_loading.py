@@ -30,7 +30,7 @@ def load_encoder(path: Path, options: EmbedOptions) -> EncoderModel:
     Raises:
         ValueError, OSError: It is no encoder, or it is damaged.
     """
-    if library() is not None and options.dtype == "auto" and is_cpu(options.device):
+    if for_kernels(options):
         try:
             return KernelModel(path, options)
         except UnknownFormError as reason:
@@ -72,6 +72,11 @@ class KernelModel:
 
     def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
         return self._encoder.encode(texts)
+
+
+def for_kernels(options: EmbedOptions) -> bool:
+    """Whether the kernels are there, and may compute what is asked for."""
+    return library() is not None and options.dtype == "auto" and is_cpu(options.device)
 
 
 def is_cpu(device: str) -> bool:

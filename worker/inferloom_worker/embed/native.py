@@ -2,6 +2,7 @@
 where the processor multiplies 16-bit integers faster."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class NativeEncoder:
             intermediate=shape.intermediate,
             vocab=shape.vocab,
             positions=shape.positions,
+            segments=shape.token_types,
             pooling=POOLINGS.index(pooling),
             norm_eps=shape.norm_eps,
         )
@@ -71,13 +73,27 @@ class NativeEncoder:
         if getattr(self, "_encoder", None):
             self._library.il_encoder_destroy(self._encoder)
 
-    def encode(self, texts: list[list[int]]) -> NDArray[np.float32]:
-        """One row [hidden] per text; each has at least one token and fits the model. One thread at a time."""
+    def encode(
+        self, texts: Sequence[Sequence[int]], segments: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
+        """One row [hidden] per text; each has at least one token and fits the model. One thread at a time.
+
+        Args:
+            texts: Token ids.
+            segments: The kind of each token, below the shape's ``token_types``. None: all are of kind 0.
+
+        """
         tokens = int32([token for text in texts for token in text])
+        kinds = None if segments is None else int32([kind for text in segments for kind in text])
         counts = int32([len(text) for text in texts])
         rows = np.empty((len(texts), self._shape.hidden), np.float32)
         self._library.il_encoder_forward(
-            self._encoder, len(texts), address(tokens), address(counts), address(rows)
+            self._encoder,
+            len(texts),
+            address(tokens),
+            address(kinds),
+            address(counts),
+            address(rows),
         )
         return rows
 
@@ -86,7 +102,7 @@ class NativeEncoder:
         words = find("embeddings.word_embeddings.weight", (s.vocab, s.hidden))
         places = find("embeddings.position_embeddings.weight", (s.positions, s.hidden))
         types = find("embeddings.token_type_embeddings.weight", (s.token_types, s.hidden))
-        self._vectors(-1, words, places + types[0], *self._norm("embeddings"))
+        self._vectors(-1, words, places, types, *self._norm("embeddings"))
 
     def _layer(self, layer: int) -> None:
         """In the orders of :data:`ENCODER_MATRICES` and :data:`ENCODER_VECTORS`."""

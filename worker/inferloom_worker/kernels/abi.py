@@ -10,7 +10,7 @@ import numpy as np
 
 from inferloom_worker.weights.groups import GROUP, Kind
 
-VERSION = 4
+VERSION = 5
 """Of the functions, as in ``abi.h``."""
 TILE = 16
 """Outputs that the kernels compute side by side; matrices are padded to whole tiles."""
@@ -84,7 +84,7 @@ class EncoderShape(c.Structure):
 
     _fields_ = (
         *((name, c.c_int32) for name in ("layers", "hidden", "heads", "intermediate", "vocab", "positions")),
-        ("pooling", c.c_int32),
+        *((name, c.c_int32) for name in ("segments", "pooling")),
         ("norm_eps", c.c_float),
     )
 

@@ -94,7 +94,7 @@ def load(path: Path) -> Any:
         "il_argmax": (pointer, pointer, integer, integer, integer, pointer, pointer),
         "il_draw": (pointer, pointer, integer, integer, integer, pointer, pointer, pointer),
         "il_encoder_vector": (pointer, integer, integer, pointer, c.c_longlong),
-        "il_encoder_forward": (pointer, integer, pointer, pointer, pointer),
+        "il_encoder_forward": (pointer, integer, pointer, pointer, pointer, pointer),
     }
 
     def failure(code: int) -> Exception:

@@ -10,7 +10,7 @@
 namespace inferloom {
 
 // Of the functions in api.cpp: raised whenever one takes other arguments or means something else.
-constexpr int kAbiVersion = 4;
+constexpr int kAbiVersion = 5;
 
 // clang-format off: it takes the lists for expressions
 class AbiDescription {
@@ -60,7 +60,7 @@ class AbiDescription {
 #define IL_FIELDS(X) X(temperature) X(top_p) X(min_p) X(top_k) X(u)
     IL_STRUCT(Filter)
 #undef IL_FIELDS
-#define IL_FIELDS(X) X(layers) X(hidden) X(heads) X(intermediate) X(vocab) X(positions) X(pooling) X(norm_eps)
+#define IL_FIELDS(X) X(layers) X(hidden) X(heads) X(intermediate) X(vocab) X(positions) X(segments) X(pooling) X(norm_eps)
     IL_STRUCT(EncoderShape)
 #undef IL_FIELDS
   }

@@ -265,10 +265,12 @@ int il_encoder_vector(Encoder* e, int layer, int which, const float* values, lon
   });
 }
 
-int il_encoder_forward(Encoder* e, int texts, const int32_t* tokens, const int32_t* counts, float* out) {
+// segments may be null.
+int il_encoder_forward(Encoder* e, int texts, const int32_t* tokens, const int32_t* segments, const int32_t* counts,
+                       float* out) {
   return guarded([&] {
-    e->check(texts, tokens, counts);
-    e->forward(texts, tokens, counts, out);
+    e->check(texts, tokens, segments, counts);
+    e->forward(texts, tokens, segments, counts, out);
   });
 }
 

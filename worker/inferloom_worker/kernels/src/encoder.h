@@ -16,7 +16,7 @@ namespace inferloom {
 enum Pooling : int { kMean = 0, kFirst = 1, kLast = 2 };
 
 struct EncoderShape {
-  int32_t layers, hidden, heads, intermediate, vocab, positions;
+  int32_t layers, hidden, heads, intermediate, vocab, positions, segments;
   int32_t pooling;
   float norm_eps;
 };
@@ -34,7 +34,7 @@ struct EncoderLayer {
 // Refuses a shape that the encoder does not compute.
 inline void check_shape(const EncoderShape& s) {
   require_between(s.layers, 0, kMostLayers, "the number of layers");
-  for (const int width : {s.hidden, s.intermediate, s.vocab, s.positions})
+  for (const int width : {s.hidden, s.intermediate, s.vocab, s.positions, s.segments})
     require_between(width, 1, kMostWidth, "a width");
   require_between(s.heads, 1, 1 << 12, "the number of heads");
   require(s.hidden % kGroup == 0 && s.intermediate % kGroup == 0, "widths that are not in whole groups");
@@ -45,12 +45,18 @@ inline void check_shape(const EncoderShape& s) {
 class Encoder {
  public:
   Encoder(const EncoderShape& shape, int threads)
-      : shape(shape), layers(shape.layers), pool_(threads), scores_(pool_.threads()) {}
+      : shape(shape),
+        layers(shape.layers),
+        pool_(threads),
+        scores_(pool_.threads()),
+        hidden_q_(parts(shape)),
+        mixed_q_(parts(shape)),
+        wide_q_(parts(shape)) {}
 
-  std::array<std::vector<float>*, 4> outer() { return {&words, &places, &norm, &norm_bias}; }
+  std::array<std::vector<float>*, 5> outer() { return {&words, &places, &kinds, &norm, &norm_bias}; }
 
   // Refuses texts that would read outside of what there is. Linear in their tokens.
-  void check(int texts, const int32_t* tokens, const int32_t* counts) {
+  void check(int texts, const int32_t* tokens, const int32_t* segments, const int32_t* counts) {
     check_weights();
     require(texts >= 0, "less than no texts");
     long long rows = 0;
@@ -59,20 +65,24 @@ class Encoder {
       rows += counts[t];
     }
     require_between(rows, 0, kMostWidth, "the tokens of a batch");
-    for (long long r = 0; r < rows; ++r) require_between(tokens[r], 0, shape.vocab, "a token");
+    for (long long r = 0; r < rows; ++r) {
+      require_between(tokens[r], 0, shape.vocab, "a token");
+      if (segments) require_between(segments[r], 0, shape.segments, "a token's segment");
+    }
   }
 
-  // Writes one row [hidden] per text. tokens holds the texts one after the other; counts their lengths.
-  void forward(int texts, const int32_t* tokens, const int32_t* counts, float* out) {
-    prepare(texts, tokens, counts);
+  // Writes one row [hidden] per text. tokens holds the texts one after the other; counts their lengths; segments
+  // the kind of each token, which is the first of all where it is null.
+  void forward(int texts, const int32_t* tokens, const int32_t* segments, const int32_t* counts, float* out) {
+    prepare(texts, tokens, segments, counts);
     for (auto& layer : layers) run_layer(layer);
     pool_.rows(texts, [&](int t) { pool_text(t, out + size_t(t) * shape.hidden); });
   }
 
   const EncoderShape shape;
   std::vector<EncoderLayer> layers;
-  // [vocab, hidden], [positions, hidden] with the token type added, and the norm after them
-  std::vector<float> words, places, norm, norm_bias;
+  // [vocab, hidden], [positions, hidden], [segments, hidden], and the norm after their sum
+  std::vector<float> words, places, kinds, norm, norm_bias;
 
  private:
   // Refuses to compute before every weight is there, in its size. Only the first batch pays for it.
@@ -86,7 +96,7 @@ class Encoder {
     };
     const int hidden = shape.hidden, wide = shape.intermediate;
     vector(words, (long long)shape.vocab * hidden), vector(places, (long long)shape.positions * hidden);
-    vector(norm, hidden), vector(norm_bias, hidden);
+    vector(kinds, (long long)shape.segments * hidden), vector(norm, hidden), vector(norm_bias, hidden);
     for (const EncoderLayer& w : layers) {
       for (const Matrix* m : {&w.q, &w.k, &w.v, &w.output}) matrix(*m, hidden, hidden);
       matrix(w.up, wide, hidden), matrix(w.down, hidden, wide);
@@ -104,7 +114,7 @@ class Encoder {
     int text, head, first, count;
   };
 
-  void prepare(int texts, const int32_t* tokens, const int32_t* counts) {
+  void prepare(int texts, const int32_t* tokens, const int32_t* segments, const int32_t* counts) {
     const int hidden = shape.hidden, dim = hidden / shape.heads;
     texts_.clear(), tasks_.clear();
     int rows = 0, blocks = 0, longest = 0;
@@ -131,8 +141,9 @@ class Encoder {
     pool_.rows(rows, [&](int r) {
       const float* word = &words[size_t(tokens[r]) * hidden];
       const float* place = &places[size_t(r - texts_[text_of_[r]].start) * hidden];
+      const float* kind = &kinds[segments ? size_t(segments[r]) * hidden : 0];
       float* x = &x_[size_t(r) * hidden];
-      for (int i = 0; i < hidden; ++i) x[i] = word[i] + place[i];
+      for (int i = 0; i < hidden; ++i) x[i] = word[i] + (place[i] + kind[i]);
       normalize(x, norm, norm_bias);
     });
   }
@@ -249,8 +260,10 @@ class Encoder {
   std::vector<int32_t> identity_;
   std::vector<float> x_, qkv_, mixed_, wide_;
   std::vector<uint16_t> keys_, values_;
-  // One part: an encoder's vectors are means over texts, and are as near to float32 as its weights (record 10).
-  Activations hidden_q_{1}, mixed_q_{1}, wide_q_{1};
+  // A mean over a text is as near to float32 as the weights with one part; what is read off one token is not (record
+  // 10).
+  static int parts(const EncoderShape& s) { return s.pooling == kMean ? 1 : 2; }
+  Activations hidden_q_, mixed_q_, wide_q_;
   int rows_ = 0, stride_ = 0;
   float scale_ = 1.0f;
   bool checked_ = false;
