@@ -72,6 +72,8 @@ class Answer:
 @asynccontextmanager
 async def running_worker(*models: str, **settings: Any) -> AsyncIterator[RunningWorker]:
     """Serve models, given as NAME=SPEC, until the context ends."""
+    unknown = settings.keys() - WorkerSettings.model_fields.keys()
+    assert not unknown, f"there are no settings {unknown}, and they would be passed over"
     values = {"registry": None, "worker_listen": "127.0.0.1:0", "drain_limit_s": 0.0, **settings}
     stop = asyncio.Event()
     ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
