@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peers.own import mesh
+from peers.own import create_key, keys_file, mesh
 
 MODEL = "echo"
 CLIENT = Path(__file__).parent / "linkload" / "client.c"
@@ -119,11 +119,8 @@ def one_round(client: Path, processes: int, options: argparse.Namespace) -> Figu
         flags = ["--model", f"{MODEL}=echo:chunk=1", "--gateway-processes", str(processes)]
         key = ""
         if options.keys == "on":
-            keys = str(folder / "keys.db")
-            command = [sys.executable, "-m", "inferloom_cli", "keys", "create", "--keys", keys]
-            made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
-            key = made.stdout.strip()
-            flags += ["--keys", keys]
+            key = create_key(folder)
+            flags += ["--keys", str(keys_file(folder))]
         with mesh(folder / "mesh.log", *flags) as (report, _):
             return measure(Asked(client, report["rest"], key, folder), report["pid"], options)
 

@@ -1,6 +1,7 @@
 """Inferloom itself, as one side of a comparison."""
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from peers.process import check, process
 from peers.sides import Place, Running, Side, Wants
@@ -20,7 +21,10 @@ _POLL_S = 0.05
 
 
 def inferloom(format_: str) -> Side:
-    """`inferloom up` with the chat model in a format, with the embedding model, or with `echo` as a proxy."""
+    """`inferloom up` with the chat model in a format, with the embedding model, or with `echo` as a proxy.
+
+    A proxy has keys on, as one in use has.
+    """
 
     @contextmanager
     def start(place: Place, wants: Wants) -> Iterator[Running]:
@@ -33,20 +37,35 @@ def inferloom(format_: str) -> Side:
             # The file as it comes needs no tools of a peer.
             spec = model if format_ == "q4_1" else str(weights(format_, place.cache, place.llama))
         flags = ["--model", f"{model}={spec}"]
-        by_one = None
-        if wants.task == "proxy":
-            by_one = "echo-by-one"
-            flags += ["--model", f"{by_one}=echo:chunk=1"]
-        with mesh(place.logs / "inferloom.log", *flags) as (report, seconds):
-            url = f"http://{report['rest']}/v1"
-            yield Running(url, model, seconds, _weights(url, model), by_one=by_one)
+        by_one = key = None
+        with TemporaryDirectory() as folder:
+            if wants.task == "proxy":
+                by_one, key = "echo-by-one", create_key(Path(folder))
+                flags += ["--model", f"{by_one}=echo:chunk=1", "--keys", str(keys_file(Path(folder)))]
+            with mesh(place.logs / "inferloom.log", *flags) as (report, seconds):
+                url = f"http://{report['rest']}/v1"
+                computes = _weights(url, model, key)
+                yield Running(url, model, seconds, computes, by_one=by_one, key=key)
 
     return start
 
 
-def _weights(url: str, model: str) -> str:
+def keys_file(folder: Path) -> Path:
+    """Where :func:`create_key` keeps what a mesh knows of keys."""
+    return folder / "keys.db"
+
+
+def create_key(folder: Path) -> str:
+    """A new key, for a mesh that is started with ``--keys`` and :func:`keys_file`."""
+    command = [sys.executable, "-m", "inferloom_cli", "keys", "create", "--keys", str(keys_file(folder))]
+    made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
+    return made.stdout.strip()
+
+
+def _weights(url: str, model: str, key: str | None) -> str:
     """What the mesh says that it computes a model with."""
-    with urlopen(f"{url}/models/{model}", timeout=10) as answer:
+    asked = Request(f"{url}/models/{model}", headers={"authorization": f"Bearer {key}"} if key else {})
+    with urlopen(asked, timeout=10) as answer:
         card = json.load(answer)
     if card["dtype"] == "none":
         return "no model"

@@ -80,6 +80,8 @@ class Running:
     """Base URL of the upstream, if this is a proxy."""
     by_one: str | None = None
     """A model that hands over one token at a time, if ``model`` does not."""
+    key: str | None = None
+    """What callers show, where keys are on."""
 
 
 Side = Callable[[Place, Wants], AbstractContextManager[Running]]

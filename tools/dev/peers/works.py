@@ -23,7 +23,7 @@ class Work:
 async def summarise(running: Running, load: Load) -> Summary:
     """Put a load on a server, where nothing may fail."""
     load = replace(load, model=running.model)
-    summary = await measure(Endpoint.parse(running.url), load)
+    summary = await measure(Endpoint.parse(running.url, running.key), load)
     if summary.failed:
         raise FailedRequestsError(f"{summary.failed} requests failed: {summary.first_error}")
     return summary
