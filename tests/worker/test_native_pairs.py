@@ -56,7 +56,9 @@ NOT_READ: dict[str, tuple[Callable[[Path], Path], Change]] = {
     "a setting": (forms.bert_identity, edit(SETTINGS, backend="onnx")),
     "a transformer's setting": (forms.bert_identity, edit(SENTENCE, unpad_inputs=True)),
     "a config's setting": (forms.bert, edit("config.json", hidden_act="relu")),
-    "a settings file alone": (forms.bert, edit(SENTENCE, max_seq_length=40)),
+    "a transformer's file alone": (forms.bert, edit(SENTENCE, max_seq_length=40)),
+    "a settings file alone": (forms.bert, edit(SETTINGS, prompts=PROMPTS, default_prompt_name="web")),
+    "no task": (forms.bert_identity, edit(SENTENCE, transformer_task=...)),
     "a file": (forms.bert, write("chat_template.jinja", "{{ messages }}")),
     "no head": (forms.bert, rename_weights(lambda name: name.replace("pooler", "other"))),
 }
@@ -108,11 +110,24 @@ def test_any_device_or_type_that_is_asked_for_is_sentence_transformers(tmp_path:
 
 
 def test_a_pair_is_computed_alike_alone_and_in_a_batch(tmp_path: Path) -> None:
-    """Bit for bit in the encoder; numpy's product after it may round otherwise for one row."""
+    """Bit for bit, so that documents that are alike stay in their order."""
     model = load_pair_model(forms.bert(tmp_path / "m"), OPTIONS)
     together = rows_of(model, "what?", *DOCUMENTS)
     alone = np.concatenate([rows_of(model, "what?", document) for document in DOCUMENTS])
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert np.array_equal(together, alone)
+    alike = rows_of(model, "what?", *["the same"] * 7)
+    assert (alike == alike[0]).all()
+
+
+def test_small_scores_tell_documents_apart(tmp_path: Path) -> None:
+    """A sigmoid near 0 is as exact as anywhere: documents that do not matter keep their ranks."""
+    folder = forms.bert(tmp_path / "m")
+    file = folder / "model.safetensors"
+    save_file({**load_file(file), "classifier.bias": torch.tensor([-19.0])}, file, {"format": "pt"})
+    rows = rows_of(NativePairModel(folder, OPTIONS), "q", *DOCUMENTS)
+    expected = torch.from_numpy(rows[:, 0].astype(np.float64)).sigmoid().numpy()
+    np.testing.assert_allclose(rows[:, 1], expected, rtol=1e-5)
+    assert np.argsort(rows[:, 0]).tolist() == np.argsort(rows[:, 1]).tolist()
 
 
 def test_which_text_a_token_is_of_counts(tmp_path: Path) -> None:

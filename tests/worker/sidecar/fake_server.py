@@ -66,6 +66,8 @@ class FakeServer:
     paths: tuple[str, ...] = ("/v1/chat/completions", "/v1/completions")
     metrics: str = ""
     takes_tools: bool = True
+    no_tools: str = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'
+    """What it says to tools that it does not take."""
 
     @property
     def url(self) -> str:
@@ -135,7 +137,10 @@ class FakeServer:
         if body.get("max_tokens") == 1 and body.get("prompt") == "a":
             return web.json_response({})  # asked when it was found out what it can do
         if [tool["function"]["name"] for tool in body.get("tools", ())] == [PROBE]:
-            return web.json_response({}, status=200 if self.takes_tools else 400)
+            if self.takes_tools:
+                return web.json_response({})
+            words = f"{self.no_tools} to be set"
+            return web.json_response({"error": {"message": words, "code": 400}}, status=400)
         self.asked.append(body)
         if self.refusal is not None:
             status, said, headers = self.refusal

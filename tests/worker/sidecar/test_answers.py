@@ -347,11 +347,13 @@ async def test_places_are_as_many_as_it_runs_and_load_is_what_it_says() -> None:
 
 async def test_a_vllm_server_without_a_parser_for_calls_is_a_model_without_tools() -> None:
     """It refuses them, which it is asked at load."""
-    for takes_tools in (True, False):
-        async with (
-            fake_server(FakeServer(takes_tools=takes_tools)) as server,
-            running_worker(spec(server)) as worker,
-        ):
+    servers = [
+        (FakeServer(), True),
+        (FakeServer(takes_tools=False), False),
+        (FakeServer(takes_tools=False, no_tools="a longer prompt"), True),  # it refused something else
+    ]
+    for fake, takes_tools in servers:
+        async with fake_server(fake) as server, running_worker(spec(server)) as worker:
             assert ("tools" in (await card_of(worker)).supported_parameters) is takes_tools
 
 

@@ -273,6 +273,19 @@ def test_a_server_whose_model_has_no_place_for_tools_is_given_none() -> None:
     with pytest.raises(InferloomError) as refusal:
         server_request(read_generate(pb.GenerateRequest(model="x", chat=chat), 2**31), facts)
     assert (refusal.value.reason, refusal.value.param) == (Reason.UNSUPPORTED_PARAMETER, "chat.tools")
+    chat.tool_choice.mode = pb.TOOL_CHOICE_MODE_NONE
+    body = server_request(read_generate(pb.GenerateRequest(model="x", chat=chat), 2**31), facts).body
+    assert not {"tools", "tool_choice"} & body.keys()  # nothing is to be called, so nothing is missed
+
+
+def test_a_penalty_of_nothing_is_none() -> None:
+    """Some clients always send their neutral values; the server's own penalty keeps its window."""
+    sampling = pb.SamplingOptions(presence_penalty=0, frequency_penalty=0, repetition_penalty=1)
+    body = body_of(pb.GenerateRequest(model="x", text="t", sampling=sampling), ServerKind.LLAMA)
+    assert "repeat_last_n" not in body
+    sampling.presence_penalty = 0.5
+    body = body_of(pb.GenerateRequest(model="x", text="t", sampling=sampling), ServerKind.LLAMA)
+    assert body["repeat_last_n"] == 4096
 
 
 @pytest.mark.parametrize(

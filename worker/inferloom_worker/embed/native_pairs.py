@@ -18,10 +18,17 @@ from inferloom_worker.kernels.library import instruction_set
 
 Numbers = NDArray[np.float32]
 
+
+def _sigmoid(outputs: Numbers) -> Numbers:
+    """Exact to the last bits near 0 too, where documents that do not matter are told apart."""
+    z = np.exp(-np.abs(outputs))
+    scores: Numbers = np.where(outputs >= 0, 1 / (1 + z), z / (1 + z))
+    return scores
+
+
 _ACTIVATIONS: dict[str, Callable[[Numbers], Numbers]] = {
     "Identity": lambda outputs: outputs,
-    # By tanh, which no output makes overflow.
-    "Sigmoid": lambda outputs: 0.5 * (1.0 + np.tanh(0.5 * outputs)),
+    "Sigmoid": _sigmoid,
     "Tanh": np.tanh,
 }
 """Classes of ``torch.nn`` by name."""
@@ -77,6 +84,10 @@ class _Head:
 
     def outputs(self, firsts: Numbers) -> Numbers:
         """One number for each row [hidden], the state of a pair's first token."""
-        pooled = np.tanh(firsts @ self._pooler.T + self._pooler_bias)
-        numbers: Numbers = (pooled @ self._classifier.T + self._bias)[:, 0]
-        return numbers
+        # Row by row: a product of many rows rounds each by its place among them.
+        return np.array([self._output(first) for first in firsts], np.float32)
+
+    def _output(self, first: Numbers) -> np.float32:
+        pooled = np.tanh(self._pooler @ first + self._pooler_bias)
+        number: np.float32 = self._classifier[0] @ pooled + self._bias[0]
+        return number

@@ -67,8 +67,11 @@ def _read(folder: Path) -> PairFolder:
     sentence, settings = read_object(folder / SENTENCE), read_object(folder / SETTINGS)
     if (folder / "modules.json").is_file():
         _check_modules(folder)
-    elif sentence:
-        raise UnknownFormError(f"there is {SENTENCE} and no modules.json")
+        if "transformer_task" not in sentence:
+            raise UnknownFormError(f"{SENTENCE} has no task")
+    elif sentence or settings:
+        # Without it, sentence-transformers reads neither.
+        raise UnknownFormError("there are files of sentence-transformers and no modules.json")
     fixed = {
         "transformer_task": ("sequence-classification",),
         "modality_config": (_TEXT,),

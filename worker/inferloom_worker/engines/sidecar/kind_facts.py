@@ -13,6 +13,9 @@ from inferloom_worker.engines.sidecar.questions import MOST_MODELS, Questions, p
 PROBE = "probe"
 """A tool that a vLLM server is shown to see whether it takes any."""
 
+_NO_PARSER = b"--tool-call-parser"
+"""Its refusal names what it was started without."""
+
 _MOST_SAMPLING = 2.0**31 - 1
 """Largest value that it may say that it draws with."""
 
@@ -50,7 +53,8 @@ async def _vllm_lacks(server: Questions, model: str) -> frozenset[str]:
         if error.reason is not Reason.TIMEOUT:
             raise
         return frozenset()  # it refuses at once, whoever else it answers
-    return frozenset(TOOLS) if answer.status == 400 else frozenset()
+    # Any other refusal is not about tools.
+    return frozenset(TOOLS) if answer.status == 400 and _NO_PARSER in answer.body else frozenset()
 
 
 async def _sglang(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from inferloom_worker.validate.generate import (
     TokenPrompt,
 )
 
-_PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+_PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0}
+"""And the value of each that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _drawn(asked: CompletionRequest, facts: Facts) -> dict[str, Any]:
     for name in DRAWN:
         if name in asked.said and name in names:
             body[names[name]] = _short(getattr(asked.sampling, name))
-    if facts.kind is ServerKind.LLAMA and not asked.said.isdisjoint(_PENALTIES) and facts.context_length:
+    if facts.kind is ServerKind.LLAMA and _penalises(asked) and facts.context_length:
         body["repeat_last_n"] = facts.context_length  # it would look at the last 64 tokens only
     if "seed" in asked.said:
         body["seed"] = seed_of(asked.sampling.seed, facts)
@@ -91,6 +92,13 @@ def _drawn(asked: CompletionRequest, facts: Facts) -> dict[str, Any]:
     if asked.bad_words:
         body["bad_words"] = list(asked.bad_words)
     return body
+
+
+def _penalises(asked: CompletionRequest) -> bool:
+    """Whether it asks for a penalty: one of nothing is as none, and changes nothing of the server's own."""
+    return any(
+        name in asked.said and getattr(asked.sampling, name) != none for name, none in _PENALTIES.items()
+    )
 
 
 def seed_of(seed: int, facts: Facts) -> int:
@@ -145,9 +153,9 @@ def _chat(chat: pb.ChatInput, facts: Facts) -> dict[str, Any]:
     body: dict[str, Any] = {"messages": messages(chat, facts.manner.reasoning)}
     can = facts.chat_parameters
     choice = tool_choice(chat)
-    if chat.tools and "tools" not in can:
-        raise _unsupported("chat.tools", facts)
-    if chat.tools and not ("tool_choice" not in can and choice == "none"):
+    if chat.tools and not (choice == "none" and not {"tools", "tool_choice"} <= can.keys()):
+        if "tools" not in can:
+            raise _unsupported("chat.tools", facts)
         body["tools"] = tools(chat)
     if choice is not None and "tools" in body:
         if "tool_choice" in can:
