@@ -19,7 +19,6 @@ from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.calls.listener import Listeners
 from inferloom_gateway.calls.poison import Poison
 from inferloom_gateway.calls.records import Records
-from inferloom_gateway.calls.suspect_claims import SharedSuspects
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
@@ -61,8 +60,6 @@ class Gateway:
     """Runs while a worker's frame is taken in."""
     poison: Poison
     """Which requests have ended workers."""
-    suspects: SharedSuspects
-    """Which may, in all processes."""
 
     @classmethod
     def build(cls, settings: GatewaySettings, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -100,14 +97,14 @@ class Gateway:
             listeners.add(Settling())
         room = WaitingRoom(settings.gateway_queue_size, settings.gateway_queue_s, clock)
         listeners.add(room)
-        poison, shared = Poison(), SharedSuspects()
+        poison = Poison()
         in_flight = InFlight(fleet, connections, settings.max_in_flight, clock)
         return cls(
             settings,
             fleet,
             connections,
             Membership(settings.registry, fleet, connections, clock, security),
-            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone, room, poison, shared),
+            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone, room, poison),
             room,
             listeners,
             records,
@@ -120,7 +117,6 @@ class Gateway:
             asyncio.Event(),
             gathering,
             poison,
-            shared,
         )
 
     def deadline(self, budget: float | None = None) -> float:

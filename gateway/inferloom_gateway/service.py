@@ -127,8 +127,9 @@ async def serve(
                 )
                 reading = tasks.create_task(readers.run(), name="slow readers")
                 sweeping = tasks.create_task(gateway.storage.keep_swept(), name="sweeping")
-                gateway.suspects.claims = ledger = ledger_of(settings, gateway.storage)
-                sharing = tasks.create_task(share(gateway.poison, ledger), name="sharing")
+                sharing = tasks.create_task(
+                    share(gateway.poison, ledger_of(settings, gateway.storage)), name="sharing"
+                )
                 serving = tasks.create_task(rest.serve(sockets=[listener]), name="rest")
                 await rest.listening.wait()
                 at = Address(settings.gateway_listen.host, listener.getsockname()[1])

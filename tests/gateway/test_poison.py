@@ -16,7 +16,6 @@ from inferloom_gateway.calls.poison import (
     Poison,
     digest,
 )
-from inferloom_gateway.calls.suspect_claims import SharedSuspects
 from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.fleet.members import Member
@@ -164,7 +163,7 @@ def test_however_it_is_told_everybody_knows_the_same(clock: Clock, seed: int) ->
 
 def suspicion(poison: Poison, tenant: str = "t", text: str = "a") -> Suspicion:
     """That of one request."""
-    return Suspicion(Suspects(), SharedSuspects(), poison, tenant, pb.GenerateRequest(text=text), "name")
+    return Suspicion(Suspects(), poison, tenant, pb.GenerateRequest(text=text), "name")
 
 
 def test_a_request_that_is_asked_again_begins_where_it_was(clock: Clock) -> None:

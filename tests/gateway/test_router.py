@@ -164,11 +164,11 @@ def test_workers_that_honour_what_is_asked_come_before_others() -> None:
 
 
 def test_a_constraint_goes_to_a_worker_that_has_its_kind() -> None:
-    """Where some hold answers to other kinds, as servers of other makes do."""
-    some, all_ = honouring("some", "constraint"), honouring("all", "constraint")
+    """Where some hold answers to other kinds, as servers of other makes do. One of before tells none."""
+    some, all_, old = (honouring(name, "constraint") for name in ("some", "all", "old"))
     some.worker.models[0].constraints.extend(["json_schema", "choice"])
     all_.worker.models[0].constraints.extend(["json_schema", "choice", "regex"])
-    routed = Routed(some, all_)
+    routed = Routed(some, all_, old)
 
     def chosen(constraint: pb.Constraint) -> set[str]:
         routed.forget()
@@ -176,8 +176,8 @@ def test_a_constraint_goes_to_a_worker_that_has_its_kind() -> None:
         choices = [routed.ask(key, request=request) for key in KEYS[:40]]
         return {choice.member.id for choice in choices if choice is not None}
 
-    assert chosen(pb.Constraint(regex="a+")) == {"all"}
-    assert chosen(pb.Constraint(json_schema="{}")) == {"some", "all"}
+    assert chosen(pb.Constraint(regex="a+")) == {"all", "old"}
+    assert chosen(pb.Constraint(json_schema="{}")) == {"some", "all", "old"}
 
 
 def test_the_own_zone_comes_first_while_it_has_room() -> None:

@@ -13,7 +13,6 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.access.stores.redis_ledger import RedisLedger
 from inferloom_gateway.calls.poison import KEPT_S, MOST, LedgerAwayError, Loss
-from inferloom_gateway.calls.suspect_claims import Claim
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.poison_ledger import StoreLedger
 from inferloom_gateway.storage.storage import Storage
@@ -101,53 +100,6 @@ async def test_the_store_is_not_made_while_nothing_is_lost(tmp_path: Path) -> No
     assert not (tmp_path / "store").exists()
 
 
-def dies_before_a_token(name: str, asked: "asyncio.Queue[tuple[str, str]]") -> FakeWorker:
-    """A worker that one request ends before anybody on it has got a token."""
-    made = worker(name)
-
-    async def script(at: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
-        text = request.chat.messages[0].parts[0].text
-        asked.put_nowait((at.id, text))
-        async for event in tell(at, request, 0):
-            yield event
-        await asyncio.sleep(0.05)
-        if text == "die":
-            await at.kill()
-        await asyncio.sleep(0.1)
-        async for event in tell(at, request):
-            if not event.HasField("started"):
-                yield event
-
-    made.script = script
-    return made
-
-
-async def test_neighbours_that_came_through_another_gateway_are_not_blamed(tmp_path: Path) -> None:
-    """All begin on one worker. Suspects of both gateways go to the others one at a time, so that the one
-    which ends its second worker ends it alone."""
-    asked: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-    workers = [dies_before_a_token(str(number), asked) for number in range(4)]
-    async with (
-        gateway_mesh(workers[0], store=tmp_path) as one,
-        gateway_mesh(store=tmp_path) as two,
-    ):
-        await joined(two, workers[:1])
-        asking = [asyncio.create_task(ask(one, KILLER))]
-        asking += [asyncio.create_task(ask(two, OTHER)) for _ in range(6)]
-        begun = [await asked.get() for _ in asking]
-        for each in workers[1:]:
-            await each.start()
-            one.registry.put(each.registered())
-            two.registry.put(each.registered())
-        answers = await asyncio.gather(*asking)
-        for each in workers:
-            await each.kill()
-    assert [answer.status_code for answer in answers] == [503] + [200] * 6
-    while not asked.empty():
-        begun.append(asked.get_nowait())
-    assert len({name for name, text in begun if text == "die"}) == 2
-
-
 async def test_a_stream_that_another_gateway_goes_on_with_is_the_same_request(tmp_path: Path) -> None:
     """Its losses are held against it there, though the first worker has given it a seed by then."""
     workers = [worker(str(number)) for number in range(4)]
@@ -190,23 +142,6 @@ def losses(count: int, at: float, tenant: str = "t") -> list[Loss]:
     return [Loss(tenant, number.to_bytes(16, "big"), f"w{number % 3}:1", at) for number in range(count)]
 
 
-async def check_claims(one: RedisLedger | StoreLedger, two: RedisLedger | StoreLedger) -> None:
-    """Of two processes one has a suspect on a worker at a time, until it has been there for a while; both are
-    known when the worker is lost."""
-    mine, also, others = (Claim("w:1", *each) for each in (("a", "1"), ("a", "2"), ("ab", "3")))
-    assert await one.enter(mine, 60)
-    assert await one.enter(also, 60)
-    assert not await two.enter(others, 60)
-    assert await two.enter(others._replace(worker="w:2"), 60)
-    assert [await one.others("w:1", "a"), await two.others("w:1", "ab")] == [False, True]
-    await one.leave(mine)
-    assert await two.others("w:1", "ab")
-    assert await two.enter(others, 0)
-    await one.leave(also)
-    assert [await one.others("w:1", "a"), await two.others("w:1", "ab")] == [True, False]
-    assert await one.enter(mine, 0)
-
-
 async def check(ledger: RedisLedger | StoreLedger, now: float) -> None:
     """What is written is read, within bounds, and not what is too old or acquitted."""
     every = losses(5, now, "é")
@@ -224,10 +159,7 @@ async def test_the_store_has_what_was_told(tmp_path: Path) -> None:
     """See above; and one that is away is told of, and no more."""
     storage = Storage(GatewaySettings(store=tmp_path / "store"))
     await check(StoreLedger(storage), storage.now())
-    also = Storage(GatewaySettings(store=tmp_path / "store"))
-    await check_claims(StoreLedger(storage), StoreLedger(also))
     await storage.close()
-    await also.close()
     (tmp_path / "file").write_text("")
     broken = Storage(GatewaySettings(store=tmp_path / "file"))
     with pytest.raises(LedgerAwayError):
@@ -240,15 +172,10 @@ async def test_redis_has_what_was_told() -> None:
     with redis_server() as server:
         ledger = RedisLedger(server.url)
         await check(ledger, time.time())
-        also = RedisLedger(server.url)
-        await check_claims(ledger, also)
         await ledger.close()
-        await also.close()
         away = RedisLedger(server.url)
     with pytest.raises(LedgerAwayError):
         await away.read()
     with pytest.raises(LedgerAwayError):
         await away.write(losses(1, time.time()))
-    with pytest.raises(LedgerAwayError):
-        await away.enter(Claim("w:1", "a", "1"), 1)
     await away.close()

@@ -1,7 +1,6 @@
 """The attempts at one call: which worker is next, and when it is over."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from inferloom.v1 import inference_pb2
@@ -104,31 +103,6 @@ class Attempts:
         self._waited = 0.0
         """Seconds that the running call took to its first token."""
 
-    async def prepare(self) -> None:
-        """Before :meth:`next`: agree with other gateway processes on where a request goes that may end its
-        worker.
-
-        Raises:
-            InferloomError: It is not to be tried now.
-        """
-        try:
-            self._suspicion.begin()
-        except InferloomError as error:
-            self._record.error = error
-            raise
-        self._suspicion.unreserve()
-        if not self._suspicion.reserves:
-            return
-        with suppress(InferloomError):  # next() says so
-            now = self._clock()
-            if (choice := self._choose(now)) is not None:
-                await self._suspicion.reserve(choice.member, now)
-
-    async def inquire(self, member: Member, verdict: Verdict) -> None:
-        """Before :meth:`failed`: learn whose doing other processes take the loss of a worker for."""
-        if self._counts_as_loss(verdict):
-            await self._suspicion.inquire(member)
-
     def next(self) -> Member | None:
         """Choose a worker, and count the call that will be made to it as in flight. None: there is none now
         that may have it, and there may be one soon.
@@ -138,6 +112,7 @@ class Attempts:
         """
         now, record = self._clock(), self._record
         try:
+            self._suspicion.begin()
             choice = self._choose(now)
             left = record.context.time_left(now)
             if left is not None and left <= 0:
@@ -278,8 +253,8 @@ class Attempts:
         Raises:
             InferloomError: It is not.
         """
-        now = self._clock()
-        if self._counts_as_loss(verdict):
+        running, now = self._running, self._clock()
+        if verdict.suspect and running is not None and running.accepted_s is not None:
             self._suspicion.lost(member, now)
         self.broke_off(member, verdict)
         if verdict.error.reason is not Reason.WORKER_LOST:
@@ -305,10 +280,6 @@ class Attempts:
         if verdict.error.reason is Reason.SERVER_OVERLOADED and self._record.context.stands_back:
             verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
         self._in_flight.failed(member, self._record.model, verdict)
-
-    def _counts_as_loss(self, verdict: Verdict) -> bool:
-        running = self._running
-        return verdict.suspect and running is not None and running.accepted_s is not None
 
     def _may_retry(self, verdict: Verdict) -> bool:
         if self.resuming and verdict.not_now_s:

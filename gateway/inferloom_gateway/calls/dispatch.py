@@ -21,7 +21,6 @@ from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
-from inferloom_gateway.calls.suspect_claims import SharedSuspects
 from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.calls.waiting_room import WaitingRoom
@@ -70,7 +69,6 @@ class Dispatcher:
         zone: str = "",
         room: WaitingRoom | None = None,
         poison: Poison | None = None,
-        shared: SharedSuspects | None = None,
     ) -> None:
         self.listeners = listeners
         self._room = WaitingRoom(0, 0, clock) if room is None else room
@@ -81,7 +79,7 @@ class Dispatcher:
         self._in_flight = in_flight
         self._budget = RetryBudget()
         self._watch = StallWatch()
-        self._suspects, self._shared = Suspects(), SharedSuspects() if shared is None else shared
+        self._suspects = Suspects()
         self._poison = Poison() if poison is None else poison
 
     def group(
@@ -146,8 +144,8 @@ class Dispatcher:
             group.record,
             group.pin,
             Suspicion(
-                *(self._suspects, self._shared, self._poison),
-                *(context.tenant, request if asked is None else asked, context.request_id),
+                *(self._suspects, self._poison, context.tenant),
+                *(request if asked is None else asked, context.request_id),
             ),
             ask=Ask(group.record.model, task, keys, request),
             task_name="" if task is None else _TASK_NAMES[task],
@@ -171,7 +169,6 @@ class Dispatcher:
         while True:
             if not attempts.resuming:  # what has begun waits for nobody who has not
                 place = await self._room.turn(attempts, group.record, place)
-            await attempts.prepare()
             member = attempts.next()
             if member is None:
                 await asyncio.sleep(SOON_S)
@@ -185,7 +182,6 @@ class Dispatcher:
                 attempts.accepted(member, _compute_hash(first))
             except CallFailedError as failure:
                 call.close()
-                await attempts.inquire(member, failure.verdict)
                 attempts.failed(member, failure.verdict)
             except BaseException:
                 call.close()

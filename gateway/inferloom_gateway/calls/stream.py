@@ -175,7 +175,6 @@ class Stream(Closing, Generic[Request, Event]):
             return
         rest = progress.rest(resumes=self._attempts.resumes()) if verdict.elsewhere else None
         self._attempts.moves(progress.place)
-        await self._attempts.inquire(call.member, verdict)
         self._attempts.failed(call.member, verdict, final=rest is None)
         assert rest is not None
         try:

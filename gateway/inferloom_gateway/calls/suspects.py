@@ -1,49 +1,85 @@
-"""Which requests may be what ends workers, and so go to them one at a time. Pure; time is given in."""
+"""Which requests may be what ends workers, and so go to them a few at a time. Pure; time is given in."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
 
 FRESH_S = 0.25
-"""How long a worker is kept to one suspect, if that has not got a token before."""
+"""How long a worker is kept to the suspects of one turn, if they have not got a token before."""
 
-TAKEN_S = 0.1
-"""How long a worker is left alone that another process has given a suspect."""
+SINGLE_TURNS = 3
+"""Turns of one suspect each, before turns grow."""
+
+ALONE_S = 2.0
+"""How long a worker is kept to one that must be alone."""
 
 DEATH_S = 15.0
-"""In which time the calls of a lost worker find out that it was."""
+"""In which time the calls of a lost worker find out that it was; and how long turns go on growing."""
+
+
+class Blame(Enum):
+    """Whose doing the loss of a worker is taken for."""
+
+    NONE = "none"
+    """Of others than the request that was asked about."""
+    SHARED = "shared"
+    """Of one of several, and it is among them."""
+    OWN = "own"
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Suspects that a worker was given together."""
+
+    began: float
+    number: int
+    room: int
+    """How many more may join."""
+    alone: bool
 
 
 class Suspects:
     """A request that was on a worker when it was lost is a suspect until it has got a token elsewhere.
 
-    A worker gets one suspect at a time, so that if it is lost as well, it is known which request did it: only
-    the suspects on it are blamed then, and all that were on it where there was none.
+    Suspects go to a worker in turns, so that if it is lost as well, it is known which request did it, or
+    nearly: only the suspects on it are blamed then, and all that were on it where there was none. The first
+    turns have one suspect each; with many that wait, workers die more often of something else, and nobody is
+    to wait for hundreds of others: then each turn has twice as many as the one before. Of several that are
+    blamed together each goes on alone.
     """
 
     def __init__(self) -> None:
         self._on: dict[Hashable, dict[Hashable, float]] = {}
         """By worker, its suspects and when they came."""
         self._where: dict[Hashable, Hashable] = {}
+        self._turns: dict[Hashable, _Turn] = {}
         self._blamed: dict[Hashable, tuple[float, frozenset[Hashable]]] = {}
         """By lost worker, when the first of its calls found out and who was suspect then."""
-        self._taken: dict[Hashable, float] = {}
-        """By worker, until when another process has a suspect there."""
 
-    def may_take(self, worker: Hashable, now: float, request: Hashable = None) -> bool:
-        """Whether a worker can be given a suspect, which may be noted there itself."""
-        if self._taken.get(worker, now) > now:
-            return False
-        there = self._on.get(worker, {}).items()
-        return all(now - since >= FRESH_S for each, since in there if each is not request)
+    def may_take(self, worker: Hashable, now: float, *, alone: bool = False) -> bool:
+        """Whether a worker can be given a suspect, ``alone`` or with others."""
+        there = self._on.get(worker)
+        if not there:
+            return True
+        turn = self._turns[worker]
+        newest = max(there.values())
+        if alone or turn.alone:
+            return now - newest >= ALONE_S
+        return now - newest >= FRESH_S or (turn.room > 0 and now - turn.began < FRESH_S)
 
-    def taken(self, worker: Hashable, now: float) -> None:
-        """Note that another process has just given a worker a suspect."""
-        self._taken = {each: until for each, until in self._taken.items() if until > now}
-        self._taken[worker] = now + TAKEN_S
-
-    def enter(self, worker: Hashable, request: Hashable, now: float) -> None:
-        """Note that a suspect goes to a worker."""
+    def enter(self, worker: Hashable, request: Hashable, now: float, *, alone: bool = False) -> None:
+        """Note that a suspect goes to a worker that may take it."""
         self.leave(request)
-        self._on.setdefault(worker, {})[request] = now
+        there, last = self._on.setdefault(worker, {}), self._turns.get(worker)
+        joins = last is not None and there and last.room > 0 and now - last.began < FRESH_S
+        if last is not None and joins and not (alone or last.alone):
+            last.room -= 1
+        else:
+            self._turns = {each: turn for each, turn in self._turns.items() if now - turn.began < DEATH_S}
+            number = self._turns[worker].number + 1 if worker in self._turns else 0
+            room = 0 if alone else (1 << max(0, number - SINGLE_TURNS + 1)) - 1
+            self._turns[worker] = _Turn(now, number, room, alone)
+        there[request] = now
         self._where[request] = worker
 
     def leave(self, request: Hashable) -> None:
@@ -56,12 +92,13 @@ class Suspects:
         if not there:
             del self._on[worker]
 
-    def lost(self, worker: Hashable, request: Hashable, now: float, *, others: bool = False) -> bool:
-        """Note that a worker was lost with a request on it; whether that counts against the request.
-        ``others``: whether other processes had suspects there."""
+    def lost(self, worker: Hashable, request: Hashable, now: float) -> Blame:
+        """Note that a worker was lost with a request on it; whether that counts against the request."""
         self._blamed = {each: found for each, found in self._blamed.items() if now - found[0] < DEATH_S}
         if worker not in self._blamed:
             self._blamed[worker] = now, frozenset(self._on.get(worker, ()))
         _, blamed = self._blamed[worker]
         self.leave(request)
-        return request in blamed or not (blamed or others)
+        if blamed and request not in blamed:
+            return Blame.NONE
+        return Blame.SHARED if len(blamed) > 1 else Blame.OWN

@@ -12,13 +12,18 @@ _PATHS: dict[str, dict[str, tuple[str, ...]]] = {}
 for _row in FIELDS:
     if _row.honoured_by is not None and "[]" not in _row.path:
         _PATHS.setdefault(_row.request, {})[_row.capability] = tuple(_row.path.split("."))
-for _kind in inference_pb2.Constraint.DESCRIPTOR.oneofs_by_name["grammar"].fields:
-    _PATHS["GenerateRequest"][_kind.name] = ("constraint", _kind.name)
+_KINDS = frozenset(kind.name for kind in inference_pb2.Constraint.DESCRIPTOR.oneofs_by_name["grammar"].fields)
+_PATHS["GenerateRequest"].update((kind, ("constraint", kind)) for kind in _KINDS)
 
 
 def honoured(card: inference_pb2.Model) -> frozenset[str]:
-    """What of requests a model honours: optional parameters, and kinds of constraints."""
-    return frozenset((*card.supported_parameters, *card.constraints))
+    """What of requests a model honours: optional parameters, and kinds of constraints.
+
+    A card that tells no kinds, though constraints are honoured, is of a worker that does not know of them:
+    any may be among them.
+    """
+    kinds = card.constraints or (_KINDS if "constraint" in card.supported_parameters else ())
+    return frozenset((*card.supported_parameters, *kinds))
 
 
 @dataclass(frozen=True, slots=True)

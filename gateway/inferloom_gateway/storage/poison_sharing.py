@@ -23,9 +23,8 @@ _AT_ONCE = 256
 log = logging.getLogger(__name__)
 
 
-def ledger_of(settings: GatewaySettings, storage: Storage) -> RedisLedger | StoreLedger | None:
-    """Where a gateway shares losses and suspects: in Redis where its keys are there, else in its store.
-    None: nowhere."""
+def ledger_of(settings: GatewaySettings, storage: Storage) -> Ledger | None:
+    """Where a gateway shares losses: in Redis where its keys are there, else in its store. None: nowhere."""
     if settings.keys is not None and is_redis(settings.keys):
         return RedisLedger(settings.keys)
     return StoreLedger(storage) if storage.on else None

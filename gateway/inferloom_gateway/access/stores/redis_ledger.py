@@ -7,25 +7,12 @@ from typing import Any
 
 from inferloom_gateway.access.stores.redis import NAMESPACE, PATIENCE_S
 from inferloom_gateway.calls.poison import KEPT_S, MOST, LedgerAwayError, Loss
-from inferloom_gateway.calls.suspect_claims import CLAIM_S, Claim
 
 LOSSES = f"{NAMESPACE}losses"
-SUSPECTS = f"{NAMESPACE}suspects:"
-"""How a worker's sorted set of claims begins, of process and suspect, by when they were made."""
-
-_ENTER = """
-for _, each in ipairs(redis.call('zrangebyscore', KEYS[1], ARGV[3], '+inf')) do
-    if string.sub(each, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
-end
-redis.call('zadd', KEYS[1], ARGV[4], ARGV[1] .. ':' .. ARGV[2])
-redis.call('expire', KEYS[1], ARGV[5])
-return 1
-"""
 
 
 class RedisLedger:
-    """A :class:`~inferloom_gateway.calls.poison.Ledger` in a sorted set: losses, by when they were; and
-    :class:`~inferloom_gateway.calls.suspect_claims.Claims` in one for each worker.
+    """A :class:`~inferloom_gateway.calls.poison.Ledger` in a sorted set: losses, by when they were.
 
     Made on the event loop that uses it; the client library must be there.
     """
@@ -67,30 +54,6 @@ class RedisLedger:
             return [_loss(member, at) for member, at in found]
         except self._errors as failure:
             raise LedgerAwayError(str(failure)) from failure
-
-    async def enter(self, claim: Claim, fresh_s: float) -> bool:
-        """See the protocol."""
-        now = time.time()
-        given = claim.process, claim.suspect, now - fresh_s, now, int(CLAIM_S)
-        try:
-            return bool(await self._redis.eval(_ENTER, 1, SUSPECTS + claim.worker, *given))
-        except self._errors as failure:
-            raise LedgerAwayError(str(failure)) from failure
-
-    async def leave(self, claim: Claim) -> None:
-        """See the protocol."""
-        try:
-            await self._redis.zrem(SUSPECTS + claim.worker, f"{claim.process}:{claim.suspect}")
-        except self._errors as failure:
-            raise LedgerAwayError(str(failure)) from failure
-
-    async def others(self, worker: str, process: str) -> bool:
-        """See the protocol."""
-        try:
-            found = await self._redis.zrangebyscore(SUSPECTS + worker, time.time() - CLAIM_S, "+inf")
-        except self._errors as failure:
-            raise LedgerAwayError(str(failure)) from failure
-        return any(each.partition(":")[0] != process for each in found)
 
     async def close(self) -> None:
         """Leave Redis."""
