@@ -14,9 +14,11 @@ from inferloom.v1 import registry_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.net import Address
 from inferloom_registry.etcd.client import EtcdClient
+from inferloom_registry.etcd.lineage import Lineage
+from inferloom_registry.stores import etcd as etcd_store
 from inferloom_registry.stores.etcd import EtcdStore
 from inferloom_registry.stores.protocol import Store
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until_async
 from tests.registry.samples import registration
 from tests.registry.store_conformance import OpenStore, Recorder, StoreConformance
 from tests.wire.etcd_needed import needs_etcd
@@ -162,3 +164,25 @@ async def test_an_etcd_that_lost_its_data_is_given_it_again(prefix: str) -> None
         assert {what for what, _ in told.told} == {"stored"}
         await store.put(replace(registration("w0"), changes=1), registration("w0"))
         await store.close()
+
+
+async def test_a_write_during_a_look_at_etcd_is_no_loss_of_data(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A look's revision may be older than what the watch has told of by the time that its answer is read.
+    Taken for an etcd that was put back, it made the store read an older snapshot over newer changes."""
+    looks = 0
+    original = Lineage.look
+
+    async def look(self: Lineage, timeout: float) -> tuple[bool, int]:
+        nonlocal looks
+        answer = await original(self, timeout)
+        await store.put(registration(f"w{looks}", epoch=store.floor + 1), None)
+        looks += 1
+        return answer
+
+    monkeypatch.setattr(Lineage, "look", look)
+    monkeypatch.setattr(etcd_store, "PROBE_S", 0.01)
+    store = await open_store(Recorder())
+    await until_async(lambda: looks >= 3, "three looks")
+    assert "as it was earlier" not in caplog.text

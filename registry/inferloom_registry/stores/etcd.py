@@ -229,8 +229,9 @@ class EtcdStore(Store):
                     self._away = False
                     self._follower.out_of_reach(None)
                 else:
+                    heard = self._progress.revision  # what is heard during the look may be newer than it
                     known, revision = await self._lineage.look(PROBE_TIMEOUT_S)
-                    if not known or revision < self._progress.revision:
+                    if not known or revision < heard:
                         await self._write_again()
                         await self._lineage.begin()
                         self._client.leave()  # its watch waits for a revision that comes again
