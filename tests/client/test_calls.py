@@ -209,6 +209,7 @@ async def test_leaving_a_stream_ends_the_generation(gateway: tuple[Gateway, str]
         async with client.stream_chat("talker", "Hi") as stream:
             async for _ in stream:
                 break
+            await asyncio.wait_for(fake.said.wait(), PATIENCE_S)  # it hangs from then on
         await asyncio.wait_for(fake.cancelled.wait(), PATIENCE_S)
 
 
