@@ -66,6 +66,7 @@ async def test_a_stopped_answer_ends_the_call_and_keeps_its_beginning(
         async for text in pieces:
             if text == "is.":
                 break
+        await asyncio.wait_for(mesh.gateway.said.wait(), PATIENCE_S)  # it hangs from then on
     await asyncio.wait_for(mesh.gateway.cancelled.wait(), PATIENCE_S)
     assert [turn.parts[0].text for turn in talk.turns] == ["x", "Paris."]
 
