@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from inferloom_gateway.calls.poison import KEPT_S, MOST, LedgerAwayError, Loss
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.poison_ledger import StoreLedger
 from inferloom_gateway.storage.storage import Storage
+from tests.patience import until_async
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.redis_server import needs_redis, redis_server
@@ -100,6 +102,13 @@ async def test_the_store_is_not_made_while_nothing_is_lost(tmp_path: Path) -> No
     assert not (tmp_path / "store").exists()
 
 
+def shared_losses(store: Path) -> int:
+    """How many losses gateways have told each other."""
+    with closing(sqlite3.connect(store / "store.sqlite3")) as connection:
+        found: int = connection.execute("SELECT count(*) FROM losses").fetchone()[0]
+    return found
+
+
 async def test_a_stream_that_another_gateway_goes_on_with_is_the_same_request(tmp_path: Path) -> None:
     """Its losses are held against it there, though the first worker has given it a seed by then."""
     workers = [worker(str(number)) for number in range(4)]
@@ -127,7 +136,8 @@ async def test_a_stream_that_another_gateway_goes_on_with_is_the_same_request(tm
         ) as response:
             name = response.headers["x-inferloom-stream"]
             await first.wait()
-            await asyncio.sleep(0.6)  # its loss is shared
+            await until_async(lambda: shared_losses(tmp_path), "the loss in the store")
+            await asyncio.sleep(0.6)  # the other gateway looks twice
         killed.append(name)
         with sqlite3.connect(tmp_path / "store.sqlite3") as connection:
             connection.execute("UPDATE streams SET owner = 'dead', claimed_until = 0")
