@@ -1,0 +1,114 @@
+"""What is known of a server, by its own word, and what its card says of that."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from inferloom_worker.engines.sidecar import watch
+from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.client import Answer, Client
+from inferloom_worker.engines.sidecar.discovery import discover
+from inferloom_worker.engines.sidecar.facts import Facts, UnfitError
+from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
+from inferloom_worker.engines.sidecar.kinds import MANNERS, ServerKind
+from inferloom_worker.hosting.sidecar.card import card
+from tests.patience import PATIENCE_S
+from tests.worker.sidecar.facts import facts_of
+
+
+@pytest.mark.parametrize(
+    ("kind", "kinds"),
+    [
+        (ServerKind.VLLM, ["json_schema", "json_object", "regex", "choice", "lark", "gbnf"]),
+        (ServerKind.LLAMA, ["json_schema", "json_object", "choice", "gbnf"]),
+        (ServerKind.OPENAI, ["json_schema", "json_object"]),
+    ],
+)
+def test_a_card_tells_which_constraints_a_server_holds_answers_to(kind: ServerKind, kinds: list[str]) -> None:
+    """Of each kind of server its own."""
+    assert list(card("m", facts_of(kind)).constraints) == kinds
+
+
+def test_every_parameter_of_every_kind_is_the_contracts() -> None:
+    """And is on the card of a server that has it."""
+    for kind, manner in MANNERS.items():
+        facts = Facts(kind=kind, version="1", model="m", tasks=frozenset({"chat", "completion"}))
+        listed = set(card("x", facts).supported_parameters)
+        assert {*manner.parameters, *manner.chat_parameters} <= listed
+        assert "resume" not in listed
+
+
+def test_gauges_are_summed_and_nothing_else_is_looked_at() -> None:
+    """Of engines of one server."""
+    body = b"""# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="a b"} 3.0
+vllm:num_requests_running{engine="1"} 2.0
+vllm:num_requests_running_total 7
+vllm:num_requests_waiting nonsense
+vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1.0
+"""
+    assert gauges(body, ["vllm:num_requests_running", "vllm:num_requests_waiting"]) == {
+        "vllm:num_requests_running": 5.0
+    }
+    assert kv_tokens(body) == 1600
+
+
+async def test_a_watch_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the model comes back with the next look that is fine."""
+    monkeypatch.setattr(watch, "BEAT_S", 0.001)
+    facts = Facts(kind=ServerKind.VLLM, version="", model="m", tasks=frozenset({"chat"}))
+    found: list[Exception | Facts] = [TypeError("aliases"), ValueError("top_k"), facts]
+    answers = [503, 200, 200, 200]
+
+    class OneClient(Client):
+        async def get(self, url: str, **_: Any) -> Answer:
+            return Answer(answers.pop(0) if answers else 200, b"")
+
+    async def discovered(_: Client) -> Facts:
+        if isinstance(it := found.pop(0), Exception):
+            raise it
+        return it
+
+    monkeypatch.setattr(watch, "discover", discovered)
+    changes: list[str | None] = []
+    client = OneClient(ServerAddress.parse("http://h"), Key(""))
+    back = asyncio.Event()
+
+    def changed() -> None:
+        changes.append(looking.away)
+        if looking.away is None:
+            back.set()
+
+    looking = watch.Watch(client, facts, changed)
+    async with asyncio.timeout(PATIENCE_S):
+        await back.wait()
+    await looking.close()
+    assert changes[0] is not None
+    assert changes[1] is None
+    assert not found
+
+
+@pytest.mark.parametrize("aliases", [5, "xmx", {"m": 1}])
+async def test_an_alias_is_one_of_a_list_and_means_its_own_model(aliases: Any) -> None:
+    """What is none is refused."""
+    cards: list[dict[str, Any]] = [{"id": "a"}, {"id": "b", "aliases": ["m"], "max_model_len": 7}]
+
+    class OneClient(Client):
+        async def get(self, url: str, **_: Any) -> Answer:
+            told = {"data": cards} if url.endswith("/models") else {}
+            return Answer(200, json.dumps(told).encode())
+
+    client = OneClient(ServerAddress.parse("http://h?model=m&kind=openai"), Key(""))
+    found = await discover(client)
+    assert (found.model, found.context_length) == ("m", 7)
+    cards[1]["aliases"] = aliases
+    with pytest.raises(UnfitError):
+        await discover(client)
+
+
+def test_numbers_without_end_are_no_numbers() -> None:
+    """Python would refuse to read them."""
+    many = b"9" * 5000
+    assert kv_tokens(b'vllm:cache_config_info{block_size="' + many + b'",num_gpu_blocks="1"} 1.0') == 0

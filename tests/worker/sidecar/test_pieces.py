@@ -1,0 +1,160 @@
+"""What a server says, piece by piece: events, chunks, and calls of tools."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferloom_mesh.errors import InferloomError
+from inferloom_worker.engines.sidecar.sse import EventReader, MalformedError
+from inferloom_worker.hosting.sidecar.chunks import Chunks
+from inferloom_worker.hosting.sidecar.tool_calls import ToolCalls
+from inferloom_worker.output.completion import PlainDelta
+
+
+@given(st.lists(st.integers(1, 9)), st.sampled_from(["\n", "\r\n"]))
+def test_events_are_the_same_however_their_bytes_are_cut(cuts: list[int], end: str) -> None:
+    """Comments and names are passed over, and lines of one event belong together."""
+    lines = (
+        ": ping",
+        "",
+        "event: x",
+        "data: one",
+        "",
+        "data:two",
+        "data: 2",
+        "",
+        "id: 3",
+        "",
+        "error: e",
+        "",
+        "",
+    )
+    text = end.join(lines)
+    data, reader, found = text.encode(), EventReader(), list[bytes]()
+    for cut in [*cuts, len(data)]:
+        found += reader.feed(data[:cut])
+        data = data[cut:]
+    assert found == [b"one", b"two\n2", b"e"]
+
+
+def test_an_event_is_bounded_however_it_is_made() -> None:
+    """In one line, or in many."""
+    reader = EventReader(100)
+    with pytest.raises(MalformedError):
+        list(reader.feed(b"x" * 101))
+    reader = EventReader(100)
+    with pytest.raises(MalformedError):
+        list(reader.feed(b"data: 123456789\n" * 20))
+
+
+@given(st.binary(max_size=200), st.integers(1, 3))
+def test_any_bytes_are_read_or_refused(data: bytes, n: int) -> None:
+    """As a stranger's chunk."""
+    chunks = Chunks(n, top=2)
+    with suppress(MalformedError, InferloomError):
+        chunks.read(data)
+        assert not chunks.usage.prompt_tokens
+
+
+JSONS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = (
+    "index",
+    "delta",
+    "text",
+    "logprobs",
+    "finish_reason",
+    "token_ids",
+    "content",
+    "tool_calls",
+    "tokens",
+)
+
+
+@settings(max_examples=30)
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), JSONS), st.dictionaries(st.sampled_from(FIELDS), JSONS), JSONS
+)
+def test_any_json_is_read_or_refused(choice: dict[str, Any], delta: dict[str, Any], usage: Any) -> None:
+    """With the right names, and anything behind them."""
+    chunks = Chunks(2, top=2, tell_prompt=True)
+    for told in (choice, {**choice, "delta": delta}, {**choice, "logprobs": delta}):
+        with suppress(MalformedError, InferloomError):
+            chunks.read(json.dumps({"choices": [told], "usage": usage, "__verbose": delta}).encode())
+            assert len(chunks.end()) == 2
+
+
+def test_an_end_waits_for_the_usage_and_choices_count_apart() -> None:
+    """Where ids tell how many tokens a choice has, they do."""
+    chunks = Chunks(2)
+    for index, ids in ((0, [1, 2]), (1, [3])):
+        told = {"index": index, "text": "x", "token_ids": ids, "finish_reason": "stop"}
+        (item,) = chunks.read(json.dumps({"choices": [told]}).encode())
+        assert item == PlainDelta(index, 0, ids, "x")
+    assert [each.finished.completion_tokens for each in chunks.ends()] == [2, 1]
+    assert chunks.usage.completion_tokens == 3
+
+
+def calls_of(*chunks: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Id, name and arguments of the calls that a server's parts come to."""
+    calls, made = ToolCalls(), dict[int, tuple[str, str, str]]()
+    for chunk in chunks:
+        for part in calls.read(chunk):
+            id_, name, arguments = made.get(part.index, ("", "", ""))
+            made[part.index] = (id_ + part.id, name + part.name, arguments + part.arguments)
+    assert list(made) == list(range(len(made)))
+    return list(made.values())
+
+
+def part_of(arguments: str, name: str | None = None, **more: Any) -> dict[str, Any]:
+    """A part of a call."""
+    return {**more, "function": {"arguments": arguments, **({} if name is None else {"name": name})}}
+
+
+TWO = [("a", "f", '{"x": 1}'), ("b", "f", '{"x": 2}')]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [[part_of('{"x": 1}', "f", id="a")], [part_of('{"x": 2}', "f", id="b")]],
+        [[part_of('{"x": 1}', "f", id="a", index=0)], [part_of('{"x": 2}', "f", id="b", index=0)]],
+        [[part_of('{"x": 1}', "f", id="a", index=1)], [part_of('{"x": 2}', "f", id="b", index=2)]],
+        [[part_of('{"x": 1}', "f", id="a"), part_of('{"x": 2}', "f", id="b")]],
+        [
+            [part_of("", "f", id="a", index=0)],
+            [part_of('{"x"', index=0), part_of("", "f", id="b", index=1)],
+            [part_of('{"x": ', "f", id="b", index=1), part_of(": 1}", index=0)],
+            [part_of("2}", index=1)],
+        ],
+        [
+            [part_of('{"x": ', "f", id="a")],
+            [part_of("1}", id="made up")],
+            [part_of('{"x": ', "f", id="b")],
+            [part_of("2}")],
+        ],
+    ],
+)
+def test_calls_of_tools_are_told_apart_however_servers_number_them(chunks: list[Any]) -> None:
+    """By index, by id, or by neither."""
+    assert calls_of(*chunks) == TWO
+
+
+def test_calls_without_ids_are_told_apart_by_their_names() -> None:
+    """A name that is repeated in the midst of arguments begins nothing."""
+    one = [part_of('{"x": ', "f", index=0)], [part_of("1}", "f", index=0)]
+    assert calls_of(*one, [part_of("{}", "f", index=0)]) == [("", "f", '{"x": 1}'), ("", "f", "{}")]
+    assert calls_of([part_of("", "f")], [part_of("{}", "g")]) == [("", "f", ""), ("", "g", "{}")]
+    with pytest.raises(MalformedError):
+        calls_of([part_of("{}")])
