@@ -23,7 +23,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from peers.bars import Bar, judge
 from peers.process import DidNotStartError, end_well
@@ -31,9 +30,8 @@ from peers.show import numbers, table
 from peers.sides import FailedRequestsError, Figures
 from rich.console import Console
 from serving_vllm.doors import ALONE, BESIDE, INSIDE, Door, doors
-from serving_vllm.plan import Vllm
+from serving_vllm.given import add_model, add_python, model_of, query_of, room, vllm_of
 from serving_vllm.spent import spent
-from serving_vllm.tiny import tiny
 
 from inferloom_cli.bench import measure, run_fast
 from inferloom_cli.benchmark.load import Load
@@ -88,12 +86,11 @@ async def _asked(door: Door, load: Load) -> Summary:
 
 async def compare(args: argparse.Namespace, model: Path, folder: Path) -> dict[str, list[Figures]]:
     """All rounds."""
-    vllm = Vllm(python=args.python, threads=args.threads)
     names = [ALONE, INSIDE, *([] if args.no_sidecar else [BESIDE])]
-    query = f"dtype=bfloat16&max_model_len=2048&max_num_seqs={args.streams}&{args.options}".rstrip("&")
+    query = query_of(args, dtype="bfloat16", max_model_len=2048, max_num_seqs=args.streams)
     rounds: dict[str, list[Figures]] = {name: [] for name in names}
     began = time.monotonic()
-    async with doors(vllm, model, query, names, folder) as open_:
+    async with doors(vllm_of(args), model, query, names, folder) as open_:
         print(f"ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         for place, door in enumerate(open_.values()):
             warm = Load(door.model, clients=args.streams, requests=args.streams, tokens=8, ignore_eos=True)
@@ -146,30 +143,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--python", type=Path, required=True, help="interpreter with vLLM")
-    parser.add_argument("--model", type=Path, required=True, help="folder of a chat model in safetensors")
-    parser.add_argument("--tiny", action="store_true", help="a random model with its tokenizer")
+    add_python(parser)
+    add_model(parser, threads=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=64, help="of each stream")
     parser.add_argument("--alone", type=int, default=20, help="requests of the client that is alone")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="that vLLM computes with")
-    parser.add_argument("--options", default="enforce_eager=true", help="further arguments of vLLM")
     parser.add_argument("--no-sidecar", action="store_true")
     parser.add_argument("--json", type=Path, help="also write the numbers to a file")
-    parser.add_argument("--folder", type=Path, help="keeps the logs here")
     args = parser.parse_args()
     end_well()
-    with TemporaryDirectory(prefix="il-") as temporary:
-        folder = args.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        model = args.model.resolve()
-        what = f"{model.name}, {args.threads} threads"
-        if args.tiny:
-            model = tiny(model, Path(temporary) / "tiny")
-            what = f"a tiny random Llama, {args.threads} threads"
+    with room(args) as folder:
+        model = model_of(args, folder)
+        what = f"{'a tiny random Llama' if args.tiny else model.name}, {args.threads} threads"
         try:
-            rounds = run_fast(lambda: compare(args, model, folder.resolve()))
+            rounds = run_fast(lambda: compare(args, model, folder))
         except (DidNotStartError, FailedRequestsError) as failure:
             sys.exit(str(failure))
         sys.exit(0 if report(args, rounds, what) else 1)

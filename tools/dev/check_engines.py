@@ -19,7 +19,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from answering.engines import ENGINES, Given
 from answering.show import Answers, differences, table
@@ -27,7 +26,7 @@ from answering.suite import CASES, card_of, suite
 from openai import AsyncOpenAI
 from peers.process import DidNotStartError, end_well
 from rich.console import Console
-from serving_vllm.tiny import tiny
+from serving_vllm.given import add_model, model_of, query_of, room
 
 
 async def answers(given: Given, name: str) -> Answers:
@@ -54,25 +53,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--vllm", type=Path, help="interpreter with vLLM")
-    parser.add_argument("--model", type=Path, help="folder of a chat model in safetensors, for vLLM")
-    parser.add_argument("--tiny", action="store_true", help="a random model with its tokenizer instead")
-    parser.add_argument("--threads", type=int, default=0, help="that vLLM and llama-server compute with")
+    add_model(parser, needed=False, computes="vLLM and llama-server compute")
     parser.add_argument("--dtype", default="bfloat16", help="type that vLLM computes in")
-    parser.add_argument("--options", default="enforce_eager=true", help="further arguments of vLLM")
     parser.add_argument("--llama", type=Path, help="the program llama-server")
     parser.add_argument("--only", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--folder", type=Path, help="keeps the logs here")
     args = parser.parse_args()
     end_well()
     if args.vllm is not None and args.model is None:
         parser.error("--vllm needs --model")
     found: dict[str, Answers] = {}
-    with TemporaryDirectory(prefix="il-") as temporary:
-        folder = args.folder or Path(temporary)
-        query = f"dtype={args.dtype}&{args.options}"
-        model = tiny(args.model, Path(temporary) / "tiny") if args.tiny else args.model
-        given = Given(args.vllm, model, query, args.llama, folder.resolve(), args.threads)
+    with room(args) as folder:
+        model = None if args.model is None else model_of(args, folder)
+        given = Given(args.vllm, model, query_of(args, dtype=args.dtype), args.llama, folder, args.threads)
         for name in args.only:
             if not given.has(name):
                 continue

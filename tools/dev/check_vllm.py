@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from answering.show import Answers, differences
 from answering.suite import CASES, card_of, suite
@@ -23,18 +22,14 @@ from faulting.parts import MODEL
 from openai import AsyncOpenAI
 from peers.process import end_well
 from serving_vllm.failover import failover
-from serving_vllm.plan import Vllm, in_workers
-from serving_vllm.tiny import tiny
+from serving_vllm.given import add_model, add_python, model_of, query_of, room, vllm_of
+from serving_vllm.plan import in_workers
 
 
-async def check(args: argparse.Namespace, folder: Path) -> int:
+async def check(args: argparse.Namespace, model: Path, folder: Path) -> int:
     """Run everything; return how much of it failed."""
-    query = f"dtype={args.dtype}&max_model_len=2048&max_num_seqs=24&{args.options}".rstrip("&")
-    vllm = Vllm(python=args.python, threads=args.threads)
-    model = args.model.resolve()
-    if args.tiny:
-        model = await asyncio.to_thread(tiny, model, folder / "tiny")
-    plan = in_workers(vllm, f"vllm:{model}?{query}", folder, workers=2)
+    query = query_of(args, dtype=args.dtype, max_model_len=2048, max_num_seqs=24)
+    plan = in_workers(vllm_of(args), f"vllm:{model}?{query}", folder, workers=2)
     failed = 0
     async with (
         RunningMesh(Path(sys.executable), folder, plan) as mesh,
@@ -52,22 +47,14 @@ async def check(args: argparse.Namespace, folder: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--python", type=Path, required=True, help="interpreter with vLLM")
-    parser.add_argument("--model", type=Path, required=True, help="folder of a chat model in safetensors")
+    add_python(parser)
+    add_model(parser, options="enforce_eager=true&max_num_batched_tokens=512", computes="each vLLM computes")
     parser.add_argument("--dtype", default="float32", help="type that is computed in")
-    parser.add_argument(
-        "--options", default="enforce_eager=true&max_num_batched_tokens=512", help="further arguments of vLLM"
-    )
-    parser.add_argument("--tiny", action="store_true", help="a random model with its tokenizer instead")
-    parser.add_argument("--threads", type=int, default=0, help="that each vLLM computes with")
     parser.add_argument("--failover-only", action="store_true", help="without the suite")
-    parser.add_argument("--folder", type=Path, help="keeps the logs here")
     args = parser.parse_args()
     end_well()
-    with TemporaryDirectory(prefix="il-") as temporary:
-        folder = args.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        sys.exit(1 if asyncio.run(check(args, folder)) else 0)
+    with room(args) as folder:
+        sys.exit(1 if asyncio.run(check(args, model_of(args, folder), folder)) else 0)
 
 
 if __name__ == "__main__":
