@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from inferloom_mesh.lateness import BOUNDS_MS, Lateness, LoopMonitor
+from tests.logged import own_records
 from tests.patience import PATIENCE_S
 from tests.wire.gateway_mesh import GatewayMesh
 from tests.wire.running_worker import running_worker
@@ -47,10 +48,11 @@ async def test_a_loop_that_stands_still_is_noticed(caplog: pytest.LogCaptureFixt
         monitor.stop()
         monitor.stop()
 
-    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
-    assert "stood still once, for up to 300 ms" in caplog.messages[0]
-    assert "stood still 4 times, for up to" in caplog.messages[1]
-    assert "7 ticks" in caplog.messages[2]
+    told = own_records(caplog)
+    assert [record.levelname for record in told] == ["INFO", "WARNING", "INFO"]
+    assert "stood still once, for up to 300 ms" in told[0].getMessage()
+    assert "stood still 4 times, for up to" in told[1].getMessage()
+    assert "7 ticks" in told[2].getMessage()
 
 
 async def test_the_gateway_and_the_worker_say_how_late_they_are(mesh: GatewayMesh) -> None:

@@ -21,6 +21,7 @@ from inferloom_mesh.server import build_server
 from inferloom_registry.service import TICK
 from inferloom_worker.joining import registry_choice
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
+from tests.logged import own_records
 from tests.patience import PATIENCE_S, within
 from tests.registry.clock import FakeClock
 from tests.registry.running import ANY_PORT, running_registry
@@ -251,7 +252,7 @@ async def test_a_registry_that_is_down_is_waited_for(caplog: pytest.LogCaptureFi
                 await keeper.registered()
                 keeper.close()
                 await task
-    assert [each.levelname for each in caplog.records].count("WARNING") == 1
+    assert [each.levelname for each in own_records(caplog)].count("WARNING") == 1
     assert f"the registry at {registry} is back" in caplog.messages
 
 
