@@ -12,6 +12,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, started
 from tests.wire.gateway_mesh import gateway_mesh
+from tests.wire.heard import heard
 
 TEXTS = [f"text {number}" for number in range(200)]
 
@@ -80,6 +81,7 @@ async def test_a_retry_stays_with_what_began_the_answer() -> None:
             asked.append(name)
             async for event in inner(worker, request):
                 if event.part.first_input == 1 and len(asked) == 1:
+                    await heard(worker.id, request, 1)
                     await worker.kill()
                     await asyncio.Event().wait()
                 yield event

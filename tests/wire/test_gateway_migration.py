@@ -14,6 +14,7 @@ from tests.wire.access_lines import access_lines
 from tests.wire.fake_worker import CHAT as CHAT_MODEL
 from tests.wire.fake_worker import EMBEDDER, FakeWorker, completed, delta, finished, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.heard import heard
 
 WORDS = ("Once", " upon", " a", " time", ".")
 BODY: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
@@ -49,7 +50,7 @@ def failing(how: Any, most: int = 2) -> Any:
     async def script(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         async for event in tell(worker, request, most):
             yield event
-        await asyncio.sleep(0.05)  # what was said is on its way
+        await heard(worker.id, request, most)
         await how(worker)
 
     return script

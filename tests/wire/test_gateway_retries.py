@@ -24,6 +24,7 @@ from tests.wire.fake_worker import (
     started,
 )
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.heard import heard
 from tests.wire.ports import free_port
 
 CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
@@ -46,6 +47,7 @@ def dying(after: int) -> Any:
         yield started(request, worker.id)
         for index in range(after):
             yield delta("word ", 0, index)
+        await heard(worker.id, request, after)
         await worker.kill()
         await asyncio.Event().wait()
 
@@ -125,7 +127,7 @@ async def test_embeddings_go_on_with_the_first_missing_input() -> None:
             if event.HasField("started"):
                 continue
             if worker.id == asked[0][0] and event.part.first_input == 2:
-                await asyncio.sleep(0.1)  # what was made before has arrived by then
+                await heard(worker.id, request, 2)
                 await worker.kill()
                 await asyncio.Event().wait()
             yield event
@@ -150,7 +152,7 @@ async def test_a_fault_after_the_move_names_the_callers_input() -> None:
             raise InferloomError(Reason.SERVER_ERROR, "inputs[1] has no vector.", param="inputs[1]")
         async for event in by_length(worker, request):
             if event.part.first_input == 2:
-                await asyncio.sleep(0.1)  # what was made before has arrived by then
+                await heard(worker.id, request, 2)
                 await worker.kill()
                 await asyncio.Event().wait()
             yield event

@@ -20,6 +20,7 @@ from inferloom_gateway.storage.storage import Storage
 from tests.patience import until_async
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.heard import heard
 from tests.wire.redis_server import needs_redis, redis_server
 from tests.wire.test_gateway_migration import tell, worker
 
@@ -35,7 +36,7 @@ def mortal(name: str) -> FakeWorker:
         async for event in tell(at, request, 0):
             yield event
         if request.chat.messages[0].parts[0].text == "die":
-            await asyncio.sleep(0.05)
+            await heard(at.id, request)
             await at.kill()
         async for event in tell(at, request):
             if not event.HasField("started"):
@@ -117,7 +118,7 @@ async def test_a_stream_that_another_gateway_goes_on_with_is_the_same_request(tm
     async def script(at: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
         async for event in tell(at, request, 1 if not request.resume.choices else 0):
             yield event
-        await asyncio.sleep(0.05)
+        await heard(at.id, request)
         if len(dead) == 1 and not killed:  # the second worker holds it, until its gateway is dead
             await asyncio.Event().wait()
         dead.append(at.id)
