@@ -1,5 +1,6 @@
 """The attempts at one call: which worker is next, and when it is over."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -102,6 +103,8 @@ class Attempts:
         """Measures the running call's stream, once it has begun."""
         self._waited = 0.0
         """Seconds that the running call took to its first token."""
+        self.kept_from: list[Member] = []
+        """The workers that it could not have when it last asked for one, but may have in its turn."""
 
     def next(self) -> Member | None:
         """Choose a worker, and count the call that will be made to it as in flight. None: there is none now
@@ -135,6 +138,30 @@ class Attempts:
         self._running.after = "" if before is None else before.span_id
         record.attempts.append(self._running)
         return member
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it takes turns on a worker with others like it."""
+        return self._suspicion.suspect
+
+    @property
+    def alone(self) -> bool:
+        """Whether its turn is for it alone."""
+        return self._suspicion.alone
+
+    def candidates(self) -> Sequence[Member]:
+        """The workers that may be given the call, now or in its turn."""
+        model = self._record.model
+        narrowed = self._pin.narrow(self._fleet.holding(model), model)
+        return [member for member in narrowed if member.usable and member not in self._tried]
+
+    def asks_again_at(self) -> float:
+        """When the call that was given no worker is to ask again, whatever happens until then: a worker's
+        rest is over, or its own time."""
+        now, context = self._clock(), self._record.context
+        left = context.time_left(now)
+        times = [*self._tried.ends_of_rests(now), *([] if left is None else [now + left])]
+        return min([*times, *([self._moved_at + RESUMING_S] if self.resuming else [])], default=math.inf)
 
     def context(self, request: AnyRequest) -> CallContext:
         """What goes along with the attempt that was chosen last, for ``request``."""
@@ -329,7 +356,8 @@ class Attempts:
         members = self._pin.narrow(holding, model)
         if self.resuming and self._begun is not None:
             members = self._resuming(self._begun)
-        later = [*self._tried.resting(now), *self._suspicion.keeps_from(members, now)]
+        self.kept_from = self._suspicion.keeps_from(members, now)
+        later = [*self._tried.resting(now), *self.kept_from]
         choice = self._router.choose(self._ask, members, now, [*self._tried, *later])
         if choice is not None:
             return choice

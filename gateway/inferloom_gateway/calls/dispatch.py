@@ -1,6 +1,5 @@
 """Sends requests to workers: picks one, and tries another where that can help."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,7 @@ from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
 from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.calls.suspicion import Suspicion
+from inferloom_gateway.calls.turns import Turns
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.calls.worker_call import WorkerCall, patience
 from inferloom_gateway.fleet.ask import Ask
@@ -32,9 +32,6 @@ from inferloom_gateway.fleet.prompt_keys import prompt_keys
 from inferloom_gateway.fleet.router import Router
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError
-
-SOON_S = 0.02
-"""Time between two looks for a worker where there may be one soon."""
 
 T = TypeVar("T")
 
@@ -80,6 +77,9 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._watch = StallWatch()
         self._suspects = Suspects()
+        self.turns = Turns(self._suspects, clock)
+        fleet.on_change(self.turns.workers_changed)
+        connections.on_change(self.turns.workers_changed)
         self._poison = Poison() if poison is None else poison
 
     def group(
@@ -169,10 +169,7 @@ class Dispatcher:
         while True:
             if not attempts.resuming:  # what has begun waits for nobody who has not
                 place = await self._room.turn(attempts, group.record, place)
-            member = attempts.next()
-            if member is None:
-                await asyncio.sleep(SOON_S)
-                continue
+            member = attempts.next() or await self.turns.member(attempts)
             begin, silence_s = self._calling(member, request, attempts.context(request))
             call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
             try:

@@ -1,6 +1,6 @@
 """Which requests may be what ends workers, and so go to them a few at a time. Pure; time is given in."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -49,8 +49,10 @@ class Suspects:
     """
 
     def __init__(self) -> None:
+        self.freed: Callable[[Hashable], None] = lambda _: None
+        """Told of each worker that its last suspect has left."""
         self._on: dict[Hashable, dict[Hashable, float]] = {}
-        """By worker, its suspects and when they came."""
+        """By worker, its suspects in the order in which they came, and when."""
         self._where: dict[Hashable, Hashable] = {}
         self._turns: dict[Hashable, _Turn] = {}
         self._blamed: dict[Hashable, tuple[float, frozenset[Hashable]]] = {}
@@ -62,10 +64,14 @@ class Suspects:
         if not there:
             return True
         turn = self._turns[worker]
-        newest = max(there.values())
-        if alone or turn.alone:
-            return now - newest >= ALONE_S
-        return now - newest >= FRESH_S or (turn.room > 0 and now - turn.began < FRESH_S)
+        joins = turn.room > 0 and now - turn.began < FRESH_S and not (alone or turn.alone)
+        return joins or now - _newest(there) >= self._kept_s(turn, alone=alone)
+
+    def free_at(self, worker: Hashable, *, alone: bool = False) -> float:
+        """From when on a worker that may take none can be given a suspect, whatever becomes of those that it
+        has."""
+        there = self._on.get(worker)
+        return _newest(there) + self._kept_s(self._turns[worker], alone=alone) if there else 0.0
 
     def enter(self, worker: Hashable, request: Hashable, now: float, *, alone: bool = False) -> None:
         """Note that a suspect goes to a worker that may take it."""
@@ -75,7 +81,11 @@ class Suspects:
         if last is not None and joins and not (alone or last.alone):
             last.room -= 1
         else:
-            self._turns = {each: turn for each, turn in self._turns.items() if now - turn.began < DEATH_S}
+            self._turns = {
+                each: turn
+                for each, turn in self._turns.items()
+                if now - turn.began < DEATH_S or (each in self._on and each != worker)
+            }
             number = self._turns[worker].number + 1 if worker in self._turns else 0
             room = 0 if alone else (1 << max(0, number - SINGLE_TURNS + 1)) - 1
             self._turns[worker] = _Turn(now, number, room, alone)
@@ -91,6 +101,7 @@ class Suspects:
         del there[request]
         if not there:
             del self._on[worker]
+            self.freed(worker)
 
     def lost(self, worker: Hashable, request: Hashable, now: float) -> Blame:
         """Note that a worker was lost with a request on it; whether that counts against the request."""
@@ -102,3 +113,10 @@ class Suspects:
         if blamed and request not in blamed:
             return Blame.NONE
         return Blame.SHARED if len(blamed) > 1 else Blame.OWN
+
+    def _kept_s(self, turn: _Turn, *, alone: bool) -> float:
+        return ALONE_S if alone or turn.alone else FRESH_S
+
+
+def _newest(there: dict[Hashable, float]) -> float:
+    return next(reversed(there.values()))

@@ -39,6 +39,16 @@ class Suspicion:
         self._digest: bytes | None = None
 
     @property
+    def suspect(self) -> bool:
+        """Whether it takes turns with others like it."""
+        return self._suspect
+
+    @property
+    def alone(self) -> bool:
+        """Whether it goes to a worker without others like it."""
+        return self._alone
+
+    @property
     def over(self) -> bool:
         """Whether it is not to be tried again."""
         return self._losses >= MOST_LOSSES

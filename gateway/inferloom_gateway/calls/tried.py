@@ -53,6 +53,10 @@ class Tried:
         """Those that are left alone now."""
         return [member for member, until in self._resting.items() if until > now]
 
+    def ends_of_rests(self, now: float) -> list[float]:
+        """When they may be asked again."""
+        return [until for until in self._resting.values() if until > now]
+
     def full_s(self, holding: Iterable[Member], now: float) -> float | None:
         """In how many seconds one of these may be asked, where all that could be have no room; None: one may
         be asked now, or there is none."""

@@ -43,6 +43,11 @@ class Connections(Generic[L]):
         self._lines: dict[Member, L] = {}
         self._probes: dict[Member, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Tell when a worker is lost, or answers again."""
+        self._listeners.append(tell)
 
     def line(self, member: Member) -> L:
         """The line to one worker."""
@@ -67,7 +72,7 @@ class Connections(Generic[L]):
 
     def lost(self, member: Member) -> None:
         """Keep new calls away from a worker until it answers a probe."""
-        member.health.reachable = False
+        self._reachable(member, reachable=False)
         if member not in self._probes and member in self._lines:
             log.warning("worker %s at %s is unreachable", member.id, member.address)
             self._probes[member] = asyncio.create_task(self._probe(member), name=f"probe {member.id}")
@@ -97,6 +102,12 @@ class Connections(Generic[L]):
             if await self._lines[member].probe(PROBE_TIMEOUT_S):
                 break
             await asyncio.sleep(wait)
-        member.health.reachable = True
         self._probes.pop(member, None)
+        self._reachable(member, reachable=True)
         log.info("worker %s at %s answers again", member.id, member.address)
+
+    def _reachable(self, member: Member, *, reachable: bool) -> None:
+        if member.health.reachable is not reachable:
+            member.health.reachable = reachable
+            for tell in self._listeners:
+                tell()

@@ -1,6 +1,7 @@
 """The workers as the gateway knows them: a pure fold over the registry's Watch stream. Time is given in."""
 
 from collections import Counter
+from collections.abc import Callable
 
 from inferloom.v1 import inference_pb2, registry_pb2
 from inferloom_gateway.fleet.ask import honoured
@@ -28,6 +29,7 @@ class Fleet:
         self._gone: dict[str, float] = {}
         self._unloaded: set[str] = set()
         self._looked = float("-inf")
+        self._listeners: list[Callable[[], None]] = []
         self.ejections: Counter[str] = Counter()
         """Ejections so far, by their reason."""
         self.uneven: dict[str, frozenset[str]] = {}
@@ -58,7 +60,13 @@ class Fleet:
             case _:
                 return []
         self._index(now)
+        for tell in self._listeners:
+            tell()
         return left
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Tell of each change of more than load."""
+        self._listeners.append(tell)
 
     def members(self) -> list[Member]:
         """Every worker."""
