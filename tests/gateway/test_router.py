@@ -272,9 +272,33 @@ def test_the_parts_of_one_request_stay_with_one_kind() -> None:
     pin.lead(b, "chat")
     assert pin.narrow([a, b, c], "chat") == [b]
     assert pin.narrow([a, c], "chat") == [a, c]
+    assert pin.narrow([a, b, c], "chat", lost=[b]) == [a, b, c]  # nobody has accepted
     assert pin.accept("x")
     assert pin.narrow([a, b, c], "chat") == [a, c]
     assert not pin.accept("y")
     assert pin.accept("")
     b.models["chat"].compute_hash = ""
     assert pin.narrow([a, b, c], "chat") == [a, b, c]
+
+
+def test_who_computes_the_same_otherwise_takes_over_where_nobody_else_is_left() -> None:
+    """Another instruction set: not before all of the first one are lost, and never another model."""
+    a, b, c, d = Routed(*crowd(4)).fleet.members()
+    kinds = (a, "x", "same"), (b, "y", "same"), (c, "x", "same"), (d, "z", "other")
+    for member, kind, definition in kinds:
+        card = pb.Model(id="chat", compute_hash=kind, definition_hash=definition)
+        member.models["chat"] = card
+    pin, everybody = ComputePin(), [a, b, c, d]
+    assert pin.accept("x", a.models["chat"])
+    assert pin.narrow(everybody, "chat", lost=[a]) == [a, c]
+    assert not pin.accept("z", d.models["chat"])
+    c.health.reachable = False
+    assert pin.narrow(everybody, "chat", lost=[a]) == [a, b, c]
+    assert pin.accept("y", b.models["chat"])
+    assert pin.hash == "y"
+    assert pin.narrow(everybody, "chat") == [b]
+    known = ComputePin()
+    assert known.accept("x")
+    assert known.narrow([b, d], "chat", lost=[]) == []
+    a.health.reachable = c.health.reachable = False
+    assert known.narrow(everybody, "chat") == [a, b, c]

@@ -152,7 +152,8 @@ async def test_another_instruction_set_goes_on_for_who_named_no_seed(
     """Who did asked for the same tokens: his stream ends with one error and no [DONE]."""
     monkeypatch.setattr(attempts, "RESUMING_S", 0.2)
     async with gateway_mesh(
-        worker("a", instruction_set="avx2"), worker("b", instruction_set="avx512")
+        worker("a", instruction_set="avx2", compute_hash="a" * 16, definition_hash="m"),
+        worker("b", instruction_set="avx512", compute_hash="b" * 16, definition_hash="m"),
     ) as mesh:
         spoiled(mesh, broken)
         text, last = await streamed(mesh, **({"seed": 1} if seeded else {}))

@@ -12,12 +12,17 @@ from safetensors.torch import load_file, save_file
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.embed.options import EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.hosting import computing
 from inferloom_worker.hosting.card import quantization
+from inferloom_worker.hosting.computing import computed_with
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.hosting.weights_hash import model_files, weights_hash
+from inferloom_worker.kernels import build
+from inferloom_worker.kernels import library as kernels
 from inferloom_worker.sourcing.sources import resolve
+from tests.worker import cross_encoders
 from tests.worker.adapters import make_adapter
 from tests.worker.embedding_models import bert_cls, decoder
 from tests.worker.folder_changes import edit, write
@@ -129,6 +134,71 @@ def test_a_card_names_what_computes(folder: Path, tmp_path: Path) -> None:
     encoder = card(bert_cls(tmp_path / "e"))
     assert card(folder, dtype="auto").engine in ("kernels", "torch")
     assert (encoder.engine, bool(encoder.instruction_set)) == ("sentence-transformers", True)
+
+
+def kernels_card(folder: Path) -> pb.Model:
+    """The card of a model that is computed as well as this machine can, by the kernels where they do it."""
+    options = EngineOptions(kv_cache_bytes=0, max_running=2)
+    served = load_model("m", str(folder), LoadOptions(engine=options, embed=EmbedOptions(device="cpu")))
+    served.close()
+    return served.card
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes the processor one of another kind, for whoever asks what is computed with."""
+
+    def pretend() -> None:
+        here = kernels._processor()
+        monkeypatch.setattr(kernels, "_processor", lambda: here | {"avx512_bf16"})
+        monkeypatch.setattr(kernels, "_WITH_BF16", dict.fromkeys(build.VARIANTS, "another"))
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ANOTHER")
+
+    return pretend
+
+
+@pytest.mark.parametrize("make", [decoder, bert_cls, cross_encoders.bert])
+@pytest.mark.parametrize("computed", [kernels_card, card])
+def test_another_instruction_set_is_another_compute_hash_of_the_same_model(
+    make: Callable[[Path], Path],
+    computed: Callable[[Path], pb.Model],
+    tmp_path: Path,
+    pretended: Callable[[], None],
+) -> None:
+    """Decoders, encoders and cross-encoders, in the kernels and in torch: the last digits depend on it."""
+    made = make(tmp_path / "m")
+    before, same = computed(made), computed(made)
+    pretended()
+    after = computed(made)
+    assert before.compute_hash == same.compute_hash
+    assert after.instruction_set == "another"
+    assert before.compute_hash != after.compute_hash
+    assert before.definition_hash == after.definition_hash != ""
+
+
+def test_other_sources_of_the_kernels_are_another_compute_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They decide the form of activations and the order of sums; other versions of libraries do, too."""
+    before = computed_with("kernels", "avx2")
+    assert before == computed_with("kernels", "avx2") != computed_with("kernels", "avx512")
+    with monkeypatch.context() as changed:
+        changed.setattr(build, "version", lambda: "other")
+        assert computed_with("kernels", "avx2") != before
+    torched = computed_with("torch", "avx2")
+    monkeypatch.setattr(computing, "version", lambda name: "99")
+    assert computed_with("torch", "avx2") != torched
+    assert computed_with("echo", "") == ""
+
+
+def test_instructions_for_bfloat16_are_another_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One library takes them where the processor has them, and holds activations in another form then."""
+    needed = frozenset(kernels._LINUX_NAMES.get(name, name) for name in build.VARIANTS["avx512"])
+    monkeypatch.setattr(kernels, "can_run", kernels.suits)
+    monkeypatch.setattr(kernels, "_processor", lambda: needed)
+    assert kernels.instruction_set() == "avx512"
+    monkeypatch.setattr(kernels, "_processor", lambda: needed | {"avx512_bf16"})
+    assert kernels.instruction_set() == "avx512_bf16"
+    monkeypatch.setattr(kernels, "_processor", lambda: frozenset({"avx512_bf16"}))
+    assert kernels.instruction_set() == "generic"
 
 
 def test_an_adapter_counts(tmp_path: Path) -> None:

@@ -109,5 +109,5 @@ async def _by_model(registries: Sequence[Address], peer: Credentials) -> Held | 
     held: Held = defaultdict(list)
     for row in answer.workers:
         for model in row.worker.models:
-            held[model.id].append(model.compute_hash)
+            held[model.id].append(model.definition_hash or model.compute_hash)
     return held

@@ -142,7 +142,7 @@ def _differing(answer: ListWorkersResponse) -> set[str]:
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     for row in answer.workers:
         for model in row.worker.models:
-            kinds[model.id].add(model.compute_hash)
+            kinds[model.id].add(model.definition_hash or model.compute_hash)
     return {name for name, hashes in kinds.items() if len(hashes - {""}) > 1}
 
 

@@ -152,7 +152,7 @@ class Attempts:
     def candidates(self) -> Sequence[Member]:
         """The workers that may be given the call, now or in its turn."""
         model = self._record.model
-        narrowed = self._pin.narrow(self._fleet.holding(model), model)
+        narrowed = self._narrow(self._fleet.holding(model))
         return [member for member in narrowed if member.usable and member not in self._tried]
 
     def asks_again_at(self) -> float:
@@ -177,8 +177,7 @@ class Attempts:
     def full_s(self, now: float) -> float | None:
         """In how many seconds a worker may be asked, where all that could be have no room; None: one may be
         asked now, or there is none."""
-        model = self._record.model
-        return self._tried.full_s(self._pin.narrow(self._fleet.holding(model), model), now)
+        return self._tried.full_s(self._narrow(self._fleet.holding(self._record.model)), now)
 
     def again(self) -> None:
         """Workers that had no room may be asked once more."""
@@ -196,7 +195,7 @@ class Attempts:
             CallFailedError: It computes differently from the worker that has accepted another part of the
                 request.
         """
-        if not self._pin.accept(compute_hash):
+        if not self._pin.accept(compute_hash, member.models.get(self._record.model)):
             raise CallFailedError(attempt.differs())
         self._record.compute_hash = self._pin.hash
         member.health.accepted(self._record.model)
@@ -346,14 +345,18 @@ class Attempts:
     def _resuming(self, begun: "inference_pb2.Model") -> list[Member]:
         """The workers that can go on with what one with this card began."""
         sampling = self._ask.request.sampling
-        same = self._pin.narrow(self._fleet.holding(self._record.model), self._record.model)
+        same = self._narrow(self._fleet.holding(self._record.model))
         there = [member for member in same if member.usable and member not in self._tried]
         return able(there, begun, seeded=sampling.HasField("seed"))
+
+    def _narrow(self, members: Sequence[Member]) -> Sequence[Member]:
+        """Those that compute what has answered other parts of the request, or what was left."""
+        return self._pin.narrow(members, self._record.model, self._tried.lost)
 
     def _choose(self, now: float) -> Choice | None:
         model, task = self._record.model, self._ask.task
         holding = self._fleet.holding(model)
-        members = self._pin.narrow(holding, model)
+        members = self._narrow(holding)
         if self.resuming and self._begun is not None:
             members = self._resuming(self._begun)
         self.kept_from = self._suspicion.keeps_from(members, now)

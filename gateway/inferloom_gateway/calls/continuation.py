@@ -34,9 +34,10 @@ def movable(begun: Model, asked: GenerateRequest) -> bool:
 def able(members: Sequence[Member], begun: Model, *, seeded: bool) -> list[Member]:
     """Those of ``members`` that can go on with a generation that is :func:`movable`.
 
-    Within one instruction set it goes on as the card says. On another the next tokens may differ from those
-    that would have come, in the last bits of what they are drawn from: that is a continuation all the same
-    where none of the same set is left, but not for a caller who has named a seed to get the same tokens.
+    Under one compute hash, and so within one instruction set, it goes on as the card says. Under another the
+    next tokens may differ from those that would have come, in the last bits of what they are drawn from: that
+    is a continuation all the same where none with the same hash is left, but not for a caller who has named a
+    seed to get the same tokens.
 
     Args:
         members: Workers that compute the model alike, but for that.
@@ -51,8 +52,12 @@ def able(members: Sequence[Member], begun: Model, *, seeded: bool) -> list[Membe
         and card.context_length == begun.context_length
         and _promise(card) == _promise(begun)
     ]
-    same = [member for member, card in found if card.instruction_set == begun.instruction_set]
+    same = [member for member, card in found if _computed_with(card) == _computed_with(begun)]
     return same if same or seeded else [member for member, _ in found]
+
+
+def _computed_with(card: Model) -> tuple[str, str]:
+    return card.instruction_set, card.compute_hash
 
 
 def _promise(card: Model) -> tuple[int, frozenset[str]]:

@@ -35,6 +35,11 @@ class Tried:
         if crowded:
             self._crowded.append(member)
 
+    @property
+    def lost(self) -> list[Member]:
+        """Those that are asked no more at all."""
+        return [member for member in self._members if member not in self._crowded]
+
     def rest(self, member: Member, until: float) -> None:
         """Leave a worker alone until then."""
         self._resting[member] = until
@@ -69,10 +74,9 @@ class Tried:
 
     def _able(self, member: Member) -> bool:
         """Whether a worker may still be what answers."""
-        lost = member in self._members and member not in self._crowded
         task = self._ask.task
         able = task is None or task in member.models[self._ask.model].tasks
-        return member.usable and able and not lost
+        return member.usable and able and member not in self.lost
 
     def _may_ask(self, member: Member, now: float) -> bool:
         return member not in self._crowded and not member.health.refuses(self._ask.model, now)

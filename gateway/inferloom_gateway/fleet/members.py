@@ -39,7 +39,8 @@ class Fleet:
         self.frozen = ""
         """Why the registry cannot change the set now; empty: it can."""
         self.differing: dict[str, dict[str, list[str]]] = {}
-        """Models whose workers do not all compute the same: compute hashes and who has them."""
+        """Models whose workers do not all compute the same, whatever it is computed with: hashes and who has
+        them."""
 
     def apply(self, change: registry_pb2.WatchResponse, now: float) -> list[Member]:
         """Fold one change in; return the members that left the set.
@@ -235,8 +236,8 @@ class Fleet:
     def _kinds(self, model: str) -> dict[str, list[str]]:
         kinds: dict[str, list[str]] = {}
         for member in self.holding(model):
-            if compute_hash := member.models[model].compute_hash:
-                kinds.setdefault(compute_hash, []).append(member.id)
+            if told := member.models[model].definition_hash or member.models[model].compute_hash:
+                kinds.setdefault(told, []).append(member.id)
         return kinds
 
     def _unevenness(self, model: str) -> frozenset[str]:

@@ -2509,6 +2509,7 @@ class Model(_message.Message):
     CONTINUATION_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    DEFINITION_HASH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name that requests use."""
     owned_by: _builtins.str
@@ -2536,9 +2537,10 @@ class Model(_message.Message):
     parent: _builtins.str
     """Id of the model that this one is an adapter of. Empty: it is no adapter."""
     compute_hash: _builtins.str
-    """Hash of all that decides what the model computes: content of weights,
-    configuration, adapter, dtype, quantisation, engine, sampling defaults and
-    chat template. Only models with equal hashes answer parts of one request.
+    """Hash of all that decides what the model computes, to the last digit: what
+    definition_hash is of, the instruction set, and the version of what
+    computes. Parts of one request are answered under one, as long as a worker
+    that has it is there.
     """
     engine: _builtins.str
     """What runs the model, such as "torch" or "kernels"."""
@@ -2560,6 +2562,12 @@ class Model(_message.Message):
     server: _builtins.str
     """Kind and version of the server that computes it, such as "vllm 0.11.0",
     where one outside of the mesh does. Empty: its worker does.
+    """
+    definition_hash: _builtins.str
+    """Hash of what the model is, whatever computes it: content of weights,
+    configuration, adapter, dtype, quantisation, engine, sampling defaults and
+    chat template. Where it is equal and compute_hash is not, answers differ in
+    their last digits. Empty: not told.
     """
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
@@ -2634,10 +2642,11 @@ class Model(_message.Message):
         continuation: Global___Continuation | None = ...,
         server: _builtins.str = ...,
         constraints: _abc.Iterable[_builtins.str] | None = ...,
+        definition_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["continuation", b"continuation", "created", b"created", "longest_step", b"longest_step", "sampling_defaults", b"sampling_defaults"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "constraints", b"constraints", "context_length", b"context_length", "continuation", b"continuation", "created", b"created", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "reasoning_format", b"reasoning_format", "root", b"root", "sampling_defaults", b"sampling_defaults", "server", b"server", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "tool_format", b"tool_format", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "alias_of", b"alias_of", "architecture", b"architecture", "chat_template_hash", b"chat_template_hash", "compute_hash", b"compute_hash", "constraints", b"constraints", "context_length", b"context_length", "continuation", b"continuation", "created", b"created", "definition_hash", b"definition_hash", "dtype", b"dtype", "embedding_dimensions", b"embedding_dimensions", "engine", b"engine", "id", b"id", "instruction_set", b"instruction_set", "longest_step", b"longest_step", "owned_by", b"owned_by", "parent", b"parent", "quantization", b"quantization", "reasoning_format", b"reasoning_format", "root", b"root", "sampling_defaults", b"sampling_defaults", "server", b"server", "supported_parameters", b"supported_parameters", "tasks", b"tasks", "tokenizer_hash", b"tokenizer_hash", "tool_format", b"tool_format", "vocabulary_size", b"vocabulary_size", "weights_hash", b"weights_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

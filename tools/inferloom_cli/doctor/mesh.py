@@ -110,8 +110,8 @@ def _differing(rows: Sequence[RegisteredWorker]) -> Iterator[Finding]:
     kinds: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         for model in row.worker.models:
-            if model.compute_hash:
-                kinds[model.id][model.compute_hash].append(row.worker.id)
+            if told := model.definition_hash or model.compute_hash:
+                kinds[model.id][told].append(row.worker.id)
     for name, holders in kinds.items():
         if len(holders) > 1:
             groups = " | ".join(", ".join(sorted(group)) for group in holders.values())

@@ -30,7 +30,13 @@ from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.reader import Encoder, Reranker
 from inferloom_worker.hosting.sampling_defaults import sampling_defaults
 from inferloom_worker.hosting.served import ServedModel
-from inferloom_worker.hosting.weights_hash import adapter_hash, compute_hash, model_files, weights_hash
+from inferloom_worker.hosting.weights_hash import (
+    adapter_hash,
+    compute_hash,
+    definition_hash,
+    model_files,
+    weights_hash,
+)
 from inferloom_worker.kernels import kept
 from inferloom_worker.sourcing.amounts import Sayings
 from inferloom_worker.sourcing.imports import large_imports
@@ -71,7 +77,8 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         kind = model_class(source)
     with _loading(name, spec, "torch" if kind is ModelClass.GENERATES else "sentence-transformers"):
         served = _loader(kind, source.engine)(name, source, options)
-        served.card.compute_hash = compute_hash(served.card, source, options.engine.quantize)
+        served.card.definition_hash = definition_hash(served.card, source, options.engine.quantize)
+        served.card.compute_hash = compute_hash(served.card)
     served.card.created.GetCurrentTime()
     return served
 
@@ -105,6 +112,7 @@ def load_adapter(name: str, base: ServedModel, spec: str) -> ServedModel:
         model.id, model.parent = name, base.card.id
         model.root = folder.name if folder == Path(spec).expanduser() else spec
         model.weights_hash = adapter_hash(base.card.weights_hash, folder)
+        model.definition_hash = adapter_hash(base.card.definition_hash, folder)
         model.compute_hash = adapter_hash(base.card.compute_hash, folder)
         model.created.GetCurrentTime()
     return base.variant(model, adapter)

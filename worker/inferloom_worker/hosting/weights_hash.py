@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engines.vllm.options import read_query
+from inferloom_worker.hosting.computing import computed_with
 from inferloom_worker.sourcing.json_files import read_object
 from inferloom_worker.sourcing.sources import ModelSource
 from inferloom_worker.weights.gguf import read_gguf
@@ -43,15 +44,22 @@ def adapter_hash(base: str, folder: Path) -> str:
     return _digest(base.encode(), settings, *sorted(map(_content, folder.glob("*.safetensors"))))
 
 
-def compute_hash(card: pb.Model, source: ModelSource, quantize: str | None) -> str:
-    """A hash of everything that an answer depends on but the request: models with equal hashes answer alike.
+def compute_hash(card: pb.Model) -> str:
+    """A hash of everything that an answer depends on but the request: models with equal hashes answer alike,
+    to the last digit. That is what ``card`` is the card of, its ``definition_hash``, and what computes it.
+    """
+    return _digest(card.definition_hash.encode(), computed_with(card.engine, card.instruction_set).encode())
+
+
+def definition_hash(card: pb.Model, source: ModelSource, quantize: str | None) -> str:
+    """A hash of what a model is, whatever computes it.
 
     That is the weights, the configuration and generation defaults, tokenizer and chat template, the type that
     is computed in, the quantisation and the engine. The context length is in it: answers end there, and
-    LongRoPE chooses its frequencies by it. The instruction set is not: see ``Model.instruction_set``.
+    LongRoPE chooses its frequencies by it.
 
     Args:
-        card: The model's card, complete but for this hash.
+        card: The model's card, complete but for its hashes.
         source: Its files.
         quantize: What its weights are rounded to when they are loaded.
     """

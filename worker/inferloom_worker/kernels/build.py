@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -32,6 +34,15 @@ FLAGS = (
     *(("-mtune=native", "-fno-tree-reassoc") if sys.platform == "linux" else ()),
     *("-Wall", "-Wextra"),
 )
+
+
+@cache
+def version() -> str:
+    """Sixteen hexadecimal digits that stand for the sources and how they are compiled."""
+    digest = sha256(repr((FLAGS, VARIANTS)).encode())
+    for source in sorted(SOURCES.iterdir()):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class BuildError(RuntimeError):

@@ -8,11 +8,10 @@ of the sources.
 import fcntl
 from collections.abc import Callable
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 from inferloom_worker.kernels import build
-from inferloom_worker.kernels.build import FLAGS, SOURCES, VARIANTS, BuildError
+from inferloom_worker.kernels.build import VARIANTS, BuildError
 from inferloom_worker.sourcing.demo import CACHE_VARIABLE, cache_folder
 
 
@@ -24,10 +23,7 @@ def library_path(variant: str) -> Path:
 
 @cache
 def _folder() -> Path:
-    digest = sha256(repr((FLAGS, VARIANTS)).encode())
-    for source in sorted(SOURCES.iterdir()):
-        digest.update(source.read_bytes())
-    return cache_folder() / "kernels" / digest.hexdigest()[:16]
+    return cache_folder() / "kernels" / build.version()
 
 
 def are_there() -> bool:

@@ -17,6 +17,10 @@ from inferloom_worker.kernels.kept import library_path
 _NO_MEMORY, _BROKEN = 1, 3
 """``kNoMemory`` and ``kBroken`` in api.cpp."""
 _FLAGS = Path("/proc/cpuinfo")
+_BF16 = "avx512_bf16"
+_WITH_BF16 = {"avx512": "avx512_bf16"}
+"""Of the variants, those that multiply pairs of bfloat16 numbers where that is an instruction: ``dots_bf16``
+in product_vnni.h. Activations are rounded for it."""
 _LINUX_NAMES = {"avx512vnni": "avx512_vnni"}
 """What Linux calls an extension, where it is not what compilers call it."""
 
@@ -35,12 +39,18 @@ def library() -> Any | None:
     ``IL_KERNEL_LIBRARY`` in the environment names another file instead, which checks of the kernels use."""
     if chosen := os.environ.get("IL_KERNEL_LIBRARY"):
         return load(Path(chosen))
-    found = instruction_set()
+    found = _variant()
     return load(library_path(found)) if found else None
 
 
 def instruction_set() -> str:
-    """The variant that :func:`library` is of, such as ``avx512``; empty where there is none."""
+    """What :func:`library` computes with, such as ``avx512``; empty where there is none. A library that takes
+    other instructions where a processor has them has another name there."""
+    variant = _variant()
+    return _WITH_BF16.get(variant, variant) if _BF16 in _processor() else variant
+
+
+def _variant() -> str:
     return next((variant for variant in VARIANTS if can_run(variant)), "")
 
 
