@@ -175,6 +175,77 @@ def test_long_texts_are_told_apart_by_how_they_begin() -> None:
     assert source(schema({"not": {"const": text[:50]}})).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("asked", "good", "bad"),
+    [
+        ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, -(10**18), 2**63),
+        ({"type": "integer", "minimum": 0, "maximum": 2**64}, 2**62, 2**63),
+        ({"type": "number", "minimum": -1.8e308, "maximum": 1.7e308}, -1.5, None),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 3.4e38}, 1e15, 0),
+        ({"type": "string", "maxLength": 2**53 - 1}, "a", None),
+        ({"type": "array", "maxItems": 2**64}, [1], None),
+    ],
+)
+def test_bounds_that_nobody_reaches_are_no_reason_to_refuse(asked: Any, good: Any, bad: Any) -> None:
+    """Programs write those of their types into schemas."""
+    asked = {key: min(max(v, -1.7e308), 1.7e308) if isinstance(v, float) else v for key, v in asked.items()}
+    assert conforms(asked, good)
+    assert not conforms(asked, bad)
+
+
+def test_a_bound_beyond_what_is_counted_leaves_nothing_between() -> None:
+    """What lies behind it is not generated, rather than let in."""
+    assert refusal(schema({"type": "integer", "minimum": 2**64})) is not None
+    (note,) = source(schema({"type": "number", "maximum": 1e30})).notes
+    assert note == "'maximum' is enforced more narrowly than it is meant"
+
+
+def test_a_keyword_that_is_null_says_nothing() -> None:
+    """As if it were not there; where null is a value it stays one."""
+    keywords = (
+        "required",
+        "enum",
+        "anyOf",
+        "items",
+        "additionalProperties",
+        "minimum",
+        "pattern",
+        "type",
+        "$ref",
+    )
+    parts = {
+        "a": {"type": "integer", "minimum": None},
+        "b": None,
+        "c": {"const": None},
+        "d": {"enum": [None]},
+    }
+    asked = {**dict.fromkeys(keywords), "properties": parts}
+    assert source(schema(asked)) == source(
+        schema(
+            {"properties": {"a": {"type": "integer"}, "b": True, "c": {"const": None}, "d": {"enum": [None]}}}
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"properties": []}, "'properties', which must be an object of schemas"),
+        ({"properties": {"a": "string"}}, "'properties', which must be"),
+        ({"properties": {"a": {"required": True}}}, "'required', which must be an array of strings"),
+        ({"minProperties": "1"}, "'minProperties', which must be a whole number"),
+        ({"type": ["string", None]}, "'type', which must be"),
+        ({"not": {"type": [{}]}}, "'type', which must be"),
+        ({"anyOf": {}}, "'anyOf', which must be an array of schemas"),
+    ],
+)
+def test_what_is_no_keywords_value_is_told(asked: Any, words: str) -> None:
+    """By the keyword, wherever it stands."""
+    told = refusal(schema(asked))
+    assert told is not None
+    assert words in told
+
+
 def test_white_space_is_bounded() -> None:
     """At most one space, after a comma or a colon."""
     asked = schema({"type": "object"})

@@ -1,5 +1,6 @@
 """What an answer is held to and what reads it agree on where reasoning ends."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,42 @@ def test_a_form_without_quotes_tells_what_it_cannot_enforce() -> None:
     assert held(parameters_json_schema=dated, strict=True) == ["f: 'format' of 'a' is not enforced"]
     with pytest.raises(InferloomError, match="'maxLength' of 'a' cannot be enforced") as caught:
         held(parameters_json_schema=schema, strict=True)
+    assert caught.value.param == "chat.tools[0].parameters_json_schema"
+
+
+@pytest.mark.parametrize("form", ["hermes", "qwen3-coder", "pythonic"])
+@pytest.mark.parametrize(
+    ("schema", "wrong"),
+    [
+        ({"properties": None, "required": None}, None),
+        ({"properties": {"a": {"type": "integer", "enum": None}}, "required": None}, None),
+        ({"properties": [], "minProperties": "1"}, "'properties'"),
+        ({"properties": {"a": {"type": "string", "required": True}}}, "'required'"),
+        ({"properties": {"a": {"type": [{}]}}, "required": []}, "'type'"),
+    ],
+)
+def test_a_schema_that_is_none_takes_nothing_else_away(
+    form: str, schema: dict[str, Any], wrong: str | None
+) -> None:
+    """Null is as if it were absent; values that a keyword cannot have are told, or refused where strict."""
+
+    def held(*, strict: bool) -> Sequence[str]:
+        tool = pb.Tool(
+            name="f", parameters_json_schema=json.dumps({"type": "object", **schema}), strict=strict
+        )
+        required = pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_REQUIRED)
+        made = enforced(
+            dialect(TEMPLATES[form]), pb.ChatInput(tools=[tool], tool_choice=required), "Hi", None, Seen
+        )
+        assert made is not None
+        return made.notes
+
+    if wrong is None:
+        assert held(strict=False) == held(strict=True) == []
+        return
+    assert held(strict=False)[0].startswith(f"f: {wrong}, which must be")
+    with pytest.raises(InferloomError, match=wrong) as caught:
+        held(strict=True)
     assert caught.value.param == "chat.tools[0].parameters_json_schema"
 
 

@@ -20,6 +20,8 @@ def why_refused(param: str, error: str) -> str:
         return (
             f"{param} has a 'pattern', or texts that are excluded, of which no grammar can tell what is left."
         )
+    if "NoExtension" in error:
+        return f"{param} cannot be enforced: no text conforms to it."
     if error.startswith("it takes more than"):
         return f"{param} cannot be enforced: {error}."
     return f"{param} cannot be enforced: {' '.join(error.split())}"

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from inferloom_mesh.errors import invalid
+from inferloom_mesh.errors import InferloomError, invalid
+from inferloom_worker.constrain.schema_forms import well_formed
 from inferloom_worker.constrain.schema_places import Schema
 from inferloom_worker.constrain.schema_rewriting import Rewriting
 
@@ -15,7 +16,11 @@ OPTIONS = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator
 
 
 def read_schema(param: str, text: str) -> Schema:
-    """The schema that a text is. Raises InferloomError, INVALID_ARGUMENT at ``param``, where it is none."""
+    """The schema that a text is, without keywords that are null.
+
+    Raises:
+        InferloomError: INVALID_ARGUMENT at ``param``: it is none, or has a keyword whose value is none.
+    """
     try:
         schema = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as failure:
@@ -24,7 +29,15 @@ def read_schema(param: str, text: str) -> Schema:
         raise invalid(param, f"{param} must be a JSON object.")
     if _depth(schema) > MOST_DEPTH:
         raise invalid(param, f"{param} is nested more than {MOST_DEPTH} deep.")
-    return schema
+    formed, wrong = well_formed(schema)
+    if wrong:
+        raise malformed(param, wrong)
+    return formed if isinstance(formed, dict) else bool(formed)
+
+
+def malformed(param: str, wrong: list[str]) -> InferloomError:
+    """The error for keywords whose values are none."""
+    return invalid(param, f"{param} has {wrong[0]}.")
 
 
 def enforced_schema(param: str, schema: Schema) -> tuple[dict[str, Any], list[str]]:

@@ -24,6 +24,12 @@ MOST_NOTES = 16
 MOST_PARTS = 20_000
 """Schemas within a schema."""
 
+_FARTHEST = 2**63 - 1024
+"""The largest of a bound: the last float64 among the integers that the compiler counts with."""
+
+_LONGEST = 2**32
+"""A length that no text in a context has."""
+
 _REWRITTEN = ("not", "if", "then", "else", "dependencies", "dependentRequired", "dependentSchemas")
 
 
@@ -67,6 +73,7 @@ class Rewriting:
         more += self._without_one_of(schema)
         more += self._without_conditions(schema)
         self._annotate(schema)
+        self._reach(schema)
         changed = map_parts(schema, self._change)
         if not more:
             return changed
@@ -82,6 +89,22 @@ class Rewriting:
             self._note(f"the format '{form[:40]}' is not enforced")
         if schema.get("uniqueItems") is False:
             del schema["uniqueItems"]
+        for keyword in ("maxLength", "maxItems", "maxProperties"):
+            if isinstance(size := schema.get(keyword), int) and size >= _LONGEST:
+                del schema[keyword]
+
+    def _reach(self, schema: dict[str, Any]) -> None:
+        """Bring bounds to where the compiler counts to, as far as fewer values conform then."""
+        for keyword, far in (
+            ("minimum", -1),
+            ("exclusiveMinimum", -1),
+            ("maximum", 1),
+            ("exclusiveMaximum", 1),
+        ):
+            bound = schema.get(keyword)
+            if isinstance(bound, int | float) and bound * far > _FARTHEST:
+                schema[keyword] = far * _FARTHEST
+                self._narrowed(keyword)
 
     def _without_one_of(self, schema: dict[str, Any]) -> list[Schema]:
         parts = schema.get("oneOf")

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, unsupported
 from inferloom_worker.constrain.grammar import Ending, Grammar, GrammarConstraint, Kind
-from inferloom_worker.constrain.schema import enforced_schema
+from inferloom_worker.constrain.schema import enforced_schema, malformed
+from inferloom_worker.constrain.schema_forms import well_formed
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.hosting.dialect import Dialect, calling
@@ -126,7 +127,11 @@ def _callable(form: ToolForm, place: str, tool: pb.Tool, notes: list[str]) -> Ca
     if tool.HasField("custom"):
         return CallableTool(tool.name, {}, _text(f"{place}.custom", tool.custom))
     param = f"{place}.parameters_json_schema"
-    schema = arguments_schema(json.loads(tool.parameters_json_schema or "{}"))
+    formed, wrong = well_formed(json.loads(tool.parameters_json_schema or "{}"))
+    if wrong and tool.strict:
+        raise malformed(param, wrong)
+    notes += [f"{tool.name}: {each}, is not enforced" for each in wrong]
+    schema = arguments_schema(formed)
     try:
         body, unsaid = enforced_schema(param, schema)
     except InferloomError:
