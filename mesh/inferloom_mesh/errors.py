@@ -16,8 +16,10 @@ MOST_QUOTED = 100
 _MOST_BYTES = 600
 """Most of a message: it also travels in trailing metadata, of which gRPC allows 8 KiB in all."""
 
-_QUOTED = re.compile(r"""(?<![^\s(\[])(['"])(.{101,}?)\1(?=[\s.,:;?!)\]]|$)""", re.DOTALL)
-"""A quotation that is longer."""
+_QUOTED = re.compile(
+    r"""(?<![^\s(\[])(['"])((?:(?!\1(?:,|\ or)\ \1).){101,}?)\1(?=[\s.,:;?!)\]]|$)""", re.DOTALL | re.VERBOSE
+)
+"""A quotation that is longer, and not several in a row."""
 
 
 class Reason(StrEnum):

@@ -1096,6 +1096,16 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="string",
                 required=True,
             ),
+            "tool_choice.function": RestParameter(
+                name="tool_choice.function", meaning=Meaning.FIELD, field="chat.tool_choice", shape="object"
+            ),
+            "tool_choice.function.name": RestParameter(
+                name="tool_choice.function.name",
+                meaning=Meaning.FIELD,
+                field="chat.tool_choice.function_name",
+                shape="string",
+                required=True,
+            ),
             "tool_choice.custom": RestParameter(
                 name="tool_choice.custom", meaning=Meaning.FIELD, field="chat.tool_choice", shape="object"
             ),
@@ -1156,16 +1166,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="tool_choice.allowed_tools.tools[].custom.name",
                 meaning=Meaning.FIELD,
                 field="chat.tool_choice.allowed_names",
-                shape="string",
-                required=True,
-            ),
-            "tool_choice.function": RestParameter(
-                name="tool_choice.function", meaning=Meaning.FIELD, field="chat.tool_choice", shape="object"
-            ),
-            "tool_choice.function.name": RestParameter(
-                name="tool_choice.function.name",
-                meaning=Meaning.FIELD,
-                field="chat.tool_choice.function_name",
                 shape="string",
                 required=True,
             ),
@@ -1712,6 +1712,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="string",
                 range=Range(least=0, most=128),
             ),
+            "messages": RestParameter(name="messages", meaning=Meaning.REFUSED, nothing=([],)),
             "user": RestParameter(name="user", meaning=Meaning.HINT, shape="string"),
             "metadata": RestParameter(name="metadata", meaning=Meaning.HINT, shape="object"),
             "safety_identifier": RestParameter(

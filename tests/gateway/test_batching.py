@@ -120,14 +120,14 @@ def test_a_runner_that_says_nothing_new_is_silent() -> None:
 
 
 def test_chunks_cover_an_input_exactly() -> None:
-    """Whatever empty lines, long ones and line ends there are, each request is in one chunk."""
+    """Whatever empty lines, long ones, line ends and marks there are, each request is in one chunk."""
     lines = []
     for n in range(100):
         body = {"model": "m", "text": "x" * (2**19 if n % 30 == 0 else 1)}
         lines.append(json.dumps({"custom_id": str(n), "method": "POST", "url": CHAT, "body": body}))
         if n % 7 == 0:
             lines += ["", "  "]
-    for data in ("\n".join(lines), "\r\n".join(lines) + "\r\n\r\n"):
+    for data in ("\n".join(lines), "\r\n".join(lines) + "\r\n\r\n", "\ufeff" + "\n".join(lines)):
         file = io.BytesIO(data.encode())
         found = check(file, "b", CHAT, 2**20)
         assert (found.errors, found.model) == ([], "m")

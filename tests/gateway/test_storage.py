@@ -12,7 +12,7 @@ import pytest
 
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import connection
-from inferloom_gateway.storage.ids import new_id, store_in
+from inferloom_gateway.storage.ids import NOWHERE, new_id, store_in
 from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS, FILES
 from inferloom_gateway.storage.migrations import Migration, NewerSchemaError, migrate
 from inferloom_gateway.storage.rows import Query, Row
@@ -139,6 +139,8 @@ async def test_another_stores_things_are_named_as_such(tmp_path: Path) -> None:
         assert f"another gateway's store ({one.id})" in said
         own = (await refused(one.documents(FILES).get("", name))).message
         assert own == f"No such file: '{name}'."
+        nobodys = (await refused(one.documents(FILES).get("", new_id("file-", NOWHERE)))).message
+        assert "It was not kept" in nobodys
 
 
 async def test_a_thing_ends_with_its_time(tmp_path: Path) -> None:

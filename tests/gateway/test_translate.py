@@ -178,6 +178,32 @@ def test_chunks_carry_any_text_safely() -> None:
     assert encoder.delta(pb.Delta(token_ids=[1])) == b""
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_event_is_one_line_to_whoever_splits_lines_as_python_does(plain: bool) -> None:
+    """httpx's iter_lines, by which many clients read, ends a line at these too."""
+    text = "a\u2028b\u2029c\x85d\\\u2028é"
+    logprobs = [] if plain else [pb.TokenLogprob(token=text)]
+    options: dict[str, Any] = {} if plain else {"logprobs": True}
+    (chat,) = chat_plan(stream=True, **options).encoders
+    (completion,) = text_plan(prompt="a", stream=True, **({} if plain else {"logprobs": 1})).encoders
+    for encoder in (chat, completion):
+        encoder.started(pb.Started())
+        raw = encoder.delta(pb.Delta(text=text, logprobs=logprobs))
+        assert len(raw.decode().splitlines()) == 2
+        choice = frames(raw)[0]["choices"][0]
+        assert choice.get("text", choice.get("delta", {}).get("content")) == text
+
+
+def test_a_turn_of_the_assistant_may_be_empty() -> None:
+    """Null is as good as an empty text: histories have it where a model only reasoned, or said nothing."""
+    asked = [
+        chat_plan(messages=[{"role": "assistant", "content": content}, {"role": "user", "content": "Hi"}])
+        for content in (None, "")
+    ]
+    assert asked[0].requests[0].chat == asked[1].requests[0].chat
+    assert asked[0].requests[0].chat.messages[0].parts == [pb.ContentPart(text="")]
+
+
 def test_the_prebuilt_frame_equals_a_chunk_built_in_full() -> None:
     """A text chunk has every field that the other chunks have."""
     for usage in (None, {"include_usage": True}):

@@ -80,6 +80,7 @@ def test_parallel_calls_effort_and_reasoning_are_carried() -> None:
     [
         ("chat.tools[1].parameters_json_schema", "tools[1].function.parameters"),
         ("chat.tools[1].custom.lark", "tools[1].custom"),
+        ("chat.tool_choice.function_name", "tool_choice.function.name"),
         ("chat.tool_choice.allowed_names[1]", "tool_choice.allowed_tools.tools[1]"),
         ("chat.template.variables.reasoning_effort", "reasoning_effort"),
     ],

@@ -53,6 +53,20 @@ async def test_a_wrong_value_is_told_in_plain_words(
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, sentence)
 
 
+async def test_the_values_that_may_stand_somewhere_are_all_told(mesh: GatewayMesh) -> None:
+    """However many they are: they are no quotation that is too long."""
+    asked = {"input_file_id": "file-a", "endpoint": "/v1/images", "completion_window": "24h"}
+    answer = await mesh.http.post("/v1/batches", json=asked)
+    for path in ("chat/completions", "completions", "embeddings", "responses", "rerank"):
+        assert f"'/v1/{path}'" in answer.json()["error"]["message"]
+
+
+async def test_a_conversation_is_no_prompt_of_a_text(mesh: GatewayMesh) -> None:
+    """The text would be of nothing."""
+    answer = await mesh.http.post("/v1/completions", json=CHAT)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
+
+
 async def test_what_is_missing_may_be_there_by_another_name(mesh: GatewayMesh) -> None:
     """A slip of the keyboard is named."""
     answer = await mesh.http.post("/v1/chat/completions", json={"model": "chat-model", "mesages": []})
@@ -74,7 +88,7 @@ CONTENT = "Invalid 'messages[0].content': must be a string or an array of conten
         ({"role": "user", "content": None}, f"{CONTENT}, not null."),
         ({"role": "user", "content": 3}, f"{CONTENT}."),
         ({"role": "user", "content": {"type": "text", "text": "a"}}, f"{CONTENT}."),
-        ({"role": "assistant", "content": None}, f"{CONTENT}, unless there is a refusal or a call."),
+        ({"role": "assistant"}, "Missing required parameter: 'messages[0].content'."),
         ({"role": "tool", "tool_call_id": "c", "content": None}, f"{CONTENT}, not null."),
         ({"role": "function", "content": "a"}, "Missing required parameter: 'messages[0].name'."),
         (

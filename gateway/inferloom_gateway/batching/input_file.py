@@ -1,5 +1,6 @@
 """Reads the input of a batch: checks every line, and cuts it into chunks. Blocks; knows no event loop."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -45,7 +46,7 @@ class Checked:
 
 
 def check(file: BinaryIO, batch: str, endpoint: str, longest: int) -> Checked:
-    """Check all lines of an input. Each may ask for a model of its own.
+    """Check all lines of an input. Each may ask for a model of its own; a mark of byte order may come first.
 
     Args:
         file: The input.
@@ -54,7 +55,9 @@ def check(file: BinaryIO, batch: str, endpoint: str, longest: int) -> Checked:
         longest: Most bytes of a line.
     """
     found, names, count = Checked(), set[str](), 0
-    begins, chunk = 0, Chunk(batch, 0, 0, 0, 1, 0)
+    begins = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+    file.seek(begins)
+    chunk = Chunk(batch, 0, begins, 0, 1, 0)
     for number, raw in enumerate(iter(lambda: file.readline(longest + 2), b""), 1):
         if len(raw.rstrip(b"\r\n")) > longest:
             found.errors.append(

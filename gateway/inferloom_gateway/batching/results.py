@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from inferloom_gateway.batching.line_call import Reply
+from inferloom_gateway.http.json_line import json_line
 from inferloom_gateway.storage.batch_rows import Result
 
 _USAGE = b'"usage":'
@@ -28,7 +29,7 @@ def answered(batch: str, line: int, custom_id: str, reply: Reply) -> Result:
         "body": orjson.Fragment(reply.raw),
     }
     made = {"id": _id(batch, line), "custom_id": custom_id, "response": response, "error": None}
-    return Result(line, reply.status >= 400, _usage(reply.raw), orjson.dumps(made) + b"\n")
+    return Result(line, reply.status >= 400, _usage(reply.raw), json_line(made) + b"\n")
 
 
 def unanswered(batch: str, line: int, custom_id: str, outcome: str) -> bytes:
@@ -40,7 +41,7 @@ def unanswered(batch: str, line: int, custom_id: str, outcome: str) -> bytes:
     )
     error = {"code": f"batch_{outcome}", "message": why}
     made = {"id": _id(batch, line), "custom_id": custom_id, "response": None, "error": error}
-    return orjson.dumps(made) + b"\n"
+    return json_line(made) + b"\n"
 
 
 def _id(batch: str, line: int) -> str:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from inferloom_gateway.http.disconnect import ClientDisconnectedError
 from inferloom_gateway.http.exchange import KEY, exchange_of
+from inferloom_gateway.http.json_line import json_line
 from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.wording import complaint
 from inferloom_mesh.errors import InferloomError, Reason, server_error, shown
@@ -32,7 +32,7 @@ CLIENT_CLOSED_REQUEST = 499
 def render(error: InferloomError) -> bytes:
     """The JSON body that tells an OpenAI client about an error."""
     row = error.row
-    return orjson.dumps(
+    return json_line(
         {"error": {"message": error.message, "type": row.type, "param": error.param, "code": row.code}}
     )
 

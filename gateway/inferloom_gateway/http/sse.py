@@ -2,6 +2,7 @@
 
 import orjson
 
+from inferloom_gateway.http.json_line import json_line
 from inferloom_mesh.errors import InferloomError, Reason
 
 _END = b"\n\n"
@@ -33,11 +34,11 @@ def too_silent(limit_s: float) -> InferloomError:
 
 def frame(value: object, event: str | None = None) -> bytes:
     """One event that carries ``value`` as JSON, of the kind ``event`` where events have kinds."""
-    return framed(orjson.dumps(value), event)
+    return framed(json_line(value), event)
 
 
 def framed(data: bytes, event: str | None = None) -> bytes:
-    """One event that carries ``data``, a line of JSON."""
+    """One event that carries ``data``, which :func:`json_line` has made."""
     kind = b"" if event is None else b"event: " + event.encode() + b"\n"
     return kind + b"data: " + data + b"\n\n"
 

@@ -9,7 +9,7 @@ from inferloom_gateway.storage import rows
 from inferloom_gateway.storage.contents import Contents
 from inferloom_gateway.storage.database import Database
 from inferloom_gateway.storage.failures import FULL, full, on_disk
-from inferloom_gateway.storage.ids import new_id, store_in
+from inferloom_gateway.storage.ids import NOWHERE, new_id, store_in
 from inferloom_gateway.storage.kinds import Kind
 from inferloom_gateway.storage.rows import Page, Query, Row
 from inferloom_mesh.errors import InferloomError, Reason, invalid, shown
@@ -128,7 +128,9 @@ class Documents:
         """The error for one that is not there."""
         message = f"No such {self.kind.noun}: '{shown(name)}'."
         store = store_in(name) if name.startswith(self.kind.prefix) else None
-        if store is not None and store != self._store_id:
+        if store == NOWHERE:
+            message += " It was not kept: its request said so (store), or the gateway keeps nothing."
+        elif store is not None and store != self._store_id:
             message += (
                 f" It is in another gateway's store ({store}), and this gateway's is {self._store_id}."
                 " Ask that gateway, or let both share a store (--store)."

@@ -3,6 +3,9 @@
 import re
 import secrets
 
+NOWHERE = "llllll"
+"""Stands for a store in the names of what is not kept: no store has this letter in its own."""
+
 _ALPHABET = "abcdefghijkmnopqrstuvwxyz0123456789"
 _STORE_LENGTH = 6
 _UNIQUE_LENGTH = 24

@@ -21,7 +21,7 @@ from inferloom_gateway.http.translate.responses.items import Item, references
 from inferloom_gateway.http.translate.responses.listing import sealed, sealed_document
 from inferloom_gateway.http.translate.responses.names import PREFIX
 from inferloom_gateway.http.translate.responses.request import ENCRYPTED
-from inferloom_gateway.storage.ids import new_id, new_store_id
+from inferloom_gateway.storage.ids import NOWHERE, new_id
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, unsupported
 
@@ -117,7 +117,7 @@ class Desk:
                 if body.background:
                     raise
                 log.warning("responses are not kept: %s", failure.message)
-        return new_id(PREFIX, new_store_id()), False
+        return new_id(PREFIX, NOWHERE), False
 
     async def _known(self, body: ResponseRequest, tenant: str) -> Known:
         referred = list(references(body.input or ()))

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-import orjson
-
+from inferloom_gateway.http.json_line import json_line
 from inferloom_gateway.http.sse import framed
 from inferloom_gateway.http.translate.responses.parts import Event
 from inferloom_mesh.errors import InferloomError
@@ -19,7 +18,7 @@ class Numbering:
         """The type of each event, and its JSON."""
         found = []
         for event in events:
-            found.append((event["type"], orjson.dumps({**event, "sequence_number": self.next})))
+            found.append((event["type"], json_line({**event, "sequence_number": self.next})))
             self.next += 1
         return found
 

@@ -8,6 +8,7 @@ from google.protobuf.struct_pb2 import Struct
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.http.errors import render
+from inferloom_gateway.http.json_line import json_line
 from inferloom_gateway.http.schema.chat import ChatCompletionRequest
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate import constraints, fields, options, tools
@@ -206,7 +207,7 @@ class ChatChunks:
             if not event.text:
                 return b""
             before, after = self._frames[event.choice]
-            return before + orjson.dumps(event.text) + after
+            return before + json_line(event.text) + after
         return self._reported(event)
 
     def tokens(self, tokens: Tokens) -> bytes:
@@ -216,7 +217,7 @@ class ChatChunks:
         if not tokens.text:
             return b""
         before, after = self._frames[tokens.choice]
-        return before + orjson.dumps(tokens.text) + after
+        return before + json_line(tokens.text) + after
 
     def _reported(self, event: pb.Delta) -> bytes:
         logprobs = [token for token in event.logprobs if not token.no_text]

@@ -83,7 +83,9 @@ def _message(index: int, message: Message, functions: _FunctionCalls, made: pb.C
         case "assistant":
             made.parts.extend(_assistant(index, message, functions))
             if not made.parts and message.content is None:
-                raise _no_content(where, message)
+                if "content" not in message.model_fields_set:
+                    raise missing(f"{where}.content")
+                made.parts.add(text="")  # a turn in which nothing was said
         case "tool":
             if not message.tool_call_id:
                 raise missing(f"{where}.tool_call_id")
@@ -154,5 +156,4 @@ def _no_content(where: str, message: Message) -> InferloomError:
     param = f"{where}.content"
     if "content" not in message.model_fields_set:
         return missing(param)
-    rest = "unless there is a refusal or a call" if message.role == "assistant" else "not null"
-    return invalid(param, f"Invalid '{param}': must be a string or an array of content parts, {rest}.")
+    return invalid(param, f"Invalid '{param}': must be a string or an array of content parts, not null.")

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.http.errors import render
+from inferloom_gateway.http.json_line import json_line
 from inferloom_gateway.http.sse import DONE, HOLE, around, frame, framed
 from inferloom_gateway.http.translate.fingerprint import fingerprint
 from inferloom_gateway.http.translate.logprobs import TextLogprobs
@@ -95,7 +94,7 @@ class TextChunks:
         before, after = self._frames.get(index) or self._frames.setdefault(
             index, around(self._chunk(index, HOLE))
         )
-        return before + orjson.dumps(event.text) + after
+        return before + json_line(event.text) + after
 
     def tokens(self, tokens: Tokens) -> bytes:
         """The same, of one that is nothing but tokens and text."""
@@ -104,7 +103,7 @@ class TextChunks:
         if not tokens.text:
             return b""
         before, after = self._frames[tokens.choice]
-        return before + orjson.dumps(tokens.text) + after
+        return before + json_line(tokens.text) + after
 
     def finished(self, event: pb.Finished) -> bytes:
         """Say why a choice ended."""
