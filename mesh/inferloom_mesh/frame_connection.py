@@ -103,6 +103,13 @@ class FrameConnection(asyncio.Protocol):
             self._woken = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def flush(self) -> None:
+        """Ask the owner for frames now, unless that comes in the next turn anyway. Not for the owner's own
+        ``next``."""
+        if not (self._woken or self._full or self.over):
+            self._woken = True
+            self._flush()
+
     def close(self) -> None:
         """End it once what waits was sent."""
         self._closing = True

@@ -1,13 +1,16 @@
-"""A link ends with its writer."""
+"""What a gateway's link to a worker writes, and when; it ends with its writer."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
 from inferloom_gateway.calls.attach.attachment import Attachment
 from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
+from inferloom_gateway.calls.attach.link_call import LinkCall
+from inferloom_gateway.calls.attach.stream import Desk
 from inferloom_gateway.calls.gathering import Gathering
 from tests.patience import PATIENCE_S
 
@@ -49,3 +52,50 @@ async def test_a_stream_that_cannot_be_written_to_ends(caplog: pytest.LogCapture
         await ended.wait()
     assert "cannot be written to" in caplog.text
     await attachment.close(None)
+
+
+class Noted:
+    """A stream that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.desk: Desk | None = None
+        self.said: list[str] = []
+
+    def start(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def wake(self) -> None:
+        self.said.append("wake")
+
+    def hurry(self) -> None:
+        self.said.append("hurry")
+
+    def cancel(self) -> None:
+        pass
+
+    async def ended(self) -> None:
+        pass
+
+
+async def test_a_call_that_is_alone_goes_at_once() -> None:
+    """Others wait for what starts in the same turn, and share its frame."""
+    stream = Noted()
+    attachment = Attachment(stream, "127.0.0.1:1", lambda load: None, lambda attachment: None, Gathering())
+
+    def begin() -> LinkCall:
+        request, number = pb.GenerateRequest(model="m"), attachment.number()
+        call = LinkCall(number, request, cast("Any", None), attachment, cast("Any", None))
+        attachment.start(call, link_pb2.StartCall(call=number, generate=request))
+        return call
+
+    first = begin()
+    second = begin()
+    assert stream.said == ["hurry", "wake"]
+    frame = attachment.next()
+    assert frame is not None
+    assert [start.call for start in frame.starts] == [first.number, second.number]
+    first.cancel()
+    second.cancel()
+    stream.said.clear()
+    begin()
+    assert stream.said == ["hurry"]

@@ -174,6 +174,36 @@ def test_what_comes_in_one_turn_is_one_write() -> None:
     run(work())
 
 
+def test_what_is_in_a_hurry_goes_at_once() -> None:
+    """Nothing goes twice, and what somebody else has said before in that turn keeps its place."""
+
+    async def work() -> None:
+        one, two, there, _ = pair()
+        await asyncio.sleep(0.1)
+        before = len(there.writes)
+        one.outgoing.append(b"a")
+        one.connection.flush()
+        assert there.writes[before:] == [framed(b"a")]
+        one.say(b"b")
+        one.outgoing.append(b"c")
+        one.connection.flush()
+        assert len(there.writes) == before + 1
+        await asyncio.sleep(0.1)
+        assert there.writes[before + 1 :] == [framed(b"b") + framed(b"c")]
+        there.shut = True
+        one.say(*[b"x" * 2**15] * 100)
+        await asyncio.sleep(0.1)
+        full = len(there.writes)
+        one.connection.flush()
+        assert len(there.writes) == full
+        one.connection.abort(None)
+        one.connection.flush()
+        assert len(there.writes) == full
+        assert two.came == [b"a", b"b", b"c"]
+
+    run(work())
+
+
 def test_who_does_not_read_is_given_no_more_and_then_up() -> None:
     """What is made for it is bounded; it beats all the while."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
-from inferloom_mesh.call_observer import Observers
+from inferloom_mesh.call_observer import CallObserver, Observers, SeenCall
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.rpc.attach.attachment import Attachment
 from inferloom_worker.rpc.inference import Inference
@@ -57,6 +57,46 @@ async def test_a_call_that_times_out_leaves_the_reader_alone() -> None:
     assert events == [2]
     assert ends[1] != 0
     assert ends[2] == 0
+
+
+class Ends(CallObserver):
+    """Notes which calls have ended, and with what."""
+
+    def __init__(self) -> None:
+        self.seen: list[InferloomError | None] = []
+        self.told = asyncio.Event()
+
+    def ended(self, call: SeenCall) -> None:
+        self.seen.append(call.error)
+        self.told.set()
+
+
+class Quick:
+    """It answers at once."""
+
+    async def tokenize(self, request: pb.TokenizeRequest, incoming: object) -> pb.TokenizeResponse:
+        return pb.TokenizeResponse()
+
+
+async def test_who_is_told_of_an_end_does_not_hold_up_its_frame() -> None:
+    """Lines of the log and metrics are made when the frame is there; once, and of calls that are cancelled
+    too."""
+    ends = Ends()
+    attachment = Attachment(cast("Inference", Quick()), Observers([ends]), "ipv4:127.0.0.1:1")
+    attachment.take(start(1))
+    async with asyncio.timeout(PATIENCE_S):
+        async for frame in attachment.frames():
+            if frame.ends:
+                break
+    assert ends.seen == []
+    async with asyncio.timeout(PATIENCE_S):
+        await ends.told.wait()
+    assert ends.seen == [None]
+    attachment.take(start(2))
+    attachment.lost()
+    assert ends.seen == [None, None]
+    await asyncio.sleep(0)
+    assert ends.seen == [None, None]
 
 
 @pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit])

@@ -42,12 +42,17 @@ LEAST_RATE = 0.95
 MOST_ADDED_MS = 3.0
 
 _REST_S = 3.0
+_SETTLE_S = 1.5
+"""How long nobody is asked before a way is measured. vLLM's processes go on spinning for a second behind
+their last step (``busy_loop_s`` of its ``SpinCondition``), and would take a processor from the next way."""
+
 _PROMPTS = 100_000
 """Prompts that a round may send at one door."""
 
 
 async def figures(door: Door, first: int, args: argparse.Namespace) -> Figures:
     """One round at one door, whose prompts begin with number ``first``."""
+    await asyncio.sleep(_SETTLE_S)
     alone = Load(door.model, requests=args.alone, tokens=2, ignore_eos=True, first=first)
     one = await _asked(door, alone)
     many = Load(door.model, clients=args.streams, requests=args.streams, tokens=args.tokens, ignore_eos=True)
@@ -110,6 +115,7 @@ async def compare(args: argparse.Namespace, model: Path, folder: Path) -> dict[s
 
 async def _at_rest(open_: Mapping[str, Door]) -> str:
     """What everything takes while nobody asks."""
+    await asyncio.sleep(_SETTLE_S)
     before = {name: _spent(door) for name, door in open_.items()}
     await asyncio.sleep(_REST_S)
     taken = {name: _spent(door) for name, door in open_.items()}

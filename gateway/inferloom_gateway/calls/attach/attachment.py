@@ -57,10 +57,14 @@ class Attachment:
 
     def start(self, call: LinkCall, start: link_pb2.StartCall) -> None:
         """Begin a call."""
-        self._demultiplexer.calls[call.number] = call
+        calls = self._demultiplexer.calls
+        calls[call.number] = call
         self._idle.clear()
         self._outgoing.start(start)
-        self._stream.wake()
+        if len(calls) == 1:
+            self._stream.hurry()
+        else:
+            self._stream.wake()
 
     def credit(self, call: int, events: int, size: int) -> None:
         """Let the worker send more of a call."""

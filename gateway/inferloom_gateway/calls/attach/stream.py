@@ -35,6 +35,10 @@ class FrameStream(Protocol):
     def wake(self) -> None:
         """There is something to send. What comes in one turn of the event loop goes together."""
 
+    def hurry(self) -> None:
+        """There is something to send, and nothing to be expected that could go with it: it goes at once where
+        that can be."""
+
     def cancel(self) -> None:
         """End it."""
 

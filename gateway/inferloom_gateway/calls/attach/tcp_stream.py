@@ -52,6 +52,10 @@ class TcpStream:
         """There is something to send."""
         self.connection.wake()
 
+    def hurry(self) -> None:
+        """The same, in this turn of the event loop."""
+        self.connection.flush()
+
     def cancel(self) -> None:
         """End it."""
         self.connection.close()

@@ -152,7 +152,7 @@ class LinkedCall:
             if not frame.take_room(self._end.ByteSize()):
                 return True
             frame.ends.append(self._end)
-            self._leave()
+            self._leave(behind_frame=True)
             return False
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
@@ -223,7 +223,9 @@ class LinkedCall:
         if self._generating is not None:
             self._generating.answer.abort()
 
-    def _leave(self) -> None:
+    def _leave(self, *, behind_frame: bool = False) -> None:
+        """End it. ``behind_frame``: its last frame is being made, which who is told of the end need not hold
+        up."""
         if self._over:
             return
         self._over = True
@@ -234,8 +236,11 @@ class LinkedCall:
             self._generating.close()
         for act in self._on_end:
             act()
-        self._observers.ended(self._seen)
         self._desk.over(self)
+        if behind_frame:
+            asyncio.get_running_loop().call_soon(self._observers.ended, self._seen)
+        else:
+            self._observers.ended(self._seen)
 
     @property
     def _name(self) -> str:
