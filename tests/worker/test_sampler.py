@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from inferloom_worker.engine.protocol import Sampling
-from inferloom_worker.stepping.sampler import Row, TorchChooser, sample
+from inferloom_worker.stepping.row import Row
+from inferloom_worker.stepping.sampler import TorchChooser, sample
 from inferloom_worker.stepping.sequence import SequenceState
 from tests.worker.engines import request
 
@@ -83,7 +84,8 @@ def test_the_repetition_penalty_is_transformers_own() -> None:
     said = row([5, 9, 9], sampling=Sampling(temperature=0.0, repetition_penalty=1.8))
     logits = torch.zeros(1, VOCABULARY)
     logits[0, 9], logits[0, 3], logits[0, 8] = 2.0, -1.0, 1.2
-    expected = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([said.sequence.tokens]), logits.clone())
+    tokens = torch.tensor([[1, 2, 3, 5, 9, 9]])
+    expected = RepetitionPenaltyLogitsProcessor(1.8)(tokens, logits.clone())
     sample(logits, [said], CHOOSER)
     assert torch.equal(logits, expected)
 

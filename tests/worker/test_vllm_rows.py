@@ -10,7 +10,8 @@ from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.protocol import Committed, GenerationRequest, Sampling
 from inferloom_worker.engines.vllm.carried import Carried
 from inferloom_worker.engines.vllm.rows import CarriedBatch
-from inferloom_worker.stepping.sampler import Row, TorchChooser, sample
+from inferloom_worker.stepping.row import Row
+from inferloom_worker.stepping.sampler import TorchChooser, sample
 from inferloom_worker.stepping.sequence import SequenceState
 from tests.worker.engines import request
 

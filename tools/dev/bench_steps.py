@@ -14,12 +14,14 @@ import pstats
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from cuda.shapes import RandomCheckpoint, llama
 from torch import Tensor
 
 from inferloom_mesh.runtime import settle
+from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Generation, GenerationRequest, Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine
@@ -28,13 +30,17 @@ from inferloom_worker.models.graph_sizes import GraphSizes
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.stepping.blocks import blocks_for
 
-CONTEXT = 48
-TINY = llama(1, 64, 2, 1, 64, 128, tied=True)
-KINDS = {
-    "greedy": Sampling(temperature=0.0),
-    "drawn": Sampling(temperature=0.8),
-    "top-p": Sampling(temperature=0.8, top_p=0.95),
-    "penalties": Sampling(temperature=0.0, presence_penalty=0.1, repetition_penalty=1.1),
+GREEDY = Sampling(temperature=0.0)
+KINDS: dict[str, dict[str, Any]] = {
+    "greedy": {"sampling": GREEDY},
+    "drawn": {"sampling": Sampling(temperature=0.8)},
+    "top-p": {"sampling": Sampling(temperature=0.8, top_p=0.95)},
+    "penalties": {"sampling": Sampling(temperature=0.0, presence_penalty=0.1, repetition_penalty=1.1)},
+    "bias": {"sampling": Sampling(temperature=0.0, logit_bias={5: 1.0, 6: -1.0, 7: -100.0})},
+    "allowed": {"sampling": GREEDY, "limits": TokenLimits(range(0, 128, 2))},
+    "bad words": {"sampling": GREEDY, "limits": TokenLimits(None, [[5], [6, 7], [8, 9, 10]])},
+    "min tokens": {"sampling": GREEDY, "min_tokens": 1000, "stop_token_ids": frozenset({3, 4})},
+    "logprobs": {"sampling": GREEDY, "top_logprobs": 5},
 }
 
 
@@ -79,16 +85,17 @@ class Meter:
         return taken[len(taken) // 10]
 
 
-async def serve(engine: TorchEngine, rows: int, tokens: int, sampling: Sampling, seed: int) -> None:
+async def serve(engine: TorchEngine, rows: int, asked: argparse.Namespace, kind: str, seed: int) -> None:
     """Send so many requests side by side and read their answers."""
+    fields = KINDS[kind]
 
     def ask(number: int) -> Generation:
         generator = torch.Generator().manual_seed(1000 * seed + number)
-        prompt = torch.randint(0, 128, (CONTEXT,), generator=generator).tolist()
-        asked = GenerationRequest(
-            request_id="bench", prompt=prompt, max_tokens=tokens, sampling=replace(sampling, seed=number)
+        prompt = torch.randint(0, asked.vocabulary, (asked.context,), generator=generator).tolist()
+        own = fields | {"sampling": replace(fields["sampling"], seed=number)}
+        return engine.submit(
+            GenerationRequest(request_id="bench", prompt=prompt, max_tokens=asked.tokens, **own)
         )
-        return engine.submit(asked)
 
     async def read(generation: Generation) -> None:
         async for _ in generation.events():
@@ -104,6 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 32, 256])
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--context", type=int, default=48, help="tokens of each prompt")
+    parser.add_argument("--vocabulary", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--speculation", choices=("off", "auto"), default="auto")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
@@ -111,14 +120,19 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
-    model = LlamaModel(TINY, RandomCheckpoint.of(TINY, torch.float32, cpu), torch.float32, cpu)
+    tiny = llama(1, 64, 2, 1, 64, asked.vocabulary, tied=True)
+    model = LlamaModel(tiny, RandomCheckpoint.of(tiny, torch.float32, cpu), torch.float32, cpu)
     most = max(asked.rows)
-    sizes = GraphSizes(max_rows=most, max_reads=0, max_context=CONTEXT + asked.tokens + 16)
+    length = asked.context + asked.tokens + 16
+    sizes = GraphSizes(max_rows=most, max_reads=0, max_context=length)
     captured = CapturedModel(model, sizes=sizes, new_graph=EmptyGraph)
     options = EngineOptions(
-        max_running=most, max_waiting=2 * most, max_step_tokens=most * CONTEXT, speculation=asked.speculation
+        max_running=most,
+        max_waiting=2 * most,
+        max_step_tokens=most * asked.context,
+        speculation=asked.speculation,
     )
-    engine = TorchEngine(captured, options, (most + 2) * blocks_for(CONTEXT + asked.tokens + 16) + 64)
+    engine = TorchEngine(captured, options, (most + 2) * blocks_for(length) + 64)
     settle()
     meter = Meter(engine)
     seed = 0
@@ -129,14 +143,14 @@ def main() -> None:
                 meter.seconds.clear()
                 for _ in range(asked.rounds):
                     seed += 1
-                    asyncio.run(serve(engine, rows, asked.tokens, KINDS[kind], seed))
+                    asyncio.run(serve(engine, rows, asked, kind, seed))
                 line.append((rows, 1e6 * meter.least(rows)))
             told = ", ".join(f"{rows} rows {micros:7.0f}" for rows, micros in line)
             slope = (line[-1][1] - line[0][1]) / max(1, line[-1][0] - line[0][0])
             print(f"{kind:>10}, us a step: {told}; a row {slope:6.2f}", flush=True)
             if asked.profile:
                 meter.profiler = cProfile.Profile()
-                asyncio.run(serve(engine, most, asked.tokens, KINDS[kind], seed + 1))
+                asyncio.run(serve(engine, most, asked, kind, seed + 1))
                 pstats.Stats(meter.profiler).sort_stats("tottime").print_stats(32)
                 meter.profiler = None
     finally:

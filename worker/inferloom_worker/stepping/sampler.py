@@ -7,7 +7,6 @@ else is in the batch. Choosing is a total function: a logit that is not finite i
 without a finite one that is allowed has no token.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -18,64 +17,15 @@ from torch import Tensor
 
 from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import Mask
-from inferloom_worker.engine.limits import TokenLimits
-from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, GenerationRequest, Sampling, TokenLogprobs
+from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, Sampling, TokenLogprobs
+from inferloom_worker.stepping.adjusting import adjust
 from inferloom_worker.stepping.philox import uniforms
+from inferloom_worker.stepping.row import Row
 
 LEAST_LOGPROB = -9999.0
 """What is reported for a token that cannot come, as in OpenAI's API: JSON has no infinity."""
 _CANDIDATES = 256
 """Tokens that are sorted before it is known whether a nucleus needs more."""
-
-
-class Sampled(Protocol):
-    """A choice whose tokens are chosen: of it one has to know what was asked for, and how far it is."""
-
-    @property
-    def request(self) -> GenerationRequest:
-        """What was asked for."""
-        ...
-
-    @property
-    def choice(self) -> int:
-        """Its index."""
-        ...
-
-    @property
-    def tokens(self) -> list[int]:
-        """The prompt, and what was generated."""
-        ...
-
-    @property
-    def generated(self) -> int:
-        """How many tokens were generated."""
-        ...
-
-    @property
-    def adjusts(self) -> bool:
-        """Whether its request changes logits; see :attr:`.GenerationRequest.adjusts`."""
-        ...
-
-    def said(self) -> Counter[int]:
-        """How often each token was generated."""
-        ...
-
-    def seen(self, draft: tuple[int, ...] = ()) -> NDArray[np.int64]:
-        """The tokens of the prompt, of what was generated and of ``draft``, each once."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A place whose token is chosen: after a sequence's tokens and, as if it were certain, ``draft``."""
-
-    sequence: Sampled
-    draft: tuple[int, ...] = ()
-
-    @property
-    def generated(self) -> int:
-        """The place in the choice, from 0."""
-        return self.sequence.generated + len(self.draft)
 
 
 NO_TOKEN = -1
@@ -127,9 +77,7 @@ def sample(
     requests = [row.sequence.request for row in rows]
     wanted = [i for i, request in enumerate(requests) if request.top_logprobs is not None]
     plain = _finite(logits[wanted]).log_softmax(-1) if wanted else None
-    for index, row in enumerate(rows):
-        if row.sequence.adjusts:
-            _adjust(logits[index], row)
+    masks = adjust(logits, rows, masks)
     drawn = [i for i, request in enumerate(requests) if not request.sampling.greedy]
     chosen = chooser.argmax(logits, masks) if len(drawn) < len(rows) else [0] * len(rows)
     if drawn:
@@ -151,43 +99,6 @@ def sample(
                 continue
             logprobs[index] = _report(plain[place], chosen[index], requests[index].top_logprobs or 0)
     return list(map(SampledToken, chosen, logprobs))
-
-
-def _adjust(logits: Tensor, row: Row) -> None:
-    """Apply penalties, bias and the ban on early ends to one row's logits [vocab_size], in place."""
-    request = row.sequence.request
-    sampling = request.sampling
-    if sampling.repetition_penalty != 1.0:
-        before = torch.from_numpy(row.sequence.seen(row.draft)).to(logits.device)
-        values = logits[before]
-        factor = sampling.repetition_penalty
-        logits[before] = torch.where(values > 0, values / factor, values * factor)
-    if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
-        said = row.sequence.said()
-        counts = said + Counter(row.draft) if row.draft else said
-        token = torch.tensor(list(counts), device=logits.device)
-        count = torch.tensor(list(counts.values()), device=logits.device)
-        logits[token] -= sampling.presence_penalty + sampling.frequency_penalty * count
-    if sampling.logit_bias:
-        tokens = torch.tensor(list(sampling.logit_bias), device=logits.device)
-        logits[tokens] += torch.tensor(list(sampling.logit_bias.values()), device=logits.device)
-    if row.generated < request.min_tokens and request.stop_token_ids:
-        logits[torch.tensor(list(request.stop_token_ids), device=logits.device)] = -torch.inf
-    if request.limits is not None:
-        _limit(logits, row, request.limits)
-
-
-def _limit(logits: Tensor, row: Row, limits: TokenLimits) -> None:
-    """Leave only the tokens that may come in one row's logits [vocab_size], in place."""
-    if limits.allowed is not None:
-        allowed = torch.from_numpy(limits.allowed).to(logits.device)
-        kept = logits[allowed]
-        logits.fill_(-torch.inf)
-        logits[allowed] = kept
-    prompt, tokens = len(row.sequence.request.prompt), row.sequence.tokens
-    start = max(prompt, len(tokens) + len(row.draft) - limits.longest)
-    if barred := limits.barred([*tokens[start:], *row.draft]):
-        logits[torch.tensor(barred, device=logits.device)] = -torch.inf
 
 
 class TorchChooser:

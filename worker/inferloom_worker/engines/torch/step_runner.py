@@ -27,7 +27,8 @@ from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
 from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verify
 from inferloom_worker.stepping.pacing import Pacing
-from inferloom_worker.stepping.sampler import Masks, Row, SampledToken, sample
+from inferloom_worker.stepping.row import Row
+from inferloom_worker.stepping.sampler import Masks, SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work
 from inferloom_worker.stepping.scoring import score
 from inferloom_worker.stepping.sequence import SequenceState

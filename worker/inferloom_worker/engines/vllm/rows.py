@@ -1,19 +1,18 @@
 """The choices that are carried, as they are chosen for. In vLLM's worker process; knows no vLLM."""
 
-from array import array
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from inferloom_worker.constrain.grammar import Grammar, Grammars
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
 from inferloom_worker.engines.vllm.carried import Carried, read_carried, stand_in
-from inferloom_worker.stepping.sampler import NO_TOKEN, Row, TorchChooser, sample
+from inferloom_worker.stepping.adjustment import Adjustment
+from inferloom_worker.stepping.row import Row
+from inferloom_worker.stepping.sampler import NO_TOKEN, TorchChooser, sample
 
 NEVER = -1
 """A token that vLLM has not told yet: behind it nothing is known."""
@@ -34,14 +33,10 @@ class CarriedSequence:
     ) -> None:
         self.request = carried.request
         self.choice = carried.choice
-        self.adjusts = carried.request.adjusts
         self.tokens: list[int] = [*carried.request.prompt, *committed]
+        self.adjustment = Adjustment.of(carried.request, self.tokens)
         self._output = output
         self._taken = 0
-        self._known: set[int] = set()
-        self._distinct = array("q")
-        self._read = 0
-        self._counts: Counter[int] = Counter(committed)
         self._matcher = matcher
         self._failed = False
         if matcher is not None:
@@ -52,25 +47,11 @@ class CarriedSequence:
         """Its tokens so far, those of before included."""
         return len(self.tokens) - len(self.request.prompt)
 
-    def said(self) -> Counter[int]:
-        """How often each token was generated."""
-        return self._counts
-
-    def seen(self, draft: tuple[int, ...] = ()) -> NDArray[np.int64]:
-        """The tokens of the prompt and of what was generated, each once; there are no drafts."""
-        for token in self.tokens[self._read :]:
-            if token not in self._known:
-                self._known.add(token)
-                self._distinct.append(token)
-        self._read = len(self.tokens)
-        return np.array(self._distinct, np.int64)
-
     def catch_up(self) -> None:
         """Take in what vLLM has generated since."""
         fresh = [token for token in self._output[self._taken :] if token > NEVER]
         self._taken += len(fresh)
         self.tokens += fresh
-        self._counts.update(fresh)
         if self._matcher is not None:
             self._follow(fresh)
 
