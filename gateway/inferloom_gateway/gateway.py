@@ -104,7 +104,10 @@ class Gateway:
             fleet,
             connections,
             Membership(settings.registry, fleet, connections, clock, security),
-            Dispatcher(fleet, connections, in_flight, listeners, clock, settings.zone, room, poison),
+            Dispatcher(
+                *(fleet, connections, in_flight, listeners, clock, settings.zone, room, poison),
+                absent_wait_s=settings.absent_wait_s,
+            ),
             room,
             listeners,
             records,

@@ -122,6 +122,10 @@ class GatewaySettings(ServiceSettings):
     gateway_queue_s: float = Field(2.0, ge=0, le=3600)
     """How long a request may have to wait there, as far as can be told."""
 
+    absent_wait_s: float = Field(10.0, ge=0, le=3600)
+    """How long a model that had a worker may be without one while new requests wait for it to come back;
+    after that they are answered with no_worker at once. 0: none waits."""
+
     slow_reader_s: float = Field(30.0, gt=0, le=3600)
     """How long a client may take nothing of what there is for it before its connection, or over gRPC its
     stream, is ended."""

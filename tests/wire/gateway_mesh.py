@@ -99,8 +99,14 @@ async def gateway_mesh(*workers: FakeWorker, **settings: Any) -> AsyncIterator[G
         registry=registry.address,
         gateway_listen=ANYWHERE,
         gateway_grpc_listen=ANYWHERE,
-        # Scripted workers say that they are full for effect.
-        **{"drain_limit_s": 1, "gateway_queue_size": 0, "store": Path(folder.name) / "store", **settings},
+        # Scripted workers say that they are full, and go, for effect.
+        **{
+            "drain_limit_s": 1,
+            "gateway_queue_size": 0,
+            "absent_wait_s": 0,
+            "store": Path(folder.name) / "store",
+            **settings,
+        },
     )
     serving = asyncio.create_task(serve(configured, stop, lambda *found: listening.set_result(found)))
     either: list[asyncio.Future[Any]] = [serving, listening]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from inferloom.v1 import inference_pb2
 from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.absences import Absences
 from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
@@ -52,6 +53,7 @@ class Attempts:
         record: The request's record.
         pin: Keeps the request's parts on workers that compute the same.
         suspicion: Whether the request may be what ends workers.
+        absences: Whether it waits for a worker to come.
         ask: What the request asks of a worker.
         task_name: What its model must be able to do, for people.
         clock: Monotonic seconds.
@@ -67,6 +69,7 @@ class Attempts:
         record: Record,
         pin: ComputePin,
         suspicion: Suspicion,
+        absences: Absences,
         *,
         ask: Ask,
         task_name: str,
@@ -80,6 +83,7 @@ class Attempts:
         self._record = record
         self._pin = pin
         self._suspicion = suspicion
+        self._absences = absences
         self._ask = ask
         self._task_name = task_name
         self._clock = clock
@@ -103,6 +107,8 @@ class Attempts:
         """Measures the running call's stream, once it has begun."""
         self._waited = 0.0
         """Seconds that the running call took to its first token."""
+        self._gives_up_at = math.inf
+        """When it waits for no worker to come any more."""
         self.kept_from: list[Member] = []
         """The workers that it could not have when it last asked for one, but may have in its turn."""
 
@@ -161,7 +167,9 @@ class Attempts:
         now, context = self._clock(), self._record.context
         left = context.time_left(now)
         times = [*self._tried.ends_of_rests(now), *([] if left is None else [now + left])]
-        return min([*times, *([self._moved_at + RESUMING_S] if self.resuming else [])], default=math.inf)
+        if self.resuming:
+            return min([*times, self._moved_at + RESUMING_S])
+        return min([*times, self._gives_up_at])
 
     def context(self, request: AnyRequest) -> CallContext:
         """What goes along with the attempt that was chosen last, for ``request``."""
@@ -199,6 +207,7 @@ class Attempts:
             raise CallFailedError(attempt.differs())
         self._record.compute_hash = self._pin.hash
         member.health.accepted(self._record.model)
+        self._absences.answered(self._record.model)
         if self._begun is None:
             self._begun = member.models.get(self._record.model)
         if self._moving and self._place is not None:
@@ -349,6 +358,27 @@ class Attempts:
         there = [member for member in same if member.usable and member not in self._tried]
         return able(there, begun, seeded=sampling.HasField("seed"))
 
+    def _awaits(self, now: float, *, able: bool) -> bool:
+        """Whether a call that has not begun waits for a worker to come: its model had one, and all that had
+        it are lost, stop or start. ``able``: whether one is there all the same, as far as is known."""
+        task, model = self._ask.task, self._record.model
+        if self._record.context.stands_back or now >= self._gives_up_at:
+            return False
+        if self._reason is None:
+            holding = self._fleet.holding(model)
+            serves = task is None or not holding or any(task in m.models[model].tasks for m in holding)
+            waits = serves and not able
+        else:
+            waits = self._reason.reason is Reason.NO_WORKER  # they stop or start, as the registry says later
+        if (
+            not waits
+            or (until := self._absences.until(model, now, waits_already=self._gives_up_at < math.inf)) is None
+        ):
+            return False
+        self._gives_up_at = min(self._gives_up_at, until)
+        self._tried.forgive_absent()
+        return now < self._gives_up_at
+
     def _narrow(self, members: Sequence[Member]) -> Sequence[Member]:
         """Those that compute what has answered other parts of the request, or what was left."""
         return self._pin.narrow(members, self._record.model, self._tried.lost)
@@ -368,11 +398,12 @@ class Attempts:
             if now - self._moved_at < RESUMING_S:
                 return None
             raise attempt.worker_lost()
-        if later:
+        able = self._router.able(self._ask, holding, now)
+        if later or self._awaits(now, able=able):
             return None
         if self._reason is not None:
             raise self._reason
-        if self._router.able(self._ask, holding, now):
+        if able:
             raise attempt.worker_lost()  # there are workers: they failed, or compute differently
         if holding and task is not None and not any(task in m.models[model].tasks for m in holding):
             message = f"The model '{model}' does not serve {self._task_name}."

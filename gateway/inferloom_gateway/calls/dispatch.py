@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.absences import Absences
 from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.admission import Admission
 from inferloom_gateway.calls.attempts import AnyRequest, Attempts
@@ -53,7 +54,7 @@ class Dispatcher:
 
     Until the caller has seen some of its answer, a worker that is lost or has no room is replaced by another,
     within the deadline and the retry budget. Moments are those of ``clock``; ``zone`` is where this gateway
-    is.
+    is, and ``absent_wait_s`` for how long a model that had a worker may have none while calls wait for one.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Dispatcher:
         zone: str = "",
         room: WaitingRoom | None = None,
         poison: Poison | None = None,
+        absent_wait_s: float = 0.0,
     ) -> None:
         self.listeners = listeners
         self._room = WaitingRoom(0, 0, clock) if room is None else room
@@ -78,8 +80,9 @@ class Dispatcher:
         self._watch = StallWatch()
         self._suspects = Suspects()
         self.turns = Turns(self._suspects, clock)
-        fleet.on_change(self.turns.workers_changed)
-        connections.on_change(self.turns.workers_changed)
+        self._absences = Absences(fleet, absent_wait_s, lambda: self.turns.waiting)
+        fleet.on_change(self._workers_changed)
+        connections.on_change(self._workers_changed)
         self._poison = Poison() if poison is None else poison
 
     def group(
@@ -147,14 +150,22 @@ class Dispatcher:
                 *(self._suspects, self._poison, context.tenant),
                 *(request if asked is None else asked, context.request_id),
             ),
+            self._absences,
             ask=Ask(group.record.model, task, keys, request),
             task_name="" if task is None else _TASK_NAMES[task],
             clock=self.clock,
         )
 
-    def _ranking_task(self, model: str) -> "pb.Task.ValueType":
-        """What a model must be able to do to rank: just that, or give vectors, which its worker compares."""
+    def _workers_changed(self) -> None:
+        self._absences.workers_changed(self.clock())
+        self.turns.workers_changed()
+
+    def _ranking_task(self, model: str) -> "pb.Task.ValueType | None":
+        """What a model must be able to do to rank: just that, or give vectors, which its worker compares.
+        None: no worker has it now."""
         tasks = {task for member in self._fleet.holding(model) for task in member.models[model].tasks}
+        if not tasks:
+            return None
         return pb.TASK_EMBED if pb.TASK_EMBED in tasks and pb.TASK_RERANK not in tasks else pb.TASK_RERANK
 
     async def _open(

@@ -17,28 +17,29 @@ class Tried:
         self.must_wait = False
         """Whether the gateway has asked workers again as often as it may, for now."""
         self._ask = ask
-        self._members: list[Member] = []
+        self._epochs: dict[Member, int] = {}
+        """With each, its epoch: one that came back under its name is another."""
         self._crowded: list[Member] = []
         """Those of them that had no room, which they may have later."""
         self._resting: dict[Member, float] = {}
         """The workers that would not go on with it just then, each with when it may be asked again."""
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(self._members)
+        return (member for member, epoch in self._epochs.items() if member.epoch == epoch)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._epochs)
 
     def add(self, member: Member, *, crowded: bool) -> None:
         """Ask a worker no more; a crowded one only until there is room."""
-        self._members.append(member)
+        self._epochs[member] = member.epoch
         if crowded:
             self._crowded.append(member)
 
     @property
     def lost(self) -> list[Member]:
         """Those that are asked no more at all."""
-        return [member for member in self._members if member not in self._crowded]
+        return [member for member in self if member not in self._crowded]
 
     def rest(self, member: Member, until: float) -> None:
         """Leave a worker alone until then."""
@@ -46,13 +47,18 @@ class Tried:
 
     def again(self) -> None:
         """Workers that had no room may be asked once more."""
-        self._members = [member for member in self._members if member not in self._crowded]
+        for member in self._crowded:
+            self._epochs.pop(member, None)
         self._crowded.clear()
         self.must_wait = False
 
+    def forgive_absent(self) -> None:
+        """Who cannot be asked now may be, once that changes."""
+        self._epochs = {member: epoch for member, epoch in self._epochs.items() if member.usable}
+
     def forget(self) -> None:
         """Any worker may be asked."""
-        self._members, self._crowded, self._resting = [], [], {}
+        self._epochs, self._crowded, self._resting = {}, [], {}
 
     def resting(self, now: float) -> list[Member]:
         """Those that are left alone now."""

@@ -145,7 +145,7 @@ class Picture:
             rest_address=self._rest,
             grpc_address=self._grpc,
             in_flight=sum(member.in_flight for member in gateway.fleet.members()),
-            waiting=gateway.room.waiting,
+            waiting=gateway.room.waiting + gateway.dispatcher.turns.waiting,
             activity=activity,
             totals=self.requests.totals,
             event_loop=_event_loop(gateway.monitor.lateness),
