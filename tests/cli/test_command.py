@@ -44,7 +44,7 @@ def closed() -> str:
 
 COMMANDS = (
     *("up", "registry", "worker", "gateway"),
-    *("ps", "models", "logs"),
+    *("ps", "top", "models", "explain", "logs", "doctor"),
     *("load", "unload", "drain", "keys", "certs"),
     *("run", "chat", "embed", "pull", "bench"),
 )
@@ -63,19 +63,32 @@ def test_help_is_quick() -> None:
     assert min(times) < 0.6
 
 
+@pytest.fixture(scope="module")
+def overview() -> str:
+    """What `--help` shows."""
+    return inferloom("--help").stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
+def test_every_command_explains_itself(command: str, overview: str) -> None:
     """`--help` of each ends well, and the overview lists it."""
     result = inferloom(command, "--help")
     assert result.returncode == 0
     assert f"Usage: inferloom {command}" in result.stdout
-    assert command in inferloom("--help").stdout
+    assert command in overview
 
 
-def test_a_flag_is_not_shown_as_if_it_took_a_value() -> None:
+def test_a_model_may_be_named_as_an_option_too(closed: str) -> None:
+    """As `embed`, `bench` and `worker` have it; two models are one too many."""
+    asked = inferloom("chat", "--model", "talker", "-m", "hi", "--gateway", closed)
+    assert (asked.returncode, f"no gateway at {closed}" in asked.stderr) == (1, True)
+    two = inferloom("run", "one", "--model", "two", "-m", "hi")
+    assert (two.returncode, "one model at a time: one or two" in two.stderr) == (2, True)
+
+
+def test_a_flag_is_not_shown_as_if_it_took_a_value(overview: str) -> None:
     """`--json`, not `--json <bool>`; and a shell's completion can be installed."""
     assert "<bool>" not in inferloom("ps", "--help").stdout
-    overview = inferloom("--help").stdout
     assert "<bool>" not in overview
     assert "--install-completion" in overview
 

@@ -100,11 +100,25 @@ async def test_a_worker_that_is_not_there_is_named(mesh: FakeMesh, worker: Loadi
     assert worker.loaded == []
 
 
-@pytest.mark.parametrize("typed", ["echo", "=echo", "name=", ""])
-def test_a_model_needs_a_name_and_a_spec(typed: str) -> None:
-    """Both are asked for."""
+@pytest.mark.parametrize("typed", ["name=", "", " "])
+def test_a_model_needs_a_spec(typed: str) -> None:
+    """It is asked for; an adapter needs its name too."""
     with pytest.raises(RefusedError, match="NAME=SPEC"):
         Wanted.read(typed)
+    for each in (typed, "./support-lora", "=echo"):
+        with pytest.raises(RefusedError, match="NAME=SPEC"):
+            Wanted.read(each, "talker")
+
+
+def test_a_models_name_may_be_left_out() -> None:
+    """It is the spec's then, as where a worker is started with it."""
+    read = [Wanted.read(typed) for typed in ("echo", "echo:chunk=1", "/models/a.gguf", "org/tiny")]
+    assert [(each.name, each.spec) for each in read] == [
+        ("echo", "echo"),
+        ("echo", "echo:chunk=1"),
+        ("a", "/models/a.gguf"),
+        ("org/tiny", "org/tiny"),
+    ]
 
 
 def test_a_relative_path_counts_from_where_the_command_is(

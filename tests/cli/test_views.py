@@ -117,9 +117,11 @@ async def test_aliases_are_shown_with_their_model(mesh: FakeMesh, capsys: pytest
 async def test_models_are_shown_while_the_registry_is_away(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only the number of workers is unknown."""
+    """Only the number of workers is unknown, which is said."""
     await models.show(mesh.address, [NOWHERE], as_json=False)
-    assert capsys.readouterr().out.splitlines()[1].endswith("?")
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[1].endswith("?")
+    assert f"how many workers hold each is not known: no registry at {NOWHERE}" in shown.err
 
 
 async def test_models_as_json(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:

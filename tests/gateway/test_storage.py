@@ -12,6 +12,7 @@ import pytest
 
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import connection
+from inferloom_gateway.storage.failures import FailureLog
 from inferloom_gateway.storage.ids import NOWHERE, new_id, store_in
 from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS, FILES
 from inferloom_gateway.storage.migrations import Migration, NewerSchemaError, migrate
@@ -229,10 +230,19 @@ async def test_a_newer_schema_is_refused_by_name(tmp_path: Path, caplog: pytest.
     with sqlite3.connect(tmp_path / DATABASE) as database:
         database.execute("PRAGMA user_version = 999")
     database.close()
-    assert (await refused(Storage(GatewaySettings(store=tmp_path)).open())).reason is (
-        Reason.STORAGE_UNAVAILABLE
-    )
-    assert "schema version 999" in caplog.text
+    storage = Storage(GatewaySettings(store=tmp_path))
+    for _ in range(3):
+        assert (await refused(storage.open())).reason is Reason.STORAGE_UNAVAILABLE
+    assert caplog.text.count("schema version 999") == 1  # said once, however often it is tried
+
+
+def test_what_is_wrong_with_a_store_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """And at once where it is something else."""
+    now = 0.0
+    said = FailureLog(lambda: now)
+    for now, words in ((0.0, "a"), (59.0, "a"), (60.0, "a"), (61.0, "b"), (62.0, "b")):  # noqa: B007
+        said.say(OSError(words))
+    assert [message[-1] for message in caplog.messages] == ["a", "a", "b"]
 
 
 def test_an_older_schema_is_brought_forward(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
 from inferloom_mesh.net import Address
+from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
 
 _DEADLINE_S = 6 * 3600.0
 """A worker may fetch the model first."""
@@ -36,13 +37,20 @@ class Wanted:
 
     @classmethod
     def read(cls, typed: str, base: str | None = None) -> "Wanted":
-        """Of ``NAME=SPEC``; a relative path counts from here, and is the same one on the worker's machine.
+        """Of ``NAME=SPEC``; a model's name may be left out, as where a worker is started with it.
+
+        A relative path counts from here, and is the same one on the worker's machine.
 
         Raises:
             RefusedError: A part is missing.
         """
         name, found, spec = typed.partition("=")
-        if not (name and found and spec):
+        try:
+            if base is None:
+                name, spec = parse_model_flag(typed)
+        except SourceError as error:
+            raise RefusedError(str(error)[:400], MISUSED) from error
+        if base is not None and not (name and found and spec):
             raise RefusedError(f"{typed[:200]!r} is not of the form NAME=SPEC", MISUSED)
         if spec.startswith((".", "~")):
             spec = str(Path(spec).expanduser().absolute().resolve())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +42,9 @@ async def show(
             json.dumps([MessageToDict(model, preserving_proto_field_name=True) for model in models], indent=2)
         )
     elif models:
-        Console().print(table(models, held))
+        if isinstance(held, RefusedError):
+            print(f"inferloom: how many workers hold each is not known: {held}", file=sys.stderr)
+        Console().print(table(models, None if isinstance(held, RefusedError) else held))
     else:
         Console().print("no models – start a worker with `inferloom worker --model NAME=SPEC`")
 
@@ -99,13 +102,13 @@ def table(models: list[Model], held: Held | None) -> Table:
     return made
 
 
-async def _by_model(registries: Sequence[Address], peer: Credentials) -> Held | None:
+async def _by_model(registries: Sequence[Address], peer: Credentials) -> Held | RefusedError:
     # The gateway answers for itself; a registry that is away must not hide that.
     try:
         async with asking(registries, peer) as ask:
             answer = await ask()
-    except RefusedError:
-        return None
+    except RefusedError as error:
+        return error
     held: Held = defaultdict(list)
     for row in answer.workers:
         for model in row.worker.models:

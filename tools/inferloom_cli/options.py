@@ -262,5 +262,8 @@ ModelArgument = Annotated[
     str | None,
     typer.Argument(metavar="[MODEL]", help="Model id. [default: the first that fits]", show_default=False),
 ]
+ModelOption = Annotated[str | None, typer.Option("--model", metavar="MODEL", hidden=True)]
+"""The argument by the name that it has in other commands."""
+
 BenchApi = Literal["chat", "completions", "embeddings"]
 """What `bench` can ask for; named here too, so that `--help` imports nothing of it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from inferloom_gateway.settings import GatewaySettings
-from inferloom_gateway.storage.failures import in_words, unavailable
+from inferloom_gateway.storage.failures import FailureLog, in_words, unavailable
 from inferloom_gateway.storage.migrations import NewerSchemaError
 from inferloom_gateway.storage.store import DATABASE, SWEEP_S, Store
 from inferloom_mesh.errors import InferloomError, Reason
@@ -29,6 +29,7 @@ class Storage:
         self.woken = asyncio.Event()
         """Set when there may be something new to do for batches."""
         self._store: Store | None = None
+        self._said = FailureLog()
         self._opening: asyncio.Task[Store] | None = None
         """A task of its own: who wants the store may be cancelled, and it is open all the same."""
 
@@ -81,9 +82,9 @@ class Storage:
         try:
             self._store = await asyncio.to_thread(Store.open, Path(self.folder), self._settings)
         except (sqlite3.Error, OSError) as failure:
-            raise in_words(failure) from failure
+            raise in_words(failure, self._said) from failure
         except NewerSchemaError as failure:
-            raise unavailable(failure) from failure
+            raise unavailable(failure, self._said) from failure
         return self._store
 
 

@@ -40,7 +40,7 @@ def load(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="NAME=SPEC", help="Its name, and what it is: as `inferloom worker --model` takes it."
+            metavar="[NAME=]SPEC", help="Its name, and what it is: as `inferloom worker --model` takes it."
         ),
     ],
     adapts: Annotated[

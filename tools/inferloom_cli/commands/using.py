@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferloom_cli.options import ApiKey, AsJson, BenchApi, Gateway, ModelArgument, Quantize, Threads
+from inferloom_cli.options import (
+    ApiKey,
+    AsJson,
+    BenchApi,
+    Gateway,
+    ModelArgument,
+    ModelOption,
+    Quantize,
+    Threads,
+)
 from inferloom_cli.refusal import MISUSED, RefusedError
 
 if TYPE_CHECKING:
@@ -51,6 +60,7 @@ def run(
     threads: Threads = None,
     gateway: Gateway = None,
     api_key: ApiKey = None,
+    named: ModelOption = None,
 ) -> None:
     """Fetch a model, serve it while you talk to it, and talk to it.
 
@@ -78,7 +88,7 @@ def run(
         else:
             talk.say(address, chosen, asked, manner, shown)
 
-    flags = alone(model or DEMO, quantize, threads)
+    flags = alone(_one_of(model, named) or DEMO, quantize, threads)
     serve(flags, api_key, load(ClientSettings, gateway=gateway), talking)
 
 
@@ -92,6 +102,7 @@ def chat(
     seed: Seed = None,
     gateway: Gateway = None,
     api_key: ApiKey = None,
+    named: ModelOption = None,
 ) -> None:
     """Talk to a model, streamed over gRPC.
 
@@ -109,12 +120,23 @@ def chat(
     from inferloom_cli.settings import load
 
     settings = load(ClientSettings, gateway=gateway)
-    address, shown = settings.gateway, of_caller(settings, api_key)
+    address, shown, model = settings.gateway, of_caller(settings, api_key), _one_of(model, named)
     asked, manner = _asked(message, system, temperature, top_p, max_tokens, seed)
     if asked is None:
         talk.converse(address, model, manner, shown)
     else:
         talk.say(address, model, asked, manner, shown)
+
+
+def _one_of(argument: str | None, option: str | None) -> str | None:
+    """The model, however it was named.
+
+    Raises:
+        RefusedError: Two were.
+    """
+    if argument and option and argument != option:
+        raise RefusedError(f"one model at a time: {argument} or {option}", MISUSED)
+    return argument or option
 
 
 def _asked(
