@@ -4,6 +4,7 @@ from __future__ import annotations  # grpc's generic types cannot be subscripted
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,10 @@ import grpc
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import inference_pb2_grpc, registry_pb2, registry_pb2_grpc
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.net import Address
+from inferloom_mesh.server import build_server
 
 CHAT = pb.Model(
     id="talker",
@@ -98,3 +101,12 @@ class FakeMesh:
     address: Address
     gateway: FakeGateway
     registry: FakeRegistry
+
+
+@asynccontextmanager
+async def serving(worker: WorkerServiceServicer) -> AsyncIterator[str]:
+    """A worker's service inside the block; yields its address."""
+    server = build_server(["inferloom.v1.WorkerService"])
+    add_WorkerServiceServicer_to_server(worker, server.grpc)
+    yield str(await server.listen(Address("127.0.0.1", 0)))
+    await server.stop(0)

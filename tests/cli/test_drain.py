@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import registry_pb2, worker_pb2
-from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_cli.drain import drain
 from inferloom_cli.refusal import RefusedError
-from inferloom_mesh.net import Address
-from inferloom_mesh.server import build_server
-from tests.cli.fake_mesh import UNCALLED, FakeMesh
+from tests.cli.fake_mesh import UNCALLED, FakeMesh, serving
 
 
 class Draining(WorkerServiceServicer):
@@ -32,13 +30,11 @@ class Draining(WorkerServiceServicer):
 @pytest.fixture
 async def worker(mesh: FakeMesh) -> AsyncIterator[Draining]:
     """A worker called a."""
-    server, worker = build_server(["inferloom.v1.WorkerService"]), Draining()
-    add_WorkerServiceServicer_to_server(worker, server.grpc)
-    address = str(await server.listen(Address("127.0.0.1", 0)))
-    row = registry_pb2.Worker(id="a", address=address)
-    mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
-    yield worker
-    await server.stop(0)
+    worker = Draining()
+    async with serving(worker) as address:
+        row = registry_pb2.Worker(id="a", address=address)
+        mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
+        yield worker
 
 
 async def test_a_worker_is_drained(

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import registry_pb2, worker_pb2
-from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_cli.load import Wanted, load
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_mesh.net import Address
-from inferloom_mesh.server import build_server
-from tests.cli.fake_mesh import CHAT, UNCALLED, FakeMesh
+from tests.cli.fake_mesh import CHAT, UNCALLED, FakeMesh, serving
 
 READY, DRAINING = registry_pb2.WORKER_STATE_READY, registry_pb2.WORKER_STATE_DRAINING
 
@@ -44,19 +42,17 @@ class Loading(WorkerServiceServicer):
 @pytest.fixture
 async def worker(mesh: FakeMesh) -> AsyncIterator[Loading]:
     """One worker under four names: one holds the model, two do not, one is draining."""
-    server, worker = build_server(["inferloom.v1.WorkerService"]), Loading()
-    add_WorkerServiceServicer_to_server(worker, server.grpc)
-    address = str(await server.listen(Address("127.0.0.1", 0)))
-    for name, models, state in (
-        ("a", [CHAT], READY),
-        ("b", [], READY),
-        ("c", [], READY),
-        ("d", [], DRAINING),
-    ):
-        row = registry_pb2.Worker(id=name, address=address, models=models, state=state)
-        mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
-    yield worker
-    await server.stop(0)
+    worker = Loading()
+    async with serving(worker) as address:
+        for name, models, state in (
+            ("a", [CHAT], READY),
+            ("b", [], READY),
+            ("c", [], READY),
+            ("d", [], DRAINING),
+        ):
+            row = registry_pb2.Worker(id=name, address=address, models=models, state=state)
+            mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
+        yield worker
 
 
 async def test_a_model_is_loaded_everywhere_or_at_some_places(

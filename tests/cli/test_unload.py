@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import registry_pb2, worker_pb2
-from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.unload import unload
-from inferloom_mesh.net import Address
-from inferloom_mesh.server import build_server
-from tests.cli.fake_mesh import CHAT, UNCALLED, FakeMesh
+from tests.cli.fake_mesh import CHAT, UNCALLED, FakeMesh, serving
 
 
 class Unloading(WorkerServiceServicer):
@@ -32,14 +30,12 @@ class Unloading(WorkerServiceServicer):
 @pytest.fixture
 async def worker(mesh: FakeMesh) -> AsyncIterator[Unloading]:
     """One worker under two names, as two that hold the model, and one that holds another."""
-    server, worker = build_server(["inferloom.v1.WorkerService"]), Unloading()
-    add_WorkerServiceServicer_to_server(worker, server.grpc)
-    address = str(await server.listen(Address("127.0.0.1", 0)))
-    for name, models in (("a", [CHAT]), ("b", [CHAT]), ("c", [])):
-        row = registry_pb2.Worker(id=name, address=address, models=models)
-        mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
-    yield worker
-    await server.stop(0)
+    worker = Unloading()
+    async with serving(worker) as address:
+        for name, models in (("a", [CHAT]), ("b", [CHAT]), ("c", [])):
+            row = registry_pb2.Worker(id=name, address=address, models=models)
+            mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=row))
+        yield worker
 
 
 async def test_a_model_is_unloaded_everywhere_or_at_one_place(

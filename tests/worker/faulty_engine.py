@@ -8,26 +8,15 @@ from inferloom_worker.engines.registry import EngineKind
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.sourcing.sources import ModelSource
 from inferloom_worker.stepping.batch import StepBatch
-from inferloom_worker.stepping.sampler import TorchChooser
 from inferloom_worker.stepping.scheduler import Work
+from tests.worker.fake_model import FakeModel
 
 BUG, CRASH, FAIL = (ord(letter) for letter in "BCF")
 """Prompts that end with these break the bookkeeping, the memory, and a single step. (Tokens are bytes.)"""
 
 
-class CountingModel:
+class CountingModel(FakeModel):
     """A model whose next token is its last token plus one."""
-
-    vocab_size = 300
-    context_length = 256
-    dtype = torch.float32
-    device = torch.device("cpu")
-    weights_bytes = 0
-    kv_bytes_per_token = 1
-    chooser = TorchChooser()
-
-    def allocate(self, blocks: int) -> None:
-        """Needs no cache."""
 
     def forward(self, batch: StepBatch) -> torch.Tensor:
         """Count, or fail as asked."""

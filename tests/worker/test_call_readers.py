@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferloom_worker.output.calls.forms import BY_NAME, FORMS, ToolForm
+from inferloom_worker.output.calls.form import ToolForm
+from inferloom_worker.output.calls.forms import BY_NAME, FORMS
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.reader import CallReader
 

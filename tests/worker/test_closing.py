@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
 from inferloom_worker.engine.constraint import WORD, Matcher
-from inferloom_worker.output.calls.forms import BY_NAME, FORMS, ToolForm
+from inferloom_worker.output.calls.form import ToolForm
+from inferloom_worker.output.calls.forms import BY_NAME, FORMS
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.reader import CUSTOM_END

@@ -15,24 +15,15 @@ from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import GenerationRequest
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.stepping.batch import StepBatch
-from inferloom_worker.stepping.sampler import TorchChooser
 from tests.patience import PATIENCE_S
+from tests.worker.fake_model import FakeModel
 
 
-class ZeroModel:
+class ZeroModel(FakeModel):
     """A model that takes nothing for likelier than anything else."""
 
     vocab_size = 64
-    context_length = 256
-    dtype = torch.float32
-    device = torch.device("cpu")
-    weights_bytes = 0
-    kv_bytes_per_token = 1
-    chooser = TorchChooser()
     suspect = False
-
-    def allocate(self, blocks: int) -> None:
-        """Needs no cache."""
 
     def forward(self, batch: StepBatch) -> torch.Tensor:
         """Zeros."""

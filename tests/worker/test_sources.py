@@ -10,7 +10,8 @@ from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.weights_hash import weights_hash
 from inferloom_worker.sourcing import demo
-from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, parse_model_flag, resolve
+from inferloom_worker.sourcing.flags import parse_model_flag
+from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from inferloom_worker.constrain.grammar import Grammar
-from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC, ToolForm
+from inferloom_worker.output.calls.form import ToolForm
+from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed

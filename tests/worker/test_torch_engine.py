@@ -15,31 +15,22 @@ from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
-from inferloom_worker.stepping.sampler import TorchChooser
 from inferloom_worker.stepping.scheduler import Scheduler
 from tests.patience import PATIENCE_S
 from tests.worker.engines import generate, request
+from tests.worker.fake_model import FakeModel
 
 
-class CountingModel:
+class CountingModel(FakeModel):
     """A model whose next token is its last token plus one; each step waits for a permit."""
 
     vocab_size = 1000
-    context_length = 256
-    dtype = torch.float32
-    device = torch.device("cpu")
-    weights_bytes = 0
-    kv_bytes_per_token = 1
-    chooser = TorchChooser()
 
     def __init__(self) -> None:
         self.permits = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)
         self.fail = False
         self.poison = -1
-
-    def allocate(self, blocks: int) -> None:
-        """Needs no cache."""
 
     def adapter(self, weights: LoraWeights) -> Adapter:
         """No test here asks for one."""

@@ -9,7 +9,8 @@ from inferloom_worker.engines.vllm.arguments import ALLOWED, REFUSED
 from inferloom_worker.engines.vllm.encoder_folder import normalizes
 from inferloom_worker.engines.vllm.options import argv, check_names, read_query
 from inferloom_worker.hosting.finding import find_model
-from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
+from inferloom_worker.sourcing.flags import parse_model_flag
+from inferloom_worker.sourcing.sources import SourceError
 
 KNOWN = (
     "tensor_parallel_size",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
 from platformdirs import user_state_path
 
@@ -30,22 +31,30 @@ def history() -> Iterator[None]:
             readline.write_history_file(file)
 
 
+def settings_of(terminal: int | TextIO) -> "list[Any] | None":
+    """What a terminal is set to, as termios has it; None where it is no terminal."""
+    try:
+        import termios
+    except ImportError:
+        return None
+    try:
+        return termios.tcgetattr(terminal)
+    except (OSError, ValueError, termios.error):
+        return None
+
+
 @contextmanager
 def unechoed(descriptor: int = 0) -> Iterator[None]:
     """Keep what is typed inside the block off the screen; it is read after it, at the next prompt.
 
     Without effect where the descriptor is no terminal.
     """
-    try:
-        import termios
+    before = settings_of(descriptor)
+    if before is None:
+        yield
+        return
+    import termios
 
-        before = termios.tcgetattr(descriptor)
-    except (ImportError, OSError, ValueError):
-        yield
-        return
-    except termios.error:
-        yield
-        return
     silent = [*before]
     silent[3] &= ~termios.ECHO
     termios.tcsetattr(descriptor, termios.TCSANOW, silent)

@@ -31,8 +31,6 @@ from inferloom_gateway.access.stores.opening import open_store
 from inferloom_gateway.access.stores.protocol import KeyStore, Kind, StoreError, Usage
 from inferloom_mesh.audit import Audit
 
-DEFAULT_TENANT = "default"
-
 
 @contextmanager
 def opened(where: str | None, *, create: bool = False) -> Iterator[KeyStore]:

@@ -18,7 +18,8 @@ from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
 from inferloom_mesh.net import Address
-from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
+from inferloom_worker.sourcing.flags import parse_model_flag
+from inferloom_worker.sourcing.sources import SourceError
 
 _DEADLINE_S = 6 * 3600.0
 """A worker may fetch the model first."""

@@ -19,6 +19,7 @@ from inferloom.v1.gateway_pb2_grpc import GatewayServiceStub
 from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.gateway_door import Door, door_of
+from inferloom_cli.keyboard import settings_of
 from inferloom_cli.top_screen import screen
 
 _AGAIN_S = 1.0
@@ -149,18 +150,14 @@ class _Top:
     @contextmanager
     def _keys(self) -> Iterator[None]:
         """Take keys as they are pressed; without effect where there is no keyboard."""
-        try:
-            import termios
-            import tty
+        before = settings_of(sys.stdin)
+        if before is None:
+            yield
+            return
+        import termios
+        import tty
 
-            descriptor = sys.stdin.fileno()
-            before = termios.tcgetattr(descriptor)
-        except (ImportError, OSError, ValueError):
-            yield
-            return
-        except termios.error:
-            yield
-            return
+        descriptor = sys.stdin.fileno()
         loop = asyncio.get_running_loop()
         tty.setcbreak(descriptor)
         loop.add_reader(descriptor, self._press)

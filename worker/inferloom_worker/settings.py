@@ -16,7 +16,7 @@ from inferloom_worker.engine.options import Dtype, EngineOptions, Quantize
 from inferloom_worker.hosting.load_options import GenerationConfig, LoadOptions
 from inferloom_worker.output.formats import REASONING_FORMATS, TOOL_FORMATS
 from inferloom_worker.sourcing.demo import MODELS
-from inferloom_worker.sourcing.sources import parse_adapter_flag, parse_alias_flag, parse_model_flag
+from inferloom_worker.sourcing.flags import parse_adapter_flag, parse_alias_flag, parse_model_flag
 
 DEFAULT_ADDRESS = Address("127.0.0.1", 7100)
 """Where the first worker of a machine listens; the next ones take the ports after it."""

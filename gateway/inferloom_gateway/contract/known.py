@@ -1,10 +1,10 @@
 """A call that needs nobody else."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from inferloom_gateway.contract.service import NO_HEADERS, Events
+from inferloom_mesh.closing import Closing
 
 
 class _Nothing:
@@ -14,7 +14,7 @@ class _Nothing:
         """There is none."""
 
 
-class Known:
+class Known(Closing):
     """A call whose one response the gateway knows by itself."""
 
     record = None
@@ -33,11 +33,3 @@ class Known:
 
     def close(self) -> None:
         """Nothing runs."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from inferloom_worker.engines.registry import names, split_engine
 from inferloom_worker.engines.sidecar.address import Key, ServerAddress
-from inferloom_worker.sourcing.sources import SourceError, parse_model_flag
+from inferloom_worker.sourcing.flags import parse_model_flag
+from inferloom_worker.sourcing.sources import SourceError
 
 
 def test_a_servers_address_says_what_people_type() -> None:

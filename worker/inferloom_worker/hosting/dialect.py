@@ -13,7 +13,8 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import unsupported
-from inferloom_worker.output.calls.forms import BY_NAME, CHANNELS, FORMS, GENERIC, ToolForm
+from inferloom_worker.output.calls.form import ToolForm
+from inferloom_worker.output.calls.forms import BY_NAME, CHANNELS, FORMS, GENERIC
 from inferloom_worker.output.calls.ids import call_id, numbered, short_id
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.prompt import Turn, describe, instruct, spell_calls

@@ -13,7 +13,7 @@ from inferloom_worker.constrain.schema_forms import well_formed
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.hosting.dialect import Dialect, calling
-from inferloom_worker.output.calls.forms import ToolForm
+from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, thoughtful_grammar, tool_grammar
 from inferloom_worker.output.calls.reader import CUSTOM_END
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed

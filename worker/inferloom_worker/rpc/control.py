@@ -22,7 +22,8 @@ from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.joining.self_description import SelfDescription
-from inferloom_worker.sourcing.sources import SourceError, check_name
+from inferloom_worker.sourcing.flags import check_name
+from inferloom_worker.sourcing.sources import SourceError
 
 SERVICE = "inferloom.v1.WorkerService"
 

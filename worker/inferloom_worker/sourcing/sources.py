@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from inferloom_worker.sourcing import demo, hub
 from inferloom_worker.sourcing.amounts import Counted, uncounted
@@ -16,11 +15,6 @@ from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.lfs_pointer import CheckpointError, refuse_pointer
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
-_ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
-_QUERY = re.compile(r"\?[A-Za-z].*$", re.DOTALL)
-"""Options of an engine behind a spec."""
-_SERVER = re.compile(r"(sidecar:)?https?://")
 
 
 _LONGEST_SPEC = 4096
@@ -63,73 +57,6 @@ class ModelSource:
         given = Path(self.spec).expanduser()
         local = self.path is not None and given in (self.path, self.path.parent)
         return self.path.name if self.path is not None and local else self.spec
-
-
-def parse_model_flag(flag: str) -> tuple[str, str]:
-    """Split ``NAME=SPEC`` or ``SPEC``; a name left out is made from the spec.
-
-    Raises:
-        SourceError: The name or the spec is empty, or the name holds other than letters, digits and
-            ``. _ : / -``.
-    """
-    name, found, spec = flag.partition("=")
-    # Engines' options have "=" signs of their own.
-    if not found or name.startswith("echo:") or _SERVER.match(name) or "?" in name:
-        name, spec = _default_name(flag), flag
-    if not spec.strip():
-        raise SourceError(f"{flag!r} names no model: expected NAME=SPEC or SPEC")
-    return check_name(name), spec
-
-
-def parse_adapter_flag(flag: str) -> tuple[str, str, str]:
-    """Split ``NAME=BASE=SPEC``.
-
-    Raises:
-        SourceError: A part is missing, or a name holds other than letters, digits and ``. _ : / -``.
-    """
-    name, _, rest = flag.partition("=")
-    base, _, spec = rest.partition("=")
-    if not spec.strip():
-        raise SourceError(f"{flag!r} names no adapter: expected NAME=BASE=SPEC")
-    return check_name(name), check_name(base), spec
-
-
-def parse_alias_flag(flag: str) -> tuple[str, str]:
-    """Split ``NAME=MODEL``.
-
-    Raises:
-        SourceError: A part is missing, or holds other than letters, digits and ``. _ : / -``.
-    """
-    name, found, model = flag.partition("=")
-    if not found:
-        raise SourceError(f"{flag!r} names no model: expected NAME=MODEL")
-    return check_name(name), check_name(model)
-
-
-def check_name(name: str) -> str:
-    """Return a model's name.
-
-    Raises:
-        SourceError: It is empty, too long, or holds other than letters, digits and ``. _ : / -``.
-    """
-    if not _NAME.fullmatch(name):
-        raise SourceError(f"{name[:128]!r} cannot be a model's name: use letters, digits and . _ : / -")
-    return name
-
-
-def _default_name(spec: str) -> str:
-    if spec.startswith("echo:"):
-        return "echo"
-    if _SERVER.match(spec):
-        model = parse_qs(urlsplit(spec).query).get("model", [""])[0]
-        if not model:
-            raise SourceError("name what a server serves: NAME=sidecar:URL, or ?model=NAME behind the URL")
-        return model
-    spec = _QUERY.sub("", _ENGINE.sub("", spec))
-    path = Path(spec)
-    if path.suffix.lower() == ".gguf":
-        return path.stem
-    return path.resolve().name if path.is_dir() else spec
 
 
 def resolve(

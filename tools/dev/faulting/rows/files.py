@@ -11,7 +11,6 @@ from faulting.suite import Bars, Ground, Seen, fault
 from inferloom_worker.sourcing import demo
 
 MODEL = "smollm2-135m-instruct"
-ENDS_WITHIN_S = 90.0
 
 
 @fault("weights truncated: the worker ends, and says why", Bars(), quick=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inferloom_worker.output.calls.forms import GENERIC, Arguments, ToolForm
+from inferloom_worker.output.calls.form import Arguments, ToolForm
+from inferloom_worker.output.calls.forms import GENERIC
 from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED
 from inferloom_worker.output.calls.tagged_grammar import Spelling, TaggedRules
 from inferloom_worker.output.reasoning import ReasoningMarks

@@ -1,5 +1,7 @@
 """How families of models write calls in JSON."""
 
+from typing import ClassVar
+
 from inferloom_worker.output.calls.json_calls import JsonReader
 from inferloom_worker.output.calls.reader import NotACallError, Reading, SectionEndError
 
@@ -51,23 +53,36 @@ class MistralReader(JsonReader):
         yield from self._arguments(name)
 
 
-class DeepSeekReader(JsonReader):
-    """Calls between marks of their own. V3 and R1 say of what type each is, and fence its JSON; V3.1 does
-    neither."""
+class MarkedReader(JsonReader):
+    """Calls between marks of their own, in a section: ``markers`` begin the section and a call."""
 
-    markers = ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>")
-    ends = ("\n```<｜tool▁call▁end｜>", "<｜tool▁call▁end｜>")
+    last: ClassVar[str]
+    """What ends the section."""
 
     def _section(self) -> Reading[None]:
-        yield from self._maybe("<｜tool▁calls▁begin｜>")
-        while (yield from self._next("<｜tool▁call▁begin｜>")):
+        first, begin = self.markers
+        yield from self._maybe(first)
+        while (yield from self._next(begin)):
             try:
                 yield from self._call()
             except SectionEndError:
                 if self.done:
                     raise
             self._kept = self._at
-        yield from self._next("<｜tool▁calls▁end｜>")
+        yield from self._next(self.last)
+
+    def _call(self) -> Reading[None]:
+        """A call, behind its mark."""
+        raise NotImplementedError
+
+
+class DeepSeekReader(MarkedReader):
+    """Calls between marks of their own. V3 and R1 say of what type each is, and fence its JSON; V3.1 does
+    neither."""
+
+    markers = ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>")
+    last = "<｜tool▁calls▁end｜>"
+    ends = ("\n```<｜tool▁call▁end｜>", "<｜tool▁call▁end｜>")
 
     def _call(self) -> Reading[None]:
         name = yield from self._name()
@@ -85,22 +100,12 @@ class DeepSeekReader(JsonReader):
             raise NotACallError
 
 
-class KimiReader(JsonReader):
+class KimiReader(MarkedReader):
     """``functions.name:0`` and its arguments between marks of their own, in a section: Kimi K2."""
 
     markers = ("<|tool_calls_section_begin|>", "<|tool_call_begin|>")
+    last = "<|tool_calls_section_end|>"
     ends = ("<|tool_call_end|>",)
-
-    def _section(self) -> Reading[None]:
-        yield from self._maybe("<|tool_calls_section_begin|>")
-        while (yield from self._next("<|tool_call_begin|>")):
-            try:
-                yield from self._call()
-            except SectionEndError:
-                if self.done:
-                    raise
-            self._kept = self._at
-        yield from self._next("<|tool_calls_section_end|>")
 
     def _call(self) -> Reading[None]:
         yield from self._blank()

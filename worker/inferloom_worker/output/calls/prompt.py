@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from inferloom_worker.output.calls.forms import ToolForm
+from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED
 
 Turn = dict[str, Any]

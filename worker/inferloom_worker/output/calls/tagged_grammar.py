@@ -12,7 +12,7 @@ from typing import Any
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, resolve
 from inferloom_worker.constrain.schema_types import values_of
 from inferloom_worker.constrain.source import regex
-from inferloom_worker.output.calls.forms import Tags
+from inferloom_worker.output.calls.form import Tags
 from inferloom_worker.output.calls.raw_values import Written, types_within, written
 
 _SHAPES = frozenset(("type", "properties", "required", "additionalProperties", "minProperties"))
