@@ -869,6 +869,13 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="boolean",
                 note="always strict",
             ),
+            "response_format.schema": RestParameter(
+                name="response_format.schema",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="object",
+                note="in the place of json_schema, also with json_object, as llama.cpp's server takes it",
+            ),
             "structured_outputs": RestParameter(
                 name="structured_outputs",
                 meaning=Meaning.FIELD,
@@ -1586,6 +1593,13 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.OWN,
                 shape="boolean",
                 note="always strict",
+            ),
+            "response_format.schema": RestParameter(
+                name="response_format.schema",
+                meaning=Meaning.FIELD,
+                field="constraint.json_schema",
+                shape="object",
+                note="in the place of json_schema, also with json_object, as llama.cpp's server takes it",
             ),
             "structured_outputs": RestParameter(
                 name="structured_outputs",

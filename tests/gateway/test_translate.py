@@ -14,6 +14,7 @@ from inferloom_gateway.http.schema.embeddings import EmbeddingRequest, EngineEmb
 from inferloom_gateway.http.translate import chat, completions, embeddings
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_gateway.http.translate.plan import Plan
+from inferloom_mesh.errors import InferloomError
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -120,8 +121,16 @@ def test_older_turns_are_carried_as_what_replaced_them() -> None:
             {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "integer"}}},
             pb.Constraint(json_schema='{"type":"integer"}'),
         ),
+        (
+            {"type": "json_object", "schema": {"type": "integer"}},
+            pb.Constraint(json_schema='{"type":"integer"}'),
+        ),
+        (
+            {"type": "json_schema", "schema": {"type": "integer"}},
+            pb.Constraint(json_schema='{"type":"integer"}'),
+        ),
     ],
-    ids=["text", "json_object", "json_schema"],
+    ids=["text", "json_object", "json_schema", "object of a schema", "schema beside its type"],
 )
 def test_response_formats_become_constraints(
     wanted: dict[str, Any], constraint: pb.Constraint | None
@@ -130,6 +139,15 @@ def test_response_formats_become_constraints(
     (request,) = chat_plan(response_format=wanted).requests
     assert request.HasField("constraint") == (constraint is not None)
     assert request.constraint == (constraint or pb.Constraint())
+
+
+def test_a_schema_beside_the_type_of_the_format_is_named_in_errors() -> None:
+    """As llama.cpp's server takes it; of two one would be lost."""
+    wanted: dict[str, Any] = {"type": "json_object", "schema": {}}
+    assert chat_plan(response_format=wanted).renames[0]("constraint.json_schema") == "response_format.schema"
+    with pytest.raises(InferloomError, match="Only one of") as caught:
+        chat_plan(response_format={**wanted, "json_schema": {"schema": {}}})
+    assert caught.value.param == "response_format.schema"
 
 
 CONSTRAINED: dict[str, tuple[Any, pb.Constraint]] = {

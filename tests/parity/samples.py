@@ -234,6 +234,10 @@ GENERATING: list[tuple[Body, Body]] = [
         {"constraint": {"jsonSchema": json.dumps(SCHEMA, separators=(",", ":"))}},
     ),
     (
+        {"response_format": {"type": "json_object", "schema": SCHEMA}},
+        {"constraint": {"jsonSchema": json.dumps(SCHEMA, separators=(",", ":"))}},
+    ),
+    (
         {"structured_outputs": {"json": SCHEMA}},
         {"constraint": {"jsonSchema": json.dumps(SCHEMA, separators=(",", ":"))}},
     ),

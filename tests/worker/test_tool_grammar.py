@@ -286,3 +286,15 @@ def test_a_schema_is_relaxed_where_grammars_lack_a_keyword() -> None:
     assert relaxed(schema) == {
         "properties": {"pattern": {"anyOf": [{"type": "array"}], "enum": [{"not": 1}]}}
     }
+
+
+def test_a_schema_is_relaxed_where_a_reference_leads_nowhere() -> None:
+    """Into definitions that stand elsewhere than at the root, round in a circle, or out of the schema."""
+    inner = {"$defs": {"F": {"type": "string"}}, "$ref": "#/$defs/F"}
+    parts = {"a": inner, "b": {"$ref": "https://example.org/s"}, "c": {"$ref": "#/$defs/G"}}
+    asked = {"properties": parts, "$defs": {"G": {"type": "null"}, "H": {"$ref": "#/$defs/H"}}}
+
+    assert relaxed(asked) == {
+        "properties": {"a": {"$defs": inner["$defs"]}, "b": {}, "c": {"$ref": "#/$defs/G"}},
+        "$defs": {"G": {"type": "null"}, "H": {}},
+    }

@@ -30,7 +30,7 @@ _RULES: dict[str, Callable[[_Context], str]] = {
     "string_too_short": lambda ctx: f"must have at least {_count(ctx['min_length'], 'character')}",
     "string_too_long": lambda ctx: f"must have at most {_count(ctx['max_length'], 'character')}",
     "string_pattern_mismatch": lambda ctx: f"must match {ctx['pattern']}",
-    "literal_error": lambda ctx: f"must be one of {ctx['expected']}",
+    "literal_error": lambda ctx: f"must be {'one of ' if ' or ' in ctx['expected'] else ''}{ctx['expected']}",
     "int_parsing_size": lambda ctx: "is too large",
 }
 
@@ -38,6 +38,8 @@ _RULES: dict[str, Callable[[_Context], str]] = {
 def complaint(error: ErrorDetails) -> str:
     """What a field must be, to stand behind its name: ``must be at least 1``."""
     kind = error["type"]
+    if kind in ("int_type", "int_from_float") and _is_whole(error["input"]):
+        return "is too large"  # such numbers are floats in what was read
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}" + (", not null" if error["input"] is None else "")
     if kind in _RULES:
@@ -51,3 +53,7 @@ def _number(value: float) -> str:
 
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer() and abs(value) >= 2**63

@@ -26,6 +26,8 @@ class ResponseFormat(Part):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    """Its schema as llama.cpp's server takes it."""
 
 
 class StructuredOutputs(Part):

@@ -16,6 +16,8 @@ _CONSTRAINTS = frozenset(
 )
 """The fields that ask for one."""
 
+_SCHEMA = "response_format.schema"
+
 
 def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
     """What the body asks for; None: nothing.
@@ -35,7 +37,7 @@ def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
 def named(rename: Rename, body: ConstrainedParameters) -> Rename:
     """``rename``, which names the constraint as this body does."""
     asked = next((name for name, _ in _asked(body)), None)
-    if asked is None or asked.startswith("response_format"):
+    if asked is None or asked == "response_format":
         return rename
     return lambda path: asked if path.partition(".")[0] == "constraint" else rename(path)
 
@@ -43,7 +45,8 @@ def named(rename: Rename, body: ConstrainedParameters) -> Rename:
 def _asked(body: ConstrainedParameters) -> Iterator[tuple[str, pb.Constraint]]:
     """Each thing that is asked for, with its name."""
     if body.response_format is not None and body.response_format.type != "text":
-        yield "response_format", _of_format(body.response_format)
+        wanted = body.response_format
+        yield ("response_format" if wanted.schema_ is None else _SCHEMA), _of_format(wanted)
     if (outputs := body.structured_outputs) is not None:
         yield from _each(
             "structured_outputs.",
@@ -83,6 +86,10 @@ def _each(
 
 
 def _of_format(wanted: ResponseFormat) -> pb.Constraint:
+    if wanted.schema_ is not None:
+        if wanted.json_schema is not None:
+            raise invalid(_SCHEMA, f"Only one of '{_SCHEMA}' and 'response_format.json_schema' can be given.")
+        return pb.Constraint(json_schema=_text(_SCHEMA, wanted.schema_))
     if wanted.type == "json_object":
         return pb.Constraint(json_object=True)
     if wanted.json_schema is None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from inferloom_worker.constrain.schema_places import resolve
+
 _OPEN = ("allOf", "oneOf", "not", "if", "then", "else", "patternProperties", "unevaluatedProperties", "$ref")
 """Keywords beside which an object may need properties that are not listed here."""
 _MAPS = ("properties", "$defs", "definitions")
@@ -50,21 +52,26 @@ _UNSAID = frozenset(
 
 
 def relaxed(schema: Any) -> Any:
-    """The schema without keywords that grammars may lack; of alternatives, any will do."""
+    """The schema without keywords that grammars may lack, and without references that lead nowhere; of
+    alternatives, any will do."""
+    return _relaxed(schema, schema)
+
+
+def _relaxed(schema: Any, root: Any) -> Any:
     if isinstance(schema, list):
-        return [relaxed(item) for item in schema]
+        return [_relaxed(item, root) for item in schema]
     if not isinstance(schema, dict):
         return schema
     made: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in _UNSAID:
+        if key in _UNSAID or (key == "$ref" and resolve(root, {key: value}) is None):
             continue
         if key in _MAPS and isinstance(value, dict):
-            made[key] = {name: relaxed(part) for name, part in value.items()}
+            made[key] = {name: _relaxed(part, root) for name, part in value.items()}
         elif key in ("enum", "const", "default", "examples"):
             made[key] = value
         else:
-            made["anyOf" if key == "oneOf" and "anyOf" not in schema else key] = relaxed(value)
+            made["anyOf" if key == "oneOf" and "anyOf" not in schema else key] = _relaxed(value, root)
     return made
 
 
