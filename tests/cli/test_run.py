@@ -15,7 +15,7 @@ from inferloom_cli.credentials import Credentials
 from inferloom_cli.run import Quiet, run
 from inferloom_cli.runmesh import background
 from inferloom_cli.runmesh.keeper import GaveUpError
-from inferloom_cli.up import alone
+from inferloom_cli.up_flags import alone
 from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeMesh
 from tests.patience import PATIENCE_S, until

@@ -12,11 +12,12 @@ from inferloom_cli.credentials import Credentials, of_caller
 from inferloom_cli.display import Display
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.models import list_models
+from inferloom_cli.planning import prepare
 from inferloom_cli.probe import reachable
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.runmesh.background import running
 from inferloom_cli.runmesh.keeper import GaveUpError
-from inferloom_cli.up import UpFlags, prepare
+from inferloom_cli.up_flags import UpFlags
 from inferloom_mesh.net import Address
 
 Talk = Callable[[Address, str, Credentials], None]

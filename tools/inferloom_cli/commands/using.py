@@ -78,7 +78,7 @@ def run(
     from inferloom_cli.client_settings import ClientSettings
     from inferloom_cli.run import run as serve
     from inferloom_cli.settings import load
-    from inferloom_cli.up import alone
+    from inferloom_cli.up_flags import alone
 
     asked, manner = _asked(message, system, temperature, top_p, max_tokens, seed)
 
