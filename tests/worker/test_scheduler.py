@@ -1,9 +1,12 @@
 """The scheduler's policy, with no model and no clock."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferloom_worker.engine.options import SpeculationSetting
+from inferloom_worker.engine.protocol import Committed
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.scheduler import Scheduler, Work
@@ -71,6 +74,86 @@ def test_a_long_prompt_is_read_in_chunks_beside_decoding() -> None:
         steps.append(counts(step))
         run(target, step)
     assert steps == [{0: 1, 1: 31}, {0: 1, 1: 31}, {0: 1, 1: 18}, {0: 1, 1: 1}]
+
+
+def moved(target: Scheduler, *lengths: int, said: int = 5) -> list[SequenceState]:
+    """Queue sequences with prompts of these lengths, of which as many tokens were generated elsewhere."""
+    start = len(tuple(target.sequences()))
+    arrived = [
+        SequenceState(
+            replace(request([start + i, *range(n - 1)], 100), committed={0: Committed([7] * said)}),
+            mailbox=None,  # type: ignore[arg-type] # nobody hears it
+            choice=0,
+            arrival=start + i,
+            submitted_at=0.0,
+        )
+        for i, n in enumerate(lengths)
+    ]
+    for sequence in arrived:
+        target.add(sequence)
+    return arrived
+
+
+def test_what_was_generated_elsewhere_is_read_as_one_prompt_before_what_is_new() -> None:
+    """Beside a prompt that is being read it has half, and the rest goes on; what waits comes behind it."""
+    target = scheduler()
+    arrive(target, 100)
+    run(target, target.schedule())
+    arrive(target, 10)
+    (there,) = moved(target, 25)
+    first = target.schedule()
+    assert counts(first) == {2: 16, 0: 16}
+    run(target, first)
+    second = target.schedule()
+    assert counts(second) == {2: 14, 0: 18}
+    run(target, second)
+    assert there.remaining == 1
+    assert counts(target.schedule()) == {2: 1, 0: 31}
+
+
+def test_who_reads_already_is_made_to_wait_less() -> None:
+    """Sixteen streams, half of which come from a lost worker, beside a long prompt that is new: the steps
+    until all go on, and how much longer one step of those that were there is."""
+    seen = []
+    for known in (False, True):
+        pacing = Pacing()
+        for rows in (1, 4, 16, 64, 300) * 5:
+            pacing.observe(rows, 25 + 8 * rows)
+        target = scheduler(blocks=2000, running=64, budget=512)
+        arrive(target, *[40] * 8)
+        while any(each.remaining > 1 for each in target.sequences()):
+            run(target, target.schedule(pacing.prompt_rows))
+        arrive(target, 2000)
+        run(target, target.schedule(pacing.prompt_rows))
+        came = moved(target, *[60] * 8, said=60)
+        for each in came:
+            each.moved = known
+        steps, longest = 0, 0
+        while any(each.remaining > 1 for each in came):
+            step = target.schedule(pacing.prompt_rows)
+            run(target, step)
+            steps, longest = steps + 1, max(longest, sum(work.rows for work in step))
+        seen.append((steps, longest))
+    (plain, short), (steps, longest) = seen
+    assert steps < plain / 2
+    assert longest < 4 * short
+
+
+def test_moved_sequences_that_do_not_fit_give_way_to_earlier_ones() -> None:
+    """Whatever room there is, everybody comes to his end."""
+    target = scheduler(blocks=16, budget=16)
+    sequences = [*arrive(target, 60, 100), *moved(target, 90, 40), *arrive(target, 30)]
+    for _ in range(2000):
+        for each in sequences:
+            if each.generated >= 20:
+                target.remove(each)
+        if not (step := target.schedule()):
+            break
+        assert sum(work.rows for work in step) <= 16
+        assert len({work.sequence for work in step}) == len(step)
+        run(target, step)
+    assert not tuple(target.sequences())
+    assert target.pool.free == 16
 
 
 def test_sequences_join_in_order_up_to_the_limit() -> None:

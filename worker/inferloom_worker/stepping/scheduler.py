@@ -47,6 +47,17 @@ class Work:
 
 _arrival = attrgetter("arrival")
 
+MOVED_COUNTS = 8
+"""As so many that wait one counts that was generated elsewhere: its reader is in the middle of an answer."""
+
+
+@dataclass(slots=True)
+class _Room:
+    """What a step may still read: tokens, and places whose logits are wanted."""
+
+    tokens: int
+    scores: int
+
 
 class Scheduler:
     """Holds the waiting queue and the running batch.
@@ -121,7 +132,8 @@ class Scheduler:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
 
         Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
-        that have begun before those that wait, in the order of :meth:`Fairness.turn`. Beside decoding,
+        that have begun before those that wait, in the order of :meth:`Fairness.turn`. What was generated
+        elsewhere is read before either, with half of it where others read, too. Beside decoding,
         ``prompt_rows`` of the numbers of sequences that decode and that have prompts to read bounds what is
         read.
         """
@@ -130,8 +142,8 @@ class Scheduler:
         reading = [s for s in self.running if len(s.tokens) - s.computed != 1]
         if decoding and prompt_rows is not None:
             others = len(reading) + len(self.waiting)
+            others += (MOVED_COUNTS - 1) * sum(s.moved for s in (*reading, *self.waiting))
             budget = min(budget, len(decoding) + prompt_rows(len(decoding), others))
-        scores = self.max_step_scores
         gave_way = self._gave_way
         decoding.sort(key=_arrival)
         step: list[Work] = []
@@ -142,24 +154,39 @@ class Scheduler:
             room = sequence.computed < len(sequence.blocks) * BLOCK_TOKENS
             if room or (sequence not in gave_way and self._make_room(sequence, 1)):
                 step.append(Work(sequence, 1, sequence.request.max_tokens > 0))
-        budget -= len(step)
+        left = _Room(budget - len(step), self.max_step_scores)
         reading.sort(key=_arrival)
-        for sequence in reading:
-            if sequence in gave_way:
-                continue
-            count = _within(sequence, min(sequence.remaining, budget), scores)
-            if count and self._make_room(sequence, count):
-                step.append(_work(sequence, count))
-                budget -= count
-                scores -= len(step[-1].scores)
+        moved = [s for s in reading if s.moved]
+        new = [s for s in reading if not s.moved] if moved else reading
+        if moved or any(s.moved for s in self.waiting):
+            kept = left.tokens // 2 if new else 0
+            left.tokens -= kept
+            self._read(step, moved, left)
+            self._join(step, [s for s in self.waiting if s.moved], left)
+            left.tokens += kept
+        self._read(step, new, left)
         if gave_way:  # after it was planned: it is not computed after all
             step = [work for work in step if work.sequence not in gave_way]
             gave_way.clear()
         self.short_of_memory = False
-        for sequence in sorted(self.waiting, key=self.fairness.turn):
-            if not budget or len(self.running) >= self.max_running:
+        self._join(step, self.waiting, left)
+        return self._draft(step, left.scores)
+
+    def _read(self, step: list[Work], reading: Iterable[SequenceState], left: _Room) -> None:
+        """Add what is read of prompts that have begun."""
+        for sequence in reading:
+            if sequence in self._gave_way:
+                continue
+            count = _within(sequence, min(sequence.remaining, left.tokens), left.scores)
+            if count and self._make_room(sequence, count):
+                self._take(step, sequence, count, left)
+
+    def _join(self, step: list[Work], waiting: list[SequenceState], left: _Room) -> None:
+        """Let those that wait run, and add what is read of them."""
+        for sequence in sorted(waiting, key=self.fairness.turn):
+            if not left.tokens or len(self.running) >= self.max_running:
                 break
-            if not scores and sequence.scored < len(sequence.request.prompt):
+            if not left.scores and sequence.scored < len(sequence.request.prompt):
                 continue
             match = self.prefixes.match(sequence)
             if match.pending:
@@ -167,14 +194,17 @@ class Scheduler:
             if not self._admit(sequence, match):
                 self.short_of_memory = True
                 break
-            count = _within(sequence, min(sequence.remaining, budget), scores)
+            count = _within(sequence, min(sequence.remaining, left.tokens), left.scores)
             sequence.blocks.extend(
                 self.pool.allocate(blocks_for(sequence.computed + count) - len(sequence.blocks))
             )
-            step.append(_work(sequence, count))
-            budget -= count
-            scores -= len(step[-1].scores)
-        return self._draft(step, scores)
+            self._take(step, sequence, count, left)
+
+    @staticmethod
+    def _take(step: list[Work], sequence: SequenceState, count: int, left: _Room) -> None:
+        step.append(_work(sequence, count))
+        left.tokens -= count
+        left.scores -= len(step[-1].scores)
 
     def _draft(self, step: list[Work], places: int) -> list[Work]:
         """Add tokens that are forced, and drafts that are worth it. Nobody gives way to them: they take the

@@ -32,6 +32,8 @@ class SequenceState:
     reused: int = 0
     """Tokens whose state existed when it was first admitted."""
     preempted: bool = False
+    moved: bool = field(init=False)
+    """Whether some of it was generated elsewhere, so that somebody has read that and waits for the rest."""
     scored: int = field(init=False)
     """Tokens of the prompt whose log-probabilities are told, where they are wanted, or need not be: the first
     has none."""
@@ -59,6 +61,7 @@ class SequenceState:
             greedy=self.request.sampling.greedy,
             prediction=self.request.prediction,
         )
+        self.moved = committed is not None and len(committed.token_ids) > 0
         if committed is not None:
             self.tokens += committed.token_ids
 

@@ -29,7 +29,21 @@ BODY = {"model": MODEL, "messages": [{"role": "user", "content": DEADLY}], "max_
 @fault(f"one request that kills its worker, {NEIGHBOURS} neighbours, {WORKERS} workers", Bars(), quick=True)
 async def deadly(ground: Ground) -> Seen:
     """At most two workers die of it, and no neighbour is lost."""
-    async with ground.mesh(_plan(ground, 1)) as mesh, httpx.AsyncClient(timeout=60) as http:
+    return await _deadly(ground, 1)
+
+
+@fault(
+    f"the same at one of two gateways, with its {NEIGHBOURS} neighbours at both, {WORKERS} workers",
+    Bars(failed=NEIGHBOURS // 2),
+)
+async def deadly_across(ground: Ground) -> Seen:
+    """At most two workers die of it. Gateways do not see each other's suspects, so neighbours at the other
+    may be lost (decision 23)."""
+    return await _deadly(ground, 2)
+
+
+async def _deadly(ground: Ground, gateways: int) -> Seen:
+    async with ground.mesh(_plan(ground, gateways)) as mesh, httpx.AsyncClient(timeout=60) as http:
         url = f"{mesh.urls[0]}/v1/chat/completions"
         alone = await http.post(url, json=LIKE_A_NEIGHBOUR)
         async with under_load(mesh, NEIGHBOURS // 2, REPEATS) as load:
