@@ -2,8 +2,11 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
@@ -13,7 +16,10 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from inferloom_worker.engine.constraint import WORD
+from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.stepping.mask_bits import barred_by, unpacked
 from inferloom_worker.stepping.row import Row
 from inferloom_worker.stepping.sampler import TorchChooser, sample
 from inferloom_worker.stepping.sequence import SequenceState
@@ -142,3 +148,69 @@ def test_a_place_after_a_draft_is_chosen_as_if_the_draft_were_certain() -> None:
     assert first == second
     assert torch.equal(logits[0], logits[1])
     assert logits[0, best] > -torch.inf
+
+
+settings_of_a_row = st.builds(
+    Sampling,
+    temperature=st.sampled_from([0.0, 0.7, 1.5]),
+    top_p=st.sampled_from([1.0, 0.9, 0.999]),
+    top_k=st.sampled_from([0, 5, 600]),
+    min_p=st.sampled_from([0.0, 0.05]),
+    presence_penalty=st.sampled_from([0.0, 0.5]),
+    seed=st.integers(0, 9),
+)
+
+
+@settings(max_examples=40)
+@given(
+    asked=st.lists(
+        st.tuples(settings_of_a_row, st.none() | st.integers(0, 4), st.booleans(), st.booleans()),
+        min_size=2,
+        max_size=6,
+    ),
+    seed=st.integers(0, 99),
+)
+def test_a_row_is_chosen_as_it_would_be_alone(
+    asked: list[tuple[Sampling, int | None, bool, bool]], seed: int
+) -> None:
+    """Whatever its neighbours ask for: filters, masks, lists of tokens, log-probabilities."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = (
+        torch.randn(len(asked), VOCABULARY, generator=generator)
+        * torch.rand(len(asked), 1, generator=generator)
+        * 6
+    )
+    rows, masks = [], []
+    for sampling, top, limited, masked in asked:
+        limits = TokenLimits(range(0, VOCABULARY, 3), [[6]]) if limited else None
+        rows.append(row([5, 9], sampling=sampling, top_logprobs=top, limits=limits))
+        masks.append(np.full(-(-VOCABULARY // WORD), 0x35353535, np.int32) if masked else None)
+    together = sample(logits.clone(), rows, CHOOSER, masks)
+    for at, found in enumerate(together):
+        (alone,) = sample(logits[at : at + 1].clone(), rows[at : at + 1], CHOOSER, masks[at : at + 1])
+        assert found.token == alone.token
+        assert not asked[at][2] or (found.token % 3 == 0 and found.token != 6)
+        assert not asked[at][3] or 0x35353535 >> found.token % WORD & 1
+        if found.logprobs is None or alone.logprobs is None:
+            assert found.logprobs is alone.logprobs is None
+            continue
+        assert (found.logprobs.logprob, found.logprobs.rank) == pytest.approx(
+            (alone.logprobs.logprob, alone.logprobs.rank)
+        )
+        plain = logits[at].log_softmax(-1)
+        assert found.logprobs.logprob == pytest.approx(float(plain[found.token]), abs=1e-5)
+        assert found.logprobs.rank == 1 + int((logits[at] > logits[at, found.token]).sum())
+        best = plain.topk(asked[at][1] or 0)
+        assert [token for token, _ in found.logprobs.top] == best.indices.tolist()
+        assert [value for _, value in found.logprobs.top] == pytest.approx(best.values.tolist(), abs=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=2, max_size=2), min_size=1, max_size=4))
+def test_masks_are_unpacked_on_a_device_as_they_are_on_a_cpu(words: list[list[int]]) -> None:
+    """The same bits, in the same order."""
+    masks = np.array(words, np.int32)
+    for width in (64, 37, 33):
+        barred = barred_by(masks, width, torch.device("cpu"))
+        assert torch.equal(unpacked(torch.from_numpy(masks.view(np.uint8)), width) == 0, barred)
+        for mask, bits in zip(words, barred.tolist(), strict=True):
+            assert bits == [not mask[token // WORD] >> token % WORD & 1 for token in range(width)]

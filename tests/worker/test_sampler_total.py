@@ -21,7 +21,8 @@ from inferloom_worker.kernels.kept import library_path
 from inferloom_worker.kernels.library import address, can_run, load
 from inferloom_worker.models.llama import LlamaModel
 from inferloom_worker.models.native import mask_addresses
-from inferloom_worker.stepping.sampler import Chooser, Masks, TorchChooser, sample
+from inferloom_worker.stepping.adjusting import Masks
+from inferloom_worker.stepping.sampler import Chooser, TorchChooser, sample
 from inferloom_worker.weights.checkpoint import FolderCheckpoint
 from tests.worker.engines import collect, request
 from tests.worker.test_native import make, needs_kernels

@@ -28,8 +28,9 @@ from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.models.decoder_tensors import check_tensors
 from inferloom_worker.models.native_adapter import NativeAdapter
 from inferloom_worker.models.native_weights import layer_matrices, layer_vectors, norm
+from inferloom_worker.stepping.adjusting import Masks
 from inferloom_worker.stepping.batch import StepBatch
-from inferloom_worker.stepping.sampler import Chooser, Masks
+from inferloom_worker.stepping.sampler import Chooser
 from inferloom_worker.weights.groups import GROUP
 from inferloom_worker.weights.matrix import Matrix
 from inferloom_worker.weights.sources import KernelSource

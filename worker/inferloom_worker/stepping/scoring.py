@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from inferloom_worker.engine.protocol import TokenLogprobs
-from inferloom_worker.stepping.sampler import LEAST_LOGPROB
+from inferloom_worker.stepping.logprobs import report
 
 MOST_BYTES = 64 * 2**20
 """Logits of one step's places in prompts at most, in bytes of float32: a vocabulary of 128,000 has 131 places
@@ -41,13 +41,5 @@ def score(logits: Tensor, tokens: Sequence[int], count: int) -> tuple[TokenLogpr
         rows = rows.masked_fill(~rows.isfinite(), -torch.inf)
         if not bool((rows.amax(-1) > -torch.inf).all()):
             return None
-        rows = rows.log_softmax(-1)
-        some = torch.tensor(tokens[start : start + _AT_ONCE], device=rows.device)[:, None]
-        own = rows.gather(1, some)
-        ranks = (rows > own).sum(-1) + 1
-        values, top = rows.topk(min(count, rows.shape[-1]))
-        # What JSON has no word for is told as OpenAI's own least value.
-        told = (own[:, 0].clamp(min=LEAST_LOGPROB), values.clamp(min=LEAST_LOGPROB), top, ranks)
-        for logprob, likeliest, at, rank in zip(*(each.tolist() for each in told), strict=True):
-            entries.append(TokenLogprobs(logprob, tuple(zip(at, likeliest, strict=True)), rank))
+        entries += report(rows.log_softmax(-1), tokens[start : start + _AT_ONCE], count)
     return tuple(entries)

@@ -23,12 +23,13 @@ from inferloom_worker.engine.protocol import (
 )
 from inferloom_worker.models.cuda_graph import wait_for
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
+from inferloom_worker.stepping.adjusting import Masks
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
 from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.row import Row
-from inferloom_worker.stepping.sampler import Masks, SampledToken, sample
+from inferloom_worker.stepping.sampler import SampledToken, sample
 from inferloom_worker.stepping.scheduler import Scheduler, Work
 from inferloom_worker.stepping.scoring import score
 from inferloom_worker.stepping.sequence import SequenceState

@@ -11,8 +11,9 @@ from inferloom_worker.constrain.grammar import Grammar, Grammars
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
 from inferloom_worker.engines.vllm.carried import Carried, read_carried, stand_in
 from inferloom_worker.stepping.adjustment import Adjustment
+from inferloom_worker.stepping.drawing import NO_TOKEN
 from inferloom_worker.stepping.row import Row
-from inferloom_worker.stepping.sampler import NO_TOKEN, TorchChooser, sample
+from inferloom_worker.stepping.sampler import TorchChooser, sample
 
 NEVER = -1
 """A token that vLLM has not told yet: behind it nothing is known."""
