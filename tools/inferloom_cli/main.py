@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from inferloom_cli.commands import certs, keys, looking, operating, services, up, using
+from inferloom_cli.commands import bench, certs, keys, looking, operating, services, up, using
 from inferloom_cli.helpful import Command, Commands
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (up.up, services.registry, services.worker, services.gateway),
     "Look": (looking.ps, looking.top, looking.models, looking.explain, looking.logs, looking.doctor),
     "Operate": (operating.load, operating.unload, operating.drain),
-    "Use": (using.run, using.chat, using.embed, using.pull, using.bench),
+    "Use": (using.run, using.chat, using.embed, using.pull, bench.bench),
 }
 
 app = typer.Typer(

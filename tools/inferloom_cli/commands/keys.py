@@ -130,10 +130,10 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Show the keys: ids, what they open, and their limits. The keys themselves are nowhere."""
-    from inferloom_cli import keys
+    from inferloom_cli import key_views, keys
 
     with keys.opened(_where(where)) as store:
-        keys.listed(store, tenant, everything=everything, as_json=as_json)
+        key_views.listed(store, tenant, everything=everything, as_json=as_json)
 
 
 @app.command(cls=Command)
@@ -160,10 +160,10 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Show what keys used by day: requests, tokens of prompts and of answers. Gateways write it every 5 s."""
-    from inferloom_cli import keys
+    from inferloom_cli import key_views, keys
 
     with keys.opened(_where(where)) as store:
-        keys.usage(store, ids or (), days, as_json=as_json)
+        key_views.usage(store, ids or (), days, as_json=as_json)
 
 
 @app.command(cls=Command)
@@ -216,7 +216,7 @@ def limit(
 @app.command(cls=Command)
 def limits(where: Where = None, as_json: AsJson = False) -> None:
     """Show what holds for tenants and models."""
-    from inferloom_cli import keys
+    from inferloom_cli import key_views, keys
 
     with keys.opened(_where(where)) as store:
-        keys.policies(store, as_json=as_json)
+        key_views.policies(store, as_json=as_json)
