@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inferloom_cli.bench import levels_of, measure
+from inferloom_cli.bench import first_model, levels_of, measure
 from inferloom_cli.benchmark.endpoint import Endpoint
 from inferloom_cli.benchmark.load import Load
 from inferloom_cli.refusal import RefusedError
@@ -109,6 +109,21 @@ async def test_what_goes_wrong_is_a_failure_of_that_request_alone(answer: bytes 
     assert (summary.requests, summary.failed, summary.output_tokens) == (2, 1, 1)
     assert summary.first_error is not None
     assert words in summary.first_error
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "a key with --api-key"), (404, "a model with --model")])
+async def test_a_refusal_says_what_to_name(status: int, words: str) -> None:
+    """A key where one is asked for, otherwise a model."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d No\r\ncontent-length: 2\r\n\r\n{}" % status)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listener:
+        endpoint = Endpoint("http", "127.0.0.1", listener.sockets[0].getsockname()[1], "/v1")
+        with pytest.raises(RefusedError, match=f"status {status}.* – name {words}"):
+            await first_model(endpoint, Load("", requests=1))
 
 
 async def test_many_clients_send_no_more_than_was_asked() -> None:

@@ -152,6 +152,8 @@ def test_no_workers_frozen_registries_gateways_that_are_not_ready_and_certificat
         "r:1 has lost its store, and keeps the workers as they are: no quorum",
         "no registry at r:2",
     ]
+    [closed] = mesh.judge_registry({"r:1": f"This service is the mesh's. Set {mesh.SETTING} to its secret."})
+    assert closed.fix == mesh.SECRET_MEND
     said = mesh.GatewaySaid(ready=False, status="not ready", late_s=2)
     assert faults(list(mesh.judge_gateway("g:1", said))) == [
         "g:1 is not ready: not ready",

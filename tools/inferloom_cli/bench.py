@@ -114,7 +114,9 @@ async def first_model(endpoint: Endpoint, load: Load) -> str:
     except OSError as failure:
         raise RefusedError(f"no server at {where} – start one with `inferloom up`") from failure
     except (HttpError, ValueError) as failure:
-        raise RefusedError(f"{where}/models: {failure} – name a model with --model") from failure
+        keyless = isinstance(failure, HttpError) and failure.status == 401
+        instead = "a key with --api-key or INFERLOOM_API_KEY" if keyless else "a model with --model"
+        raise RefusedError(f"{where}/models: {failure} – name {instead}") from failure
     if name is None:
         raise RefusedError(f"no model for {load.api} is served at {where}")
     return name

@@ -98,7 +98,8 @@ class Display:
             self._out.print("Try it:\n", style="bold")
             self._out.print(Text(line), soft_wrap=True)
             if self._keyed:
-                self._out.print("\nINFERLOOM_API_KEY is to hold a key; `inferloom keys create` makes one.")
+                made = "`inferloom keys create`, told the same --keys, makes one"
+                self._out.print(f"\nINFERLOOM_API_KEY is to hold a key; {made}.")
         if line := export_line(
             grpc, reachable(Address.parse(mesh.registry)), self._called, self._secret_file, self._operator
         ):

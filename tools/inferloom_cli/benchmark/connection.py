@@ -22,6 +22,10 @@ OnBody = Callable[[bytes, float], None]
 class HttpError(Exception):
     """An answer with a status other than 200."""
 
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(f"status {status}: {words}")
+        self.status = status
+
 
 class UnansweredError(ConnectionError):
     """The connection ended before the first byte of an answer."""
@@ -68,7 +72,7 @@ class Connection(asyncio.Protocol):
         if not self._parser.reusable:
             self.close()
         if self._parser.status != 200:
-            raise HttpError(f"status {self._parser.status}: {error_text(self._error)}")
+            raise HttpError(self._parser.status, error_text(self._error))
 
     def close(self) -> None:
         """End the connection, at once and with whatever runs on it."""

@@ -22,6 +22,9 @@ FULL = 0.95
 """The part of the memory for state from which on requests are held up or preempted."""
 LEAST_LIFE = timedelta(days=14)
 """How long a certificate should still be good."""
+SETTING = "INFERLOOM_MESH_SECRET"
+"""What the refusal of a registry names that takes only calls which show the mesh's secret."""
+SECRET_MEND = f"export {SETTING}_FILE=FILE, as `inferloom up` prints it for its mesh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ def judge_registry(said: Mapping[str, ListWorkersResponse | str]) -> Iterator[Fi
     """What registries told, by their addresses; a text says why one did not."""
     for address, answer in said.items():
         if isinstance(answer, str):
-            yield Finding(
-                "registry", Level.FAULT, answer, "inferloom registry, or --registry HOST:PORT names another"
-            )
+            closed = SETTING in answer
+            mend = SECRET_MEND if closed else "inferloom registry, or --registry HOST:PORT names another"
+            yield Finding("registry", Level.FAULT, answer, mend)
         elif answer.frozen:
             what = f"{address} has lost its store, and keeps the workers as they are: {answer.frozen}"
             yield Finding("registry", Level.FAULT, what, "look at etcd: etcdctl endpoint status --cluster")
