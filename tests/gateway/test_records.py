@@ -35,7 +35,11 @@ def test_only_those_that_listen_to_frames_are_told_of_them() -> None:
     listeners.add(Frames())
     listeners.on_frame(record("a"), 3)
     assert told == [("a", 3)]
-    assert len(listeners._frame) == 1
+    (only,) = listeners.frame_listeners
+    only.on_frame(record("b"), 1)
+    assert told == [("a", 3), ("b", 1)]
+    assert only.frame_listeners == (only,)
+    assert not Records(1).frame_listeners
 
 
 def test_a_record_keeps_nothing_of_its_request() -> None:

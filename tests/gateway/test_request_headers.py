@@ -15,5 +15,6 @@ def test_they_are_those_of_the_library() -> None:
     for name in ("host", "X-Twice", "accept", "x-none"):
         assert (name in found) == (name in known)
         assert found.get(name) == known.get(name)
+        assert found.get(name, "none") == known.get(name, "none")
         assert found.getlist(name) == known.getlist(name)
     assert found.items() == known.items()

@@ -45,6 +45,7 @@ from inferloom_mesh.log_format import ACCESS, TextFormatter
 from inferloom_mesh.log_writer import TurnWriter
 from inferloom_mesh.metrics import Metrics
 from inferloom_mesh.net import Address
+from inferloom_mesh.runtime import settle
 from inferloom_mesh.security import OPEN
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
@@ -383,6 +384,7 @@ async def run(given: argparse.Namespace) -> None:
             scripts[tokens] = [frame.SerializeToString() for frame in worker.said]
         gateway = await GatewaySide.start(worker.host.cards[0], scripts, transport)
         sides |= {f"gateway, {transport}": gateway.ask, f"worker, {transport}": worker.ask}
+    settle()  # as a service that is ready
     found: dict[tuple[str, int], list[float]] = {}
     for _ in range(given.rounds):
         for name, ask in sides.items():

@@ -80,6 +80,7 @@ class Attempts:
         self._in_flight = in_flight
         self._budget = budget
         self._listener = listener
+        self._frame_listeners = listener.frame_listeners
         self._record = record
         self._pin = pin
         self._suspicion = suspicion
@@ -233,7 +234,8 @@ class Attempts:
             self._pace.tokens += count
         record.frames += 1
         record.delivered += count
-        self._listener.on_frame(record, count)
+        for listener in self._frame_listeners:
+            listener.on_frame(record, count)
 
     def completed(
         self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings", ends: Sequence[int] = ()

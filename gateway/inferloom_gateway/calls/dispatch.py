@@ -106,11 +106,7 @@ class Dispatcher:
         """A stream for ``request``, which is not begun. ``asked`` is what was asked at first, where
         ``request`` is the rest of it."""
         attempts = self._attempts(group, request, asked)
-
-        async def open_call(asked: Request) -> tuple[WorkerCall[Event], Event]:
-            return await self._open(group, attempts, asked)
-
-        return Stream(open_call, attempts, progress)
+        return Stream(partial(self._open, group, attempts), attempts, progress)
 
     async def unary(self, group: CallGroup, request: UnaryRequest) -> Any:
         """Make a call that has one response, of the request's own type of it. Raises InferloomError."""
@@ -213,6 +209,6 @@ class Dispatcher:
 
 def _compute_hash(first: Any) -> str:
     """What a worker says that it computes with, in its first event."""
-    if isinstance(first, pb.GenerateResponse | pb.EmbedResponse):
+    if isinstance(first, (pb.GenerateResponse, pb.EmbedResponse)):
         return first.started.compute_hash
     return first.compute_hash if isinstance(first, pb.RerankResponse) else ""

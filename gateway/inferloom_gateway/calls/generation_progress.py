@@ -110,7 +110,13 @@ class GenerationProgress:
 
     def tokens(self, tokens: Tokens) -> Tokens | None:
         """Note a Delta; return what the caller is to see of it."""
-        return tokens if self._note(tokens.choice, tokens.ids) else None
+        choice, ids = self._choices.get(tokens.choice), tokens.ids
+        if ids and choice is not None:  # as nearly always
+            self.size = len(ids)
+            self._seen = True
+            choice.ids.extend(ids)
+            return tokens
+        return tokens if self._note(tokens.choice, ids) else None
 
     def rest(self, *, resumes: bool = True) -> GenerateRequest | None:
         """The request with what there is of it. Without workers that resume, the request anew, if the caller

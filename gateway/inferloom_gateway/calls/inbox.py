@@ -82,5 +82,6 @@ class Inbox(Generic[Event, Error]):
             self._flow.resume()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None  # the rest of a frame does not wake him again
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

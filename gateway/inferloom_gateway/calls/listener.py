@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Listener:
 
     def on_frame(self, record: Record, count: int) -> None:
         """An event with ``count`` tokens or vectors came, the first one too."""
+
+    @property
+    def frame_listeners(self) -> Sequence[Listener]:
+        """Whose :meth:`on_frame` is to be called: what is done for every token is done without a detour."""
+        return () if type(self).on_frame is Listener.on_frame else (self,)
 
     def on_ended(self, record: Record) -> None:
         """The request is over, whichever way; the record is complete."""
@@ -89,6 +95,11 @@ class Listeners(Listener):
         """See :meth:`on_started`."""
         for listener in self._frame:
             listener.on_frame(record, count)
+
+    @property
+    def frame_listeners(self) -> Sequence[Listener]:
+        """Those that listen."""
+        return self._frame
 
     def on_ended(self, record: Record) -> None:
         """See :meth:`on_started`."""

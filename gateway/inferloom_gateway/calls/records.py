@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from inferloom_mesh.access_line import error_name
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """What a request asks of a worker, as far as routing is concerned. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2
 from inferloom_gateway.fleet.prompt_keys import PromptKeys
+from inferloom_mesh.light_dataclasses import dataclass
 
 _PATHS: dict[str, dict[str, tuple[str, ...]]] = {}
 for _row in FIELDS:

@@ -97,6 +97,8 @@ class _Out:
         self._streams = streams
         self._encoder = encoder
         self._number = first
+        self._write_now = sink.writer
+        """Writes to the client's connection; None: where that cannot be written to."""
         self._silent_since: float | None = None
         """Since when nothing was sent."""
         self._quiet_since: float | None = None
@@ -116,7 +118,7 @@ class _Out:
 
     async def run(self) -> bytes | None:
         """Wait until all has come; return the bytes of the last event, where that is still to be sent."""
-        if self._sink.direct is None:
+        if self._write_now is None:
             await self._pump()
         last = await self._last
         return None if last is None else self._sink.told(last)
@@ -126,7 +128,10 @@ class _Out:
         self._silent_since = self._quiet_since = None
         if self._number is not None:
             piece, self._number = sse.numbered(piece, self._number)
-        self._write(piece)
+        if self._write_now is None:
+            self._write_later(piece)
+        elif not self._last.done():
+            self._write_now(piece)
 
     def waiting(self) -> None:
         """Show that the stream is alive, if it has been silent for long."""
@@ -139,7 +144,10 @@ class _Out:
         since = self._silent_since = now if self._silent_since is None else self._silent_since
         if now - since >= sse.SILENCE_S:
             self._silent_since = None
-            self._write(KEEP_ALIVE)
+            if self._write_now is None:
+                self._write_later(KEEP_ALIVE)
+            elif not self._last.done():
+                self._write_now(KEEP_ALIVE)
 
     def completed(self, usage: Usage) -> None:
         """Note what a generation used."""
@@ -159,7 +167,7 @@ class _Out:
 
     def _end(self, last: bytes) -> None:
         """End the response: at once, so that what a frame brought of its end is one write."""
-        if self._sink.direct is None:
+        if self._write_now is None:
             self._last.set_result(last)
             self._wake.set()
         else:
@@ -178,11 +186,7 @@ class _Out:
         for stream in self._streams:
             stream.resume()
 
-    def _write(self, piece: bytes) -> None:
-        if self._sink.direct is not None:
-            if not self._last.done():
-                self._sink.write(piece)
-            return
+    def _write_later(self, piece: bytes) -> None:
         if not self._waiting:
             self.pause()
         self._waiting.append(piece)

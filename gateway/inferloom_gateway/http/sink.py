@@ -93,6 +93,13 @@ class Sink:
         assert self.direct is not None, "there is no other way than send"
         self.direct.write_part(self.told(data) if self._listeners else data)
 
+    @property
+    def writer(self) -> Callable[[bytes], None] | None:
+        """The shortest way to :meth:`write`; None: there is none but :meth:`frame`."""
+        if self.direct is None:
+            return None
+        return self.write if self._listeners else self.direct.write_part
+
     def write_last(self, data: bytes) -> None:
         """The same with the end of the response, behind which nothing is sent."""
         assert self.direct is not None, "there is no other way than send"

@@ -7,12 +7,12 @@ must call.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import unsupported
+from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.forms import BY_NAME, CHANNELS, FORMS, GENERIC
 from inferloom_worker.output.calls.ids import call_id, numbered, short_id

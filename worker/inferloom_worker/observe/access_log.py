@@ -55,7 +55,7 @@ class AccessLog(CallObserver):
             client=address(context.caller if context is not None else call.peer),
         )
         last = call.last
-        if isinstance(last, pb.GenerateResponse | pb.EmbedResponse) and last.HasField("completed"):
+        if isinstance(last, (pb.GenerateResponse, pb.EmbedResponse)) and last.HasField("completed"):
             usage, timings = last.completed.usage, last.completed.timings
             line.prompt_tokens, line.cached_tokens = usage.prompt_tokens, usage.cached_prompt_tokens
             line.queue, line.prefill = seconds(timings.queue), seconds(timings.prefill)

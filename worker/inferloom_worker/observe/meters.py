@@ -72,7 +72,7 @@ class Meters(CallObserver):
         if call.tokens:
             self._meters.generated.add(model, by=call.tokens)
         last = call.last
-        if not (isinstance(last, pb.GenerateResponse | pb.EmbedResponse) and last.HasField("completed")):
+        if not (isinstance(last, (pb.GenerateResponse, pb.EmbedResponse)) and last.HasField("completed")):
             return
         usage, times, meters = last.completed.usage, last.completed.timings, self._meters
         meters.read(model, usage.prompt_tokens, seconds(times.queue), seconds(times.prefill))

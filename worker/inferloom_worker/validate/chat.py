@@ -89,10 +89,10 @@ def _deeper(value: Any, levels: int) -> bool:
         level = [
             child
             for item in level
-            if isinstance(item, dict | list)
+            if isinstance(item, (dict, list))
             for child in (item.values() if isinstance(item, dict) else item)
         ]
-    return any(isinstance(item, dict | list) for item in level)
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 def _check_choice(chat: pb.ChatInput) -> None:

@@ -203,6 +203,6 @@ def _check_depth(param: str, value: Any, most: int = MAX_DEPTH) -> None:
         level = [
             child
             for item in level
-            if isinstance(item, dict | list)
+            if isinstance(item, (dict, list))
             for child in (item.values() if isinstance(item, dict) else item)
         ]

@@ -1,13 +1,13 @@
 """What one REST completion request becomes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from inferloom.v1.inference_pb2 import Delta, Finished, GenerateRequest, Prompt, Started, Usage
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.light_dataclasses import dataclass
 
 
 class Encoder(Protocol):

@@ -1,9 +1,8 @@
 """What a stream tells in its chunks besides text."""
 
-from dataclasses import dataclass
-
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.translate.usage import completion_usage
+from inferloom_mesh.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
