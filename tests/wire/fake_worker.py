@@ -95,6 +95,19 @@ async def say_hello(worker: "FakeWorker", request: pb.GenerateRequest) -> AsyncI
     yield completed(3 * n)
 
 
+def paused(go_on: asyncio.Event) -> Script:
+    """As :func:`say_hello`, but nothing behind Started comes before ``go_on``."""
+
+    async def script(worker: "FakeWorker", request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        events = say_hello(worker, request)
+        yield await anext(events)
+        await go_on.wait()
+        async for event in events:
+            yield event
+
+    return script
+
+
 def refuse(error: InferloomError) -> Script:
     """A script that refuses every request."""
 

@@ -17,7 +17,7 @@ from inferloom_mesh.errors import Reason, overloaded, server_error
 from inferloom_mesh.status import from_rpc_error
 from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import CHAT as CHAT_MODEL
-from tests.wire.fake_worker import FakeWorker, delta, hang, refuse, say_hello, started
+from tests.wire.fake_worker import FakeWorker, delta, hang, paused, refuse, say_hello, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 
 CHAT = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
@@ -175,15 +175,7 @@ async def test_a_second_worker_joins_and_leaves() -> None:
 async def test_running_streams_outlive_their_workers_removal(mesh: GatewayMesh) -> None:
     """A worker that leaves the set finishes what it has."""
     go_on = asyncio.Event()
-
-    async def pause(worker: FakeWorker, request: pb.GenerateRequest) -> Any:
-        events = say_hello(worker, request)
-        yield await anext(events)
-        await go_on.wait()
-        async for event in events:
-            yield event
-
-    mesh.worker.script = pause
+    mesh.worker.script = paused(go_on)
     asking = asyncio.create_task(mesh.http.post("/v1/chat/completions", json={**CHAT, "stream": True}))
     await mesh.worker.accepted.wait()
     mesh.registry.remove("worker-1")

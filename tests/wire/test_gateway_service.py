@@ -15,7 +15,7 @@ from inferloom_gateway.service import serve
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.net import Address
 from tests.patience import PATIENCE_S, within
-from tests.wire.fake_worker import ANYWHERE, FakeWorker, hang, say_hello
+from tests.wire.fake_worker import ANYWHERE, FakeWorker, hang, paused, say_hello
 from tests.wire.gateway_mesh import LIST, GatewayMesh, gateway_mesh
 from tests.wire.standard import health_stub, reflection_stub
 
@@ -165,7 +165,7 @@ async def test_a_taken_port_is_a_clear_error() -> None:
             ("gateway_listen", "gateway_grpc_listen"),
             ("gateway_grpc_listen", "gateway_listen"),
         ):
-            listen: dict[str, Any] = {field: address, other: ANYWHERE}
+            listen: dict[str, Any] = {field: address, other: ANYWHERE, "registry": Address("127.0.0.1", 1)}
             settings = GatewaySettings(**listen)
             with pytest.raises(OSError, match=f"cannot listen on {address}"):
                 await serve(settings, asyncio.Event(), lambda rest, grpc: None)
@@ -193,15 +193,7 @@ async def test_a_gateway_starts_without_its_registry() -> None:
 async def test_a_stop_lets_running_streams_finish() -> None:
     """Told to stop, a gateway takes nothing new and finishes what it has."""
     go_on = asyncio.Event()
-
-    async def pause(worker: FakeWorker, request: pb.GenerateRequest) -> Any:
-        events = say_hello(worker, request)
-        yield await anext(events)
-        await go_on.wait()
-        async for event in events:
-            yield event
-
-    async with gateway_mesh(FakeWorker(script=pause), drain_limit_s=20) as mesh:
+    async with gateway_mesh(FakeWorker(script=paused(go_on)), drain_limit_s=20) as mesh:
         streaming = asyncio.create_task(mesh.http.post("/v1/chat/completions", json={**CHAT, "stream": True}))
         rpc = mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="a"))
         assert (await rpc.read()).HasField("started")
