@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.in_flight import InFlight
@@ -356,3 +357,51 @@ def test_five_hundred_streams_of_a_lost_worker_go_on_and_those_whose_clients_lef
     assert dispatcher.turns.calls <= 500
     assert dispatcher.turns.waiting == 0
     assert not links["w1"].open
+
+
+@pytest.mark.parametrize("loading", [True, False])
+def test_a_stream_waits_longer_while_a_worker_loads_its_model(loading: bool) -> None:
+    """Half a minute, where one that nobody loads is given up after ten seconds."""
+
+    async def restarting() -> int:
+        clock = asyncio.get_running_loop().time
+        fleet, links = Fleet(), dict[str, Answering]()
+
+        def there(name: str) -> None:
+            fleet.apply(snapshot(entry(name)), clock())
+            for member in fleet.members():
+                member.models["chat"].supported_parameters.append("resume")
+
+        def connect(member: Member) -> WorkerLink:
+            return cast("WorkerLink", links.setdefault(member.id, Answering(0.05)))
+
+        there("w0")
+        connections: Connections[WorkerLink] = Connections(connect, 0)
+        in_flight = InFlight(fleet, connections, 100, clock)
+        dispatcher = Dispatcher(fleet, connections, in_flight, Listeners(), clock)
+
+        async def ask() -> int:
+            context = CallContext("r", clock() + 600)
+            with dispatcher.group(context, "generate", "chat") as calls:
+                request = pb.GenerateRequest(model="chat", text="a")
+                return (await calls.collect(request, Kept)).tokens_seen
+
+        asked = asyncio.create_task(ask())
+        await asyncio.sleep(1)
+        starting = entry("w1", models=())
+        starting.worker.state = rpb.WORKER_STATE_STARTING
+        starting.worker.loading.append("chat" if loading else "other")
+        fleet.apply(snapshot(starting), clock())
+        links["w0"].lose()
+        await asyncio.sleep(30)
+        there("w1")
+        try:
+            return await asked
+        finally:
+            await connections.close()
+
+    if loading:
+        assert run(restarting()) >= 1
+    else:
+        with pytest.raises(InferloomError):
+            run(restarting())

@@ -31,6 +31,9 @@ AnyRequest = inference_pb2.GenerateRequest | inference_pb2.EmbedRequest | UnaryR
 RESUMING_S = 10.0
 """How long a generation waits for a worker that goes on with it."""
 
+LOADING_S = 60.0
+"""How long it does while a worker says that it is loading the model."""
+
 _BEFORE_SPAN, _BEHIND_SPAN = 36, 52
 """Where a traceparent names its span."""
 
@@ -169,7 +172,7 @@ class Attempts:
         left = context.time_left(now)
         times = [*self._tried.ends_of_rests(now), *([] if left is None else [now + left])]
         if self.resuming:
-            return min([*times, self._moved_at + RESUMING_S])
+            return min([*times, self._resumes_until()])
         return min([*times, self._gives_up_at])
 
     def context(self, request: AnyRequest) -> CallContext:
@@ -360,6 +363,11 @@ class Attempts:
         there = [member for member in same if member.usable and member not in self._tried]
         return able(there, begun, seeded=sampling.HasField("seed"))
 
+    def _resumes_until(self) -> float:
+        """When what has begun waits for no worker any more."""
+        loading = self._fleet.may_come(self._record.model)
+        return self._moved_at + (max(LOADING_S, RESUMING_S) if loading else RESUMING_S)
+
     def _awaits(self, now: float, *, able: bool) -> bool:
         """Whether a call that has not begun waits for a worker to come: its model had one, and all that had
         it are lost, stop or start. ``able``: whether one is there all the same, as far as is known."""
@@ -397,7 +405,7 @@ class Attempts:
         if choice is not None:
             return choice
         if self.resuming:
-            if now - self._moved_at < RESUMING_S:
+            if now < self._resumes_until():
                 return None
             raise attempt.worker_lost()
         able = self._router.able(self._ask, holding, now)
