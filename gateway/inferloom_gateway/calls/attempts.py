@@ -93,6 +93,8 @@ class Attempts:
         self._clock = clock
         self._tried = Tried(ask)
         self._free_left = True
+        self._chosen: inference_pb2.Model | None = None
+        """The card of the worker that was chosen last, as it was then."""
         self._begun: inference_pb2.Model | None = None
         """The card of the worker that first accepted the call."""
         self._place: int | None = None
@@ -140,6 +142,7 @@ class Attempts:
             record.error = error
             raise
         self._suspicion.enter(member, now)
+        self._chosen = member.models.get(record.model)
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(*each) for each in choice.seen)
         before = self._running
@@ -213,7 +216,7 @@ class Attempts:
         member.health.accepted(self._record.model)
         self._absences.answered(self._record.model)
         if self._begun is None:
-            self._begun = member.models.get(self._record.model)
+            self._begun = self._chosen  # by now the worker may say that it holds the model no more
         if self._moving and self._place is not None:
             self._moving = False
             left, why = (self._left.worker, self._left.why) if self._left is not None else ("", "")
