@@ -6,6 +6,7 @@ tenant that comes back from idleness starts level with the others, so that nobod
 them.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 from inferloom_worker.stepping.sequence import SequenceState
@@ -38,8 +39,31 @@ class Fairness:
         cost = GENERATED_COST if len(sequence.tokens) > len(request.prompt) else PROMPT_COST
         self._charged[request.tenant] = self._charged.get(request.tenant, 0) + cost * count / request.share
 
-    def turn(self, sequence: SequenceState) -> tuple[int, float, int]:
-        """Sorts waiting sequences: higher priority, then the least charged tenant, then the first to come."""
+    def order(
+        self, waiting: Iterable[SequenceState], running: Iterable[SequenceState]
+    ) -> list[SequenceState]:
+        """Whose turn it is, first to last: higher priority, then the least charged tenant, then the first to
+        come.
+
+        Of what one tenant has with one priority, that which was generated elsewhere goes before what is new
+        until as much of it runs, and then they take turns. That it was is the request's word: nobody comes
+        before other tenants by it, nor keeps what is new waiting for long.
+        """
+        found = sorted(waiting, key=self._turn)
+        if len({sequence.moved for sequence in found}) < 2:
+            return found
+        before = Counter((each.request.priority, _tenant(each), each.moved) for each in running)
+        first: dict[tuple[int, str], int] = {}
+        keys: dict[SequenceState, tuple[int, float, int, int, bool]] = {}
+        for each in found:
+            own = priority, tenant = each.request.priority, _tenant(each)
+            came = first.setdefault(own, each.arrival)
+            ahead = before[*own, each.moved]
+            keys[each] = -priority, self._charged.get(tenant, 0), came, ahead, not each.moved
+            before[*own, each.moved] += 1
+        return sorted(found, key=keys.__getitem__)
+
+    def _turn(self, sequence: SequenceState) -> tuple[int, float, int]:
         return -sequence.request.priority, self._charged.get(_tenant(sequence), 0), sequence.arrival
 
 

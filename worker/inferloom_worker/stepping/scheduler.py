@@ -47,9 +47,6 @@ class Work:
 
 _arrival = attrgetter("arrival")
 
-MOVED_COUNTS = 8
-"""As so many that wait one counts that was generated elsewhere: its reader is in the middle of an answer."""
-
 
 @dataclass(slots=True)
 class _Room:
@@ -132,17 +129,16 @@ class Scheduler:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
 
         Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
-        that have begun before those that wait, in the order of :meth:`Fairness.turn`. What was generated
-        elsewhere is read before either, with half of it where others read, too. Beside decoding,
-        ``prompt_rows`` of the numbers of sequences that decode and that have prompts to read bounds what is
-        read.
+        that have begun before those that wait, in the order of :meth:`Fairness.order`. What was generated
+        elsewhere is read before either as long as it is its turn, with half of what is left where others have
+        something to read, too. Beside decoding, ``prompt_rows`` of the numbers of sequences that decode and
+        that have prompts to read bounds what is read.
         """
         budget = self.max_step_tokens
         decoding = [s for s in self.running if len(s.tokens) - s.computed == 1]
         reading = [s for s in self.running if len(s.tokens) - s.computed != 1]
         if decoding and prompt_rows is not None:
             others = len(reading) + len(self.waiting)
-            others += (MOVED_COUNTS - 1) * sum(s.moved for s in (*reading, *self.waiting))
             budget = min(budget, len(decoding) + prompt_rows(len(decoding), others))
         gave_way = self._gave_way
         decoding.sort(key=_arrival)
@@ -156,20 +152,26 @@ class Scheduler:
                 step.append(Work(sequence, 1, sequence.request.max_tokens > 0))
         left = _Room(budget - len(step), self.max_step_scores)
         reading.sort(key=_arrival)
-        moved = [s for s in reading if s.moved]
-        new = [s for s in reading if not s.moved] if moved else reading
-        if moved or any(s.moved for s in self.waiting):
-            kept = left.tokens // 2 if new else 0
+        new = [s for s in reading if not s.moved]
+        # Whoever waits and cannot join is no reason to leave rows to him.
+        could_join = len(self.running) < self.max_running and not self.short_of_memory
+        self.short_of_memory = False
+        if len(new) < len(reading) or any(s.moved for s in self.waiting):
+            shared = bool(new) or (could_join and any(not s.moved for s in self.waiting))
+            kept = left.tokens // 2 if shared else 0
             left.tokens -= kept
-            self._read(step, moved, left)
-            self._join(step, [s for s in self.waiting if s.moved], left)
+            self._read(step, [s for s in reading if s.moved], left)
+            self._join(step, left, moved=True)
             left.tokens += kept
         self._read(step, new, left)
         if gave_way:  # after it was planned: it is not computed after all
+            for work in step:
+                if work.sequence in gave_way:
+                    left.tokens += work.count
+                    left.scores += len(work.scores)
             step = [work for work in step if work.sequence not in gave_way]
             gave_way.clear()
-        self.short_of_memory = False
-        self._join(step, self.waiting, left)
+        self._join(step, left)
         return self._draft(step, left.scores)
 
     def _read(self, step: list[Work], reading: Iterable[SequenceState], left: _Room) -> None:
@@ -181,23 +183,28 @@ class Scheduler:
             if count and self._make_room(sequence, count):
                 self._take(step, sequence, count, left)
 
-    def _join(self, step: list[Work], waiting: list[SequenceState], left: _Room) -> None:
-        """Let those that wait run, and add what is read of them."""
-        for sequence in sorted(waiting, key=self.fairness.turn):
-            if not left.tokens or len(self.running) >= self.max_running:
+    def _join(self, step: list[Work], left: _Room, *, moved: bool = False) -> None:
+        """Let those that wait run, and add what is read of them. ``moved``: only until it is the turn of one
+        that was not generated elsewhere."""
+        if not self.waiting or not left.tokens or len(self.running) >= self.max_running:
+            return
+        promised = sum(_lacks(s) for s in self.running if s.remaining > 1)
+        for sequence in self.fairness.order(self.waiting, self.running):
+            if not left.tokens or len(self.running) >= self.max_running or (moved and not sequence.moved):
                 break
             if not left.scores and sequence.scored < len(sequence.request.prompt):
                 continue
             match = self.prefixes.match(sequence)
             if match.pending:
                 continue  # its beginning is being computed for another: waiting is cheaper than doing it too
-            if not self._admit(sequence, match):
+            if not self._admit(sequence, match, promised):
                 self.short_of_memory = True
                 break
             count = _within(sequence, min(sequence.remaining, left.tokens), left.scores)
             sequence.blocks.extend(
                 self.pool.allocate(blocks_for(sequence.computed + count) - len(sequence.blocks))
             )
+            promised += _lacks(sequence)
             self._take(step, sequence, count, left)
 
     @staticmethod
@@ -247,12 +254,13 @@ class Scheduler:
                 room -= len(run)
         return forced
 
-    def _admit(self, sequence: SequenceState, match: Match) -> bool:
+    def _admit(self, sequence: SequenceState, match: Match, promised: int) -> bool:
         """Let a waiting sequence run, with the blocks that it shares; False if memory does not allow it."""
         self.pool.share(match.blocks)
         sequence.blocks.extend(match.blocks)
-        # All of the prompt must fit now, or the sequence would soon be preempted for its own prefill.
-        if not self.pool.can_allocate(blocks_for(len(sequence.tokens) + 1) - len(match.blocks)):
+        # All of the prompt must fit now, beside the blocks that are ``promised`` to prompts which are being
+        # read, or one of them would soon be preempted for the other.
+        if not self.pool.can_allocate(promised + _lacks(sequence)):
             self.pool.release(sequence.blocks)
             return False
         self.waiting.remove(sequence)
@@ -287,6 +295,11 @@ class Scheduler:
         sequence.preempted = True
         self._gave_way.add(sequence)
         self.waiting.append(sequence)
+
+
+def _lacks(sequence: SequenceState) -> int:
+    """Blocks that it still needs for what it has to read, and its next token."""
+    return max(blocks_for(len(sequence.tokens) + 1) - len(sequence.blocks), 0)
 
 
 def _dispensable(sequence: SequenceState) -> tuple[int, int]:
