@@ -1,5 +1,7 @@
 """Penalties, bias and barred tokens of many rows at once, beside one row at a time done plainly."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -223,6 +225,28 @@ def test_a_token_outside_of_the_vocabulary_is_no_logit_of_a_neighbour(sampling: 
     wrong.tokens.append(WIDTH)
     with pytest.raises(IndexError):
         adjust(torch.zeros(2, WIDTH), [Row(wrong), Row(choice_of(request([1], 9)))])
+
+
+def test_choices_of_a_long_prompt_have_tables_when_they_need_them_and_share_what_is_the_prompts() -> None:
+    """Those that wait have a copy of the prompt, at 8 bytes a token, and nothing more."""
+    length, count = 10_000, 16
+    asked = request(range(length), 99, n=count, sampling=Sampling(repetition_penalty=1.1))
+    tracemalloc.start()
+    try:
+        choices = [choice_of(asked, choice) for choice in asked.choices]
+        waiting = tracemalloc.get_traced_memory()[0] / (length * count)
+        for each in choices:
+            each.tokens.append(5)
+            adjustment = each.adjustment
+            assert adjustment is not None
+            assert adjustment.penalties is not None
+            tokens, _ = adjustment.penalties.after()
+            assert len(tokens) == length
+        running = tracemalloc.get_traced_memory()[0] / (length * count)
+    finally:
+        tracemalloc.stop()
+    assert waiting < 10
+    assert running < 40
 
 
 def test_an_end_that_the_model_has_no_logit_for_needs_no_ban() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import Constraint, Matcher
+from inferloom_worker.engine.distinct import DistinctTokens
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.prediction import NOTHING, Prediction
@@ -112,6 +113,11 @@ class GenerationRequest:
     """Choices that go on from tokens which they have, fewer than ``max_tokens``. Events tell what follows."""
     over: frozenset[int] = frozenset()
     """Choices that have ended already, and yield no events. Not all of them."""
+    distinct: DistinctTokens = field(init=False, repr=False, compare=False)
+    """Those of the prompt."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "distinct", DistinctTokens(self.prompt))
 
     @property
     def choices(self) -> list[int]:

@@ -29,7 +29,7 @@ class Adjustment:
         self.penalties: Penalties | None = None
         """None: there are none."""
         if sampling.repetition_penalty != 1.0 or sampling.presence_penalty or sampling.frequency_penalty:
-            self.penalties = Penalties(sampling, tokens, self._prompt)
+            self.penalties = Penalties(sampling, tokens, self._prompt, request.distinct)
         self.biased: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
         """Tokens with a bias, and what is added to their logits."""
         if bias := sampling.logit_bias:

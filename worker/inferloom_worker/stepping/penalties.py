@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inferloom_worker.engine.distinct import NO_TOKENS, DistinctTokens
 from inferloom_worker.engine.protocol import Sampling
 
 _LEAST = 64
@@ -13,15 +14,18 @@ _LEAST = 64
 
 class Penalties:
     """A table of one choice's distinct tokens that takes in new ones as they come: of a step it takes in what
-    is new, however long the choice is.
+    is new, however long the choice is. It is made when it is first asked for: a choice that waits has none.
 
     Args:
         sampling: The penalties; there are some.
         tokens: The choice's tokens, prompt first. The list may grow, and never changes otherwise.
         prompt: How many of them are the prompt. The penalty for repetition is for its tokens too.
+        distinct: The prompt's tokens, for all choices of a request.
     """
 
-    def __init__(self, sampling: Sampling, tokens: Sequence[int], prompt: int) -> None:
+    def __init__(
+        self, sampling: Sampling, tokens: Sequence[int], prompt: int, distinct: DistinctTokens
+    ) -> None:
         self.repetition = sampling.repetition_penalty
         """What the logits of all tokens of the table are divided by, or multiplied with below 0."""
         self.subtracts = bool(sampling.presence_penalty or sampling.frequency_penalty)
@@ -29,17 +33,29 @@ class Penalties:
         self._presence = np.float32(sampling.presence_penalty)
         self._frequency = np.float32(sampling.frequency_penalty)
         self._source = tokens
-        known = dict.fromkeys(tokens[:prompt]) if self.repetition != 1.0 else {}
-        self._places = dict(zip(known, range(len(known)), strict=True))
-        self._counts = [0] * len(known)
-        self._certain = self._size = len(known)
-        self._tokens = np.empty(max(2 * self._size, _LEAST), np.int64)
-        self._tokens[: self._size] = list(known)
-        self._amounts = self._certain_amounts = np.zeros(len(self._tokens), np.float32)
+        self._known = distinct if self.repetition != 1.0 else NO_TOKENS
+        self._places: dict[int, int] = {}
+        """Of tokens that the prompt does not have."""
+        self._counts: dict[int, int] = {}
+        """How often the token at a place was generated."""
+        self._certain = self._size = 0
+        self._tokens = np.empty(0, np.int64)
+        self._amounts = self._certain_amounts = np.empty(0, np.float32)
         self._read = prompt
+        self._begun = False
         self._drafted: tuple[int, ...] = ()
-        self.greatest = max(known, default=-1)
-        """No token of the table is greater."""
+        self.greatest = -1
+        """No token of the table is greater, as it last was."""
+
+    def _begin(self) -> None:
+        """Put the prompt's tokens into the table."""
+        self._begun = True
+        known = self._known
+        self._certain = self._size = size = len(known.ids)
+        self._tokens = np.empty(size + _LEAST, np.int64)
+        self._tokens[:size] = known.ids
+        self._amounts = self._certain_amounts = np.zeros(size + _LEAST, np.float32)
+        self.greatest = known.greatest
 
     def after(self, draft: tuple[int, ...] = ()) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The table after the choice's tokens and, as if they were certain, those of ``draft``.
@@ -50,6 +66,8 @@ class Penalties:
             The distinct tokens [n], and what is taken from their logits [n] for having been generated, once
             and each time; good until the choice has more tokens.
         """
+        if not self._begun:
+            self._begin()
         new = self._source[self._read :]
         if new or self._drafted != draft[: len(self._drafted)]:
             self._forget()
@@ -66,11 +84,14 @@ class Penalties:
         return self._tokens[: self._size].copy(), self._amounts[: self._size].copy()
 
     def _add(self, tokens: Sequence[int]) -> None:
+        known, own, counts = self._known.places, self._places, self._counts
         for token in tokens:
-            place = self._places.get(token)
+            place = known.get(token)
             if place is None:
-                place = self._place(token)
-            count = self._counts[place] = self._counts[place] + 1
+                place = own.get(token)
+                if place is None:
+                    place = self._place(token)
+            count = counts[place] = counts.get(place, 0) + 1
             if self.subtracts:  # in single precision, each operation rounded
                 self._amounts[place] = self._presence + self._frequency * np.float32(count)
 
@@ -78,7 +99,6 @@ class Penalties:
         """Make a place for a token."""
         place = self._places[token] = self._size
         self._size += 1
-        self._counts.append(0)
         if place == len(self._tokens):
             self._tokens = np.concatenate((self._tokens, self._tokens))
         if place == len(self._amounts):
@@ -91,11 +111,11 @@ class Penalties:
     def _forget(self) -> None:
         """Take the draft back."""
         if self._drafted:
+            known, own = self._known.places, self._places
             for token in self._drafted:
-                self._counts[self._places[token]] -= 1
+                self._counts[known[token] if token in known else own[token]] -= 1
             for token in self._tokens[self._certain : self._size].tolist():
-                del self._places[token]
-            del self._counts[self._certain :]
+                del self._counts[own.pop(token)]
             self._size = self._certain
             self._amounts = self._certain_amounts
             self._drafted = ()
