@@ -64,12 +64,19 @@ async def gone(mesh: GatewayMesh) -> None:
     )
 
 
-@pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+class Waiting(asyncio.Event):
     """Set once a request waits."""
-    begun, member = asyncio.Event(), Turns.member
+
+    turns: Turns
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    """Tells of requests that wait."""
+    begun, member = Waiting(), Turns.member
 
     async def seen(turns: Turns, caller: Caller) -> Member:
+        begun.turns = turns
         begun.set()
         return await member(turns, caller)
 
@@ -78,7 +85,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 @pytest.mark.parametrize("asking", ASKING)
-async def test_whatever_is_asked_waits_for_a_worker_to_come_back(asking: str, waiting: asyncio.Event) -> None:
+async def test_whatever_is_asked_waits_for_a_worker_to_come_back(asking: str, waiting: Waiting) -> None:
     """At every door, while the only worker is restarted."""
     async with gateway_mesh(FakeWorker(models=MODELS), absent_wait_s=PATIENCE_S) as mesh:
         await mesh.worker.kill()
@@ -92,7 +99,7 @@ async def test_whatever_is_asked_waits_for_a_worker_to_come_back(asking: str, wa
         assert (await asked).startswith("200 ")
 
 
-async def test_a_request_that_was_on_the_worker_waits_too(waiting: asyncio.Event) -> None:
+async def test_a_request_that_was_on_the_worker_waits_too(waiting: Waiting) -> None:
     """Where its caller has seen nothing yet; whether the worker comes back under a new epoch, or only answers
     again."""
     for epoch in (1, 2):
@@ -109,7 +116,7 @@ async def test_a_request_that_was_on_the_worker_waits_too(waiting: asyncio.Event
             assert (await asked).status_code == 200
 
 
-async def test_a_worker_that_stops_is_waited_for_as_well(waiting: asyncio.Event) -> None:
+async def test_a_worker_that_stops_is_waited_for_as_well(waiting: Waiting) -> None:
     """Whether the registry or the worker itself says so first."""
     async with gateway_mesh(FakeWorker(), absent_wait_s=PATIENCE_S) as mesh:
         mesh.worker.script = refuse(InferloomError(Reason.NO_WORKER, "The worker is draining."))
@@ -125,7 +132,7 @@ async def test_a_worker_that_stops_is_waited_for_as_well(waiting: asyncio.Event)
         assert [(await each).status_code for each in (first, second)] == [200, 200]
 
 
-async def test_a_model_that_stays_away_is_waited_for_once(waiting: asyncio.Event) -> None:
+async def test_a_model_that_stays_away_is_waited_for_once(waiting: Waiting) -> None:
     """The first request has its time; those behind it are refused at once. Who leaves waits no more, and one
     that nobody had is not waited for."""
     async with gateway_mesh(FakeWorker(), absent_wait_s=0.3) as mesh:
@@ -142,7 +149,7 @@ async def test_a_model_that_stays_away_is_waited_for_once(waiting: asyncio.Event
     assert (first.status_code, first.headers["retry-after"], other.status_code) == (503, "1", 404)
 
 
-async def test_who_leaves_waits_no_more(waiting: asyncio.Event) -> None:
+async def test_who_leaves_waits_no_more(waiting: Waiting) -> None:
     """Nor does one whose own time is over."""
     async with gateway_mesh(FakeWorker(), absent_wait_s=PATIENCE_S) as mesh:
         await mesh.worker.kill()
@@ -154,6 +161,7 @@ async def test_who_leaves_waits_no_more(waiting: asyncio.Event) -> None:
         await waiting.wait()
         asked.cancel()
         await asyncio.gather(asked, return_exceptions=True)
+        await until_async(lambda: waiting.turns.waiting == 0, "nobody that waits")
         await mesh.worker.start()
         mesh.registry.put(mesh.worker.registered(epoch=2))
         await mesh.answers(BODY)

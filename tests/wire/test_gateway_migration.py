@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.calls import attempts
+from inferloom_gateway.calls import wait
 from inferloom_mesh.errors import InferloomError, Reason
 from tests.wire.access_lines import access_lines
 from tests.wire.fake_worker import CHAT as CHAT_MODEL
@@ -150,7 +150,7 @@ async def test_another_instruction_set_goes_on_for_who_named_no_seed(
     seeded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who did asked for the same tokens: his stream ends with one error and no [DONE]."""
-    monkeypatch.setattr(attempts, "RESUMING_S", 0.2)
+    monkeypatch.setattr(wait, "RESUMING_S", 0.2)
     async with gateway_mesh(
         worker("a", instruction_set="avx2", compute_hash="a" * 16, definition_hash="m"),
         worker("b", instruction_set="avx512", compute_hash="b" * 16, definition_hash="m"),

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 
-from inferloom_gateway.fleet.members import Fleet
+from inferloom_gateway.fleet.members import Fleet, Member
 
 MOST_WAITING = 1024
 """Calls that may wait for a worker to come; one more is refused at once."""
+
+_There = frozenset[tuple[Member, int]]
 
 
 class Absences:
     """A model whose workers are all lost, stopping or starting will mostly have one soon: it was restarted.
 
     So calls wait for it for a while, which is counted from the first that found nobody, for all together: a
-    model that stays away costs only the first of them that time. One that no worker had is not waited for.
+    model that stays away costs only the first of them that time. It is the same where workers themselves say
+    that they cannot take it, before the registry does. A model that no worker had is not waited for.
 
     Args:
         fleet: The workers.
@@ -24,7 +27,8 @@ class Absences:
         self._fleet = fleet
         self._most_s = most_s
         self._waiting = waiting
-        self._since: dict[str, float] = {}
+        self._since: dict[str, tuple[float, _There]] = {}
+        """By model, since when, and the workers that were there all the same, as far as was known."""
 
     def until(self, model: str, now: float, *, waits_already: bool) -> float | None:
         """Until when a call waits for a model that has nobody now, which may be over; None: it does not.
@@ -33,7 +37,8 @@ class Absences:
             return None
         if not waits_already and self._waiting() >= MOST_WAITING:
             return None
-        return self._since.setdefault(model, now) + self._most_s
+        since, _ = self._since.setdefault(model, (now, self._there(model)))
+        return since + self._most_s
 
     def answered(self, model: str) -> None:
         """A worker has accepted a call for a model."""
@@ -41,9 +46,12 @@ class Absences:
             self._since.pop(model, None)
 
     def workers_changed(self, now: float) -> None:
-        """Forget models that have somebody, and those that nobody remembers."""
+        """Forget models whose workers came or went, and those that nobody remembers."""
         self._since = {
-            model: since
-            for model, since in self._since.items()
-            if self._fleet.knows(model, now) and not any(each.usable for each in self._fleet.holding(model))
+            model: (since, there)
+            for model, (since, there) in self._since.items()
+            if self._fleet.knows(model, now) and there == self._there(model)
         }
+
+    def _there(self, model: str) -> _There:
+        return frozenset((each, each.epoch) for each in self._fleet.holding(model) if each.usable)

@@ -16,6 +16,8 @@ _OUT_OF_THE_WAY = frozenset({Reason.NO_WORKER, Reason.MODEL_NOT_FOUND, Reason.WO
 """What keeps a worker from every request for the model, and not only from as many as it has no room for.
 A worker says WORKER_LOST where the model failed, was unloaded, or is drained to the end."""
 
+_UNABLE = frozenset({Reason.NO_WORKER, Reason.WORKER_LOST})
+
 _ELSEWHERE = _NOT_NOW | {Reason.WORKER_LOST, Reason.WAIT_TOO_LONG}
 
 
@@ -36,6 +38,8 @@ class Verdict:
     free: bool = False
     """Whether trying elsewhere needs nothing from the retry budget: the worker that failed gets no more
     calls, so such retries cannot become a storm."""
+    unable: bool = False
+    """Whether the worker said itself that it cannot serve the model, which the registry may tell later."""
     suspect: bool = False
     """Whether the request may be what ended the worker, if it had accepted it."""
     cause: str = ""
@@ -53,6 +57,7 @@ def refused(error: InferloomError) -> Verdict:
         blamed=error.reason is Reason.SERVER_ERROR,
         not_now_s=not_now_s,
         free=error.reason in _OUT_OF_THE_WAY,
+        unable=error.reason in _UNABLE,
         suspect=error.reason is Reason.WORKER_LOST,
     )
 

@@ -1,6 +1,5 @@
 """The attempts at one call: which worker is next, and when it is over."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from inferloom_gateway.calls.records import Attempt, Candidate, Move, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.calls.tried import Tried
+from inferloom_gateway.calls.wait import Wait
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.pace import Pace
@@ -27,12 +27,6 @@ from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError, Reason
 
 AnyRequest = inference_pb2.GenerateRequest | inference_pb2.EmbedRequest | UnaryRequest
-
-RESUMING_S = 10.0
-"""How long a generation waits for a worker that goes on with it."""
-
-LOADING_S = 60.0
-"""How long it does while a worker says that it is loading the model."""
 
 _BEFORE_SPAN, _BEHIND_SPAN = 36, 52
 """Where a traceparent names its span."""
@@ -88,6 +82,7 @@ class Attempts:
         self._pin = pin
         self._suspicion = suspicion
         self._absences = absences
+        self._wait = Wait(fleet, absences, record.model)
         self._ask = ask
         self._task_name = task_name
         self._clock = clock
@@ -101,7 +96,6 @@ class Attempts:
         """How many tokens its caller had when it last moved. None: nothing that ties the rest to them."""
         self._left: Attempt | None = None
         """The call on the worker that it last left behind what its caller had."""
-        self._moved_at = 0.0
         self._moving = False
         """Whether it is to go on somewhere and does not yet."""
         self._reason: InferloomError | None = None
@@ -113,8 +107,6 @@ class Attempts:
         """Measures the running call's stream, once it has begun."""
         self._waited = 0.0
         """Seconds that the running call took to its first token."""
-        self._gives_up_at = math.inf
-        """When it waits for no worker to come any more."""
         self.kept_from: list[Member] = []
         """The workers that it could not have when it last asked for one, but may have in its turn."""
 
@@ -166,7 +158,9 @@ class Attempts:
         """The workers that may be given the call, now or in its turn."""
         model = self._record.model
         narrowed = self._narrow(self._fleet.holding(model))
-        return [member for member in narrowed if member.usable and member not in self._tried]
+        self._tried.forgive_absent()
+        later = [*self._tried, *self._tried.resting(self._clock())]
+        return [member for member in narrowed if member.usable and member not in later]
 
     def asks_again_at(self) -> float:
         """When the call that was given no worker is to ask again, whatever happens until then: a worker's
@@ -174,9 +168,11 @@ class Attempts:
         now, context = self._clock(), self._record.context
         left = context.time_left(now)
         times = [*self._tried.ends_of_rests(now), *([] if left is None else [now + left])]
-        if self.resuming:
-            return min([*times, self._resumes_until()])
-        return min([*times, self._gives_up_at])
+        return min([*times, self._wait.until])
+
+    def away(self) -> bool:
+        """Whether no worker is there that serves the model, as far as is known or was said to this call."""
+        return not self._able(self._fleet.holding(self._record.model), self._clock())
 
     def context(self, request: AnyRequest) -> CallContext:
         """What goes along with the attempt that was chosen last, for ``request``."""
@@ -215,6 +211,8 @@ class Attempts:
         self._record.compute_hash = self._pin.hash
         member.health.accepted(self._record.model)
         self._absences.answered(self._record.model)
+        self._tried.can(member)
+        self._wait.ended()
         if self._begun is None:
             self._begun = self._chosen  # by now the worker may say that it holds the model no more
         if self._moving and self._place is not None:
@@ -279,8 +277,9 @@ class Attempts:
         has to go on. None: nothing that ties the rest to them."""
         if place is not None and place != self._place:
             # Where it has come on since, trying again is no storm.
-            self._free_left, self._moved_at = True, self._clock()
+            self._free_left = True
             self._tried.forget()
+            self._wait.ended()
         if place is not None and self._running is not None and self._running.accepted_s is not None:
             self._left = self._running
         self._place = place
@@ -304,16 +303,24 @@ class Attempts:
             self._reason = verdict.error
         crowded = verdict.error.reason is Reason.SERVER_OVERLOADED
         over = final or not verdict.elsewhere or self._suspicion.over
-        if not over and not self._may_retry(verdict):
+        if self.resuming and verdict.not_now_s and not self._wait.asks_again(now):
+            verdict, over = replace(verdict, error=attempt.worker_lost()), True
+        if not over and not self._may_retry(member, verdict):
             self._tried.must_wait = crowded
             over = not crowded
         if over:
             self._record.error = self._suspicion.barred() or verdict.error
             raise self._record.error
+        if verdict.unable:
+            self._tried.cannot(member)
+        else:
+            self._tried.can(member)
         if self.resuming and verdict.not_now_s:
             self._tried.rest(member, now + min(verdict.not_now_s, LONGEST_REST_S))
-            return
-        self._tried.add(member, crowded=crowded)
+        elif verdict.unable and verdict.not_now_s:
+            self._tried.rest(member, now + verdict.not_now_s)
+        else:
+            self._tried.add(member, crowded=crowded)
 
     def broke_off(self, member: Member, verdict: Verdict) -> None:
         """Note that the call has failed when all that was asked for was there."""
@@ -324,8 +331,8 @@ class Attempts:
             verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
         self._in_flight.failed(member, self._record.model, verdict)
 
-    def _may_retry(self, verdict: Verdict) -> bool:
-        if self.resuming and verdict.not_now_s:
+    def _may_retry(self, member: Member, verdict: Verdict) -> bool:
+        if verdict.not_now_s and (self.resuming or member in self._tried.unable):
             return True  # as often as its waiting allows
         if verdict.free and self._free_left:
             self._free_left = False
@@ -366,31 +373,22 @@ class Attempts:
         there = [member for member in same if member.usable and member not in self._tried]
         return able(there, begun, seeded=sampling.HasField("seed"))
 
-    def _resumes_until(self) -> float:
-        """When what has begun waits for no worker any more."""
-        loading = self._fleet.may_come(self._record.model)
-        return self._moved_at + (max(LOADING_S, RESUMING_S) if loading else RESUMING_S)
+    def _able(self, holding: Sequence[Member], now: float) -> bool:
+        """Whether a worker is there that takes such requests and has not said that it cannot."""
+        unable = self._tried.unable
+        there = [member for member in holding if member not in unable] if unable else holding
+        return self._router.able(self._ask, there, now)
 
-    def _awaits(self, now: float, *, able: bool) -> bool:
-        """Whether a call that has not begun waits for a worker to come: its model had one, and all that had
-        it are lost, stop or start. ``able``: whether one is there all the same, as far as is known."""
+    def _awaits(self, holding: Sequence[Member], now: float) -> bool:
+        """Whether a call that has not begun, for which nobody is there, waits for a worker to come."""
         task, model = self._ask.task, self._record.model
-        if self._record.context.stands_back or now >= self._gives_up_at:
+        serves = task is None or not holding or any(task in m.models[model].tasks for m in holding)
+        if not serves or self._record.context.stands_back or not self._wait.begins(now):
             return False
-        if self._reason is None:
-            holding = self._fleet.holding(model)
-            serves = task is None or not holding or any(task in m.models[model].tasks for m in holding)
-            waits = serves and not able
-        else:
-            waits = self._reason.reason is Reason.NO_WORKER  # they stop or start, as the registry says later
-        if (
-            not waits
-            or (until := self._absences.until(model, now, waits_already=self._gives_up_at < math.inf)) is None
-        ):
-            return False
-        self._gives_up_at = min(self._gives_up_at, until)
-        self._tried.forgive_absent()
-        return now < self._gives_up_at
+        if self._reason is not None and self._reason.reason is not Reason.NO_WORKER:
+            self._reason = None  # who said so is there no more
+        self._tried.again()
+        return True
 
     def _narrow(self, members: Sequence[Member]) -> Sequence[Member]:
         """Those that compute what has answered other parts of the request, or what was left."""
@@ -402,21 +400,32 @@ class Attempts:
         members = self._narrow(holding)
         if self.resuming and self._begun is not None:
             members = self._resuming(self._begun)
-        self.kept_from = self._suspicion.keeps_from(members, now)
-        later = [*self._tried.resting(now), *self.kept_from]
-        choice = self._router.choose(self._ask, members, now, [*self._tried, *later])
+        out, resting = list(self._tried), self._tried.resting(now)
+        self.kept_from = []
+        if self._suspicion.suspect:
+            may = [each for each in members if each.usable and each not in out and each not in resting]
+            self.kept_from = self._suspicion.keeps_from(may, now)
+        choice = self._router.choose(self._ask, members, now, [*out, *resting, *self.kept_from])
+        unable = self._tried.unable
         if choice is not None:
+            if choice.member not in unable:
+                self._wait.found()
             return choice
+        there = [each for each in resting if each.usable and each in members]
+        if self.kept_from or any(self.resuming or each not in unable for each in there):
+            self._wait.found()
+            return None
+        self._tried.forgive_absent()
         if self.resuming:
-            if now < self._resumes_until():
+            if self._wait.resumes(now):
                 return None
             raise attempt.worker_lost()
-        able = self._router.able(self._ask, holding, now)
-        if later or self._awaits(now, able=able):
+        able = self._able(holding, now)
+        if not able and self._awaits(holding, now):
             return None
         if self._reason is not None:
             raise self._reason
-        if able:
+        if able or self._router.able(self._ask, holding, now):
             raise attempt.worker_lost()  # there are workers: they failed, or compute differently
         if holding and task is not None and not any(task in m.models[model].tasks for m in holding):
             message = f"The model '{model}' does not serve {self._task_name}."

@@ -155,6 +155,7 @@ class Dispatcher:
     def _workers_changed(self) -> None:
         self._absences.workers_changed(self.clock())
         self.turns.workers_changed()
+        self._room.workers_changed(lambda model: any(each.usable for each in self._fleet.holding(model)))
 
     def _ranking_task(self, model: str) -> "pb.Task.ValueType | None":
         """What a model must be able to do to rank: just that, or give vectors, which its worker compares.

@@ -21,14 +21,16 @@ class Tried:
         """With each, its epoch: one that came back under its name is another."""
         self._crowded: list[Member] = []
         """Those of them that had no room, which they may have later."""
-        self._resting: dict[Member, float] = {}
-        """The workers that would not go on with it just then, each with when it may be asked again."""
+        self._resting: dict[Member, tuple[float, int]] = {}
+        """The workers that would not have it just then, each with when it may be asked, and its epoch."""
+        self._unable: dict[Member, int] = {}
+        """Those that said that they cannot serve the model, each with its epoch."""
 
     def __iter__(self) -> Iterator[Member]:
         return (member for member, epoch in self._epochs.items() if member.epoch == epoch)
 
     def __len__(self) -> int:
-        return len(self._epochs)
+        return len(self._epochs | self._resting)
 
     def add(self, member: Member, *, crowded: bool) -> None:
         """Ask a worker no more; a crowded one only until there is room."""
@@ -38,12 +40,25 @@ class Tried:
 
     @property
     def lost(self) -> list[Member]:
-        """Those that are asked no more at all."""
-        return [member for member in self if member not in self._crowded]
+        """Those that do not count any more."""
+        return [*(member for member in self if member not in self._crowded), *self.unable]
+
+    @property
+    def unable(self) -> list[Member]:
+        """Those that said that they cannot serve the model, whatever the registry says."""
+        return [member for member, epoch in self._unable.items() if member.epoch == epoch]
+
+    def cannot(self, member: Member) -> None:
+        """Note that a worker said that it cannot serve the model."""
+        self._unable[member] = member.epoch
+
+    def can(self, member: Member) -> None:
+        """Note that a worker said, or showed, something else."""
+        self._unable.pop(member, None)
 
     def rest(self, member: Member, until: float) -> None:
         """Leave a worker alone until then."""
-        self._resting[member] = until
+        self._resting[member] = until, member.epoch
 
     def again(self) -> None:
         """Workers that had no room may be asked once more."""
@@ -54,19 +69,22 @@ class Tried:
 
     def forgive_absent(self) -> None:
         """Who cannot be asked now may be, once that changes."""
-        self._epochs = {member: epoch for member, epoch in self._epochs.items() if member.usable}
+        for known in (self._epochs, self._resting, self._unable):
+            for member in [each for each in known if not each.usable]:
+                del known[member]
+        self._crowded = [member for member in self._crowded if member.usable]
 
     def forget(self) -> None:
         """Any worker may be asked."""
-        self._epochs, self._crowded, self._resting = {}, [], {}
+        self._epochs, self._crowded, self._resting, self._unable = {}, [], {}, {}
 
     def resting(self, now: float) -> list[Member]:
         """Those that are left alone now."""
-        return [member for member, until in self._resting.items() if until > now]
+        return [each for each, (until, epoch) in self._resting.items() if until > now and each.epoch == epoch]
 
     def ends_of_rests(self, now: float) -> list[float]:
         """When they may be asked again."""
-        return [until for until in self._resting.values() if until > now]
+        return [self._resting[member][0] for member in self.resting(now)]
 
     def full_s(self, holding: Iterable[Member], now: float) -> float | None:
         """In how many seconds one of these may be asked, where all that could be have no room; None: one may

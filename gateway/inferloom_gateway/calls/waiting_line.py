@@ -65,6 +65,10 @@ class WaitingLine:
         """Note that a call ended, so that there may be room for another."""
         self._departures.append(now)
 
+    def forget(self) -> None:
+        """Forget how fast places became free: there is nobody who has any."""
+        self._departures.clear()
+
     def wait_s(self, ahead: int, now: float) -> float | None:
         """How long somebody with so many ahead of him will wait; None: that cannot be told."""
         if len(self._departures) < 2 or now <= self._departures[0]:

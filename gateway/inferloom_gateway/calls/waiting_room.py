@@ -13,8 +13,9 @@ from inferloom_mesh.errors import InferloomError
 class WaitingRoom(Listener):
     """Lets requests wait for a short while, and says whose turn it is to ask a worker again.
 
-    One has its turn for each call that ends, when a worker's own time is over, and when the one before it was
-    taken: so workers that are full are asked about as often as they have room.
+    One has its turn for each call that ends, when a worker's own time is over, when workers came or went, and
+    when the one before it was taken: so workers that are full are asked about as often as they have room.
+    While no worker is there at all, nobody waits here.
 
     Args:
         most: Requests that may wait ahead of another, for one model; 0: none waits here.
@@ -45,7 +46,7 @@ class WaitingRoom(Listener):
             place: The place that it has had before.
 
         Returns:
-            Its place in the line, if it had to wait.
+            Its place in the line, if it had to wait and there still is a worker to wait for.
 
         Raises:
             InferloomError: SERVER_OVERLOADED, at once where it would wait too long.
@@ -55,6 +56,9 @@ class WaitingRoom(Listener):
         now, model = self._clock(), record.model
         retry_s = attempts.full_s(now)
         line = self._lines.get(model)
+        if retry_s is None and (place is not None or line) and attempts.away():
+            self._call(model)  # who is behind it finds out for itself
+            return None
         if retry_s is None and (place is not None or not line):
             return place
         try:
@@ -76,7 +80,17 @@ class WaitingRoom(Listener):
             record.error = attempts.why_full(error)
             raise record.error from None
         attempts.again()
-        return place
+        return None if attempts.away() else place
+
+    def workers_changed(self, serves: Callable[[str], bool]) -> None:
+        """Workers came, went, or can be reached again; ``serves`` tells whether any is there for a model."""
+        for model, line in self._lines.items():
+            if serves(model):
+                self._call(model)
+                continue
+            line.forget()
+            while line:
+                self._call(model)
 
     def taken(self, model: str) -> None:
         """A request that had waited was taken by a worker: the next one may be, too."""
