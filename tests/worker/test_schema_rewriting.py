@@ -193,6 +193,79 @@ def test_bounds_that_nobody_reaches_are_no_reason_to_refuse(asked: Any, good: An
     assert not conforms(asked, bad)
 
 
+HUGE = 10**400
+"""A whole number that no float holds."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "good", "bad"),
+    [
+        ({"type": "string", "maxLength": HUGE}, "a", 1),
+        ({"type": "array", "maxItems": 2.0**70}, [1], "a"),
+        ({"type": "object", "maxProperties": HUGE}, {"a": 1}, "a"),
+        ({"type": "string", "minLength": HUGE}, None, "a"),
+        ({"type": "object", "propertyNames": {"maxLength": 2**53 - 1}}, {"ab": 1}, "a"),
+        ({"type": "object", "propertyNames": {"minLength": 2, "maxLength": 2**32}}, {"ab": 1}, {"a": 1}),
+        ({"not": {"type": "string", "maxLength": 2**33}}, 1, "a"),
+        ({"not": {"type": "string", "maxLength": 2**31 - 1}}, 1, "a"),
+        ({"not": {"type": "array", "minItems": HUGE}}, [1], None),
+    ],
+)
+def test_sizes_that_nothing_has_are_no_reason_to_fail(asked: Any, good: Any, bad: Any) -> None:
+    """Wherever they stand, and however large they are."""
+    assert good is None or conforms(asked, good)
+    assert bad is None or not conforms(asked, bad)
+
+
+@pytest.mark.parametrize("text", ['{"minimum": 1e999}', '{"maxItems": 1e999}', '{"multipleOf": 1e999}'])
+def test_a_number_that_is_none_is_told(text: str) -> None:
+    """As any other value that is no keyword's."""
+    told = refusal(Grammar(text, "schema", Kind.JSON_SCHEMA))
+    assert told is not None
+    assert "which must be" in told
+
+
+@pytest.mark.parametrize("keyword", ["const", "minimum", "maximum", "exclusiveMinimum", "multipleOf"])
+def test_a_number_that_no_grammar_has_is_refused(keyword: str) -> None:
+    """Or a bound of it is brought into reach; nothing else goes wrong."""
+    for asked in ({keyword: HUGE}, {"not": {keyword: HUGE}}, {"oneOf": [{keyword: HUGE}, {keyword: 1}]}):
+        refusal(schema({"type": "integer", **asked}))
+    refusal(schema({"$ref": f"#/anyOf/{'1' * 5000}", "anyOf": [True]}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "good", "bad"),
+    [
+        ({"minimum": 5, "exclusiveMinimum": True}, 6, 5),
+        ({"minimum": 5, "exclusiveMinimum": False}, 5, 4),
+        ({"maximum": 5, "exclusiveMaximum": True}, 4, 5),
+        ({"exclusiveMaximum": True}, 5, None),
+        ({"not": {"minimum": 5, "exclusiveMinimum": True}}, 5, 6),
+        ({"not": {"maximum": 5, "exclusiveMaximum": True}}, 5, 4),
+        ({"not": {"minimum": 5, "exclusiveMinimum": False}}, 4, 5),
+    ],
+)
+def test_bounds_of_draft_4_are_bounds(asked: Any, good: int, bad: int | None) -> None:
+    """True and false say whether the bound itself conforms, under ``not`` too."""
+    assert conforms({"type": "integer", **asked}, good)
+    assert bad is None or not conforms({"type": "integer", **asked}, bad)
+
+
+@pytest.mark.parametrize("place", ["components/schemas", "x-defs", "$defs"])
+def test_keywords_that_are_null_say_nothing_where_references_lead(place: str) -> None:
+    """Whatever the place is called, and from there on too."""
+    parts: Any = {
+        "N": {"type": "integer", "minimum": None, "enum": None},
+        "L": {"type": "array", "items": {"$ref": f"#/{place}/N"}, "maxItems": None},
+        "E": {"enum": [{"minimum": None}]},
+    }
+    for name in reversed(place.split("/")):
+        parts = {name: parts}
+    asked = {**parts, "properties": {"a": {"$ref": f"#/{place}/L"}, "b": {"$ref": f"#/{place}/E"}}}
+    assert conforms(asked, {"a": [1], "b": {"minimum": None}})
+    assert not conforms(asked, {"a": ["x"]})
+
+
 def test_a_bound_beyond_what_is_counted_leaves_nothing_between() -> None:
     """What lies behind it is not generated, rather than let in."""
     assert refusal(schema({"type": "integer", "minimum": 2**64})) is not None

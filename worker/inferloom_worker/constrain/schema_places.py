@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 Schema = dict[str, Any] | bool
 
@@ -62,16 +63,30 @@ def resolve(root: Schema, schema: Any) -> Any:
     return None
 
 
-def _at(root: Any, reference: Any) -> Any:
+def steps_of(reference: Any) -> list[str] | None:
+    """The names on the way from the root to what a reference leads to. None: it is no JSON pointer within
+    the schema, but another document's place or an anchor."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
-    found = root
-    for step in reference[1:].split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
+    first, *steps = unquote(reference[1:]).split("/")
+    return None if first else [step.replace("~1", "/").replace("~0", "~") for step in steps]
+
+
+def walked(root: Any, steps: list[str]) -> list[Any] | None:
+    """All that stands on a way, from the root to its end. None: it leads nowhere."""
+    way = [root]
+    for name in steps:
+        found = way[-1]
         if isinstance(found, dict) and name in found:
-            found = found[name]
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
+            way.append(found[name])
+        elif isinstance(found, list) and name.isdecimal() and len(name) < 10 and int(name) < len(found):
+            way.append(found[int(name)])
         else:
             return None
-    return found
+    return way
+
+
+def _at(root: Any, reference: Any) -> Any:
+    steps = steps_of(reference)
+    way = None if steps is None else walked(root, steps)
+    return None if way is None else way[-1]

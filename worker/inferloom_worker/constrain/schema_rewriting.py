@@ -27,9 +27,6 @@ MOST_PARTS = 20_000
 _FARTHEST = 2**63 - 1024
 """The largest of a bound: the last float64 among the integers that the compiler counts with."""
 
-_LONGEST = 2**32
-"""A length that no text in a context has."""
-
 _REWRITTEN = ("not", "if", "then", "else", "dependencies", "dependentRequired", "dependentSchemas")
 
 
@@ -89,9 +86,6 @@ class Rewriting:
             self._note(f"the format '{form[:40]}' is not enforced")
         if schema.get("uniqueItems") is False:
             del schema["uniqueItems"]
-        for keyword in ("maxLength", "maxItems", "maxProperties"):
-            if isinstance(size := schema.get(keyword), int) and size >= _LONGEST:
-                del schema[keyword]
 
     def _reach(self, schema: dict[str, Any]) -> None:
         """Bring bounds to where the compiler counts to, as far as fewer values conform then."""

@@ -74,13 +74,17 @@ def _check_tool(param: str, tool: pb.Tool) -> None:
     if not schema:
         return
     try:
-        parsed = json.loads(schema)
+        parsed = json.loads(schema, parse_constant=_no_number)
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
         raise invalid(where, f"{where} must be a JSON object.")
     if _deeper(parsed, DEEPEST):
         raise invalid(where, f"{where} is nested more than {DEEPEST} levels deep.")
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _deeper(value: Any, levels: int) -> bool:
