@@ -12,7 +12,7 @@ from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
-from inferloom_worker.output.calls.tagged_grammar import unsaid
+from inferloom_worker.output.calls.tagged_schema import unsaid
 from inferloom_worker.output.reasoning import BY_NAME as REASONING
 from tests.worker import grammars
 

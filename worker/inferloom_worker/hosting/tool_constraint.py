@@ -17,7 +17,7 @@ from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, thoughtful_grammar, tool_grammar
 from inferloom_worker.output.calls.reader import CUSTOM_END
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
-from inferloom_worker.output.calls.tagged_grammar import unsaid as tagged_unsaid
+from inferloom_worker.output.calls.tagged_schema import unsaid as tagged_unsaid
 
 
 class Compile(Protocol):
@@ -91,7 +91,7 @@ def enforced(
     except InferloomError:
         # One of them is at fault: which, is found out by each alone.
         tools = [
-            _alone(places[tool.name], tool, made, notes, compiled)
+            _alone(dialect, places[tool.name], tool, made, notes, compiled)
             for tool, made in zip(may.tools, tools, strict=True)
         ]
         if answer is not None:
@@ -142,10 +142,9 @@ def _callable(form: ToolForm, place: str, tool: pb.Tool, notes: list[str]) -> Ca
     notes += [f"{tool.name}: {note}" for note in unsaid]
     del body["x-guidance"]  # the form has its own
     if form.tags is not None and (without := tagged_unsaid(body)):
-        if tool.strict and any("'format'" not in each for each in without):
-            raise unsupported(
-                param, f"{param}: {without[0]} cannot be enforced in the model's form of calls."
-            )
+        needed = [each for each in without if not each.startswith("'format' of '")]
+        if tool.strict and needed:
+            raise unsupported(param, f"{param}: {needed[0]} cannot be enforced in the model's form of calls.")
         notes += [f"{tool.name}: {each} is not enforced" for each in without]
     return CallableTool(tool.name, body)
 
@@ -161,7 +160,7 @@ def _text(param: str, custom: pb.CustomTool) -> str:
 
 
 def _alone(
-    place: str, tool: pb.Tool, made: CallableTool, notes: list[str], compiled: Compile
+    dialect: Dialect, place: str, tool: pb.Tool, made: CallableTool, notes: list[str], compiled: Compile
 ) -> CallableTool:
     """The tool as it can be enforced; where its schema cannot, and need not, with any object for arguments.
 
@@ -174,23 +173,27 @@ def _alone(
             compiled(Grammar(getattr(tool.custom, kind), f"{place}.custom.{kind}", Kind(kind)))
         return made
     param = f"{place}.parameters_json_schema"
+
+    def attempt(schema: Mapping[str, Any]) -> None:
+        compiled(Grammar(json.dumps({"grammars": [{"json_schema": schema}]}), param))
+        alone = CallableTool(tool.name, schema)
+        text = tool_grammar(dialect.form, [alone], Rule(must=True), dialect.token_of)
+        compiled(Grammar(text or "", param))  # which may lack what a schema by itself has
+
     try:
-        compiled(_schema(param, made.schema))
+        attempt(made.schema)
     except InferloomError:
         if tool.strict:
             raise
     else:
         return made
     body, _ = enforced_schema(param, relaxed(made.schema))
+    del body["x-guidance"]
     try:
-        compiled(_schema(param, body))
+        attempt(body)
     except InferloomError:
         notes.append(f"{tool.name}: its schema is not enforced")
-        body, _ = enforced_schema(param, {"type": "object"})
+        body = {"type": "object"}
     else:
         notes.append(f"{tool.name}: not all of its schema is enforced")
     return CallableTool(tool.name, body)
-
-
-def _schema(param: str, schema: Mapping[str, Any]) -> Grammar:
-    return Grammar(json.dumps({"grammars": [{"json_schema": schema}]}), param)

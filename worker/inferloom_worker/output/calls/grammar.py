@@ -13,6 +13,7 @@ from typing import Any
 from inferloom_worker.output.calls.form import Arguments, ToolForm
 from inferloom_worker.output.calls.forms import GENERIC
 from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED
+from inferloom_worker.output.calls.schemas import standing_alone
 from inferloom_worker.output.calls.tagged_grammar import Spelling, TaggedRules
 from inferloom_worker.output.reasoning import ReasoningMarks
 
@@ -243,18 +244,19 @@ class _Writer:
         properties = tool.schema.get("properties", {})
         names = all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) for name in properties)
         simple = set(tool.schema) <= _SHAPES and tool.schema.get("additionalProperties") is False
+        simple = simple and all(name in properties for name in tool.schema.get("required", ()))
+        simple = simple and False not in properties.values()
         if not (simple and names and tool.schema.get("type") == "object"):
             return f'"**" {_json(tool.schema)}'
         return self._keywords(index, tool.schema, properties)
 
     def _keywords(self, index: str, schema: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
         """``a=…, b=…`` in the schema's order, where what is not required may be left out."""
-        shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
         last = len(properties)
         self._rules += [f'k_{index}_{last}: ""', f'n_{index}_{last}: ""']
         for at, (name, part) in reversed(list(enumerate(properties.items()))):
-            value = part if isinstance(part, dict) else {}
-            self._rules.append(f"v_{index}_{at}: {_quoted(f'{name}=')} {_json({**value, **shared})}")
+            value = standing_alone(schema, part if isinstance(part, dict) else {})
+            self._rules.append(f"v_{index}_{at}: {_quoted(f'{name}=')} {_json(value)}")
             rest, given = f"n_{index}_{at + 1}", f"v_{index}_{at}"
             if name in schema.get("required", ()):
                 self._rules.append(f"k_{index}_{at}: {given} {rest}")

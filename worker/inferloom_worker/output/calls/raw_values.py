@@ -1,17 +1,21 @@
 """Values of arguments that are written without quotes: what a text stands for depends on the schema. Pure."""
 
 import json
+import math
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from inferloom_worker.constrain.schema_places import resolve
-from inferloom_worker.constrain.schema_types import TYPES, type_of, types_of
+from inferloom_worker.constrain.schema_types import TYPES, type_of, values_of
 
 _WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 """What templates make of values that JSON spells otherwise."""
 
 _DEEPEST = 8
+
+KINDS = (*TYPES, "integer")
+"""Types of which ``number`` has only the numbers that are not whole."""
 
 
 class Written(Enum):
@@ -32,12 +36,29 @@ def written(types: frozenset[str]) -> Written:
     return Written.EITHER if "string" in types else Written.JSON
 
 
+def kind_of(value: Any) -> str:
+    """Which of ``KINDS`` a JSON value is of."""
+    kind = type_of(value)
+    return "integer" if kind == "number" and (isinstance(value, int) or value.is_integer()) else kind
+
+
+def stated_kinds(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The kinds of values that a schema's ``type`` has."""
+    stated = schema.get("type")
+    if stated is None:
+        return frozenset(KINDS)
+    names = {str(name) for name in (stated if isinstance(stated, list) else [stated])}
+    return frozenset(names | {"integer"} if "number" in names else names)
+
+
 def types_within(root: Any, schema: Any, depth: int = 0) -> frozenset[str]:
-    """The types that values of a schema within ``root`` can have, as far as that is plain."""
+    """The kinds of values that a schema within ``root`` can have, as far as that is plain."""
     schema = resolve(root, schema)
     if not isinstance(schema, dict) or depth > _DEEPEST:
-        return frozenset(TYPES)
-    found = types_of(schema)
+        return frozenset(KINDS)
+    found = stated_kinds(schema)
+    if (values := values_of(schema)) is not None:
+        found &= frozenset(map(kind_of, values))
     for keyword in ("anyOf", "oneOf"):
         if isinstance(parts := schema.get(keyword), list) and parts:
             found &= frozenset().union(*(types_within(root, part, depth + 1) for part in parts))
@@ -61,9 +82,15 @@ def value_of(types: frozenset[str], text: str) -> Any:
         return text
     word = text.strip()
     try:
-        value = _WORDS[word] if word in _WORDS else json.loads(word)
+        value = _WORDS[word] if word in _WORDS else json.loads(word, parse_constant=_no_number)
     except (ValueError, RecursionError):
+        return text
+    if isinstance(value, float) and not math.isfinite(value):
         return text
     if written(types) is Written.JSON:
         return value
-    return value if type_of(value) in types - {"string"} else text
+    return value if kind_of(value) in types - {"string"} else text
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(name)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from inferloom_worker.constrain.schema_places import resolve
+from inferloom_worker.constrain.schema_places import OF_NAMES, resolve
 
 _OPEN = ("allOf", "oneOf", "not", "if", "then", "else", "patternProperties", "unevaluatedProperties", "$ref")
 """Keywords beside which an object may need properties that are not listed here."""
@@ -72,6 +72,50 @@ def _relaxed(schema: Any, root: Any) -> Any:
             made[key] = value
         else:
             made["anyOf" if key == "oneOf" and "anyOf" not in schema else key] = _relaxed(value, root)
+    return made
+
+
+_DEFINITIONS = ("$defs", "definitions")
+_LITERAL = ("enum", "const", "default", "examples")
+_MOVED = "#/$defs/root"
+
+
+def standing_alone(root: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a schema as one of its own, in which references lead to what they lead to within ``root``."""
+    own = {key: value for key, value in part.items() if key not in _DEFINITIONS}
+    shared = {key: root[key] for key in _DEFINITIONS if key in root}
+    if not _leads_elsewhere([own, shared]):
+        return own | shared
+    kept = {key: value for key, value in root.items() if key not in ("$id", "id", "$schema")}
+    return {**_moved(own), "$defs": {"root": _moved(kept)}}
+
+
+def _leads_elsewhere(value: Any) -> bool:
+    """Whether there is a reference within the schema to something that is not in its definitions."""
+    if isinstance(value, list):
+        return any(map(_leads_elsewhere, value))
+    if not isinstance(value, dict):
+        return False
+    reference = value.get("$ref")
+    if isinstance(reference, str) and not reference.startswith(("#/$defs/", "#/definitions/")):
+        return True
+    return any(map(_leads_elsewhere, value.values()))
+
+
+def _moved(value: Any, *, names: bool = False) -> Any:
+    """What it is where the root is at ``_MOVED``; of ``names``, each has a schema."""
+    if isinstance(value, list):
+        return [_moved(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    made: dict[str, Any] = {}
+    for key, inner in value.items():
+        if not names and key == "$ref" and (inner == "#" or str(inner).startswith("#/")):
+            made[key] = _MOVED + str(inner)[1:]
+        elif not names and key in _LITERAL:
+            made[key] = inner
+        else:
+            made[key] = _moved(inner, names=not names and key in OF_NAMES)
     return made
 
 
