@@ -116,10 +116,11 @@ async def test_a_request_that_was_on_the_worker_waits_too(waiting: Waiting) -> N
             assert (await asked).status_code == 200
 
 
-async def test_a_worker_that_stops_is_waited_for_as_well(waiting: Waiting) -> None:
+@pytest.mark.parametrize("reason", [Reason.NO_WORKER, Reason.WORKER_LOST])
+async def test_a_worker_that_stops_is_waited_for_as_well(reason: Reason, waiting: Waiting) -> None:
     """Whether the registry or the worker itself says so first."""
     async with gateway_mesh(FakeWorker(), absent_wait_s=PATIENCE_S) as mesh:
-        mesh.worker.script = refuse(InferloomError(Reason.NO_WORKER, "The worker is draining."))
+        mesh.worker.script = refuse(InferloomError(reason, "The worker is draining."))
         first = asyncio.create_task(mesh.http.post("/v1/chat/completions", json=BODY))
         await waiting.wait()
         mesh.registry.put(mesh.worker.registered(state=registry_pb2.WORKER_STATE_DRAINING))
