@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.console.conftest import NARROW, WIDE, Shown, shown
 from tests.mesh.processes import messages
@@ -191,6 +191,24 @@ async def test_tools_are_called_and_answered(browser: Browser, mesh: EchoMesh) -
     assert [each["role"] for each in said] == ["user", "assistant", "tool"]
     assert said[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city": "Paris"}'}
     assert said[2] == {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+
+
+async def test_a_message_waits_for_the_list_of_models(console: Shown) -> None:
+    """It goes to a model, however slow the list is."""
+    page, sent = console.page, asyncio.Event()
+
+    async def slow(route: Route) -> None:
+        await sent.wait()
+        await route.continue_()
+
+    await page.route("**/v1/models", slow)
+    await page.keyboard.press("2")
+    await page.get_by_label("Message").fill("early")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    sent.set()
+    await expect(page.locator(".turn.assistant .foot")).to_contain_text("story")
+    await page.unroute("**/v1/models")
 
 
 async def test_everything_is_reached_by_the_keyboard(console: Shown) -> None:

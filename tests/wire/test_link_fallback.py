@@ -33,7 +33,7 @@ async def test_a_port_that_comes_back_is_used_again_and_costs_nobody_a_call(
             assert await quick.over() is None
             assert quick.text() == "abab"
             assert line.link.transport == "grpc"
-            assert "is not to be had" in caplog.text
+            await until_async(lambda: caplog.text, "why not", lambda told: "is not to be had" in told)
             line.where = port
             await line.by("tcp")
             assert await line.ask(text_request("ab", **limited(4))).over() is None

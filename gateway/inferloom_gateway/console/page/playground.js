@@ -19,6 +19,7 @@ export function playgroundView(section) {
   const parameters = new Parameters(() => examples.refresh());
   const turns = []; // { message, bubble }
   let running = null;
+  let asking = null; // the models that can be called
 
   function body() {
     const draft = text.value.trim();
@@ -48,7 +49,6 @@ export function playgroundView(section) {
   }
 
   async function run() {
-    const asked = { ...body(), messages: [...parameters.system(), ...turns.map((turn) => turn.message).filter(Boolean)] };
     const answer = bubble("assistant");
     const began = performance.now();
     const mine = (running = new AbortController());
@@ -56,6 +56,9 @@ export function playgroundView(section) {
     let first = null;
     let usage = null;
     try {
+      await asking; // who types at once is quicker than the first list of models
+      if (running !== mine) return;
+      const asked = { ...body(), messages: [...parameters.system(), ...turns.map((turn) => turn.message).filter(Boolean)] };
       if (asked.stream) asked.stream_options = { include_usage: true };
       const got = await send("/v1/chat/completions", { method: "POST", body: asked, signal: mine.signal });
       answer.from(got.headers);
@@ -163,11 +166,13 @@ export function playgroundView(section) {
         if (offered.includes(before)) model.value = before;
         examples.refresh();
       }
-      say(status, offered.length ? "" : "No model can be called now.");
+      if (!running || !offered.length) say(status, offered.length ? "" : "No model can be called now.");
     } catch (failure) {
       say(status, failure.message);
     }
   }
 
-  return { show: models, focus: () => text.focus(), stop: () => running?.abort(), restart };
+  const show = () => (asking = models());
+
+  return { show, focus: () => text.focus(), stop: () => running?.abort(), restart };
 }
