@@ -4,22 +4,21 @@ A component raises :class:`InferloomError` with a :class:`Reason`; ``status`` tu
 and back, and the gateway renders it as an OpenAI error object. Nothing else decides a status code.
 """
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 import grpc
 
+from inferloom_mesh.quotations import shortened
+
 MOST_QUOTED = 100
 """Characters of a caller's input that a message or a param repeats at most."""
 
+_MOST_READ = 8192
+"""Characters of a message that are looked at: nobody's text makes an error costly."""
+
 _MOST_BYTES = 600
 """Most of a message: it also travels in trailing metadata, of which gRPC allows 8 KiB in all."""
-
-_QUOTED = re.compile(
-    r"""(?<![^\s(\[])(['"])((?:(?!\1(?:,|\ or)\ \1).){101,}?)\1(?=[\s.,:;?!)\]]|$)""", re.DOTALL | re.VERBOSE
-)
-"""A quotation that is longer, and not several in a row."""
 
 
 class Reason(StrEnum):
@@ -153,13 +152,19 @@ def shown(text: str, most: int = MOST_QUOTED) -> str:
 
 def _bounded(message: str) -> str:
     """The message with its long quotations cut, and its middle left out if it is still long."""
+    if len(message) > _MOST_READ:
+        message = _without_middle(message, _MOST_READ)
     if len(message) > MOST_QUOTED:
-        message = _QUOTED.sub(lambda found: f"{found[1]}{shown(found[2])}{found[1]}", message)
+        message = shortened(message, MOST_QUOTED, shown)
     most = _MOST_BYTES
     while len(message.encode(errors="replace")) > _MOST_BYTES:
         most = min(most, len(message)) * 3 // 4
-        message = f"{message[: most * 2 // 3]} … {message[len(message) - most // 3 :]}"
+        message = _without_middle(message, most)
     return message
+
+
+def _without_middle(message: str, most: int) -> str:
+    return f"{message[: most * 2 // 3]} … {message[len(message) - most // 3 :]}"
 
 
 def invalid(param: str, message: str) -> InferloomError:

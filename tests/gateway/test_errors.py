@@ -8,9 +8,11 @@ from grpc.aio import AioRpcError, Metadata
 from inferloom_gateway.calls.judging import judge
 from inferloom_gateway.http.errors import render, response
 from inferloom_gateway.http.translate import fields
-from inferloom_mesh.errors import TABLE, InferloomError, Reason, invalid
+from inferloom_mesh.errors import TABLE, InferloomError, Reason, invalid, shown
+from inferloom_mesh.quotations import shortened
 from inferloom_mesh.status import read_failure, to_status
 from inferloom_mesh.suggestion import model_not_found
+from tests.patience import Moment
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -168,3 +170,22 @@ def test_a_missing_model_is_told_where_all_are_listed() -> None:
     assert error.message == (
         "The model 'chatt' does not exist. Did you mean 'chat'? GET /v1/models lists all."
     )
+
+
+@pytest.mark.parametrize("text", [" 'a", ' "b', "', '", " 'a' or ", "(' \"", "' "])
+def test_no_text_makes_an_error_costly(text: str) -> None:
+    """Whatever quotes a caller's 100 kB are made of: an error is made on the event loop."""
+    text *= 100_000 // len(text)
+    began = Moment.now()
+    error = InferloomError(Reason.MODEL_NOT_FOUND, f"There is no model '{text}'.", param=text)
+    short = shortened(text, 100, shown)
+    assert Moment.now() - began < 2
+    assert len(error.message.encode()) <= 600
+    assert len(short) <= len(text)
+
+
+def test_of_long_quotations_the_beginning_is_told() -> None:
+    """Of each, whatever quotes it has itself."""
+    said = "Neither '{}' nor \"{}\" (or '{}') is one."
+    error = InferloomError(Reason.NOT_FOUND, said.format("a" * 101, "it's " * 30, "b" * 500))
+    assert error.message == said.format("a" * 99 + "…", ("it's " * 30)[:99] + "…", "b" * 99 + "…")

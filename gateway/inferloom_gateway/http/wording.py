@@ -31,7 +31,6 @@ _RULES: dict[str, Callable[[_Context], str]] = {
     "string_too_long": lambda ctx: f"must have at most {_count(ctx['max_length'], 'character')}",
     "string_pattern_mismatch": lambda ctx: f"must match {ctx['pattern']}",
     "literal_error": lambda ctx: f"must be {'one of ' if ' or ' in ctx['expected'] else ''}{ctx['expected']}",
-    "int_parsing_size": lambda ctx: "is too large",
 }
 
 
@@ -39,12 +38,18 @@ def complaint(error: ErrorDetails) -> str:
     """What a field must be, to stand behind its name: ``must be at least 1``."""
     kind = error["type"]
     if kind in ("int_type", "int_from_float") and _is_whole(error["input"]):
-        return "is too large"  # such numbers are floats in what was read
+        return _size(error["input"])  # such numbers are floats in what was read
+    if kind == "int_parsing_size":
+        return _size(error["input"])
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}" + (", not null" if error["input"] is None else "")
     if kind in _RULES:
         return _RULES[kind](error.get("ctx", {}))
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}"  # a schema's own sentence
+
+
+def _size(value: Any) -> str:
+    return "is too small" if str(value).lstrip().startswith("-") else "is too large"
 
 
 def _number(value: float) -> str:
