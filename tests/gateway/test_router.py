@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -302,3 +303,27 @@ def test_who_computes_the_same_otherwise_takes_over_where_nobody_else_is_left() 
     assert known.narrow([b, d], "chat", lost=[]) == []
     a.health.reachable = c.health.reachable = False
     assert known.narrow(everybody, "chat") == [a, b, c]
+
+
+@pytest.mark.parametrize("card_gone", [False, True])
+@pytest.mark.parametrize(
+    ("began", "goes_on"), [(("x", ""), ("y", "x")), (("y", "x"), ("x", "")), (("x", "d"), ("y", "d"))]
+)
+def test_workers_of_before_the_definition_hash_take_over_and_are_taken_over_from(
+    began: tuple[str, str], goes_on: tuple[str, str], card_gone: bool
+) -> None:
+    """Their one hash is of what the model is. What told it may be gone, where the hash is the same."""
+    a, b, c = Routed(*crowd(3)).fleet.members()
+    for member, (kind, definition) in ((a, began), (b, goes_on), (c, ("z", "other"))):
+        member.models["chat"] = pb.Model(id="chat", compute_hash=kind, definition_hash=definition)
+    pin = ComputePin()
+    if card_gone and not began[1]:  # as a resumable stream that another process began
+        assert pin.accept(began[0])
+        there = [b, c]
+    else:
+        assert pin.accept(began[0], a.models["chat"])
+        there = [a, b, c]
+    assert b in (found := pin.narrow(there, "chat", lost=[a]))
+    assert c not in found
+    assert not pin.accept("z", c.models["chat"])
+    assert pin.accept(goes_on[0], b.models["chat"])

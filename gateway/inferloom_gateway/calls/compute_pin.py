@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Sequence
 
 from inferloom.v1.inference_pb2 import Model
-from inferloom_gateway.fleet.members import Member
+from inferloom_gateway.fleet.member import Member, definition
 
 
 class ComputePin:
@@ -19,7 +19,7 @@ class ComputePin:
         """The hash; empty while no worker has accepted."""
         self._leading = ""
         self._definition = ""
-        """The definition hash that goes with it, where a card has told it."""
+        """What the model is that goes with it, where a card has told it."""
 
     def narrow(self, members: Sequence[Member], model: str, lost: Container[Member] = ()) -> Sequence[Member]:
         """Those of ``members``, which all hold ``model``, that may answer; itself if that is all of them.
@@ -36,8 +36,7 @@ class ComputePin:
             if _any_left(same, lost):
                 return same
             self._define(m.models[model] for m in same)
-            alike = [m for m in members if m.models[model].definition_hash == self._definition]
-            return alike if self._definition else same
+            return [m for m in members if self._alike(m.models[model])]
         same = [m for m in members if m.models[model].compute_hash == self._leading]
         return same if self._leading and _any_left(same, lost) else list(members)
 
@@ -52,9 +51,9 @@ class ComputePin:
         takes over from them."""
         if not compute_hash:
             return True
-        if self.hash and self.hash != compute_hash:
-            alike = card is not None and card.definition_hash == self._definition != ""
-            if not (alike and card is not None and card.compute_hash == compute_hash):
+        if self.hash not in ("", compute_hash):
+            alike = card is not None and card.compute_hash == compute_hash and self._alike(card)
+            if not alike:
                 return False
         self.hash = compute_hash
         if card is not None:
@@ -64,7 +63,11 @@ class ComputePin:
     def _define(self, cards: Iterable[Model]) -> None:
         for card in cards:
             if not self._definition and card.compute_hash == self.hash:
-                self._definition = card.definition_hash
+                self._definition = definition(card)
+
+    def _alike(self, card: Model) -> bool:
+        """Whether it is the model of the hash, whatever computes it."""
+        return definition(card) == (self._definition or self.hash)
 
 
 def _any_left(members: Sequence[Member], lost: Container[Member]) -> bool:

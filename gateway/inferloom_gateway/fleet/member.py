@@ -100,6 +100,12 @@ class Member:
         self.foreign = max(0, load.running + load.waiting - self.in_flight)
 
 
+def definition(card: inference_pb2.Model) -> str:
+    """Which model it is, whatever computes it. A worker of before that hash has no other than for both, and
+    it was made as this one is now. Empty: it tells nothing."""
+    return card.definition_hash or card.compute_hash
+
+
 def hash_of(text: str) -> int:
     """64 bits that stand for a text."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())

@@ -7,7 +7,7 @@ from inferloom.v1 import inference_pb2, registry_pb2
 from inferloom_gateway.fleet.ask import honoured
 from inferloom_gateway.fleet.group import Group
 from inferloom_gateway.fleet.member import Member as Member
-from inferloom_gateway.fleet.member import hash_of
+from inferloom_gateway.fleet.member import definition, hash_of
 from inferloom_gateway.fleet.slow_workers import INTERVAL_S, look
 from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
 
@@ -236,7 +236,7 @@ class Fleet:
     def _kinds(self, model: str) -> dict[str, list[str]]:
         kinds: dict[str, list[str]] = {}
         for member in self.holding(model):
-            if told := member.models[model].definition_hash or member.models[model].compute_hash:
+            if told := definition(member.models[model]):
                 kinds.setdefault(told, []).append(member.id)
         return kinds
 
