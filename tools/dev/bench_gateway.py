@@ -6,9 +6,10 @@ Usage: python tools/dev/bench_gateway.py [--processes 1 2] [--rounds 3] [--strea
 A mesh of its own, with a worker that says one token an event (``echo:chunk=1``), keys, log and metrics, is
 started for each number of gateway processes in each round. ``linkload/client.c`` is compiled, and asks on
 connections that are kept and on new ones: for streams, for requests of one token, and, one after another,
-for the wait until the first text. Processor time is that of all processes of a kind, by the kernel's
-accounting. The slope is what a number of gateway processes does, over what the first number does: where
-client, gateways and worker share few cores, it ends with those.
+for the wait until the second token: an echo's first, which begins its prompt, has no text. Processor time
+is that of all processes of a kind, by the kernel's accounting. The slope is what a number of gateway
+processes does, over what the first number does: where client, gateways and worker share few cores, it ends
+with those.
 """
 
 import argparse
@@ -106,9 +107,9 @@ def measure(asked: Asked, mesh_pid: int, options: argparse.Namespace) -> Figures
                 f"{kind} connections: worker, us a {what}": (after[1] - before[1]) * 1e6 / count,
                 f"{kind} connections: client, us a {what}": said["own_s"] * 1e6 / count,
             }
-        alone = asked.run(1, 200, 2, kept=kept)  # the first token of an echo has no text
-        found[f"{kind} connections: first text at one client, p50 ms"] = alone["first_p50_ms"]
-        found[f"{kind} connections: first text at one client, least ms"] = alone["first_least_ms"]
+        alone = asked.run(1, 200, 2, kept=kept)  # the client waits for text, which the first token has not
+        found[f"{kind} connections: second token at one client, p50 ms"] = alone["first_p50_ms"]
+        found[f"{kind} connections: second token at one client, least ms"] = alone["first_least_ms"]
     return found
 
 
@@ -153,7 +154,7 @@ def show(rounds: dict[int, list[Figures]]) -> None:
         for count, found in rounds.items():
             values = sorted(each[name] for each in found)
             middle = statistics.median(values)
-            line = f"{name:52} x{count} {middle:10.2f}  ({values[0]:.2f} to {values[-1]:.2f})"
+            line = f"{name:55} x{count} {middle:10.2f}  ({values[0]:.2f} to {values[-1]:.2f})"
             if found is not first and name.endswith("a second"):
                 line += f"  slope {middle / base:.2f}"
             print(line, flush=True)
