@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.calls import wait
+from inferloom_gateway.calls import stream, wait
+from inferloom_gateway.http import sse
 from inferloom_mesh.errors import InferloomError, Reason
 from tests.wire.access_lines import access_lines
 from tests.wire.fake_worker import CHAT as CHAT_MODEL
@@ -143,6 +144,54 @@ async def test_a_worker_that_starts_is_waited_for() -> None:
         await mesh.worker.start()
         mesh.registry.put(mesh.worker.registered(epoch=2))
         assert await asking == ("".join(WORDS), "[DONE]")
+
+
+@pytest.mark.parametrize("endpoint", ["chat/completions", "responses"])
+async def test_a_stream_that_waits_for_a_worker_is_not_silent(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client and all proxies before it see comments, and the client's own limit of silence counts."""
+    monkeypatch.setattr(stream, "BEAT_S", 0.02)
+    monkeypatch.setattr(sse, "SILENCE_S", 0.1)
+    body = {**BODY, "input": "Hi", "stream": True}
+    del body["messages" if endpoint == "responses" else "input"]
+    limited = {"x-stainless-read-timeout": "0.2"}
+    async with gateway_mesh(worker("a")) as mesh:
+        mesh.worker.script = failing(killed)
+        async with mesh.http.stream("POST", f"/v1/{endpoint}", json=body) as response:
+            lines = response.aiter_lines()
+            async for line in lines:
+                if line == ": waiting":
+                    break
+            mesh.worker.script = tell
+            mesh.registry.remove("a")
+            await mesh.worker.start()
+            mesh.registry.put(mesh.worker.registered(epoch=2))
+            rest = "".join([line async for line in lines])
+        mesh.worker.script = failing(killed)
+        async with mesh.http.stream("POST", f"/v1/{endpoint}", json=body, headers=limited) as response:
+            silent = "".join([line async for line in response.aiter_lines()])
+    assert "time" in rest
+    assert "Nothing has come" in silent
+
+
+async def test_a_call_that_waits_for_a_worker_has_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a worker that has nothing to tell."""
+    monkeypatch.setattr(stream, "BEAT_S", 0.02)
+    async with gateway_mesh(worker("a")) as mesh:
+        mesh.worker.script = failing(killed)
+        kinds = []
+        async for event in mesh.stub.Generate(pb.GenerateRequest(model="chat-model", text="a")):
+            kinds.append(event.WhichOneof("event"))
+            if kinds.count("heartbeat") == 3:
+                assert event.heartbeat.phase == pb.HEARTBEAT_PHASE_QUEUED
+                mesh.worker.script = tell
+                mesh.registry.remove("a")
+                await mesh.worker.start()
+                mesh.registry.put(mesh.worker.registered(epoch=2))
+    assert [kind for kind in kinds if kind != "heartbeat"] == [
+        *("started", *["delta"] * len(WORDS), "finished", "completed")
+    ]
 
 
 @pytest.mark.parametrize("seeded", [False, True])

@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import httpx
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
-from tests.patience import PATIENCE_S
+from inferloom_gateway.http import sse
+from inferloom_gateway.streams import book, follower
+from tests.patience import PATIENCE_S, until_async
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
+from tests.wire.test_gateway_absences import gone
 from tests.wire.test_gateway_migration import WORDS, worker
 
 BODY: dict[str, Any] = {
@@ -60,15 +65,23 @@ async def begin(mesh: GatewayMesh, events: int, **headers: str) -> tuple[str, li
     return name, read
 
 
-async def whole(response: httpx.Response) -> AsyncIterator[str]:
-    """Each event of a stream, as it is."""
+async def whole(response: httpx.Response, waiting: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """Each event of a stream, as it is; ``waiting`` is set at the first comment."""
     event = ""
     async for line in response.aiter_lines():
+        if line.startswith(":") and waiting is not None:
+            waiting.set()
         if line:
             event += "" if line.startswith(":") else line + "\n"
         elif event:
             yield event
             event = ""
+
+
+def _sql(store: Path, words: str) -> list[Any]:
+    """Change what is in a store, or read it."""
+    with closing(sqlite3.connect(store / "store.sqlite3")) as connection, connection:
+        return connection.execute(words).fetchall()
 
 
 async def rest(mesh: GatewayMesh, name: str, last: str | None) -> list[str]:
@@ -119,6 +132,63 @@ async def test_another_gateway_goes_on_where_one_was_killed(tmp_path: Path) -> N
     assert [*read, *behind] == every
     assert every[-1] == "data: [DONE]\n"
     assert list(two.requests[0].resume.choices[0].token_ids) == [0, 1]
+
+
+@pytest.mark.parametrize("doors", [1, 2])
+async def test_two_readers_of_a_stream_whose_worker_is_away(
+    doors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One goes on with it, for as long as its worker is away, and both read it to its end; meanwhile neither
+    is silent. Whether they read at one gateway or at two."""
+    gate = asyncio.Event()
+    one, two = worker("a"), worker("b")
+    one.script, two.script = slow(asyncio.Event()), slow(gate)
+    gate.set()
+    store = tmp_path / "store"
+    monkeypatch.setattr(book, "RENEWED_S", 0.1)
+    monkeypatch.setattr(follower, "_WANTED_S", 0.1)
+    monkeypatch.setattr(sse, "SILENCE_S", 0.1)
+    async with AsyncExitStack() as stack:
+        killed = await stack.enter_async_context(gateway_mesh(one, store=store))
+        meshes = [
+            await stack.enter_async_context(gateway_mesh(*own, store=store, absent_wait_s=PATIENCE_S))
+            for own in ([two], [])[:doors]
+        ]
+        for mesh in meshes:
+            mesh.registry.put(two.registered())
+            await mesh.lists("chat-model", "org/embedder")
+        name, read = await begin(killed, 3)
+        await two.kill()
+        for mesh in meshes:
+            mesh.registry.remove("b")
+            await gone(mesh)
+        _sql(store, "UPDATE streams SET owner = 'dead', claimed_until = 0")  # as if its process were dead
+        shown = [asyncio.Event(), asyncio.Event()]
+
+        async def goes_on(place: int) -> list[str]:
+            path, headers = f"/v1/streams/{name}", {"last-event-id": last_id(read)}
+            async with meshes[place % doors].http.stream("GET", path, headers=headers) as response:
+                return [event async for event in whole(response, shown[place])]
+
+        reading = [asyncio.create_task(goes_on(place)) for place in (0, 1)]
+        for each in shown:
+            await each.wait()
+        claimed = partial(_sql, store, "SELECT owner, claimed_until FROM streams")
+        [(owner, claim)] = claimed()
+        [(still, _)] = await until_async(claimed, "a renewal", lambda seen: seen[0][1] > claim)
+        assert still == owner
+        if doors == 1:
+            monkeypatch.setattr(book, "RENEWED_S", PATIENCE_S)
+            await asyncio.sleep(0.3)  # the last renewal
+            _sql(store, "UPDATE streams SET claimed_until = 0")  # as if the store had not taken them for long
+            await asyncio.sleep(0.7)  # the other reader looks
+        await two.start()
+        for mesh in meshes:
+            mesh.registry.put(two.registered(epoch=2))
+        first, second = await asyncio.gather(*reading)
+    assert first == second
+    assert (first[-1], "time" in "".join(first)) == ("data: [DONE]\n", True)
+    assert len(two.requests) == 1
 
 
 async def test_what_nobody_comes_back_for_is_given_up() -> None:

@@ -4,9 +4,11 @@ from array import array
 from collections.abc import Sequence
 
 from inferloom.v1.inference_pb2 import (
+    HEARTBEAT_PHASE_QUEUED,
     Finished,
     GenerateRequest,
     GenerateResponse,
+    Heartbeat,
     Prompt,
     ResumedChoice,
     Started,
@@ -146,6 +148,10 @@ class GenerationProgress:
     def end(self) -> GenerateResponse | None:
         """Never: what a generation used is only known from its worker."""
         return None
+
+    def waiting(self) -> GenerateResponse:
+        """A heartbeat."""
+        return GenerateResponse(heartbeat=Heartbeat(phase=HEARTBEAT_PHASE_QUEUED))
 
     def restated(self, error: InferloomError) -> InferloomError:
         """The error, or that the worker was lost, where another does not go on with what was accepted."""

@@ -41,6 +41,9 @@ class Progress(Protocol[RequestT, EventT]):
     def end(self) -> EventT | None:
         """The last event, if nothing but that is missing and it can be told."""
 
+    def waiting(self) -> EventT | None:
+        """What shows the caller that the request lives while no worker has it; None: nothing does."""
+
     def restated(self, error: InferloomError) -> InferloomError:
         """An error of the present worker in terms of the whole request."""
 
@@ -108,6 +111,10 @@ class EmbeddingProgress:
         if self.completed or self._tokens is None or self._next < len(self._request.inputs):
             return None
         return EmbedResponse(completed=EmbedCompleted(usage=Usage(prompt_tokens=self._tokens)))
+
+    def waiting(self) -> EmbedResponse | None:
+        """Nothing: an embedding has no heartbeats."""
+        return None
 
     def restated(self, error: InferloomError) -> InferloomError:
         """The error with the number that an input has in the whole request."""

@@ -21,6 +21,9 @@ from inferloom_mesh.errors import InferloomError, server_error
 
 log = logging.getLogger(__name__)
 
+BEAT_S = 1.0
+"""How often a call that no worker has shows that it lives."""
+
 Request = TypeVar("Request", GenerateRequest, EmbedRequest)
 Event = TypeVar("Event", GenerateResponse, EmbedResponse)
 
@@ -46,6 +49,7 @@ class Stream(Closing, Generic[Request, Event]):
         self._progress: Progress[Request, Event] = progress
         self._call: WorkerCall[Event] | None = None
         self._moving: asyncio.Task[None] | None = None
+        self._beating: asyncio.TimerHandle | None = None
         self._paused = False
         self._inbox: Inbox[Event, InferloomError] = Inbox(self)
         self._out: EventSink[Event, InferloomError] = self._inbox
@@ -93,6 +97,7 @@ class Stream(Closing, Generic[Request, Event]):
         """End the call if it still runs."""
         if self._moving is not None:
             self._moving.cancel()
+        self._rest()
         if self._call is not None:
             self._call.close()
         self._attempts.close()
@@ -177,10 +182,26 @@ class Stream(Closing, Generic[Request, Event]):
         self._attempts.moves(progress.place)
         self._attempts.failed(call.member, verdict, final=rest is None)
         assert rest is not None
+        self._beating = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
         try:
-            self._follow(*await self._open_call(rest))
+            opened = await self._open_call(rest)
         except InferloomError as error:
             raise progress.restated(error) from failure
+        finally:
+            self._rest()
+        self._follow(*opened)
+
+    def _beat(self) -> None:
+        """Do as a worker does that has nothing to tell: none has the call now."""
+        self._beating = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+        event = None if self._paused else self._progress.waiting()
+        if event is not None:
+            self._out.take(event)
+
+    def _rest(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            self._beating = None
 
 
 def _event(held: Any) -> Any:

@@ -1,5 +1,7 @@
 """Resumable streams as the store knows them."""
 
+import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -11,10 +13,15 @@ from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_mesh.errors import InferloomError, Reason, shown
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 CLAIM_S = 6.0
 """How long a process that makes a stream may be silent before another goes on with it."""
+
+RENEWED_S = 1.5
+"""How often a claim is renewed at least."""
 
 
 def unknown(name: str) -> InferloomError:
@@ -96,6 +103,17 @@ class Book:
         now = time.time()
         mine = replace(kept, owner=self.owner, claimed_until=now + CLAIM_S)
         return mine if await self._write(lambda at: streams.take_over(at, mine, now)) else None
+
+    async def hold(self, kept: KeptStream) -> None:
+        """Renew the claim on a stream of which there is no news yet, until this is cancelled or another
+        process has it."""
+        renewed = True
+        while renewed:
+            await asyncio.sleep(RENEWED_S)
+            try:
+                renewed = await self.tell(kept, 0, [], None, read=True)
+            except InferloomError as failure:
+                log.warning("%s: a claim is not renewed: %s", kept.id, failure.message)
 
     async def release(self, kept: KeptStream) -> None:
         """Let any other process go on with it."""

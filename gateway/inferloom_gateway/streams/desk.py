@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from inferloom.v1.inference_pb2 import GenerateRequest
-from inferloom_gateway.calls.bounded_gather import gather_bounded
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.asking import HEADER
 from inferloom_gateway.streams.book import Book, unknown
 from inferloom_gateway.streams.follower import Follower, Reader
-from inferloom_gateway.streams.generation import Generation, read
-from inferloom_gateway.streams.run import Run, over
+from inferloom_gateway.streams.generation import Generation
+from inferloom_gateway.streams.run import Run
+from inferloom_gateway.streams.takeover import resumed
 from inferloom_mesh.errors import InferloomError, Reason, unsupported
 from inferloom_mesh.request_id import is_request_id
 
@@ -39,6 +39,8 @@ class StreamDesk:
         self._gateway = gateway
         self._restore = restore
         self._runs: dict[tuple[str, str], Run] = {}
+        self._taking: set[tuple[str, str]] = set()
+        """Those that are being gone on with, and are not made yet."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._followers: Counter[tuple[str, str]] = Counter()
 
@@ -90,51 +92,49 @@ class StreamDesk:
         """What makes the stream, if it is made here."""
         return self._runs.get((kept.tenant, kept.id))
 
-    async def take_over(self, reader: Reader, kept: KeptStream) -> None:
-        """Go on with a stream whose process is dead; where nobody can just now, do nothing.
+    def take_over(self, reader: Reader, kept: KeptStream) -> "asyncio.Task[None] | None":
+        """Begin to go on with a stream whose process is dead; None: it is not, or somebody does here.
 
-        Raises:
-            InferloomError: Nobody will.
+        Workers that are away are waited for, so it can take a while. Cancelling the task leaves the stream to
+        others. Where nobody can go on with it just now, it does nothing; it raises InferloomError where
+        nobody will.
         """
-        restore = self._restore.get(kept.endpoint)
+        key, restore = (kept.tenant, kept.id), self._restore.get(kept.endpoint)
         if restore is None or kept.claimed_until >= self._gateway.storage.now():
-            return
+            return None
+        if key in self._runs or key in self._taking:
+            return None
+        self._taking.add(key)
+        task = asyncio.create_task(self._take_over(reader, kept, restore), name=f"takeover {kept.id}")
+        self._tasks.add(task)
+
+        def done(task: "asyncio.Task[None]") -> None:
+            self._tasks.discard(task)
+            self._taking.discard(key)
+            if not task.cancelled():
+                task.exception()  # its reader may have left
+
+        task.add_done_callback(done)
+        return task
+
+    async def _take_over(self, reader: Reader, kept: KeptStream, restore: Restore) -> None:
         mine = await self.book.take_over(kept)
         if mine is None:
             return
-        generations = [Generation(place, asked) for place, asked in enumerate(restore(mine))]
-        known = 0
-        while found := (await self.book.news(mine.tenant, mine.id, known)).events:
-            known += len(found)
-            for data in found:
-                place, event = read(data, len(generations))
-                generations[place].know(event)
+        holding = asyncio.create_task(self.book.hold(mine))
         try:
-            rests = [generation.rest() for generation in generations]
-        except InferloomError as failure:
-            await self.book.tell(mine, known, [], over(failure), read=True)
-            return
-        model = next((rest.model for rest in rests if rest is not None), None)
-        if model is None:
-            await self.book.tell(mine, known, [], over(None), read=True)
-            return
-        admission = self._gateway.admission(reader.identity, model)
-        calls = self._gateway.dispatcher.group(reader.context, "generate", model, admission)
-        try:
-            calls.pin.accept(mine.compute_hash)
-            pairs = zip(generations, rests, strict=True)
-            await gather_bounded([_begin(calls, each, rest) for each, rest in pairs if rest is not None])
-        except InferloomError as failure:
-            calls.close(failure)
-            await self.book.release(mine)
-            if failure.reason in _LATER:
+            found = await resumed(self._gateway, self.book, reader, mine, restore(mine))
+        except BaseException as failure:  # the claim must not outlive it
+            holding.cancel()
+            await asyncio.shield(self.book.release(mine))
+            if isinstance(failure, InferloomError) and failure.reason in _LATER:
                 return
             raise
-        except BaseException as failure:  # also a caller who left: the claim must not outlive it
-            calls.close(failure)
-            await asyncio.shield(self.book.release(mine))
-            raise
-        self._start(Run(self.book, mine, calls, generations, known, self._is_read), mine)
+        finally:
+            holding.cancel()
+        if found is not None:
+            run = Run(self.book, mine, found.calls, found.generations, found.known, self._is_read)
+            self._start(run, mine)
 
     async def drain(self, limit_s: float) -> None:
         """Let those that are made here finish; then let other processes go on with the rest."""
@@ -159,7 +159,3 @@ class StreamDesk:
             self._runs.pop(key, None)
 
         task.add_done_callback(done)
-
-
-async def _begin(calls: CallGroup, generation: Generation, rest: GenerateRequest) -> None:
-    generation.begin(await calls.generate(rest, generation.asked))

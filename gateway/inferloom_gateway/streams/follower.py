@@ -48,6 +48,8 @@ class Follower(Closing):
         self._kept = kept
         self._place = first
         self._told = -math.inf
+        self._taking: asyncio.Task[None] | None = None
+        """Goes on with the stream in this reader's name, and is not done."""
         self._leave: Callable[[], None] | None = leave
 
     async def read(self) -> Sequence[bytes] | None:
@@ -68,11 +70,13 @@ class Follower(Closing):
                 raise InferloomError(Reason(reason), message)
             return None
         clock = asyncio.get_running_loop().time
-        if run is None and clock() - self._told > _WANTED_S:
+        if run is None and self._taking is None and clock() - self._told > _WANTED_S:
             self._told = clock()
             await self._desk.book.want(news.kept)
-            await self._desk.take_over(self._reader, news.kept)
-        if changed is None:
+            self._taking = self._desk.take_over(self._reader, news.kept)
+        if self._taking is not None:
+            await self._take(self._taking)
+        elif changed is None:
             await asyncio.sleep(_POLL_S)
         else:
             with suppress(TimeoutError):
@@ -84,3 +88,13 @@ class Follower(Closing):
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
+            if self._taking is not None:
+                self._taking.cancel()
+
+    async def _take(self, taking: "asyncio.Task[None]") -> None:
+        """Wait for a moment until the stream is gone on with; raise if nobody will."""
+        await asyncio.wait((taking,), timeout=_PATIENCE_S)
+        if taking.done():
+            self._taking = None
+            if not taking.cancelled():  # as this process stops
+                taking.result()

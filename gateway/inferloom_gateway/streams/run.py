@@ -8,14 +8,11 @@ from contextlib import suppress
 from inferloom.v1.inference_pb2 import GenerateResponse
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.storage.streams import KeptStream
-from inferloom_gateway.streams.book import Book
+from inferloom_gateway.streams.book import RENEWED_S, Book
 from inferloom_gateway.streams.generation import Generation, logged
 from inferloom_mesh.errors import InferloomError
 
 log = logging.getLogger(__name__)
-
-RENEWED_S = 1.5
-"""How often a claim is renewed at least."""
 
 _MOST_WAITING = 2**20
 """Bytes of events that wait to be written, before the generations do."""

@@ -168,7 +168,7 @@ class _HeartbeatPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Heartb
     HEARTBEAT_PHASE_UNSPECIFIED: _HeartbeatPhase.ValueType  # 0
     """Not set; never sent."""
     HEARTBEAT_PHASE_QUEUED: _HeartbeatPhase.ValueType  # 1
-    """A place in the running batch, or in a step."""
+    """A place in the running batch, or in a step; or a worker that goes on."""
     HEARTBEAT_PHASE_PREFILL: _HeartbeatPhase.ValueType  # 2
     """Its prompt is being read."""
     HEARTBEAT_PHASE_PREEMPTED: _HeartbeatPhase.ValueType  # 3
@@ -180,7 +180,7 @@ class HeartbeatPhase(_HeartbeatPhase, metaclass=_HeartbeatPhaseEnumTypeWrapper):
 HEARTBEAT_PHASE_UNSPECIFIED: HeartbeatPhase.ValueType  # 0
 """Not set; never sent."""
 HEARTBEAT_PHASE_QUEUED: HeartbeatPhase.ValueType  # 1
-"""A place in the running batch, or in a step."""
+"""A place in the running batch, or in a step; or a worker that goes on."""
 HEARTBEAT_PHASE_PREFILL: HeartbeatPhase.ValueType  # 2
 """Its prompt is being read."""
 HEARTBEAT_PHASE_PREEMPTED: HeartbeatPhase.ValueType  # 3
