@@ -1,5 +1,6 @@
 """From tokens to calls: marks that are special tokens are read, reasoning is counted, one call is enough."""
 
+import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
@@ -29,7 +30,13 @@ SOURCE = TEMPLATES["mistral-args"] + "{# <think> #}"
 
 
 def answered(
-    text: str, *, prompt: str = "", parallel: bool = True, max_tokens: int | None = None, at_once: int = 1
+    text: str,
+    *,
+    prompt: str = "",
+    parallel: bool = True,
+    max_tokens: int | None = None,
+    at_once: int = 1,
+    cut: bool = False,
 ) -> tuple[list[pb.GenerateResponse], Recorded]:
     """The events of an answer of these characters and marks, some ``at_once``, and what the engine heard."""
     template = ChatTemplate(SOURCE, {})
@@ -47,6 +54,8 @@ def answered(
     for index in range(0, len(ids), at_once):
         tokens = tuple(ids[index : index + at_once])
         end = EndReason.STOP_TOKEN if tokens[-1] == 256 else None
+        if cut and index + at_once >= len(ids):
+            end = EndReason.LENGTH
         events += completion.take([TokensEvent(0, index, tokens, None, end)])
     return [*events, completion.completed()], recorded
 
@@ -110,3 +119,31 @@ def test_calls_that_must_be_end_where_no_other_fits() -> None:
     for most, expected in ((7, 1), (20, 1), (27, 2), (28, 3), (None, 4)):
         events, _ = answered(text + "<end>", max_tokens=most)
         assert len(told(events)[2]) == expected
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("[TOOL_CALLS]", []),
+        ("[TOOL_CALLS]no", []),
+        ("[TOOL_CALLS]now[ARGS]{}[TOOL_CALLS]n", [("now", "{}")]),
+        ('[TOOL_CALLS]now[ARGS]{"a', [("now", '{"a')]),
+        ("<think>Hm.</think>[TOOL_CALLS]now", []),
+    ],
+)
+def test_a_call_that_must_be_and_is_cut_before_its_name_is_not_said(
+    text: str, calls: list[tuple[str, str]], at_once: int
+) -> None:
+    """Its mark is no text; where calls only may be, what is none stays text, and where nothing was cut."""
+    events, _ = answered(text, max_tokens=50, at_once=at_once, cut=True)
+    said, thought, found = told(events)
+    assert (said, found) == ("", calls)
+    assert thought == ("Hm." if "Hm." in text else "")
+    (end,) = [event.finished for event in events if event.HasField("finished")]
+    assert end.reason == pb.FINISH_REASON_LENGTH
+
+    may, _ = answered(text, at_once=at_once, cut=True)
+    ended, _ = answered(text + "<end>", max_tokens=50, at_once=at_once)
+    begun = "" if text.endswith("a") else text[text.rindex("[TOOL") :]
+    assert told(may) == told(ended) == (begun, thought, calls)

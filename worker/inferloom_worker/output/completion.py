@@ -253,7 +253,7 @@ class Completion:
                 self._finish(event, choice, news)
                 return
         if event.end is not None:
-            pipeline.finish(news)
+            pipeline.finish(news, cut=event.end in (EndReason.LENGTH, EndReason.DEADLINE))
             self._finish(event, choice, news, event.end)
 
     def _finish(self, event: TokensEvent, choice: _Choice, news: _News, end: EndReason | None = None) -> None:

@@ -22,12 +22,14 @@ class Pipeline:
         parsers: The last stages.
         hidden: Tokens that have no text. None: the special ones.
         calls_only: Whether it is calls and nothing else: then it ends with a call behind which another of
-            twice the length of its longest would not fit into its tokens.
+            twice the length of its longest would not fit into its tokens, and a call that was cut before its
+            name is not said.
     """
 
     __slots__ = (
         *(
             "_calls",
+            "_calls_only",
             "_calls_within",
             "_last",
             "_longest",
@@ -54,6 +56,7 @@ class Pipeline:
         self._parsers = parsers
         self.plain = not (stopping.strings or parsers)
         """Whether what is said is the tokens' text, and nothing is held back but half a character."""
+        self._calls_only = calls_only
         self._calls_within = stopping.max_tokens if calls_only else None
         self._calls = self._last = self._longest = 0
         """Calls that are complete, the place where the last one ended, and the tokens of the longest."""
@@ -105,12 +108,13 @@ class Pipeline:
     def _thinking(self) -> bool:
         return any(parser.thinking for parser in self._parsers)
 
-    def finish(self, said: Said) -> None:
-        """No token follows. What was held back may yet complete a stop string."""
+    def finish(self, said: Said, *, cut: bool = False) -> None:
+        """No token follows, though one would have if it was ``cut``. What was held back may yet complete a
+        stop string."""
         self._stop_or_say(self._text.flush(), said)
         if self.matched is None:
             self._say(self._stops.flush(), said)
-            self._end(said)
+            self._end(said, cut=cut)
 
     def _stop_or_say(self, text: str, said: Said) -> None:
         self._say(self._stops.push(text, armed=self.tokens >= self._min_tokens), said)
@@ -126,9 +130,11 @@ class Pipeline:
             text = self._take(self._parsers[place].push(text), said)
         said.text += text
 
-    def _end(self, said: Said) -> None:
+    def _end(self, said: Said, *, cut: bool = False) -> None:
         for place, parser in enumerate(self._parsers):
-            self._say(self._take(parser.flush(), said), said, place + 1)
+            rest = self._take(parser.flush(), said)
+            if not (cut and self._calls_only):  # then the rest is what a call would have begun with
+                self._say(rest, said, place + 1)
 
     def _take(self, found: Said, said: Said) -> str:
         """Keep what a parser found; the plain text that is left."""
