@@ -252,6 +252,27 @@ def test_other_arguments_have_other_names() -> None:
     assert not tool.derives(begin + of_a.format("x") + end)
 
 
+@pytest.mark.parametrize(
+    ("form", "tag"), [("qwen3-coder", "</parameter>"), ("seed", "</parameter>"), ("glm47", "</arg_value>")]
+)
+def test_a_text_has_not_the_tag_that_ends_it(form: str, tag: str) -> None:
+    """It would be read as shorter than it has to be, and what is behind it as no arguments."""
+    part = {"type": "string", "minLength": 5}
+    tool = Tool(form, {"type": "object", "properties": {"a": part, "b": STRING}, "required": ["a", "b"]})
+    good = {"a": f"<x>\n{tag[:-1]}\n", "b": "\n<"}
+    assert tool.accepts(good)
+    assert tool.read(good) == good
+    for wrong in ({"a": f"x{tag}yyyy", "b": "x"}, {"a": "xyzxyz", "b": f"x\n{tag}y"}):
+        assert not tool.accepts(wrong)
+
+
+def test_an_alternative_that_nothing_conforms_to_makes_no_text_another_value() -> None:
+    """It is read as what the others are."""
+    tool = Tool("qwen3-coder", {"type": "object", "properties": {"a": {"anyOf": [False, STRING]}}})
+    assert tool.accepts({"a": "null"})
+    assert tool.read({"a": "null"}) == {"a": "null"}
+
+
 @pytest.mark.parametrize("text", ["1e999", "NaN", "Infinity", "1.5"])
 def test_what_is_no_number_of_the_schema_stays_text(text: str) -> None:
     """Arguments are JSON, and a fraction is no whole number."""

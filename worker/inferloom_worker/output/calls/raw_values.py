@@ -54,6 +54,8 @@ def stated_kinds(schema: Mapping[str, Any]) -> frozenset[str]:
 def types_within(root: Any, schema: Any, depth: int = 0) -> frozenset[str]:
     """The kinds of values that a schema within ``root`` can have, as far as that is plain."""
     schema = resolve(root, schema)
+    if schema is False:
+        return frozenset()
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return frozenset(KINDS)
     found = stated_kinds(schema)

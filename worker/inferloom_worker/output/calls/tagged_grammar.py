@@ -107,11 +107,13 @@ class TaggedRules:
         return self._text(rule, f"(?s:.{{{least},{'' if most is None else most}}})")
 
     def _text(self, rule: str, pattern: str) -> str:
-        end = self._tags.end
+        end, text = self._tags.end, rule.upper()
+        # Readers end a value at its tag, also where that has not the line ends of the form.
+        self.rules.append(f"{text}: {regex(pattern)} & ~{regex(f'{_ANY}{re.escape(end.strip())}{_ANY}')}")
         if self._spelling.begins_with_token(end):
-            self.rules.append(f"{rule}: {regex(pattern)} {self._spelling.literal(end)}")
+            self.rules.append(f"{rule}: {text} {self._spelling.literal(end)}")
         else:
-            self.rules.append(f"{rule}[suffix={json.dumps(end)}]: {regex(pattern)}")
+            self.rules.append(f"{rule}[suffix={json.dumps(end)}]: {text}")
         return rule
 
 
