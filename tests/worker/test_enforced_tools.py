@@ -1,6 +1,7 @@
 """A call that is let through has arguments that conform to the tool's schema, in every form."""
 
 import json
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -16,6 +17,8 @@ from inferloom_worker.constrain.grammar import Ending, Grammar
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.hosting.tool_constraint import enforced
 from inferloom_worker.output.calls.form import Arguments
+from inferloom_worker.output.calls.raw_values import argument_types
+from inferloom_worker.output.calls.tagged_schema import unsaid
 from tests.worker import grammars
 from tests.worker.test_dialect import dialect
 from tests.worker.test_tool_constraint import Seen
@@ -264,6 +267,18 @@ def test_a_text_has_not_the_tag_that_ends_it(form: str, tag: str) -> None:
     assert tool.read(good) == good
     for wrong in ({"a": f"x{tag}yyyy", "b": "x"}, {"a": "xyzxyz", "b": f"x\n{tag}y"}):
         assert not tool.accepts(wrong)
+
+
+@pytest.mark.parametrize("last", [False, INTEGER, {"anyOf": [{"$ref": "#/$defs/0"}] * 50}])
+def test_references_that_lead_to_the_same_ones_again_take_little_time(last: Any) -> None:
+    """A strict tool is refused, another noted, and what was called is read."""
+    levels = {f"{at}": {"anyOf": [{"$ref": f"#/$defs/{at + 1}"}] * 50} for at in range(7)}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/0"}}, "$defs": {**levels, "7": last}}
+    began = time.thread_time()
+    assert unsaid(schema) == ["'a'"]
+    assert unsaid({**schema, "properties": {f"{at}": {"$ref": "#/$defs/0"} for at in range(300)}})
+    argument_types(schema, "a")
+    assert time.thread_time() - began < 0.5
 
 
 def test_an_alternative_that_nothing_conforms_to_makes_no_text_another_value() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -13,6 +13,8 @@ _WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 """What templates make of values that JSON spells otherwise."""
 
 _DEEPEST = 8
+_MOST_LOOKS = 500
+"""Schemas that are looked at for one: references may lead to the same ones again and again."""
 
 KINDS = (*TYPES, "integer")
 """Types of which ``number`` has only the numbers that are not whole."""
@@ -51,19 +53,28 @@ def stated_kinds(schema: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(names | {"integer"} if "number" in names else names)
 
 
-def types_within(root: Any, schema: Any, depth: int = 0) -> frozenset[str]:
+def types_within(root: Any, schema: Any) -> frozenset[str]:
     """The kinds of values that a schema within ``root`` can have, as far as that is plain."""
+    return _types_within(root, schema, 0, iter(range(_MOST_LOOKS)))
+
+
+def _types_within(root: Any, schema: Any, depth: int, looks: Iterator[int]) -> frozenset[str]:
     schema = resolve(root, schema)
     if schema is False:
         return frozenset()
-    if not isinstance(schema, dict) or depth > _DEEPEST:
+    if not isinstance(schema, dict) or depth > _DEEPEST or next(looks, None) is None:
         return frozenset(KINDS)
     found = stated_kinds(schema)
     if (values := values_of(schema)) is not None:
         found &= frozenset(map(kind_of, values))
     for keyword in ("anyOf", "oneOf"):
         if isinstance(parts := schema.get(keyword), list) and parts:
-            found &= frozenset().union(*(types_within(root, part, depth + 1) for part in parts))
+            some: frozenset[str] = frozenset()
+            for part in parts:
+                if some >= found:
+                    break
+                some |= _types_within(root, part, depth + 1, looks)
+            found &= some
     return found
 
 

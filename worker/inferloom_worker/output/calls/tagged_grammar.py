@@ -15,7 +15,7 @@ from inferloom_worker.constrain.source import regex
 from inferloom_worker.output.calls.form import Tags
 from inferloom_worker.output.calls.raw_values import Written, types_within, written
 from inferloom_worker.output.calls.schemas import standing_alone
-from inferloom_worker.output.calls.tagged_schema import Branches, TaggedArguments
+from inferloom_worker.output.calls.tagged_schema import Branches, TaggedArguments, looks_at
 
 _ANY = "(?s:.*)"
 
@@ -47,6 +47,7 @@ class TaggedRules:
         self._root = dict(schema)
         self._prefix = prefix
         self._spelling = spelling
+        self._looks = looks_at()
         self.rules: list[str] = []
 
     def write(self) -> str:
@@ -81,7 +82,7 @@ class TaggedRules:
 
     def _value(self, rule: str, part: Any) -> str:
         """A value and what ends it, as a rule. Empty: there is none."""
-        branches = Branches(self._root, part)
+        branches = Branches(self._root, part, self._looks)
         ways = [self._way(f"{rule}_{at}", branch) for at, branch in enumerate(branches.found)]
         if not ways:
             return ""

@@ -1,6 +1,6 @@
 """What rules can say of a function's schema where arguments stand between tags, and what not. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ _OF_OBJECTS = frozenset(
 
 _OF_TEXT = frozenset(("format", "pattern", "minLength", "maxLength"))
 _DEEPEST = 8
+_MOST_LOOKS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +57,19 @@ def unsaid(schema: Mapping[str, Any]) -> list[str]:
     if not isinstance(top, dict):
         return ["'$ref'"]
     found = [f"'{keyword}'" for keyword in top if keyword in _OF_OBJECTS]
-    asked = TaggedArguments.of(root)
+    asked, looks = TaggedArguments.of(root), looks_at()
     if top.get("minProperties", 0) > len(asked.needed):
         found.append("'minProperties'")
     for name, part in asked.listed.items():
-        found += _unsaid_of(root, name, part, needed=name in asked.needed)
+        found += _unsaid_of(root, name, part, looks, needed=name in asked.needed)
         if not name or set(name) & set('<>"\n'):
             found.append(f"the name '{name}'")
-    return [*found, *_unsaid_of(root, "additionalProperties", asked.more)]
+    return [*found, *_unsaid_of(root, "additionalProperties", asked.more, looks)]
 
 
-def _unsaid_of(root: Any, name: str, part: Any, *, needed: bool = False) -> list[str]:
+def _unsaid_of(root: Any, name: str, part: Any, looks: Iterator[int], *, needed: bool = False) -> list[str]:
     """What of the schema of an argument is not enforced."""
-    branches = Branches(root, part)
+    branches = Branches(root, part, looks)
     if not branches.whole or (needed and not branches.found):
         return [f"'{name}'"]
     found = []
@@ -97,17 +98,23 @@ def _unsaid_of_text(root: Any, branch: dict[str, Any]) -> set[str]:
     return said - ({"type", "pattern"} if "pattern" in said else {"type", "minLength", "maxLength"})
 
 
+def looks_at() -> Iterator[int]:
+    """The schemas that are looked at for a function's: references may lead to the same again and again."""
+    return iter(range(_MOST_LOOKS))
+
+
 class Branches:
     """The alternatives of a value's schema, as far as it is nothing but that.
 
     Args:
         root: What references are to.
         part: The value's schema.
+        looks: Those that are left, of :func:`looks_at`.
     """
 
-    def __init__(self, root: Any, part: Any) -> None:
+    def __init__(self, root: Any, part: Any, looks: Iterator[int]) -> None:
         self._root = root
-        self._budget = 1000
+        self._looks = looks
         self.found: list[dict[str, Any]] = []
         """None: there is no such value."""
         self.whole = True
@@ -117,13 +124,12 @@ class Branches:
             self.found = [{}]
 
     def _add(self, part: Any, depth: int) -> None:
-        self._budget -= 1
         part = resolve(self._root, part)
-        if part is False:
-            return
         if part is True:
             self.found.append({})
-        elif not isinstance(part, dict) or depth > _DEEPEST or self._budget < 0:
+        elif part is False:
+            next(self._looks, None)
+        elif not isinstance(part, dict) or depth > _DEEPEST or next(self._looks, None) is None:
             self.whole = False
         elif isinstance(parts := part.get("anyOf"), list) and set(part) <= {"anyOf"} | ANNOTATIONS:
             for each in parts if self.whole else ():
@@ -136,8 +142,9 @@ class Branches:
         kinds = stated_kinds(part)
         values = values_of(part)
         if values is not None and "string" in kinds and set(part) <= {"type", "enum", "const"} | ANNOTATIONS:
-            enum = part.get("enum", values)
-            fitting = [v for v in values if kind_of(v) in kinds and any(same(v, each) for each in enum)]
+            fitting = [value for value in values if kind_of(value) in kinds]
+            if "const" in part and "enum" in part:
+                fitting = [value for value in fitting if any(same(value, each) for each in part["enum"])]
             texts = [value for value in fitting if isinstance(value, str)]
             others = [value for value in fitting if not isinstance(value, str)]
             return [{"enum": listed} for listed in (texts, others) if listed]
