@@ -1,8 +1,12 @@
 """Hashes in cards: equal where answers are equal, and nowhere else."""
 
+import ctypes
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -181,12 +185,59 @@ def test_other_sources_of_the_kernels_are_another_compute_hash(monkeypatch: pyte
     before = computed_with("kernels", "avx2")
     assert before == computed_with("kernels", "avx2") != computed_with("kernels", "avx512")
     with monkeypatch.context() as changed:
-        changed.setattr(build, "version", lambda: "other")
+        changed.setattr(computing, "built_from", lambda: "other")
         assert computed_with("kernels", "avx2") != before
     torched = computed_with("torch", "avx2")
     monkeypatch.setattr(computing, "version", lambda name: "99")
     assert computed_with("torch", "avx2") != torched
     assert computed_with("echo", "") == ""
+
+
+def test_a_library_says_what_it_was_built_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it was compiled; and one that was compiled by something else is told by its file."""
+    if (compiler := os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")) is None:
+        pytest.skip("there is no C++ compiler")
+    source = tmp_path / "src" / "api.cpp"
+    source.parent.mkdir()
+    monkeypatch.setattr(build, "SOURCES", source.parent)
+
+    def compiled(name: str, words: str, *flags: str) -> str:
+        source.write_text(f'extern "C" const char* il_built_from() {{ return IL_BUILT_FROM; }} // {words}')
+        build.version.cache_clear()
+        build.compile_all({tmp_path / name: flags})
+        assert kernels.told_by(ctypes.CDLL(str(tmp_path / name))) == build.mark(flags)
+        return build.mark(flags)
+
+    try:
+        first = compiled("first", "one")
+        assert compiled("again", "one") == first
+        assert len({first, compiled("flags", "one", "-DMORE"), compiled("other", "two")}) == 3
+    finally:
+        build.version.cache_clear()
+    for name in ("stale", "older"):
+        source.write_text(f"int {name}() {{ return 0; }}")
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / name, source], check=True)
+    shutil.copy(tmp_path / "stale", tmp_path / "copy")
+    stale, copy, older = (
+        kernels.told_by(ctypes.CDLL(str(tmp_path / name))) for name in ("stale", "copy", "older")
+    )
+    assert stale.startswith("file ")
+    assert stale == copy != older
+
+
+def test_the_library_in_use_counts_and_not_the_sources_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was left from other sources, and one that the environment names, compute something else."""
+    marks = []
+    for content in (b"one", b"other"):
+        file = tmp_path / content.decode()
+        file.write_bytes(content)
+        monkeypatch.setattr(kernels, "library", lambda file=file: SimpleNamespace(_name=str(file)))
+        kernels.built_from.cache_clear()
+        marks.append(computed_with("kernels", "avx2"))
+    kernels.built_from.cache_clear()
+    assert marks[0] != marks[1]
 
 
 def test_instructions_for_bfloat16_are_another_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import torch
 
 from inferloom_worker.engine.health import MemorySuspectError
 from inferloom_worker.kernels import abi
-from inferloom_worker.kernels.build import VARIANTS
+from inferloom_worker.kernels.build import VARIANTS, flags_of, mark
 from inferloom_worker.kernels.kept import library_path
-from inferloom_worker.kernels.library import KernelError, can_run, library, load
+from inferloom_worker.kernels.library import KernelError, can_run, library, load, told_by
 from inferloom_worker.models import native
 from inferloom_worker.models.native import NativeModel
 from inferloom_worker.stepping.batch import Span, StepBatch
@@ -124,6 +124,15 @@ def test_a_library_from_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(abi, "VECTORS", (abi.VECTORS[1], abi.VECTORS[0], *abi.VECTORS[2:]))
     with pytest.raises(KernelError, match="built from other sources"):
         load(library_path(RUNNABLE[0]))
+
+
+@pytest.mark.parametrize("variant", RUNNABLE)
+def test_a_library_that_is_new_says_that_it_is(variant: str) -> None:
+    """It was built from the sources that are here."""
+    loaded = load(library_path(variant))
+    if not hasattr(loaded, "il_built_from"):
+        pytest.skip("it was built before libraries said so")
+    assert told_by(loaded) == mark(flags_of(variant))
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, MemoryError), (2, KernelError), (3, MemorySuspectError)])

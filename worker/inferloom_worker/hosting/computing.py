@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from inferloom_worker.kernels import build
+from inferloom_worker.kernels.library import built_from
 
 _LIBRARIES = {
     "torch": ("torch", "transformers"),
@@ -14,16 +14,16 @@ _LIBRARIES = {
 
 
 def computed_with(engine: str, instruction_set: str) -> str:
-    """The instruction set, and the versions of what computes; for the kernels this is a digest of their
-    sources, and so of the form in which they hold activations. Nothing for an engine that computes alike
-    everywhere.
+    """The instruction set, and the versions of what computes; for the kernels this is a digest of the sources
+    that the library in use was built from, and so of the form in which it holds activations. Nothing for an
+    engine that computes alike everywhere.
 
     Args:
         engine: As on the model's card.
         instruction_set: Likewise.
     """
     if engine == "kernels":
-        return f"{build.version()} {platform.machine()} {instruction_set}"
+        return f"{built_from()} {platform.machine()} {instruction_set}"
     if engine in _LIBRARIES:
         return " ".join([*map(_version, _LIBRARIES[engine]), platform.machine(), instruction_set])
     return ""

@@ -45,6 +45,17 @@ def version() -> str:
     return digest.hexdigest()[:16]
 
 
+def mark(flags: Iterable[str]) -> str:
+    """What a library says that it was built from, where it was compiled with ``flags`` beside :data:`FLAGS`:
+    sixteen hexadecimal digits. They are the same on all machines that have the same sources and flags."""
+    return sha256(" ".join((version(), *flags)).encode()).hexdigest()[:16]
+
+
+def flags_of(variant: str) -> list[str]:
+    """The compiler's flags for a variant, beside :data:`FLAGS`."""
+    return [f"-m{name}" for name in VARIANTS[variant]]
+
+
 class BuildError(RuntimeError):
     """The libraries cannot be built here; the message says why."""
 
@@ -84,13 +95,14 @@ def build(target: Path = FOLDER, variants: Iterable[str] | None = None) -> None:
     variants = variants_of(platform.machine()) if variants is None else tuple(variants)
     with tempfile.TemporaryDirectory(dir=target) as folder:
         drafts = {variant: Path(folder) / variant for variant in variants}
-        compile_all({draft: [f"-m{name}" for name in VARIANTS[v]] for v, draft in drafts.items()})
+        compile_all({draft: flags_of(variant) for variant, draft in drafts.items()})
         for variant, draft in drafts.items():
             draft.replace(library_path(variant, target))
 
 
 def compile_all(targets: Mapping[Path, Sequence[str]]) -> None:
-    """Compile a library for each path, side by side, with flags beside :data:`FLAGS`. Warnings go to stderr.
+    """Compile a library for each path, side by side, with flags beside :data:`FLAGS`. Each says what it was
+    built from (:func:`mark`). Warnings go to stderr.
 
     Raises:
         BuildError: As :func:`build`; its message is everything that the compiler said.
@@ -100,7 +112,10 @@ def compile_all(targets: Mapping[Path, Sequence[str]]) -> None:
         raise BuildError("there is no C++ compiler")
     running = [
         subprocess.Popen(
-            [compiler, *FLAGS, *flags, "-o", str(path), str(SOURCES / "api.cpp")],
+            [
+                *(compiler, *FLAGS, *flags, f'-DIL_BUILT_FROM="{mark(flags)}"'),
+                *("-o", str(path), str(SOURCES / "api.cpp")),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -49,7 +49,8 @@ def ensure(tell: Callable[[str], None]) -> None:
 
 
 def _build(tell: Callable[[str], None]) -> None:
-    from inferloom_worker.kernels.library import library, suits  # it needs numpy, and this one may not
+    # It needs numpy, and this one may not.
+    from inferloom_worker.kernels.library import built_from, library, suits
 
     variant = next(variant for variant in VARIANTS if suits(variant))
     folder = _folder()
@@ -60,3 +61,4 @@ def _build(tell: Callable[[str], None]) -> None:
             tell("compiling the kernels for this processor (once, about half a minute)")
             build.build(folder, (variant,))
     library.cache_clear()
+    built_from.cache_clear()

@@ -3,6 +3,7 @@
 import ctypes as c
 import os
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,24 @@ def library() -> Any | None:
         return load(Path(chosen))
     found = _variant()
     return load(library_path(found)) if found else None
+
+
+@cache
+def built_from() -> str:
+    """What stands for the sources and flags that :func:`library` was built from, in its own words
+    (:func:`~inferloom_worker.kernels.build.mark`), or for its file where it does not say. Empty where there
+    is no library."""
+    loaded = library()
+    return "" if loaded is None else told_by(loaded)
+
+
+def told_by(loaded: Any) -> str:
+    """As :func:`built_from`, of a library that was loaded."""
+    mark = getattr(loaded, "il_built_from", None)
+    if mark is not None:
+        mark.restype = c.c_char_p
+    found = b"" if mark is None else mark()
+    return found.decode() or f"file {sha256(Path(loaded._name).read_bytes()).hexdigest()[:16]}"
 
 
 def instruction_set() -> str:

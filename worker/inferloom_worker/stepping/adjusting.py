@@ -1,7 +1,8 @@
 """Penalties, bias and barred tokens of all rows of a step at once.
 
 What changes is gathered into lists of places in the logits, laid out flat, so that the number of operations
-on them depends neither on the number of rows nor on the vocabulary.
+on them depends neither on the number of rows nor on the vocabulary. On a GPU each list is copied from memory
+that is not pinned, which waits until what was started before is done.
 """
 
 import sys

@@ -1,7 +1,8 @@
 """Drawing tokens in torch, on any device: filters, then inverse transform.
 
-On a GPU each operation is started by itself, which takes longer than most of them do; so they are few, and
-nothing is waited for before the tokens are known.
+On a GPU each operation is started by itself, which takes longer than most of them do; so they are few. What
+comes from Python's memory is copied, which on a GPU waits until what was started before is done: that is once
+for the settings, once for each list of rows where only some rows are filtered, and once for the tokens.
 """
 
 from collections.abc import Sequence

@@ -80,6 +80,13 @@ const char* il_abi() {
   return description.text().c_str();
 }
 
+#ifndef IL_BUILT_FROM
+#define IL_BUILT_FROM ""
+#endif
+
+// What stands for the sources and flags that this was compiled from, by build.py; empty where it did not do it.
+const char* il_built_from() { return IL_BUILT_FROM; }
+
 // Why the last function that failed on this thread did.
 const char* il_error() { return error.c_str(); }
 
