@@ -175,6 +175,22 @@ def test_what_was_generated_elsewhere_keeps_nothing_new_waiting(tenant: str) -> 
         assert steps_until(target, new) <= 4
 
 
+def test_what_was_generated_elsewhere_is_charged_as_what_is_read() -> None:
+    """A tenant whose streams were lost pays for their prompts once, as others do."""
+    target = scheduler(running=1, budget=200)
+    moved(target, 60, tenant="a")
+    share(target, [list(range(100, 200))], tenant="b")
+    share(target, [list(range(300, 310))], tenant="a")
+    share(target, [list(range(400, 410))], tenant="b")
+    order = []
+    for _ in range(4):
+        run(target, target.schedule())
+        (sequence,) = target.running
+        order.append(sequence.arrival)
+        target.remove(sequence)
+    assert order == [0, 1, 2, 3]
+
+
 def test_of_one_tenants_the_moved_and_the_new_take_turns() -> None:
     """The moved go first, and half of the places stay for the others."""
     target = scheduler(blocks=4000, budget=400)

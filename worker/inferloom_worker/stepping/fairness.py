@@ -34,9 +34,12 @@ class Fairness:
             self._charged[tenant] = max(self._charged.get(tenant, 0), floor)
 
     def charge(self, sequence: SequenceState, count: int) -> None:
-        """Note that ``count`` tokens were computed for a sequence."""
+        """Note that ``count`` tokens are computed for a sequence, from its first uncomputed one."""
         request = sequence.request
-        cost = GENERATED_COST if len(sequence.tokens) > len(request.prompt) else PROMPT_COST
+        # What was generated before and is computed again, here or elsewhere, is read like a prompt.
+        known = len(sequence.tokens)
+        generates = known - sequence.computed == 1 and known > len(request.prompt)
+        cost = GENERATED_COST if generates else PROMPT_COST
         self._charged[request.tenant] = self._charged.get(request.tenant, 0) + cost * count / request.share
 
     def order(
