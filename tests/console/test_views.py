@@ -249,7 +249,7 @@ async def test_everything_is_reached_by_the_keyboard(console: Shown) -> None:
 @pytest.mark.parametrize(
     ("scheme", "size"),
     [
-        pytest.param("light", WIDE, id="light wide"),
+        pytest.param("light", WIDE, id="light wide", marks=pytest.mark.slow),
         pytest.param("dark", NARROW, id="dark narrow"),
         pytest.param("dark", WIDE, id="dark wide", marks=pytest.mark.slow),
         pytest.param("light", NARROW, id="light narrow", marks=pytest.mark.slow),

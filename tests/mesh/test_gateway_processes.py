@@ -64,6 +64,7 @@ def test_each_process_takes_requests_on_both_ports(mesh: Mesh) -> None:
         assert [model.id for model in listed.models] == ["echo"]
 
 
+@pytest.mark.slow
 def test_any_process_tells_of_all(mesh: Mesh) -> None:
     """Of one gateway, by its name, with what all of them did together."""
     assert answered(mesh.made["rest"], 1) == 1
@@ -91,6 +92,7 @@ def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh) -> None
     assert mesh.service("gateway") == parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_stops_all_of_them(mesh: Mesh, number: signal.Signals, status: int) -> None:
     """The mesh drains, and no process is left."""
@@ -102,6 +104,7 @@ def test_a_signal_stops_all_of_them(mesh: Mesh, number: signal.Signals, status: 
     assert "Traceback" not in mesh.output
 
 
+@pytest.mark.slow
 def test_they_end_with_their_parent(mesh: Mesh) -> None:
     """A parent that is killed takes them along; `up` starts a new one with two more."""
     parent, old = mesh.service("gateway"), processes(mesh)
@@ -112,6 +115,7 @@ def test_they_end_with_their_parent(mesh: Mesh) -> None:
     assert len(processes(mesh)) == 2
 
 
+@pytest.mark.slow
 def test_another_gateway_cannot_share_the_ports(mesh: Mesh) -> None:
     """Only processes of one gateway share them; a second gateway says that they are taken."""
     where = ("--listen", mesh.made["rest"], "--grpc-listen", "127.0.0.1:0")

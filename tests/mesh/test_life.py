@@ -69,6 +69,7 @@ def test_ctrl_c_stops_everything(mesh: Mesh) -> None:
     assert "Traceback" not in mesh.output
 
 
+@pytest.mark.slow
 def test_a_service_managers_stop_is_a_good_end(mesh: Mesh) -> None:
     """SIGTERM: status 0, no process left."""
     members = mesh.family()
@@ -93,6 +94,7 @@ def test_running_requests_finish_before_the_mesh_ends(mesh: Mesh) -> None:
     assert mesh.wait() == 130
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait(mesh: Mesh) -> None:
     """Even with a request that would run for an hour."""
     with (
@@ -110,6 +112,7 @@ def test_a_second_ctrl_c_does_not_wait(mesh: Mesh) -> None:
     assert alive(members) == []
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_leaves_no_orphan(mesh: Mesh) -> None:
     """SIGKILL gives it no chance to clean up; its services see its end themselves."""
     members = mesh.family()

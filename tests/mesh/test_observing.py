@@ -22,7 +22,7 @@ def ask(mesh: Mesh, request_id: str, **more: object) -> httpx.Response:
     )
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("form", ["text", pytest.param("json", marks=pytest.mark.slow)])
 def test_a_request_is_found_in_the_logs_of_all_services(up: Callable[..., Mesh], form: str) -> None:
     """`inferloom logs --request ID` shows the gateway's line and the worker's, in either form."""
     mesh = up("--model", "echo=echo", "--log-format", form, settings={"INFERLOOM_LOG_LEVEL": "debug"})
