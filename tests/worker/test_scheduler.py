@@ -25,12 +25,17 @@ def scheduler(
     )
 
 
-def arrive(target: Scheduler, *lengths: int) -> list[SequenceState]:
+def arrive(
+    target: Scheduler, *lengths: int, committed: Committed | None = None, **fields: object
+) -> list[SequenceState]:
     """Queue sequences with prompts of these lengths."""
     start = len(tuple(target.sequences()))
     arrived = [
         SequenceState(
-            request([start + i, *range(n - 1)], 100),
+            replace(
+                request([start + i, *range(n - 1)], 100, **fields),
+                committed={} if committed is None else {0: committed},
+            ),
             mailbox=None,  # type: ignore[arg-type] # nobody hears it
             choice=0,
             arrival=start + i,
@@ -79,20 +84,7 @@ def test_a_long_prompt_is_read_in_chunks_beside_decoding() -> None:
 
 def moved(target: Scheduler, *lengths: int, said: int = 5, **fields: object) -> list[SequenceState]:
     """Queue sequences with prompts of these lengths, of which as many tokens were generated elsewhere."""
-    start = len(tuple(target.sequences()))
-    arrived = [
-        SequenceState(
-            replace(request([start + i, *range(n - 1)], 100, **fields), committed={0: Committed([7] * said)}),
-            mailbox=None,  # type: ignore[arg-type] # nobody hears it
-            choice=0,
-            arrival=start + i,
-            submitted_at=0.0,
-        )
-        for i, n in enumerate(lengths)
-    ]
-    for sequence in arrived:
-        target.add(sequence)
-    return arrived
+    return arrive(target, *lengths, committed=Committed([7] * said), **fields)
 
 
 def test_what_was_generated_elsewhere_is_read_as_one_prompt_before_what_is_new() -> None:
