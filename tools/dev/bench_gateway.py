@@ -7,9 +7,11 @@ A mesh of its own, with a worker that says one token an event (``echo:chunk=1``)
 started for each number of gateway processes in each round. ``linkload/client.c`` is compiled, and asks on
 connections that are kept and on new ones: for streams, for requests of one token, and, one after another,
 for the wait until the second token: an echo's first, which begins its prompt, has no text. Processor time
-is that of all processes of a kind, by the kernel's accounting. The slope is what a number of gateway
-processes does, over what the first number does: where client, gateways and worker share few cores, it ends
-with those.
+is that of all processes of a kind, by the kernel's accounting. A token's time has its part of the request's
+in it; it is told without that as well, and beside it what the system takes for a write of one event and
+nothing else (``linkload/writes.c``): one event a write cannot be had for less. The slope is what a number of
+gateway processes does, over what the first number does: where client, gateways and worker share few cores,
+it ends with those.
 """
 
 import argparse
@@ -27,7 +29,9 @@ from typing import Any
 from peers.own import create_key, keys_file, mesh
 
 MODEL = "echo"
-CLIENT = Path(__file__).parent / "linkload" / "client.c"
+LOAD = Path(__file__).parent / "linkload"
+EVENT = 270
+"""Bytes of an event of a chat completion, as it goes out."""
 
 Figures = dict[str, float]
 
@@ -37,6 +41,7 @@ class Asked:
     """What the client is to do, and where."""
 
     client: Path
+    writes: Path
     address: str
     key: str
     folder: Path
@@ -58,6 +63,11 @@ class Asked:
         )
         said: dict[str, Any] = json.loads(made.stdout)
         return said
+
+    def write(self, connections: int) -> float:
+        """Microseconds of a bare write."""
+        words = [str(self.writes), str(connections), str(EVENT), "3000"]
+        return float(subprocess.run(words, check=True, capture_output=True, timeout=300).stdout)
 
 
 def descendants(pid: int) -> Iterator[tuple[int, str]]:
@@ -107,13 +117,17 @@ def measure(asked: Asked, mesh_pid: int, options: argparse.Namespace) -> Figures
                 f"{kind} connections: worker, us a {what}": (after[1] - before[1]) * 1e6 / count,
                 f"{kind} connections: client, us a {what}": said["own_s"] * 1e6 / count,
             }
+        one, all_of_it = (found[f"{kind} connections: gateway, us a {what}"] for what in ("request", "token"))
+        share = (all_of_it * options.tokens - one) / (options.tokens - 1)
+        found[f"{kind} connections: gateway, us a token beside its request"] = share
         alone = asked.run(1, 200, 2, kept=kept)  # the client waits for text, which the first token has not
         found[f"{kind} connections: second token at one client, p50 ms"] = alone["first_p50_ms"]
         found[f"{kind} connections: second token at one client, least ms"] = alone["first_least_ms"]
+    found["a write of one event and nothing else, us"] = asked.write(streams)
     return found
 
 
-def one_round(client: Path, processes: int, options: argparse.Namespace) -> Figures:
+def one_round(client: Path, writes: Path, processes: int, options: argparse.Namespace) -> Figures:
     """Start a mesh, measure, and end it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,7 +137,7 @@ def one_round(client: Path, processes: int, options: argparse.Namespace) -> Figu
             key = create_key(folder)
             flags += ["--keys", str(keys_file(folder))]
         with mesh(folder / "mesh.log", *flags) as (report, _):
-            return measure(Asked(client, report["rest"], key, folder), report["pid"], options)
+            return measure(Asked(client, writes, report["rest"], key, folder), report["pid"], options)
 
 
 def main() -> None:
@@ -137,12 +151,14 @@ def main() -> None:
     options = parser.parse_args()
     rounds: dict[int, list[Figures]] = {count: [] for count in options.processes}
     with tempfile.TemporaryDirectory() as folder:
-        client = Path(folder) / "client"
-        subprocess.run(["cc", "-O2", "-o", str(client), str(CLIENT)], check=True)
+        client, writes = Path(folder) / "client", Path(folder) / "writes"
+        for made in (client, writes):
+            source = LOAD / f"{made.name}.c"
+            subprocess.run(["cc", "-O2", "-o", str(made), str(source)], check=True)
         for number in range(options.rounds):
             for count, found in rounds.items():
                 print(f"round {number + 1}: gateway processes: {count}", file=sys.stderr, flush=True)
-                found.append(one_round(client, count, options))
+                found.append(one_round(client, writes, count, options))
     show(rounds)
 
 
@@ -154,7 +170,7 @@ def show(rounds: dict[int, list[Figures]]) -> None:
         for count, found in rounds.items():
             values = sorted(each[name] for each in found)
             middle = statistics.median(values)
-            line = f"{name:55} x{count} {middle:10.2f}  ({values[0]:.2f} to {values[-1]:.2f})"
+            line = f"{name:58} x{count} {middle:10.2f}  ({values[0]:.2f} to {values[-1]:.2f})"
             if found is not first and name.endswith("a second"):
                 line += f"  slope {middle / base:.2f}"
             print(line, flush=True)

@@ -1,6 +1,7 @@
 """What the code of a gateway and of a worker spends on a request and on a token, without any transport.
 
 Usage: python tools/dev/bench_request.py [--rounds 9] [--requests 200] [--tokens 64] [--transport both]
+       [--streams 32]
 
 One process, one event loop. The gateway is asked through its HTTP protocol on a connection that is a list,
 and its link's stream is one too: what a worker says there is what an echo worker has said before. The worker
@@ -9,7 +10,8 @@ own (parsing, layers, schemas, translation, routing, records, metrics, lines of 
 nothing of gRPC's and of the kernel's; what this script itself spends on the other ends is
 taken off. Frames come and go as a stream of gRPC's has them (``grpc``: messages,
 for a reader and a writer), as a connection of the link's own has them (``tcp``: bytes, by callbacks), or both
-in turn. The least of all rounds is printed, because noise only adds.
+in turn. With ``tcp`` the gateway is also asked by ``--streams`` clients at once, whose tokens share frames as
+those of one engine's step do. The least of all rounds is printed, because noise only adds.
 """
 
 import argparse
@@ -214,12 +216,44 @@ def answers(wire: bytes, scripts: dict[int, list[bytes]]) -> list[bytes]:
     return found
 
 
-def connected(line: AttachLink, scripts: dict[int, list[bytes]]) -> None:
+class Gathered:
+    """Calls that come one by one and are answered together, a step of all in one frame."""
+
+    def __init__(self, scripts: dict[int, list[bytes]]) -> None:
+        self.streams = 1
+        """How many calls are answered together."""
+        self._scripts = scripts
+        self._steps: list[list[bytes]] = []
+
+    def take(self, wire: bytes) -> list[bytes]:
+        """Take the calls of a frame; return what is said when it is enough."""
+        starts = len(link_pb2.AttachRequest.FromString(wire).starts)
+        said = answers(wire, self._scripts)
+        if self.streams == 1:
+            return said
+        for call in range(starts):
+            each = len(said) // starts
+            self._steps.append(said[call * each : (call + 1) * each])
+        if len(self._steps) < self.streams:
+            return []
+        steps, self._steps = self._steps, []
+        return [_together(frames) for frames in zip(*steps, strict=True)]
+
+
+def _together(frames: tuple[bytes, ...]) -> bytes:
+    """What a worker says in one frame instead of several."""
+    whole = link_pb2.AttachResponse()
+    for frame in frames:
+        whole.MergeFromString(frame)
+    return whole.SerializeToString()
+
+
+def connected(line: AttachLink, gathered: Gathered) -> None:
     """Attach a gateway's line by a connection of its own to a worker that says what it said before."""
 
     def take(frame: bytes) -> None:
         if stream.connection.open:
-            for each in answers(frame, scripts):
+            for each in gathered.take(frame):
                 pipe.give(each)
         else:
             pipe.give(b"", before=PREAMBLE)
@@ -291,12 +325,14 @@ class Transport(asyncio.Transport):
 class GatewaySide:
     """A gateway between its protocol and its link."""
 
-    def __init__(self, connection: Any, transport: Transport) -> None:
-        self._connection = connection
-        self._transport = transport
+    def __init__(self, clients: list[tuple[Any, Transport]], gathered: Gathered) -> None:
+        self._clients = clients
+        self._gathered = gathered
 
     @classmethod
-    async def start(cls, card: pb.Model, scripts: dict[int, list[bytes]], transport: str) -> "GatewaySide":
+    async def start(
+        cls, card: pb.Model, scripts: dict[int, list[bytes]], transport: str, streams: int
+    ) -> "GatewaySide":
         settings = GatewaySettings()
         gateway = Gateway.build(settings)
         intake = Intake(settings.body_memory_bytes)
@@ -318,27 +354,44 @@ class GatewaySide:
         (member,) = gateway.fleet.members()
         line = gateway.connections.line(member)
         assert isinstance(line, AttachLink)
+        gathered = Gathered(scripts)
         if transport == "tcp":
-            connected(line, scripts)
+            connected(line, gathered)
             while line.transport != "tcp":  # noqa: ASYNC110 # a turn or two
                 await asyncio.sleep(0)
         else:
             vars(line)["_attach"] = lambda **_: Stream(scripts)
             line.attach()
         server = _RestServer(app.door, gateway, lambda *_: None, None)
-        door = Transport()
         protocol: Any = server.config.http_protocol_class
-        connection = protocol(config=server.config, server_state=server.server_state, app_state={})
-        connection.connection_made(door)
-        return cls(connection, door)
+        clients = []
+        for _ in range(streams):
+            door = Transport()
+            connection = protocol(config=server.config, server_state=server.server_state, app_state={})
+            connection.connection_made(door)
+            clients.append((connection, door))
+        return cls(clients, gathered)
 
     async def ask(self, tokens: int) -> None:
         """A request, from its bytes to the last of its answer."""
+        await self._asked(self._clients[:1], tokens)
+
+    async def ask_all(self, tokens: int) -> None:
+        """The same by all clients at once."""
+        await self._asked(self._clients, tokens)
+
+    async def _asked(self, clients: list[tuple[Any, Transport]], tokens: int) -> None:
         with Own():
             asked = _asked(tokens)
-        self._transport.done = asyncio.get_running_loop().create_future()
-        self._connection.data_received(asked)
-        await self._transport.done
+        self._gathered.streams = len(clients)
+        loop = asyncio.get_running_loop()
+        waited = []
+        for connection, door in clients:
+            door.done = loop.create_future()
+            waited.append(door.done)
+            connection.data_received(asked)
+        for done in waited:
+            await done
         await asyncio.sleep(0)
 
 
@@ -375,6 +428,7 @@ async def run(given: argparse.Namespace) -> None:
     access.propagate = False
     access.addHandler(handler)
     sides: dict[str, Ask] = {}
+    at_once: dict[str, int] = {}
     for transport in ("grpc", "tcp") if given.transport == "both" else (given.transport,):
         worker = await WorkerSide.start(transport)
         scripts = {}
@@ -382,19 +436,24 @@ async def run(given: argparse.Namespace) -> None:
             for _ in range(40):
                 await worker.ask(tokens)
             scripts[tokens] = [frame.SerializeToString() for frame in worker.said]
-        gateway = await GatewaySide.start(worker.host.cards[0], scripts, transport)
+        gateway = await GatewaySide.start(worker.host.cards[0], scripts, transport, given.streams)
         sides |= {f"gateway, {transport}": gateway.ask, f"worker, {transport}": worker.ask}
+        if transport == "tcp" and given.streams > 1:
+            sides[f"gateway, {transport}, {given.streams} at once"] = gateway.ask_all
+            at_once[f"gateway, {transport}, {given.streams} at once"] = given.streams
     settle()  # as a service that is ready
     found: dict[tuple[str, int], list[float]] = {}
     for _ in range(given.rounds):
         for name, ask in sides.items():
+            each = at_once.get(name, 1)
             for tokens, requests in ((1, given.requests), (given.tokens, given.requests // 8)):
-                found.setdefault((name, tokens), []).append(await measure(ask, requests, tokens))
+                spent = await measure(ask, max(1, requests // each), tokens) / each
+                found.setdefault((name, tokens), []).append(spent)
     for name in sides:
         one, many = found[name, 1], found[name, given.tokens]
         a_token = (min(many) - min(one)) / (given.tokens - 1)
         print(
-            f"{name:14} a request of one token {min(one):7.1f} us (median {statistics.median(one):.1f}),"
+            f"{name:25} a request of one token {min(one):7.1f} us (median {statistics.median(one):.1f}),"
             f" a token {a_token:6.2f} us",
             flush=True,
         )
@@ -406,6 +465,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--streams", type=int, default=32, help="clients at once; 1: no such measurement")
     parser.add_argument("--transport", choices=("tcp", "grpc", "both"), default="both")
     uvloop.run(run(parser.parse_args()))
 

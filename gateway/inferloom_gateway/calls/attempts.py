@@ -10,6 +10,7 @@ from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
 from inferloom_gateway.calls.continuation import RESUME, able, movable
+from inferloom_gateway.calls.delivery import Delivery
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
 from inferloom_gateway.calls.listener import Listener
@@ -20,10 +21,8 @@ from inferloom_gateway.calls.tried import Tried
 from inferloom_gateway.calls.wait import Wait
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Fleet, Member
-from inferloom_gateway.fleet.pace import Pace
 from inferloom_gateway.fleet.router import Choice, Router
 from inferloom_mesh.context import CallContext
-from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError, Reason
 
 AnyRequest = inference_pb2.GenerateRequest | inference_pb2.EmbedRequest | UnaryRequest
@@ -77,8 +76,10 @@ class Attempts:
         self._in_flight = in_flight
         self._budget = budget
         self._listener = listener
-        self._frame_listeners = listener.frame_listeners
         self._record = record
+        self._delivery = Delivery(record, listener, in_flight, suspicion, clock)
+        self.frame = self._delivery.frame
+        """Notes an event with so many tokens or vectors."""
         self._pin = pin
         self._suspicion = suspicion
         self._absences = absences
@@ -100,13 +101,6 @@ class Attempts:
         """Whether it is to go on somewhere and does not yet."""
         self._reason: InferloomError | None = None
         """What a worker said itself why it would not answer."""
-        self._running: Attempt | None = None
-        self._unproven: Member | None = None
-        """The worker of the running call, until it has done some of what it was asked for."""
-        self._pace: Pace | None = None
-        """Measures the running call's stream, once it has begun."""
-        self._waited = 0.0
-        """Seconds that the running call took to its first token."""
         self.kept_from: list[Member] = []
         """The workers that it could not have when it last asked for one, but may have in its turn."""
 
@@ -137,11 +131,11 @@ class Attempts:
         self._chosen = member.models.get(record.model)
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(*each) for each in choice.seen)
-        before = self._running
-        self._running = Attempt(member.id, member.epoch, candidates, now - record.began, bool(self._tried))
-        self._running.address = member.address
-        self._running.after = "" if before is None else before.span_id
-        record.attempts.append(self._running)
+        before = self._delivery.attempt
+        chosen = Attempt(member.id, member.epoch, candidates, now - record.began, bool(self._tried))
+        chosen.address = member.address
+        chosen.after = "" if before is None else before.span_id
+        self._delivery.begin(chosen)
         return member
 
     @property
@@ -176,7 +170,7 @@ class Attempts:
 
     def context(self, request: AnyRequest) -> CallContext:
         """What goes along with the attempt that was chosen last, for ``request``."""
-        record, running = self._record, self._running
+        record, running = self._record, self._delivery.attempt
         assert running is not None, "a worker was chosen"
         self._listener.on_called(record, running, request)
         context = record.context
@@ -218,45 +212,21 @@ class Attempts:
         if self._moving and self._place is not None:
             self._moving = False
             left, why = (self._left.worker, self._left.why) if self._left is not None else ("", "")
-            move = Move(self._place, left, member.id, why, self._now())
+            move = Move(self._place, left, member.id, why, self._delivery.now())
             self._record.moves.append(move)
             self._listener.on_moved(self._record, move)
-        self._unproven = member
-        if self._running is not None:
-            self._running.accepted_s = self._now()
-
-    def frame(self, count: int) -> None:
-        """Note an event with ``count`` tokens or vectors."""
-        record = self._record
-        if record.first_token_s is None:
-            record.first_token_s = self._now()
-            self._listener.on_first_token(record)
-        if self._unproven is not None:
-            self._begin_pace(self._unproven)
-            self._prove()
-        elif self._pace is not None:
-            self._pace.tokens += count
-        record.frames += 1
-        record.delivered += count
-        for listener in self._frame_listeners:
-            listener.on_frame(record, count)
+        self._delivery.accepted(member)
 
     def completed(
         self, usage: "inference_pb2.Usage", timings: "inference_pb2.Timings", ends: Sequence[int] = ()
     ) -> None:
         """Note that a streamed call has ended well, what it used, and why its choices ended."""
-        self._record.used(usage, timings)
         self._record.finish_reasons.extend(ends)
-        if self._pace is not None:
-            read = usage.prompt_tokens - usage.cached_prompt_tokens
-            self._pace.read(self._waited - seconds(timings.queue), read, self._clock())
-        self.answered()
+        self._delivery.completed(usage, timings)
 
     def answered(self) -> None:
         """Note that the call has ended well."""
-        self._prove()
-        self._suspicion.answered()
-        self._end(None)
+        self._delivery.answered()
 
     @property
     def resuming(self) -> bool:
@@ -280,8 +250,8 @@ class Attempts:
             self._free_left = True
             self._tried.forget()
             self._wait.ended()
-        if place is not None and self._running is not None and self._running.accepted_s is not None:
-            self._left = self._running
+        if place is not None and self._delivery.was_accepted:
+            self._left = self._delivery.attempt
         self._place = place
         self._moving = place is not None
 
@@ -295,8 +265,8 @@ class Attempts:
         Raises:
             InferloomError: It is not.
         """
-        running, now = self._running, self._clock()
-        if verdict.suspect and running is not None and running.accepted_s is not None:
+        now = self._clock()
+        if verdict.suspect and self._delivery.was_accepted:
             self._suspicion.lost(member, now)
         self.broke_off(member, verdict)
         if verdict.error.reason is not Reason.WORKER_LOST:
@@ -324,9 +294,7 @@ class Attempts:
 
     def broke_off(self, member: Member, verdict: Verdict) -> None:
         """Note that the call has failed when all that was asked for was there."""
-        self._unproven = None
-        self._suspicion.leave()
-        self._end(verdict.error, verdict.cause)
+        self._delivery.failed(verdict.error, verdict.cause)
         if verdict.error.reason is Reason.SERVER_OVERLOADED and self._record.context.stands_back:
             verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
         self._in_flight.failed(member, self._record.model, verdict)
@@ -338,33 +306,6 @@ class Attempts:
             self._free_left = False
             return True
         return self._budget.take(self._clock())
-
-    def _prove(self) -> None:
-        self._suspicion.token()
-        if self._unproven is not None:
-            self._in_flight.succeeded(self._unproven)
-            self._unproven = None
-
-    def _begin_pace(self, member: Member) -> None:
-        running = self._running
-        if self._record.method == "generate" and running is not None:
-            now = self._clock()
-            self._waited = now - self._record.began - running.began_s
-            self._pace = member.pace(self._record.model)
-            self._pace.begin(now)
-
-    def _end(self, error: InferloomError | None, cause: str = "") -> None:
-        running = self._running
-        if self._pace is not None:
-            self._pace.end(self._clock())
-            self._pace = None
-        if running is not None and running.ended_s is None:
-            running.ended_s = self._now()
-            running.error, running.cause = error, cause
-            self._listener.on_attempt(self._record, running)
-
-    def _now(self) -> float:
-        return self._clock() - self._record.began
 
     def _resuming(self, begun: "inference_pb2.Model") -> list[Member]:
         """The workers that can go on with what one with this card began."""

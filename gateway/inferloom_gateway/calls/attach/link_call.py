@@ -93,7 +93,6 @@ class LinkCall:
             "_begun",
             "_desk",
             "_elsewhere",
-            "_events_left",
             "_kind",
             "_moved",
             "_over",
@@ -121,7 +120,6 @@ class LinkCall:
         self._moved: RunningCall | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._begun = self._over = self._owing = self._paused = False
-        self._events_left = EVENTS
         self._spent_events = self._spent_bytes = 0
 
     def due(self, time_left: float) -> None:
@@ -184,16 +182,14 @@ class LinkCall:
         """Take an entry of the columns. Raises BrokenFrameError as :meth:`take`."""
         if choice >= self._width or not self._begun:
             raise BrokenFrameError("tokens came for a choice that was not asked for, or before the start")
-        self._events_left -= 1
-        self._spent_events += 1
-        self._spent_bytes += 64 + 4 * (len(text) + len(ids))
-        if self._events_left < -_SURPLUS:
-            raise BrokenFrameError("a call got more than it had credit for")
+        spent = self._spent_events = self._spent_events + 1
+        size = self._spent_bytes = self._spent_bytes + 64 + 4 * (len(text) + len(ids))
         try:
             self._sink.tokens(Tokens(choice, index, ids, text))
         except Exception:  # a bug in what takes one call's events is none of the others'
             self._bug()
-        if self._spent_events % LITTLE == 0 or self._spent_bytes >= BYTES // 2:
+        if spent % LITTLE == 0 or size >= BYTES // 2:
+            self._check_credit()
             self._settle()
 
     def beat(self, *, moved: bool) -> None:
@@ -205,7 +201,6 @@ class LinkCall:
         self._owing = False
         if self._spent_events and not (self._paused or self._over):
             self._desk.credit(self.number, self._spent_events, self._spent_bytes)
-            self._events_left += self._spent_events
             self._spent_events = self._spent_bytes = 0
 
     def end(self, verdict: Verdict | None) -> None:
@@ -239,10 +234,12 @@ class LinkCall:
         return kind
 
     def _count(self, size: int) -> None:
-        self._events_left -= 1
         self._spent_events += 1
         self._spent_bytes += size
-        if self._events_left < -_SURPLUS:
+        self._check_credit()
+
+    def _check_credit(self) -> None:
+        if self._spent_events > EVENTS + _SURPLUS:
             raise BrokenFrameError("a call got more than it had credit for")
 
     def _settle(self) -> None:
