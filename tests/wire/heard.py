@@ -8,6 +8,7 @@ from collections import Counter
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.attempts import Attempts
+from inferloom_gateway.calls.delivery import Delivery
 from inferloom_gateway.fleet.members import Member
 from tests.patience import until_async
 
@@ -15,7 +16,7 @@ _ACCEPTED: set[tuple[str, str]] = set()
 _ITEMS: Counter[tuple[str, str]] = Counter()
 """By worker and request, its tokens or vectors."""
 
-_accepted, _frame = Attempts.accepted, Attempts.frame
+_accepted, _frame = Attempts.accepted, Delivery.frame
 
 
 async def heard(worker_id: str, request: pb.GenerateRequest | pb.EmbedRequest, items: int = 0) -> None:
@@ -32,11 +33,11 @@ def _note_accepted(self: Attempts, member: Member, compute_hash: str) -> None:
     _ACCEPTED.add((member.id, self._record.context.request_id))
 
 
-def _note_frame(self: Attempts, count: int) -> None:
+def _note_frame(self: Delivery, count: int) -> None:
     _frame(self, count)
-    if self._running is not None:
-        _ITEMS[self._running.worker, self._record.context.request_id] += count
+    if self.attempt is not None:
+        _ITEMS[self.attempt.worker, self._record.context.request_id] += count
 
 
 Attempts.accepted = _note_accepted  # type: ignore[method-assign]  # tests look where nothing is told
-Attempts.frame = _note_frame  # type: ignore[method-assign]
+Delivery.frame = _note_frame  # type: ignore[method-assign]
