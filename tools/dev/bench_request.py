@@ -37,8 +37,8 @@ from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.app import create_app
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.responses.desk import Desk
+from inferloom_gateway.http.rest_server import RestServer
 from inferloom_gateway.observe.watch import Watch as Observed
-from inferloom_gateway.service import _RestServer
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.streams.desk import StreamDesk
 from inferloom_mesh.call_observer import Observers
@@ -362,7 +362,7 @@ class GatewaySide:
         else:
             vars(line)["_attach"] = lambda **_: Stream(scripts)
             line.attach()
-        server = _RestServer(app.door, gateway, lambda *_: None, None)
+        server = RestServer(app.door, gateway, lambda *_: None, None)
         protocol: Any = server.config.http_protocol_class
         clients = []
         for _ in range(streams):
