@@ -69,6 +69,14 @@ async def test_models_are_loaded_side_by_side_and_then_served() -> None:
     assert host.generating("a").card.root == "echo:tokens=3"
 
 
+async def test_what_will_be_loaded_is_not_unknown_before_loading_begins() -> None:
+    """A worker listens before it loads, and may do so under the address of one that was just ended."""
+    host = make_host()
+    host.expect([("a", "echo")], [("c", "a", "spec")], [("alias", "a")])
+    assert [await refusal(host, name) for name in ("a", "c", "alias")] == [Reason.NO_WORKER] * 3
+    assert await refusal(host, "b") is Reason.MODEL_NOT_FOUND
+
+
 async def test_a_model_that_is_loading_is_not_unknown() -> None:
     """Its name is answered with UNAVAILABLE, another one with NOT_FOUND; loading it twice is refused."""
     loader = Loader()

@@ -187,6 +187,7 @@ class Worker:
             OSError: The address cannot be bound.
         """
         settings = self._settings
+        self.host.expect(settings.models, settings.adapters, settings.aliases)
         await self._server.set_serving(False)
         async with AsyncExitStack() as opening:
             opening.push_async_callback(self._server.stop, 0)

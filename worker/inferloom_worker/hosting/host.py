@@ -94,6 +94,16 @@ class ModelHost:
         """Note in the cards how long steps take by now, where that is another story than they tell."""
         self._catalogue.refresh_cards()
 
+    def expect(
+        self,
+        models: Sequence[tuple[str, str]],
+        adapters: Sequence[tuple[str, str, str]] = (),
+        aliases: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Say what :meth:`start` will be told to load: who asks for it before that hears that it is being
+        loaded, and not that it does not exist."""
+        self._catalogue.expect((name for name, *_ in (*models, *adapters)), aliases)
+
     async def start(
         self,
         models: Sequence[tuple[str, str]],
@@ -111,7 +121,7 @@ class ModelHost:
             SourceError: One of them cannot be loaded.
             InferloomError: An adapter's name is taken, or its base takes no adapter.
         """
-        self._catalogue.expect((name for name, *_ in (*models, *adapters)), aliases)
+        self.expect(models, adapters, aliases)
         await asyncio.gather(*(self.load(name, spec) for name, spec in models))
         await asyncio.gather(*(self.load_adapter(*adapter) for adapter in adapters))
         self._catalogue.came()
