@@ -8,6 +8,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.absences import FORGOTTEN_S, REFUSED_S
 from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, CallSink, WorkerLink
@@ -20,7 +21,7 @@ from inferloom_gateway.fleet.member import Member
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
-from tests.gateway.samples import entry, snapshot
+from tests.gateway.samples import CHAT, EMBED, entry, snapshot
 from tests.gateway.test_turns import Answering, AnsweringCall, Kept
 from tests.gateway.virtual_time import run
 
@@ -42,18 +43,23 @@ class Refusing(Answering):
         """What it says to the next calls."""
         self.always: InferloomError | None = None
         self.asked = 0
+        self.dead = False
+        """Whether nobody is there."""
 
     def generate(
         self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
     ) -> AnsweringCall:
         """Take the request, or refuse it."""
+        loop = asyncio.get_running_loop()
+        if self.dead:
+            loop.call_soon(sink.end, CallFailedError(attempt.lost()))
+            return AnsweringCall(self, sink)
         self.asked += 1
         says = self.always or (self.says.pop(0) if self.says else None)
         if says is None and len(self.open) >= self.room:
             says = InferloomError(Reason.SERVER_OVERLOADED, "Full.", retry_after=0.5)
         if says is None:
             return super().generate(request, context, sink)
-        loop = asyncio.get_running_loop()
         loop.call_soon(sink.end, CallFailedError(attempt.refused(says)))
         return AnsweringCall(self, sink)
 
@@ -65,6 +71,8 @@ class Mesh:
         self.clock = asyncio.get_running_loop().time
         self.fleet = Fleet()
         self.links: dict[str, Refusing] = {}
+        self.kinds: dict[str, type[Refusing]] = {}
+        """What else than that workers are."""
         self.token_s = 0.05
         self.room = room
         connections: Connections[WorkerLink] = Connections(self._connect, 0)
@@ -80,7 +88,8 @@ class Mesh:
         )
 
     def _connect(self, member: Member) -> WorkerLink:
-        link = self.links[member.id] = Refusing(self.token_s, self.room)
+        kind = self.kinds.get(member.id, Refusing)
+        link = self.links[member.id] = kind(self.token_s, self.room)
         return cast("WorkerLink", link)
 
     def link(self, name: str) -> Refusing:
@@ -105,9 +114,9 @@ class Mesh:
         self.tell(*others)
         link.lose()
 
-    def ask(self, count: int) -> "list[asyncio.Task[int]]":
-        """So many ask; each returns the tokens that it saw."""
-        return [asyncio.create_task(self._ask(number)) for number in range(count)]
+    def ask(self, count: int, first: int = 0) -> "list[asyncio.Task[int]]":
+        """So many ask, each something else; each returns the tokens that it saw."""
+        return [asyncio.create_task(self._ask(number)) for number in range(first, first + count)]
 
     async def _ask(self, number: int) -> int:
         context = CallContext(f"r{number}", self.clock() + 600)
@@ -296,30 +305,169 @@ def test_a_second_restart_is_waited_for_like_the_first() -> None:
     assert good(run(twice()))
 
 
+NOT_NOW = InferloomError(Reason.NO_WORKER, "Not just now.", retry_after=1.4)
+
+
 def test_a_worker_that_says_not_now_is_asked_again_after_its_own_time() -> None:
-    """Where it stays ready: for as long as an absence is waited for, from the first that was told so."""
+    """Where it stays ready, and nothing tells that another comes: for a short while, from the first that was
+    told so; who comes later is told at once."""
 
     async def refusing(says: int) -> tuple[list[Any], list[Any], float, int]:
         mesh = Mesh()
         mesh.tell(state("w0", READY))
         worker = mesh.link("w0")
-        error = InferloomError(Reason.NO_WORKER, "Not just now.", retry_after=1.5)
-        worker.says = [error] * says
+        worker.says = [NOT_NOW] * says
         asked = mesh.ask(1)
         for number in range(4):
-            await asyncio.sleep(2)
+            await asyncio.sleep(0.7)
             mesh.tell(state("w0", READY), entry(f"other{number}", models=()))
         first = await asyncio.gather(*asked, return_exceptions=True)
         took_s, count = mesh.clock(), worker.asked
         second = await mesh.answers(mesh.ask(1))
+        assert (worker.asked, mesh.clock() - took_s < 0.1) == (count + 1, says > 10)
         return [getattr(each, "reason", each) for each in first], second, took_s, count
 
-    first, _, _, _ = run(refusing(2))
+    first, second, _, count = run(refusing(2))
     assert good(first)
+    assert good(second)
+    assert count == 3
     first, second, took_s, count = run(refusing(100))
     assert (first, second) == ([Reason.NO_WORKER], [Reason.NO_WORKER])
-    assert took_s == pytest.approx(ABSENT_S, abs=0.1)
-    assert count == 7
+    assert took_s <= REFUSED_S
+    assert count == 3
+
+
+def test_who_can_only_be_answered_later_is_told_at_once() -> None:
+    """By what the only worker says of itself; and with it when to ask again."""
+
+    async def refusing(retry_s: float) -> tuple[InferloomError, float]:
+        mesh = Mesh()
+        mesh.tell(state("w0", READY))
+        mesh.link("w0").always = InferloomError(Reason.NO_WORKER, "Not for long.", retry_after=retry_s)
+        [error] = await asyncio.gather(*mesh.ask(1), return_exceptions=True)
+        took_s = mesh.clock()
+        await mesh.answers([])
+        assert isinstance(error, InferloomError)
+        return error, took_s
+
+    error, took_s = run(refusing(30))
+    assert (error.reason, error.retry_after, took_s) == (Reason.NO_WORKER, 30, 0)
+    error, took_s = run(refusing(2))
+    assert error.retry_after == 2
+    assert took_s == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("why", ["another loads it", "it drains", "no registry tells"])
+def test_where_a_worker_may_come_one_that_says_not_now_is_asked_for_longer(why: str) -> None:
+    """As long as one that is lost is waited for."""
+
+    async def refusing() -> list[Any]:
+        mesh = Mesh()
+        loads = [state("w1", STARTING, "chat")] if why == "another loads it" else []
+        mesh.tell(state("w0", READY), *loads)
+        mesh.fleet.followed = why != "no registry tells"
+        mesh.link("w0").always = NOT_NOW
+        asked = mesh.ask(3)
+        await asyncio.sleep(2)
+        if why == "it drains":
+            mesh.tell(state("w0", DRAINING))
+        await asyncio.sleep(7)
+        mesh.links["w0"].always = None
+        if why == "it drains":
+            mesh.tell(state("w0", READY, epoch=2))
+        return await mesh.answers(asked)
+
+    assert good(run(refusing()))
+
+
+def test_what_a_worker_said_long_ago_is_no_reason_to_refuse() -> None:
+    """Whether or not a call has shown since that it serves again."""
+
+    async def refusing() -> tuple[list[Any], list[Any]]:
+        mesh = Mesh()
+        mesh.tell(state("w0", READY))
+        worker = mesh.link("w0")
+        worker.always = NOT_NOW
+        first = await asyncio.gather(*mesh.ask(1), return_exceptions=True)
+        await asyncio.sleep(FORGOTTEN_S + 1)
+        worker.always, worker.says = None, [NOT_NOW]
+        return first, await mesh.answers(mesh.ask(2))
+
+    first, second = run(refusing())
+    assert isinstance(first[0], InferloomError)
+    assert good(second)
+
+
+def test_one_call_does_not_ask_all_that_have_said_not_now_to_others() -> None:
+    """So that workers which stop together get no more calls than there are; and it is answered by the one
+    that takes it."""
+
+    async def refusing(count: int) -> tuple[list[Any], int]:
+        mesh = Mesh()
+        workers = [state(f"w{number}", READY) for number in range(count)]
+        mesh.tell(*workers)
+        for each in workers:
+            mesh.link(each.worker.id).always = NOT_NOW
+        waits = mesh.ask(1)
+        await asyncio.sleep(0.1)
+        before = sum(link.asked for link in mesh.links.values())
+        assert before == count
+        waits += mesh.ask(20)
+        await asyncio.sleep(0.1)
+        asked = sum(link.asked for link in mesh.links.values()) - before
+        mesh.links["w0"].always = None
+        return await mesh.answers(waits), asked
+
+    answers, asked = run(refusing(10))
+    assert good(answers)
+    assert asked == 20
+
+
+def there_without(*loading: str) -> rpb.RegisteredWorker:
+    """A worker that is ready with another model, and says that it loads these."""
+    other = entry("w0", models=(EMBED,), capacity=1000)
+    other.worker.loading.extend(loading)
+    return other
+
+
+@pytest.mark.parametrize("begins", ["before", "meanwhile"])
+def test_a_model_that_comes_back_at_its_worker_is_waited_for(begins: str) -> None:
+    """One of several models of a worker, which is ready all the time, such as one whose server restarts."""
+
+    async def returning() -> list[Any]:
+        mesh = Mesh()
+        both = entry("w0", models=(CHAT, EMBED), capacity=1000)
+        mesh.tell(both)
+        worker = mesh.link("w0")
+        worker.always = InferloomError(Reason.WORKER_LOST, "The model's server was lost.")
+        asked = mesh.ask(3) if begins == "before" else []
+        await asyncio.sleep(0.1)
+        mesh.tell(there_without("chat"))
+        worker.always = None
+        asked += mesh.ask(3) if begins == "meanwhile" else []
+        await asyncio.sleep(3)
+        assert mesh.dispatcher.turns.waiting == 3
+        mesh.tell(both)
+        return await mesh.answers(asked)
+
+    assert good(run(returning()))
+
+
+def test_a_model_that_was_unloaded_is_not_waited_for() -> None:
+    """Whether the registry or its worker says so first."""
+
+    async def unloaded(told: bool) -> tuple[list[Any], float]:
+        mesh = Mesh()
+        mesh.tell(entry("w0", models=(CHAT, EMBED)))
+        mesh.link("w0").always = InferloomError(Reason.MODEL_NOT_FOUND, "There is no such model.")
+        if told:
+            mesh.tell(there_without())
+        return await mesh.answers(mesh.ask(2)), mesh.clock()
+
+    for told in (True, False):
+        answers, took_s = run(unloaded(told))
+        assert answers == [Reason.MODEL_NOT_FOUND] * 2
+        assert took_s < 0.1
 
 
 @pytest.mark.parametrize("drains", [True, False])

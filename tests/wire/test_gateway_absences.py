@@ -8,6 +8,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
+from inferloom_gateway.calls import absences
 from inferloom_gateway.calls.turns import Caller, Turns
 from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.errors import InferloomError, Reason
@@ -81,6 +82,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
         return await member(turns, caller)
 
     monkeypatch.setattr(Turns, "member", seen)
+    monkeypatch.setattr(absences, "REFUSED_S", PATIENCE_S)
     return begun
 
 

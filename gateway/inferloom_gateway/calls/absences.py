@@ -7,6 +7,13 @@ from inferloom_gateway.fleet.members import Fleet, Member
 MOST_WAITING = 1024
 """Calls that may wait for a worker to come; one more is refused at once."""
 
+REFUSED_S = 3.0
+"""How long they wait where the registry calls workers ready that say themselves that they cannot: a worker
+that stops or starts has told it by then."""
+
+FORGOTTEN_S = 60.0
+"""When that is forgotten, if nobody was told so since."""
+
 _There = frozenset[tuple[Member, int]]
 
 
@@ -15,7 +22,9 @@ class Absences:
 
     So calls wait for it for a while, which is counted from the first that found nobody, for all together: a
     model that stays away costs only the first of them that time. It is the same where workers themselves say
-    that they cannot take it, before the registry does. A model that no worker had is not waited for.
+    that they cannot take it, before the registry does; where it goes on to call them ready, nothing tells
+    that one will come, and calls wait for :data:`REFUSED_S` only. A model that no worker had is not waited
+    for.
 
     Args:
         fleet: The workers.
@@ -29,16 +38,31 @@ class Absences:
         self._waiting = waiting
         self._since: dict[str, tuple[float, _There]] = {}
         """By model, since when, and the workers that were there all the same, as far as was known."""
+        self._last: dict[str, float] = {}
+        """When a call last found nobody."""
 
-    def until(self, model: str, now: float, *, waits_already: bool) -> float | None:
+    def until(
+        self, model: str, now: float, began: float, *, waits_already: bool, refused: bool
+    ) -> float | None:
         """Until when a call waits for a model that has nobody now, which may be over; None: it does not.
-        ``waits_already``: it is one of those that wait."""
+
+        Args:
+            model: What it asks.
+            now: The time.
+            began: Since when it has found nobody.
+            waits_already: Whether it is one of those that wait.
+            refused: Whether nothing tells that one will come: all are there, and say that they cannot now.
+        """
         if not self._most_s or not self._fleet.knows(model, now):
             return None
         if not waits_already and self._waiting() >= MOST_WAITING:
             return None
-        since, _ = self._since.setdefault(model, (now, self._there(model)))
-        return since + self._most_s
+        there = self._there(model)
+        if there and now - self._last.get(model, now) > FORGOTTEN_S:
+            self._since.pop(model, None)  # what workers said then says nothing now
+        self._last[model] = now
+        since, _ = self._since.setdefault(model, (now, there))
+        return min(since, began) + (min(self._most_s, REFUSED_S) if refused else self._most_s)
 
     def answered(self, model: str) -> None:
         """A worker has accepted a call for a model."""
@@ -52,6 +76,7 @@ class Absences:
             for model, (since, there) in self._since.items()
             if self._fleet.knows(model, now) and there == self._there(model)
         }
+        self._last = {model: last for model, last in self._last.items() if model in self._since}
 
     def _there(self, model: str) -> _There:
         return frozenset((each, each.epoch) for each in self._fleet.holding(model) if each.usable)

@@ -9,12 +9,12 @@ from inferloom_gateway.calls.absences import Absences
 from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
-from inferloom_gateway.calls.continuation import RESUME, able, movable
+from inferloom_gateway.calls.continuing import Continuing
 from inferloom_gateway.calls.delivery import Delivery
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
 from inferloom_gateway.calls.listener import Listener
-from inferloom_gateway.calls.records import Attempt, Candidate, Move, Record
+from inferloom_gateway.calls.records import Attempt, Candidate, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.calls.tried import Tried
@@ -37,8 +37,9 @@ LONGEST_REST_S = 1.0
 class Attempts:
     """Chooses the workers of one call, one after another, and keeps the books on them.
 
-    A worker that fails is tried once. What is tried again draws from the gateway's retry budget, but for the
-    first attempt of the call after a worker that gets no more calls itself.
+    A worker that fails is tried once. What is tried again draws from the gateway's retry budget, but for one
+    attempt for each worker, and each of its epochs, that gets no more calls itself: of these there are no
+    more than workers that ended, times the calls that they had.
 
     Args:
         fleet: The workers.
@@ -88,17 +89,11 @@ class Attempts:
         self._task_name = task_name
         self._clock = clock
         self._tried = Tried(ask)
-        self._free_left = True
+        self._warned = False
+        """Whether the worker that was chosen last was known to take no such calls."""
         self._chosen: inference_pb2.Model | None = None
         """The card of the worker that was chosen last, as it was then."""
-        self._begun: inference_pb2.Model | None = None
-        """The card of the worker that first accepted the call."""
-        self._place: int | None = None
-        """How many tokens its caller had when it last moved. None: nothing that ties the rest to them."""
-        self._left: Attempt | None = None
-        """The call on the worker that it last left behind what its caller had."""
-        self._moving = False
-        """Whether it is to go on somewhere and does not yet."""
+        self._continuing = Continuing(ask)
         self._reason: InferloomError | None = None
         """What a worker said itself why it would not answer."""
         self.kept_from: list[Member] = []
@@ -129,6 +124,7 @@ class Attempts:
             raise
         self._suspicion.enter(member, now)
         self._chosen = member.models.get(record.model)
+        self._warned = member.health.refuses(record.model, now)
         self._pin.lead(member, record.model)
         candidates = tuple(Candidate(*each) for each in choice.seen)
         before = self._delivery.attempt
@@ -207,12 +203,9 @@ class Attempts:
         self._absences.answered(self._record.model)
         self._tried.can(member)
         self._wait.ended()
-        if self._begun is None:
-            self._begun = self._chosen  # by now the worker may say that it holds the model no more
-        if self._moving and self._place is not None:
-            self._moving = False
-            left, why = (self._left.worker, self._left.why) if self._left is not None else ("", "")
-            move = Move(self._place, left, member.id, why, self._delivery.now())
+        self._continuing.begun(self._chosen)  # by now the worker may say that it holds the model no more
+        move = self._continuing.moved(member.id, self._delivery.now())
+        if move is not None:
             self._record.moves.append(move)
             self._listener.on_moved(self._record, move)
         self._delivery.accepted(member)
@@ -231,29 +224,18 @@ class Attempts:
     @property
     def resuming(self) -> bool:
         """Whether it is to go on behind what its caller has."""
-        return self._place is not None
+        return self._continuing.place is not None
 
     def resumes(self) -> bool:
         """Whether there is, or may be, a worker that goes on with what another has begun."""
-        begun, asked = self._begun, self._ask.request
-        if begun is None or not isinstance(asked, inference_pb2.GenerateRequest):
-            return False
-        if not movable(begun, asked):
-            return False
-        return RESUME in begun.supported_parameters or bool(self._resuming(begun))
+        return self._continuing.may_move(self._untried())
 
     def moves(self, place: int | None) -> None:
         """Note that the call fails on its worker when its caller has ``place`` tokens, behind which another
         has to go on. None: nothing that ties the rest to them."""
-        if place is not None and place != self._place:
-            # Where it has come on since, trying again is no storm.
-            self._free_left = True
-            self._tried.forget()
+        if self._continuing.leaves(place, self._delivery.attempt if self._delivery.was_accepted else None):
+            self._tried.forget()  # where it has come on since, trying again is no storm
             self._wait.ended()
-        if place is not None and self._delivery.was_accepted:
-            self._left = self._delivery.attempt
-        self._place = place
-        self._moving = place is not None
 
     def close(self) -> None:
         """Forget the call, which is over."""
@@ -300,19 +282,17 @@ class Attempts:
         self._in_flight.failed(member, self._record.model, verdict)
 
     def _may_retry(self, member: Member, verdict: Verdict) -> bool:
-        if verdict.not_now_s and (self.resuming or member in self._tried.unable):
+        if verdict.not_now_s and (self.resuming or verdict.unable):
             return True  # as often as its waiting allows
-        if verdict.free and self._free_left:
-            self._free_left = False
-            return True
-        return self._budget.take(self._clock())
+        now = self._clock()
+        ends = verdict.free or member.health.ejected(now)
+        news = not (verdict.not_now_s and self._warned)
+        return (ends and news and self._tried.frees(member)) or self._budget.take(now)
 
-    def _resuming(self, begun: "inference_pb2.Model") -> list[Member]:
-        """The workers that can go on with what one with this card began."""
-        sampling = self._ask.request.sampling
+    def _untried(self) -> Sequence[Member]:
+        """The workers that may have the call, as far as they compute alike."""
         same = self._narrow(self._fleet.holding(self._record.model))
-        there = [member for member in same if member.usable and member not in self._tried]
-        return able(there, begun, seeded=sampling.HasField("seed"))
+        return [member for member in same if member.usable and member not in self._tried]
 
     def _able(self, holding: Sequence[Member], now: float) -> bool:
         """Whether a worker is there that takes such requests and has not said that it cannot."""
@@ -324,7 +304,10 @@ class Attempts:
         """Whether a call that has not begun, for which nobody is there, waits for a worker to come."""
         task, model = self._ask.task, self._record.model
         serves = task is None or not holding or any(task in m.models[model].tasks for m in holding)
-        if not serves or self._record.context.stands_back or not self._wait.begins(now):
+        if not serves or self._record.context.stands_back:
+            return False
+        again_at = self._tried.asked_again_at(holding, now)
+        if not self._wait.begins(now, again_at):
             return False
         if self._reason is not None and self._reason.reason is not Reason.NO_WORKER:
             self._reason = None  # who said so is there no more
@@ -337,10 +320,14 @@ class Attempts:
 
     def _choose(self, now: float) -> Choice | None:
         model, task = self._record.model, self._ask.task
+        if self._tried.must_wait and self._reason is not None and self.full_s(now) is not None:
+            raise self._reason  # nobody lets it wait
         holding = self._fleet.holding(model)
         members = self._narrow(holding)
-        if self.resuming and self._begun is not None:
-            members = self._resuming(self._begun)
+        if self.resuming:
+            members = self._continuing.able(self._untried())
+        else:
+            self._tried.believe(members, now)
         out, resting = list(self._tried), self._tried.resting(now)
         self.kept_from = []
         if self._suspicion.suspect:

@@ -1,6 +1,6 @@
 """The workers that one call has been to. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.members import Member
@@ -25,6 +25,8 @@ class Tried:
         """The workers that would not have it just then, each with when it may be asked, and its epoch."""
         self._unable: dict[Member, int] = {}
         """Those that said that they cannot serve the model, each with its epoch."""
+        self._freed: set[tuple[Member, int]] = set()
+        """Those whose end gave it another attempt, with their epochs."""
 
     def __iter__(self) -> Iterator[Member]:
         return (member for member, epoch in self._epochs.items() if member.epoch == epoch)
@@ -56,6 +58,24 @@ class Tried:
         """Note that a worker said, or showed, something else."""
         self._unable.pop(member, None)
 
+    def frees(self, member: Member) -> bool:
+        """Whether the end of a worker gives another attempt, which it does once."""
+        before = len(self._freed)
+        self._freed.add((member, member.epoch))
+        return len(self._freed) > before
+
+    def believe(self, members: Iterable[Member], now: float) -> None:
+        """Once one has said that it cannot, leave those alone as well that have lately said so to others: of
+        as many workers as say so not each is asked by each call."""
+        if not self.unable:
+            return
+        known = [*self, *self.resting(now)]
+        for member in members:
+            until = member.health.unable_until(self._ask.model, now)
+            if until is not None and member not in known:
+                self.cannot(member)
+                self.rest(member, until)
+
     def rest(self, member: Member, until: float) -> None:
         """Leave a worker alone until then."""
         self._resting[member] = until, member.epoch
@@ -70,13 +90,14 @@ class Tried:
     def forgive_absent(self) -> None:
         """Who cannot be asked now may be, once that changes."""
         for known in (self._epochs, self._resting, self._unable):
-            for member in [each for each in known if not each.usable]:
+            for member in [each for each in known if not self._there(each)]:
                 del known[member]
-        self._crowded = [member for member in self._crowded if member.usable]
+        self._crowded = [member for member in self._crowded if self._there(member)]
 
     def forget(self) -> None:
         """Any worker may be asked."""
         self._epochs, self._crowded, self._resting, self._unable = {}, [], {}, {}
+        self._freed.clear()
 
     def resting(self, now: float) -> list[Member]:
         """Those that are left alone now."""
@@ -85,6 +106,15 @@ class Tried:
     def ends_of_rests(self, now: float) -> list[float]:
         """When they may be asked again."""
         return [self._resting[member][0] for member in self.resting(now)]
+
+    def asked_again_at(self, holding: Sequence[Member], now: float) -> float | None:
+        """When the first of these may be asked again, where each is there and has only said that it cannot
+        now. None: one may come back that is lost, stopping or starting."""
+        tried, resting = list(self), self.resting(now)
+        said = [each for each in holding if each.usable and each in resting and each not in tried]
+        if not said or len(said) < len(holding):
+            return None
+        return min(self._resting[each][0] for each in said)
 
     def full_s(self, holding: Iterable[Member], now: float) -> float | None:
         """In how many seconds one of these may be asked, where all that could be have no room; None: one may
@@ -95,6 +125,9 @@ class Tried:
         known = [self._full_until(member, now) for member in able]
         times = [until for until in known if until is not None]
         return max(0.0, min(times) - now) if times else None
+
+    def _there(self, member: Member) -> bool:
+        return member.usable and self._ask.model in member.models
 
     def _able(self, member: Member) -> bool:
         """Whether a worker may still be what answers."""

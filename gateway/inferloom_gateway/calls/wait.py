@@ -64,12 +64,18 @@ class Wait:
             self._refused_since = now
         return now < self._refused_since + RESUMING_S
 
-    def begins(self, now: float) -> bool:
-        """Whether it waits where nobody is there and it has not begun."""
-        until = self._absences.until(self._model, now, waits_already=self._since is not None)
-        if until is None:
-            return False
+    def begins(self, now: float, again_at: float | None = None) -> bool:
+        """Whether it waits where nobody is there and it has not begun. ``again_at`` is when it may ask one
+        again, where all that could answer are there and say that they cannot now."""
+        waits_already = self._since is not None
         if self._since is None:
             self._since = now
-        self.until = min(self.until, until)
-        return now < self.until
+        if self._fleet.may_come(self._model) or not self._fleet.followed:
+            again_at = None  # another may be there sooner, or none be there any more
+        until = self._absences.until(
+            self._model, now, self._since, waits_already=waits_already, refused=again_at is not None
+        )
+        if until is None:
+            return False
+        self.until = until
+        return max(now, again_at or now) < until

@@ -36,6 +36,8 @@ class Fleet:
         """Models whose workers do not all honour the same parameters: those that only some honour."""
         self.settled = False
         """Whether the whole set was heard once; until then a model that is not here may exist after all."""
+        self.followed = True
+        """Whether a registry tells of changes now."""
         self.frozen = ""
         """Why the registry cannot change the set now; empty: it can."""
         self.differing: dict[str, dict[str, list[str]]] = {}
@@ -168,7 +170,7 @@ class Fleet:
             self._members[worker.id] = member
         models = {model.id: model for model in worker.models}
         if member.epoch == entry.epoch and worker.state == READY:
-            self._unloaded |= member.models.keys() - models.keys()
+            self._unloaded |= member.models.keys() - models.keys() - set(worker.loading)
         ready = worker.state == READY
         if member.epoch != entry.epoch or member.ready != ready or member.models.keys() != models.keys():
             member.health.refusing.clear()  # what it said before is no longer so

@@ -95,7 +95,7 @@ class Membership:
                     async with aclosing(self._watch(stubs[at])) as changes:
                         async for change in changes:
                             self._apply(change)
-                            self.followed = registry
+                            self.followed, self._fleet.followed = registry, True
                             self.troubles.pop(registry, None)
                             if self._fleet.frozen and stubs[1:]:
                                 continue
@@ -109,7 +109,8 @@ class Membership:
                     reason = f"{failure.code().name}: {failure.details()}"
                 except _FrozenError:
                     reason = f"it is frozen: {self._fleet.frozen}"
-                self.followed, self.troubles[registry] = None, reason
+                self.followed, self._fleet.followed = None, False
+                self.troubles[registry] = reason
                 at = (at + 1) % len(stubs)
                 self._unheard += 1
                 if self.arrived.is_set():

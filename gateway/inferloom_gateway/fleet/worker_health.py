@@ -99,6 +99,11 @@ class Health:
         """Until when the worker has no room for a model, as far as is known; None: it may have some."""
         return self.refusing[model] if self.refuses(model, now) and model in self.full else None
 
+    def unable_until(self, model: str, now: float) -> float | None:
+        """Until when the worker is left alone for a model because it said that it cannot serve it, whatever
+        room it has; None: it did not."""
+        return self.refusing[model] if self.refuses(model, now) and model not in self.full else None
+
     def refuses(self, model: str, now: float) -> bool:
         """Whether the worker is left alone for a model."""
         until = self.refusing.get(model)

@@ -1,0 +1,236 @@
+"""Calls whose workers end, one after another: those that did nothing wrong go on, and there is no storm."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.calls import attempt
+from inferloom_gateway.calls.link import CallFailedError, CallSink
+from inferloom_gateway.calls.records import Attempt, Record, Records
+from inferloom_mesh.context import CallContext
+from inferloom_mesh.errors import InferloomError, Reason
+from tests.gateway.samples import entry
+from tests.gateway.test_turns import AnsweringCall
+from tests.gateway.test_waits import DRAINING, READY, Mesh, Refusing, good, state
+from tests.gateway.virtual_time import run
+
+DRAINS = InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)
+CALLS = 60
+
+
+def test_calls_that_were_lost_twice_before_their_first_token_go_on() -> None:
+    """All that no worker was lost with alone, and not a fifth of them."""
+
+    async def losing() -> list[Any]:
+        mesh = Mesh()
+        mesh.token_s = 4
+        others = [state("w1", READY), state("w2", READY)]
+        mesh.tell(state("w0", READY))
+        asked = mesh.ask(CALLS)
+        await asyncio.sleep(1)
+        mesh.lose("w0", *others)
+        await asyncio.sleep(2)
+        assert len(mesh.links["w1"].open) > CALLS / 4
+        mesh.links["w2"].token_s = 0.2
+        mesh.lose("w1", others[1])
+        return await mesh.answers(asked)
+
+    assert good(run(losing()))
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_calls_of_a_lost_worker_wait_for_one_that_says_not_now(accepted: bool) -> None:
+    """Whether or not the first one had accepted them."""
+
+    async def losing() -> list[Any]:
+        mesh = Mesh()
+        mesh.token_s = 4
+        mesh.tell(state("w0", READY))
+        mesh.link("w0").dead = not accepted
+        asked = mesh.ask(CALLS)
+        await asyncio.sleep(1 if accepted else 0)
+        mesh.token_s = 0.05
+        mesh.tell(state("w0", READY), state("w1", READY))
+        mesh.link("w1").always = DRAINS
+        mesh.lose("w0", state("w1", READY))
+        await asyncio.sleep(2)
+        mesh.tell(state("w1", DRAINING))
+        await asyncio.sleep(2)
+        mesh.links["w1"].always = None
+        mesh.tell(state("w1", READY, epoch=2))
+        return await mesh.answers(asked)
+
+    assert good(run(losing()))
+
+
+def test_full_workers_are_asked_again_from_the_budget_only() -> None:
+    """Also where there is no line before them."""
+
+    async def crowding() -> tuple[list[Any], int]:
+        mesh = Mesh(room=0)
+        workers = [state(f"w{number}", READY) for number in range(10)]
+        mesh.tell(*workers)
+        answers = await mesh.answers(mesh.ask(CALLS))
+        return answers, sum(link.asked for link in mesh.links.values())
+
+    answers, asked = run(crowding())
+    assert answers == [Reason.SERVER_OVERLOADED] * CALLS
+    assert CALLS < asked <= 1.25 * CALLS
+
+
+class Broken(Refusing):
+    """One that takes calls, and ends each without a word."""
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Fail."""
+        self.asked += 1
+        loop = asyncio.get_running_loop()
+        loop.call_soon(sink.end, CallFailedError(attempt.broken()))
+        return AnsweringCall(self, sink)
+
+
+def test_calls_on_a_worker_that_is_ejected_go_on() -> None:
+    """It gets no more, so that they are no storm: those before that draw from the budget."""
+
+    async def failing() -> tuple[list[Any], int]:
+        mesh = Mesh()
+        mesh.kinds["w0"] = Broken
+        mesh.tell(state("w0", READY), state("w1", READY))
+        bad = mesh.link("w0")
+        return await mesh.answers(mesh.ask(CALLS)), bad.asked
+
+    answers, failed = run(failing())
+    assert good(answers)
+    assert failed > CALLS / 4
+
+
+class Accepting(Refusing):
+    """One that takes its time to accept."""
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Accept the call after a second, and give it its first token a second later."""
+        loop = asyncio.get_running_loop()
+        started = pb.GenerateResponse(started=pb.Started(seed=1, prompt_token_ids=[1, 2]))
+        delta = pb.GenerateResponse(delta=pb.Delta(text="x", token_ids=[1]))
+        self.open[sink] = [loop.call_later(1, sink.take, started), loop.call_later(2, sink.take, delta)]
+        return AnsweringCall(self, sink)
+
+
+def test_a_stream_goes_on_whose_workers_card_was_gone_before_it_was_accepted() -> None:
+    """By the card of the moment in which the worker was chosen."""
+
+    async def going() -> list[Any]:
+        mesh = Mesh()
+        mesh.kinds["w0"] = Accepting
+        mesh.tell(state("w0", READY))
+        asked = mesh.ask(1)
+        await asyncio.sleep(0.5)
+        mesh.tell(entry("w0", models=()), state("w1", READY))
+        await asyncio.sleep(2)
+        mesh.lose("w0", state("w1", READY))
+        return await mesh.answers(asked)
+
+    assert run(going()) == [2]
+
+
+@dataclass
+class Worker:
+    """One of the workers of the play below."""
+
+    name: str
+    epoch: int = 1
+    said: Any = READY
+    """What the registry says of it; None: nothing."""
+
+
+@dataclass
+class Play:
+    """A mesh whose workers are killed and drained, and come back. Made on its loop."""
+
+    chance: random.Random
+    mesh: Mesh = field(default_factory=Mesh)
+    workers: list[Worker] = field(default_factory=list)
+
+    def tell(self) -> None:
+        """The registry says what it knows."""
+        known = [each for each in self.workers if each.said is not None]
+        self.mesh.tell(*(state(each.name, each.said, epoch=each.epoch) for each in known))
+
+    async def live(self, worker: Worker, until: float) -> None:
+        """One worker's life: it runs, ends in some way, and comes back, again and again."""
+        pause = self.chance.uniform
+        while True:
+            await asyncio.sleep(pause(0.5, 4))
+            if self.mesh.clock() > until:
+                return
+            link = self.mesh.link(worker.name)
+            if self.chance.random() < 0.5:
+                link.always = DRAINS
+                await asyncio.sleep(pause(0, 1))
+                worker.said = DRAINING
+                self.tell()
+                await asyncio.sleep(pause(0, 2))
+                for sink in list(link.open):
+                    link.left(sink)
+                    sink.end(CallFailedError(attempt.refused(DRAINS)))
+            else:
+                link.lose()
+            link.dead, link.always = True, None
+            await asyncio.sleep(pause(0, 1))
+            worker.said = None
+            self.tell()
+            await asyncio.sleep(pause(0.2, 3))
+            self.mesh.links[worker.name].dead = False
+            worker.epoch, worker.said = worker.epoch + 1, READY
+            self.tell()
+
+
+def lost_with(record: Record) -> list[Attempt]:
+    """The attempts of a request whose workers were lost."""
+    return [each for each in record.attempts if each.why == "disconnected"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whoever_dies_and_in_whichever_order_calls_go_on(seed: int) -> None:
+    """But for those that two workers were lost with, which had accepted them. A worker that ends is asked by
+    none a second time, and one that says not now only when its time is over."""
+
+    async def playing() -> tuple[list[Any], list[Record]]:
+        play = Play(random.Random(seed))
+        mesh, chance = play.mesh, play.chance
+        mesh.token_s = chance.choice([0.05, 0.5, 2.0])
+        play.workers = [Worker(f"w{number}") for number in range(chance.randint(1, 4))]
+        play.tell()
+        records = Records(10 * CALLS)
+        mesh.dispatcher.listeners.add(records)
+        lives = [asyncio.create_task(play.live(each, until=15)) for each in play.workers]
+        asked: list[asyncio.Task[int]] = []
+        for number in range(CALLS):
+            asked += mesh.ask(1, number)
+            await asyncio.sleep(chance.uniform(0, 0.4))
+        await asyncio.gather(*lives)
+        return await mesh.answers(asked), list(records)
+
+    answers, records = run(playing())
+    assert len(records) == CALLS
+    failed = [each for each in records if each.error is not None]
+    for each in failed:
+        assert sum(lost.accepted_s is not None for lost in lost_with(each)) >= 2
+    assert sum(isinstance(each, int) for each in answers) == CALLS - len(failed)
+    for each in records:
+        lives = Counter((lost.worker, lost.epoch) for lost in lost_with(each))
+        assert not lives or max(lives.values()) == 1
+        refused = [attempt for attempt in each.attempts if attempt.why == "no_worker"]
+        for earlier, later in combinations(refused, 2):
+            same = (later.worker, later.epoch) == (earlier.worker, earlier.epoch)
+            assert not same or later.began_s >= earlier.began_s + 0.99
