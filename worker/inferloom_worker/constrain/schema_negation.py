@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from inferloom_worker.constrain.patterns import no_text
+from inferloom_worker.constrain.regex_states import Steps
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, resolve
 from inferloom_worker.constrain.schema_types import TYPES, names_of, property_schema, same, type_of, values_of
 
@@ -42,7 +44,7 @@ _OF_NUMBERS = {
 
 _NEGATED = frozenset(
     (
-        *("type", "const", "enum", "required", "properties", "allOf", "anyOf", "not", "$ref"),
+        *("type", "const", "enum", "required", "pattern", "properties", "allOf", "anyOf", "not", "$ref"),
         *_OF_SIZE,
         *_OF_NUMBERS,
     )
@@ -65,11 +67,13 @@ class Negation:
 
     Args:
         root: What references are to.
+        steps: Those that may be taken for patterns.
         budget: Schemas that may be looked at; what is not known by then is left out.
     """
 
-    def __init__(self, root: Schema, budget: int = 5000) -> None:
+    def __init__(self, root: Schema, steps: Steps, budget: int = 5000) -> None:
         self._root = root
+        self._steps = steps
         self._budget = budget
         self.exact = True
         """Whether nothing was left out so far."""
@@ -119,6 +123,11 @@ class Negation:
                 self.exact = self.exact and all(len(v) <= MOST_CHARACTERS for v in values if type(v) is str)
                 yield from _other_values(values)
         yield from _other_sizes(schema)
+        if isinstance(pattern := schema.get("pattern"), str):
+            if (without := no_text(pattern, self._steps)) is None:
+                self.exact = False
+            else:
+                yield {"type": "string", "pattern": f"^(?:{without})$"}
         for name in names_of(schema):
             yield {"type": "object", "properties": {name: False}}
         properties = schema.get("properties")

@@ -10,6 +10,8 @@ from itertools import combinations
 from typing import Any
 
 from inferloom_mesh.errors import invalid
+from inferloom_worker.constrain.patterns import one_text, whole_texts, work
+from inferloom_worker.constrain.regex_states import Steps
 from inferloom_worker.constrain.schema_negation import Negation, alternatives, conjunction
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, is_schema, map_parts, resolve
 from inferloom_worker.constrain.schema_types import Overlap, names_of, values_of
@@ -43,7 +45,8 @@ class Rewriting:
         self._root = root
         self._parts = 0
         self._overlap = Overlap(root)
-        self._negation = Negation(root)
+        self._steps = work()
+        self._negation = Negation(root, self._steps)
         self.notes: list[str] = []
         """What is not enforced."""
 
@@ -67,6 +70,7 @@ class Rewriting:
         schema = dict(schema)
         if isinstance(names := schema.get("propertyNames"), dict) and self._name_properties(schema, names):
             del schema["propertyNames"]
+        more += _without_looks(schema, self._steps)
         more += self._without_one_of(schema)
         more += self._without_conditions(schema)
         self._annotate(schema)
@@ -84,6 +88,10 @@ class Rewriting:
         if isinstance(form, str) and form not in FORMATS:
             del schema["format"]
             self._note(f"the format '{form[:40]}' is not enforced")
+        elif form == "time" and "pattern" in schema:
+            # The format has a time zone, and patterns of times often have none.
+            del schema["format"]
+            self._note("the format 'time' is not enforced beside its pattern")
         if schema.get("uniqueItems") is False:
             del schema["uniqueItems"]
 
@@ -198,7 +206,7 @@ class Rewriting:
         """Say in properties what names they may have; False where that cannot be said."""
         if schema.get("patternProperties"):
             return False
-        allowed = _names(self._root, names)
+        allowed = _names(self._root, names, self._steps)
         if allowed is None:
             return False
         value = schema.get("additionalProperties", True)
@@ -218,7 +226,29 @@ class Rewriting:
         return True
 
 
-def _names(root: Schema, names: Any) -> tuple[list[str], list[str]] | None:
+def _without_looks(schema: dict[str, Any], steps: Steps) -> list[Schema]:
+    """Write patterns as the compiler reads them; return what else the one of this schema's asks for."""
+    named = schema.get("patternProperties")
+    if isinstance(named, dict):
+        said = {pattern: _said(pattern, steps) for pattern in named}
+        if len(set(said.values())) == len(named):
+            schema["patternProperties"] = {said[pattern]: part for pattern, part in named.items()}
+    pattern = schema.get("pattern")
+    found = whole_texts(pattern, steps) if isinstance(pattern, str) else None
+    if found is None or not found[1]:
+        return []
+    schema["pattern"], *more = (f"^(?:{each})$" for each in found[0])
+    return [{"pattern": each} for each in more]
+
+
+def _said(pattern: str, steps: Steps) -> str:
+    found = whole_texts(pattern, steps)
+    if found is None or not found[1] or (text := one_text(pattern, steps)) is None:
+        return pattern
+    return f"^(?:{text})$"
+
+
+def _names(root: Schema, names: Any, steps: Steps) -> tuple[list[str], list[str]] | None:
     """The texts and the patterns that names may be; the pattern "" is any name. None: it is not known."""
     names = resolve(root, names)
     if not isinstance(names, dict):
@@ -231,11 +261,16 @@ def _names(root: Schema, names: Any) -> tuple[list[str], list[str]] | None:
         return [value for value in values if isinstance(value, str)], []
     if set(plain) == {"pattern"}:
         return [], [str(plain["pattern"])]
+    length = f"(?s:.){{{plain.get('minLength', 0)},{plain.get('maxLength', '')}}}"
     if set(plain) <= {"minLength", "maxLength"}:
-        return [], [f"^(?s:.){{{plain.get('minLength', 0)},{plain.get('maxLength', '')}}}$"]
+        return [], [f"^{length}$"]
+    if set(plain) <= {"minLength", "maxLength", "pattern"}:
+        text = one_text(str(plain["pattern"]), steps)
+        both = None if text is None else one_text(f"^(?={length}$)(?:{text})$", steps)
+        return None if both is None else ([], [f"^(?:{both})$"])
     for keyword in ("anyOf", "oneOf"):
         if set(plain) == {keyword} and isinstance(plain[keyword], list):
-            found = [_names(root, part) for part in plain[keyword]]
+            found = [_names(root, part, steps) for part in plain[keyword]]
             if not all(found):
                 return None
             return [t for each in found if each for t in each[0]], [

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from inferloom_mesh.errors import invalid
 from inferloom_worker.constrain.grammar import Grammar, Kind
+from inferloom_worker.constrain.patterns import whole_texts, work
 from inferloom_worker.constrain.schema import enforced_schema, read_schema
 from inferloom_worker.constrain.schema_closing import closed
 
 _UNSAFE = re.compile(r"\\.|/|\n|\r", re.DOTALL)
+_LOOK = re.compile(r"\(\?<?[=!]")
 _SAFE = {"/": r"\/", "\n": r"\n", "\r": r"\r", "\\\n": r"\n", "\\\r": r"\r"}
 
 
@@ -36,7 +38,7 @@ def source(grammar: Grammar, *, closes: bool = False) -> Source:
             body, notes = enforced_schema(grammar.param, closed(asked) if closes else asked)
             return Source(json.dumps({"grammars": [{"json_schema": body}]}), tuple(notes))
         case Kind.REGEX:
-            return _lark(f"start: {regex(grammar.text)}")
+            return _lark(_regex_rules(grammar.text))
         case Kind.CHOICE:
             texts = json.loads(grammar.text)
             return _lark("start: " + " | ".join(json.dumps(text, ensure_ascii=False) for text in texts))
@@ -48,6 +50,14 @@ def regex(text: str) -> str:
     """A regular expression between slashes, as Lark has it."""
     inside = _UNSAFE.sub(lambda found: _SAFE.get(found[0], found[0]), text)
     return f"/{inside}/"
+
+
+def _regex_rules(text: str) -> str:
+    """Rules for the texts that a regular expression matches, whole; looks in it are other conditions."""
+    found = whole_texts(f"^(?:{text})$", work()) if _LOOK.search(text) else None
+    if found is None:
+        return f"start: {regex(text)}"
+    return f"start: TEXT\nTEXT: {' & '.join(map(regex, found[0]))}"
 
 
 def _lark(text: str) -> Source:

@@ -1,0 +1,189 @@
+"""What a schema's pattern asks of a whole text, for a compiler without looks and places. Pure.
+
+A look at a text's beginning is a condition on all of it, beside the others. One that is wanted is written as
+it is; what must not be is said by an automaton's opposite, and what has looks in its midst by an automaton.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TypeVar
+
+from inferloom_worker.constrain.regex_automaton import Automaton
+from inferloom_worker.constrain.regex_nodes import ANY, END, START, Alt, Look, Node, Seq, seq
+from inferloom_worker.constrain.regex_reading import UnreadableError, read_regex
+from inferloom_worker.constrain.regex_states import Rest, State, Steps, UnsayableError, accepts, not_of
+from inferloom_worker.constrain.regex_writing import is_plain, write_regex
+
+EVERY_TEXT = "(?s:.)*"
+
+MOST_STEPS = 50_000
+"""Work for one pattern: about a quarter of a second."""
+
+_MOST_OF_ALL = 200_000
+_MOST_FOR_A_NAME = 20_000
+
+
+def work() -> Steps:
+    """The work that may be done for the patterns of one schema."""
+    return Steps(_MOST_OF_ALL)
+
+
+def whole_texts(pattern: str, steps: Steps) -> tuple[Sequence[str], bool] | None:
+    """Regular expressions, without anchors, of which all match a whole text that has the pattern in it; and
+    whether the compiler would read the pattern otherwise, or not at all. None: it cannot be said so, or no
+    steps are left.
+
+    What they match has the pattern for ECMA-262 and for Python: where those differ, on digits, letters, white
+    space and the text's end, they match what has it for both.
+    """
+    return _within(_whole_texts, pattern, steps)
+
+
+def one_text(pattern: str, steps: Steps) -> str | None:
+    """The same as one regular expression."""
+    return _within(_one_text, pattern, steps)
+
+
+def no_text(pattern: str, steps: Steps) -> str | None:
+    """One that matches whole texts in which the pattern is not."""
+    return _within(_no_text, pattern, steps)
+
+
+@lru_cache(4096)
+def has_pattern(pattern: str, text: str) -> bool | None:
+    """Whether a pattern is in a text, in time that is bounded. None: it is not known."""
+    try:
+        return accepts(Rest((_found(read_regex(pattern)[0]),)), text, Steps(_MOST_FOR_A_NAME))
+    except _NOT_SAID:
+        return None
+
+
+_NOT_SAID = (UnreadableError, UnsayableError, RecursionError)
+
+_T = TypeVar("_T")
+
+
+def _within(find: Callable[[str], tuple[_T | None, int]], pattern: str, steps: Steps) -> _T | None:
+    if steps.left <= 0:
+        return None
+    found, taken = find(pattern)
+    steps.left -= taken
+    return found
+
+
+def _tried(find: Callable[[Steps], _T]) -> tuple[_T | None, int]:
+    """What is found, and the steps that it took."""
+    steps = Steps(MOST_STEPS)
+    try:
+        found: _T | None = find(steps)
+    except _NOT_SAID:
+        found = None
+    return found, MOST_STEPS - max(steps.left, 0)
+
+
+@lru_cache(1024)
+def _whole_texts(pattern: str) -> tuple[tuple[Sequence[str], bool] | None, int]:
+    def find(steps: Steps) -> tuple[Sequence[str], bool]:
+        node, odd = read_regex(pattern)
+        return tuple(_conditions(node, steps)), odd or _plain(node) is None
+
+    return _tried(find)
+
+
+@lru_cache(1024)
+def _one_text(pattern: str) -> tuple[str | None, int]:
+    found, taken = _whole_texts(pattern)
+    if found is not None and len(found[0]) == 1:
+        return found[0][0], taken
+    return _tried(lambda steps: _automaton(Rest((_found(read_regex(pattern)[0]),)), steps))
+
+
+@lru_cache(1024)
+def _no_text(pattern: str) -> tuple[str | None, int]:
+    return _tried(lambda steps: _automaton(not_of(Rest((_found(read_regex(pattern)[0]),))), steps))
+
+
+def _conditions(node: Node, steps: Steps) -> list[str]:
+    if (plain := _plain(node)) is not None:
+        return [write_regex(plain)]
+    items = node.items if isinstance(node, Seq) else (node,)
+    if items[0] is not START:
+        return [_automaton(Rest((_found(node),)), steps)]
+    first = 0
+    while first < len(items) and (items[first] is START or _is_look(items[first], ahead=True)):
+        first += 1
+    last = len(items)
+    if items[-1] is END:
+        while last > first and (items[last - 1] is END or _is_look(items[last - 1], ahead=False)):
+            last -= 1
+    body = seq(START, *items[first:last], *([END] if items[-1] is END else []))
+    made: list[str] = []
+    if (plain := _plain(body)) is not None:
+        made.append(write_regex(plain))
+    else:
+        made.append(_automaton(Rest((_found(body),)), steps))
+    for look in (*items[:first], *items[last:]):
+        if isinstance(look, Look):
+            made += _looked_for(look, steps)
+    return [each for each in made if each != EVERY_TEXT] or [EVERY_TEXT]
+
+
+def _looked_for(look: Look, steps: Steps) -> list[str]:
+    """What a look at the beginning or at the end asks of the whole text. Where the opposite of alternatives
+    is too large, those of each."""
+    try:
+        return [_condition(look, steps)]
+    except UnsayableError:
+        items = look.item.items if isinstance(look.item, Seq) else (look.item,)
+        places = {at: item for at, item in enumerate(items) if isinstance(item, Alt)}
+        if look.wanted or not places:
+            raise
+        at = max(places)
+        each = [seq(*items[:at], way, *items[at + 1 :]) for way in places[at].ways]
+        return [_condition(Look(way, look.ahead, wanted=False), steps) for way in each]
+
+
+def _condition(look: Look, steps: Steps) -> str:
+    """What a look at the beginning or at the end asks of the whole text."""
+    around = seq(START, look.item) if look.ahead else seq(look.item, END)
+    if not look.wanted:
+        return _automaton(not_of(Rest((_found(around),))), steps)
+    if (plain := _plain(around)) is not None:
+        return write_regex(plain)
+    return _automaton(Rest((_found(around),)), steps)
+
+
+def _automaton(wanted: State, steps: Steps) -> str:
+    return Automaton(wanted, steps).write()
+
+
+def _found(node: Node) -> Node:
+    """Whole texts in which a node's are somewhere."""
+    return seq(ANY, node, ANY)
+
+
+def _plain(node: Node) -> Node | None:
+    """Whole texts in which a node's are somewhere, without places. None: they cannot be told without
+    an automaton."""
+    if isinstance(node, Alt):
+        ways = [_plain(way) for way in node.ways]
+        found = [way for way in ways if way is not None]
+        return Alt(tuple(found)) if len(found) == len(ways) else None
+    items = node.items if isinstance(node, Seq) else (node,)
+    first, last = 0, len(items)
+    while first < last and items[first] is START:
+        first += 1
+    while last > first and items[last - 1] is END:
+        last -= 1
+    within = items[first:last]
+    if len(within) == 1 and isinstance(within[0], Alt) and not is_plain(within[0]):
+        ways = [_plain(seq(*items[:first], way, *items[last:])) for way in within[0].ways]
+        found = [way for way in ways if way is not None]
+        return Alt(tuple(found)) if len(found) == len(ways) else None
+    if not all(map(is_plain, within)):
+        return None
+    return seq(*([] if first else [ANY]), *within, *([] if last < len(items) else [ANY]))
+
+
+def _is_look(node: Node, *, ahead: bool) -> bool:
+    return isinstance(node, Look) and node.ahead is ahead
