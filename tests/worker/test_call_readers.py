@@ -278,9 +278,12 @@ def test_a_call_next_to_malformed_arguments_is_a_call(form: str, given: tuple[st
         assert found.text == tail
 
 
+TAGS = "</parameter></arg_value></function></tool_call></invoke>"
 TYPED = {
     "find-city": {
         "properties": {
+            "list": {"type": "array"},
+            "mixed": {"type": ["string", "object"]},
             "name": {"type": "string"},
             "unit": {"enum": ["1", "2"]},
             "days": {"type": "integer"},
@@ -307,6 +310,15 @@ TYPED = {
         ("near", "12", "12"),
         ("open", "True", True),
         ("open", "false", False),
+        ("list", f'["{TAGS}", {{"{TAGS}": 1}}]', [TAGS, {TAGS: 1}]),
+        ("list", f'  [\n  "\\"{TAGS}"\n]\n', [f'"{TAGS}']),
+        ("list", "[soon", "[soon"),
+        ("list", '["a', '["a'),
+        ("list", "[1] or [2]", "[1] or [2]"),
+        ("mixed", f'{{"a": "{TAGS}"}}', {"a": TAGS}),
+        ("mixed", '{"a": 1} and', '{"a": 1} and'),
+        ("mixed", "[1]", "[1]"),
+        ("other", f'{{"a": ["{TAGS}"]}}', {"a": [TAGS]}),
         ("other", "12", 12),
         ("other", "Köln", "Köln"),
     ],

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ VALUES = st.recursive(
         optional={
             "minLength": st.integers(0, 2),
             "maxLength": st.integers(0, 3),
-            "pattern": st.sampled_from(["^x", "5", "z$"]),
+            "pattern": st.sampled_from(["^x", "5", "z$", "^(?!x)", "^x$|5"]),
             "enum": st.just(["x", "5", None]),
             "minimum": st.just(3),
         },
@@ -124,7 +125,8 @@ SCHEMAS = st.fixed_dictionaries(
     },
     optional={
         "required": st.lists(st.sampled_from(NAMES), max_size=2, unique=True),
-        "minProperties": st.integers(0, 2),
+        "minProperties": st.integers(0, 3),
+        "patternProperties": st.dictionaries(st.sampled_from(["^a", "^(?!a)", "b|z"]), VALUES, max_size=2),
         "additionalProperties": VALUES,
         "$defs": st.fixed_dictionaries({"F": VALUES, "G": st.just({"$anchor": "foo", "type": "integer"})}),
     },
@@ -169,7 +171,46 @@ def test_no_call_is_let_through_whose_arguments_do_not_conform(
             assert is_valid(judge, found), (arguments, found)
 
 
+SOME_NAMES = st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True)
+TOGETHER = st.fixed_dictionaries(
+    {"type": st.just("object"), "properties": st.just({"a": {"type": "integer"}, "b": {"type": "integer"}})},
+    optional={
+        "required": SOME_NAMES,
+        "minProperties": st.integers(0, 3),
+        "maxProperties": st.integers(0, 3),
+        "dependentRequired": st.dictionaries(st.sampled_from(NAMES), SOME_NAMES, max_size=2),
+        "anyOf": st.lists(SOME_NAMES.map(lambda names: {"required": names}), min_size=1, max_size=2),
+        "oneOf": st.lists(SOME_NAMES.map(lambda names: {"required": names}), min_size=1, max_size=2),
+        "not": SOME_NAMES.map(lambda names: {"required": names}),
+        "propertyNames": st.sampled_from([{"pattern": "^[^b]"}, {"maxLength": 1}, {"enum": ["a", "x"]}]),
+        "patternProperties": st.sampled_from([{"^c": {"type": "integer"}}, {"^[cd]$": {"type": "string"}}]),
+        "additionalProperties": st.sampled_from([False, {"type": "integer"}]),
+    },
+)
+
+
+@settings(max_examples=150)
+@given(form=st.sampled_from(TAGGED), schema=TOGETHER)
+def test_arguments_between_tags_conform_together(form: str, schema: dict[str, Any]) -> None:
+    """How many there are, which need others, and what their names are."""
+    try:
+        tool = Tool(form, schema)
+    except InferloomError:
+        return
+    assert not tool.notes
+    judge = Draft202012Validator(schema)
+    for size in range(4):
+        for names in combinations((*NAMES, "d"), size):
+            for value in (5, "x", "5"):
+                arguments = dict.fromkeys(names, value)
+                if tool.accepts(arguments):
+                    assert is_valid(judge, found := tool.read(arguments)), (arguments, found)
+
+
 STRING = {"type": "string"}
+MIXED: tuple[Any, Any] = ({"a": {"k": "</parameter>"}}, {"a": {"z": 1}})
+DEPENDENT = {"properties": {"a": {"type": "integer", "minimum": 3}}}
+MANY = {f"{at}": INTEGER for at in range(16)}
 DEEP: dict[str, Any] = INTEGER
 for _ in range(12):
     DEEP = {"anyOf": [DEEP, {"type": "null"}]}
@@ -188,11 +229,15 @@ for _ in range(12):
         ({"properties": {"a": {"type": "string", "enum": ["x", "y"], "pattern": "x"}}}, "'pattern' of 'a'"),
         ({"properties": {"a": {"enum": ["5", 1]}}}, "'a'"),
         ({"properties": {"a": {"const": "</parameter>"}}}, "'a'"),
-        ({"properties": {"a": INTEGER, "b": INTEGER}, "minProperties": 2}, "'minProperties'"),
+        ({"additionalProperties": INTEGER, "minProperties": 2}, "'minProperties'"),
+        ({"properties": {"a": INTEGER}, "dependentSchemas": {"a": DEPENDENT}}, "'dependentSchemas'"),
+        ({"properties": {"a": INTEGER}, "if": DEPENDENT, "then": {"required": ["b"]}}, "'if'"),
+        ({"properties": {"ab": INTEGER}, "patternProperties": {"^a": INTEGER}}, "'patternProperties'"),
+        ({"properties": MANY, "anyOf": [{"required": [name]} for name in MANY]}, "'anyOf'"),
         ({"properties": {"a": False}, "required": ["a"]}, "'a'"),
         ({"properties": {"a": DEEP}}, "'a'"),
         ({"properties": {"a>": INTEGER}}, "the name 'a>'"),
-        ({"properties": {"format": {"type": "string", "pattern": "x", "maxLength": 3}}}, "'maxLength'"),
+        ({"properties": {"format": {"type": "string", "const": "x", "maxLength": 3}}}, "'maxLength'"),
         ({"additionalProperties": {"type": "string", "not": {"const": "x"}}}, "of 'additionalProperties'"),
     ],
 )
@@ -231,6 +276,23 @@ def test_what_tags_cannot_enforce_is_refused_or_noted(form: str, schema: dict[st
             {"a": ["x"]},
         ),
         ({"properties": {"a": DEEP["anyOf"][0]["anyOf"][0]["anyOf"][0]["anyOf"][0]}}, {"a": 1}, {"a": "x"}),
+        ({"properties": {"a": INTEGER, "b": INTEGER}, "minProperties": 1}, {"b": 1}, {}),
+        ({"properties": {"a": INTEGER, "b": INTEGER}, "maxProperties": 1}, {"a": 1}, {"a": 1, "b": 1}),
+        ({"additionalProperties": INTEGER, "minProperties": 1}, {"x": 1}, {}),
+        ({"properties": {"a": INTEGER, "b": INTEGER}, "dependentRequired": {"a": ["b"]}}, {"b": 1}, {"a": 1}),
+        (
+            {"properties": {"a": INTEGER, "b": INTEGER}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+            *({"b": 1}, {}),
+        ),
+        ({"propertyNames": {"pattern": "^[ab]$"}, "additionalProperties": INTEGER}, {"b": 1}, {"c": 1}),
+        ({"patternProperties": {"^x": STRING}, "additionalProperties": False}, {"xa": "5"}, {"ax": "5"}),
+        (
+            {"properties": {"a": {"type": "string", "pattern": "^x", "maxLength": 2}}},
+            {"a": "xy"},
+            {"a": "xyz"},
+        ),
+        ({"properties": {"a": {"type": "string", "pattern": "^(?!x)(?!.*z)"}}}, {"a": "yx"}, {"a": "yz"}),
+        ({"properties": {"a": {"anyOf": [STRING, {"type": "object", "required": ["k"]}]}}}, *MIXED),
     ],
 )
 def test_what_every_form_can_enforce_it_enforces(
@@ -240,6 +302,36 @@ def test_what_every_form_can_enforce_it_enforces(
     tool = Tool(form, {"type": "object", **schema})
     assert not tool.notes
     assert tool.accepts(good)
+    assert not tool.accepts(bad)
+
+
+@pytest.mark.parametrize("form", TAGGED)
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"properties": {"a": INTEGER, "b": INTEGER}, "minProperties": 2}, {"a": 1, "b": 1}, {"a": 1}),
+        (
+            {"properties": {"a": INTEGER}, "additionalProperties": INTEGER, "minProperties": 2},
+            *({"a": 1, "x": 1}, {"a": 1}),
+        ),
+        (
+            {"properties": {"a": INTEGER}, "additionalProperties": INTEGER, "maxProperties": 2},
+            *({"x": 1, "y": 1}, {"a": 1, "x": 1, "y": 1}),
+        ),
+        (
+            {"properties": {"a": INTEGER}, "patternProperties": {"^b": INTEGER, "^c": STRING}},
+            *({"a": 1, "bx": 1, "cx": "5"}, {"bx": "x"}),
+        ),
+    ],
+)
+def test_arguments_between_tags_are_counted_and_named(
+    form: str, schema: dict[str, Any], good: dict[str, Any], bad: dict[str, Any]
+) -> None:
+    """Those that are not listed too, as far as it is sure that they are not one twice."""
+    tool = Tool(form, {"type": "object", **schema})
+    assert not tool.notes
+    assert tool.accepts(good)
+    assert tool.read(good) == good
     assert not tool.accepts(bad)
 
 

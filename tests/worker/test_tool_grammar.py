@@ -167,10 +167,12 @@ def test_values_without_quotes_conform(form: ToolForm, tokens: bool) -> None:
     ("schema", "told"),
     [
         ({"properties": {"a": {"type": "string", "format": "date"}}}, ["'format' of 'a'"]),
-        ({"properties": {"a": {"type": "string", "pattern": "b", "maxLength": 3}}}, ["'maxLength' of 'a'"]),
+        ({"properties": {"a": {"type": "string", "pattern": "b", "maxLength": 3}}}, []),
+        ({"properties": {"a": {"pattern": "b"}}}, ["'pattern' of 'a'"]),
         ({"properties": {"a": {"anyOf": [{"type": "string"}, {"type": "integer", "maximum": 3}]}}}, ["'a'"]),
         ({"properties": {"a": {"type": "integer", "maximum": 3}}, "title": "b"}, []),
-        ({"allOf": [{"required": ["a"]}]}, ["'allOf'"]),
+        ({"allOf": [{"required": ["a"]}]}, []),
+        ({"allOf": [{"properties": {"a": {"minimum": 3}}}]}, ["'allOf'"]),
     ],
 )
 def test_what_text_cannot_have_of_a_schema_is_told(schema: dict[str, Any], told: list[str]) -> None:

@@ -141,12 +141,23 @@ def _callable(form: ToolForm, place: str, tool: pb.Tool, notes: list[str]) -> Ca
         body, unsaid = enforced_schema(param, relaxed(schema))
     notes += [f"{tool.name}: {note}" for note in unsaid]
     del body["x-guidance"]  # the form has its own
-    if form.tags is not None and (without := tagged_unsaid(body)):
+    if form.tags is not None and (without := _in_its_words(formed, tagged_unsaid(body))):
         needed = [each for each in without if not each.startswith("'format' of '")]
         if tool.strict and needed:
             raise unsupported(param, f"{param}: {needed[0]} cannot be enforced in the model's form of calls.")
         notes += [f"{tool.name}: {each} is not enforced" for each in without]
     return CallableTool(tool.name, body)
+
+
+_SAID_OTHERWISE = ("oneOf", "not", "if", "dependencies", "dependentRequired", "dependentSchemas")
+
+
+def _in_its_words(schema: Mapping[str, Any], unsaid: list[str]) -> list[str]:
+    """Keywords by the names that the schema itself has for them, and not what they were rewritten to."""
+    own = [f"'{keyword}'" for keyword in _SAID_OTHERWISE if keyword in schema]
+    given = [f"'{keyword}'" for keyword in schema]
+    found = {"'allOf'": own, "'patternProperties'": ["'propertyNames'"]}
+    return [name for each in unsaid for name in (found.get(each, [each]) if each not in given else [each])]
 
 
 def _text(param: str, custom: pb.CustomTool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
+from inferloom_worker.constrain.patterns import has_pattern
 from inferloom_worker.constrain.schema_places import resolve
 from inferloom_worker.constrain.schema_types import TYPES, type_of, values_of
 
@@ -18,6 +19,9 @@ _MOST_LOOKS = 500
 
 KINDS = (*TYPES, "integer")
 """Types of which ``number`` has only the numbers that are not whole."""
+
+OPENERS: Mapping[str, str] = {"object": "{", "array": "["}
+"""What values begin with that may have strings in them, by type."""
 
 
 class Written(Enum):
@@ -81,12 +85,26 @@ def _types_within(root: Any, schema: Any, depth: int, looks: Iterator[int]) -> f
 def argument_types(schema: Any, name: str) -> frozenset[str]:
     """The types that a function's argument can have, by the schema of all of them."""
     within = resolve(schema, schema)
-    properties = within.get("properties") if isinstance(within, dict) else None
+    if not isinstance(within, dict):
+        return types_within(schema, True)
+    properties = within.get("properties")
     if isinstance(properties, dict) and name in properties:
         return types_within(schema, properties[name])
-    return types_within(
-        schema, within.get("additionalProperties", True) if isinstance(within, dict) else True
-    )
+    found = frozenset(KINDS)
+    for part in named_schemas(within, name):
+        found &= types_within(schema, part)
+    return found
+
+
+def named_schemas(schema: Mapping[str, Any], name: str) -> list[Any]:
+    """The schemas of a property that is not listed: those of the patterns that its name has, or else that of
+    all others."""
+    patterns = schema.get("patternProperties")
+    found = []
+    for pattern, part in patterns.items() if isinstance(patterns, Mapping) else ():
+        if has_pattern(pattern, name):
+            found.append(part)
+    return found or [schema.get("additionalProperties", True)]
 
 
 def value_of(types: frozenset[str], text: str) -> Any:

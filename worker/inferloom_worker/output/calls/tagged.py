@@ -4,15 +4,17 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from inferloom_worker.output.calls.raw_values import Written, argument_types, value_of, written
-from inferloom_worker.output.calls.reader import CallReader, NotACallError, Reading, SectionEndError
+from inferloom_worker.output.calls.json_values import JsonValues
+from inferloom_worker.output.calls.raw_values import OPENERS, Written, argument_types, value_of, written
+from inferloom_worker.output.calls.reader import NotACallError, Reading, SectionEndError
 from inferloom_worker.output.parsing import begun
 
 _LONGEST_KEY = 256
 
 
-class TaggedReader(CallReader):
-    """Reads calls as tags: each argument goes out when it is complete, and text as it comes."""
+class TaggedReader(JsonValues):
+    """Reads calls as tags: each argument goes out when it is complete, and text as it comes. A tag within a
+    string of JSON ends nothing."""
 
     argument: ClassVar[str]
     """What begins an argument."""
@@ -60,9 +62,11 @@ class TaggedReader(CallReader):
             self._add('"')
         else:
             start = self._at
-            end = yield from self._value_end()
-            text = self._text[start:end]
-            self._add(_json(value_of(types, text)))
+            end = yield from self._json_end(types)
+            if end is None:
+                self._at = start
+                end = yield from self._value_end()
+            self._add(_json(value_of(types, self._text[start:end])))
         self._kept = self._at
 
     def _until(self, mark: str) -> Reading[str]:
@@ -77,6 +81,22 @@ class TaggedReader(CallReader):
             raise NotACallError
         self._at = place + len(mark)
         return self._text[start:place]
+
+    def _json_end(self, types: frozenset[str]) -> Reading[int | None]:
+        """Read an object or an array, where these types have such, and the value's end behind it; where it
+        ends. None: there is none."""
+        try:
+            first = yield from self._blank()
+            if not any(kind in types and first == opener for kind, opener in OPENERS.items()):
+                return None
+            yield from self._value(0)
+            end = self._at
+            for mark in map(str.strip, self.value_ends):
+                if (yield from self._next(mark)) and self._text.startswith(mark, self._at - len(mark)):
+                    return end
+        except NotACallError:
+            pass
+        return None
 
     def _value_end(self) -> Reading[int]:
         """Read a value and its end; where the value ends."""

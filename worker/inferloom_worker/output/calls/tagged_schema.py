@@ -4,25 +4,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inferloom_worker.constrain.patterns import whole_texts, work
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, resolve
 from inferloom_worker.constrain.schema_types import names_of, same, values_of
 from inferloom_worker.output.calls.raw_values import (
+    OPENERS,
     Written,
     kind_of,
+    named_schemas,
     stated_kinds,
     types_within,
     value_of,
     written,
 )
+from inferloom_worker.output.calls.tagged_presence import CONDITIONS, Presence, is_of_presence, names_within
 
 _OF_OBJECTS = frozenset(
     (
-        *("$dynamicRef", "$recursiveRef", "$ref", "allOf", "anyOf", "const", "dependencies"),
-        *("dependentRequired", "dependentSchemas", "else", "enum", "if", "maxProperties", "not", "oneOf"),
-        *("patternProperties", "propertyNames", "then", "unevaluatedProperties"),
+        *("$dynamicRef", "$recursiveRef", "$ref", "const", "dependencies", "dependentSchemas", "else"),
+        *("enum", "if", "propertyNames", "then", "unevaluatedProperties", *CONDITIONS),
     )
 )
-"""Keywords that say something of objects, and are not said by rules."""
+"""Keywords that say something of objects, and are said by rules only where they are of nothing but which
+properties there are."""
 
 _OF_TEXT = frozenset(("format", "pattern", "minLength", "maxLength"))
 _DEEPEST = 8
@@ -34,20 +38,48 @@ class TaggedArguments:
     """What a function's schema says of its arguments, as far as rules can say it."""
 
     listed: Mapping[str, Any]
-    """By name. Those that are needed and have no schema of their own have that of all others."""
+    """By name. Those that are needed, or that others depend on, and are not listed have the schema of all
+    others."""
     needed: frozenset[str]
+    patterns: Mapping[str, Any]
+    """The schemas of others whose names have these patterns."""
     more: Any
     """The schema of all others."""
+    condition: Mapping[str, Any]
+    """What all together must be, as a schema of which properties there are."""
 
     @classmethod
     def of(cls, root: dict[str, Any]) -> "TaggedArguments":
         """Those of a function's schema."""
         top = resolve(root, root)
         schema = top if isinstance(top, dict) else {}
-        more = schema.get("additionalProperties", True)
+        condition = {
+            keyword: schema[keyword]
+            for keyword in CONDITIONS
+            if keyword in schema and is_of_presence({keyword: schema[keyword]})
+        }
         properties, needed = schema.get("properties") or {}, names_of(schema)
-        unlisted = {name: more for name in needed if name not in properties}
-        return cls({**properties, **unlisted}, frozenset(needed), more)
+        unlisted = {
+            name: _schema_of(schema, name)
+            for name in (*needed, *sorted(set(names_within(condition))))
+            if name not in properties
+        }
+        return cls(
+            {**properties, **unlisted},
+            frozenset(needed),
+            schema.get("patternProperties") or {},
+            schema.get("additionalProperties", True),
+            condition,
+        )
+
+    def presence(self, possible: frozenset[str], *, more: bool) -> Presence:
+        """Which of them there may be together, where these can be given, and perhaps others."""
+        return Presence(list(self.listed), self.needed, possible, self.condition, more=more)
+
+
+def _schema_of(schema: Mapping[str, Any], name: str) -> Any:
+    parts = named_schemas(schema, name)
+    return parts[0] if len(parts) == 1 else {"allOf": parts}
 
 
 def unsaid(schema: Mapping[str, Any]) -> list[str]:
@@ -56,20 +88,40 @@ def unsaid(schema: Mapping[str, Any]) -> list[str]:
     top = resolve(root, root)
     if not isinstance(top, dict):
         return ["'$ref'"]
-    found = [f"'{keyword}'" for keyword in top if keyword in _OF_OBJECTS]
     asked, looks = TaggedArguments.of(root), looks_at()
-    if top.get("minProperties", 0) > len(asked.needed):
-        found.append("'minProperties'")
+    found = [f"'{keyword}'" for keyword in top if keyword in _OF_OBJECTS and keyword not in asked.condition]
+    if asked.patterns and not _tells_names_apart(asked, top.get("properties") or {}):
+        found.append("'patternProperties'")
+    possible = []
     for name, part in asked.listed.items():
-        found += _unsaid_of(root, name, part, looks, needed=name in asked.needed)
+        branches = Branches(root, part, looks)
+        possible += [name] if branches.found else []
+        found += _unsaid_of(root, name, part, branches, needed=name in asked.needed)
         if not name or set(name) & set('<>"\n'):
             found.append(f"the name '{name}'")
-    return [*found, *_unsaid_of(root, "additionalProperties", asked.more, looks)]
+    more = False
+    for name, part in (*asked.patterns.items(), ("additionalProperties", asked.more)):
+        branches = Branches(root, part, looks)
+        more = more or bool(branches.found)
+        found += _unsaid_of(root, name, part, branches)
+    if asked.condition:
+        presence = asked.presence(frozenset(possible), more=more)
+        if not presence.fits or not presence.levels[0]:
+            found += [f"'{keyword}'" for keyword in asked.condition]
+    return found
 
 
-def _unsaid_of(root: Any, name: str, part: Any, looks: Iterator[int], *, needed: bool = False) -> list[str]:
+def _tells_names_apart(asked: TaggedArguments, properties: Mapping[str, Any]) -> bool:
+    """Whether names with patterns are no listed ones, and all patterns can be said."""
+    plain = {"patternProperties": asked.patterns, "additionalProperties": False}
+    steps = work()
+    return all(whole_texts(pattern, steps) is not None for pattern in asked.patterns) and all(
+        named_schemas(plain, name) == [False] for name in properties
+    )
+
+
+def _unsaid_of(root: Any, name: str, part: Any, branches: "Branches", *, needed: bool = False) -> list[str]:
     """What of the schema of an argument is not enforced."""
-    branches = Branches(root, part, looks)
     if not branches.whole or (needed and not branches.found):
         return [f"'{name}'"]
     found = []
@@ -79,7 +131,12 @@ def _unsaid_of(root: Any, name: str, part: Any, looks: Iterator[int], *, needed:
     listed = [value for each in texts for value in values_of(each) or () if isinstance(value, str)]
     if any("</" in value for value in listed):
         found.append(f"'{name}'")
-    others = [each for each in branches.found if each not in texts]
+    # No text begins as objects do where there may be objects, and so with arrays.
+    others = [
+        each
+        for each in branches.found
+        if each not in texts and not types_within(root, each) <= OPENERS.keys()
+    ]
     if texts and any(set(each) - {"type"} - ANNOTATIONS for each in others):
         types = types_within(root, part)
         plain = all(values_of(each) is not None for each in texts)
@@ -95,7 +152,20 @@ def _unsaid_of_text(root: Any, branch: dict[str, Any]) -> set[str]:
         return said - {"type"}
     if values_of(branch) is not None:
         return said - {"type", "enum", "const"}
-    return said - ({"type", "pattern"} if "pattern" in said else {"type", "minLength", "maxLength"})
+    return said - {"type", "pattern", "minLength", "maxLength"} - ({"allOf"} if texts_of(branch) else set())
+
+
+def texts_of(branch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The schemas of texts of which a value conforms to all: its own, and those beside it. Empty: they are of
+    more than texts' patterns and lengths."""
+    found = [branch]
+    for part in branch.get("allOf", ()):
+        if not isinstance(part, dict) or set(part) - _OF_TEXT - {"type", "allOf"} - ANNOTATIONS:
+            return []
+        if "format" in part or part.get("type", "string") != "string" or not (parts := texts_of(part)):
+            return []
+        found += parts
+    return found
 
 
 def looks_at() -> Iterator[int]:
