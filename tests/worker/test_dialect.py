@@ -120,6 +120,17 @@ def merged(parts: Sequence[pb.ToolCallDelta]) -> list[pb.ToolCall]:
     return list(calls.values())
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("arguments", ['{"city": "Kö', "[1]", "null", "7", "Köln"])
+def test_a_call_that_was_cut_off_does_not_end_its_conversation(name: str, arguments: str) -> None:
+    """Clients send it again with every turn: it is read as it was, in an object where one is needed."""
+    chat = asked(WEATHER, call=pb.ToolCall(id="c", name="weather", arguments=arguments))
+    prompt = rendered(name, chat)
+
+    assert "Sunny." in prompt
+    assert arguments in prompt.replace('\\"', '"')
+
+
 @pytest.mark.parametrize("name", ["hermes", "generic"])
 def test_halves_of_characters_do_not_reach_the_prompt(name: str) -> None:
     """JSON can write them, in a call's arguments and in a tool's schema; no text can have them."""

@@ -23,6 +23,7 @@ from inferloom_worker.output.parsing import Parser, Reading
 from inferloom_worker.output.reasoning import BY_NAME as REASONING
 from inferloom_worker.output.reasoning import ReasoningReader, find_reasoning
 from inferloom_worker.text.messages import template_messages, template_tools, template_variables
+from inferloom_worker.text.standing import placed
 from inferloom_worker.text.template import ChatTemplate
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.text.tool_traits import ToolTraits, find_traits
@@ -112,6 +113,7 @@ class Dialect:
             traits=traits,
             call_id=short_id if self.form.short_ids else str,
         )
+        messages = placed(messages, self._template.standing)
         if self.form.numbered:
             messages = numbered(messages)
         tools = template_tools(chat.tools) if calling(chat) is not None else []

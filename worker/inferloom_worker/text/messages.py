@@ -20,6 +20,10 @@ _ROLES = {
     pb.ROLE_TOOL: "tool",
 }
 
+NO_OBJECT = "arguments"
+"""The name that what is no object has in the one that a template needs: the call stays in the conversation,
+which a client sends again with every turn."""
+
 
 def template_messages(
     chat: pb.ChatInput,
@@ -81,15 +85,20 @@ class _Turns:
         made: dict[str, Any] = {"id": self._call_id(call.id)}
         if call.custom:
             return made | {"type": "custom", "custom": {"name": call.name, "input": call.arguments}}
-        arguments: Any = call.arguments or "{}"
-        if not self._traits.text_arguments:
-            try:
-                # Templates expect an object; what the model wrote may be none.
-                parsed = json.loads(without_halves(arguments))
-                arguments = parsed if isinstance(parsed, dict) else arguments
-            except (ValueError, RecursionError):
-                pass
+        arguments = self._arguments(call.arguments or "{}")
         return made | {"type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+    def _arguments(self, written: str) -> Any:
+        """A call's arguments as the template wants them; the model may have written what is no object."""
+        if self._traits.text_arguments:
+            return written
+        try:
+            parsed = json.loads(without_halves(written))
+        except (ValueError, RecursionError):
+            parsed = None
+        if isinstance(parsed, dict):
+            return parsed
+        return {NO_OBJECT: written} if self._traits.needs_object else written
 
 
 _KINDS = ("text", "tool_call", "tool_result", "reasoning")

@@ -11,9 +11,11 @@ text, and say nothing of a text; which of the two is found out when the model is
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from inferloom_mesh.errors import InferloomError, invalid, shown
+from inferloom_worker.text.standing import Place
 
 MAX_PROMPT_CHARS = 16 * 2**20
 """A rendered prompt over this is refused: no request that brought it can be this long."""
@@ -32,11 +34,12 @@ RESERVED = frozenset(
 """Names that a request's template variables cannot have: they are how the template is called."""
 
 _CONTINUED = "CONTINUED_FINAL_MESSAGE "
-_PROBE = "7352918"
+_PROBE, _OTHER_PROBE = "7352918", "6140337"
 _CALL = {"id": "a", "type": "function", "function": {"name": "a", "arguments": {}}}
 _PROBES: dict[str, tuple[dict[str, Any], ...]] = {
     "user": ({"role": "user", "content": _PROBE},),
     "system": ({"role": "system", "content": _PROBE}, {"role": "user", "content": "a"}),
+    "developer": ({"role": "developer", "content": _PROBE}, {"role": "user", "content": "a"}),
     "assistant": (
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": _PROBE},
@@ -68,6 +71,8 @@ class ChatTemplate:
         """Roles whose words are given as parts."""
         self._unheard: frozenset[str] = frozenset()
         """Roles whose words are not in the prompt, or are refused."""
+        self.standing = Place.ANYWHERE
+        """Where standing instructions are taken."""
 
     def hears(self, role: str) -> bool:
         """Whether what a role says comes into the prompt."""
@@ -88,10 +93,11 @@ class ChatTemplate:
     @property
     def knows_developer(self) -> bool:
         """Whether the template has a word for the developer role."""
-        return "developer" in self.source
+        return "developer" in self.source and self.hears("developer")
 
     def check(self) -> None:
-        """Compile it, which also makes the first request as fast as the others, and see who speaks in parts.
+        """Compile it, which also makes the first request as fast as the others, and see who speaks in parts,
+        and where standing instructions are taken.
 
         Raises:
             ValueError: It is no valid template, or leaves out what the user says.
@@ -116,13 +122,36 @@ class ChatTemplate:
             self._unheard |= {role}
             if role == "user" and as_text is False:
                 raise ValueError("the model's chat template leaves out what the user says")
+        self.standing = self._find_place()
+        if self.standing is not Place.ANYWHERE:
+            log.info("where the chat template takes standing instructions: %s", self.standing.value)
 
     def _says(self, role: str) -> bool | None:
         """Whether what a role says is in the prompt. None: the template refuses the conversation."""
+        return self._shows(_PROBES[role], _PROBE)
+
+    def _shows(self, turns: Sequence[Mapping[str, Any]], *words: str) -> bool | None:
+        """Whether these words of some turns are in the prompt. None: the template refuses the turns."""
         try:
-            return _PROBE in self.render(_PROBES[role])
+            prompt = self.render(turns)
         except InferloomError:  # as a template may
             return None
+        return all(word in prompt for word in words)
+
+    def _find_place(self) -> Place:
+        """Where the words of the system, and of the developer where the template knows one, are heard."""
+        if not self.hears("system"):
+            return Place.USER
+        roles = ("system", "developer") if self.knows_developer else ("system",)
+        user, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}
+        for first, second in product(roles, repeat=2):
+            leading = ({"role": first, "content": _PROBE}, {"role": second, "content": _OTHER_PROBE})
+            if not self._shows((*leading, user), _PROBE, _OTHER_PROBE):
+                return Place.FIRST
+        for role in roles:
+            if not self._shows((user, answer, {"role": role, "content": _PROBE}, user), _PROBE):
+                return Place.LEADING
+        return Place.ANYWHERE
 
     def render(
         self,
