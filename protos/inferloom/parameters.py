@@ -472,6 +472,25 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="string",
                 alias_of="messages[].reasoning_content",
             ),
+            "messages[].content[].thinking": RestParameter(
+                name="messages[].content[].thinking",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string|array",
+            ),
+            "messages[].content[].thinking[].type": RestParameter(
+                name="messages[].content[].thinking[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="always text",
+            ),
+            "messages[].content[].thinking[].text": RestParameter(
+                name="messages[].content[].thinking[].text",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+                required=True,
+            ),
             "messages[].tool_calls": RestParameter(
                 name="messages[].tool_calls",
                 meaning=Meaning.FIELD,
@@ -1956,7 +1975,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.OWN,
                 shape="string",
                 required=True,
-                note="function or custom",
+                note="function, custom or namespace",
             ),
             "tool_choice": RestParameter(
                 name="tool_choice", meaning=Meaning.FIELD, field="chat.tool_choice", shape="string|object"
@@ -2115,7 +2134,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 name="input[].parsed_arguments", meaning=Meaning.HINT, shape="object"
             ),
             "input[].async": RestParameter(name="input[].async", meaning=Meaning.REFUSED, nothing=(False,)),
-            "input[].namespace": RestParameter(name="input[].namespace", meaning=Meaning.REFUSED),
+            "input[].namespace": RestParameter(
+                name="input[].namespace",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="the namespace of the tool that was called",
+            ),
             "instructions": RestParameter(
                 name="instructions",
                 meaning=Meaning.FIELD,
@@ -2264,6 +2288,78 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "tools[].async": RestParameter(name="tools[].async", meaning=Meaning.REFUSED, nothing=(False,)),
             "tools[].allowed_callers": RestParameter(
                 name="tools[].allowed_callers", meaning=Meaning.REFUSED, nothing=([], ["direct"])
+            ),
+            "tools[].tools": RestParameter(
+                name="tools[].tools", meaning=Meaning.OWN, shape="array", note="the tools of a namespace"
+            ),
+            "tools[].tools[].type": RestParameter(
+                name="tools[].tools[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="function or custom",
+            ),
+            "tools[].tools[].name": RestParameter(
+                name="tools[].tools[].name",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="the model reads the namespace and two underscores before it",
+            ),
+            "tools[].tools[].description": RestParameter(
+                name="tools[].tools[].description",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="as of a tool by itself",
+            ),
+            "tools[].tools[].parameters": RestParameter(
+                name="tools[].tools[].parameters",
+                meaning=Meaning.OWN,
+                shape="object",
+                note="as of a tool by itself",
+            ),
+            "tools[].tools[].strict": RestParameter(
+                name="tools[].tools[].strict",
+                meaning=Meaning.OWN,
+                shape="boolean",
+                note="as of a tool by itself",
+            ),
+            "tools[].tools[].format": RestParameter(
+                name="tools[].tools[].format",
+                meaning=Meaning.OWN,
+                shape="object",
+                note="as of a tool by itself",
+            ),
+            "tools[].tools[].format.type": RestParameter(
+                name="tools[].tools[].format.type",
+                meaning=Meaning.OWN,
+                shape="string",
+                required=True,
+                note="text or grammar",
+            ),
+            "tools[].tools[].format.syntax": RestParameter(
+                name="tools[].tools[].format.syntax",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="lark or regex",
+            ),
+            "tools[].tools[].format.definition": RestParameter(
+                name="tools[].tools[].format.definition",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="as of a tool by itself",
+            ),
+            "tools[].tools[].output_schema": RestParameter(
+                name="tools[].tools[].output_schema", meaning=Meaning.HINT, shape="object"
+            ),
+            "tools[].tools[].defer_loading": RestParameter(
+                name="tools[].tools[].defer_loading", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "tools[].tools[].async": RestParameter(
+                name="tools[].tools[].async", meaning=Meaning.REFUSED, nothing=(False,)
+            ),
+            "tools[].tools[].allowed_callers": RestParameter(
+                name="tools[].tools[].allowed_callers", meaning=Meaning.REFUSED, nothing=([], ["direct"])
             ),
             "tool_choice.name": RestParameter(
                 name="tool_choice.name",
@@ -2962,6 +3058,25 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].reasoning",
                 shape="string",
                 alias_of="messages[].reasoning_content",
+            ),
+            "messages[].content[].thinking": RestParameter(
+                name="messages[].content[].thinking",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string|array",
+            ),
+            "messages[].content[].thinking[].type": RestParameter(
+                name="messages[].content[].thinking[].type",
+                meaning=Meaning.OWN,
+                shape="string",
+                note="always text",
+            ),
+            "messages[].content[].thinking[].text": RestParameter(
+                name="messages[].content[].thinking[].text",
+                meaning=Meaning.FIELD,
+                field="chat.messages[].parts[].reasoning",
+                shape="string",
+                required=True,
             ),
             "messages[].tool_calls": RestParameter(
                 name="messages[].tool_calls",

@@ -76,7 +76,7 @@ def test_errors_name_the_item_that_was_sent() -> None:
     """Paths of the worker's request in the caller's words, whatever stands before the item."""
     past, sent = read(USER, SAID), read(THOUGHT, SAID, CALL, RESULT)
     found = turns("Be brief.", past, sent)
-    name = rename(found)
+    name = rename(found, [])
     assert [name(f"chat.messages[{index}].parts[0].text") for index in range(5)] == [
         "instructions",
         "previous_response_id",

@@ -212,6 +212,39 @@ def test_an_event_is_one_line_to_whoever_splits_lines_as_python_does(plain: bool
         assert choice.get("text", choice.get("delta", {}).get("content")) == text
 
 
+def test_parts_of_other_clients_are_carried() -> None:
+    """Text under the names that turns of a response have, and what was thought, whole or in pieces."""
+    pieces = [{"type": "text", "text": "H"}, {"type": "text", "text": "m."}]
+    answer = {"role": "assistant", "content": [{"type": "output_text", "text": "Yes"}]}
+    turns = [
+        {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}, *answer["content"]]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": pieces}, *answer["content"]]},
+        {**answer, "reasoning_content": "Hm."},
+    ]
+    user, *answers = chat_plan(messages=turns).requests[0].chat.messages
+
+    assert user.parts == [pb.ContentPart(text="Hi")]
+    assert all(
+        turn.parts == [pb.ContentPart(reasoning="Hm."), pb.ContentPart(text="Yes")] for turn in answers
+    )
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "param"),
+    [
+        ("user", {"type": "thinking", "thinking": "Hm."}, "messages[0].content[0].type"),
+        ("assistant", {"type": "thinking"}, "messages[0].content[0].thinking"),
+        ("assistant", {"type": "output_text"}, "messages[0].content[0].text"),
+    ],
+)
+def test_parts_that_cannot_be_there_are_named(role: str, part: dict[str, Any], param: str) -> None:
+    """Users think for themselves, and each type needs what it is called for."""
+    with pytest.raises(InferloomError) as caught:
+        chat_plan(messages=[{"role": role, "content": [part]}])
+    assert caught.value.param == param
+
+
 def test_a_turn_of_the_assistant_may_be_empty() -> None:
     """Null is as good as an empty text: histories have it where a model only reasoned, or said nothing."""
     asked = [

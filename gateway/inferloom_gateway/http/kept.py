@@ -47,8 +47,11 @@ class ChatKeeper:
 
 def _message(message: Message) -> dict[str, Any]:
     """A message of a request, as it is listed later; several parts stay parts."""
-    parts = [{"type": "text", "text": part.text or part.refusal or ""} for part in message.content or ()]
+    said = [part for part in message.content or () if part.type != "thinking"]
+    parts = [{"type": "text", "text": part.text or part.refusal or ""} for part in said]
     given = message.model_dump(exclude={"content", "role", "refusal"}, exclude_none=True)
+    if thoughts := message.thoughts():
+        given.setdefault("reasoning_content", thoughts)
     return {
         "role": message.role,
         "content": parts[0]["text"] if len(parts) == 1 else None,

@@ -36,7 +36,7 @@ async def ask(making: Making, calls: CallGroup, call: Callable[[pb.GenerateReque
             asked = shorter
         return await call(asked.request)
     except InferloomError as failure:
-        raise restate(failure, rename(asked.turns)) from failure
+        raise restate(failure, rename(asked.turns, asked.tools)) from failure
 
 
 async def _fitting(asked: Asked, calls: CallGroup) -> Asked | None:

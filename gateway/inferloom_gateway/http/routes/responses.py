@@ -95,7 +95,7 @@ async def count_input_tokens(request: Request) -> Response:
         try:
             read = await calls.tokenize(asked.tokenized())
         except InferloomError as failure:
-            raise restate(failure, rename(asked.turns)) from failure
+            raise restate(failure, rename(asked.turns, asked.tools)) from failure
         exchange_of(request.scope).worker = calls.record.answered_by
     answer = {"object": "response.input_tokens", "input_tokens": len(read.token_ids)}
     return json_response(answer, headers=headers)

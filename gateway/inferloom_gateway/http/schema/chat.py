@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Metadata, Part, Positive, text_parts
 from inferloom_gateway.http.schema.constraints import ConstrainedParameters
@@ -18,8 +19,31 @@ class ContentPart(Part):
     refusal: str | None = None
 
 
+class Thought(Part):
+    """A piece of what was thought."""
+
+    type: Literal["text"] | None = None
+    text: str
+
+
+def _thinking(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(piece, dict) and isinstance(piece.get("text"), str) for piece in value):
+        raise PydanticCustomError("thinking", "must be a string or an array of texts")
+    return "".join(piece["text"] for piece in value)
+
+
+class MessagePart(ContentPart):
+    """One part of a chat's message, which may be what the assistant thought: a text, or its pieces."""
+
+    thinking: Annotated[
+        str | None, BeforeValidator(_thinking, json_schema_input_type=str | list[Thought] | None)
+    ] = None
+
+
 Content = Annotated[
-    list[ContentPart], BeforeValidator(text_parts, json_schema_input_type=str | list[ContentPart])
+    list[MessagePart], BeforeValidator(text_parts, json_schema_input_type=str | list[MessagePart])
 ]
 
 
@@ -60,6 +84,11 @@ class Message(Part):
     reasoning_content: str | None = None
     reasoning: str | None = None
     """Another name for reasoning_content."""
+
+    def thoughts(self) -> str:
+        """What the assistant thought: as the message says it, else as its parts do."""
+        parts = "".join(part.thinking or "" for part in self.content or () if part.type == "thinking")
+        return self.reasoning_content or self.reasoning or parts
 
 
 class ChatCompletionRequest(ConstrainedParameters):

@@ -43,6 +43,7 @@ class ResponseItem(Answer):
     encrypted_content: str = ""
     call_id: str = ""
     name: str = ""
+    namespace: str = ""
     arguments: str = ""
     input: str = ""
     output: str | list[ResponseText] = ""

@@ -48,6 +48,7 @@ class InputItem(Part):
     content: _Content | None = None
     call_id: ItemId | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
     output: _Content | None = None

@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Part
 from inferloom_gateway.http.schema.tools import ToolName
 from inferloom_mesh.errors import shown, unsupported
 
-KINDS = frozenset({"function", "custom"})
+KINDS = frozenset({"function", "custom", "namespace"})
+_CALLED = KINDS - {"namespace"}
+"""Types of tools that a model calls."""
 _CHOICES = frozenset({"auto", "none", "required", "function", "custom", "allowed_tools"})
 
 
@@ -21,15 +23,27 @@ class InputFormat(Part):
     definition: str | None = None
 
 
-class ResponseTool(Part):
-    """A function, whose arguments are JSON, or a custom tool, whose input is text."""
+class _Described(Part):
+    """What every tool may have."""
 
-    type: Literal["function", "custom"]
     name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     format: InputFormat | None = None
+
+
+class CalledTool(_Described):
+    """A function, whose arguments are JSON, or a custom tool, whose input is text."""
+
+    type: Literal["function", "custom"]
+
+
+class ResponseTool(_Described):
+    """The same, or a namespace: tools that its name and description belong to."""
+
+    type: Literal["function", "custom", "namespace"]
+    tools: Annotated[list[CalledTool], Field(min_length=1)] | None = None
 
 
 class NamedTool(Part):
@@ -50,11 +64,18 @@ class ResponseToolChoice(Part):
 
 def _tools(value: Any) -> Any:
     """The tools as they are. Raises InferloomError for one that OpenAI would run itself."""
+    _check_kinds("tools", value, KINDS)
     for index, tool in enumerate(value if isinstance(value, list) else ()):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if isinstance(kind, str) and kind not in KINDS:
-            raise unsupported(f"tools[{index}]", f"Tools of type '{shown(kind)}' are not supported.")
+        if isinstance(tool, dict):
+            _check_kinds(f"tools[{index}].tools", tool.get("tools"), _CALLED)
     return value
+
+
+def _check_kinds(where: str, tools: Any, known: frozenset[str]) -> None:
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if isinstance(kind, str) and kind not in known:
+            raise unsupported(f"{where}[{index}]", f"Tools of type '{shown(kind)}' are not supported.")
 
 
 def _choice(value: Any) -> Any:
@@ -65,11 +86,7 @@ def _choice(value: Any) -> Any:
     kind = value.get("type")
     if isinstance(kind, str) and kind not in _CHOICES:
         raise unsupported("tool_choice", f"Tools of type '{shown(kind)}' are not supported.")
-    for index, tool in enumerate(value.get("tools") or ()):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if isinstance(kind, str) and kind not in KINDS:
-            where = f"tool_choice.tools[{index}]"
-            raise unsupported(where, f"Tools of type '{shown(kind)}' are not supported.")
+    _check_kinds("tool_choice.tools", value.get("tools"), _CALLED)
     return value
 
 

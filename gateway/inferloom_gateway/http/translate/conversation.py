@@ -18,6 +18,8 @@ _ROLES = {
     "tool": pb.ROLE_TOOL,
     "function": pb.ROLE_TOOL,
 }
+_TEXTS = frozenset({"text", "input_text", "output_text"})
+"""Types of parts that are text: a chat's own, and those that turns of a response have."""
 _MEDIA = frozenset(
     {"image_url", "input_image", "input_audio", "audio_url", "video_url", "file", "input_file"}
 )
@@ -82,7 +84,7 @@ def _message(index: int, message: Message, functions: _FunctionCalls, made: pb.C
     match message.role:
         case "assistant":
             made.parts.extend(_assistant(index, message, functions))
-            if not made.parts and message.content is None:
+            if not made.parts:
                 if "content" not in message.model_fields_set:
                     raise missing(f"{where}.content")
                 made.parts.add(text="")  # a turn in which nothing was said
@@ -107,7 +109,7 @@ def _message(index: int, message: Message, functions: _FunctionCalls, made: pb.C
 
 
 def _assistant(index: int, message: Message, functions: _FunctionCalls) -> Iterator[pb.ContentPart]:
-    if reasoning := message.reasoning_content or message.reasoning:
+    if reasoning := message.thoughts():
         yield pb.ContentPart(reasoning=reasoning)
     for text in _texts(f"messages[{index}]", message):
         yield pb.ContentPart(text=text)
@@ -137,17 +139,23 @@ def _result(where: str, message: Message, call_id: str) -> pb.ContentPart:
 
 def _texts(where: str, message: Message) -> Iterator[str]:
     for index, part in enumerate(message.content or ()):
-        text = part.text if part.type == "text" else part.refusal if part.type == "refusal" else None
+        if part.type == "thinking" and part.thinking is not None and message.role == "assistant":
+            continue
+        text = part.text if part.type in _TEXTS else part.refusal if part.type == "refusal" else None
         if text is None:
-            raise _no_text(f"{where}.content[{index}]", part.type)
+            raise _no_text(f"{where}.content[{index}]", part.type, message.role)
         yield text
 
 
-def _no_text(path: str, kind: str) -> InferloomError:
+def _no_text(path: str, kind: str, role: str) -> InferloomError:
     """What is wrong with a part of a message that has no text."""
     if kind in _MEDIA:
         return unsupported(path, f"Content of type '{shown(kind)}' is not supported.")
-    if kind not in ("text", "refusal"):
+    if kind == "thinking" and role != "assistant":
+        return invalid(f"{path}.type", "Only a turn of the assistant can have parts that were thought.")
+    if kind in _TEXTS:
+        return missing(f"{path}.text")
+    if kind not in ("refusal", "thinking"):
         return invalid(f"{path}.type", f"'{shown(kind)}' is not a type of content.")
     return missing(f"{path}.{kind}")
 

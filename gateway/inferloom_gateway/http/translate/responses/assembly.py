@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.http.translate.responses import document
+from inferloom_gateway.http.translate.responses import document, namespaces
 from inferloom_gateway.http.translate.responses.calls import Call, CustomCall
 from inferloom_gateway.http.translate.responses.document import Document
 from inferloom_gateway.http.translate.responses.items import Item
@@ -33,6 +33,7 @@ class Assembly:
         """The items that are whole."""
         self.started = pb.Started()
         self._names = Names(begun["id"])
+        self._namespaces = namespaces.names(begun["tools"])
         self._seal = seal
         self._clock = clock
         self._growing: Growing | None = None
@@ -108,7 +109,8 @@ class Assembly:
         if part.index != self._call or not isinstance(self._growing, Call):
             self._call = part.index
             made = CustomCall if part.custom else Call
-            yield from self._open(lambda name, index: made(name, index, part.id, part.name), made.kind)
+            space, tool = self._namespaces.get(part.name, ("", part.name))
+            yield from self._open(lambda name, index: made(name, index, part.id, tool, space), made.kind)
         assert isinstance(self._growing, Call)
         if part.arguments:
             yield self._growing.more(part.arguments)

@@ -7,16 +7,17 @@ from inferloom_gateway.http.translate.responses.parts import Event, Growing
 
 
 class Call(Growing):
-    """A call of a function."""
+    """A call of a function, which may be one of a namespace."""
 
     kind = "function_call"
     _told = "function_call_arguments"
     _field = "arguments"
 
-    def __init__(self, name: str, index: int, call_id: str, tool: str) -> None:
+    def __init__(self, name: str, index: int, call_id: str, tool: str, namespace: str = "") -> None:
         super().__init__(name, index)
         self._call_id = call_id
         self._tool = tool
+        self._namespace = namespace
 
     def more(self, text: str) -> Event:
         """Add to the arguments."""
@@ -32,6 +33,7 @@ class Call(Growing):
             "call_id": self._call_id,
             "name": self._tool,
             self._field: self.text,
+            **({"namespace": self._namespace} if self._namespace else {}),
         }
 
     def _closed(self) -> Iterator[Event]:

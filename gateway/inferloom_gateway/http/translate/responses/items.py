@@ -86,6 +86,7 @@ def _function_call(where: str, item: InputItem, unseal: Unseal) -> Item:
         "call_id": _needed(where, "call_id", item.call_id),
         "name": _needed(where, "name", item.name),
         "arguments": _needed(where, "arguments", item.arguments),
+        **_namespace(item),
     }
 
 
@@ -94,7 +95,12 @@ def _custom_call(where: str, item: InputItem, unseal: Unseal) -> Item:
         "call_id": _needed(where, "call_id", item.call_id),
         "name": _needed(where, "name", item.name),
         "input": _needed(where, "input", item.input),
+        **_namespace(item),
     }
+
+
+def _namespace(item: InputItem) -> Item:
+    return {"namespace": item.namespace} if item.namespace else {}
 
 
 def _call_output(where: str, item: InputItem, unseal: Unseal) -> Item:

@@ -46,8 +46,8 @@ def _growing(index: int, item: Item) -> tuple[Growing, Callable[[], Event]]:
             thought = Thought(name, index, None if sealed is None else lambda _: sealed)
             return thought, lambda: thought.more("".join(part["text"] for part in item["content"]))
         case "function_call":
-            call = Call(name, index, item["call_id"], item["name"])
+            call = Call(name, index, item["call_id"], item["name"], item.get("namespace", ""))
             return call, lambda: call.more(item["arguments"])
         case _:
-            custom = CustomCall(name, index, item["call_id"], item["name"])
+            custom = CustomCall(name, index, item["call_id"], item["name"], item.get("namespace", ""))
             return custom, lambda: custom.more(item["input"])

@@ -8,6 +8,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.responses import ResponseRequest, TextFormat
 from inferloom_gateway.http.translate.options import MAX_SCHEMA_DEPTH, TIERS, json_text, struct
 from inferloom_gateway.http.translate.responses import tools
+from inferloom_gateway.http.translate.responses.namespaces import flat
 from inferloom_gateway.http.translate.responses.turns import Turn
 from inferloom_mesh.errors import invalid, shown, unsupported
 
@@ -42,6 +43,8 @@ class Asked:
 
     request: pb.GenerateRequest
     turns: Sequence[Turn]
+    tools: Sequence[str]
+    """What the caller calls its tools."""
 
     def tokenized(self) -> pb.TokenizeRequest:
         """What tells how many tokens its prompt has."""
@@ -78,7 +81,7 @@ def generation(body: ResponseRequest, request_id: str, turns: Sequence[Turn]) ->
         prompt_cache_key=body.prompt_cache_key or "",
         output=pb.OutputOptions(logprobs=True, top_logprobs=body.top_logprobs) if logprobs else None,
     )
-    return Asked(request, turns)
+    return Asked(request, turns, [placed.place for placed in flat(body.tools)])
 
 
 def _sampling(body: ResponseRequest) -> pb.SamplingOptions:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_gateway.http.schema.response_tools import ResponseTool, ResponseToolChoice
+from inferloom_gateway.http.schema.response_tools import CalledTool, ResponseTool, ResponseToolChoice
 from inferloom_gateway.http.translate.options import json_text
+from inferloom_gateway.http.translate.responses.namespaces import Placed, flat
 from inferloom_gateway.http.translate.tools import missing
 from inferloom_mesh.errors import InferloomError, invalid, shown
 
@@ -18,7 +19,7 @@ _MODES = {
 
 def tools(given: Sequence[ResponseTool] | None) -> list[pb.Tool]:
     """The tools that a model is told of. Raises InferloomError for what the contract cannot express."""
-    return [_tool(index, tool) for index, tool in enumerate(given or ())]
+    return [_tool(placed) for placed in flat(given)]
 
 
 def tool_choice(
@@ -70,19 +71,19 @@ def repeated_choice(choice: ResponseToolChoice | None) -> str | dict[str, Any]:
             return mode
 
 
-def _tool(index: int, tool: ResponseTool) -> pb.Tool:
-    where = f"tools[{index}]"
+def _tool(placed: Placed) -> pb.Tool:
+    where, tool = placed.place, placed.tool
     if tool.type == "custom":
-        return pb.Tool(name=tool.name, description=tool.description or "", custom=_custom(where, tool))
+        return pb.Tool(name=placed.name, description=placed.description, custom=_custom(where, tool))
     return pb.Tool(
-        name=tool.name,
-        description=tool.description or "",
+        name=placed.name,
+        description=placed.description,
         parameters_json_schema=json_text(f"{where}.parameters", tool.parameters),
         strict=tool.strict,
     )
 
 
-def _custom(where: str, tool: ResponseTool) -> pb.CustomTool:
+def _custom(where: str, tool: ResponseTool | CalledTool) -> pb.CustomTool:
     wanted = tool.format
     if wanted is None or wanted.type == "text":
         return pb.CustomTool()
@@ -95,10 +96,12 @@ def _custom(where: str, tool: ResponseTool) -> pb.CustomTool:
     return pb.CustomTool(regex=wanted.definition)
 
 
-def _repeated(tool: ResponseTool) -> dict[str, Any]:
+def _repeated(tool: ResponseTool | CalledTool) -> dict[str, Any]:
     shown: dict[str, Any] = {"type": tool.type, "name": tool.name}
     if tool.description is not None or tool.type == "function":
         shown["description"] = tool.description
+    if isinstance(tool, ResponseTool) and tool.type == "namespace":
+        return shown | {"tools": [_repeated(inner) for inner in tool.tools or ()]}
     if tool.type == "function":
         return shown | {"parameters": tool.parameters, "strict": tool.strict}
     wanted = tool.format

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.translate import fields
 from inferloom_gateway.http.translate.responses.items import Item
+from inferloom_gateway.http.translate.responses.namespaces import called
 
 _ROLES = {
     "system": pb.ROLE_SYSTEM,
@@ -16,6 +17,7 @@ _ROLES = {
 }
 _VARIABLES = {"reasoning_effort": "reasoning.effort", "verbosity": "text.verbosity"}
 _MESSAGE = re.compile(r"^chat\.messages\[(\d+)\]")
+_TOOL = re.compile(r"^chat\.tools\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,15 @@ def turns(instructions: str | None, past: Sequence[Item], items: Sequence[Item])
     return found
 
 
-def rename(turns: Sequence[Turn]) -> fields.Rename:
-    """What the caller calls a field of the request that the turns are in."""
+def rename(turns: Sequence[Turn], tools: Sequence[str]) -> fields.Rename:
+    """What the caller calls a field of the request that the turns are in; ``tools`` are the places of its."""
     general = fields.of("responses")
 
     def name(path: str) -> str:
         if path.startswith("chat.template.variables."):
             return _VARIABLES.get(path.rpartition(".")[2], path)
+        if (tool := _TOOL.match(path)) is not None and int(tool[1]) < len(tools):
+            return tools[int(tool[1])] + general(path)[len(f"tools[{tool[1]}]") :]
         match = _MESSAGE.match(path)
         if match is None or int(match[1]) >= len(turns):
             return general(path)
@@ -99,10 +103,12 @@ def _parts(item: Item) -> Iterator[pb.ContentPart]:
             if text := "".join(part["text"] for part in item.get("content") or item["summary"]):
                 yield pb.ContentPart(reasoning=text)
         case "function_call":
-            call = pb.ToolCall(id=item["call_id"], name=item["name"], arguments=item["arguments"])
+            name = called(item.get("namespace"), item["name"])
+            call = pb.ToolCall(id=item["call_id"], name=name, arguments=item["arguments"])
             yield pb.ContentPart(tool_call=call)
         case "custom_tool_call":
-            call = pb.ToolCall(id=item["call_id"], name=item["name"], arguments=item["input"], custom=True)
+            name = called(item.get("namespace"), item["name"])
+            call = pb.ToolCall(id=item["call_id"], name=name, arguments=item["input"], custom=True)
             yield pb.ContentPart(tool_call=call)
         case _:
             output = item["output"]
