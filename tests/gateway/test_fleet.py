@@ -2,6 +2,7 @@
 
 from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_gateway.fleet.worker_health import EJECTION_S
 from tests.gateway.samples import CHAT, EMBED, change, entry, snapshot
 
 
@@ -186,6 +187,16 @@ def test_at_most_a_tenth_of_the_workers_is_ejected() -> None:
     for member in fleet.members():
         fleet.eject(member, 0)
     assert sum(member.health.ejected(0) for member in fleet.members()) == 2
+
+
+def test_what_fails_at_once_ejects_once() -> None:
+    """Many calls of a worker that stalls end in one moment; its term is that of one incident."""
+    fleet = Fleet()
+    fleet.apply(snapshot(entry("w1")), 0)
+    member = only(fleet)
+    ejected = [fleet.eject(member, 10.0) for _ in range(12) if member.health.failed(10.0)]
+    assert ejected.count(True) == 1
+    assert (member.health.ejections, member.health.ejected_until) == (1, 10.0 + EJECTION_S)
 
 
 def test_what_a_worker_said_before_is_forgotten_when_it_changes() -> None:

@@ -10,6 +10,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls.compute_pin import ComputePin
 from inferloom_gateway.fleet.ask import Ask
+from inferloom_gateway.fleet.member import SLOW_START_S
 from inferloom_gateway.fleet.router import MOST_SHOWN, Tuning
 from tests.gateway.routing import Routed, crowd, honouring, placed
 from tests.gateway.samples import EMBED, change, entry
@@ -198,12 +199,12 @@ def test_the_own_zone_comes_first_while_it_has_room() -> None:
 
 
 def test_a_newcomer_takes_its_keys_little_by_little() -> None:
-    """It gets a tenth of its keys at first and all of them after ten seconds, and keeps those that it has."""
+    """It gets a tenth of its keys at first and soon all of them, and keeps those that it has."""
     routed = Routed(*crowd(3))
     routed.fleet.apply(change(put=entry("new")), 100)
     had: set[int] = set()
-    for now, least, most in ((100.0, 0.02, 0.25), (105.0, 0.35, 0.65), (110.0, 1.0, 1.0)):
-        routed.now = now
+    for part, least, most in ((0.0, 0.02, 0.25), (0.5, 0.35, 0.65), (1.0, 1.0, 1.0)):
+        routed.now = 100 + part * SLOW_START_S
         routed.forget()
         has = {key for key in KEYS if routed.worker(key).id == "new"}
         assert had <= has

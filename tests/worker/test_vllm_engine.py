@@ -61,6 +61,7 @@ class Counting:
         self.aborted: list[str] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self.dead = False
+        self.step_tokens = 0
         self.down = threading.Event()
         self.adapters: list[LoadedAdapter] = []
         self._record: Callable[[StepRecord], None] = lambda _: None
@@ -304,3 +305,52 @@ def test_an_engine_that_does_not_start_leaves_no_thread() -> None:
     with pytest.raises(ValueError, match="no memory"):
         VllmEngine(start, EngineOptions(), carry=True)
     assert not any(thread.name == "vllm" for thread in threading.enumerate())
+
+
+class Slow(Counting):
+    """One that takes half a second for each token of a prompt, by its own clock, and more at first."""
+
+    def __init__(self, *, pooling: bool) -> None:
+        super().__init__()
+        self.step_tokens = 100
+        self.now = 0.0
+        self.prompts: list[list[int]] = []
+        self._pooling = pooling
+
+    def start(self) -> "tuple[Backend, EngineInfo]":
+        return self, replace(INFO, embedding_dimensions=4 if self._pooling else None)
+
+    async def generate(self, asked: Asked, named: Named) -> AsyncIterator[Piece]:
+        self._read(asked.prompt)
+        yield Piece((1,), end="length")
+
+    async def embed(self, prompt: list[int], named: Named) -> NDArray[np.float32]:
+        self._read(prompt)
+        return np.zeros(4, np.float32)
+
+    def _read(self, prompt: list[int]) -> None:
+        self.now += (0.5 if self.prompts else 50.0) * len(prompt)
+        self.prompts.append(prompt)
+
+
+@pytest.mark.parametrize("pooling", [False, True])
+def test_the_longest_step_is_foreseen(pooling: bool) -> None:
+    """Before the first request: from a piece of what one may read, the second time that it is read."""
+    slow = Slow(pooling=pooling)
+    engine = VllmEngine(slow.start, EngineOptions(), carry=True, clock=lambda: slow.now)
+    assert engine.load().longest_step_s == pytest.approx(50.0)
+    assert [len(prompt) for prompt in slow.prompts] == [63, 63]
+    assert slow.prompts[0][0] != slow.prompts[1][0]
+    engine.close()
+
+
+def test_an_engine_that_refuses_to_be_measured_starts() -> None:
+    """Then only steps that were seen tell."""
+
+    class Refusing(Slow):
+        def _read(self, prompt: list[int]) -> None:
+            raise RefusedError("no such tokens")
+
+    engine = VllmEngine(Refusing(pooling=False).start, EngineOptions(), carry=True)
+    assert engine.load().longest_step_s == 0.0
+    engine.close()

@@ -7,7 +7,7 @@ from inferloom.v1 import inference_pb2, registry_pb2
 from inferloom_gateway.fleet.pace import Pace
 from inferloom_gateway.fleet.worker_health import Health
 
-SLOW_START_S = 10.0
+SLOW_START_S = 3.0
 """How long a worker that came, or came back from an ejection, takes to get its full share."""
 
 LEAST_WEIGHT = 0.1

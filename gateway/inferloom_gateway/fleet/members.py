@@ -117,9 +117,12 @@ class Fleet:
     def eject(self, member: Member, now: float, reason: str = FAILURES) -> bool:
         """Eject a worker; whether it was.
 
-        It stays if a tenth of the workers (or one) is ejected already, or if of the workers of one of its
-        models fewer than half would be left: where most do badly, it is not for the worker's sake.
+        It stays if it is ejected already, since what fails now was asked before. And it stays if a tenth of
+        the workers (or one) is ejected, or if of the workers of one of its models fewer than half would be
+        left: where most do badly, it is not for the worker's sake.
         """
+        if member.health.ejected(now):
+            return False
         out = sum(m.health.ejected(now) for m in self._members.values() if m is not member)
         if out >= max(1, len(self._members) // 10) or not all(
             self._spares(member, model, now) for model in member.models

@@ -58,7 +58,7 @@ async def cache(ground: Ground) -> Seen:
     return Seen(
         failed=failed,
         answered=STREAMS - failed - refused,
-        gap_s=max(said.gap_s for said in together),
+        gap_s=max(said.gap_s() for said in together),
         errors=errors,
         wrong=(lost,) if lost else (),
         note=f"{refused} refused with 503, a batch of {LINES} lines answered",

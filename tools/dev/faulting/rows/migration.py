@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -66,13 +67,31 @@ class Said:
     error: str = ""
     worker: str = ""
     """Who began it, where it is streamed."""
-    gap_s: float = 0.0
-    first_s: float = 0.0
+    began: float = 0.0
+    """When it was asked, in monotonic seconds; so are the others."""
+    times: list[float] = field(default_factory=list)
+    """When something of the answer came, each time: a role is none yet."""
     ended: float = 0.0
-    """When, in monotonic seconds."""
+
+    @property
+    def first_s(self) -> float:
+        """The wait for the first of the answer."""
+        return self.times[0] - self.began if self.times else 0.0
+
+    def gap_s(self, since: float = 0.0) -> float:
+        """The longest time without anything, of those that ended after ``since``; the wait for the first is
+        one of them."""
+        times = [self.began, *self.times]
+        return max((now - last for last, now in pairwise(times) if now > since), default=0.0)
 
     def add(self, chunk: dict[str, Any]) -> None:
         """Take in a chunk, or the one body."""
+        before = dict(self.parts)
+        self._take(chunk)
+        if self.parts != before:
+            self.times.append(time.monotonic())
+
+    def _take(self, chunk: dict[str, Any]) -> None:
         if "error" in chunk:
             self.error = str(chunk["error"].get("code"))
         for choice in chunk.get("choices", []):
@@ -105,8 +124,7 @@ def bodies(rng: random.Random, count: int) -> list[dict[str, Any]]:
 
 async def ask(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Said:
     """Ask, and note how long nothing came."""
-    said, began = Said(), time.monotonic()
-    last = began
+    said = Said(began=time.monotonic())
     try:
         async with http.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
             if not body["stream"]:
@@ -117,9 +135,6 @@ async def ask(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Said:
             async for line in response.aiter_lines():
                 if not line.startswith("data: "):
                     continue
-                now = time.monotonic()
-                said.first_s = said.first_s or now - began
-                said.gap_s, last = max(said.gap_s, now - last), now
                 done = line == "data: [DONE]"
                 if not done:
                     said.add(json.loads(line[6:]))
@@ -149,19 +164,27 @@ async def deaths(mesh: RunningMesh, count: int, seed: int = 1) -> Seen:
     whole_s = time.monotonic() - began
     ttft = max(said.first_s for said in expected)
     errors: Counter[str] = Counter()
-    gaps: list[float] = []
+    gaps: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    usual = {kind: said.gap_s() for kind, said in zip(kinds, expected, strict=True)}
     failed = 0
     for death in range(count):
         name = f"w{death % mesh.plan.workers}"
         worker = mesh.parts[f"worker{name[1:]}"]
-        running = asyncio.create_task(undisturbed(mesh, asked))
+        # Each round begins as the undisturbed one did: no worker has its prompts, so they are shared out.
+        salted = [{**body, "cache_salt": f"round {death}"} for body in asked]
+        running = asyncio.create_task(undisturbed(mesh, salted))
         await asyncio.sleep(rng.uniform(0.05, 0.9) * whole_s)
         epochs = await _epochs(mesh)
         moment = time.monotonic()
         await worker.killed()
         answers = await running
-        hit = [said.gap_s for said in answers if said.worker == name and said.ended > moment]
-        gaps += hit
+        hit = [
+            (said.gap_s(moment), kind)
+            for kind, said in zip(kinds, answers, strict=True)
+            if said.worker == name and said.ended > moment
+        ]
+        for gap, kind in hit:
+            gaps[kind].append(gap)
         for kind, said, before in zip(kinds, answers, expected, strict=True):
             if said.error:
                 failed += 1
@@ -169,21 +192,25 @@ async def deaths(mesh: RunningMesh, count: int, seed: int = 1) -> Seen:
             elif said.parts != before.parts:
                 errors[f"wrong: {kind}"] += 1
         with (mesh.folder / "deaths.log").open("a") as log:
-            most = max(hit, default=0.0)
-            log.write(f"{death + 1} {name} {len(hit)} hit, longest gap {most:.2f} s, {dict(errors)}\n")
+            most, whose = max(hit, default=(0.0, "nobody"))
+            longest = f"longest gap {most:.2f} s ({whose})"
+            log.write(f"{death + 1} {name} {len(hit)} hit, {longest}, {dict(errors)}\n")
         worker.start()
         await _registered(mesh, name, epochs)
         await mesh.complete()
     lost = errors.total()
     moved = mesh.parts["gateway0"].said.count(" moved=")
-    gap = sorted(gaps)[math.ceil(0.99 * len(gaps)) - 1] if gaps else math.nan
+    every = [gap for found in gaps.values() for gap in found]
+    gap = _p99(every)
     wrong = [
         f"no valid answer: {kind}" for kind, said in zip(kinds, expected, strict=True) if _bad(kind, said)
     ]
     if not moved:
         wrong.append("nothing moved")
     late = (f"a gap of {gap:.2f} s (p99), and TTFT is {ttft:.2f} s",) if gap > ttft + 1 else ()
-    longest = f"gap p99 {gap:.2f} s and at most {max(gaps, default=math.nan):.2f} s"
+    of_kinds = ", ".join(
+        f"{kind} {_p99(found):.2f} ({usual[kind]:.2f})" for kind, found in gaps.items() if found
+    )
     return Seen(
         failed=lost,
         answered=count * STREAMS - lost,
@@ -192,8 +219,13 @@ async def deaths(mesh: RunningMesh, count: int, seed: int = 1) -> Seen:
         errors=dict(errors),
         wrong=tuple(wrong),
         late=late,
-        note=f"{count} deaths, {len(gaps)} streams hit, {moved} moved, TTFT at most {ttft:.2f} s, {longest}",
+        note=f"{count} deaths, {len(every)} streams hit, {moved} moved, TTFT at most {ttft:.2f} s, gaps at "
+        f"most {max(every, default=math.nan):.2f} s; p99 of each kind (undisturbed): {of_kinds}",
     )
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1] if values else math.nan
 
 
 def _bad(kind: str, said: Said) -> bool:

@@ -82,6 +82,7 @@ class Started:
         self.context_length = int(config.model_config.max_model_len)
         self.dtype = str(config.model_config.dtype).removeprefix("torch.")
         parallel = int(config.parallel_config.data_parallel_size)
+        self.step_tokens = int(config.scheduler_config.max_num_batched_tokens)
         self.slots = int(config.scheduler_config.max_num_seqs) * parallel
         blocks = int(config.cache_config.num_gpu_blocks or 0)
         self.kv_tokens = blocks * int(config.cache_config.block_size)

@@ -92,6 +92,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def step_tokens(self) -> int:
+        """Most tokens that one step reads; 0: not known."""
+        ...
+
+    @property
     def dead(self) -> bool:
         """Whether it has ended by itself."""
         ...

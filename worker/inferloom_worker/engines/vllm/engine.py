@@ -33,6 +33,7 @@ from inferloom_worker.engines.vllm.adapters import Adapters, VllmAdapter
 from inferloom_worker.engines.vllm.backend import Backend, DeadError, Named, RefusedError, StepRecord
 from inferloom_worker.engines.vllm.deadlines import Deadlines, last_words
 from inferloom_worker.engines.vllm.following import Following
+from inferloom_worker.engines.vllm.full_step import full_step_s
 from inferloom_worker.engines.vllm.loop_thread import LoopThread
 from inferloom_worker.engines.vllm.room import Room
 from inferloom_worker.engines.vllm.translation import translate
@@ -82,6 +83,8 @@ class VllmEngine:
         self.health = Health()
         self._lock = threading.Lock()
         self._closed = False
+        self._backend: Backend
+        self.info: EngineInfo
         self._longest = LongestStep()
         self._last = StepRecord(0, 0, 0.0)
         self._stepped_at = self._busy_since = 0.0
@@ -94,11 +97,11 @@ class VllmEngine:
         self._loop = self._thread.loop
         self._deadlines = Deadlines(self._loop, clock, self._expire)
         try:
-            started: tuple[Backend, EngineInfo] = self._thread.result(_called(start))
+            self._backend, self.info = self._thread.result(_called(start))
+            self._full_step_s: float = self._thread.result(full_step_s(self._backend, self.info, clock))
         except BaseException:  # whatever kept it from starting, its thread must not stay
             self._thread.stop()
             raise
-        self._backend, self.info = started
         self._room = Room(options, self.info.slots)
         self._adapters = Adapters(self._backend, self._thread, min(max_rank, options.max_adapter_rank))
         self._thread.soon(self._begin_watching)
@@ -126,7 +129,7 @@ class VllmEngine:
             waiting=waiting,
             free_kv_tokens=int(self.info.kv_tokens * (1.0 - self._last.kv_usage)),
             generated_tokens=self._generated,
-            longest_step_s=self._longest.seconds,
+            longest_step_s=max(self._longest.seconds, self._full_step_s),
             steps=self._steps,
             adapter_bytes=self._adapters.weights_bytes,
         )
