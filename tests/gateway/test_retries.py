@@ -112,6 +112,102 @@ def test_calls_on_a_worker_that_is_ejected_go_on() -> None:
     assert failed > CALLS / 4
 
 
+TOKENS = 300
+
+
+class Generating(Refusing):
+    """One that gives a token all the time, behind those that there are."""
+
+    def dies_at(self, had: int) -> int | None:
+        """The token at which a request ends it that has so many. None: it does not."""
+        return None
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Take the request."""
+        loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        had = len(request.resume.choices[0].token_ids) if request.resume.choices else 0
+        started = pb.GenerateResponse(started=pb.Started(seed=1, prompt_token_ids=[1, 2]))
+        timers = [loop.call_later(0.001, sink.take, started)]
+        for number in range(had, TOKENS):
+            due = now + 0.02 * (number - had + 1)
+            token = pb.GenerateResponse(delta=pb.Delta(text="x", token_ids=[number]))
+            if number == self.dies_at(had):
+                timers.append(loop.call_at(due - 0.01, self.die))
+            timers.append(loop.call_at(due, sink.take, token))
+        timers.append(loop.call_at(now + 0.02 * (TOKENS - had + 1), self._end, sink))
+        self.open[sink] = timers
+        return AnsweringCall(self, sink)
+
+    def die(self) -> None:
+        """Be lost for good."""
+        self.dead = True
+        self.lose()
+
+
+def test_streams_outlast_workers_that_are_killed_one_after_another() -> None:
+    """A rolling restart by SIGKILL: each of them is lost with all that it has, and comes back."""
+
+    async def rolling() -> tuple[list[Any], int]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(3)]
+        mesh.kinds = dict.fromkeys(names, Generating)
+        mesh.tell(*(state(name, READY) for name in names))
+        asked = mesh.ask(30)
+        lost = 0
+        for number, name in enumerate(names):
+            await asyncio.sleep(1.5)
+            lost += len(mesh.links[name].open)
+            others = [state(each, READY, epoch=2) for each in names[:number]]
+            others += [state(each, READY) for each in names[number + 1 :]]
+            mesh.lose(name, *others)
+            await asyncio.sleep(0.5)
+            mesh.tell(state(name, READY, epoch=2), *others)
+        return await mesh.answers(asked), lost
+
+    answers, lost = run(rolling())
+    assert answers == [TOKENS] * 30
+    assert lost > 30
+
+
+class EndedAtFirst(Generating):
+    """One that dies before its first token."""
+
+    def dies_at(self, had: int) -> int:
+        """At once."""
+        return 0
+
+
+class EndedAtOne(Generating):
+    """One that dies at the same token as others."""
+
+    def dies_at(self, had: int) -> int:
+        """Wherever it begins."""
+        return 40
+
+
+class EndedByMany(Generating):
+    """One that dies of how much there is to do."""
+
+    def dies_at(self, had: int) -> int:
+        """After as many as others."""
+        return had + 50
+
+
+@pytest.mark.parametrize(("kind", "deaths"), [(EndedAtFirst, 2), (EndedAtOne, 2), (EndedByMany, 4)])
+def test_a_generation_that_ends_its_workers_ends_few(kind: type[Generating], deaths: int) -> None:
+    """Two if it does so at one token, four if it comes on between."""
+
+    async def dying() -> tuple[list[Any], int]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(6)]
+        mesh.kinds = dict.fromkeys(names, kind)
+        mesh.tell(*(state(name, READY) for name in names))
+        links = [mesh.link(name) for name in names]
+        return await mesh.answers(mesh.ask(1)), sum(link.dead for link in links)
+
+    assert run(dying()) == ([Reason.WORKER_LOST], deaths)
+
+
 class Accepting(Refusing):
     """One that takes its time to accept."""
 

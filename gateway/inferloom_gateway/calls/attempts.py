@@ -249,7 +249,7 @@ class Attempts:
         """
         now = self._clock()
         if verdict.suspect and self._delivery.was_accepted:
-            self._suspicion.lost(member, now)
+            self._suspicion.lost(member, now, self._continuing.place or 0)
         self.broke_off(member, verdict)
         if verdict.error.reason is not Reason.WORKER_LOST:
             self._reason = verdict.error

@@ -10,6 +10,13 @@ from inferloom_mesh.errors import InferloomError, Reason
 
 log = logging.getLogger(__name__)
 
+CAME_ON = 32
+"""Tokens after which a generation is not what ended its worker before: one that ends workers at some token
+ends the next at the same one. A few of those that a lost worker had made had not arrived."""
+
+MOST_IN_ALL = 4
+"""Workers that may be lost with a request, however far it comes between."""
+
 
 class Suspicion:
     """One request's.
@@ -34,8 +41,12 @@ class Suspicion:
         self._alone = False
         """Whether a worker was lost with it and other suspects, so that it goes on alone."""
         self._losses = 0
+        self._in_all = 0
+        """The same, with those before it came on."""
+        self._place = 0
+        """How many tokens it had when a worker was last lost with it."""
         self._workers: list[str] = []
-        """Those that were lost with itself."""
+        """Those that were lost with itself, since it came on."""
         self._digest: bytes | None = None
 
     @property
@@ -51,7 +62,7 @@ class Suspicion:
     @property
     def over(self) -> bool:
         """Whether it is not to be tried again."""
-        return self._losses >= MOST_LOSSES
+        return self._losses >= MOST_LOSSES or self._in_all >= MOST_IN_ALL
 
     def begin(self) -> None:
         """Look at what is remembered of others like it, once.
@@ -92,20 +103,25 @@ class Suspicion:
         """Note that it is there no more."""
         self._suspects.leave(self)
 
-    def lost(self, member: Member, now: float) -> None:
-        """Count a worker that was lost with it, where that may be its doing."""
+    def lost(self, member: Member, now: float, place: int = 0) -> None:
+        """Count a worker that was lost with it, where that may be its doing, when it had ``place`` tokens."""
         blame = self._suspects.lost(member, self, now)
         if blame is Blame.NONE:
             return
         if blame is Blame.SHARED and not self._alone:
             self._alone = True  # the next one tells
             return
+        if place - self._place >= CAME_ON:
+            self._losses = 0
+            self._workers.clear()
+        self._place = place
+        self._in_all += 1
         self._workers.append(f"{member.id}:{member.epoch}")
         known = self._poison.lost(self._tenant, self._key(), self._workers)
         self._losses, self._suspect = max(self._losses + 1, known), True
         if self.over:
             words = "%s: %d workers were lost with this request, which is not tried again"
-            log.warning(words, self._name, self._losses)
+            log.warning(words, self._name, max(self._losses, self._in_all))
 
     def token(self) -> None:
         """Note that it has got something."""
