@@ -1471,6 +1471,16 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 default=16,
                 note="0: nothing, or with echo the prompt",
             ),
+            "max_completion_tokens": RestParameter(
+                name="max_completion_tokens",
+                meaning=Meaning.FIELD,
+                field="stopping.max_tokens",
+                shape="integer",
+                range=Range(least=0, most=4294967295),
+                default=16,
+                alias_of="max_tokens",
+                note="0: nothing, or with echo the prompt",
+            ),
             "min_tokens": RestParameter(
                 name="min_tokens",
                 meaning=Meaning.FIELD,
@@ -1780,7 +1790,6 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "chat_template_kwargs": RestParameter(
                 name="chat_template_kwargs", meaning=Meaning.REFUSED, nothing=({},)
             ),
-            "max_completion_tokens": RestParameter(name="max_completion_tokens", meaning=Meaning.REFUSED),
             "tool_choice": RestParameter(
                 name="tool_choice", meaning=Meaning.REFUSED, nothing=("none", "auto")
             ),
@@ -2444,6 +2453,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "stream_options.include_obfuscation": RestParameter(
                 name="stream_options.include_obfuscation", meaning=Meaning.HINT, shape="boolean"
             ),
+            "stream_options.include_usage": RestParameter(
+                name="stream_options.include_usage", meaning=Meaning.HINT, shape="boolean"
+            ),
             "prompt_cache_options": RestParameter(
                 name="prompt_cache_options", meaning=Meaning.HINT, shape="object"
             ),
@@ -2455,6 +2467,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "conversation": RestParameter(name="conversation", meaning=Meaning.REFUSED),
             "image": RestParameter(name="image", meaning=Meaning.REFUSED),
             "prompt": RestParameter(name="prompt", meaning=Meaning.REFUSED),
+            "messages": RestParameter(name="messages", meaning=Meaning.REFUSED, nothing=([],)),
             "verbosity": RestParameter(name="verbosity", meaning=Meaning.HINT, shape="string"),
             "spaces_between_special_tokens": RestParameter(
                 name="spaces_between_special_tokens", meaning=Meaning.HINT, shape="boolean"

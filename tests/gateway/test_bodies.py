@@ -3,9 +3,11 @@
 import asyncio
 import gzip
 import zlib
+from codecs import BOM_UTF8
 
 import pytest
 
+from inferloom_gateway.http.body import json_object
 from inferloom_gateway.http.content_encoding import decoded
 from inferloom_gateway.http.intake import MOST_WAITING, Intake
 from inferloom_mesh.errors import InferloomError
@@ -16,6 +18,16 @@ def test_a_bomb_is_not_unpacked() -> None:
     for bomb in (zlib.compress(bytes(2**26), 9), gzip.compress(bytes(900)) * 1000):
         with pytest.raises(InferloomError, match="over the limit of 1000 bytes"):
             decoded(bomb, "gzip", 1000)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_json_may_begin_with_a_mark_of_byte_order(kind: type[bytes] | type[bytearray]) -> None:
+    """Editors and .NET's writers put one there. Alone it is no body."""
+    assert json_object(kind(BOM_UTF8 + b' {"a": 1}')) == {"a": 1}
+    with pytest.raises(InferloomError, match="empty"):
+        json_object(kind(BOM_UTF8))
+    with pytest.raises(InferloomError, match="the key 'a' twice"):
+        json_object(kind(BOM_UTF8 + b'{"a": 1, "a": 2}'))
 
 
 async def test_the_thread_has_a_bounded_queue() -> None:

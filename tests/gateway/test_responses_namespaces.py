@@ -84,7 +84,7 @@ def test_a_namespace_is_repeated_as_it_was() -> None:
     ("tool", "param"),
     [
         ({"type": "namespace", "name": "a"}, "tools[0].tools"),
-        ({"type": "namespace", "name": "a", "tools": [{**NOW, "name": "b" * 62}]}, "tools[0].tools[0].name"),
+        ({"type": "namespace", "name": "a", "tools": [{**NOW, "name": "b" * 126}]}, "tools[0].tools[0].name"),
     ],
 )
 def test_what_is_wrong_with_a_namespace_is_named(tool: dict[str, Any], param: str) -> None:

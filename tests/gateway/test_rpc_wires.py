@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from codecs import BOM_UTF8
 from typing import Any
 from urllib.parse import unquote
 
@@ -36,6 +37,11 @@ def error_of(act: Any) -> InferloomError:
     with pytest.raises(InferloomError) as caught:
         act()
     return caught.value
+
+
+def test_json_may_begin_with_a_mark_of_byte_order() -> None:
+    """As in the bodies of the REST façade."""
+    assert JSON.decode(BOM_UTF8 + b'{"model": "m"}', pb.TokenizeRequest) == pb.TokenizeRequest(model="m")
 
 
 def test_an_envelope_is_flags_length_and_data() -> None:

@@ -185,6 +185,15 @@ def test_the_newer_name_of_max_tokens_wins_and_is_named_in_errors() -> None:
     assert chat_plan(max_tokens=5).renames[0]("stopping.max_tokens") == "max_tokens"
 
 
+def test_a_completions_limit_may_have_a_chats_name() -> None:
+    """Benchmarks send both; the newer one wins here too."""
+    plan = text_plan(max_tokens=5, max_completion_tokens=7)
+    assert plan.requests[0].stopping.max_tokens == 7
+    assert plan.renames[0]("stopping.max_tokens") == "max_completion_tokens"
+    assert text_plan(max_tokens=0).requests[0].stopping.max_tokens == 0
+    assert text_plan(max_tokens=5).renames[0]("stopping.max_tokens") == "max_tokens"
+
+
 def test_chunks_carry_any_text_safely() -> None:
     """Quotes, newlines, null bytes and the end of a frame stay inside their JSON string."""
     plan = chat_plan(stream=True)

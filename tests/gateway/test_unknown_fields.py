@@ -34,6 +34,14 @@ def test_a_known_parameter_that_is_not_supported_is_refused(value: object) -> No
     assert (caught.value.reason, caught.value.param) == (Reason.UNSUPPORTED_PARAMETER, "store")
 
 
+def test_what_belongs_to_another_endpoint_is_refused_there() -> None:
+    """A conversation of a chat's is no response's; that usage is told is no option of a response's stream."""
+    with pytest.raises(InferloomError) as caught:
+        judge("responses", {"input": "Hi", "messages": [USER]})
+    assert caught.value.param == "messages"
+    assert paths({"input": "Hi", "stream_options": {"include_usage": True}}, "responses") == []
+
+
 def test_nested_fields_are_judged_like_top_level_ones() -> None:
     """Each with its path; a name that repeats in a list, at its first place."""
     assert paths(

@@ -45,7 +45,7 @@ def mesh(shared_mesh: GatewayMesh) -> GatewayMesh:
         ({"stream_options": 1}, "Invalid 'stream_options': must be an object."),
         ({"tools": {}}, "Invalid 'tools': must be an array."),
         ({"tool_choice": 1}, "Invalid 'tool_choice': must be a string or an object."),
-        ({"tools": [TOOL]}, "Invalid 'tools[0].function.name': must match ^[A-Za-z0-9_-]{1,64}$."),
+        ({"tools": [TOOL]}, "Invalid 'tools[0].function.name': must match ^[A-Za-z0-9_-]{1,128}$."),
         ({"messages": []}, "Invalid 'messages': must have at least 1 entry."),
         ({"messages": "Hi"}, "Invalid 'messages': must be an array."),
         ({"messages": [3]}, "Invalid 'messages[0]': must be an object."),
@@ -82,6 +82,15 @@ async def test_what_is_missing_may_be_there_by_another_name(mesh: GatewayMesh) -
         "param": "messages",
         "code": None,
     }
+
+
+@pytest.mark.parametrize(("field", "path"), [("input", "/v1/responses"), ("prompt", "/v1/completions")])
+async def test_a_body_of_another_endpoint_is_sent_there(mesh: GatewayMesh, field: str, path: str) -> None:
+    """Editors send to chats what responses take."""
+    answer = await mesh.http.post("/v1/chat/completions", json={"model": "chat-model", field: "Hi"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "messages")
+    assert error["message"].endswith(f"A body with '{field}' is for POST {path}.")
 
 
 CONTENT = "Invalid 'messages[0].content': must be a string or an array of content parts"

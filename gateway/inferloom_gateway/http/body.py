@@ -1,6 +1,7 @@
 """Reads a request's body: its type, its size, its JSON, its schema and its sense, each refused with its own
 error."""
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -74,6 +75,8 @@ def json_object(raw: bytes | bytearray) -> dict[str, Any]:
     Raises:
         InferloomError: It is not one, or could be read in two ways.
     """
+    if raw.startswith(BOM_UTF8):  # some clients write one; RFC 8259, section 8.1, leaves it to the reader
+        raw = raw[len(BOM_UTF8) :]
     if not raw:
         raise InferloomError(Reason.INVALID_ARGUMENT, "The body is empty.")
     try:

@@ -25,6 +25,9 @@ _HTTP = {
     415: Reason.UNSUPPORTED_MEDIA_TYPE,
 }
 
+_ELSEWHERE = {"input": "/v1/responses", "prompt": "/v1/completions"}
+"""Where bodies without messages belong, by what they have."""
+
 CLIENT_CLOSED_REQUEST = 499
 """Status of a response that nobody waits for any more; it only shows in logs."""
 
@@ -153,5 +156,7 @@ def _meant(error: ErrorDetails) -> str:
     given = error["input"]
     if not isinstance(given, dict) or not error["loc"]:
         return ""
+    if error["loc"] == ("messages",) and (other := next(filter(_ELSEWHERE.get, given), None)) is not None:
+        return f" A body with '{other}' is for POST {_ELSEWHERE[other]}."
     near = nearest(str(error["loc"][-1]), (key for key in given if isinstance(key, str)))
     return "" if near is None else f" Is '{shown(near)}' meant to be it?"

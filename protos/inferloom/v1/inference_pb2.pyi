@@ -1320,7 +1320,7 @@ class Tool(_message.Message):
     STRICT_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Function name, which no other has: 1 to 64 of letters, digits, underscore
+    """Function name, which no other has: 1 to 128 of letters, digits, underscore
     and dash.
     """
     description: _builtins.str

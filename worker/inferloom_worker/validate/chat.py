@@ -10,7 +10,7 @@ from inferloom_worker.text.template import RESERVED
 
 _ROLES = frozenset(pb.Role.values()) - {pb.ROLE_UNSPECIFIED}
 _MODES = frozenset(pb.ToolChoiceMode.values()) - {pb.TOOL_CHOICE_MODE_UNSPECIFIED}
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 MOST_CHARACTERS = 2**18
 """Of one tool's schema or grammar."""
@@ -56,7 +56,7 @@ def _check_message(param: str, message: pb.ChatMessage) -> None:
 
 def _check_tool(param: str, tool: pb.Tool) -> None:
     if not _TOOL_NAME.fullmatch(tool.name):
-        raise invalid(f"{param}.name", f"{param}.name must be 1 to 64 letters, digits, '_' and '-'.")
+        raise invalid(f"{param}.name", f"{param}.name must be 1 to 128 letters, digits, '_' and '-'.")
     schema = tool.parameters_json_schema
     where = f"{param}.parameters_json_schema"
     if tool.HasField("custom"):

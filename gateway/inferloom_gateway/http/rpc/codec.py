@@ -1,5 +1,6 @@
 """Messages as bytes, in the two forms that the protocols know."""
 
+from codecs import BOM_UTF8
 from typing import Any, Protocol
 
 from google.protobuf import json_format
@@ -55,7 +56,7 @@ class Json:
 
     def decode(self, data: bytes | bytearray, kind: Any) -> Any:
         """As Codec's."""
-        message, text = kind(), bytes(data).lstrip(b" \t\r\n")
+        message, text = kind(), bytes(data).removeprefix(BOM_UTF8).lstrip(b" \t\r\n")
         try:
             if not text.startswith(b"{"):  # the library takes an empty list for a message without fields
                 raise json_format.ParseError("it is no JSON object")

@@ -17,6 +17,8 @@ class CompletionRequest(ConstrainedParameters):
     prompt: CompletionPrompts = [""]
     suffix: str | None = None
     max_tokens: Uint32 | None = None
+    max_completion_tokens: Uint32 | None = None
+    """What a chat calls it, and some clients send beside the other."""
     best_of: Annotated[int, Field(ge=1, le=128)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

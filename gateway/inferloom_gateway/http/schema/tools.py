@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Part
 
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 
 
 class OldFunction(Part):

@@ -48,7 +48,7 @@ def plan(body: CompletionRequest, request_id: str, created: int) -> Plan:
                 reports,
                 echo=shown.echo,
             ),
-            constraints.named(fields.of_completion("prompt" if count == 1 else f"prompt[{i}]"), body),
+            _named(body, "prompt" if count == 1 else f"prompt[{i}]"),
         )
         for i, prompt in enumerate(body.prompt)
     ]
@@ -71,13 +71,22 @@ def _drawn(body: CompletionRequest) -> int:
     return body.best_of
 
 
+def _named(body: CompletionRequest, prompt: str) -> fields.Rename:
+    """What the caller calls the fields of the generation of one prompt."""
+    general = constraints.named(fields.of_completion(prompt), body)
+    if body.max_completion_tokens is None:
+        return general
+    return lambda path: "max_completion_tokens" if path == "stopping.max_tokens" else general(path)
+
+
 def _request(body: CompletionRequest, prompt: Prompt, name: str, drawn: int) -> pb.GenerateRequest:
     best = drawn > (body.n or 1)
+    most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     request = pb.GenerateRequest(
         model=body.model,
         request_id=name,
         sampling=options.sampling(body),
-        stopping=options.stopping(body, DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens),
+        stopping=options.stopping(body, DEFAULT_MAX_TOKENS if most is None else most),
         constraint=constraints.constraint(body),
         output=options.output(body, body.logprobs, echo=bool(body.echo), chosen_by_logprob=best),
         suffix=body.suffix or "",

@@ -9,7 +9,7 @@ from inferloom_gateway.http.translate.tools import missing
 from inferloom_mesh.errors import invalid
 
 _BETWEEN = "__"
-_LONGEST = 64
+_LONGEST = 128
 """Characters of a name that a model calls."""
 
 
