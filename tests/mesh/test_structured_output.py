@@ -1,6 +1,7 @@
 """Structured output through the whole mesh, with the official SDK and the demo model."""
 
 import json
+import re
 from typing import Any, Literal
 
 import openai
@@ -29,6 +30,22 @@ def test_the_sdk_parses_what_it_asked_for(client: OpenAI) -> None:
     for choice in answer.choices:
         assert choice.finish_reason == "stop"
         assert isinstance(choice.message.parsed, Person)
+
+
+def test_an_address_has_the_pattern_that_zod_gives_it(client: OpenAI) -> None:
+    """Its look-ahead holds, and the answer ends in time."""
+    pattern = (
+        r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+    )
+    part = {"type": "string", "format": "email", "pattern": pattern}
+    schema = {"type": "object", "properties": {"email": part}, "required": ["email"]}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "p", "strict": True, "schema": schema}}
+    answer = client.chat.completions.create(
+        model=CHAT, messages=ASK, response_format=form, max_tokens=60, temperature=1, seed=3, n=4
+    )
+    for choice in answer.choices:
+        assert choice.finish_reason == "stop"
+        assert re.search(pattern, json.loads(choice.message.content or "")["email"])
 
 
 def test_streamed_pieces_are_the_whole_answer(client: OpenAI) -> None:

@@ -19,6 +19,7 @@ from inferloom_worker.output.calls.reader import CUSTOM_END
 from inferloom_worker.output.calls.schemas import arguments_schema
 from inferloom_worker.text.tokenizer import Tokenizer
 from tests.worker.grammars import allowed_by
+from tests.worker.test_patterns import KINDS
 
 TEXT = {"type": "string"}
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -30,6 +31,16 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "type": "object",
         "properties": {"to": {"type": "string", "format": "email"}},
         "required": ["to"],
+    },
+    "zod's mail": {
+        "type": "object",
+        "properties": {"to": {"type": "string", "format": "email", "pattern": KINDS["e-mail of zod"][0]}},
+        "required": ["to"],
+    },
+    "domains": {
+        "type": "array",
+        "items": {"type": "string", "pattern": KINDS["domain of zod"][0]},
+        "minItems": 1,
     },
     "dates": {"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 1},
     "tree": {

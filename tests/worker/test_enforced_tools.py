@@ -278,6 +278,12 @@ def test_what_tags_cannot_enforce_is_refused_or_noted(form: str, schema: dict[st
         ({"properties": {"a": DEEP["anyOf"][0]["anyOf"][0]["anyOf"][0]["anyOf"][0]}}, {"a": 1}, {"a": "x"}),
         ({"properties": {"a": INTEGER, "b": INTEGER}, "minProperties": 1}, {"b": 1}, {}),
         ({"properties": {"a": INTEGER, "b": INTEGER}, "maxProperties": 1}, {"a": 1}, {"a": 1, "b": 1}),
+        ({"properties": {"a": INTEGER, "b": INTEGER}, "minProperties": 2}, {"a": 1, "b": 1}, {"a": 1}),
+        ({"properties": dict.fromkeys("abc", INTEGER), "minProperties": 2}, {"a": 1, "c": 1}, {"c": 1}),
+        (
+            {"properties": dict.fromkeys("abcd", INTEGER), "maxProperties": 2, "required": ["b"]},
+            *({"b": 1, "d": 1}, {"a": 1, "b": 1, "d": 1}),
+        ),
         ({"additionalProperties": INTEGER, "minProperties": 1}, {"x": 1}, {}),
         ({"properties": {"a": INTEGER, "b": INTEGER}, "dependentRequired": {"a": ["b"]}}, {"b": 1}, {"a": 1}),
         (
@@ -309,7 +315,6 @@ def test_what_every_form_can_enforce_it_enforces(
 @pytest.mark.parametrize(
     ("schema", "good", "bad"),
     [
-        ({"properties": {"a": INTEGER, "b": INTEGER}, "minProperties": 2}, {"a": 1, "b": 1}, {"a": 1}),
         (
             {"properties": {"a": INTEGER}, "additionalProperties": INTEGER, "minProperties": 2},
             *({"a": 1, "x": 1}, {"a": 1}),

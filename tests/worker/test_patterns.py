@@ -143,6 +143,7 @@ KINDS: dict[str, tuple[str, str | None, list[str], list[str]]] = {
     "hyphen in a class": (r"^[\w-\.]+@([\w-]+\.)+[\w-]{2,4}$", None, ["a-b@c.de"], ["a"]),
     "bracket in a class": (CLASSIC, None, ["a@b.de"], ["a(b@c.de", "a[b@c.de"]),
     "ends within": (r"^([^,]+(,|$)){3,}$", None, ["a,b,c", "a,b,c,"], ["a,b", "a,,b,c"]),
+    "anything": (r"^(?!b)[\s\S]*[\w\W][^\s\S]?$", None, ["a\x85«é", "\ufeff"], ["b", ""]),
     "no dots": (r"^[^.]+(?:\.(?!\.)[^.]+)*$", None, ["a.b"], ["a..b"]),
 }
 
@@ -184,6 +185,24 @@ def test_decimals_of_pydantic_are_enforced(digits: str) -> None:
         assert derives(start, compact(value)) is judge.is_valid(value), value
 
 
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        (
+            r"^(?=[\s\S]*[\p{Extended_Pictographic}\u20E3])[\p{Extended_Pictographic}\p{Emoji_Component}]+$",
+            *(["😀", "1\ufe0f\u20e3"], ["1", "a😀", ""]),
+        ),
+        (r"^(?=.*\p{Lu})[^\p{N}\d]+$", ["aÄ"], ["ä", "Ä1", "Ä٣"]),
+    ],
+)
+def test_properties_of_unicode_stand_beside_looks(pattern: str, good: list[str], bad: list[str]) -> None:
+    """In the compiler's words: Python has none for them."""
+    start = matcher(schema({"type": "string", "pattern": pattern}))
+
+    assert all(derives(start, compact(text)) for text in good)
+    assert not any(derives(start, compact(text)) for text in bad)
+
+
 def test_a_format_that_contradicts_its_pattern_is_an_annotation() -> None:
     """Times of a pattern have no zone, and those of the format have one."""
     notes = source(schema({"type": "string", "format": "time", "pattern": "^..:..$"})).notes
@@ -197,6 +216,7 @@ def test_a_format_that_contradicts_its_pattern_is_an_annotation() -> None:
         (r"^(a|b)\1$", "backreferences"),
         (r"^(?=(a)\1)b$", "look-ahead"),
         (r"^a(?<=b|a)c$", "look-behind"),
+        (r"^(?!\p{Lu})a$", "look-ahead"),
         ("^(?!.*(?:a|b)*a(?:a|b){12}$)x", "look-ahead"),
         ("^(?!" + "(?:a?){40}" * 20 + "$)", "look-ahead"),
         ("^(?!" + "(" * 100 + ")" * 100 + ")", "look-ahead"),

@@ -95,6 +95,11 @@ EXACTLY_ONE = {
     "additionalProperties": False,
     "oneOf": [{"required": ["cmd"]}, {"required": ["args"]}],
 }
+COUNTED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": {}, "b": {}, "c": {}},
+    "additionalProperties": False,
+}
 CASES: list[tuple[Any, Any, bool]] = [
     (CONDITIONAL, {"kind": "box"}, False),
     (CONDITIONAL, {"kind": "box", "size": 1}, True),
@@ -113,6 +118,17 @@ CASES: list[tuple[Any, Any, bool]] = [
     ({"type": "string", "not": {"const": "a-b]"}}, "a-b]", False),
     ({"type": "object", "propertyNames": {"pattern": "^a"}}, {"ab": 1}, True),
     ({"type": "object", "propertyNames": {"pattern": "^a"}}, {"b": 1}, False),
+    (COUNTED | {"minProperties": 2}, {"a": 1, "c": 1}, True),
+    (COUNTED | {"minProperties": 2}, {"b": 1}, False),
+    ({"type": "object", "propertyNames": {"format": "date", "pattern": "^a"}}, {"b": 1}, False),
+    (COUNTED | {"propertyNames": {"pattern": "^[ab]"}}, {"b": 1}, True),
+    (COUNTED | {"propertyNames": {"pattern": "^[ab]"}}, {"c": 1}, False),
+    ({"properties": {"a": {"type": "null"}}, "propertyNames": {"pattern": "^a"}}, {"a": None, "ab": 1}, True),
+    ({"properties": {"a": {"type": "null"}}, "propertyNames": {"pattern": "^a"}}, {"a": 1}, False),
+    ({"properties": {"a": {"type": "null"}}, "propertyNames": {"pattern": "^a"}}, {"b": 1}, False),
+    (COUNTED | {"maxProperties": 2}, {"b": 1, "c": 1}, True),
+    (COUNTED | {"maxProperties": 2}, {"a": 1, "b": 1, "c": 1}, False),
+    (COUNTED | {"minProperties": 1, "maxProperties": 3}, {"a": 1, "b": 1, "c": 1}, True),
     ({"type": "object", "propertyNames": {"pattern": "^(?!b)"}}, {"ab": 1}, True),
     ({"type": "object", "propertyNames": {"pattern": "^(?!b)"}}, {"b": 1}, False),
     ({"type": "object", "propertyNames": {"pattern": "a", "maxLength": 3}}, {"bba": 1}, True),

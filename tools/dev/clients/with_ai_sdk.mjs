@@ -42,6 +42,12 @@ job('structured output', async () => {
   check(Number.isInteger(object.age));
 });
 
+job('addresses', async () => {
+  const schema = z.object({ email: z.email() });
+  const { object } = await generateObject({ model, prompt, schema, maxOutputTokens: 64, temperature: 0 });
+  check(schema.safeParse(object).success);
+});
+
 job('embeddings', async () => {
   const { embeddings } = await embedMany({ model: mesh.textEmbeddingModel(name), values: ['One.', 'Two.'] });
   check(embeddings.length === 2);

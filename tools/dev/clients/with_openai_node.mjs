@@ -39,6 +39,13 @@ job('structured output', async () => {
   check(Number.isInteger(answer.choices[0].message.parsed.age));
 });
 
+job('addresses and times', async () => {
+  const Contact = z.object({ email: z.email(), day: z.iso.date(), wait: z.iso.duration(), host: z.hostname() });
+  const response_format = zodResponseFormat(Contact, 'contact');
+  const answer = await client.chat.completions.parse({ model, messages, response_format, max_tokens: 200, temperature: 0 });
+  check(Contact.safeParse(answer.choices[0].message.parsed).success);
+});
+
 job('responses', async () => {
   check((await client.responses.create({ model, input: 'Say hello.', max_output_tokens: 16 })).output_text);
   const stream = client.responses.stream({ model, input: 'Say hello.', max_output_tokens: 400 });

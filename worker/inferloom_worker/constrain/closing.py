@@ -53,6 +53,7 @@ class Closers:
         self._lines = single(b"\n")
         self._commas = single(b",", b", ")
         self._parts = (single(b"@"), single(b":"))
+        self._dots, self._others, self._blanks = single(b"."), single(b"x"), single(b" ")
 
     def mask(self, tokens: Sequence[int]) -> Mask:
         """The mask that has just these tokens."""
@@ -69,8 +70,9 @@ class Closers:
         """Whether letters may come: it is no place between values."""
         return all((mask & letter).any() for letter in self._letters)
 
-    def soonest(self, mask: Mask) -> Mask:
-        """Of the tokens that may come, those that end the text soonest; all, where none is known to."""
+    def soonest(self, mask: Mask, said: Sequence[int]) -> Mask:
+        """Of the tokens that may come after these, those that end the text soonest; all, where none is known
+        to."""
         quotes, ends = mask & self._quotes, mask & self._ends
         text = self._is_text(mask)  # in which brackets are letters
         if quotes.any() and (text or not ends.any()):
@@ -81,7 +83,13 @@ class Closers:
         for each in self._parts if text else (self._commas,):
             if (found := mask & each).any():
                 return found
-        return mask
+        return self._within_name(mask, said) if text and not (mask & self._blanks).any() else mask
+
+    def _within_name(self, mask: Mask, said: Sequence[int]) -> Mask:
+        """Of the tokens that may come in a host's name, those that end it soonest: a dot, then letters."""
+        tail = self.tokens.decode_bytes(list(said[-3:]))
+        found = mask & (self._others if b"." in tail[-3:] or tail.endswith(b"@") else self._dots)
+        return found if found.any() else mask
 
 
 class Way:
@@ -141,7 +149,7 @@ class Way:
         """Of the tokens that may come, those that end the text soonest."""
         if ids := self._known(matcher, said, mask):
             return mask & self._closers.mask(ids[:1])
-        return mask if self._closers.is_free(mask) else self._closers.soonest(mask)
+        return mask if self._closers.is_free(mask) else self._closers.soonest(mask, said)
 
     def _length(self, matcher: LLMatcher, said: Sequence[int]) -> int:
         """The tokens of the way to where the text is complete. -1: there is none that is known."""
@@ -161,7 +169,7 @@ class Way:
         matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
         if ids := self._known(matcher, said, mask):
             return ids
-        return [] if self._closers.is_free(mask) else _lowest(self._closers.soonest(mask))
+        return [] if self._closers.is_free(mask) else _lowest(self._closers.soonest(mask, said))
 
     def _known(self, matcher: LLMatcher, said: Sequence[int], mask: Mask) -> list[int]:
         """What is known to end the answer, or the free text at hand; empty: nothing is."""

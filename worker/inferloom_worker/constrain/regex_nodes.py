@@ -19,6 +19,13 @@ class Chars:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Named:
+    """One character of a set that has properties of Unicode, in the compiler's words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Seq:
     """One thing behind another."""
 
@@ -57,7 +64,7 @@ class Edge:
     kind: str
 
 
-Node = Chars | Seq | Alt | Repeat | Look | Edge
+Node = Chars | Named | Seq | Alt | Repeat | Look | Edge
 
 NOTHING = Seq(())
 ANY = Repeat(Chars(EVERY, EVERY), 0, None)

@@ -1,7 +1,7 @@
 """Regular expressions read as ECMA-262 has them, which is what JSON Schema asks for. Pure.
 
 Names of groups may be in Python's words too. What is not read is left to the compiler: back references,
-flags, classes of Unicode, and what means different things in different dialects.
+flags, and what means different things in different dialects.
 """
 
 import re
@@ -16,6 +16,7 @@ from inferloom_worker.constrain.regex_nodes import (
     Chars,
     Edge,
     Look,
+    Named,
     Node,
     Ranges,
     Repeat,
@@ -23,6 +24,7 @@ from inferloom_worker.constrain.regex_nodes import (
     seq,
     union,
 )
+from inferloom_worker.constrain.regex_writing import runs
 
 MOST_CHARACTERS = 4096
 _DEEPEST = 64
@@ -31,6 +33,7 @@ _COUNT = re.compile(r"\{([0-9]{1,9})(,([0-9]{0,9}))?\}")
 _LOOKS = {"(?=": (True, True), "(?!": (True, False), "(?<=": (False, True), "(?<!": (False, False)}
 _NAMED = re.compile(r"\(\?P?<[A-Za-z_$][\w$]*>")
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "v": "\v", "f": "\f"}
+_PROPERTY = re.compile(r"[pP]\{[A-Za-z_=]+\}")
 _HEX = re.compile(r"x([0-9A-Fa-f]{2})|x\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}")
 
 DIGITS: Ranges = ((48, 57),)
@@ -171,6 +174,9 @@ class _Reading:
             self.at += 1
             self.odd = True
             return Edge(c)
+        if property_ := _PROPERTY.match(self._text, self.at):
+            self.at = property_.end()
+            return Named(f"\\{property_[0]}")
         if (found := self._class_escape()) is not None:
             return found
         return _chars(((code := self._character(), code),))
@@ -216,6 +222,8 @@ class _Reading:
         self.at += negated
         lows: list[Ranges] = []
         highs: list[Ranges] = []
+        named: list[str] = []
+        classes: set[str] = set()
         if self._peek() == "]":
             raise UnreadableError  # an empty set in one dialect, and itself in the other
         while (c := self._peek()) != "]":
@@ -223,6 +231,12 @@ class _Reading:
                 raise UnreadableError
             if c == "[" or self._peek(2) in ("&&", "--", "~~"):
                 self.odd = True
+            if property_ := _PROPERTY.match(self._text, self.at + 1) if c == "\\" else None:
+                named.append(f"\\{property_[0]}")
+                self.at = property_.end()
+                continue
+            if c == "\\":
+                classes.add(self._text[self.at + 1 : self.at + 2])
             first = self._member()
             if self._peek() == "-" and self._peek(2) != "-]":
                 self.at += 1
@@ -238,7 +252,11 @@ class _Reading:
             lows.append(one.low)
             highs.append(one.high)
         self.at += 1
+        if any({c, c.upper()} <= classes for c in "dsw"):
+            lows = highs = [EVERY]  # a class and all that is not in it
         low, high = union(*lows), union(*highs)
+        if named:
+            return Named(f"[{'^' * negated}{runs(high if negated else low)}{''.join(named)}]")
         return Chars(others(high), others(low)) if negated else Chars(low, high)
 
     def _member(self) -> Chars | int:

@@ -8,7 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
 
-from inferloom_worker.constrain.regex_nodes import ANY, Alt, Chars, Edge, Look, Node, Ranges, Repeat, Seq
+from inferloom_worker.constrain.regex_nodes import (
+    ANY,
+    Alt,
+    Chars,
+    Edge,
+    Look,
+    Named,
+    Node,
+    Ranges,
+    Repeat,
+    Seq,
+)
 from inferloom_worker.constrain.regex_reading import WORDS
 
 
@@ -178,6 +189,8 @@ class Reading:
                 if not has(high if wide else low, here.after):
                     return NONE
                 return EVERYTHING if rest and all(item is ANY for item in rest) else Rest(rest)
+            case Named():
+                raise UnsayableError
             case Seq(parts):
                 return self._step((*parts, *rest), here, open_, wide=wide)
             case Alt(ways):
@@ -232,6 +245,8 @@ class Reading:
         head, rest = items[0], items[1:]
         match head:
             case Chars():
+                return False
+            case Named():
                 return False
             case Seq(parts):
                 return self._ends((*parts, *rest), here, open_, wide=wide)

@@ -1,6 +1,17 @@
 """Trees of regular expressions as text for the compiler, which has neither places nor looks. Pure."""
 
-from inferloom_worker.constrain.regex_nodes import Alt, Chars, Edge, Look, Node, Ranges, Repeat, Seq, others
+from inferloom_worker.constrain.regex_nodes import (
+    Alt,
+    Chars,
+    Edge,
+    Look,
+    Named,
+    Node,
+    Ranges,
+    Repeat,
+    Seq,
+    others,
+)
 
 NO_TEXT = r"[^\x{0}-\x{10FFFF}]"
 """What no text is."""
@@ -11,7 +22,7 @@ _ITSELF = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuv
 def is_plain(node: Node) -> bool:
     """Whether it has neither places nor looks."""
     match node:
-        case Chars():
+        case Chars() | Named():
             return True
         case Edge() | Look():
             return False
@@ -26,12 +37,14 @@ def write_regex(node: Node) -> str:
     match node:
         case Chars(low):
             return of_ranges(low)
+        case Named(text):
+            return text
         case Seq(items):
             return "".join(_bracketed(item) if isinstance(item, Alt) else write_regex(item) for item in items)
         case Alt(ways):
             return "|".join(map(write_regex, ways))
         case Repeat(item, least, most):
-            inner = write_regex(item) if isinstance(item, Chars) else _bracketed(item)
+            inner = write_regex(item) if isinstance(item, Chars | Named) else _bracketed(item)
             return inner + _count(least, most)
         case Edge() | Look():
             raise ValueError(node)
@@ -46,7 +59,12 @@ def of_ranges(ranges: Ranges) -> str:
     if ranges[-1][1] == 0x10FFFF:
         rest = others(ranges)
         return "(?s:.)" if not rest else f"[^{''.join(map(_run, rest))}]"
-    return f"[{''.join(map(_run, ranges))}]"
+    return f"[{runs(ranges)}]"
+
+
+def runs(ranges: Ranges) -> str:
+    """Characters as they stand within a set."""
+    return "".join(map(_run, ranges))
 
 
 def _bracketed(node: Node) -> str:

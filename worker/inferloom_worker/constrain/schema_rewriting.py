@@ -10,8 +10,9 @@ from itertools import combinations
 from typing import Any
 
 from inferloom_mesh.errors import invalid
-from inferloom_worker.constrain.patterns import one_text, whole_texts, work
+from inferloom_worker.constrain.patterns import has_pattern, one_text, whole_texts, work
 from inferloom_worker.constrain.regex_states import Steps
+from inferloom_worker.constrain.schema_counting import without_counts
 from inferloom_worker.constrain.schema_negation import Negation, alternatives, conjunction
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, is_schema, map_parts, resolve
 from inferloom_worker.constrain.schema_types import Overlap, names_of, values_of
@@ -71,6 +72,7 @@ class Rewriting:
         if isinstance(names := schema.get("propertyNames"), dict) and self._name_properties(schema, names):
             del schema["propertyNames"]
         more += _without_looks(schema, self._steps)
+        more += without_counts(schema)
         more += self._without_one_of(schema)
         more += self._without_conditions(schema)
         self._annotate(schema)
@@ -206,6 +208,9 @@ class Rewriting:
         """Say in properties what names they may have; False where that cannot be said."""
         if schema.get("patternProperties"):
             return False
+        form = names.get("format")
+        if "pattern" in names:
+            names = {keyword: value for keyword, value in names.items() if keyword != "format"}
         allowed = _names(self._root, names, self._steps)
         if allowed is None:
             return False
@@ -213,8 +218,15 @@ class Rewriting:
         texts, patterns = allowed
         own = schema.get("properties")
         own = own if isinstance(own, dict) else {}
+        if patterns and own and value not in (True, False, {}):
+            return False  # which would have to hold for the listed ones, too
         if patterns and own:
-            return False  # whether the listed names conform is not for this place to say
+            fits = {name: any(has_pattern(pattern, name) for pattern in patterns) for name in own}
+            schema["properties"] = {n: part if fits[n] or n in texts else False for n, part in own.items()}
+        if isinstance(form, str) and "pattern" in names:
+            self._note(f"the format '{form[:40]}' is not enforced")
+        if patterns and own and value is False:
+            return True
         if not patterns:
             schema["properties"] = {n: part if n in texts else False for n, part in own.items()} | {
                 text: value for text in texts if text not in own
