@@ -2,7 +2,7 @@
 
 import pytest
 
-from inferloom_worker.stepping.pacing import LEAST_ROWS, Pacing
+from inferloom_worker.stepping.pacing import FIRST_ROWS, LEAST_ROWS, MOST_S, Pacing
 
 
 def fitted(base: float, slope: float, rows: tuple[int, ...] = (1, 4, 16, 64, 300)) -> Pacing:
@@ -45,3 +45,28 @@ def test_a_machine_that_becomes_slower_is_noticed() -> None:
     for count in (1, 4, 16, 64, 300) * 100:
         pacing.observe(count, 1.0 + 0.1 * count)
     assert pacing.prompt_rows(50, 1) == pytest.approx(30, abs=2)
+
+
+def test_no_step_takes_long_on_a_slow_machine() -> None:
+    """A tenth of a second a row: the first step is small, and the others end in time, whatever is read."""
+    pacing, times = Pacing(), list[float]()
+    assert pacing.most_rows == FIRST_ROWS
+    for _ in range(6):
+        rows = min(512, pacing.most_rows)
+        times.append(0.4 + 0.1 * rows)
+        pacing.observe(rows, times[-1])
+    assert times[0] <= 0.1 * FIRST_ROWS + 1
+    assert all(MOST_S / 2 < seconds <= 1.1 * MOST_S for seconds in times[1:])
+
+
+def test_a_quick_machine_is_not_held_back() -> None:
+    """A step that decodes few says nothing of it, nor does one hiccup for long."""
+    pacing = Pacing()
+    pacing.observe(FIRST_ROWS, 0.05)
+    assert pacing.most_rows > 8192
+    pacing.observe(1, 1.0)
+    assert pacing.most_rows > 8192
+    pacing.observe(512, 60.0)
+    assert LEAST_ROWS <= pacing.most_rows < 64
+    pacing.observe(pacing.most_rows, 0.05)
+    assert pacing.most_rows > 2048

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from inferloom_worker.engine.options import SpeculationSetting
 from inferloom_worker.engine.protocol import Committed
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
-from inferloom_worker.stepping.pacing import Pacing
+from inferloom_worker.stepping.pacing import LEAST_ROWS, Pacing
 from inferloom_worker.stepping.scheduler import Scheduler, Work
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
@@ -80,6 +80,20 @@ def test_a_long_prompt_is_read_in_chunks_beside_decoding() -> None:
         steps.append(counts(step))
         run(target, step)
     assert steps == [{0: 1, 1: 31}, {0: 1, 1: 31}, {0: 1, 1: 18}, {0: 1, 1: 1}]
+
+
+def test_a_step_has_no_more_rows_than_end_in_time() -> None:
+    """Those that decode are always in it, and a prompt gets on a little beside them."""
+    target = scheduler(blocks=2000, running=64, budget=512)
+    arrive(target, *[4] * 20)
+    run(target, target.schedule(None, 512))
+    arrive(target, 300)
+    step = target.schedule(None, 40)
+    assert sum(counts(step).values()) == 40
+    run(target, step)
+    step = target.schedule(None, 1)
+    assert [counts(step)[arrival] for arrival in range(20)] == [1] * 20
+    assert counts(step)[20] == LEAST_ROWS
 
 
 def moved(target: Scheduler, *lengths: int, said: int = 5, **fields: object) -> list[SequenceState]:

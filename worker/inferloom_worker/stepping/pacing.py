@@ -15,6 +15,13 @@ DECAY = 0.99
 LEAST_ROWS = 8
 """Prompt rows that a step may always read: a prompt must get on, whatever the fit says."""
 
+MOST_S = 5.0
+"""How long a step is to take at most, in seconds, on a machine that is slow with its model: until it ends,
+nobody can be let go, and who waits for it cannot tell it from one that hangs."""
+
+FIRST_ROWS = 128
+"""Prompt rows of a step before any is known to be quick enough."""
+
 
 class Pacing:
     """Fits step times; prompt rows keep a step within ``stretch`` times its decode time.
@@ -29,6 +36,15 @@ class Pacing:
         self.stretch = stretch
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
         self._prices = {greedy: DraftPrice() for greedy in (True, False)}
+        self._a_row: float | None = None
+        """Seconds for each row of the last step that had several."""
+
+    @property
+    def most_rows(self) -> int:
+        """Most rows of a step, so that it ends within ``MOST_S``."""
+        if self._a_row is None:
+            return FIRST_ROWS
+        return max(LEAST_ROWS, int(MOST_S / max(self._a_row, 1e-9)))
 
     def observe_drafts(self, rows: int, drafts: int, accepted: int, seconds: float, *, greedy: bool) -> None:
         """Take in a step of ``rows`` rows that decode, and ``drafts`` draft tokens, ``accepted`` of them
@@ -48,6 +64,8 @@ class Pacing:
         """Take in a step of ``rows`` rows, none of them of a draft."""
         for price in self._prices.values():
             price.rest()
+        if rows >= LEAST_ROWS:
+            self._a_row = seconds / rows
         self._weight = DECAY * self._weight + 1
         self._x = DECAY * self._x + rows
         self._y = DECAY * self._y + seconds

@@ -14,6 +14,7 @@ from operator import attrgetter
 from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.fairness import Fairness
+from inferloom_worker.stepping.pacing import LEAST_ROWS
 from inferloom_worker.stepping.prefix import Match, PrefixCache
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
@@ -125,18 +126,23 @@ class Scheduler:
                 sequence.scored += len(work.scores)
             commit(sequence)
 
-    def schedule(self, prompt_rows: Callable[[int, int], int] | None = None) -> list[Work]:
+    def schedule(
+        self, prompt_rows: Callable[[int, int], int] | None = None, most_rows: int | None = None
+    ) -> list[Work]:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
 
         Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
         that have begun before those that wait, in the order of :meth:`Fairness.order`. What was generated
         elsewhere is read before either as long as it is its turn, with half of what is left where others have
         something to read, too. Beside decoding, ``prompt_rows`` of the numbers of sequences that decode and
-        that have prompts to read bounds what is read.
+        that have prompts to read bounds what is read; ``most_rows`` bounds the whole step, but for one row of
+        each that decodes and a few more.
         """
         budget = self.max_step_tokens
         decoding = [s for s in self.running if len(s.tokens) - s.computed == 1]
         reading = [s for s in self.running if len(s.tokens) - s.computed != 1]
+        if most_rows is not None:
+            budget = min(budget, max(most_rows, len(decoding) + LEAST_ROWS))
         if decoding and prompt_rows is not None:
             others = len(reading) + len(self.waiting)
             budget = min(budget, len(decoding) + prompt_rows(len(decoding), others))

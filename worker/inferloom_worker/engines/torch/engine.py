@@ -214,7 +214,8 @@ class TorchEngine:
         hand_over(self._expire() + self._beat())
         began = self._clock()
         self._bound.passed(len(self._scheduler.running), 0, began)
-        if work := decoding_first(self._scheduler.schedule(self._pacing.prompt_rows)):
+        planned = self._scheduler.schedule(self._pacing.prompt_rows, self._pacing.most_rows)
+        if work := decoding_first(planned):
             for posts in self._runner.run(work):
                 hand_over(posts)
         elif stuck := list(self._scheduler.sequences()):
