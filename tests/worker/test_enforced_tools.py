@@ -298,6 +298,11 @@ def test_what_tags_cannot_enforce_is_refused_or_noted(form: str, schema: dict[st
             {"a": "xyz"},
         ),
         ({"properties": {"a": {"type": "string", "pattern": "^(?!x)(?!.*z)"}}}, {"a": "yx"}, {"a": "yz"}),
+        (
+            {"properties": {"a": {"allOf": [{"$ref": "#/$defs/E"}]}}, "$defs": {"E": {"enum": ["x", "y"]}}},
+            *({"a": "x"}, {"a": "z"}),
+        ),
+        ({"properties": {"a": INTEGER}, "propertyNames": {"pattern": "^a"}}, {"a": 1}, {"b": 1}),
         ({"properties": {"a": {"anyOf": [STRING, {"type": "object", "required": ["k"]}]}}}, *MIXED),
     ],
 )
@@ -338,6 +343,17 @@ def test_arguments_between_tags_are_counted_and_named(
     assert tool.accepts(good)
     assert tool.read(good) == good
     assert not tool.accepts(bad)
+
+
+@pytest.mark.parametrize("form", TAGGED)
+def test_what_cannot_be_enforced_of_one_argument_leaves_the_others(form: str) -> None:
+    """It may be any value then; the others conform."""
+    vague = {"not": {"type": ["array", "object"]}, "pattern": "x"}
+    schema = {"type": "object", "properties": {"a": vague, "b": INTEGER}, "required": ["b"]}
+    tool = Tool(form, schema, strict=False)
+    assert tool.notes
+    assert tool.accepts({"a": "y", "b": 1})
+    assert not tool.accepts({"a": "y", "b": "x"})
 
 
 def test_other_arguments_have_other_names() -> None:

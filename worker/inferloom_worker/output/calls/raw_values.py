@@ -79,6 +79,8 @@ def _types_within(root: Any, schema: Any, depth: int, looks: Iterator[int]) -> f
                     break
                 some |= _types_within(root, part, depth + 1, looks)
             found &= some
+    for part in parts if isinstance(parts := schema.get("allOf"), list) else ():
+        found &= _types_within(root, part, depth + 1, looks)
     return found
 
 

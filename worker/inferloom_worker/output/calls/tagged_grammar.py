@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferloom_worker.constrain.patterns import whole_texts, work
+from inferloom_worker.constrain.schema_places import ANNOTATIONS
 from inferloom_worker.constrain.schema_types import values_of
 from inferloom_worker.constrain.source import regex
 from inferloom_worker.output.calls.form import Tags
@@ -122,6 +123,8 @@ class TaggedRules:
         end = self._tags.end
         types = types_within(self._root, branch)
         if written(types) is Written.EITHER:
+            if set(branch) - {"type"} - ANNOTATIONS:
+                return self._text(rule, [_ANY], frozenset())  # of which it was told that any will do
             text = self._text(rule, [_ANY], openers)
             if not (kinds := [kind for kind in OPENERS if kind in types]):
                 return text

@@ -112,11 +112,12 @@ def unsaid(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _tells_names_apart(asked: TaggedArguments, properties: Mapping[str, Any]) -> bool:
-    """Whether names with patterns are no listed ones, and all patterns can be said."""
-    plain = {"patternProperties": asked.patterns, "additionalProperties": False}
+    """Whether names with patterns are no listed ones, or such as may have any value, and all patterns can be
+    said."""
+    plain = {"patternProperties": asked.patterns, "additionalProperties": True}
     steps = work()
     return all(whole_texts(pattern, steps) is not None for pattern in asked.patterns) and all(
-        named_schemas(plain, name) == [False] for name in properties
+        all(part in (True, {}) for part in named_schemas(plain, name)) for name in properties
     )
 
 
@@ -168,6 +169,11 @@ def texts_of(branch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return found
 
 
+def _is_only(schema: Mapping[str, Any], keyword: str) -> bool:
+    """Whether a schema says nothing else of a value."""
+    return set(schema) <= {keyword} | ANNOTATIONS
+
+
 def looks_at() -> Iterator[int]:
     """The schemas that are looked at for a function's: references may lead to the same again and again."""
     return iter(range(_MOST_LOOKS))
@@ -201,7 +207,9 @@ class Branches:
             next(self._looks, None)
         elif not isinstance(part, dict) or depth > _DEEPEST or next(self._looks, None) is None:
             self.whole = False
-        elif isinstance(parts := part.get("anyOf"), list) and set(part) <= {"anyOf"} | ANNOTATIONS:
+        elif isinstance(parts := part.get("allOf"), list) and len(parts) == 1 and _is_only(part, "allOf"):
+            self._add(parts[0], depth + 1)
+        elif isinstance(parts := part.get("anyOf"), list) and _is_only(part, "anyOf"):
             for each in parts if self.whole else ():
                 self._add(each, depth + 1)
         else:
