@@ -118,6 +118,9 @@ TOKENS = 300
 class Generating(Refusing):
     """One that gives a token all the time, behind those that there are."""
 
+    deadly = ""
+    """The request that ends it; empty: any."""
+
     def dies_at(self, had: int) -> int | None:
         """The token at which a request ends it that has so many. None: it does not."""
         return None
@@ -126,17 +129,18 @@ class Generating(Refusing):
         self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
     ) -> AnsweringCall:
         """Take the request."""
+        self.asked += 1
         loop, now = asyncio.get_running_loop(), asyncio.get_running_loop().time()
         had = len(request.resume.choices[0].token_ids) if request.resume.choices else 0
         started = pb.GenerateResponse(started=pb.Started(seed=1, prompt_token_ids=[1, 2]))
         timers = [loop.call_later(0.001, sink.take, started)]
         for number in range(had, TOKENS):
-            due = now + 0.02 * (number - had + 1)
+            due = now + self.token_s * (number - had + 1)
             token = pb.GenerateResponse(delta=pb.Delta(text="x", token_ids=[number]))
-            if number == self.dies_at(had):
-                timers.append(loop.call_at(due - 0.01, self.die))
+            if number == self.dies_at(had) and self.deadly in ("", request.text):
+                timers.append(loop.call_at(due - self.token_s / 2, self.die))
             timers.append(loop.call_at(due, sink.take, token))
-        timers.append(loop.call_at(now + 0.02 * (TOKENS - had + 1), self._end, sink))
+        timers.append(loop.call_at(now + self.token_s * (TOKENS - had + 1), self._end, sink))
         self.open[sink] = timers
         return AnsweringCall(self, sink)
 
@@ -152,6 +156,7 @@ def test_streams_outlast_workers_that_are_killed_one_after_another() -> None:
     async def rolling() -> tuple[list[Any], int]:
         mesh, names = Mesh(), [f"w{number}" for number in range(3)]
         mesh.kinds = dict.fromkeys(names, Generating)
+        mesh.token_s = 0.02
         mesh.tell(*(state(name, READY) for name in names))
         asked = mesh.ask(30)
         lost = 0
@@ -168,6 +173,28 @@ def test_streams_outlast_workers_that_are_killed_one_after_another() -> None:
     answers, lost = run(rolling())
     assert answers == [TOKENS] * 30
     assert lost > 30
+
+
+def test_streams_outlast_two_workers_that_are_killed_at_nearly_the_same_time() -> None:
+    """However few tokens they got between: of many that were on both, none is known to have done it."""
+
+    async def killing() -> tuple[list[Any], int]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(3)]
+        mesh.kinds = dict.fromkeys(names, Generating)
+        mesh.token_s = 0.02
+        states = [state(name, READY) for name in names]
+        mesh.tell(*states)
+        asked = mesh.ask(30)
+        await asyncio.sleep(1)
+        mesh.lose("w0", *states[1:])
+        await asyncio.sleep(0.3)
+        moved = sum(link.asked for link in mesh.links.values()) - 30
+        mesh.lose("w1", *states[2:])
+        return await mesh.answers(asked), moved
+
+    answers, moved = run(killing())
+    assert answers == [TOKENS] * 30
+    assert moved > 5
 
 
 class EndedAtFirst(Generating):
@@ -201,11 +228,43 @@ def test_a_generation_that_ends_its_workers_ends_few(kind: type[Generating], dea
     async def dying() -> tuple[list[Any], int]:
         mesh, names = Mesh(), [f"w{number}" for number in range(6)]
         mesh.kinds = dict.fromkeys(names, kind)
+        mesh.token_s = 0.02
         mesh.tell(*(state(name, READY) for name in names))
         links = [mesh.link(name) for name in names]
         return await mesh.answers(mesh.ask(1)), sum(link.dead for link in links)
 
     assert run(dying()) == ([Reason.WORKER_LOST], deaths)
+
+
+class EndedByOne(Generating):
+    """One that one request ends, at the same token as others."""
+
+    def dies_at(self, had: int) -> int | None:
+        """Wherever it begins."""
+        return 40
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_neighbours_of_one_that_ends_workers_midway_go_on(seed: int) -> None:
+    """Wherever they go with it; and it ends four workers at most."""
+
+    async def dying() -> tuple[list[Any], int]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(6)]
+        mesh.kinds = dict.fromkeys(names, EndedByOne)
+        mesh.token_s = 0.02
+        mesh.tell(state("w0", READY))
+        first = 100 * seed
+        EndedByOne.deadly = f"{first} is asked"
+        asked = mesh.ask(17, first)
+        await asyncio.sleep(0.5)
+        mesh.tell(*(state(name, READY) for name in names))
+        links = [mesh.link(name) for name in names]
+        return await mesh.answers(asked), sum(link.dead for link in links)
+
+    (killer, *neighbours), deaths = run(dying())
+    assert killer is Reason.WORKER_LOST
+    assert neighbours == [TOKENS] * 16
+    assert 2 <= deaths <= 4
 
 
 class Accepting(Refusing):

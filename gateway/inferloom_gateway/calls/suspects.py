@@ -46,6 +46,9 @@ class Suspects:
     turns have one suspect each; with many that wait, workers die more often of something else, and nobody is
     to wait for hundreds of others: then each turn has twice as many as the one before. Of several that are
     blamed together each goes on alone.
+
+    A suspect that has got a token is marked for as long as it is there. If its worker is lost then, without a
+    suspect on it, that tells something of the marked only where there is one.
     """
 
     def __init__(self) -> None:
@@ -55,8 +58,11 @@ class Suspects:
         """By worker, its suspects in the order in which they came, and when."""
         self._where: dict[Hashable, Hashable] = {}
         self._turns: dict[Hashable, _Turn] = {}
-        self._blamed: dict[Hashable, tuple[float, frozenset[Hashable]]] = {}
-        """By lost worker, when the first of its calls found out and who was suspect then."""
+        self._marked: dict[Hashable, set[Hashable]] = {}
+        self._where_marked: dict[Hashable, Hashable] = {}
+        self._blamed: dict[Hashable, tuple[float, frozenset[Hashable], bool]] = {}
+        """By lost worker, when the first of its calls found out, who was suspect then, or else marked, and
+        whether these were suspects."""
 
     def may_take(self, worker: Hashable, now: float, *, alone: bool = False) -> bool:
         """Whether a worker can be given a suspect, ``alone`` or with others."""
@@ -103,15 +109,33 @@ class Suspects:
             del self._on[worker]
             self.freed(worker)
 
+    def mark(self, worker: Hashable, request: Hashable) -> None:
+        """Note that a request is on a worker, and no suspect, that an earlier one was lost with."""
+        self.unmark(request)
+        self._marked.setdefault(worker, set()).add(request)
+        self._where_marked[request] = worker
+
+    def unmark(self, request: Hashable) -> None:
+        """Note that a request is not there any more. One that was not marked changes nothing."""
+        worker = self._where_marked.pop(request, None)
+        if worker is None:
+            return
+        marked = self._marked[worker]
+        marked.discard(request)
+        if not marked:
+            del self._marked[worker]
+
     def lost(self, worker: Hashable, request: Hashable, now: float) -> Blame:
         """Note that a worker was lost with a request on it; whether that counts against the request."""
         self._blamed = {each: found for each, found in self._blamed.items() if now - found[0] < DEATH_S}
         if worker not in self._blamed:
-            self._blamed[worker] = now, frozenset(self._on.get(worker, ()))
-        _, blamed = self._blamed[worker]
+            suspects = frozenset(self._on.get(worker, ()))
+            self._blamed[worker] = now, suspects or frozenset(self._marked.get(worker, ())), bool(suspects)
+        _, blamed, suspected = self._blamed[worker]
         self.leave(request)
-        if blamed and request not in blamed:
-            return Blame.NONE
+        self.unmark(request)
+        if request not in blamed:
+            return Blame.NONE if suspected else Blame.OWN
         return Blame.SHARED if len(blamed) > 1 else Blame.OWN
 
     def _kept_s(self, turn: _Turn, *, alone: bool) -> float:

@@ -45,6 +45,8 @@ class Suspicion:
         """The same, with those before it came on."""
         self._place = 0
         """How many tokens it had when a worker was last lost with it."""
+        self._member: Member | None = None
+        """The worker that it was last given."""
         self._workers: list[str] = []
         """Those that were lost with itself, since it came on."""
         self._digest: bytes | None = None
@@ -96,29 +98,34 @@ class Suspicion:
 
     def enter(self, member: Member, now: float) -> None:
         """Note that it goes to a worker."""
+        self._member = member
         if self._suspect:
             self._suspects.enter(member, self, now, alone=self._alone)
+        elif self._losses:
+            self._suspects.mark(member, self)
 
     def leave(self) -> None:
         """Note that it is there no more."""
         self._suspects.leave(self)
+        self._suspects.unmark(self)
 
     def lost(self, member: Member, now: float, place: int = 0) -> None:
         """Count a worker that was lost with it, where that may be its doing, when it had ``place`` tokens."""
         blame = self._suspects.lost(member, self, now)
         if blame is Blame.NONE:
             return
-        if blame is Blame.SHARED and not self._alone:
-            self._alone = True  # the next one tells
-            return
-        if place - self._place >= CAME_ON:
-            self._losses = 0
-            self._workers.clear()
+        came_on = place - self._place >= CAME_ON
         self._place = place
         self._in_all += 1
-        self._workers.append(f"{member.id}:{member.epoch}")
-        known = self._poison.lost(self._tenant, self._key(), self._workers)
-        self._losses, self._suspect = max(self._losses + 1, known), True
+        if came_on:
+            self._losses = 0
+            self._workers.clear()
+        if blame is Blame.SHARED and not (self._alone or came_on):
+            self._alone, self._suspect = self._suspect, True  # the next one tells
+        else:
+            self._workers.append(f"{member.id}:{member.epoch}")
+            known = self._poison.lost(self._tenant, self._key(), self._workers)
+            self._losses, self._suspect = max(self._losses + 1, known), True
         if self.over:
             words = "%s: %d workers were lost with this request, which is not tried again"
             log.warning(words, self._name, max(self._losses, self._in_all))
@@ -128,6 +135,8 @@ class Suspicion:
         if self._suspect:
             self._suspect = self._alone = False
             self._suspects.leave(self)
+            if self._member is not None:
+                self._suspects.mark(self._member, self)
             self._poison.acquit(self._tenant, self._key(), most=MOST_LOSSES - 1)
 
     def answered(self) -> None:

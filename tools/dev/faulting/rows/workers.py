@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -135,6 +136,30 @@ async def rolled(ground: Ground) -> Seen:
             await mesh.parts[f"worker{number}"].restarted()
             await mesh.complete()
     return seen(load)
+
+
+LONG = 6
+"""How often long prompts say the same: their answers take about three seconds."""
+
+
+@fault("two of three workers killed (SIGKILL) in one second, three times", Bars(gap_s=4))
+async def killed_in_turn(ground: Ground) -> Seen:
+    """So that many streams are on both; each is started again at once."""
+    async with ground.mesh() as mesh, under_load(mesh, ground.clients, LONG) as load:
+        workers = [mesh.parts[f"worker{number}"] for number in range(mesh.plan.workers)]
+        for number in range(len(workers)):
+            pair = workers[number], workers[number - 1]
+            lengths = [len(worker.said) for worker in pair]
+            for worker in pair:
+                await worker.killed()
+                worker.start()
+                await asyncio.sleep(0.5)
+            for worker, length in zip(pair, lengths, strict=True):
+                await worker.says("listens on", 20, length)
+            await asyncio.sleep(1)
+    moved = re.findall(r"moved=(\S+)", mesh.parts["gateway0"].said)
+    twice = sum("," in each for each in moved)
+    return seen(load, note=f"{len(moved)} requests moved, {twice} of them twice or more")
 
 
 @fault("the same, with gateways of another version", Bars(gap_s=3), needs_other=True)
