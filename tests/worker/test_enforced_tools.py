@@ -210,6 +210,7 @@ def test_arguments_between_tags_conform_together(form: str, schema: dict[str, An
 STRING = {"type": "string"}
 MIXED: tuple[Any, Any] = ({"a": {"k": "</parameter>"}}, {"a": {"z": 1}})
 DEPENDENT = {"properties": {"a": {"type": "integer", "minimum": 3}}}
+ODDLY = {"dependentRequired": {f"{at}": [f"{at + 1}"] for at in range(15)}}
 MANY = {f"{at}": INTEGER for at in range(16)}
 DEEP: dict[str, Any] = INTEGER
 for _ in range(12):
@@ -233,6 +234,8 @@ for _ in range(12):
         ({"properties": {"a": INTEGER}, "dependentSchemas": {"a": DEPENDENT}}, "'dependentSchemas'"),
         ({"properties": {"a": INTEGER}, "if": DEPENDENT, "then": {"required": ["b"]}}, "'if'"),
         ({"properties": {"ab": INTEGER}, "patternProperties": {"^a": INTEGER}}, "'patternProperties'"),
+        ({"properties": MANY, **ODDLY}, "'dependentRequired'"),
+        ({"properties": {f"{at}": INTEGER for at in range(60)}, "minProperties": 59}, "'minProperties'"),
         ({"properties": MANY, "anyOf": [{"required": [name]} for name in MANY]}, "'anyOf'"),
         ({"properties": {"a": False}, "required": ["a"]}, "'a'"),
         ({"properties": {"a": DEEP}}, "'a'"),

@@ -156,6 +156,22 @@ def test_a_value_is_accepted_or_not(asked: Any, value: Any, accepted: bool) -> N
 
 
 @pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"minProperties": 2}, True),
+        ({"properties": {"a": {}}, "required": ["a"], "minProperties": 3}, True),
+        ({"properties": {"a": {}}, "required": ["a"], "minProperties": 2}, False),
+        (COUNTED | {"minProperties": 3}, False),
+    ],
+)
+def test_properties_that_may_come_twice_are_told(asked: dict[str, Any], told: bool) -> None:
+    """Those that are not listed: a grammar does not remember their names."""
+    notes = source(schema({"type": "object", **asked})).notes
+
+    assert notes == (("'minProperties' counts a name that comes twice",) if told else ())
+
+
+@pytest.mark.parametrize(
     ("asked", "word"),
     [
         ({"type": "array", "uniqueItems": True}, "'uniqueItems'"),

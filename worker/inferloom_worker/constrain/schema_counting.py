@@ -10,6 +10,9 @@ from inferloom_worker.constrain.schema_types import names_of
 MOST_WAYS = 64
 """Sets of properties for one bound."""
 
+COUNTED_TWICE = "'minProperties' counts a name that comes twice"
+"""The note on objects that :func:`may_count_twice`."""
+
 
 def without_counts(schema: dict[str, Any]) -> list[Schema]:
     """Take out ``minProperties`` and ``maxProperties`` of an object that has optional properties, all of them
@@ -43,3 +46,10 @@ def without_counts(schema: dict[str, Any]) -> list[Schema]:
             }
         )
     return found
+
+
+def may_count_twice(schema: dict[str, Any]) -> bool:
+    """Whether ``minProperties`` asks for several properties that are not listed: grammars do not tell whether
+    one of them comes twice."""
+    open_ = schema.get("additionalProperties", True) is not False or bool(schema.get("patternProperties"))
+    return open_ and bool(schema.get("minProperties", 0) > len(set(names_of(schema))) + 1)

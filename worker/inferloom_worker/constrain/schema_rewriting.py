@@ -12,7 +12,7 @@ from typing import Any
 from inferloom_mesh.errors import invalid
 from inferloom_worker.constrain.patterns import has_pattern, one_text, whole_texts, work
 from inferloom_worker.constrain.regex_states import Steps
-from inferloom_worker.constrain.schema_counting import without_counts
+from inferloom_worker.constrain.schema_counting import COUNTED_TWICE, may_count_twice, without_counts
 from inferloom_worker.constrain.schema_negation import Negation, alternatives, conjunction
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, is_schema, map_parts, resolve
 from inferloom_worker.constrain.schema_types import Overlap, names_of, values_of
@@ -73,6 +73,8 @@ class Rewriting:
             del schema["propertyNames"]
         more += _without_looks(schema, self._steps)
         more += without_counts(schema)
+        if may_count_twice(schema):
+            self._note(COUNTED_TWICE)
         more += self._without_one_of(schema)
         more += self._without_conditions(schema)
         self._annotate(schema)

@@ -9,6 +9,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, unsupported
 from inferloom_worker.constrain.grammar import Ending, Grammar, GrammarConstraint, Kind
 from inferloom_worker.constrain.schema import enforced_schema, malformed
+from inferloom_worker.constrain.schema_counting import COUNTED_TWICE
 from inferloom_worker.constrain.schema_forms import well_formed
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Constraint
@@ -138,7 +139,11 @@ def _callable(form: ToolForm, place: str, tool: pb.Tool, notes: list[str]) -> Ca
         if tool.strict:
             raise
         notes.append(f"{tool.name}: not all of its schema is enforced")
-        body, unsaid = enforced_schema(param, relaxed(schema))
+        schema = relaxed(schema)
+        body, unsaid = enforced_schema(param, schema)
+    if form.tags is not None and COUNTED_TWICE in unsaid:  # between tags, no argument counts twice
+        uncounted = {keyword: value for keyword, value in schema.items() if keyword != "minProperties"}
+        _, unsaid = enforced_schema(param, uncounted)
     notes += [f"{tool.name}: {note}" for note in unsaid]
     del body["x-guidance"]  # the form has its own
     if form.tags is not None and (without := _in_its_words(formed, tagged_unsaid(body))):
@@ -149,7 +154,10 @@ def _callable(form: ToolForm, place: str, tool: pb.Tool, notes: list[str]) -> Ca
     return CallableTool(tool.name, body)
 
 
-_SAID_OTHERWISE = ("oneOf", "not", "if", "dependencies", "dependentRequired", "dependentSchemas")
+_SAID_OTHERWISE = (
+    *("oneOf", "not", "if", "dependencies", "dependentRequired", "dependentSchemas"),
+    *("minProperties", "maxProperties"),
+)
 
 
 def _in_its_words(schema: Mapping[str, Any], unsaid: list[str]) -> list[str]:
@@ -157,7 +165,7 @@ def _in_its_words(schema: Mapping[str, Any], unsaid: list[str]) -> list[str]:
     own = [f"'{keyword}'" for keyword in _SAID_OTHERWISE if keyword in schema]
     given = [f"'{keyword}'" for keyword in schema]
     found = {"'allOf'": own, "'patternProperties'": ["'propertyNames'"]}
-    return [name for each in unsaid for name in (found.get(each, [each]) if each not in given else [each])]
+    return [name for each in unsaid for name in (each not in given and found.get(each)) or [each]]
 
 
 def _text(param: str, custom: pb.CustomTool) -> str:
