@@ -3,6 +3,7 @@
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import InferloomError
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from inferloom_worker.text.standing import Place, placed
@@ -82,6 +83,19 @@ def test_words_about_tools_join_what_was_merged() -> None:
 
     assert prompt(FIRST_ONLY, chat).startswith("<system>A\n\nB\n\nE\n\nYou can call these functions.")
     assert prompt(REFUSING, chat).startswith("<user>You can call these functions.")
+
+
+def test_an_instruction_that_does_not_stay_the_last_cannot_be_continued() -> None:
+    """Another turn would be."""
+    chat = pb.ChatInput(
+        messages=[said(pb.ROLE_USER, "a"), said(pb.ROLE_SYSTEM, "b")],
+        template=pb.TemplateOptions(continue_final_message=True),
+    )
+
+    assert prompt(EACH, chat) == "<user>a<system>b"
+    with pytest.raises(InferloomError) as caught:
+        prompt(FIRST_ONLY, chat)
+    assert caught.value.param == "chat.template.continue_final_message"
 
 
 @pytest.mark.parametrize("place", Place)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import unsupported
+from inferloom_mesh.errors import invalid, unsupported
 from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.forms import BY_NAME, CHANNELS, FORMS, GENERIC
@@ -113,7 +113,7 @@ class Dialect:
             traits=traits,
             call_id=short_id if self.form.short_ids else str,
         )
-        messages = placed(messages, self._template.standing)
+        messages = self._placed(messages, continued=chat.template.continue_final_message)
         if self.form.numbered:
             messages = numbered(messages)
         tools = template_tools(chat.tools) if calling(chat) is not None else []
@@ -124,6 +124,15 @@ class Dialect:
         spelled = spell_calls(messages, self.form if traits is None else None)
         turns = instruct(spelled, words, hears_system=self._template.hears("system"))
         return turns, functions if native else []
+
+    def _placed(self, messages: list[Turn], *, continued: bool) -> list[Turn]:
+        """The conversation as the template takes standing instructions. Raises InferloomError where the last
+        turn is one that is to be continued, and would not be the last."""
+        turns = placed(messages, self._template.standing)
+        if continued and turns and turns[-1]["role"] != messages[-1]["role"]:
+            param = "chat.template.continue_final_message"
+            raise invalid(param, "The final message cannot be continued.")
+        return turns
 
     def variables(self, chat: pb.ChatInput) -> dict[str, Any]:
         """The variables that the template is given besides.
