@@ -54,7 +54,7 @@ def test_no_step_takes_long_on_a_slow_machine() -> None:
     for _ in range(6):
         rows = min(512, pacing.most_rows)
         times.append(0.4 + 0.1 * rows)
-        pacing.observe(rows, times[-1])
+        pacing.took(rows, times[-1])
     assert times[0] <= 0.1 * FIRST_ROWS + 1
     assert all(MOST_S / 2 < seconds <= 1.1 * MOST_S for seconds in times[1:])
 
@@ -62,11 +62,25 @@ def test_no_step_takes_long_on_a_slow_machine() -> None:
 def test_a_quick_machine_is_not_held_back() -> None:
     """A step that decodes few says nothing of it, nor does one hiccup for long."""
     pacing = Pacing()
-    pacing.observe(FIRST_ROWS, 0.05)
+    pacing.took(FIRST_ROWS, 0.05)
     assert pacing.most_rows > 8192
-    pacing.observe(1, 1.0)
+    pacing.took(1, 1.0)
     assert pacing.most_rows > 8192
-    pacing.observe(512, 60.0)
+    pacing.took(512, 60.0)
     assert LEAST_ROWS <= pacing.most_rows < 64
-    pacing.observe(pacing.most_rows, 0.05)
+    pacing.took(pacing.most_rows, 0.05)
     assert pacing.most_rows > 2048
+
+
+def test_a_bound_is_left_again() -> None:
+    """By the next step, whatever it was of; what only decodes does not bring it back."""
+    pacing = Pacing()
+    pacing.took(128, 30.0)
+    held = pacing.most_rows
+    assert held < 30
+    pacing.took(held, 0.5)
+    assert pacing.most_rows > 200
+    pacing.took(200, 1.0)
+    for _ in range(100):
+        pacing.took(8, 0.9)  # reading the weights
+    assert pacing.most_rows == 1000

@@ -491,6 +491,14 @@ class Forcing:
         return [7] * 99
 
 
+def test_forced_tokens_end_in_time_as_well() -> None:
+    """They are rows of the step like any others."""
+    target = scheduler(blocks=200, budget=512)
+    for sequence in arrive(target, 3, 2):
+        sequence.matcher = Forcing()  # type: ignore[assignment] # nothing else is asked of it
+    assert sum(work.rows for work in target.schedule(None, 40)) == 40
+
+
 def test_forced_tokens_are_bounded_by_the_logits_of_a_step() -> None:
     """All sequences' together, and beside the prompts whose logits are wanted."""
     target = scheduler(budget=64)

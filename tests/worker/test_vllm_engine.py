@@ -308,7 +308,8 @@ def test_an_engine_that_does_not_start_leaves_no_thread() -> None:
 
 
 class Slow(Counting):
-    """One that takes half a second for each token of a prompt, by its own clock, and more at first."""
+    """One that takes a second and half a second for each token of a prompt, by its own clock, and more at
+    first."""
 
     def __init__(self, *, pooling: bool) -> None:
         super().__init__()
@@ -329,28 +330,43 @@ class Slow(Counting):
         return np.zeros(4, np.float32)
 
     def _read(self, prompt: list[int]) -> None:
-        self.now += (0.5 if self.prompts else 50.0) * len(prompt)
+        self.now += 1.0 + (0.5 if self.prompts else 50.0) * len(prompt)
         self.prompts.append(prompt)
 
 
 @pytest.mark.parametrize("pooling", [False, True])
 def test_the_longest_step_is_foreseen(pooling: bool) -> None:
-    """Before the first request: from a piece of what one may read, the second time that it is read."""
+    """Before the first request: from two pieces of what one may read; what does not grow counts once."""
     slow = Slow(pooling=pooling)
     engine = VllmEngine(slow.start, EngineOptions(), carry=True, clock=lambda: slow.now)
-    assert engine.load().longest_step_s == pytest.approx(50.0)
-    assert [len(prompt) for prompt in slow.prompts] == [63, 63]
-    assert slow.prompts[0][0] != slow.prompts[1][0]
+    assert engine.load().longest_step_s == pytest.approx(1.0 + 0.5 * 100)
+    assert [len(prompt) for prompt in slow.prompts] == [63, 16, 63]
+    assert len({prompt[0] for prompt in slow.prompts}) == 3
     engine.close()
 
 
-def test_an_engine_that_refuses_to_be_measured_starts() -> None:
+@pytest.mark.parametrize("failure", [RefusedError("no such tokens"), ValueError("strange")])
+def test_an_engine_that_cannot_be_measured_starts(failure: Exception) -> None:
     """Then only steps that were seen tell."""
 
     class Refusing(Slow):
         def _read(self, prompt: list[int]) -> None:
-            raise RefusedError("no such tokens")
+            raise failure
 
     engine = VllmEngine(Refusing(pooling=False).start, EngineOptions(), carry=True)
     assert engine.load().longest_step_s == 0.0
     engine.close()
+
+
+def test_an_engine_that_ends_while_it_is_measured_leaves_nothing() -> None:
+    """Its processes and its memory go, and the load fails."""
+
+    class Dying(Slow):
+        def _read(self, prompt: list[int]) -> None:
+            raise DeadError("no memory")
+
+    dying = Dying(pooling=False)
+    with pytest.raises(DeadError):
+        VllmEngine(dying.start, EngineOptions(), carry=True)
+    assert dying.down.is_set()
+    assert not any(thread.name == "vllm" for thread in threading.enumerate())

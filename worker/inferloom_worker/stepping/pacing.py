@@ -36,15 +36,23 @@ class Pacing:
         self.stretch = stretch
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
         self._prices = {greedy: DraftPrice() for greedy in (True, False)}
-        self._a_row: float | None = None
-        """Seconds for each row of the last step that had several."""
+        self._large: tuple[int, float] | None = None
+        """Rows and seconds of the last large step."""
 
     @property
     def most_rows(self) -> int:
-        """Most rows of a step, so that it ends within ``MOST_S``."""
-        if self._a_row is None:
+        """Most rows of a step, so that it ends within ``MOST_S`` even if its time is all arithmetic."""
+        if self._large is None:
             return FIRST_ROWS
-        return max(LEAST_ROWS, int(MOST_S / max(self._a_row, 1e-9)))
+        rows, seconds = self._large
+        return max(LEAST_ROWS, int(MOST_S * rows / max(seconds, 1e-9)))
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Take in how long a step of so many rows took, drafts counted. A step that only decodes tells little
+        of one that reads: its time is the weights'."""
+        usual = LEAST_ROWS if self._large is None else min(self._large[0], self.most_rows)
+        if rows >= max(LEAST_ROWS, usual // 2) or seconds > MOST_S:
+            self._large = rows, seconds
 
     def observe_drafts(self, rows: int, drafts: int, accepted: int, seconds: float, *, greedy: bool) -> None:
         """Take in a step of ``rows`` rows that decode, and ``drafts`` draft tokens, ``accepted`` of them
@@ -64,8 +72,6 @@ class Pacing:
         """Take in a step of ``rows`` rows, none of them of a draft."""
         for price in self._prices.values():
             price.rest()
-        if rows >= LEAST_ROWS:
-            self._a_row = seconds / rows
         self._weight = DECAY * self._weight + 1
         self._x = DECAY * self._x + rows
         self._y = DECAY * self._y + seconds

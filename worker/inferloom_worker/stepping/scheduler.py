@@ -138,11 +138,12 @@ class Scheduler:
         that have prompts to read bounds what is read; ``most_rows`` bounds the whole step, but for one row of
         each that decodes and a few more.
         """
-        budget = self.max_step_tokens
+        bound = self.max_step_tokens
         decoding = [s for s in self.running if len(s.tokens) - s.computed == 1]
         reading = [s for s in self.running if len(s.tokens) - s.computed != 1]
         if most_rows is not None:
-            budget = min(budget, max(most_rows, len(decoding) + LEAST_ROWS))
+            bound = min(bound, max(most_rows, len(decoding) + LEAST_ROWS))
+        budget = bound
         if decoding and prompt_rows is not None:
             others = len(reading) + len(self.waiting)
             budget = min(budget, len(decoding) + prompt_rows(len(decoding), others))
@@ -178,7 +179,7 @@ class Scheduler:
             step = [work for work in step if work.sequence not in gave_way]
             gave_way.clear()
         self._join(step, left)
-        return self._draft(step, left.scores)
+        return self._draft(step, bound, left.scores)
 
     def _read(self, step: list[Work], reading: Iterable[SequenceState], left: _Room) -> None:
         """Add what is read of prompts that have begun."""
@@ -219,17 +220,18 @@ class Scheduler:
         left.tokens -= count
         left.scores -= len(step[-1].scores)
 
-    def _draft(self, step: list[Work], places: int) -> list[Work]:
+    def _draft(self, step: list[Work], bound: int, places: int) -> list[Work]:
         """Add tokens that are forced, and drafts that are worth it. Nobody gives way to them: they take the
-        room that is left, and what is forced also the ``places`` whose logits may still be computed."""
+        room that is left of ``bound`` rows, and what is forced also the ``places`` whose logits may still be
+        computed."""
         rows = sum([work.count for work in step])
-        drafts = self._forced(step, min(self.max_step_tokens - rows, places))
+        drafts = self._forced(step, min(bound - rows, places))
         rows += sum(map(len, drafts.values()))
         certain = set(drafts)
         guessing = [work.sequence for work in step if work.count == 1 and work.samples]
         if certain:
             guessing = [sequence for sequence in guessing if sequence not in certain]
-        drafts |= self.speculation.plan(guessing, rows, self.max_step_tokens - rows)
+        drafts |= self.speculation.plan(guessing, rows, bound - rows)
         if not drafts:
             return step
         # Everyone who runs may need a block of its own in the next step.

@@ -127,6 +127,7 @@ class StepRunner:
         drafted = [item for item in work if item.draft]
         rows = sum([item.count for item in work]) + sum(item.forced for item in drafted)
         drafts = sum(item.guessed for item in drafted)
+        self._pacing.took(rows + drafts, seconds)
         kinds = {item.sequence.request.sampling.greedy for item in drafted if item.guessed}
         if not drafts:
             self._pacing.observe(rows, seconds)
@@ -174,7 +175,9 @@ class StepRunner:
             return self._one_by_one(self._embed, work)
         self._scheduler.advance(work, [[] for _ in work])
         now = self._clock()
-        self._pacing.observe(sum(item.count for item in work), now - started)
+        rows = sum(item.count for item in work)
+        self._pacing.took(rows, now - started)
+        self._pacing.observe(rows, now - started)
         posts: list[Post] = []
         read = [item.sequence for item in work if item.samples]
         for sequence, vector in zip(read, vectors, strict=True):

@@ -83,8 +83,6 @@ class VllmEngine:
         self.health = Health()
         self._lock = threading.Lock()
         self._closed = False
-        self._backend: Backend
-        self.info: EngineInfo
         self._longest = LongestStep()
         self._last = StepRecord(0, 0, 0.0)
         self._stepped_at = self._busy_since = 0.0
@@ -96,12 +94,17 @@ class VllmEngine:
         self._thread = LoopThread("vllm")
         self._loop = self._thread.loop
         self._deadlines = Deadlines(self._loop, clock, self._expire)
+        backend: Backend | None = None
         try:
-            self._backend, self.info = self._thread.result(_called(start))
-            self._full_step_s: float = self._thread.result(full_step_s(self._backend, self.info, clock))
-        except BaseException:  # whatever kept it from starting, its thread must not stay
+            started: tuple[Backend, EngineInfo] = self._thread.result(_called(start))
+            backend, self.info = started
+            self._full_step_s: float = self._thread.result(full_step_s(backend, self.info, clock))
+        except BaseException:  # whatever kept it from starting, nothing of it must stay
+            if backend is not None:
+                backend.shutdown()
             self._thread.stop()
             raise
+        self._backend = backend
         self._room = Room(options, self.info.slots)
         self._adapters = Adapters(self._backend, self._thread, min(max_rank, options.max_adapter_rank))
         self._thread.soon(self._begin_watching)
