@@ -214,6 +214,27 @@ def test_a_token_acquits_of_one_loss_and_an_answer_of_all(clock: Clock) -> None:
     assert not poison.concerns("t")
 
 
+def test_four_workers_in_all_are_remembered_and_one_more_is_the_last(clock: Clock) -> None:
+    """However far it came before each, and its tokens acquit it of none of them then."""
+    poison = Poison(clock)
+    first = suspicion(poison)
+    first.begin()
+    for number in range(4):
+        assert not first.over
+        first.token()
+        first.lost(Member(f"w{number}", f"w{number}:1"), float(number), 50 * number)
+    assert first.over
+    clock.now += 4 * BARRED_S
+    paroled = suspicion(poison)
+    paroled.begin()
+    paroled.token()
+    paroled.lost(Member("w4", "w4:1"), 9.0, 50)
+    assert paroled.over
+    told = paroled.barred()
+    assert told is not None
+    assert told.retry_after == 8 * BARRED_S
+
+
 def test_one_worker_that_dies_with_many_alike_is_one_loss(clock: Clock) -> None:
     """However many it had."""
     poison, lost = Poison(clock), Member("a", "a:1")

@@ -12,6 +12,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.link import CallFailedError, CallSink
+from inferloom_gateway.calls.poison import BARRED_S
 from inferloom_gateway.calls.records import Attempt, Record, Records
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
@@ -223,17 +224,89 @@ class EndedByMany(Generating):
 
 @pytest.mark.parametrize(("kind", "deaths"), [(EndedAtFirst, 2), (EndedAtOne, 2), (EndedByMany, 4)])
 def test_a_generation_that_ends_its_workers_ends_few(kind: type[Generating], deaths: int) -> None:
-    """Two if it does so at one token, four if it comes on between."""
+    """Two if it does so at one token, four if it comes on between; and none when it is asked again."""
 
     async def dying() -> tuple[list[Any], int]:
-        mesh, names = Mesh(), [f"w{number}" for number in range(6)]
+        mesh, names = Mesh(), [f"w{number}" for number in range(9)]
         mesh.kinds = dict.fromkeys(names, kind)
         mesh.token_s = 0.02
         mesh.tell(*(state(name, READY) for name in names))
         links = [mesh.link(name) for name in names]
-        return await mesh.answers(mesh.ask(1)), sum(link.dead for link in links)
+        asked = mesh.ask(1)
+        await asyncio.wait(asked)
+        return await mesh.answers([*asked, *mesh.ask(1)]), sum(link.dead for link in links)
 
-    assert run(dying()) == ([Reason.WORKER_LOST], deaths)
+    assert run(dying()) == ([Reason.WORKER_LOST] * 2, deaths)
+
+
+class EndedByManyOfOne(Generating):
+    """One that dies of how much one request has to do."""
+
+    def dies_at(self, had: int) -> int | None:
+        """After as many as others."""
+        return had + 50
+
+
+def test_the_neighbours_of_one_that_ends_four_workers_may_ask_again() -> None:
+    """It may not for as long as one with four losses."""
+
+    async def dying() -> tuple[list[Any], int, float | None]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(9)]
+        mesh.kinds = dict.fromkeys(names, EndedByManyOfOne)
+        mesh.token_s = 0.02
+        mesh.tell(*(state(name, READY) for name in names))
+        links = [mesh.link(name) for name in names]
+        EndedByManyOfOne.deadly = "0 is asked"
+        asked = mesh.ask(17)
+        await asyncio.wait(asked)
+        again = mesh.ask(17)
+        await asyncio.wait(again)
+        told = again[0].exception()
+        assert isinstance(told, InferloomError)
+        return await mesh.answers([*asked, *again]), sum(link.dead for link in links), told.retry_after
+
+    answers, deaths, wait_s = run(dying())
+    assert answers == [Reason.WORKER_LOST, *[TOKENS] * 16] * 2
+    assert deaths == 4
+    assert wait_s == pytest.approx(4 * BARRED_S, abs=30)
+
+
+@pytest.mark.parametrize("drains", [True, False])
+def test_a_stream_whose_workers_end_one_after_another_is_told_when_to_ask_again(drains: bool) -> None:
+    """The fourth that is killed under it ends it; those that drain are not held against it."""
+
+    async def rolling() -> tuple[InferloomError | None, bool]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(6)]
+        mesh.kinds = dict.fromkeys(names, Generating)
+        mesh.token_s = 0.02
+        mesh.tell(*(state(name, READY) for name in names))
+        links = [mesh.link(name) for name in names]
+        asked = mesh.ask(1)
+        for _ in range(5):
+            await asyncio.sleep(1)
+            for link in links:
+                for sink in list(link.open):
+                    if drains:
+                        link.always = DRAINS
+                        link.left(sink)
+                        sink.end(CallFailedError(attempt.refused(DRAINS)))
+                    else:
+                        link.dead = True
+                        link.lose()
+        await asyncio.wait(asked)
+        told = asked[0].exception()
+        assert told is None or isinstance(told, InferloomError)
+        again = await mesh.answers(mesh.ask(1))
+        return told, again == [TOKENS]
+
+    told, again = run(rolling())
+    if drains:
+        assert told is None
+        assert again
+        return
+    assert told is not None
+    assert told.reason is Reason.WORKER_LOST
+    assert told.retry_after == pytest.approx(4 * BARRED_S, abs=30)
 
 
 class EndedByOne(Generating):

@@ -15,7 +15,7 @@ CAME_ON = 32
 ends the next at the same one. A few of those that a lost worker had made had not arrived."""
 
 MOST_IN_ALL = 4
-"""Workers that may be lost with a request, however far it comes between."""
+"""Workers that may be lost with a request, however far it comes between. They are remembered of it then."""
 
 
 class Suspicion:
@@ -41,14 +41,14 @@ class Suspicion:
         self._alone = False
         """Whether a worker was lost with it and other suspects, so that it goes on alone."""
         self._losses = 0
-        self._in_all = 0
-        """The same, with those before it came on."""
         self._place = 0
         """How many tokens it had when a worker was last lost with it."""
         self._member: Member | None = None
         """The worker that it was last given."""
         self._workers: list[str] = []
         """Those that were lost with itself, since it came on."""
+        self._in_all: list[str] = []
+        """The same, with those before, and those that were lost with it and others."""
         self._digest: bytes | None = None
 
     @property
@@ -64,7 +64,7 @@ class Suspicion:
     @property
     def over(self) -> bool:
         """Whether it is not to be tried again."""
-        return self._losses >= MOST_LOSSES or self._in_all >= MOST_IN_ALL
+        return self._losses >= MOST_LOSSES or len(self._in_all) >= MOST_IN_ALL
 
     def begin(self) -> None:
         """Look at what is remembered of others like it, once.
@@ -85,7 +85,7 @@ class Suspicion:
 
     def barred(self) -> InferloomError | None:
         """What its client is told, if too many workers were lost with it. None: something else."""
-        if not (self.over and self._workers):
+        if not self.over:
             return None
         _, wait_s = self._poison.standing(self._tenant, self._key())
         return _not_again(wait_s) if wait_s else None
@@ -116,19 +116,22 @@ class Suspicion:
             return
         came_on = place - self._place >= CAME_ON
         self._place = place
-        self._in_all += 1
+        worker = f"{member.id}:{member.epoch}"
+        self._in_all.append(worker)
         if came_on:
             self._losses = 0
             self._workers.clear()
         if blame is Blame.SHARED and not (self._alone or came_on):
             self._alone, self._suspect = self._suspect, True  # the next one tells
         else:
-            self._workers.append(f"{member.id}:{member.epoch}")
+            self._workers.append(worker)
             known = self._poison.lost(self._tenant, self._key(), self._workers)
             self._losses, self._suspect = max(self._losses + 1, known), True
+        if len(self._in_all) >= MOST_IN_ALL:  # its tokens acquitted it of each by itself
+            self._poison.lost(self._tenant, self._key(), self._in_all)
         if self.over:
             words = "%s: %d workers were lost with this request, which is not tried again"
-            log.warning(words, self._name, max(self._losses, self._in_all))
+            log.warning(words, self._name, max(self._losses, len(self._in_all)))
 
     def token(self) -> None:
         """Note that it has got something."""
