@@ -86,3 +86,18 @@ async def test_a_method_that_is_not_there_names_those_that_are(mesh: GatewayMesh
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     expected = "Method not allowed: GET /v1/completions; this path takes POST."
     assert answer.json()["error"]["message"] == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/v1/chat/completions", "POST, OPTIONS"),
+        ("/health", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_options_are_told(mesh: GatewayMesh, path: str, allowed: str) -> None:
+    """HAProxy's check, unless it is told another, is OPTIONS of the root; 405 is a server in trouble."""
+    answer = await mesh.http.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
+    assert (await mesh.http.options("/v1/nothing")).status_code == 404

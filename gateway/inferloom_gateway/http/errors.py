@@ -121,6 +121,8 @@ def install(app: FastAPI, paths: Paths) -> None:
         exchange, headers = exchange_of(request.scope), dict(failure.headers or {})
         if reason is Reason.METHOD_NOT_ALLOWED:
             headers["Allow"] = allowed = ", ".join(paths.methods(exchange.path))
+            if exchange.method == "OPTIONS":  # RFC 9110, 9.3.7: so do proxies look whether a server lives
+                return Response(status_code=204, headers={"Allow": f"{allowed}, OPTIONS"})
             asked = f"{shown(exchange.method)} {shown(exchange.path)}"
             message = f"Method not allowed: {asked}; this path takes {allowed}."
         else:
