@@ -92,7 +92,7 @@ async def test_a_method_that_is_not_there_names_those_that_are(mesh: GatewayMesh
     ("path", "allowed"),
     [
         ("/", "GET, HEAD, OPTIONS"),
-        ("/v1/chat/completions", "POST, OPTIONS"),
+        ("/v1/completions", "POST, OPTIONS"),
         ("/health", "GET, HEAD, OPTIONS"),
     ],
 )
