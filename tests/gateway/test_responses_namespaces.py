@@ -13,7 +13,7 @@ from inferloom_gateway.http.translate.responses.names import Names
 from inferloom_gateway.http.translate.responses.replay import replayed
 from inferloom_gateway.http.translate.responses.request import Asked, generation
 from inferloom_gateway.http.translate.responses.turns import rename, turns
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 
 NAME = "resp_" + "a" * 30
 NOW = {"type": "function", "name": "now", "parameters": {}}
@@ -92,6 +92,36 @@ def test_what_is_wrong_with_a_namespace_is_named(tool: dict[str, Any], param: st
     with pytest.raises(InferloomError) as caught:
         asked(body(tools=[tool]))
     assert caught.value.param == param
+
+
+def space(name: str, *tools: dict[str, Any]) -> dict[str, Any]:
+    """A namespace."""
+    return {"type": "namespace", "name": name, "tools": [*tools]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "param"),
+    [
+        ({**NOW, "name": "crm__find"}, space("crm", {**NOW, "name": "find"}), "tools[1].tools[0].name"),
+        (space("crm", {**NOW, "name": "find"}), {**RUN, "name": "crm__find"}, "tools[1].name"),
+        (space("a", {**NOW, "name": "b__c"}), space("a__b", {**NOW, "name": "c"}), "tools[1].tools[0].name"),
+        (space("a", JS), space("a", {**RUN, "name": "js"}), "tools[1].tools[0].name"),
+        (NOW, {**RUN, "name": "now"}, "tools[1].name"),
+    ],
+)
+def test_a_name_of_two_tools_is_refused(first: dict[str, Any], second: dict[str, Any], param: str) -> None:
+    """Whose a call is could not be told."""
+    with pytest.raises(InferloomError) as caught:
+        asked(body(tools=[first, second]))
+    assert (caught.value.reason, caught.value.param) == (Reason.INVALID_ARGUMENT, param)
+
+
+def test_the_same_tool_may_be_there_twice() -> None:
+    """By itself, in its namespace, and in the other half of it."""
+    made = asked(body(tools=[NOW, NOW, space("a", JS, JS), space("a", RUN, JS), space("b", JS)]))
+    assert [tool.name for tool in made.request.chat.tools] == [
+        *("now", "now", "a__js", "a__js", "a__run", "a__js", "b__js")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["web_search", "namespace"])

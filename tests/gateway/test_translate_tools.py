@@ -59,6 +59,14 @@ def test_custom_tools_and_their_calls_are_carried() -> None:
     assert found.messages[0].parts[0].tool_call == pb.ToolCall(id="1", name="c", arguments="aa", custom=True)
 
 
+def test_a_name_of_a_function_and_of_a_custom_tool_is_refused() -> None:
+    """Whose a call is could not be told. The same function may be there twice."""
+    with pytest.raises(InferloomError) as caught:
+        asked(tools=[F, {"type": "custom", "custom": {"name": "f"}}])
+    assert caught.value.param == "tools[1].custom.name"
+    assert [tool.name for tool in asked(tools=[F, C, F]).tools] == ["f", "c", "f"]
+
+
 def test_parallel_calls_effort_and_reasoning_are_carried() -> None:
     """Effort and verbosity as variables, after which the body's own come."""
     found = asked(

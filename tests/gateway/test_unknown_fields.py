@@ -65,6 +65,32 @@ def test_nested_fields_are_judged_like_top_level_ones() -> None:
     assert caught.value.param == "messages[0].audio"
 
 
+def test_a_field_of_another_type_of_object_is_unknown_where_it_stands() -> None:
+    """A function has no tools, a namespace no parameters, and only calls were of a namespace."""
+    free, grammar = {"parameters": {}, "strict": True}, {"format": {"type": "text"}}
+    function, custom = {"type": "function", "name": "f"}, {"type": "custom", "name": "c"}
+    inside = [{**function, **free}, {**custom, **grammar}]
+    space = {"type": "namespace", "name": "n", "tools": inside}
+    calls = [{"type": kind, "namespace": "n"} for kind in ("function_call", "custom_tool_call")]
+    said: list[dict[str, Any]] = [{"role": "user", "content": "Hi", "namespace": None}, *calls]
+    assert paths({"tools": [*inside, space], "input": said}, "responses") == []
+
+    said[0]["namespace"] = "n"
+    body = {"tools": [{**function, "tools": inside}, {**space, **free, **grammar}, custom], "input": said}
+    assert paths(body, "responses") == [
+        *("tools[0].tools", "tools[1].parameters", "tools[1].strict", "tools[1].format"),
+        "input[0].namespace",
+    ]
+    inside[0], inside[1] = {**function, **grammar}, {**custom, **free}
+    assert paths({"tools": [space]}, "responses") == [
+        *("tools[0].tools[0].format", "tools[0].tools[1].parameters", "tools[0].tools[1].strict")
+    ]
+    output = {"type": "function_call_output", "call_id": "c", "output": "1", "namespace": "n"}
+    with pytest.raises(InferloomError) as caught:
+        FieldPolicy(strict=True).headers("responses", {"input": [*calls, output]})
+    assert (caught.value.reason, caught.value.param) == (Reason.UNKNOWN_PARAMETER, "input[2].namespace")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -2,7 +2,8 @@
 
 Hints that change nothing about an answer are accepted. Fields that are known and not supported are refused,
 unless their value asks for nothing. Fields that nobody knows, at any depth, are ignored and named to the
-caller, or refused where the gateway is strict. A field that is null is as if it were absent.
+caller, or refused where the gateway is strict; so are those of another type of object than the one in which
+they stand. A field that is null is as if it were absent.
 """
 
 import logging
@@ -24,6 +25,22 @@ _MOST_HEADER = 960
 _MOST_ERROR = 120
 _MOST_LOGGED = 256
 
+_FUNCTION, _CUSTOM, _NAMESPACE = (frozenset({kind, None}) for kind in ("function", "custom", "namespace"))
+_OF_KINDS: dict[str, dict[str, frozenset[str | None]]] = {
+    "responses": {
+        "input.namespace": frozenset({"function_call", "custom_tool_call"}),
+        "tools.parameters": _FUNCTION,
+        "tools.strict": _FUNCTION,
+        "tools.format": _CUSTOM,
+        "tools.tools": _NAMESPACE,
+        "tools.tools.parameters": _FUNCTION,
+        "tools.tools.strict": _FUNCTION,
+        "tools.tools.format": _CUSTOM,
+    }
+}
+"""By endpoint, fields that only objects of some types have. A tool that does not say its type is refused for
+that; an item is a message then."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +51,9 @@ class _Node:
     row: RestParameter | None = None
     below: dict[str, "_Node"] = field(default_factory=dict)
     plain: bool = True
-    """Whether there is nothing to judge: it is not refused, and has no fields."""
+    """Whether there is nothing to judge: it is not refused, has no fields, and may stand in any object."""
+    kinds: frozenset[str | None] | None = None
+    """The types of the objects that have it. None: all."""
 
     def names(self) -> list[str]:
         """What can be said here."""
@@ -51,6 +70,11 @@ def _tree(endpoint: RestEndpoint) -> _Node:
             node = node.below.setdefault(name, _Node())
         node.row = row
         node.plain = node.plain and row.meaning is not Meaning.REFUSED
+    for path, kinds in _OF_KINDS.get(endpoint.name, {}).items():
+        node = root
+        for name in path.split("."):
+            node = node.below[name]
+        node.plain, node.kinds = False, kinds
     return root
 
 
@@ -94,10 +118,11 @@ def _walk(
         at = node.below.get(name)
         if value is None or (at is not None and at.plain):
             continue
-        if at is None:
+        if at is None or (at.kinds is not None and body.get("type") not in at.kinds):
             key = (id(node), name)
             if key not in found and len(found) < _MOST_NAMED:
-                found[key] = Unknown(_path(place) + name, nearest(name, node.names()))
+                meant = nearest(name, node.names()) if at is None else None
+                found[key] = Unknown(_path(place) + name, meant)
         elif at.row is not None and at.row.meaning is Meaning.REFUSED:
             if not _asks_nothing(value, at.row):
                 raise unsupported(_path(place) + name)

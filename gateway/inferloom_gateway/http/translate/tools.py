@@ -13,6 +13,7 @@ from inferloom_gateway.http.schema.tools import (
     ToolChoice,
 )
 from inferloom_gateway.http.translate.options import json_text
+from inferloom_gateway.http.translate.tool_names import Names
 from inferloom_mesh.errors import InferloomError, invalid
 
 _MODES = {
@@ -23,8 +24,12 @@ _MODES = {
 
 
 def tools(given: Sequence[Tool] | None) -> list[pb.Tool]:
-    """Tools. Raises InferloomError for one that lacks what its type needs."""
-    return [_tool(f"tools[{index}]", tool) for index, tool in enumerate(given or ())]
+    """Tools. Raises InferloomError for one that lacks what its type needs, or has another type's name."""
+    made, names = [], Names()
+    for index, tool in enumerate(given or ()):
+        made.append(_tool(f"tools[{index}]", tool))
+        names.add(f"tools[{index}].{tool.type}", made[-1].name, tool.type)
+    return made
 
 
 def old_functions(given: Sequence[OldFunction] | None) -> list[pb.Tool]:

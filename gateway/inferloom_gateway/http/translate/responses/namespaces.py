@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferloom_gateway.http.schema.response_tools import CalledTool, ResponseTool
+from inferloom_gateway.http.translate.tool_names import Names
 from inferloom_gateway.http.translate.tools import missing
 from inferloom_mesh.errors import invalid
 
@@ -34,11 +35,13 @@ def flat(given: Sequence[ResponseTool] | None) -> Iterator[Placed]:
     """All tools that can be called; what a namespace is for stands before the description of its first.
 
     Raises:
-        InferloomError: A namespace has no tools, or a name becomes too long.
+        InferloomError: A namespace has no tools, a name becomes too long, or two tools get the same one.
     """
+    taken = Names()
     for index, tool in enumerate(given or ()):
         place = f"tools[{index}]"
         if tool.type != "namespace":
+            taken.add(place, tool.name, tool.type)
             yield Placed(place, tool.name, tool.description or "", tool)
             continue
         if tool.tools is None:
@@ -49,6 +52,7 @@ def flat(given: Sequence[ResponseTool] | None) -> Iterator[Placed]:
                 param = f"{where}.name"
                 message = f"with its namespace, as {name}, it has more than {_LONGEST} characters."
                 raise invalid(param, f"Invalid '{param}': {message}")
+            taken.add(where, name, inner.type, tool.name)
             words = [tool.description if at == 0 else None, inner.description]
             yield Placed(where, name, "\n\n".join(word for word in words if word), inner)
 
