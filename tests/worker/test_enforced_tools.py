@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError
 from inferloom_worker.constrain.grammar import Ending, Grammar
+from inferloom_worker.constrain.patterns import Work
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.hosting.tool_constraint import enforced
 from inferloom_worker.output.calls.form import Arguments
@@ -393,7 +394,7 @@ def test_references_that_lead_to_the_same_ones_again_take_little_time(last: Any)
     began = time.thread_time()
     assert unsaid(schema) == ["'a'"]
     assert unsaid({**schema, "properties": {f"{at}": {"$ref": "#/$defs/0"} for at in range(300)}})
-    argument_types(schema, "a")
+    argument_types(schema, "a", Work())
     assert time.thread_time() - began < 0.5
 
 

@@ -13,9 +13,23 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from llguidance import LLMatcher
 
+from inferloom_worker.constrain import patterns
 from inferloom_worker.constrain.grammar import Grammar, Kind
-from inferloom_worker.constrain.patterns import has_pattern, no_text, one_text, whole_texts, work
+from inferloom_worker.constrain.patterns import (
+    MOST_OF_ALL,
+    MOST_STEPS,
+    Work,
+    has_pattern,
+    no_text,
+    one_text,
+    together,
+    whole_texts,
+    work,
+)
+from inferloom_worker.constrain.regex_nodes import Node
+from inferloom_worker.constrain.regex_states import Reading, State, Steps
 from inferloom_worker.constrain.source import source
+from inferloom_worker.output.calls.raw_values import named_schemas
 from tests.worker.grammars import accepts, by_bytes, compact, derives, matcher, refusal, schema
 
 PIECES = st.sampled_from(
@@ -75,7 +89,7 @@ def test_a_text_is_let_through_where_it_has_the_pattern(pattern: str) -> None:
         assert all((single.fullmatch(text) is not None) is wanted for single in singles)
         assert all((each.fullmatch(text) is None) is wanted for each in others)
     for text in TEXTS[::17]:
-        assert has_pattern(pattern, text) in (judge.search(text) is not None, None)
+        assert has_pattern(pattern, text, Work()) in (judge.search(text) is not None, None)
 
 
 def drawn(start: LLMatcher, seed: int) -> str | None:
@@ -240,3 +254,130 @@ def test_regular_expressions_have_looks_too(expression: str, good: list[str], ba
 
     assert all(accepts(grammar, text) for text in good)
     assert not any(accepts(grammar, text) for text in bad)
+
+
+@pytest.mark.parametrize("text", ["a)|(?=b)(?:c", "(?=b", "a)(?=b"])
+def test_an_expression_is_read_by_itself(text: str) -> None:
+    """What closes a bracket that it did not open is none."""
+    assert refusal(Grammar(text, "regex", Kind.REGEX)) is not None
+
+
+def test_a_line_ends_where_it_does_for_any_dialect() -> None:
+    """ECMA-262 has four characters that ``.`` is not, and Python one."""
+    one = one_text("^(?!b).$", work())
+    other = no_text("^(?!b).$", work())
+    assert one is not None
+    assert other is not None
+    for text in ("\r", "\u2028", "\u2029"):
+        assert compiled(one).fullmatch(text) is None
+        assert compiled(other).fullmatch(text) is None
+    assert compiled(one).fullmatch("a")
+    assert compiled(other).fullmatch("\n")
+
+
+LONG = [f"^(?!x)(?=b){'a' * (4000 - at)}(?!y)$" for at in range(20)]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"properties": {f"{at}": {"pattern": pattern} for at, pattern in enumerate(LONG)}},
+        {"properties": {letter * 190: {} for letter in "abc"}, "propertyNames": {"pattern": "a" * 4000}},
+        {"properties": {f"{at}": {} for at in range(5000)}, "propertyNames": {"pattern": "^(?:a?){40}$"}},
+        {"patternProperties": {pattern: {} for pattern in LONG}},
+    ],
+)
+def test_patterns_are_read_within_the_bounds_of_their_schema(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long sequences count as several steps; and what is not read is refused."""
+    taken, copied, take, step = 0, 0, Steps.take, Reading._step
+
+    def counted(steps: Steps, some: int = 1) -> None:
+        nonlocal taken
+        taken += some
+        take(steps, some)
+
+    def watched(reading: Reading, items: tuple[Node, ...], *rest: Any, **more: Any) -> State:
+        nonlocal copied
+        copied += len(items)
+        return step(reading, items, *rest, **more)
+
+    monkeypatch.setattr(Steps, "take", counted)
+    monkeypatch.setattr(Reading, "_step", watched)
+    for kept in (patterns._whole_texts, patterns._one_text, patterns._no_text):
+        kept.cache_clear()
+
+    refusal(schema({"type": "object", **asked}))
+
+    assert taken <= MOST_OF_ALL + MOST_STEPS
+    assert copied <= 128 * (MOST_OF_ALL + MOST_STEPS)
+
+
+def test_patterns_beyond_the_bounds_are_refused_by_name() -> None:
+    """Not left to a compiler that reads them otherwise."""
+    asked = {"type": "object", "properties": {f"{at}": {"pattern": each} for at, each in enumerate(LONG)}}
+
+    assert "patterns that take too much work" in (refusal(schema(asked)) or "")
+
+
+def test_the_same_pattern_is_work_once() -> None:
+    """So a form may have many addresses."""
+    steps = work()
+    assert whole_texts(EMAIL, steps) is not None
+    left = steps.left
+    assert [whole_texts(EMAIL, steps) for _ in range(100)] == [whole_texts(EMAIL, steps)] * 100
+    assert steps.left == left
+    with together():
+        assert work() is work()
+    assert work() is not work()
+
+
+NAMED: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
+    (
+        {"patternProperties": {r"^(?!x)\w+$": {"type": "number"}}},
+        [{"a": 1}, {"x": "t"}, {"-": "t"}, {}],
+        [{"é": "t"}, {"a": "t"}],
+    ),
+    (
+        {"patternProperties": {r"^(?!x)\w+$": {"type": "number"}}, "properties": {"a": {"type": "integer"}}},
+        [{"a": 1, "x": "t"}],
+        [{"a": "t"}, {"é": "t"}],
+    ),
+    (
+        {
+            "patternProperties": {"^(?!x)[a-z]$": {"type": "number"}, "^[0-9]": {"type": "null"}},
+            "additionalProperties": {"type": "string"},
+        },
+        [{"a": 1, "0": None, "x": "t"}],
+        [{"a": "t"}, {"0": "t"}, {"x": 1}],
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "good", "bad"), NAMED)
+def test_names_with_a_pattern_of_one_dialect_are_not_free(
+    asked: dict[str, Any], good: list[Any], bad: list[Any]
+) -> None:
+    """A pattern of names is a condition: what may have it cannot be, nor be anything."""
+    asked = {"type": "object", **asked}
+    start, judge = matcher(schema(asked)), Draft202012Validator(asked)
+
+    assert all(judge.is_valid(value) and derives(start, compact(value)) for value in good)
+    assert not any(judge.is_valid(value) or derives(start, compact(value)) for value in bad)
+
+
+@pytest.mark.parametrize("pattern", [r"^\p{L}+$", "(?i)^n"])
+def test_a_listed_name_is_not_taken_for_one_without_the_pattern(pattern: str) -> None:
+    """Where that is not known, it is told."""
+    asked = {"properties": {"name": {"type": "integer"}}, "propertyNames": {"pattern": pattern}}
+
+    assert "'propertyNames'" in (refusal(schema({"type": "object", **asked})) or "")
+    assert named_schemas({"patternProperties": {pattern: {}}}, "name", work()) is None
+
+
+def test_names_of_several_patterns_are_each_read_by_itself() -> None:
+    """As one, they would close each other's brackets."""
+    names = {"anyOf": [{"pattern": "a)|(b"}, {"pattern": "c"}]}
+
+    assert refusal(schema({"type": "object", "propertyNames": names})) is not None

@@ -7,11 +7,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from inferloom_worker.constrain.grammar import Grammar
+from inferloom_worker.output.calls import tagged_presence
 from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
+from inferloom_worker.output.calls.tagged_presence import holds
 from inferloom_worker.output.calls.tagged_schema import unsaid
 from inferloom_worker.output.reasoning import BY_NAME as REASONING
 from tests.worker import grammars
@@ -300,3 +302,40 @@ def test_a_schema_is_relaxed_where_a_reference_leads_nowhere() -> None:
         "properties": {"a": {"$defs": inner["$defs"]}, "b": {}, "c": {"$ref": "#/$defs/G"}},
         "$defs": {"G": {"type": "null"}, "H": {}},
     }
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"maxProperties": 10**12},
+        {"not": {"minProperties": 10**12}},
+        {"anyOf": [{"minProperties": 10**9 + at} for at in range(900)] + [{"maxProperties": 10**8}]},
+    ],
+)
+def test_numbers_that_nothing_reaches_are_not_counted_to(
+    condition: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked at is bounded, whatever the numbers are; and the rules have none that is too large."""
+    looked = 0
+
+    def watched(*args: Any) -> bool:
+        nonlocal looked
+        looked += 1
+        assert looked < 10_000
+        return holds(*args)
+
+    monkeypatch.setattr(tagged_presence, "holds", watched)
+    form = BY_NAME["qwen3-coder"]
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, **condition}
+
+    assert unsaid(schema) == []
+    assert accepts(form, [CallableTool("f", schema)], ONE, form.spelled([("f", '{"a": "b"}')]))
+
+
+def test_conditions_of_presence_are_looked_at_within_bounds() -> None:
+    """Where there is more, it is told."""
+    names = [f"a{at}" for at in range(13)]
+    ways = [{"required": [name], "maxProperties": at} for at in range(100) for name in names]
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "oneOf": ways}
+
+    assert unsaid(schema) == ["'oneOf'"]

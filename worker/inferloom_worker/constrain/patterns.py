@@ -4,90 +4,128 @@ A look at a text's beginning is a condition on all of it, beside the others. One
 it is; what must not be is said by an automaton's opposite, and what has looks in its midst by an automaton.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from inferloom_worker.constrain.regex_automaton import Automaton
 from inferloom_worker.constrain.regex_nodes import ANY, END, START, Alt, Look, Node, Seq, seq
-from inferloom_worker.constrain.regex_reading import UnreadableError, read_regex
+from inferloom_worker.constrain.regex_reading import MOST_CHARACTERS, UnreadableError, read_regex
 from inferloom_worker.constrain.regex_states import Rest, State, Steps, UnsayableError, accepts, not_of
 from inferloom_worker.constrain.regex_writing import is_plain, write_regex
 
+_T = TypeVar("_T")
+
 EVERY_TEXT = "(?s:.)*"
 
-MOST_STEPS = 50_000
-"""Work for one pattern: about a quarter of a second."""
+MOST_STEPS = 40_000
+"""Work for one pattern: about a fifth of a second."""
 
-_MOST_OF_ALL = 200_000
-_MOST_FOR_A_NAME = 20_000
+MOST_OF_ALL = 80_000
+"""Work for all patterns of a request: about a third of a second."""
+
+_MOST_FOR_A_NAME = 5000
+_CHARACTERS_OF_A_STEP = 1
+"""Those of a pattern that are read in about a step's time."""
 
 
-def work() -> Steps:
-    """The work that may be done for the patterns of one schema."""
-    return Steps(_MOST_OF_ALL)
+class Work(Steps):
+    """What may be done for patterns that come together, and what was found; that costs nothing again."""
+
+    def __init__(self, steps: int = MOST_OF_ALL) -> None:
+        super().__init__(steps)
+        self._found: dict[tuple[object, ...], object] = {}
+        self.refused = 0
+        """How often something was not looked for, as no steps were left."""
+
+    def once(self, find: Callable[..., tuple[_T | None, int]], *asked: str) -> _T | None:
+        """What is found, after its steps were taken. None: there are not so many left."""
+        key = find, *asked
+        if key not in self._found:
+            if self.left <= 0:
+                self.refused += 1
+                return None
+            found, taken = find(*asked)
+            self.left -= taken
+            self._found[key] = found
+        return cast("_T | None", self._found[key])
 
 
-def whole_texts(pattern: str, steps: Steps) -> tuple[Sequence[str], bool] | None:
+_shared: ContextVar[Work | None] = ContextVar("patterns", default=None)
+
+
+def work() -> Work:
+    """The work that may be done for the patterns of one schema, or of all that is read ``together``."""
+    return _shared.get() or Work()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """All patterns that are read within are read within the bounds of one schema's."""
+    token = _shared.set(_shared.get() or Work())
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def whole_texts(pattern: str, steps: Work) -> tuple[Sequence[str], bool] | None:
     """Regular expressions, without anchors, of which all match a whole text that has the pattern in it; and
     whether the compiler would read the pattern otherwise, or not at all. None: it cannot be said so, or no
     steps are left.
 
     What they match has the pattern for ECMA-262 and for Python: where those differ, on digits, letters, white
-    space and the text's end, they match what has it for both.
+    space, lines and the text's end, they match what has it for both.
     """
-    return _within(_whole_texts, pattern, steps)
+    return steps.once(_whole_texts, pattern)
 
 
-def one_text(pattern: str, steps: Steps) -> str | None:
+def one_text(pattern: str, steps: Work) -> str | None:
     """The same as one regular expression."""
-    return _within(_one_text, pattern, steps)
+    return steps.once(_one_text, pattern)
 
 
-def no_text(pattern: str, steps: Steps) -> str | None:
+def no_text(pattern: str, steps: Work) -> str | None:
     """One that matches whole texts in which the pattern is not."""
-    return _within(_no_text, pattern, steps)
+    return steps.once(_no_text, pattern)
 
 
-@lru_cache(4096)
-def has_pattern(pattern: str, text: str) -> bool | None:
-    """Whether a pattern is in a text, in time that is bounded. None: it is not known."""
+def has_pattern(pattern: str, text: str, steps: Work) -> bool | None:
+    """Whether a pattern is in a text. None: it is not known, or no steps are left."""
+    return steps.once(_has_pattern, pattern, text)
+
+
+def is_read(pattern: str) -> bool:
+    """Whether it is a regular expression, as far as they are read here."""
     try:
-        return accepts(Rest((_found(read_regex(pattern)[0]),)), text, Steps(_MOST_FOR_A_NAME))
+        read_regex(pattern)
     except _NOT_SAID:
-        return None
+        return False
+    return True
 
 
 _NOT_SAID = (UnreadableError, UnsayableError, RecursionError)
 
-_T = TypeVar("_T")
 
-
-def _within(find: Callable[[str], tuple[_T | None, int]], pattern: str, steps: Steps) -> _T | None:
-    if steps.left <= 0:
-        return None
-    found, taken = find(pattern)
-    steps.left -= taken
-    return found
-
-
-def _tried(find: Callable[[Steps], _T]) -> tuple[_T | None, int]:
-    """What is found, and the steps that it took."""
-    steps = Steps(MOST_STEPS)
+def _tried(pattern: str, find: Callable[[Node, bool, Steps], _T], most: int) -> tuple[_T | None, int]:
+    """What is found of a pattern, and the steps that it took."""
+    steps = Steps(most)
+    steps.left -= 1 + min(len(pattern), MOST_CHARACTERS) // _CHARACTERS_OF_A_STEP
     try:
-        found: _T | None = find(steps)
+        found: _T | None = find(*read_regex(pattern), steps)
     except _NOT_SAID:
         found = None
-    return found, MOST_STEPS - max(steps.left, 0)
+    return found, most - max(steps.left, 0)
 
 
 @lru_cache(1024)
 def _whole_texts(pattern: str) -> tuple[tuple[Sequence[str], bool] | None, int]:
-    def find(steps: Steps) -> tuple[Sequence[str], bool]:
-        node, odd = read_regex(pattern)
+    def find(node: Node, odd: bool, steps: Steps) -> tuple[Sequence[str], bool]:
         return tuple(_conditions(node, steps)), odd or _plain(node) is None
 
-    return _tried(find)
+    return _tried(pattern, find, MOST_STEPS)
 
 
 @lru_cache(1024)
@@ -95,12 +133,20 @@ def _one_text(pattern: str) -> tuple[str | None, int]:
     found, taken = _whole_texts(pattern)
     if found is not None and len(found[0]) == 1:
         return found[0][0], taken
-    return _tried(lambda steps: _automaton(Rest((_found(read_regex(pattern)[0]),)), steps))
+    return _tried(pattern, lambda node, _, steps: _automaton(Rest((_found(node),)), steps), MOST_STEPS)
 
 
 @lru_cache(1024)
 def _no_text(pattern: str) -> tuple[str | None, int]:
-    return _tried(lambda steps: _automaton(not_of(Rest((_found(read_regex(pattern)[0]),))), steps))
+    return _tried(
+        pattern, lambda node, _, steps: _automaton(not_of(Rest((_found(node),))), steps), MOST_STEPS
+    )
+
+
+def _has_pattern(pattern: str, text: str) -> tuple[bool | None, int]:
+    return _tried(
+        pattern, lambda node, _, steps: accepts(Rest((_found(node),)), text, steps), _MOST_FOR_A_NAME
+    )
 
 
 def _conditions(node: Node, steps: Steps) -> list[str]:

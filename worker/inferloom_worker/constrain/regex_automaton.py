@@ -31,6 +31,9 @@ MOST_STATES = 1000
 MOST_TEXT = 16_384
 """Characters of a result."""
 
+_CHARACTERS_OF_A_STEP = 64
+"""Those of a result that are written in about a step's time."""
+
 
 class Automaton:
     """Of what some texts are; ``write`` says it.
@@ -51,6 +54,7 @@ class Automaton:
         self._collect(wanted)
         if len(self._sets) > MOST_SETS:
             raise UnsayableError
+        self._steps.take(_looks(list(self._sets)))
         self._classes = _classes(list(self._sets))
         self._states: dict[tuple[State, Before, bool], int] = {}
         self._edges: list[dict[int, int]] = []
@@ -107,6 +111,7 @@ class Automaton:
         """
         labels = self._labels()
         while inner := [at for at in labels.outs if at >= 0]:
+            self._steps.take(1 + len(inner) // 4)
             labels.eliminate(min(inner, key=labels.cost))
         return labels.outs.get(_BEGIN, {}).get(_FINISH, NO_TEXT)
 
@@ -123,7 +128,7 @@ class Automaton:
             for index, target in edges.items():
                 if group[target] in living:
                     found.setdefault((group[at], group[target]), []).append(self._classes[index])
-        labels = _Labels()
+        labels = _Labels(self._steps)
         for (at, to), sets in found.items():
             labels.add(at, to, of_ranges(union(*sets)))
         if group[0] in living:
@@ -169,7 +174,8 @@ _BEGIN, _FINISH = -1, -2
 class _Labels:
     """What leads from one state to another, as text."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
         self.outs: dict[int, dict[int, str]] = {}
         self._ins: dict[int, set[int]] = {}
 
@@ -205,6 +211,7 @@ class _Labels:
         for before in befores:
             first = self.outs[before].pop(at)
             for to, last in outs.items():
+                self._steps.take((len(first) + len(middle) + len(last)) // _CHARACTERS_OF_A_STEP)
                 self.add(before, to, _apart(first) + middle + _apart(last))
 
 
@@ -233,6 +240,12 @@ def _has_ways(text: str) -> bool:
         if c == "|" and depth == 0:
             return True
     return False
+
+
+def _looks(sets: list[Ranges]) -> int:
+    """Steps that finding the classes takes: each run of a set is looked at from each edge of another."""
+    runs = sum(map(len, sets))
+    return 2 * runs * (runs + 4 * len(sets)) // 64
 
 
 def _classes(sets: list[Ranges]) -> list[Ranges]:

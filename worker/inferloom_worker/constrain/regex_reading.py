@@ -44,6 +44,8 @@ _SPACE: Ranges = (
     *((9, 13), (32, 32), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029)),
     *((0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
 )
+_IN_A_LINE: Ranges = others(((10, 10), (13, 13), (0x2028, 0x2029)))
+"""What ``.`` is for all dialects: to ECMA-262 more characters end lines than to Python."""
 _SPACE_TOO: Ranges = ((0x1C, 0x1F), (0x85, 0x85), (0xFEFF, 0xFEFF))
 """White space of one dialect each."""
 
@@ -112,7 +114,7 @@ class _Reading:
         if c == "$":
             return END
         if c == ".":
-            return _chars(others(((10, 10),)))
+            return Chars(_IN_A_LINE, others(((10, 10),)))
         if c in "*+?":
             raise UnreadableError
         if c in "{}]":

@@ -22,6 +22,12 @@ from inferloom_worker.constrain.regex_nodes import (
 )
 from inferloom_worker.constrain.regex_reading import WORDS
 
+_ITEMS_OF_A_STEP = 128
+"""A step copies and hashes what is left of a sequence: longer ones count as several."""
+
+_RANGES_OF_A_STEP = 64
+"""Runs of characters that are looked through in about a step's time."""
+
 
 class UnsayableError(Exception):
     """More than the bounds, or something that automata here do not have."""
@@ -168,11 +174,13 @@ class Reading:
                 key = items, here, wide
                 if key not in self._known:
                     self._known[key] = self._step(items, here, frozenset(), wide=wide)
-                self._steps.take()
+                self._steps.take(1 + len(items) // _ITEMS_OF_A_STEP)
                 return self._known[key]
             case All(parts):
+                self._steps.take(len(parts) // 8)
                 return all_of(self.after(part, here, wide=wide) for part in parts)
             case Some(parts):
+                self._steps.take(len(parts) // 8)
                 return some_of(self.after(part, here, wide=wide) for part in parts)
             case Not(part):
                 return not_of(self.after(part, here, wide=not wide))
@@ -180,13 +188,15 @@ class Reading:
     def _step(
         self, items: tuple[Node, ...], here: Here, open_: frozenset[tuple[Node, ...]], *, wide: bool
     ) -> State:
-        self._steps.take()
+        self._steps.take(1 + len(items) // _ITEMS_OF_A_STEP)
         if not items or here.after is None:
             return NONE
         head, rest = items[0], items[1:]
         match head:
             case Chars(low, high):
-                if not has(high if wide else low, here.after):
+                ranges = high if wide else low
+                self._steps.take(len(ranges) // _RANGES_OF_A_STEP)
+                if not has(ranges, here.after):
                     return NONE
                 return EVERYTHING if rest and all(item is ANY for item in rest) else Rest(rest)
             case Named():
@@ -239,7 +249,7 @@ class Reading:
     def _ends(
         self, items: tuple[Node, ...], here: Here, open_: frozenset[tuple[Node, ...]], *, wide: bool
     ) -> bool:
-        self._steps.take()
+        self._steps.take(1 + len(items) // _ITEMS_OF_A_STEP)
         if not items:
             return True
         head, rest = items[0], items[1:]

@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from inferloom_worker.constrain.patterns import no_text
-from inferloom_worker.constrain.regex_states import Steps
+from inferloom_worker.constrain.patterns import Work, no_text
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, resolve
 from inferloom_worker.constrain.schema_types import TYPES, names_of, property_schema, same, type_of, values_of
 
@@ -71,7 +70,7 @@ class Negation:
         budget: Schemas that may be looked at; what is not known by then is left out.
     """
 
-    def __init__(self, root: Schema, steps: Steps, budget: int = 5000) -> None:
+    def __init__(self, root: Schema, steps: Work, budget: int = 5000) -> None:
         self._root = root
         self._steps = steps
         self._budget = budget

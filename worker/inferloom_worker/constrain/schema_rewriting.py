@@ -10,8 +10,15 @@ from itertools import combinations
 from typing import Any
 
 from inferloom_mesh.errors import invalid
-from inferloom_worker.constrain.patterns import has_pattern, one_text, whole_texts, work
-from inferloom_worker.constrain.regex_states import Steps
+from inferloom_worker.constrain.patterns import (
+    Work,
+    has_pattern,
+    is_read,
+    no_text,
+    one_text,
+    whole_texts,
+    work,
+)
 from inferloom_worker.constrain.schema_counting import COUNTED_TWICE, may_count_twice, without_counts
 from inferloom_worker.constrain.schema_negation import Negation, alternatives, conjunction
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, Schema, is_schema, map_parts, resolve
@@ -58,7 +65,10 @@ class Rewriting:
             InferloomError: INVALID_ARGUMENT at the field: a keyword cannot be said otherwise, or the schema
                 is too large.
         """
+        before = self._steps.refused
         changed = self._change(self._root)
+        if self._steps.refused > before:
+            raise invalid(self._param, f"{self._param} has patterns that take too much work to read.")
         return changed if isinstance(changed, dict | bool) else self._root
 
     def _change(self, schema: Any) -> Any:
@@ -223,8 +233,10 @@ class Rewriting:
         if patterns and own and value not in (True, False, {}):
             return False  # which would have to hold for the listed ones, too
         if patterns and own:
-            fits = {name: any(has_pattern(pattern, name) for pattern in patterns) for name in own}
-            schema["properties"] = {n: part if fits[n] or n in texts else False for n, part in own.items()}
+            fits = {name: name in texts or self._has_any(patterns, name) for name in own}
+            if None in fits.values():
+                return False
+            schema["properties"] = {name: part if fits[name] else False for name, part in own.items()}
         if isinstance(form, str) and "pattern" in names:
             self._note(f"the format '{form[:40]}' is not enforced")
         if patterns and own and value is False:
@@ -239,14 +251,17 @@ class Rewriting:
             schema["additionalProperties"] = False
         return True
 
+    def _has_any(self, patterns: list[str], name: str) -> bool | None:
+        """Whether a name has any of the patterns. None: it is not known."""
+        found = {has_pattern(pattern, name, self._steps) for pattern in patterns}
+        return True if True in found else None if None in found else False
 
-def _without_looks(schema: dict[str, Any], steps: Steps) -> list[Schema]:
+
+def _without_looks(schema: dict[str, Any], steps: Work) -> list[Schema]:
     """Write patterns as the compiler reads them; return what else the one of this schema's asks for."""
     named = schema.get("patternProperties")
     if isinstance(named, dict):
-        said = {pattern: _said(pattern, steps) for pattern in named}
-        if len(set(said.values())) == len(named):
-            schema["patternProperties"] = {said[pattern]: part for pattern, part in named.items()}
+        _write_names(schema, named, steps)
     pattern = schema.get("pattern")
     found = whole_texts(pattern, steps) if isinstance(pattern, str) else None
     if found is None or not found[1]:
@@ -255,14 +270,33 @@ def _without_looks(schema: dict[str, Any], steps: Steps) -> list[Schema]:
     return [{"pattern": each} for each in more]
 
 
-def _said(pattern: str, steps: Steps) -> str:
+def _write_names(schema: dict[str, Any], named: dict[str, Any], steps: Work) -> None:
+    """Write patterns of names as the compiler reads them. Names that have one for some dialects only cannot
+    be: those without any are a pattern, too."""
+    said = {pattern: _said(pattern, steps) for pattern in named}
+    if all(said[pattern] == pattern for pattern in named) or len(set(said.values())) < len(named):
+        return
+    made = {said[pattern]: part for pattern, part in named.items()}
+    more = schema.get("additionalProperties", True)
+    if more is not False:
+        if (more is not True and more != {} and schema.get("properties")) or not all(map(is_read, named)):
+            return
+        others = no_text("|".join(f"(?:{pattern})" for pattern in named), steps)
+        if others is None or f"^(?:{others})$" in made:
+            return
+        made[f"^(?:{others})$"] = more
+        schema["additionalProperties"] = False
+    schema["patternProperties"] = made
+
+
+def _said(pattern: str, steps: Work) -> str:
     found = whole_texts(pattern, steps)
     if found is None or not found[1] or (text := one_text(pattern, steps)) is None:
         return pattern
     return f"^(?:{text})$"
 
 
-def _names(root: Schema, names: Any, steps: Steps) -> tuple[list[str], list[str]] | None:
+def _names(root: Schema, names: Any, steps: Work) -> tuple[list[str], list[str]] | None:
     """The texts and the patterns that names may be; the pattern "" is any name. None: it is not known."""
     names = resolve(root, names)
     if not isinstance(names, dict):
@@ -285,7 +319,7 @@ def _names(root: Schema, names: Any, steps: Steps) -> tuple[list[str], list[str]
     for keyword in ("anyOf", "oneOf"):
         if set(plain) == {keyword} and isinstance(plain[keyword], list):
             found = [_names(root, part, steps) for part in plain[keyword]]
-            if not all(found):
+            if not all(found) or not all(is_read(p) for each in found if each for p in each[1]):
                 return None
             return [t for each in found if each for t in each[0]], [
                 p for each in found if each for p in each[1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from inferloom_mesh.errors import invalid
 from inferloom_worker.constrain.grammar import Grammar, Kind
-from inferloom_worker.constrain.patterns import whole_texts, work
+from inferloom_worker.constrain.patterns import is_read, whole_texts, work
 from inferloom_worker.constrain.schema import enforced_schema, read_schema
 from inferloom_worker.constrain.schema_closing import closed
 
@@ -54,7 +54,8 @@ def regex(text: str) -> str:
 
 def _regex_rules(text: str) -> str:
     """Rules for the texts that a regular expression matches, whole; looks in it are other conditions."""
-    found = whole_texts(f"^(?:{text})$", work()) if _LOOK.search(text) else None
+    # Read by itself: what closes a bracket that it did not open would be another one within brackets.
+    found = whole_texts(f"^(?:{text})$", work()) if _LOOK.search(text) and is_read(text) else None
     if found is None:
         return f"start: {regex(text)}"
     return f"start: TEXT\nTEXT: {' & '.join(map(regex, found[0]))}"

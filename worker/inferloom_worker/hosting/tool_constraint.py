@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, unsupported
 from inferloom_worker.constrain.grammar import Ending, Grammar, GrammarConstraint, Kind
+from inferloom_worker.constrain.patterns import together
 from inferloom_worker.constrain.schema import enforced_schema, malformed
 from inferloom_worker.constrain.schema_counting import COUNTED_TWICE
 from inferloom_worker.constrain.schema_forms import well_formed
@@ -66,6 +67,18 @@ def enforced(
     Raises:
         InferloomError: INVALID_ARGUMENT at what cannot be enforced and has to be.
     """
+    with together():
+        return _enforced(dialect, chat, prompt, answer, compiled, within)
+
+
+def _enforced(
+    dialect: Dialect | None,
+    chat: pb.ChatInput,
+    prompt: str | None,
+    answer: Grammar | None,
+    compiled: Compile,
+    within: int | None,
+) -> Enforced | None:
     may = calling(chat)
     if may is None or dialect is None:
         return None if answer is None else _without_calls(dialect, prompt, answer, compiled, within)

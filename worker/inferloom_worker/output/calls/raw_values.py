@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from inferloom_worker.constrain.patterns import has_pattern
+from inferloom_worker.constrain.patterns import Work, has_pattern
 from inferloom_worker.constrain.schema_places import resolve
 from inferloom_worker.constrain.schema_types import TYPES, type_of, values_of
 
@@ -84,8 +84,9 @@ def _types_within(root: Any, schema: Any, depth: int, looks: Iterator[int]) -> f
     return found
 
 
-def argument_types(schema: Any, name: str) -> frozenset[str]:
-    """The types that a function's argument can have, by the schema of all of them."""
+def argument_types(schema: Any, name: str, steps: Work) -> frozenset[str]:
+    """The types that a function's argument can have, by the schema of all of them. Any, where it is not known
+    which patterns its name has."""
     within = resolve(schema, schema)
     if not isinstance(within, dict):
         return types_within(schema, True)
@@ -93,18 +94,20 @@ def argument_types(schema: Any, name: str) -> frozenset[str]:
     if isinstance(properties, dict) and name in properties:
         return types_within(schema, properties[name])
     found = frozenset(KINDS)
-    for part in named_schemas(within, name):
+    for part in named_schemas(within, name, steps) or ():
         found &= types_within(schema, part)
     return found
 
 
-def named_schemas(schema: Mapping[str, Any], name: str) -> list[Any]:
+def named_schemas(schema: Mapping[str, Any], name: str, steps: Work) -> list[Any] | None:
     """The schemas of a property that is not listed: those of the patterns that its name has, or else that of
-    all others."""
+    all others. None: it is not known which it has."""
     patterns = schema.get("patternProperties")
     found = []
     for pattern, part in patterns.items() if isinstance(patterns, Mapping) else ():
-        if has_pattern(pattern, name):
+        if (has := has_pattern(pattern, name, steps)) is None:
+            return None
+        if has:
             found.append(part)
     return found or [schema.get("additionalProperties", True)]
 

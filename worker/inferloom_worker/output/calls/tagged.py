@@ -4,12 +4,16 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from inferloom_worker.constrain.patterns import Work
 from inferloom_worker.output.calls.json_values import JsonValues
+from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.raw_values import OPENERS, Written, argument_types, value_of, written
 from inferloom_worker.output.calls.reader import NotACallError, Reading, SectionEndError
 from inferloom_worker.output.parsing import begun
 
 _LONGEST_KEY = 256
+_MOST_STEPS = 20_000
+"""Work for telling which patterns the names have that a model wrote, in one answer."""
 
 
 class TaggedReader(JsonValues):
@@ -26,6 +30,10 @@ class TaggedReader(JsonValues):
     """What ends the arguments."""
     lines: ClassVar[bool] = False
     """Whether a value stands on lines of its own."""
+
+    def __init__(self, offer: Offer) -> None:
+        super().__init__(offer)
+        self._steps = Work(_MOST_STEPS)
 
     def _parameters(self, name: str) -> Reading[None]:
         """A call whose arguments are at hand. Once it has begun it stays a call, whatever follows."""
@@ -52,7 +60,7 @@ class TaggedReader(JsonValues):
         for mark in self.key_ends[1:]:
             yield from self._blank()
             yield from self._expect(mark)
-        types = argument_types(self._offer.schemas.get(name, True), key)
+        types = argument_types(self._offer.schemas.get(name, True), key, self._steps)
         self._add(f"{comma}{_json(key)}: ")
         if self.lines and (yield from self._peek()) == "\n":
             self._at += 1

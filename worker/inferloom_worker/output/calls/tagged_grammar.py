@@ -65,7 +65,7 @@ class TaggedRules:
         }
         more = self._others(asked)
         presence = asked.presence(frozenset(values), more=bool(more))
-        if not presence.fits or not presence.levels[0]:  # which was told; so any of them may be
+        if presence is None:  # which was told; so any of them may be
             presence = Presence(list(asked.listed), frozenset(), frozenset(values), {}, more=bool(more))
         for index, given in presence.apart(len(asked.listed)).items():
             rest = _counted(more, presence.last(given)) or '""'

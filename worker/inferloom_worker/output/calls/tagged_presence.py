@@ -22,6 +22,12 @@ _TOGETHER = ("dependentRequired",)
 CONDITIONS = (*_COUNTS, *_COMBINED, *_TOGETHER, "not")
 """Keywords of all arguments that can be of nothing but which there are."""
 
+MOST_WORK = 100_000
+"""Looks at the parts of a condition, for all states of a function's arguments."""
+
+MOST_COUNTED = 2**20
+"""Arguments, beyond which they are not counted: no answer has so many."""
+
 _DEEPEST = 16
 
 Given = tuple[frozenset[str], int]
@@ -67,6 +73,15 @@ def _numbers_within(condition: Any) -> Iterator[int]:
         yield from (condition[keyword] for keyword in _COUNTS if keyword in condition)
         for part in _parts(condition):
             yield from _numbers_within(part)
+
+
+def _size(condition: Any) -> int:
+    """The looks that telling whether a condition holds takes."""
+    if not isinstance(condition, dict):
+        return 1
+    others = condition.get("dependentRequired", {}).values()
+    own = 1 + sum(len(condition.get(keyword, ())) for keyword in ("required", "properties"))
+    return own + sum(1 + len(names) for names in others) + sum(map(_size, _parts(condition)))
 
 
 def _parts(condition: Mapping[str, Any]) -> Iterator[Any]:
@@ -133,7 +148,12 @@ class Presence:
         self._condition = condition
         self._more = more
         self._matter = frozenset(names_within(condition))
-        self._furthest = max(_numbers_within(condition), default=-1) + 1
+        numbers = set(_numbers_within(condition))
+        self._furthest = max(numbers, default=-1) + 1
+        self._changes = sorted(numbers | {number + 1 for number in numbers})
+        self._size = _size(condition)
+        self._left = MOST_WORK
+        self._lasts: dict[Given, Last] = {}
         self.fits = True
         """Whether the states are no more than may be."""
         self.levels = self._reached()
@@ -159,20 +179,41 @@ class Presence:
 
     def last(self, given: Given) -> Last:
         """What may follow at the end. The same name may come twice, so of several there may be only one."""
-        names, count = given
-        none = holds(self._condition, names, count)
+        if given not in self._lasts:
+            self._lasts[given] = self._last(*given)
+        return self._lasts[given]
+
+    @property
+    def work(self) -> int:
+        """Looks that were taken."""
+        return MOST_WORK - self._left
+
+    def _last(self, names: frozenset[str], count: int) -> Last:
+        none = self._holds(names, count)
         if not self._more:
             return Last(none, 0)
-        for more in range(1, self._furthest + 2):
-            if not holds(self._condition, names, count + more):
-                return Last(none, more - 1)
+        # Between the numbers that the condition has, it is the same for all.
+        for number in (count + 1, *(number for number in self._changes if number > count + 1)):
+            if number - count > MOST_COUNTED:
+                break
+            if not self._holds(names, number):
+                return Last(none, number - count - 1)
         return Last(none, None)
+
+    def _holds(self, names: frozenset[str], count: int) -> bool:
+        """Whether the condition does; no, where that takes too long."""
+        self._left -= self._size
+        return self._left >= 0 and holds(self._condition, names, count)
 
     def _reached(self) -> list[dict[Given, int]]:
         levels: list[dict[Given, int]] = [{self.begin(): 0}]
         states = 0
         for name in self._names:
             level: dict[Given, int] = {}
+            self._left -= len(levels[-1]) * (1 + len(self._matter) // 64)
+            if self._left < 0:
+                self.fits = False
+                return [{} for _ in range(len(self._names) + 1)]
             for given in levels[-1]:
                 if name in self._possible:
                     level.setdefault(self.after(given, name), len(level))
@@ -191,12 +232,14 @@ class Presence:
         for at in reversed(range(len(self.levels))):
             numbers: dict[object, int] = {}
             for given in list(self.levels[at]):
+                if self._left < 0:
+                    break
                 if (follows := self._follows(at, given)) is None:
                     del self.levels[at][given]
                 else:
                     self.levels[at][given] = numbers.setdefault(follows, len(numbers))
             rules += len(numbers)
-        self.fits = self.fits and rules <= MOST_RULES + len(self.levels)
+        self.fits = self.fits and self._left >= 0 and rules <= MOST_RULES + len(self.levels)
 
     def _follows(self, at: int, given: Given) -> object:
         """What may follow a state, the same for those that are alike. None: nothing."""

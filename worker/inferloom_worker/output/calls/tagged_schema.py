@@ -1,10 +1,11 @@
 """What rules can say of a function's schema where arguments stand between tags, and what not. Pure."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inferloom_worker.constrain.patterns import whole_texts, work
+from inferloom_worker.constrain.patterns import Work, whole_texts, work
 from inferloom_worker.constrain.schema_places import ANNOTATIONS, resolve
 from inferloom_worker.constrain.schema_types import names_of, same, values_of
 from inferloom_worker.output.calls.raw_values import (
@@ -31,6 +32,8 @@ properties there are."""
 _OF_TEXT = frozenset(("format", "pattern", "minLength", "maxLength"))
 _DEEPEST = 8
 _MOST_LOOKS = 4000
+_LOOKS_OF_A_STEP = 16
+"""Parts of a condition that are looked at in about the time of a step of a pattern's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,9 @@ class TaggedArguments:
             for keyword in CONDITIONS
             if keyword in schema and is_of_presence({keyword: schema[keyword]})
         }
-        properties, needed = schema.get("properties") or {}, names_of(schema)
+        properties, needed, steps = schema.get("properties") or {}, names_of(schema), work()
         unlisted = {
-            name: _schema_of(schema, name)
+            name: _schema_of(schema, name, steps)
             for name in (*needed, *sorted(set(names_within(condition))))
             if name not in properties
         }
@@ -72,13 +75,30 @@ class TaggedArguments:
             condition,
         )
 
-    def presence(self, possible: frozenset[str], *, more: bool) -> Presence:
-        """Which of them there may be together, where these can be given, and perhaps others."""
-        return Presence(list(self.listed), self.needed, possible, self.condition, more=more)
+    def presence(self, possible: frozenset[str], *, more: bool) -> Presence | None:
+        """Which of them there may be together, where these can be given, and perhaps others. None: it takes
+        too long to tell, or no arguments can be."""
+        names = list(self.listed)
+        if not self.condition:
+            found: Presence | None = Presence(names, self.needed, possible, {}, more=more)
+        else:
+            asked = [names, sorted(self.needed), sorted(possible), self.condition, more]
+            found = work().once(_presence, json.dumps(asked))
+        return found if found is not None and found.fits and found.levels[0] else None
 
 
-def _schema_of(schema: Mapping[str, Any], name: str) -> Any:
-    parts = named_schemas(schema, name)
+def _presence(text: str) -> tuple[Presence, int]:
+    """What is told of a condition, and the steps that it took."""
+    names, needed, possible, condition, more = json.loads(text)
+    found = Presence(names, frozenset(needed), frozenset(possible), condition, more=more)
+    return found, found.work // _LOOKS_OF_A_STEP
+
+
+def _schema_of(schema: Mapping[str, Any], name: str, steps: Work) -> Any:
+    parts = named_schemas(schema, name, steps)
+    if parts is None:  # what conforms to all that it may be conforms to what it is
+        patterns = schema.get("patternProperties") or {}
+        parts = [*patterns.values(), schema.get("additionalProperties", True)]
     return parts[0] if len(parts) == 1 else {"allOf": parts}
 
 
@@ -104,10 +124,8 @@ def unsaid(schema: Mapping[str, Any]) -> list[str]:
         branches = Branches(root, part, looks)
         more = more or bool(branches.found)
         found += _unsaid_of(root, name, part, branches)
-    if asked.condition:
-        presence = asked.presence(frozenset(possible), more=more)
-        if not presence.fits or not presence.levels[0]:
-            found += [f"'{keyword}'" for keyword in asked.condition]
+    if asked.condition and asked.presence(frozenset(possible), more=more) is None:
+        found += [f"'{keyword}'" for keyword in asked.condition]
     return found
 
 
@@ -117,7 +135,8 @@ def _tells_names_apart(asked: TaggedArguments, properties: Mapping[str, Any]) ->
     plain = {"patternProperties": asked.patterns, "additionalProperties": True}
     steps = work()
     return all(whole_texts(pattern, steps) is not None for pattern in asked.patterns) and all(
-        all(part in (True, {}) for part in named_schemas(plain, name)) for name in properties
+        all(part in (True, {}) for part in named_schemas(plain, name, steps) or (False,))
+        for name in properties
     )
 
 
