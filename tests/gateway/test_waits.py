@@ -12,7 +12,8 @@ from inferloom_gateway.calls.absences import FORGOTTEN_S, REFUSED_S
 from inferloom_gateway.calls.dispatch import Dispatcher
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, CallSink, WorkerLink
-from inferloom_gateway.calls.listener import Listeners
+from inferloom_gateway.calls.listener import Listener, Listeners
+from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.turns import LOOK_S
 from inferloom_gateway.calls.waiting_line import WaitingLine
 from inferloom_gateway.calls.waiting_room import WaitingRoom
@@ -227,6 +228,75 @@ def test_the_line_forms_again_before_a_restarted_worker_that_is_full() -> None:
         return await mesh.answers(asked)
 
     assert good(run(restarting()))
+
+
+class Judging(Refusing):
+    """One that refuses what is wrong with all but two requests, once it has room for them."""
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Take the request for half a second, or refuse it."""
+        loop = asyncio.get_running_loop()
+        if len(self.open) < self.room and request.text not in ("0 is asked", "9 is asked"):
+            wrong = InferloomError(Reason.INVALID_ARGUMENT, "Wrong.")
+            loop.call_soon(sink.end, CallFailedError(attempt.refused(wrong)))
+            return AnsweringCall(self, sink)
+        call = super().generate(request, context, sink)
+        if sink in self.open:
+            self.open[sink].append(loop.call_later(0.5, self._end, sink))
+        return call
+
+
+def judged(mesh: Mesh) -> Mesh:
+    """A mesh with one such worker, which has room for one request."""
+    mesh.kinds["w0"] = Judging
+    mesh.tell(state("w0", READY))
+    return mesh
+
+
+def test_whoever_is_refused_in_his_turn_passes_it_on() -> None:
+    """Those behind him have the worker at once, and not when something else happens."""
+
+    async def refused() -> tuple[list[Any], float]:
+        mesh = judged(Mesh(queue=64, room=1))
+        asked = mesh.ask(1)
+        await asyncio.sleep(0.05)
+        asked += mesh.ask(9, 1)
+        return await mesh.answers(asked), mesh.clock()
+
+    answers, ended = run(refused())
+    assert answers == [1, *[Reason.INVALID_ARGUMENT] * 8, 1]
+    assert ended == pytest.approx(1.0, abs=0.02)
+
+
+class Leaving(Listener):
+    """Leaves in the moment in which another has ended, who gave a turn to the first that waits."""
+
+    def __init__(self) -> None:
+        self.tasks: list[asyncio.Task[int]] = []
+
+    def on_ended(self, record: Record) -> None:
+        """Be cancelled."""
+        while self.tasks:
+            self.tasks.pop().cancel()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_whoever_leaves_in_his_turn_passes_it_on(count: int) -> None:
+    """Before he has asked a worker."""
+
+    async def left() -> tuple[list[Any], float]:
+        mesh, leaving = judged(Mesh(queue=64, room=1)), Leaving()
+        mesh.dispatcher.listeners.add(leaving)
+        first = mesh.ask(1)
+        await asyncio.sleep(0.05)
+        leaving.tasks, staying = mesh.ask(count, 1), mesh.ask(1, 9)
+        return await mesh.answers([*first, *staying]), mesh.clock()
+
+    answers, ended = run(left())
+    assert answers == [1, 1]
+    assert ended == pytest.approx(1.0, abs=0.02)
 
 
 def test_how_fast_places_became_free_before_an_absence_says_nothing_behind_it() -> None:

@@ -177,24 +177,38 @@ class Dispatcher:
         while True:
             if not attempts.resuming:  # what has begun waits for nobody who has not
                 place = await self._room.turn(attempts, group.record, place)
-            member = attempts.next() or await self.turns.member(attempts)
-            begin, silence_s = self._calling(member, request, attempts.context(request))
-            call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
+            asks_again = False
             try:
-                first = await call.start(begin).read()
-                if first is None:
-                    raise CallFailedError(attempt.broken())
-                attempts.accepted(member, _compute_hash(first))
-            except CallFailedError as failure:
-                call.close()
-                attempts.failed(member, failure.verdict)
-            except BaseException:
-                call.close()
-                raise
-            else:
-                if place is not None:
-                    self._room.taken(request.model)
-                return call, first
+                opened = await self._ask(attempts, request)
+                asks_again = opened is None
+            finally:
+                if place is not None and not asks_again:
+                    self._room.passed(request.model)
+            if opened is not None:
+                return opened
+
+    async def _ask(self, attempts: Attempts, request: AnyRequest) -> tuple[WorkerCall[Any], Any] | None:
+        """Call the next worker. None: it does not accept, and another may.
+
+        Raises:
+            InferloomError: None does.
+        """
+        member = attempts.next() or await self.turns.member(attempts)
+        begin, silence_s = self._calling(member, request, attempts.context(request))
+        call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
+        try:
+            first = await call.start(begin).read()
+            if first is None:
+                raise CallFailedError(attempt.broken())
+            attempts.accepted(member, _compute_hash(first))
+        except CallFailedError as failure:
+            call.close()
+            attempts.failed(member, failure.verdict)
+            return None
+        except BaseException:
+            call.close()
+            raise
+        return call, first
 
     def _calling(
         self, member: Member, request: AnyRequest, context: CallContext

@@ -14,8 +14,8 @@ class WaitingRoom(Listener):
     """Lets requests wait for a short while, and says whose turn it is to ask a worker again.
 
     One has its turn for each call that ends, when a worker's own time is over, when workers came or went, and
-    when the one before it was taken: so workers that are full are asked about as often as they have room.
-    While no worker is there at all, nobody waits here.
+    when the one before it was taken or is over: so workers that are full are asked about as often as they
+    have room. While no worker is there at all, nobody waits here.
 
     Args:
         most: Requests that may wait ahead of another, for one model; 0: none waits here.
@@ -75,7 +75,7 @@ class WaitingRoom(Listener):
             if record.lined_up_s is None:
                 record.lined_up_s = now - record.began
             most_s = place.until - now if left_s is None else min(place.until - now, left_s)
-            await self._wait(line, place, most_s)
+            await self._wait(model, line, place, most_s)
         except InferloomError as error:
             record.error = attempts.why_full(error)
             raise record.error from None
@@ -92,8 +92,8 @@ class WaitingRoom(Listener):
             while line:
                 self._call(model)
 
-    def taken(self, model: str) -> None:
-        """A request that had waited was taken by a worker: the next one may be, too."""
+    def passed(self, model: str) -> None:
+        """A request that had its turn was taken by a worker, or is over: the next one may be taken, too."""
         self._call(model)
 
     def on_ended(self, record: Record) -> None:
@@ -103,13 +103,17 @@ class WaitingRoom(Listener):
             line.departed(self._clock())
             self._call(record.model)
 
-    async def _wait(self, line: WaitingLine, place: Place, most_s: float) -> None:
+    async def _wait(self, model: str, line: WaitingLine, place: Place, most_s: float) -> None:
         turn = self._turns[place] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(max(0.0, most_s)):
                 await turn
-        except TimeoutError:
-            raise no_room(0.0) from None
+        except BaseException as failure:
+            if turn.done() and not turn.cancelled():
+                self._call(model)  # its turn came too late for it
+            if isinstance(failure, TimeoutError):
+                raise no_room(0.0) from None
+            raise
         finally:
             self._turns.pop(place, None)
             line.leave(place)
