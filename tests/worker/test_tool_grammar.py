@@ -339,3 +339,31 @@ def test_conditions_of_presence_are_looked_at_within_bounds() -> None:
     schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "oneOf": ways}
 
     assert unsaid(schema) == ["'oneOf'"]
+
+
+def test_names_between_tags_are_free_where_they_lack_a_pattern_for_any_dialect() -> None:
+    """Letters beyond ASCII are in ``\\w`` for some."""
+    form = BY_NAME["qwen3-coder"]
+    asked = {"type": "object", "patternProperties": {r"^\w+$": {"type": "integer"}}}
+
+    def let_through(**arguments: Any) -> bool:
+        return accepts(form, [CallableTool("f", asked)], ONE, form.spelled([("f", json.dumps(arguments))]))
+
+    assert unsaid(asked) == []
+    assert let_through(a=1)
+    assert let_through(**{"-": "t"})
+    assert not let_through(a="t")
+    assert not let_through(é="t")
+
+
+def test_a_pattern_between_tags_is_read_by_itself() -> None:
+    """What closes a bracket that it did not open is none."""
+    asked = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?i)a)|(b"}}}
+    form = BY_NAME["qwen3-coder"]
+    grammar = tool_grammar(form, [CallableTool("f", asked)], ONE, lambda mark: None)
+    assert grammar is not None
+
+    assert grammars.refusal(Grammar(grammar, "chat.tools")) is not None
+    asked["properties"]["a"]["pattern"] = "^(?i:a)$"  # type: ignore[index]
+    assert accepts(form, [CallableTool("f", asked)], ONE, form.spelled([("f", '{"a": "A"}')]))
+    assert not accepts(form, [CallableTool("f", asked)], ONE, form.spelled([("f", '{"a": "b"}')]))

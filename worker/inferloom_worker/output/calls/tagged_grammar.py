@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inferloom_worker.constrain.patterns import whole_texts, work
+from inferloom_worker.constrain.patterns import no_text, whole_texts, work
 from inferloom_worker.constrain.schema_places import ANNOTATIONS
 from inferloom_worker.constrain.schema_types import values_of
 from inferloom_worker.constrain.source import regex
@@ -92,6 +92,7 @@ class TaggedRules:
         own = f"{self._prefix.upper()}_NAME"
         known = f" & ~{regex('|'.join(map(re.escape, asked.listed)))}" if asked.listed else ""
         patterns = [f"{own}_P{at}" for at in range(len(asked.patterns))]
+        lacks = [self._lacks(pattern, patterns[at]) for at, pattern in enumerate(asked.patterns)]
         ways = []
         for at, (pattern, part) in enumerate((*asked.patterns.items(), ("", asked.more))):
             is_pattern = at < len(patterns)
@@ -100,7 +101,7 @@ class TaggedRules:
             if value := self._value(f"{rule}_{at}_value", part):
                 which = f" & {patterns[at]}" if is_pattern else ""
                 # A name of two patterns would need a value of both.
-                apart = "".join(f" & ~{each}" for place, each in enumerate(patterns) if place != at)
+                apart = "".join(f" & {each}" for place, each in enumerate(lacks) if place != at)
                 self.rules.append(f'{own}_{at}: /[^<>"\\n]{{1,64}}/{known}{which}{apart}')
                 ways.append(f"{begin} {own}_{at} {named} {value}")
         if ways:
@@ -148,7 +149,12 @@ class TaggedRules:
     def _whole(self, pattern: str) -> Sequence[str]:
         """Expressions of which all match a whole text that has the pattern in it."""
         found = whole_texts(pattern, self._steps)
-        return [_searched(pattern)] if found is None else found[0]
+        return _searched(pattern) if found is None else found[0]
+
+    def _lacks(self, pattern: str, has: str) -> str:
+        """A condition on names that lack a pattern; ``has`` is the rule of those that have it."""
+        found = no_text(pattern, self._steps)
+        return f"~{has}" if found is None else regex(found)
 
     def _text(self, rule: str, asked: Sequence[str], openers: frozenset[str]) -> str:
         """A text that all of these match, and what ends it."""
@@ -177,13 +183,14 @@ def _counted(rule: str, last: Last) -> str:
     return f"({rule}){{{int(not last.none)},{last.most}}}"
 
 
-def _searched(pattern: str) -> str:
-    """A pattern that is looked for within a text, as one of all of it."""
+def _searched(pattern: str) -> list[str]:
+    """A pattern that is looked for within a text, as conditions on all of it. In one it is by itself, so that
+    the compiler refuses it where it closes a bracket that it did not open."""
     inner = pattern
     before, after = ("" if inner.startswith("^") else _ANY), ("" if _anchored(inner) else _ANY)
     inner = inner.removeprefix("^")
     inner = inner.removesuffix("$") if _anchored(pattern) else inner
-    return f"{before}({inner}){after}"
+    return [f"{before}({inner}){after}", f"{inner}|{_ANY}"]
 
 
 def _anchored(pattern: str) -> bool:
