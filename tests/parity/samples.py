@@ -97,6 +97,13 @@ TURNS = [
     {"role": "tool", "tool_call_id": "c1", "content": "found"},
     {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
     {"role": "assistant", "refusal": "Never."},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "Well."}]},
+            {"type": "text", "text": "So."},
+        ],
+    },
     {"role": "user", "content": "go on"},
 ]
 CONTRACT_TURNS = [
@@ -112,6 +119,7 @@ CONTRACT_TURNS = [
     {"role": "ROLE_TOOL", "parts": [{"toolResult": {"toolCallId": "c1", "content": "found"}}]},
     {"role": "ROLE_ASSISTANT", "parts": [{"text": "No."}]},
     {"role": "ROLE_ASSISTANT", "parts": [{"text": "Never."}]},
+    {"role": "ROLE_ASSISTANT", "parts": [{"reasoning": "Well."}, {"text": "So."}]},
     {"role": "ROLE_USER", "parts": [{"text": "go on"}]},
 ]
 OLD_ID = "304fcacff"
@@ -378,6 +386,7 @@ OWN: dict[str, list[tuple[Body, Body | None]]] = {
         ({"logprobs": 2}, {"output": {"logprobs": True, "topLogprobs": 2}}),
         ({"echo": True}, {"output": {"echo": True}}),
         ({"suffix": "end"}, {"suffix": "end"}),
+        ({"max_completion_tokens": 5}, {"stopping": {"maxTokens": 5}}),
     ],
     "embeddings": [
         ({"model": "org/embedder"}, {}),
