@@ -9,12 +9,15 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError
 from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
+from inferloom_worker.constrain.patterns import MOST_OF_ALL, MOST_STEPS
+from inferloom_worker.constrain.regex_states import Steps
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Matcher, PortableConstraint
 from inferloom_worker.hosting.tool_constraint import ENDS_IN_TIME, enforced
 from inferloom_worker.output.parsing import Said
 from tests.worker import grammars
 from tests.worker.test_dialect import THINKING, WEATHER, dialect, said, turn
+from tests.worker.test_patterns import EMAIL
 from tests.worker.tool_templates import TEMPLATES
 
 ANSWER = Grammar('{"const": {"a": 1}}', "constraint.json_schema", Kind.JSON_SCHEMA)
@@ -137,3 +140,40 @@ def test_text_that_is_no_conversation_is_held_to_its_grammar_from_the_beginning(
     assert held is not None
     assert isinstance(held.constraint, Seen)
     assert source(held.constraint.grammar) == source(ANSWER)
+
+
+@pytest.mark.parametrize("template", ["hermes", "qwen3-coder"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_patterns_of_all_tools_are_read_within_the_same_bounds(
+    template: str, strict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond them are refused where they must be enforced, else told; the same is read once."""
+    taken, take = 0, Steps.take
+
+    def counted(steps: Steps, some: int = 1) -> None:
+        nonlocal taken
+        taken += some
+        take(steps, some)
+
+    def offered(patterns: list[str]) -> pb.ChatInput:
+        tools = []
+        for at, each in enumerate(patterns):
+            text = json.dumps({"type": "object", "properties": {"a": {"type": "string", "pattern": each}}})
+            tools.append(pb.Tool(name=f"f{at}", parameters_json_schema=text, strict=strict))
+        return pb.ChatInput(tools=tools)
+
+    monkeypatch.setattr(Steps, "take", counted)
+    held = enforced(dialect(TEMPLATES[template]), offered([EMAIL] * 40), "Hi", None, Seen)
+    assert held is not None
+    assert held.notes == []
+
+    many = offered([f"^(?!x)(?:.*a.{{12}}){{{at}}}(?!y)$" for at in range(1, 20)])
+    taken = 0
+    if strict:
+        with pytest.raises(InferloomError, match=r"chat\.tools.*patterns that take too much work"):
+            enforced(dialect(TEMPLATES[template]), many, "Hi", None, Seen)
+    else:
+        held = enforced(dialect(TEMPLATES[template]), many, "Hi", None, Seen)
+        assert held is not None
+        assert "f18: not all of its schema is enforced" in held.notes
+    assert taken <= MOST_OF_ALL + MOST_STEPS
