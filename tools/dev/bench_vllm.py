@@ -10,8 +10,8 @@ With ``--tiny`` the model is a random Llama of two layers with the given one's t
 computing fills every processor, what is around it can hardly be seen.
 
 Usage: python tools/dev/bench_vllm.py --python ENVIRONMENT/bin/python --model FOLDER [--tiny] [--rounds 5]
-       [--streams 32] [--tokens 64] [--alone 20] [--threads N] [--options ARGUMENTS] [--no-sidecar]
-       [--json FILE] [--folder LOGS]
+       [--streams 32] [--tokens 64] [--alone 20] [--threads N] [--dtype bfloat16] [--options ARGUMENTS]
+       [--no-sidecar] [--json FILE] [--folder LOGS]
 """
 
 import argparse
@@ -92,7 +92,7 @@ async def _asked(door: Door, load: Load) -> Summary:
 async def compare(args: argparse.Namespace, model: Path, folder: Path) -> dict[str, list[Figures]]:
     """All rounds."""
     names = [ALONE, INSIDE, *([] if args.no_sidecar else [BESIDE])]
-    query = query_of(args, dtype="bfloat16", max_model_len=2048, max_num_seqs=args.streams)
+    query = query_of(args, dtype=args.dtype, max_model_len=2048, max_num_seqs=args.streams)
     rounds: dict[str, list[Figures]] = {name: [] for name in names}
     began = time.monotonic()
     async with doors(vllm_of(args), model, query, names, folder) as open_:
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=64, help="of each stream")
     parser.add_argument("--alone", type=int, default=20, help="requests of the client that is alone")
+    parser.add_argument("--dtype", default="bfloat16", help="what vLLM computes in")
     parser.add_argument("--no-sidecar", action="store_true")
     parser.add_argument("--json", type=Path, help="also write the numbers to a file")
     args = parser.parse_args()
