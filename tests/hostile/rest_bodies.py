@@ -63,7 +63,7 @@ JSON = (
     invalid("half of a body", posted(TEXT, b'{"model":'), "not valid JSON"),
     invalid("two bodies", posted(TEXT, OK + OK), "not valid JSON"),
     invalid("an array", posted(TEXT, b"[]"), "must be a JSON object"),
-    invalid("a mark of byte order", posted(TEXT, b"\xef\xbb\xbf" + OK), "not valid JSON"),
+    invalid("two marks of byte order", posted(TEXT, b"\xef\xbb\xbf" * 2 + OK), "not valid JSON"),
     invalid("another encoding", posted(TEXT, OK.decode().encode("utf-16")), "not valid JSON"),
     invalid("a comment", posted(TEXT, b"/**/" + OK), "not valid JSON"),
     invalid("a comma too many", posted(TEXT, b'{"model":"echo",}'), "not valid JSON"),
