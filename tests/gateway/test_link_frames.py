@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2, registry_pb2
 from inferloom_gateway.calls.attach.broken import BrokenFrameError
-from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer, only_deltas
+from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer
 from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, LITTLE, LinkCall
 from inferloom_gateway.calls.attach.outgoing import LARGEST_FRAME, Outgoing
 from inferloom_gateway.calls.attach.piece_box import LARGEST_PIECE
@@ -143,24 +143,6 @@ def test_columns_without_choices_are_of_the_first() -> None:
         deltas=link_pb2.DeltaColumns(call=[1], token_index=[4], token_count=[1], token_ids=[9], text=["x"])
     )
     assert seen.events == [(0, 4, [9], "x")]
-
-
-@pytest.mark.parametrize(
-    ("parts", "alone"),
-    [
-        ({"deltas": link_pb2.DeltaColumns(call=[1, 2], text=["a", "b"])}, True),
-        ({"deltas": link_pb2.DeltaColumns(call=[1, 1], choice=[0, 1], text=["a", "b"])}, False),
-        ({"opening": [link_pb2.CallEvent(call=1)]}, False),
-        ({"closing": [link_pb2.CallEvent(call=1)]}, False),
-        ({"ends": [link_pb2.CallEnd(call=1)]}, False),
-        ({"pieces": [link_pb2.EventPiece(call=1)]}, False),
-        ({"beats": [link_pb2.EngineBeat(model="m")], "load": registry_pb2.Load(running=1)}, True),
-    ],
-)
-def test_a_frame_that_has_several_events_for_a_call_is_known(parts: dict[str, Any], alone: bool) -> None:
-    """What a client gets of the others needs no waiting for the frame's end."""
-    deltas = {"deltas": link_pb2.DeltaColumns(call=[1], text=["a"])}
-    assert only_deltas(link_pb2.AttachResponse(**{**deltas, **parts})) is alone
 
 
 def test_what_comes_for_a_call_that_is_over_is_dropped() -> None:

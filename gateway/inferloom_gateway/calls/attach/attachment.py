@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inferloom.v1 import link_pb2
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attach.broken import BrokenFrameError
-from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer, LoadListener, only_deltas
+from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer, LoadListener
 from inferloom_gateway.calls.attach.link_call import LinkCall
 from inferloom_gateway.calls.attach.outgoing import Outgoing
 from inferloom_gateway.calls.attach.stream import FrameStream
@@ -112,9 +112,6 @@ class Attachment:
     def take(self, frame: link_pb2.AttachResponse) -> None:
         """See :class:`~inferloom_gateway.calls.attach.stream.Desk`; so are the others."""
         self.heard = True
-        if only_deltas(frame):  # as nearly all are: of each call once
-            self._demultiplexer.take(frame)
-            return
         with self._gathering:
             self._demultiplexer.take(frame)
 

@@ -20,13 +20,6 @@ MOST_ENGINES = 4096
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-
-def only_deltas(frame: link_pb2.AttachResponse) -> bool:
-    """Whether a frame has at most one event for each call: columns, and of one choice each."""
-    several = frame.opening or frame.closing or frame.pieces or frame.ends or frame.deltas.choice
-    return not several
-
-
 LoadListener = Callable[[registry_pb2.Load], None]
 
 
