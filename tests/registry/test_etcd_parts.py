@@ -1,6 +1,8 @@
 """The etcd store's parts that need no etcd."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -8,11 +10,14 @@ import pytest
 from inferloom.etcd import etcd_pb2 as etcd
 from inferloom.v1 import registry_pb2 as pb
 from inferloom_registry.etcd.faults import EtcdError
+from inferloom_registry.etcd.methods import GRANT
+from inferloom_registry.etcd.presence import Presence
 from inferloom_registry.etcd.progress import Progress
 from inferloom_registry.etcd.watching import range_end
 from inferloom_registry.stores.etcd_keys import Keys, end_value, from_value, to_value
 from inferloom_registry.stores.etcd_set import EtcdSet
 from inferloom_registry.stores.etcd_writes import MOST, Writes
+from tests.patience import until_async
 from tests.registry.samples import registration
 from tests.registry.store_conformance import Recorder
 
@@ -170,3 +175,52 @@ async def test_a_registry_whose_own_key_went_is_told(told: Recorder) -> None:
     held.change([etcd.Event(type=etcd.Event.DELETE, kv=other)])
     held.change([etcd.Event(type=etcd.Event.DELETE, kv=me)])
     assert (told.present, absent) == (frozenset(), [True])
+
+
+class Leases:
+    """An etcd of leases and keys. Of the calls of the key, those in ``failing`` fail."""
+
+    def __init__(self, *failing: int) -> None:
+        self.keys: dict[bytes, int] = {}
+        self.granted = 0
+        self._failing = failing
+        self._puts = 0
+        self._answers: asyncio.Queue[etcd.LeaseKeepAliveResponse] = asyncio.Queue()
+
+    async def call(self, method: Any, request: Any) -> Any:
+        if method is GRANT:
+            self.granted += 1
+            return etcd.LeaseGrantResponse(ID=self.granted, TTL=request.TTL)
+        self._puts += 1
+        if self._puts in self._failing:
+            raise EtcdError("UNAVAILABLE: connection refused")
+        self.keys[request.key] = request.lease
+        return etcd.PutResponse()
+
+    @asynccontextmanager
+    async def stream(self, method: Any) -> AsyncIterator["Leases"]:
+        yield self
+
+    async def write(self, request: etcd.LeaseKeepAliveRequest) -> None:
+        self._answers.put_nowait(etcd.LeaseKeepAliveResponse(ID=request.ID, TTL=6))
+
+    async def read(self, timeout: float) -> etcd.LeaseKeepAliveResponse:
+        return await self._answers.get()
+
+
+async def test_a_registry_that_has_a_lease_has_its_key() -> None:
+    """Also where etcd went away between the two: others would take it for gone while it renews, and let its
+    workers go."""
+    client = Leases(1, 3)
+    presence = Presence(client, b"/p/registries/r", b"here")  # type: ignore[arg-type] # a fake
+    with pytest.raises(EtcdError):
+        await presence.begin()
+    keeping = asyncio.create_task(presence.keep())
+    for lease in (2, 4):  # the third is one whose key failed again
+        await until_async(lambda: client.keys, "the key", bool)
+        assert client.keys == {b"/p/registries/r": lease}
+        assert presence.lease == lease
+        client.keys.clear()
+        presence.lost()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)

@@ -52,11 +52,15 @@ class Presence:
         return (await self._client.call(PUT, request)).header.revision
 
     async def begin(self) -> None:
-        """Take a lease and write the key. Raises EtcdError."""
+        """Take a lease and write the key. Raises EtcdError: then the key is to be begun with anew."""
         self._lost.clear()
-        granted = await self._client.call(GRANT, pb.LeaseGrantRequest(TTL=TTL_S))
-        self._lease = granted.ID
-        await self.assert_now()
+        try:
+            granted = await self._client.call(GRANT, pb.LeaseGrantRequest(TTL=TTL_S))
+            self._lease = granted.ID
+            await self.assert_now()
+        except EtcdError:
+            self._lost.set()  # a lease without its key would be renewed for ever
+            raise
 
     def lost(self) -> None:
         """Begin anew: the key is gone."""
