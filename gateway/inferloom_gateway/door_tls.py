@@ -2,7 +2,7 @@
 
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.security import ServerTls
-from inferloom_mesh.tls_files import TlsFiles
+from inferloom_mesh.tls_files import TlsFiles, authorities_in
 
 
 def door_tls(settings: GatewaySettings) -> ServerTls | None:
@@ -15,5 +15,5 @@ def door_tls(settings: GatewaySettings) -> ServerTls | None:
         return None
     folder = settings.gateway_tls or settings.tls
     assert folder is not None
-    authorities = settings.gateway_client_ca
-    return ServerTls(TlsFiles(folder), asks=authorities is not None, authorities=authorities)
+    callers = None if settings.gateway_client_ca is None else authorities_in(settings.gateway_client_ca)
+    return ServerTls(TlsFiles(folder), asks=callers is not None, authorities=callers)

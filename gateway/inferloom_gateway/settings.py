@@ -173,7 +173,8 @@ class GatewaySettings(ServiceSettings):
     those of ``tls``, if that is."""
 
     gateway_client_ca: Path | None = None
-    """A file with the authorities that callers' certificates must be from. Not set: callers show none."""
+    """A file with the authorities that callers' certificates must be from. One that is replaced is used by
+    connections that begin then. Not set: callers show none."""
 
     behind_proxy: bool = False
     """Whether callers reach both façades through a proxy that does TLS, and asks who calls where there are no

@@ -1,6 +1,5 @@
 """A small certificate authority for a mesh of one's own, in a folder."""
 
-import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -8,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferloom_mesh.identity import PeerIdentity
-from inferloom_mesh.tls_files import TlsError
+from inferloom_mesh.private_files import write_new
+from inferloom_mesh.tls_reading import TlsError
+from inferloom_mesh.watched import Watched
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -138,23 +139,14 @@ class Authority:
         write_new(folder, {"tls.key": key_pem(key), "tls.crt": certificate, "ca.crt": self.pem})
 
 
-def write_new(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files that only their owner may read, and that were not there before.
+def authority_in(folder: Path) -> Watched[Authority]:
+    """The authority that a folder holds.
 
     Raises:
-        TlsError: One was, or the folder cannot be written.
+        TlsError: It cannot be used.
     """
-    for name in files:
-        if (folder / name).exists():
-            raise TlsError(f"{folder / name}: is there already, and is not overwritten")
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, content in files.items():
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-    except OSError as failure:
-        raise TlsError(f"{folder}: cannot be written: {failure.strerror}") from failure
+    files = (folder / CERTIFICATE, folder / KEY)
+    return Watched(files, lambda: Authority(folder), f"the authority in {folder}")
 
 
 def new_key() -> "EllipticCurvePrivateKey":

@@ -2,7 +2,7 @@
 
 import ssl
 
-from inferloom_mesh.security import load_pair
+from inferloom_mesh.security import load_pair, text_of
 from inferloom_mesh.tls_files import TlsFiles
 
 
@@ -29,7 +29,7 @@ class ClientTls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks the certificate and its name
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols([self._protocol])
-        context.load_verify_locations(cadata=(now.authorities or b"").decode("latin-1"))
+        context.load_verify_locations(cadata=text_of(now.authorities or b""))
         load_pair(context, now.certificate, now.key)
         self._made = (generation, context)
         return context

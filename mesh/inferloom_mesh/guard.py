@@ -26,7 +26,7 @@ class PeersOnly:
     who shows the mesh's secret. So what metadata says of tenants and priorities is a peer's word.
 
     Args:
-        secret: The mesh's. None: it has none, and there is no other way than a certificate.
+        secret: The mesh's. None: there is no other way than a certificate.
     """
 
     def __init__(self, secret: MeshSecret | None) -> None:

@@ -9,11 +9,16 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Protocol, TypeVar
 from urllib.error import HTTPError
-from urllib.request import BaseHandler, HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 import grpc
 
 from inferloom_mesh.otlp_target import GRPC, Target
+from inferloom_mesh.renewed_channel import channel_to
+from inferloom_mesh.security import load_pair, text_of
+from inferloom_mesh.tls_files import shown_files
+from inferloom_mesh.tls_reading import Shown
+from inferloom_mesh.watched import Watched
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
@@ -61,21 +66,18 @@ def way_to(target: Target) -> Way:
     return GrpcWay(target) if target.protocol == GRPC else HttpWay(target)
 
 
+def _files_of(target: Target) -> Watched[Shown]:
+    return shown_files(target.authority, *(target.certificate or (None, None)))
+
+
 class GrpcWay:
     """OTLP over gRPC."""
 
     def __init__(self, target: Target) -> None:
         self._metadata = target.headers
-        if target.tls:
-            own = target.certificate
-            credentials = grpc.ssl_channel_credentials(
-                None if target.authority is None else target.authority.read_bytes(),
-                None if own is None else own[1].read_bytes(),
-                None if own is None else own[0].read_bytes(),
-            )
-            self._channel = grpc.aio.secure_channel(target.url, credentials)
-        else:
-            self._channel = grpc.aio.insecure_channel(target.url)
+        self._channel: grpc.aio.Channel = (
+            channel_to(target.url, _files_of(target)) if target.tls else grpc.aio.insecure_channel(target.url)
+        )
         self._export: Any = self._channel.unary_unary(EXPORT)
 
     async def send(self, message: bytes, limit_s: float) -> bytes:
@@ -100,16 +102,14 @@ class HttpWay:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        handlers: list[BaseHandler] = [_NoRedirects(), _Plain()]
-        if target.tls:
-            context = ssl.create_default_context(cafile=target.authority)
-            if target.certificate is not None:
-                context.load_cert_chain(*target.certificate)
-            handlers.append(_Secure(context))
-        self._opener = build_opener(*handlers)
+        self._files = _files_of(target) if target.tls else None
+        self._made = -1
+        self._opener = build_opener(_NoRedirects(), _Plain())
+        self._renew()
 
     async def send(self, message: bytes, limit_s: float) -> bytes:
         """Send it."""
+        self._renew()
         post = _Post(self._target, message)
         try:
             async with asyncio.timeout(limit_s):
@@ -121,6 +121,17 @@ class HttpWay:
 
     async def close(self) -> None:
         """Leave it: there is nothing to close."""
+
+    def _renew(self) -> None:
+        """Show, and trust, what the files hold now."""
+        if self._files is None or self._made == (generation := self._files.generation()):
+            return
+        now = self._files.current()
+        trusted = None if now.authorities is None else text_of(now.authorities)
+        context = ssl.create_default_context(cadata=trusted)
+        if now.certificate is not None and now.key is not None:
+            load_pair(context, now.certificate, now.key)
+        self._made, self._opener = generation, build_opener(_NoRedirects(), _Plain(), _Secure(context))
 
     def _post(self, post: "_Post", limit_s: float) -> bytes:
         try:

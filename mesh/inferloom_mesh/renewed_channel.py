@@ -2,10 +2,13 @@
 the old one. gRPC's own credentials of clients never change."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
+
+from inferloom_mesh.tls_reading import Shown
+from inferloom_mesh.watched import Watched
 
 
 class _Connected:
@@ -106,6 +109,17 @@ class RenewedChannel(grpc.aio.Channel):
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+
+def channel_to(target: str, files: Watched[Shown], options: Sequence[tuple[str, int]] = ()) -> RenewedChannel:
+    """A channel, with TLS, to a service that is not of the mesh."""
+
+    def connect() -> grpc.aio.Channel:
+        now = files.current()
+        credentials = grpc.ssl_channel_credentials(now.authorities, now.key, now.certificate)
+        return grpc.aio.secure_channel(target, credentials, options=options)
+
+    return RenewedChannel(connect, files.generation)
 
 
 class _Method:

@@ -3,17 +3,18 @@
 import os
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from inferloom_mesh.guard import Guard, PeersOnly
 from inferloom_mesh.networks import Network
 from inferloom_mesh.secret import MeshSecret, metadata_of
-from inferloom_mesh.tls_files import TlsError, TlsFiles
+from inferloom_mesh.tls_files import TlsFiles
+from inferloom_mesh.tls_reading import TlsError
+from inferloom_mesh.watched import Watched
 
 if TYPE_CHECKING:
     from inferloom_mesh.audit import Audit
@@ -27,8 +28,8 @@ HTTP = "http/1.1"
 class Security:
     """A part's own.
 
-    The secret is the simple way, for one machine or a network that is trusted; certificates are the other.
-    Both are asked for in one place, :mod:`inferloom_mesh.guard`.
+    The secret is the simple way, for one machine or a network that is trusted. Certificates are the other:
+    peers of a part that has them show nothing else. Both are asked for in :mod:`inferloom_mesh.guard`.
     """
 
     secret: MeshSecret | None = None
@@ -48,9 +49,9 @@ class Security:
     @property
     def guard(self) -> Guard | None:
         """Who may call a service inside of the mesh. None: everybody."""
-        if self.secret is None and self.tls is None:
-            return None
-        return PeersOnly(self.secret)
+        if self.tls is not None:
+            return PeersOnly(None)
+        return None if self.secret is None else PeersOnly(self.secret)
 
     def inside(self, protocol: str = HTTP) -> "ServerTls | None":
         """How a service inside of the mesh listens: with certificates on both sides. None: without TLS.
@@ -68,7 +69,7 @@ class ServerTls:
     Args:
         files: Its certificate and key.
         asks: Whether clients must show a certificate.
-        authorities: A file with those that clients' certificates may be from. None: the folder's.
+        authorities: Those that clients' certificates may be from. None: the folder's.
         protocol: What is spoken where that is not gRPC, in the words of ALPN.
 
     Raises:
@@ -80,23 +81,20 @@ class ServerTls:
         files: TlsFiles,
         *,
         asks: bool = False,
-        authorities: Path | None = None,
+        authorities: Watched[bytes] | None = None,
         protocol: str = HTTP,
     ) -> None:
         self._files = files
         self._protocol = protocol
+        self._authorities = authorities
         self.asks = asks
         """Whether every connection shows a certificate."""
-        try:
-            self._authorities = None if authorities is None else authorities.read_bytes()
-        except OSError as failure:
-            raise TlsError(f"{authorities}: cannot be read: {failure.strerror}") from failure
         if asks and self._clients() is None:
             raise TlsError(f"{files.folder / 'ca.crt'}: there is no such file, which says whose clients come")
-        self._made: tuple[int, ssl.SSLContext] | None = None
+        self._made: tuple[tuple[int, int], ssl.SSLContext] | None = None
 
     def _clients(self) -> bytes | None:
-        return self._authorities if self._authorities is not None else self._files.current().authorities
+        return self._files.current().authorities if self._authorities is None else self._authorities.current()
 
     def credentials(self) -> grpc.ServerCredentials:
         """For gRPC, which asks again at each handshake."""
@@ -108,18 +106,13 @@ class ServerTls:
         return grpc.ssl_server_certificate_configuration([(now.key, now.certificate)], clients)
 
     def context(self) -> ssl.SSLContext:
-        """For HTTP. Each handshake goes on in the context of that moment."""
-        door = self.fresh()
-
-        def meet(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-            connection.context = self.fresh()
-
-        door.sni_callback = meet  # called by every handshake, whether or not a name was sent
-        return door
+        """For HTTP. Each connection is made in the context of its moment."""
+        return _Door(self.fresh)
 
     def fresh(self) -> ssl.SSLContext:
         """For one handshake that begins now."""
-        generation = self._files.generation()
+        authorities = 0 if self._authorities is None else self._authorities.generation()
+        generation = self._files.generation(), authorities
         now = self._files.current()
         if self._made is not None and self._made[0] == generation:
             return self._made[1]
@@ -132,14 +125,33 @@ class ServerTls:
         load_pair(context, now.certificate, now.key)
         if self.asks:
             context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(cadata=(self._clients() or b"").decode("latin-1"))
+            context.load_verify_locations(cadata=text_of(self._clients() or b""))
         if own:  # its connections last, so that nobody need come in by a session of before
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET
-        if self._made is not None:
-            context.sni_callback = self._made[1].sni_callback
         self._made = (generation, context)
         return context
+
+
+class _Door(ssl.SSLContext):
+    """Stands for the context of the moment, for a server that takes one and keeps it.
+
+    A session, with which a client comes in again without its certificate being looked at, is its context's.
+    So none outlasts the files that it began with, as it would where a handshake changes its context midway.
+
+    Args:
+        fresh: Makes the context of a connection that begins now.
+    """
+
+    def __new__(cls, fresh: Callable[[], ssl.SSLContext]) -> "_Door":
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, fresh: Callable[[], ssl.SSLContext]) -> None:
+        self._fresh = fresh
+
+    def wrap_bio(self, *args: Any, **how: Any) -> ssl.SSLObject:
+        """Begin a connection."""
+        return self._fresh().wrap_bio(*args, **how)
 
 
 def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
@@ -151,3 +163,8 @@ def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
         context.load_cert_chain(name)
     finally:
         os.unlink(name)
+
+
+def text_of(pem: bytes) -> str:
+    """Certificates as a context takes them; what else is in the file is for people, in whatever letters."""
+    return pem.decode("ascii", "ignore")

@@ -94,8 +94,8 @@ class ServiceSettings(BaseSettings):
     """Whether a service may listen beyond this machine without TLS, or without asking who calls."""
 
     allow: Networks = ()
-    """Networks, such as ``10.0.0.0/8,::1/128``, that callers' addresses must be in; health by gRPC is told to
-    everybody. Not set: any."""
+    """Networks, such as ``10.0.0.0/8,::1/128``, that callers' addresses must be in; health and the
+    contract (reflection) are told to everybody by gRPC. Not set: any."""
 
     audit_log: Path | None = None
     """A file that a line is added to, as a JSON object, for each change that somebody made (models, drains,

@@ -1,5 +1,6 @@
 """What the registry can be told."""
 
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
@@ -10,7 +11,9 @@ from pydantic_settings import NoDecode
 from inferloom_mesh.net import Address, AddressesField, AddressField
 from inferloom_mesh.networks import Networks
 from inferloom_mesh.settings import OptionalAddress, ServiceSettings, or_none
-from inferloom_registry.etcd.access import EtcdAccess
+from inferloom_mesh.tls_files import shown_files
+from inferloom_mesh.watched import Watched
+from inferloom_registry.etcd.access import EtcdAccess, Login
 
 LOOPBACK_AND_PRIVATE = tuple(
     ip_network(network)
@@ -30,8 +33,8 @@ class RegistrySettings(ServiceSettings):
 
     registry_ca: Path | None = None
     """A folder with the authority's certificate and key, ``ca.crt`` and ``ca.key``: the registry then signs
-    certificates for workers that show a join token, and notes there which tokens were used. Give it to one
-    registry only. Not set: nobody can join by a token."""
+    certificates for workers that show a join token, and notes there which tokens were used. Files that are
+    replaced are used without a restart. Give it to one registry only. Not set: nobody can join by a token."""
 
     registry_join_listen: OptionalAddress = None
     """Where workers that have no certificate yet join, with TLS but without one of theirs; nothing else is
@@ -67,7 +70,8 @@ class RegistrySettings(ServiceSettings):
     """What its keys in etcd begin with. Registries with one prefix have one set of workers."""
 
     etcd_ca_file: Path | None = None
-    """Certificates of who signs those of etcd, PEM: etcd is spoken to with TLS. Not set: without."""
+    """Certificates of who signs those of etcd, PEM: etcd is spoken to with TLS. This file and the two of the
+    certificate are used as they are when a call or a stream begins. Not set: without TLS."""
 
     etcd_certificate_file: Path | None = None
     """The certificate that is shown to etcd, PEM, where it asks for one."""
@@ -82,7 +86,8 @@ class RegistrySettings(ServiceSettings):
     """That user's password."""
 
     etcd_password_file: Path | None = None
-    """A file that holds the password, in its place; white space around it does not count."""
+    """A file that holds the password, in its place, as it is when etcd asks for it; white space around it
+    does not count."""
 
     def etcd_access(self) -> EtcdAccess:
         """How etcd is spoken to.
@@ -90,18 +95,21 @@ class RegistrySettings(ServiceSettings):
         Raises:
             OSError: One of the files cannot be read.
         """
-        password = None
+        tls = None
+        if self.etcd_ca_file is not None:
+            tls = shown_files(self.etcd_ca_file, self.etcd_certificate_file, self.etcd_key_file)
+        return EtcdAccess(self._etcd_login(), tls)
+
+    def _etcd_login(self) -> Callable[[], Login] | None:
+        user, file = self.etcd_user, self.etcd_password_file
+        if user is None:
+            return None
         if self.etcd_password is not None:
-            password = self.etcd_password.get_secret_value()
-        elif self.etcd_password_file is not None:
-            password = self.etcd_password_file.read_text().strip()
-        return EtcdAccess.read(
-            ca=self.etcd_ca_file,
-            certificate=self.etcd_certificate_file,
-            key=self.etcd_key_file,
-            user=self.etcd_user,
-            password=password,
-        )
+            login = Login(user, self.etcd_password.get_secret_value())
+            return lambda: login
+        assert file is not None
+        password = Watched((file,), lambda: _password_in(file), f"the password in {file}")
+        return lambda: Login(user, password.current())
 
     @model_validator(mode="after")
     def _check_etcd(self) -> Self:
@@ -124,3 +132,14 @@ class RegistrySettings(ServiceSettings):
         if not self.lease_ttl_min_s <= self.lease_ttl_s <= self.lease_ttl_max_s:
             raise ValueError("lease_ttl_s must be between lease_ttl_min_s and lease_ttl_max_s")
         return self
+
+
+def _password_in(file: Path) -> str:
+    """A password, without the white space around it. Raises OSError where there is none."""
+    try:
+        password = file.read_text().strip()
+    except UnicodeDecodeError as failure:
+        raise OSError(f"{file}: is no text") from failure
+    if not password:
+        raise OSError(f"{file}: is empty")
+    return password

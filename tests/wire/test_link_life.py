@@ -8,7 +8,7 @@ import pytest
 
 from inferloom_gateway.calls.attach import tcp_stream
 from inferloom_gateway.calls.attach.dialer import Dialer
-from inferloom_mesh import tls_files
+from inferloom_mesh import watched
 from inferloom_mesh.client_tls import ClientTls
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
@@ -99,7 +99,7 @@ async def test_certificates_that_are_replaced_are_used_by_new_connections(
     certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At both ends; a link that is open goes on."""
-    monkeypatch.setattr(tls_files, "LOOK_S", 0.0)
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
     folder, mine = certificates.of("worker", "w3"), certificates.of("gateway", "g3")
     security = Security(tls=TlsFiles(mine, Role.GATEWAY))
     assert security.tls is not None

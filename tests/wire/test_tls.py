@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +22,7 @@ from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_gateway.service import serve
 from inferloom_gateway.settings import GatewaySettings
-from inferloom_mesh import tls_files
+from inferloom_mesh import watched
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.context import CallContext, read_context
 from inferloom_mesh.errors import Reason
@@ -31,7 +32,8 @@ from inferloom_mesh.roles import GRANTS, Role, may_call
 from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.security import Security
 from inferloom_mesh.server import build_server
-from inferloom_mesh.tls_files import TlsError, TlsFiles
+from inferloom_mesh.tls_files import TlsFiles
+from inferloom_mesh.tls_reading import TlsError
 from inferloom_worker.joining.lease import LeaseKeeper, RegistrationRefusedError
 from tests.patience import PATIENCE_S
 from tests.registry.running import running_registry
@@ -231,7 +233,7 @@ async def test_certificates_that_are_replaced_are_used_by_new_connections(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the doors, between the parts, and without a restart: a call that runs goes on meanwhile."""
-    monkeypatch.setattr(tls_files, "LOOK_S", 0.0)
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
     folder = certificates.of("gateway", "renewed")
 
     async def serial(address: Address) -> int:
@@ -257,7 +259,7 @@ async def test_a_client_shows_its_replaced_certificate_on_a_new_connection(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls that run end where they began; the next one shows the new certificate."""
-    monkeypatch.setattr(tls_files, "LOOK_S", 0.0)
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
     folder = certificates.of("operator", "changing")
     security = Security(tls=TlsFiles(folder, Role.OPERATOR))
     channel: Any
@@ -344,6 +346,83 @@ async def test_a_door_may_ask_callers_for_certificates(certificates: Certificate
         async with httpx.AsyncClient(verify=trusting(certificates)) as http:
             with pytest.raises(httpx.HTTPError):
                 await http.get(url)
+
+
+async def test_a_door_forgets_an_authority_that_is_replaced(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is how certificates are revoked: those of the old one are not taken any more, at either door, nor
+    is a session that one of them began; those of the new one are."""
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
+    callers, others = Certificates(tmp_path / "callers"), Certificates(tmp_path / "others")
+    revoked, good = callers.of("operator"), others.of("operator")
+    asked = tmp_path / "clients.crt"
+    asked.write_bytes(callers.ca.read_bytes())
+    async with tls_mesh(certificates, gateway_client_ca=asked) as mesh:
+
+        async def answered(folder: Path) -> tuple[bool, bool]:
+            http = await met(mesh.rest, trusting(certificates, folder))
+            credentials = grpc.ssl_channel_credentials(
+                certificates.ca.read_bytes(),
+                *((folder / name).read_bytes() for name in ("tls.key", "tls.crt")),
+            )
+            async with grpc.aio.secure_channel(str(mesh.grpc), credentials) as channel:
+                stub: Any = InferenceServiceStub(channel)
+                try:
+                    await stub.ListModels(inference_pb2.ListModelsRequest(), timeout=PATIENCE_S)
+                except grpc.aio.AioRpcError:
+                    return http, False
+            return http, True
+
+        assert await answered(revoked) == (True, True)
+        assert await answered(good) == (False, False)
+        older = trusting(certificates, revoked)
+        older.maximum_version = ssl.TLSVersion.TLSv1_2
+        newer = trusting(certificates, revoked)
+        sessions = [
+            (context, await asyncio.to_thread(session_of, mesh.rest, context)) for context in (older, newer)
+        ]
+        asked.write_bytes(others.ca.read_bytes())
+        assert await answered(revoked) == (False, False)
+        assert await answered(good) == (True, True)
+        for context, session in sessions:
+            assert session is not None
+            with pytest.raises(NoAnswerError):
+                await asyncio.to_thread(session_of, mesh.rest, context, session)
+
+
+async def met(address: Address, context: ssl.SSLContext) -> bool:
+    """Whether a door answers who does TLS like this."""
+    async with httpx.AsyncClient(verify=context) as http:
+        try:
+            return (await http.get(f"https://{address}/health/live")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+class NoAnswerError(Exception):
+    """The connection ended, sooner or later."""
+
+
+def session_of(
+    address: Address, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSession | None:
+    """Ask for something, going on with a session, and return that of the connection.
+
+    Raises:
+        NoAnswerError: There was no answer.
+    """
+    try:
+        with (
+            socket.create_connection(address, PATIENCE_S) as plain,
+            context.wrap_socket(plain, server_hostname="localhost", session=session) as encrypted,
+        ):
+            encrypted.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            if encrypted.recv(4096).startswith(b"HTTP/1.1 200 "):
+                return encrypted.session
+    except OSError as failure:
+        raise NoAnswerError from failure
+    raise NoAnswerError
 
 
 def test_an_identity_is_one_uri_of_ours() -> None:

@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from inferloom_cli.refusal import FAILED, MISUSED, RefusedError
-from inferloom_mesh.authority import CERTIFICATE, KEY, Authority, write_new
+from inferloom_mesh.authority import CERTIFICATE, KEY, Authority
 from inferloom_mesh.identity import PeerIdentity
 from inferloom_mesh.join_token import make_token
 from inferloom_mesh.net import Address
+from inferloom_mesh.private_files import write_new
 from inferloom_mesh.roles import Role
-from inferloom_mesh.tls_files import TlsError
+from inferloom_mesh.tls_reading import TlsError
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 

@@ -23,8 +23,10 @@ from inferloom_mesh.waiting import first_of
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, advertised_link, listen
-from inferloom_worker.joining.certificate import join, keep_renewed
+from inferloom_worker.joining.certificate import join
 from inferloom_worker.joining.lease import FencedError, LeaseKeeper, RegistrationRefusedError
+from inferloom_worker.joining.own_folder import is_joined
+from inferloom_worker.joining.renewal import keep_renewed
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.observe.access_log import AccessLog
 from inferloom_worker.observe.meters import Meters
@@ -242,7 +244,8 @@ class Worker:
         """
         renewing: asyncio.Task[None] | None = None
         settings = self._settings
-        if settings.join_token_file is not None and settings.registry is not None:
+        joined = settings.join_token_file is not None or is_joined(settings.tls)
+        if joined and settings.registry is not None:
             renewing = asyncio.create_task(keep_renewed(self._security, list(settings.registry)))
         try:
             if self._keeper is None:

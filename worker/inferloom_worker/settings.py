@@ -125,7 +125,8 @@ class WorkerSettings(ServiceSettings):
 
     join_token_file: Path | None = None
     """A file with a join token (`inferloom certs token`), which is good once: a worker whose folder ``tls``
-    has no certificate yet gets one for it from its registry, and renews it. Not set: the folder has one."""
+    has no certificate, or one that is over, gets one for it from its registry, and renews it, also when it
+    is started without the token later. Not set: the folder has one."""
 
     worker_id: str | None = Field(default=None, pattern=_WORKER_ID)
     """Its name, unique in the mesh. Not set: made of the host's name and the port."""

@@ -1,10 +1,13 @@
 """How the registry shows etcd who it is, and how it knows etcd."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import grpc
+
+from inferloom_mesh.renewed_channel import channel_to
+from inferloom_mesh.tls_reading import Shown
+from inferloom_mesh.watched import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,34 +22,13 @@ class Login:
 class EtcdAccess:
     """Certificates and login; nothing of either is the default."""
 
-    login: Login | None = None
-    ca: bytes | None = field(default=None, repr=False)
-    """Certificates of who signs etcd's, PEM."""
-    certificate: bytes | None = field(default=None, repr=False)
-    """What is shown to etcd, PEM."""
-    key: bytes | None = field(default=None, repr=False)
-
-    @classmethod
-    def read(
-        cls,
-        *,
-        ca: Path | None = None,
-        certificate: Path | None = None,
-        key: Path | None = None,
-        user: str | None = None,
-        password: str | None = None,
-    ) -> "EtcdAccess":
-        """Read the files.
-
-        Raises:
-            OSError: One of them cannot be read.
-        """
-        read = [None if file is None else file.read_bytes() for file in (ca, certificate, key)]
-        return cls(Login(user, password or "") if user else None, *read)
+    login: Callable[[], Login] | None = None
+    """Who logs in now: a password that is in a file may be replaced."""
+    tls: Watched[Shown] | None = None
+    """What etcd is known by, and what is shown to it. None: without TLS."""
 
     def open(self, target: str, options: Sequence[tuple[str, int]]) -> grpc.aio.Channel:
-        """A channel to a member of etcd: TLS where there is a CA."""
-        if self.ca is None:
+        """A channel to a member of etcd. What begins on it uses the files as they are then."""
+        if self.tls is None:
             return grpc.aio.insecure_channel(target, options=options)
-        credentials = grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
-        return grpc.aio.secure_channel(target, credentials, options=options)
+        return channel_to(target, self.tls, options)

@@ -152,11 +152,11 @@ class EtcdClient:
         return make(method.path, method.request.SerializeToString, method.response.FromString)
 
     async def _credentials(self, timeout: float) -> tuple[tuple[str, str], ...]:
-        login = self._access.login
-        if login is None:
+        if self._access.login is None:
             return ()
         async with self._login:
             if not self._token:
+                login = self._access.login()
                 asked = pb.AuthenticateRequest(name=login.user, password=login.password)
                 self._token = (await self._make(LOGIN)(asked, timeout=timeout)).token
             return (("token", self._token),)
