@@ -13,8 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.mesh.processes import INFERLOOM, Running, environment
+from inferloom_cli.doctor import asking
+from inferloom_cli.doctor.finding import Level
+from inferloom_cli.doctor.mesh import TAKES_NONE, GatewaySaid, judge_gateway
+from inferloom_mesh.identity import PeerIdentity
+from inferloom_mesh.net import Address
+from inferloom_mesh.roles import Role
+from tests.mesh.processes import INFERLOOM, Mesh, Running, environment
 from tests.patience import PATIENCE_S, until
+from tests.wire.certificates import LOCAL, Certificates
 from tests.wire.ports import free_port
 
 PAGE = Path(__file__).parents[2] / "docs/deploying.md"
@@ -128,3 +135,25 @@ def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
     assert ended.returncode == 1
     assert re.search(rf"inferloom: {expired}/tls.crt: the certificate expired at 20\d\d-", ended.stderr)
     assert psutil.pid_exists(running[0].process.pid)
+
+
+def test_up_with_certificates_asks_callers_for_theirs(tmp_path: Path, closing: ExitStack) -> None:
+    """It becomes ready, as it shows its own gateway one. The doctor says how that is to who has one, and to
+    others what is needed."""
+    made = Certificates(tmp_path / "mesh")
+    folder = made.folder
+    for role, name in (("registry", "registry"), ("gateway", "gateway"), ("worker", "worker-1")):
+        made.authority.issue(folder / name, PeerIdentity(Role(role), name), LOCAL)
+    operator = made.of("operator")
+    asked = {"INFERLOOM_GATEWAY_CLIENT_CA": str(made.ca)}
+    mesh = Mesh(tmp_path / "up", "--model", "echo=echo", "--certs", str(folder), settings=asked)
+    closing.callback(mesh.close)
+    rest = Address.parse(mesh.made["rest"])
+    said = asking.gateway(rest, encrypted=True, caller=operator)
+    assert isinstance(said, GatewaySaid)
+    assert said.ready
+    refused = asking.gateway(rest, encrypted=True)
+    assert isinstance(refused, str)
+    [found] = judge_gateway(str(rest), refused)
+    assert (found.level, TAKES_NONE in found.what) == (Level.FAULT, True)
+    assert "INFERLOOM_TLS" in found.fix

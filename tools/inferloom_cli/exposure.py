@@ -77,6 +77,16 @@ def check_doors(listening: Iterable[Address | None], settings: "GatewaySettings"
         )
 
 
+def check_gateway(rest: Address, grpc: Address, settings: "GatewaySettings") -> None:
+    """Make sure of a gateway's doors, and that beyond this machine other gateways ask it with certificates.
+
+    Raises:
+        RefusedError: It would listen otherwise.
+    """
+    check_doors([rest, grpc], settings)
+    check_service([settings.gateway_peer_listen], encrypted=settings.tls is not None)
+
+
 def _all(addresses: Iterable[Address]) -> str:
     return ", ".join(map(str, addresses))
 

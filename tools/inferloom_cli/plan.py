@@ -45,6 +45,8 @@ class Plan:
     """Folder with each service's certificate, in folders of their names. None: nothing is encrypted."""
     door: Path | None = None
     """Folder with the certificate of the gateway's doors. None: they do no TLS."""
+    caller: Path | None = None
+    """Folder with a certificate that they take of callers. None: they ask for none."""
     console: bool = True
     """Whether the gateway has a page for people."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)

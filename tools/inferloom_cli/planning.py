@@ -3,11 +3,13 @@
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferloom_cli.credentials import of_peer
-from inferloom_cli.exposure import check_doors, check_service
+from inferloom_cli.exposure import check_gateway, check_service
+from inferloom_cli.own_caller import own_caller
 from inferloom_cli.plan import Plan, as_flags, threads_of_each
 from inferloom_cli.ports import require_free
 from inferloom_cli.pull import fetch, fetch_adapter
@@ -82,6 +84,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)
     _check_exposure(plan, registry, gateway, worker)
+    plan = replace(plan, caller=own_caller(gateway, flags.certs))
     require_free(
         [
             (plan.rest, "--port"),
@@ -188,7 +191,7 @@ def _check_exposure(
     """
     if not gateway.insecure:
         check_service([plan.registry, *plan.workers], encrypted=plan.certs is not None or registry.encrypted)
-        check_doors([plan.rest, plan.grpc], gateway)
+        check_gateway(plan.rest, plan.grpc, gateway)
     if plan.certs is not None:
         for name in ("registry", "gateway", *(f"worker-{n + 1}" for n in range(len(plan.workers)))):
             if not (plan.certs / name).is_dir():

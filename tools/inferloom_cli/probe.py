@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inferloom_cli.mesh_report import ModelReport
 from inferloom_mesh.net import Address
+from inferloom_mesh.security import load_pair, text_of
 from inferloom_mesh.tls_files import TlsFiles
 
 _TIMEOUT_S = 5.0
@@ -49,7 +50,13 @@ def http_answer(address: Address, timeout: float = 1.0) -> HttpAnswer | None:
     return HttpAnswer(is_gateway=True, grpc=grpc if isinstance(grpc, str) else None)
 
 
-def _connection(rest: Address, door: Path | None) -> HTTPConnection:
+def show(context: ssl.SSLContext, folder: Path) -> None:
+    """Show the certificate in a folder where one is asked for. Raises OSError where it cannot be used."""
+    mine = TlsFiles(folder).current()
+    load_pair(context, mine.certificate, mine.key)
+
+
+def _connection(rest: Address, door: Path | None, caller: Path | None) -> HTTPConnection:
     host, port = rest.host.strip("[]"), rest.port
     if door is None:
         return HTTPConnection(host, port, timeout=_TIMEOUT_S)
@@ -57,14 +64,16 @@ def _connection(rest: Address, door: Path | None) -> HTTPConnection:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=TlsFiles(door).current().certificate.decode("ascii"))
+    context.load_verify_locations(cadata=text_of(TlsFiles(door).current().certificate))
+    if caller is not None:
+        show(context, caller)
     return HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=context)
 
 
-def is_ready(rest: Address, door: Path | None = None) -> bool:
+def is_ready(rest: Address, door: Path | None = None, caller: Path | None = None) -> bool:
     """Whether ``GET /health/ready`` says that requests can be answered; ``door`` is the folder with the
-    certificate that must answer. Blocks."""
-    connection = _connection(rest, door)
+    certificate that must answer, ``caller`` that with one to show. Blocks."""
+    connection = _connection(rest, door, caller)
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == 200
@@ -75,11 +84,14 @@ def is_ready(rest: Address, door: Path | None = None) -> bool:
 
 
 def served_models(
-    rest: Address, shown: Sequence[tuple[str, str]] = (), door: Path | None = None
+    rest: Address,
+    shown: Sequence[tuple[str, str]] = (),
+    door: Path | None = None,
+    caller: Path | None = None,
 ) -> tuple[ModelReport, ...]:
     """What ``GET /v1/models`` lists; nothing while the gateway does not answer. ``shown`` are headers that
-    say who asks, ``door`` is the folder with the certificate that must answer. Blocks."""
-    connection = _connection(rest, door)
+    say who asks, ``door`` and ``caller`` are as for :func:`is_ready`. Blocks."""
+    connection = _connection(rest, door, caller)
     try:
         connection.request("GET", "/v1/models", headers=dict(shown))
         response = connection.getresponse()

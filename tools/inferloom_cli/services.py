@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from inferloom_cli.exposure import check_doors, check_service, exposed, warning
+from inferloom_cli.exposure import check_gateway, check_service, exposed, warning
 from inferloom_cli.refusal import RefusedError, needs
 from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.runmesh.readiness import Report, announce
@@ -72,18 +72,12 @@ def gateway(ready_file: Path | None, **flags: object) -> None:
     def ready(rest: Address, grpc: Address) -> None:
         _ready({"rest": str(rest), "grpc": str(grpc)}, ready_file)
 
-    doors = [settings.gateway_listen, settings.gateway_grpc_listen]
-    inside = settings.gateway_peer_listen
-
-    def check(listening: Sequence[Address | None]) -> None:
-        check_doors(doors, settings)
-        check_service([inside], encrypted=settings.tls is not None)
-
+    doors = settings.gateway_listen, settings.gateway_grpc_listen
     run = serve if settings.gateway_processes == 1 else keep
     _run(
         settings,
-        [*doors, inside],
-        check,
+        [*doors, settings.gateway_peer_listen],
+        lambda _: check_gateway(*doors, settings),
         lambda stop: run(settings, stop, ready),
         GaveUpError,
     )

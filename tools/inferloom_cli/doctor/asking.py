@@ -16,7 +16,8 @@ from inferloom.v1.worker_pb2 import GetStatusRequest, GetStatusResponse
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_cli.calls import opened, reason
 from inferloom_cli.credentials import Credentials
-from inferloom_cli.doctor.mesh import GatewaySaid
+from inferloom_cli.doctor.mesh import TAKES_NONE, GatewaySaid
+from inferloom_cli.probe import show
 from inferloom_mesh.net import Address
 from inferloom_mesh.tls_files import TlsFiles
 
@@ -63,11 +64,14 @@ async def statuses(
     return {row.worker.id: answer for row, answer in zip(rows, answers, strict=True)}
 
 
-def gateway(address: Address, *, encrypted: bool) -> GatewaySaid | str:
-    """How the gateway at a REST address is. Blocks."""
+def gateway(address: Address, *, encrypted: bool, caller: Path | None = None) -> GatewaySaid | str:
+    """How the gateway at a REST address is. Where it asks for a certificate, that in the folder ``caller`` is
+    shown. Blocks."""
     try:
-        status, body = _get(address, "/health/ready", encrypted=encrypted)
-        _, live = _get(address, "/health/live", encrypted=encrypted)
+        status, body = _get(address, "/health/ready", encrypted=encrypted, caller=caller)
+        _, live = _get(address, "/health/live", encrypted=encrypted, caller=caller)
+    except _HungUpError:
+        return f"what listens at {address} {TAKES_NONE}"
     except (OSError, HTTPException):
         return f"no gateway answers at {address}"
     if not isinstance(body, dict) or "status" not in body:
@@ -78,22 +82,35 @@ def gateway(address: Address, *, encrypted: bool) -> GatewaySaid | str:
     )
 
 
-def _get(address: Address, path: str, *, encrypted: bool) -> tuple[int, object]:
+def _get(address: Address, path: str, *, encrypted: bool, caller: Path | None) -> tuple[int, object]:
     host = address.host.strip("[]")
     if encrypted:
         # Health says nothing that is worth keeping from who answers in the gateway's place.
         context = ssl._create_unverified_context()  # noqa: S323
+        if caller is not None:
+            show(context, caller)
         connection: HTTPConnection = HTTPSConnection(host, address.port, timeout=_PATIENCE_S, context=context)
     else:
         connection = HTTPConnection(host, address.port, timeout=_PATIENCE_S)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
+        connection.connect()
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+        except (ConnectionError, ssl.SSLError, HTTPException) as failure:
+            if encrypted:
+                raise _HungUpError from failure
+            raise
         return response.status, json.loads(response.read(_MOST_BYTES))
     except ValueError:
         return response.status, None
     finally:
         connection.close()
+
+
+class _HungUpError(OSError):
+    """What speaks TLS ended the connection in the place of an answer: that is all which is heard of a
+    certificate that it does not take, as TLS 1.3 asks for one when the client is done."""
 
 
 def certificate(folder: Path) -> datetime | str:

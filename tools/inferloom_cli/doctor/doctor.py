@@ -115,7 +115,7 @@ def _mesh(settings: ClientSettings, shown: Credentials) -> Iterator[Finding]:
     told = asyncio.run(asking.registries(settings.registry, shown))
     gateway = load(GatewaySettings)
     rest = reachable(gateway.gateway_listen)
-    said = asking.gateway(rest, encrypted=gateway.encrypted)
+    said = asking.gateway(rest, encrypted=gateway.encrypted, caller=settings.tls)
     answers = [each for each in told.values() if isinstance(each, ListWorkersResponse)]
     if not answers and isinstance(said, str):
         what = f"no mesh runs at {', '.join(told)} and {rest}"

@@ -26,6 +26,9 @@ SETTING = "INFERLOOM_MESH_SECRET"
 """What the refusal of a registry names that takes only calls which show the mesh's secret."""
 SECRET_MEND = f"export {SETTING}_FILE=FILE, as `inferloom up` prints it for its mesh"
 
+TAKES_NONE = "speaks TLS, and takes no certificate that it is shown"
+"""What is said of a gateway that asks callers for another certificate, or for one."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySaid:
@@ -127,6 +130,8 @@ def judge_gateway(address: str, said: GatewaySaid | str) -> Iterator[Finding]:
     """What a gateway told; a text says why it did not."""
     if isinstance(said, str):
         fix = "inferloom gateway, or name where it listens with INFERLOOM_GATEWAY_LISTEN"
+        if TAKES_NONE in said:
+            fix = "INFERLOOM_TLS=FOLDER names one, of an authority in its gateway_client_ca"
         yield Finding("gateway", Level.FAULT, said, fix)
         return
     if said.ready:

@@ -121,12 +121,12 @@ class Supervisor:
             keeper.start(self._lifeline).add_done_callback(self._ended)
 
     async def _until_routed(self, rest: Address) -> tuple[ModelReport, ...]:
-        wanted = set(self._plan.models)
+        wanted, doors = set(self._plan.models), (self._plan.door, self._plan.caller)
         deadline = time.monotonic() + ROUTED_LIMIT_S
         while True:
-            served = await asyncio.to_thread(served_models, reachable(rest), self._plan.peer, self._plan.door)
+            served = await asyncio.to_thread(served_models, reachable(rest), self._plan.peer, *doors)
             missing = wanted - {model.id for model in served}
-            if not missing and await asyncio.to_thread(is_ready, reachable(rest), self._plan.door):
+            if not missing and await asyncio.to_thread(is_ready, reachable(rest), *doors):
                 return served
             if time.monotonic() > deadline:
                 why = (
