@@ -4,14 +4,14 @@ import os
 import re
 import runpy
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
 
-from inferloom_cli.exposure import check_doors, check_service
+from inferloom_cli.exposure import check_gateway, check_service
 from inferloom_cli.known_settings import OTHER_VARIABLES, known_names
 from inferloom_cli.main import app
 from inferloom_gateway.peer_door import advertised, listens_at
@@ -113,8 +113,7 @@ def _read(service: str, environment: Mapping[str, str], monkeypatch: pytest.Monk
     settings = KINDS[service]()
     if isinstance(settings, GatewaySettings):
         if not settings.insecure:
-            check_doors([settings.gateway_listen, settings.gateway_grpc_listen], settings)
-            check_service([settings.gateway_peer_listen], encrypted=settings.tls is not None)
+            check_gateway(settings.gateway_listen, settings.gateway_grpc_listen, settings)
     elif not settings.insecure:
         check_service([Address("0.0.0.0", 1)], encrypted=settings.encrypted)
     return settings
@@ -291,10 +290,33 @@ def test_systemd_settings(service: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("INFERLOOM_CONFIG", str(DEPLOY / "systemd/inferloom.toml"))
     settings = _read(service, environment, monkeypatch)
     assert settings.log_format == "json"
+    _check_written(settings, lines)
     if isinstance(settings, GatewaySettings):
         assert listens_at(settings) == Address(settings.gateway_grpc_listen.host, PEERS)
     [stop] = [int(line.partition("=")[2]) for line in lines if line.startswith("TimeoutStopSec=")]
     assert stop >= getattr(settings, "drain_limit_s", 0) + getattr(settings, "drain_delay_s", 0) + 10
+
+
+def _check_written(settings: ServiceSettings, lines: Sequence[str]) -> None:
+    """All that a service writes is in a folder that its unit makes for it: the rest it can only read."""
+    folders = [
+        Path(root, line.partition("=")[2])
+        for line in lines
+        for key, root in (("StateDirectory=", "/var/lib"), ("CacheDirectory=", "/var/cache"))
+        if line.startswith(key)
+    ]
+    assert settings.audit_log is not None
+    written = [getattr(settings, name, None) for name in ("audit_log", "store", "keys", "cache_dir")]
+    for path in filter(None, written):
+        assert any(folder in Path(path).parents for folder in folders) or Path(path) in folders, path
+
+
+def test_systemd_services_share_no_folder() -> None:
+    """Each has a user of its own, who owns it."""
+    units = (DEPLOY / "systemd").glob("*.service")
+    kept = [re.findall(r"^StateDirectory=(.*)$", unit.read_text(), re.M) for unit in units]
+    assert sorted(map(len, kept)) == [1, 1, 1]
+    assert len({name for [name] in kept}) == 3
 
 
 @pytest.mark.parametrize("name", ["ray/raycluster.yaml", "ray/head.sh"])
