@@ -7,25 +7,33 @@ import pytest
 from inferloom_gateway.calls.inbox import Inbox
 
 
-class Flow:
-    """Counts how often it is held back and let go."""
+class Sink:
+    """Notes what comes."""
 
     def __init__(self) -> None:
-        self.paused = self.resumed = 0
+        self.came: list[object] = []
 
-    def pause(self) -> None:
-        """Count."""
-        self.paused += 1
+    def take(self, event: object) -> None:
+        """Note it."""
+        self.came.append(event)
 
-    def resume(self) -> None:
-        """Count."""
-        self.resumed += 1
+    def tokens(self, tokens: object) -> None:
+        """The same."""
+        self.take(tokens)
+
+    def end(self, error: object) -> None:
+        """The same."""
+        self.take(error)
+
+
+def unheard(wanted: bool) -> None:
+    """Nobody makes events."""
 
 
 async def test_a_reader_that_waits_gets_all_that_comes_in_one_turn() -> None:
     """He is woken by the first of them, and the rest waits behind it."""
-    flow = Flow()
-    inbox: Inbox[str, ValueError] = Inbox(flow)
+    said: list[bool] = []
+    inbox: Inbox[str, ValueError] = Inbox(said.append)
     first = asyncio.create_task(inbox.read())
     await asyncio.sleep(0)
     inbox.take("a")
@@ -34,12 +42,12 @@ async def test_a_reader_that_waits_gets_all_that_comes_in_one_turn() -> None:
     inbox.take("c")
     inbox.end(None)
     assert [await inbox.read() for _ in range(3)] == ["b", "c", None]
-    assert (flow.paused, flow.resumed) == (1, 0)
+    assert said == [False]
 
 
 async def test_a_reader_that_has_gone_is_not_woken() -> None:
     """What comes then waits for the next."""
-    inbox: Inbox[str, ValueError] = Inbox(Flow())
+    inbox: Inbox[str, ValueError] = Inbox(unheard)
     gone = asyncio.create_task(inbox.read())
     await asyncio.sleep(0)
     gone.cancel()
@@ -51,7 +59,7 @@ async def test_a_reader_that_has_gone_is_not_woken() -> None:
 
 async def test_a_reader_hears_of_a_failure_behind_what_came() -> None:
     """In the turn in which both come, and again whenever he asks."""
-    inbox: Inbox[str, ValueError] = Inbox(Flow())
+    inbox: Inbox[str, ValueError] = Inbox(unheard)
     reads = asyncio.create_task(inbox.read())
     await asyncio.sleep(0)
     inbox.take("a")
@@ -60,3 +68,32 @@ async def test_a_reader_hears_of_a_failure_behind_what_came() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
             await inbox.read()
+
+
+async def test_whoever_wants_nothing_when_all_is_handed_over_to_him_gets_no_more() -> None:
+    """What waited comes, and the rest when he wants it, which is said once."""
+    said: list[bool] = []
+    inbox: Inbox[str, ValueError] = Inbox(said.append)
+    sink = Sink()
+    inbox.take("a")
+    inbox.pause()
+    inbox.hand_over(sink)
+    assert (sink.came, said, inbox.wanted) == (["a"], [False], False)
+    inbox.resume()
+    inbox.resume()
+    assert said == [False, True]
+
+
+async def test_one_read_lets_nothing_flow_that_the_reader_does_not_want() -> None:
+    """Nor does what waits to be read, once he wants more."""
+    said: list[bool] = []
+    inbox: Inbox[str, ValueError] = Inbox(said.append)
+    inbox.pause()
+    inbox.take("a")
+    inbox.resume()
+    assert said == [False]
+    inbox.pause()
+    assert await inbox.read() == "a"
+    assert said == [False]
+    inbox.resume()
+    assert said == [False, True]

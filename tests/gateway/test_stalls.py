@@ -145,3 +145,12 @@ def test_patience_follows_the_models_longest_step() -> None:
     card.longest_step.FromMilliseconds(4000)
     member.models["m"] = card
     assert patience(member, "m") == 20.0
+
+
+async def test_whoever_says_again_that_he_wants_events_gives_a_silent_worker_no_more_time() -> None:
+    """As the writer of a resumable stream does with each of its beats."""
+    call, running, watch = make(Member("w", "w:1"))
+    for _ in range(int(STALL_S) + 1):
+        call.resume()
+        watch.look(1)
+    assert running.cancelled

@@ -238,8 +238,12 @@ class Attempts:
             self._wait.ended()
 
     def close(self) -> None:
-        """Forget the call, which is over."""
-        self._suspicion.leave()
+        """Forget the call, which is over. Again, it changes nothing."""
+        self._delivery.left()
+
+    def want(self, wanted: bool) -> None:
+        """Note whether anybody wants something of its worker, which has changed."""
+        self._delivery.want(wanted)
 
     def failed(self, member: Member, verdict: Verdict, *, final: bool = False) -> None:
         """Note that the call has failed; return if another worker is to be tried, which ``final`` excludes.

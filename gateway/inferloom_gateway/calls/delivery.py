@@ -5,10 +5,10 @@ from collections.abc import Callable
 from inferloom.v1.inference_pb2 import Timings, Usage
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.listener import Listener
+from inferloom_gateway.calls.pacing import Pacing
 from inferloom_gateway.calls.records import Attempt, Record
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.fleet.members import Member
-from inferloom_gateway.fleet.pace import Pace
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import InferloomError
 
@@ -42,10 +42,7 @@ class Delivery:
         self._clock = clock
         self._unproven: Member | None = None
         """The worker, until it has done some of what it was asked for."""
-        self._pace: Pace | None = None
-        """Measures the stream, once it has begun."""
-        self._waited = 0.0
-        """Seconds from the attempt's beginning to its first token."""
+        self._pacing = Pacing()
 
     @property
     def was_accepted(self) -> bool:
@@ -55,6 +52,7 @@ class Delivery:
     def begin(self, attempt: Attempt) -> None:
         """Note an attempt that is about to be made."""
         self.attempt = attempt
+        self._pacing.begin(self._record.began + attempt.began_s)
         self._record.attempts.append(attempt)
 
     def accepted(self, member: Member) -> None:
@@ -68,8 +66,10 @@ class Delivery:
         record = self._record
         if self._unproven is not None or record.first_token_s is None:
             self._first()
-        elif self._pace is not None:
-            self._pace.tokens += count
+        elif (counted := self._pacing.counted) is not None:
+            counted.tokens += count
+        else:
+            self._pacing.came(self._clock())
         record.frames += 1
         record.delivered += count
         for listener in self._frame_listeners:
@@ -78,9 +78,8 @@ class Delivery:
     def completed(self, usage: Usage, timings: Timings) -> None:
         """Note that a stream has ended well, and what it used."""
         self._record.used(usage, timings)
-        if self._pace is not None:
-            read = usage.prompt_tokens - usage.cached_prompt_tokens
-            self._pace.read(self._waited - seconds(timings.queue), read, self._clock())
+        read = usage.prompt_tokens - usage.cached_prompt_tokens
+        self._pacing.completed(seconds(timings.queue), read, self._clock())
         self.answered()
 
     def answered(self) -> None:
@@ -95,6 +94,15 @@ class Delivery:
         self._suspicion.leave()
         self._end(error, cause)
 
+    def left(self) -> None:
+        """Note that nobody waits for the attempt any more, which may run."""
+        self._pacing.end(self._clock())
+        self._suspicion.leave()
+
+    def want(self, wanted: bool) -> None:
+        """Note whether anybody wants something of its worker, which has changed."""
+        self._pacing.want(wanted, self._clock())
+
     def now(self) -> float:
         """Seconds since the request's arrival."""
         return self._clock() - self._record.began
@@ -108,10 +116,7 @@ class Delivery:
         if self._unproven is None:
             return
         if record.method == "generate" and self.attempt is not None:
-            now = self._clock()
-            self._waited = now - record.began - self.attempt.began_s
-            self._pace = self._unproven.pace(record.model)
-            self._pace.begin(now)
+            self._pacing.first(self._unproven.pace(record.model), self._clock())
         self._prove()
 
     def _prove(self) -> None:
@@ -121,9 +126,7 @@ class Delivery:
             self._unproven = None
 
     def _end(self, error: InferloomError | None, cause: str) -> None:
-        if self._pace is not None:
-            self._pace.end(self._clock())
-            self._pace = None
+        self._pacing.end(self._clock())
         attempt = self.attempt
         if attempt is not None and attempt.ended_s is None:
             attempt.ended_s = self.now()

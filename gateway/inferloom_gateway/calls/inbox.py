@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from inferloom_gateway.calls.sink import EventSink, Flow
+from inferloom_gateway.calls.sink import EventSink
 from inferloom_gateway.calls.tokens import Tokens
 
 Event = TypeVar("Event")
@@ -14,11 +15,18 @@ Error = TypeVar("Error", bound=Exception)
 class Inbox(Generic[Event, Error]):
     """An :class:`~inferloom_gateway.calls.sink.EventSink` that is read from, by one reader at a time.
 
-    It holds ``flow`` back while there is something to read, so that it keeps a bounded amount.
+    While there is something to read, or its reader wants nothing (it is that one's
+    :class:`~inferloom_gateway.calls.sink.Flow`), what makes the events is held back: so it keeps a bounded
+    amount, and either of the two alone lets nothing flow again.
+
+    Args:
+        want: Told whether events are wanted, when that changes. They are at first.
     """
 
-    def __init__(self, flow: Flow) -> None:
-        self._flow = flow
+    def __init__(self, want: Callable[[bool], None]) -> None:
+        self._want = want
+        self._wanted = True
+        self._paused = False
         self._held: deque[Event | Tokens] = deque()
         self._over = False
         self._error: Error | None = None
@@ -29,21 +37,18 @@ class Inbox(Generic[Event, Error]):
         """What is read next, if it is there."""
         return self._held[0] if self._held else None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether events are wanted now."""
+        return self._wanted
+
     def take(self, event: Event) -> None:
         """Hold an event."""
-        if not self._held:
-            self._flow.pause()
-        self._held.append(event)
-        if self._waiter is not None:
-            self._wake()
+        self._hold(event)
 
     def tokens(self, tokens: Tokens) -> None:
         """Hold a Delta."""
-        if not self._held:
-            self._flow.pause()
-        self._held.append(tokens)
-        if self._waiter is not None:
-            self._wake()
+        self._hold(tokens)
 
     def end(self, error: Error | None) -> None:
         """Note the end, which is read behind all events."""
@@ -64,12 +69,12 @@ class Inbox(Generic[Event, Error]):
             finally:
                 self._waiter = None
         found = self._held.popleft()
-        if not self._held and not self._over:
-            self._flow.resume()
+        self._settle()
         return found
 
     def hand_over(self, sink: EventSink[Event, Error]) -> None:
-        """Give everything to ``sink``, the end too if it was there, and hold the flow back no longer."""
+        """Give everything to ``sink``, the end too if it was there, and hold nothing back any more that its
+        reader wants."""
         while self._held:
             held = self._held.popleft()
             if isinstance(held, Tokens):
@@ -79,7 +84,33 @@ class Inbox(Generic[Event, Error]):
         if self._over:
             sink.end(self._error)
         else:
-            self._flow.resume()
+            self._settle()
+
+    # the reader's
+
+    def pause(self) -> None:
+        """Want nothing for now, also of what is handed over."""
+        self._paused = True
+        self._settle()
+
+    def resume(self) -> None:
+        """Want more. One that wants it already changes nothing."""
+        self._paused = False
+        self._settle()
+
+    def _hold(self, held: Event | Tokens) -> None:
+        self._held.append(held)
+        if self._wanted:
+            self._settle()
+        if self._waiter is not None:
+            self._wake()
+
+    def _settle(self) -> None:
+        """Say whether events are wanted, where that has changed."""
+        wanted = not (self._paused or self._held)
+        if wanted is not self._wanted and not self._over:
+            self._wanted = wanted
+            self._want(wanted)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None  # the rest of a frame does not wake him again

@@ -51,8 +51,7 @@ class Stream(Closing, Generic[Request, Event]):
         self._call: WorkerCall[Event] | None = None
         self._moving: asyncio.Task[None] | None = None
         self._beating: asyncio.TimerHandle | None = None
-        self._paused = False
-        self._inbox: Inbox[Event, InferloomError] = Inbox(self)
+        self._inbox: Inbox[Event, InferloomError] = Inbox(self._want)
         self._out: EventSink[Event, InferloomError] = self._inbox
 
     @property
@@ -138,25 +137,26 @@ class Stream(Closing, Generic[Request, Event]):
 
     def pause(self) -> None:
         """Want no events for now."""
-        self._paused = True
-        if self._call is not None:
-            self._call.pause()
+        self._inbox.pause()
 
     def resume(self) -> None:
         """Want events."""
-        self._paused = False
+        self._inbox.resume()
+
+    def _want(self, wanted: bool) -> None:
+        self._attempts.want(wanted)
         if self._call is not None:
-            self._call.resume()
+            (self._call.resume if wanted else self._call.pause)()
 
     # moving
 
     def _follow(self, call: WorkerCall[Event], first: Event) -> None:
         """Take the events of ``call``, which has accepted the request with ``first``."""
         self._call = call
+        if not self._inbox.wanted:
+            call.pause()
         self.take(first)
         call.pass_on(self)
-        if self._paused:
-            call.pause()
 
     async def _move(self, failure: CallFailedError) -> None:
         try:
@@ -196,7 +196,7 @@ class Stream(Closing, Generic[Request, Event]):
     def _beat(self) -> None:
         """Do as a worker does that has nothing to tell: none has the call now."""
         self._beating = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
-        event = None if self._paused else self._progress.waiting()
+        event = self._progress.waiting() if self._inbox.wanted else None
         if event is not None:
             self._out.take(event)
 

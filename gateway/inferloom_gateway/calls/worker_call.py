@@ -51,11 +51,10 @@ class WorkerCall(Generic[Event]):
         self._in_flight = in_flight
         self._watch = watch
         self._patience_s = patience_s
-        self._inbox: Inbox[Event, CallFailedError] = Inbox(self)
+        self._inbox: Inbox[Event, CallFailedError] = Inbox(self._want)
         self._out: EventSink[Event, CallFailedError] = self._inbox
         self._running: RunningCall | None = None
         self._since = self._alive = watch.now
-        self._wanted = True
         self._heard = False
         self._over = False
         self._open = True
@@ -112,22 +111,23 @@ class WorkerCall(Generic[Event]):
 
     def pause(self) -> None:
         """Want no events for now."""
-        self._wanted = False
-        if self._running is not None:
-            self._running.pause()
+        self._inbox.pause()
 
     def resume(self) -> None:
-        """Want events."""
-        self._wanted = True
-        self._since = self._watch.now
+        """Want events. Whoever has wanted them all along gives a silent worker no more time by it."""
+        self._inbox.resume()
+
+    def _want(self, wanted: bool) -> None:
+        if wanted:
+            self._since = self._watch.now
         if self._running is not None:
-            self._running.resume()
+            (self._running.resume if wanted else self._running.pause)()
 
     # the watch's
 
     def check(self, now: float) -> None:
         """End the call if it has stalled."""
-        if not self._wanted or self._over:
+        if self._over or not self._inbox.wanted:
             return
         silent, still = now - max(self._since, self._alive), now - self._since
         if silent > self._patience_s or still > max(self._patience_s, LONG_STEP_S):

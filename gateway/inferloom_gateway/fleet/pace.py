@@ -61,17 +61,19 @@ class Pace:
         self._at = 0.0
         self._seen = (0.0, 0)
 
-    def begin(self, now: float) -> None:
-        """Note a stream's first token."""
+    def begin(self, now: float, since: float | None = None) -> None:
+        """Note a stream's first token; ``since``: its time counts from then on, which is past."""
         self._pass(now)
         self._streams += 1
+        if since is not None:
+            self._spent += max(0.0, now - since)
 
     def read(self, wait_s: float, tokens: int, now: float) -> None:
         """Note how long a prompt of which ``tokens`` were not cached took, without its time in a queue."""
         self.first.add(max(0.0, wait_s) / (tokens + PROMPT_TOKENS), now)
 
     def end(self, now: float) -> None:
-        """Note the end of a stream that has begun."""
+        """Note the end of a stream that has begun, or that nothing is wanted of it for now."""
         self._pass(now)
         self._streams -= 1
 
