@@ -95,7 +95,7 @@ class Gateway:
         )
         if access is not None:
             listeners.add(Settling())
-        room = WaitingRoom(settings.gateway_queue_size, settings.gateway_queue_s, clock)
+        room = WaitingRoom(fleet, settings.gateway_queue_size, settings.gateway_queue_s, clock)
         listeners.add(room)
         poison = Poison()
         in_flight = InFlight(fleet, connections, settings.max_in_flight, clock)

@@ -113,11 +113,12 @@ class GatewaySettings(ServiceSettings):
     long as it needs if it brings 16 KiB a second."""
 
     max_in_flight: int = Field(4096, ge=1)
-    """Most calls to workers at once; one more is answered with server_overloaded."""
+    """Most calls at once that workers have, or had and are to have again; one more is answered with
+    server_overloaded."""
 
     gateway_queue_size: int = Field(256, ge=0, le=65536)
-    """Requests that may wait at the gateway ahead of another, for one model, while every worker of the model
-    is full; one more is answered with server_overloaded. 0: none waits here."""
+    """Requests that may wait at the gateway ahead of another, for one model, while every worker that can take
+    them is full; one more is answered with server_overloaded. 0: none waits here."""
 
     gateway_queue_s: float = Field(2.0, ge=0, le=3600)
     """How long a request may have to wait there, as far as can be told."""

@@ -152,7 +152,7 @@ class Simulation:
 
         connections: Connections[WorkerLink] = Connections(connect, 0)
         listeners = Listeners()
-        self.room = WaitingRoom(most, gateway_s, clock)
+        self.room = WaitingRoom(fleet, most, gateway_s, clock)
         listeners.add(self.room)
         in_flight = InFlight(fleet, connections, 100_000, clock)
         self.dispatcher = Dispatcher(fleet, connections, in_flight, listeners, clock, room=self.room)

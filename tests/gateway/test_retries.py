@@ -18,8 +18,8 @@ from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
 from tests.gateway.samples import entry
 from tests.gateway.test_turns import AnsweringCall
-from tests.gateway.test_waits import DRAINING, READY, Mesh, Refusing, good, state
 from tests.gateway.virtual_time import run
+from tests.gateway.waiting_mesh import DRAINING, READY, Mesh, Refusing, good, state
 
 DRAINS = InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)
 CALLS = 60

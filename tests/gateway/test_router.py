@@ -13,7 +13,7 @@ from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.member import SLOW_START_S
 from inferloom_gateway.fleet.router import MOST_SHOWN, Tuning
 from tests.gateway.routing import Routed, crowd, honouring, placed
-from tests.gateway.samples import EMBED, change, entry
+from tests.gateway.samples import EMBED, change, entry, snapshot
 
 KEYS = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(1, 901)]
 
@@ -328,3 +328,41 @@ def test_workers_of_before_the_definition_hash_take_over_and_are_taken_over_from
     assert c not in found
     assert not pin.accept("z", c.models["chat"])
     assert pin.accept(goes_on[0], b.models["chat"])
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_workers_of_the_own_zone_that_can_take_nothing_any_more_are_passed_over(keyed: bool) -> None:
+    """Also in the moment in which they are still counted as good."""
+    near = [placed(f"near{number}", "x") for number in range(24)]
+    routed = Routed(*near, placed("far", "y"), zone="x")
+    assert routed.worker(1 if keyed else None).zone == "x"
+    for member in routed.members.values():
+        member.ready = member.zone == "y"
+    assert routed.worker(2 if keyed else None).id == "far"
+
+
+def test_what_a_worker_did_that_has_gone_is_wanted_until_it_is_back_or_forgotten() -> None:
+    """Nobody else gets what asks it; but any of those that are there once it is back without."""
+    able, plain = honouring("able", "top_k", "constraint"), honouring("plain", "top_k")
+    request = pb.GenerateRequest(model="chat", constraint=pb.Constraint(regex="a+"))
+
+    def gone() -> Routed:
+        routed = Routed(able, plain)
+        routed.now = 1.0
+        routed.fleet.apply(snapshot(plain), routed.now)
+        return routed
+
+    routed = gone()
+    assert routed.ask(1, request=request) is None
+    assert routed.ask(1, request=pb.GenerateRequest(model="chat")) is not None
+    routed.fleet.apply(snapshot(plain, honouring("able", "top_k")), routed.now)
+    assert routed.ask(1, request=request) is not None
+    routed = gone()
+    routed.now = 700.0
+    assert routed.ask(1, request=request) is not None
+    routed = gone()
+    routed.fleet.apply(snapshot(able, plain), routed.now)
+    assert routed.worker().id in ("able", "plain")
+    choice = routed.ask(1, request=request)
+    assert choice is not None
+    assert choice.member.id == "able"

@@ -34,6 +34,8 @@ class Routing(RuleBasedStateMachine):
         self.fleet = Fleet()
         self.fleet.apply(snapshot(entry("w0")), self.now)
         self.router = Router(self.fleet, "x")
+        self.gone: dict[str, float] = {}
+        """When those went that can constrain, and have not come back since."""
 
     @rule(name=NAMES, capacity=st.integers(1, 8), zone=st.sampled_from(["", "x", "y"]), can=st.booleans())
     def come(self, name: str, capacity: int, zone: str, can: bool) -> None:
@@ -41,9 +43,12 @@ class Routing(RuleBasedStateMachine):
         made = entry(name, epoch=self.epoch, capacity=capacity, models=(able() if can else CHAT,))
         made.worker.labels["zone"] = zone
         self.fleet.apply(change(put=made), self.now)
+        self.gone.pop(name, None)
 
     @rule(name=NAMES)
     def go(self, name: str) -> None:
+        if any(self.can(member) for member in self.fleet.members() if member.id == name):
+            self.gone[name] = self.now
         self.fleet.apply(change(removed=rpb.WorkerRemoved(worker_id=name, epoch=10**9)), self.now)
 
     @rule(name=NAMES, what=st.sampled_from(["eject", "refuse", "lose", "find", "suspect", "tell"]))
@@ -75,7 +80,7 @@ class Routing(RuleBasedStateMachine):
         holding = self.fleet.holding("chat")
         tried = holding[:tries]
         left = [m for m in holding if m not in tried]
-        if needs and any(self.can(m) for m in holding):
+        if needs and (any(map(self.can, holding)) or any(self.now - at <= 600 for at in self.gone.values())):
             left = [m for m in left if self.can(m)]
         best = max((self.standing(m) for m in left), default=0)
         choice = self.router.choose(ask, holding, self.now, tried)

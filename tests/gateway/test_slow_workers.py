@@ -1,9 +1,21 @@
 """Workers that are much slower than their peers."""
 
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
+from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
+from inferloom_gateway.calls.link import CallSink
 from inferloom_gateway.fleet.member import SLOW_START_S
 from inferloom_gateway.fleet.worker_health import EJECTION_S, SLOW
+from inferloom_mesh.context import CallContext
 from tests.gateway.routing import Routed, crowd
+from tests.gateway.test_turns import AnsweringCall, delta
+from tests.gateway.virtual_time import run
+from tests.gateway.waiting_mesh import READY, Mesh, Refusing, state
 
 STEP = 0.02
 
@@ -137,3 +149,90 @@ def test_what_a_worker_says_itself_counts_more_than_the_registry() -> None:
     assert member.load == 6
     member.take_load(rpb.Load(running=3), 11, direct=False)
     assert member.load == 3
+
+
+class Steady(Refusing):
+    """One that gives each call a token all the time, while its gateway wants them."""
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Take the request."""
+        started = pb.GenerateResponse(started=pb.Started(seed=1, prompt_token_ids=[1, 2]))
+        self.open[sink] = [asyncio.get_running_loop().call_later(0.01, sink.take, started)]
+        return SteadyCall(self, sink)
+
+
+class SteadyCall(AnsweringCall):
+    """One of its calls."""
+
+    def __init__(self, worker: Refusing, sink: CallSink[pb.GenerateResponse]) -> None:
+        super().__init__(worker, sink)
+        self.wanted = True
+        self._later()
+
+    def pause(self) -> None:
+        """Give nothing."""
+        self.wanted = False
+
+    def resume(self) -> None:
+        """Go on."""
+        self.wanted = True
+
+    def _later(self) -> None:
+        timer = asyncio.get_running_loop().call_later(self.worker.token_s, self._give)
+        self.worker.open[self.sink].append(timer)
+
+    def _give(self) -> None:
+        self._later()
+        if self.wanted:
+            self.sink.take(delta())
+
+
+class Unread:
+    """Takes a stream's events."""
+
+    def take(self, event: object) -> None:
+        """Nothing of it is of interest."""
+
+    def tokens(self, tokens: object) -> None:
+        """Nor of them."""
+
+    def end(self, error: object) -> None:
+        """Nor of it."""
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_clients_that_read_nothing_or_leave_make_no_worker_slow(leave: bool) -> None:
+    """All but one of its streams are held back, or were given up, and those of its peer are read."""
+
+    async def reading() -> tuple[int, list[float]]:
+        mesh = Mesh()
+        mesh.kinds = {"w0": Steady, "w1": Steady}
+        mesh.token_s = STEP
+        mesh.tell(state("w0", READY), state("w1", READY))
+        clock, weights = mesh.clock, list[float]()
+        on: dict[str, list[tuple[CallGroup, GenerateStream]]] = {"w0": [], "w1": []}
+        with ExitStack() as stack:
+            for number in range(16):
+                context = CallContext(f"r{number}", clock() + 60)
+                calls = stack.enter_context(mesh.dispatcher.group(context, "generate", "chat"))
+                stream = await calls.generate(pb.GenerateRequest(model="chat", text=f"{number} is asked"))
+                stream.push_to(Unread())
+                on[calls.record.worker].append((calls, stream))
+            await asyncio.sleep(0.1)
+            for calls, stream in on["w0"][1:]:
+                if leave:
+                    calls.close()
+                else:
+                    stream.pause()
+            for _ in range(10):
+                await asyncio.sleep(1)
+                mesh.fleet.compare(clock())
+                weights += [member.weight(clock()) for member in mesh.fleet.members()]
+        await mesh.answers([])
+        return min(map(len, on.values())), weights
+
+    least, weights = run(reading())
+    assert least >= 5
+    assert weights == [1.0] * 20

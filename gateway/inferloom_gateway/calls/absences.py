@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from inferloom_gateway.fleet.ask import Wanted
 from inferloom_gateway.fleet.members import Fleet, Member
 
 MOST_WAITING = 1024
@@ -19,6 +20,7 @@ _There = frozenset[tuple[Member, int]]
 
 class Absences:
     """A model whose workers are all lost, stopping or starting will mostly have one soon: it was restarted.
+    So will what only some of its workers do, where these are.
 
     So calls wait for it for a while, which is counted from the first that found nobody, for all together: a
     model that stays away costs only the first of them that time. It is the same where workers themselves say
@@ -36,47 +38,49 @@ class Absences:
         self._fleet = fleet
         self._most_s = most_s
         self._waiting = waiting
-        self._since: dict[str, tuple[float, _There]] = {}
-        """By model, since when, and the workers that were there all the same, as far as was known."""
-        self._last: dict[str, float] = {}
+        self._since: dict[Wanted, tuple[float, _There]] = {}
+        """By what was wanted, since when nobody did it, and the workers that were there all the same, as
+        far as was known."""
+        self._last: dict[Wanted, float] = {}
         """When a call last found nobody."""
 
     def until(
-        self, model: str, now: float, began: float, *, waits_already: bool, refused: bool
+        self, wanted: Wanted, now: float, began: float, *, waits_already: bool, refused: bool
     ) -> float | None:
-        """Until when a call waits for a model that has nobody now, which may be over; None: it does not.
+        """Until when a call waits for what nobody does now, which may be over; None: it does not.
 
         Args:
-            model: What it asks.
+            wanted: What a worker must have.
             now: The time.
             began: Since when it has found nobody.
             waits_already: Whether it is one of those that wait.
             refused: Whether nothing tells that one will come: all are there, and say that they cannot now.
         """
-        if not self._most_s or not self._fleet.knows(model, now):
+        if not self._most_s or not self._fleet.knows(wanted.model, now):
             return None
         if not waits_already and self._waiting() >= MOST_WAITING:
             return None
-        there = self._there(model)
-        if there and now - self._last.get(model, now) > FORGOTTEN_S:
-            self._since.pop(model, None)  # what workers said then says nothing now
-        self._last[model] = now
-        since, _ = self._since.setdefault(model, (now, there))
+        there = self._there(wanted)
+        if there and now - self._last.get(wanted, now) > FORGOTTEN_S:
+            self._since.pop(wanted, None)  # what workers said then says nothing now
+        self._last[wanted] = now
+        since, _ = self._since.setdefault(wanted, (now, there))
         return min(since, began) + (min(self._most_s, REFUSED_S) if refused else self._most_s)
 
-    def answered(self, model: str) -> None:
+    def answered(self, model: str, member: Member) -> None:
         """A worker has accepted a call for a model."""
-        if self._since:
-            self._since.pop(model, None)
+        for wanted in [each for each in self._since if each.model == model and each.by(member)]:
+            del self._since[wanted]
 
     def workers_changed(self, now: float) -> None:
-        """Forget models whose workers came or went, and those that nobody remembers."""
+        """Forget what workers came or went for, and models that nobody remembers."""
         self._since = {
-            model: (since, there)
-            for model, (since, there) in self._since.items()
-            if self._fleet.knows(model, now) and there == self._there(model)
+            wanted: (since, there)
+            for wanted, (since, there) in self._since.items()
+            if self._fleet.knows(wanted.model, now) and there == self._there(wanted)
         }
-        self._last = {model: last for model, last in self._last.items() if model in self._since}
+        self._last = {wanted: last for wanted, last in self._last.items() if wanted in self._since}
 
-    def _there(self, model: str) -> _There:
-        return frozenset((each, each.epoch) for each in self._fleet.holding(model) if each.usable)
+    def _there(self, wanted: Wanted) -> _There:
+        holding = self._fleet.holding(wanted.model)
+        return frozenset((each, each.epoch) for each in holding if each.usable and wanted.by(each))

@@ -14,12 +14,12 @@ from inferloom_gateway.calls.delivery import Delivery
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
 from inferloom_gateway.calls.listener import Listener
+from inferloom_gateway.calls.prospects import Prospects
 from inferloom_gateway.calls.records import Attempt, Candidate, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
 from inferloom_gateway.calls.suspicion import Suspicion
-from inferloom_gateway.calls.tried import Tried
 from inferloom_gateway.calls.wait import Wait
-from inferloom_gateway.fleet.ask import Ask
+from inferloom_gateway.fleet.ask import Ask, Wanted
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.router import Choice, Router
 from inferloom_mesh.context import CallContext
@@ -88,15 +88,18 @@ class Attempts:
         self._ask = ask
         self._task_name = task_name
         self._clock = clock
-        self._tried = Tried(ask)
+        self._continuing = Continuing(ask)
+        self._prospects = Prospects(fleet, router, pin, suspicion, self._continuing, ask)
+        self._tried = self._prospects.tried
+        self._carried = False
+        """Whether it counts among the calls that the gateway carries."""
         self._warned = False
         """Whether the worker that was chosen last was known to take no such calls."""
         self._chosen: inference_pb2.Model | None = None
         """The card of the worker that was chosen last, as it was then."""
-        self._continuing = Continuing(ask)
         self._reason: InferloomError | None = None
         """What a worker said itself why it would not answer."""
-        self.kept_from: list[Member] = []
+        self.kept_from: Sequence[Member] = ()
         """The workers that it could not have when it last asked for one, but may have in its turn."""
 
     def next(self) -> Member | None:
@@ -118,6 +121,9 @@ class Attempts:
             if choice is None:
                 return None
             member = choice.member
+            if not self._carried:
+                self._in_flight.admit()
+                self._carried = True
             self._in_flight.enter(member)
         except InferloomError as error:
             record.error = error
@@ -146,11 +152,7 @@ class Attempts:
 
     def candidates(self) -> Sequence[Member]:
         """The workers that may be given the call, now or in its turn."""
-        model = self._record.model
-        narrowed = self._narrow(self._fleet.holding(model))
-        self._tried.forgive_absent()
-        later = [*self._tried, *self._tried.resting(self._clock())]
-        return [member for member in narrowed if member.usable and member not in later]
+        return self._prospects.candidates(self._clock())
 
     def asks_again_at(self) -> float:
         """When the call that was given no worker is to ask again, whatever happens until then: a worker's
@@ -160,9 +162,13 @@ class Attempts:
         times = [*self._tried.ends_of_rests(now), *([] if left is None else [now + left])]
         return min([*times, self._wait.until])
 
+    def wanted(self) -> Wanted:
+        """What a worker must have."""
+        return self._prospects.wanted(self._clock())
+
     def away(self) -> bool:
-        """Whether no worker is there that serves the model, as far as is known or was said to this call."""
-        return not self._able(self._fleet.holding(self._record.model), self._clock())
+        """Whether no worker is there that serves what is wanted, as far as is known or was said to it."""
+        return self._prospects.away(self._clock())
 
     def context(self, request: AnyRequest) -> CallContext:
         """What goes along with the attempt that was chosen last, for ``request``."""
@@ -178,7 +184,7 @@ class Attempts:
     def full_s(self, now: float) -> float | None:
         """In how many seconds a worker may be asked, where all that could be have no room; None: one may be
         asked now, or there is none."""
-        return self._tried.full_s(self._narrow(self._fleet.holding(self._record.model)), now)
+        return self._prospects.full_s(now)
 
     def again(self) -> None:
         """Workers that had no room may be asked once more."""
@@ -200,7 +206,7 @@ class Attempts:
             raise CallFailedError(attempt.differs())
         self._record.compute_hash = self._pin.hash
         member.health.accepted(self._record.model)
-        self._absences.answered(self._record.model)
+        self._absences.answered(self._record.model, member)
         self._tried.can(member)
         self._wait.ended()
         self._continuing.begun(self._chosen)  # by now the worker may say that it holds the model no more
@@ -224,11 +230,11 @@ class Attempts:
     @property
     def resuming(self) -> bool:
         """Whether it is to go on behind what its caller has."""
-        return self._continuing.place is not None
+        return self._continuing.resuming
 
     def resumes(self) -> bool:
         """Whether there is, or may be, a worker that goes on with what another has begun."""
-        return self._continuing.may_move(self._untried())
+        return self._continuing.may_move(self._prospects.untried(self._clock()))
 
     def moves(self, place: int | None) -> None:
         """Note that the call fails on its worker when its caller has ``place`` tokens, behind which another
@@ -240,6 +246,9 @@ class Attempts:
     def close(self) -> None:
         """Forget the call, which is over. Again, it changes nothing."""
         self._delivery.left()
+        if self._carried:
+            self._carried = False
+            self._in_flight.release()
 
     def want(self, wanted: bool) -> None:
         """Note whether anybody wants something of its worker, which has changed."""
@@ -293,58 +302,28 @@ class Attempts:
         news = not (verdict.not_now_s and self._warned)
         return (ends and news and self._tried.frees(member)) or self._budget.take(now)
 
-    def _untried(self) -> Sequence[Member]:
-        """The workers that may have the call, as far as they compute alike."""
-        same = self._narrow(self._fleet.holding(self._record.model))
-        return [member for member in same if member.usable and member not in self._tried]
-
-    def _able(self, holding: Sequence[Member], now: float) -> bool:
-        """Whether a worker is there that takes such requests and has not said that it cannot."""
-        unable = self._tried.unable
-        there = [member for member in holding if member not in unable] if unable else holding
-        return self._router.able(self._ask, there, now)
-
-    def _awaits(self, holding: Sequence[Member], now: float) -> bool:
+    def _awaits(self, now: float) -> bool:
         """Whether a call that has not begun, for which nobody is there, waits for a worker to come."""
-        task, model = self._ask.task, self._record.model
-        serves = task is None or not holding or any(task in m.models[model].tasks for m in holding)
-        if not serves or self._record.context.stands_back:
+        if self._record.context.stands_back or not self._prospects.may_come(now):
             return False
-        again_at = self._tried.asked_again_at(holding, now)
-        if not self._wait.begins(now, again_at):
+        if not self._wait.begins(self._prospects.wanted(now), now, self._prospects.refused_until(now)):
             return False
         if self._reason is not None and self._reason.reason is not Reason.NO_WORKER:
             self._reason = None  # who said so is there no more
         self._tried.again()
         return True
 
-    def _narrow(self, members: Sequence[Member]) -> Sequence[Member]:
-        """Those that compute what has answered other parts of the request, or what was left."""
-        return self._pin.narrow(members, self._record.model, self._tried.lost)
-
     def _choose(self, now: float) -> Choice | None:
-        model, task = self._record.model, self._ask.task
         if self._tried.must_wait and self._reason is not None and self.full_s(now) is not None:
             raise self._reason  # nobody lets it wait
-        holding = self._fleet.holding(model)
-        members = self._narrow(holding)
-        if self.resuming:
-            members = self._continuing.able(self._untried())
-        else:
-            self._tried.believe(members, now)
-        out, resting = list(self._tried), self._tried.resting(now)
-        self.kept_from = []
-        if self._suspicion.suspect:
-            may = [each for each in members if each.usable and each not in out and each not in resting]
-            self.kept_from = self._suspicion.keeps_from(may, now)
-        choice = self._router.choose(self._ask, members, now, [*out, *resting, *self.kept_from])
-        unable = self._tried.unable
+        outlook = self._prospects.outlook(now)
+        self.kept_from = outlook.in_turn
+        choice = self._router.choose(self._ask, outlook.members, now, outlook.barred)
         if choice is not None:
-            if choice.member not in unable:
+            if choice.member not in self._tried.unable:
                 self._wait.found()
             return choice
-        there = [each for each in resting if each.usable and each in members]
-        if self.kept_from or any(self.resuming or each not in unable for each in there):
+        if outlook.waits:
             self._wait.found()
             return None
         self._tried.forgive_absent()
@@ -352,14 +331,18 @@ class Attempts:
             if self._wait.resumes(now):
                 return None
             raise attempt.worker_lost()
-        able = self._able(holding, now)
-        if not able and self._awaits(holding, now):
+        if self._prospects.away(now) and self._awaits(now):
             return None
+        raise self._nobody(now)
+
+    def _nobody(self, now: float) -> InferloomError:
+        """Why it is given no worker, and waits for none."""
         if self._reason is not None:
-            raise self._reason
-        if able or self._router.able(self._ask, holding, now):
-            raise attempt.worker_lost()  # there are workers: they failed, or compute differently
-        if holding and task is not None and not any(task in m.models[model].tasks for m in holding):
+            return self._reason
+        if self._prospects.serving(now):
+            return attempt.worker_lost()  # there are workers: they failed, or compute differently
+        model = self._record.model
+        if not self._prospects.may_come(now):
             message = f"The model '{model}' does not serve {self._task_name}."
-            raise InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
-        raise absent(self._fleet, model, now)
+            return InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
+        return absent(self._fleet, model, now)

@@ -27,6 +27,11 @@ class Continuing:
         self._moving = False
         """Whether it is to go on somewhere and does not yet."""
 
+    @property
+    def resuming(self) -> bool:
+        """Whether it is to go on behind what its caller has."""
+        return self.place is not None
+
     def begun(self, card: Model | None) -> None:
         """Note that a worker with this card has accepted the call."""
         if self._begun is None:

@@ -24,6 +24,7 @@ from inferloom_gateway.calls.stream import Event, Request, Stream
 from inferloom_gateway.calls.suspects import Suspects
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.calls.turns import Turns
+from inferloom_gateway.calls.visit import Visit
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.calls.worker_call import WorkerCall, patience
 from inferloom_gateway.fleet.ask import Ask
@@ -70,7 +71,7 @@ class Dispatcher:
         absent_wait_s: float = 0.0,
     ) -> None:
         self.listeners = listeners
-        self._room = WaitingRoom(0, 0, clock) if room is None else room
+        self._room = WaitingRoom(fleet, 0, 0, clock) if room is None else room
         self.clock = clock
         self._fleet = fleet
         self._router = Router(fleet, zone)
@@ -155,7 +156,7 @@ class Dispatcher:
     def _workers_changed(self) -> None:
         self._absences.workers_changed(self.clock())
         self.turns.workers_changed()
-        self._room.workers_changed(lambda model: any(each.usable for each in self._fleet.holding(model)))
+        self._room.workers_changed()
 
     def _ranking_task(self, model: str) -> "pb.Task.ValueType | None":
         """What a model must be able to do to rank: just that, or give vectors, which its worker compares.
@@ -173,27 +174,26 @@ class Dispatcher:
         Raises:
             InferloomError: None does.
         """
-        place = None
-        while True:
-            if not attempts.resuming:  # what has begun waits for nobody who has not
-                place = await self._room.turn(attempts, group.record, place)
-            asks_again = False
-            try:
-                opened = await self._ask(attempts, request)
-                asks_again = opened is None
-            finally:
-                if place is not None and not asks_again:
-                    self._room.passed(request.model)
-            if opened is not None:
-                return opened
+        with Visit(self._room, attempts, group.record) as visit:
+            while True:
+                if not attempts.resuming:  # what has begun waits for nobody who has not
+                    await visit.turn()
+                opened = await self._ask(attempts, request, visit)
+                if opened is not None:
+                    return opened
 
-    async def _ask(self, attempts: Attempts, request: AnyRequest) -> tuple[WorkerCall[Any], Any] | None:
+    async def _ask(
+        self, attempts: Attempts, request: AnyRequest, visit: Visit
+    ) -> tuple[WorkerCall[Any], Any] | None:
         """Call the next worker. None: it does not accept, and another may.
 
         Raises:
             InferloomError: None does.
         """
-        member = attempts.next() or await self.turns.member(attempts)
+        member = attempts.next()
+        if member is None:
+            visit.pass_on()  # what it waits for is not what those behind it do
+            member = await self.turns.member(attempts)
         begin, silence_s = self._calling(member, request, attempts.context(request))
         call: WorkerCall[Any] = WorkerCall(member, self._in_flight, self._watch, silence_s)
         try:

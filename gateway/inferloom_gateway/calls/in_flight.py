@@ -1,4 +1,4 @@
-"""In-flight accounting: how many calls to workers run, and what those that ended say about their workers."""
+"""In-flight accounting: how many calls are carried, and what those that ended say about their workers."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,11 @@ log = logging.getLogger(__name__)
 
 
 class InFlight:
-    """Counts calls in flight and keeps each worker's record."""
+    """Counts calls in flight and keeps each worker's record.
+
+    A call counts from when it is first given a worker until it is over: one that moves, or waits for another
+    worker, is carried all the same, and whoever comes then takes nobody's place.
+    """
 
     def __init__(
         self,
@@ -28,9 +32,10 @@ class InFlight:
         self._max_in_flight = max_in_flight
         self._clock = clock
         self.count = 0
+        """Calls that the gateway carries."""
 
-    def enter(self, member: Member) -> None:
-        """Count a call before it is sent.
+    def admit(self) -> None:
+        """Count a call before it is first sent.
 
         Raises:
             InferloomError: As many calls as the gateway takes are in flight.
@@ -38,13 +43,19 @@ class InFlight:
         if self.count >= self._max_in_flight:
             raise overloaded("The gateway has as many requests as it takes.")
         self.count += 1
+
+    def release(self) -> None:
+        """Count a call that is over."""
+        self.count -= 1
+
+    def enter(self, member: Member) -> None:
+        """Count a call that is sent to a worker."""
         member.in_flight += 1
         for slow in self._fleet.compare(self._clock()):
             log.warning("worker %s is ejected: much slower than its peers (%s)", slow.id, _term(slow))
 
     def leave(self, member: Member) -> None:
-        """Count a call that ended."""
-        self.count -= 1
+        """Count a call that has ended there."""
         member.in_flight -= 1
 
     def succeeded(self, member: Member) -> None:

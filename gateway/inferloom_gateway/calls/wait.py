@@ -3,6 +3,7 @@
 import math
 
 from inferloom_gateway.calls.absences import Absences
+from inferloom_gateway.fleet.ask import Wanted
 from inferloom_gateway.fleet.members import Fleet
 
 RESUMING_S = 10.0
@@ -64,16 +65,16 @@ class Wait:
             self._refused_since = now
         return now < self._refused_since + RESUMING_S
 
-    def begins(self, now: float, again_at: float | None = None) -> bool:
-        """Whether it waits where nobody is there and it has not begun. ``again_at`` is when it may ask one
-        again, where all that could answer are there and say that they cannot now."""
+    def begins(self, wanted: Wanted, now: float, again_at: float | None = None) -> bool:
+        """Whether it waits where nobody is there that has what is wanted, and it has not begun. ``again_at``
+        is when it may ask one again, where all that could answer are there and say that they cannot now."""
         waits_already = self._since is not None
         if self._since is None:
             self._since = now
         if self._fleet.may_come(self._model) or not self._fleet.followed:
             again_at = None  # another may be there sooner, or none be there any more
         until = self._absences.until(
-            self._model, now, self._since, waits_already=waits_already, refused=again_at is not None
+            wanted, now, self._since, waits_already=waits_already, refused=again_at is not None
         )
         if until is None:
             return False

@@ -1,10 +1,11 @@
 """What a request asks of a worker, as far as routing is concerned. Pure."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2
+from inferloom_gateway.fleet.member import Member
 from inferloom_gateway.fleet.prompt_keys import PromptKeys
 from inferloom_mesh.light_dataclasses import dataclass
 
@@ -15,6 +16,8 @@ for _row in FIELDS:
 _KINDS = frozenset(kind.name for kind in inference_pb2.Constraint.DESCRIPTOR.oneofs_by_name["grammar"].fields)
 _PATHS["GenerateRequest"].update((kind, ("constraint", kind)) for kind in _KINDS)
 
+NOTHING: frozenset[str] = frozenset()
+
 
 def honoured(card: inference_pb2.Model) -> frozenset[str]:
     """What of requests a model honours: optional parameters, and kinds of constraints.
@@ -24,6 +27,28 @@ def honoured(card: inference_pb2.Model) -> frozenset[str]:
     """
     kinds = card.constraints or (_KINDS if "constraint" in card.supported_parameters else ())
     return frozenset((*card.supported_parameters, *kinds))
+
+
+class Wanted(NamedTuple):
+    """What a worker must have so that a request may be given to it, now or once it has room, or is there: of
+    what not all workers of the model have."""
+
+    model: str
+    task: "inference_pb2.Task.ValueType | None" = None
+    """What the model must be able to do; None: anything."""
+    needs: frozenset[str] = NOTHING
+    """What it must honour, as :func:`honoured` tells."""
+
+    def by(self, member: Member) -> bool:
+        """Whether a worker has all of it, in whatever state it is."""
+        card = member.models.get(self.model)
+        return card is not None and self.told(card)
+
+    def told(self, card: inference_pb2.Model) -> bool:
+        """Whether a card of the model tells all of it."""
+        if self.task is not None and self.task not in card.tasks:
+            return False
+        return not self.needs or self.needs <= honoured(card)
 
 
 @dataclass(frozen=True, slots=True)

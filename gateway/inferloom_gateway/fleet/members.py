@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from inferloom.v1 import inference_pb2, registry_pb2
-from inferloom_gateway.fleet.ask import honoured
+from inferloom_gateway.fleet.ask import Wanted, honoured
 from inferloom_gateway.fleet.group import Group
 from inferloom_gateway.fleet.member import Member as Member
 from inferloom_gateway.fleet.member import definition, hash_of
+from inferloom_gateway.fleet.past import Past
 from inferloom_gateway.fleet.slow_workers import INTERVAL_S, look
 from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
 
@@ -28,12 +29,16 @@ class Fleet:
         self._by_model: dict[str, Group] = {}
         self._gone: dict[str, float] = {}
         self._unloaded: set[str] = set()
+        self._past = Past(memory_s)
         self._looked = float("-inf")
         self._listeners: list[Callable[[], None]] = []
         self.ejections: Counter[str] = Counter()
         """Ejections so far, by their reason."""
         self.uneven: dict[str, frozenset[str]] = {}
-        """Models whose workers do not all honour the same parameters: those that only some honour."""
+        """Models whose workers do not all honour the same parameters: those that only some honour, or did
+        that have gone."""
+        self.common: dict[str, frozenset[inference_pb2.Task.ValueType]] = {}
+        """What all workers of a model can do with it."""
         self.settled = False
         """Whether the whole set was heard once; until then a model that is not here may exist after all."""
         self.followed = True
@@ -94,6 +99,10 @@ class Fleet:
             return True
         gone = self._gone.get(model)
         return gone is not None and now - gone <= self._memory_s
+
+    def remembers(self, wanted: Wanted, now: float) -> bool:
+        """Whether a worker that has gone had all of it not long ago."""
+        return self._past.had(wanted, now)
 
     def may_come(self, model: str) -> bool:
         """Whether a worker may be loading the model: it says so, or it starts and does not say what."""
@@ -219,6 +228,7 @@ class Fleet:
                 by_model.setdefault(name, []).append(member)
         for name in self._by_model.keys() - by_model.keys() - self._unloaded:
             self._gone[name] = now
+        self._past.note(self._members.values(), self._unloaded, now)
         self._unloaded.clear()
         self._gone = {
             name: gone
@@ -237,6 +247,7 @@ class Fleet:
                 group.take_ring(former)
         self.differing = {name: kinds for name in by_model if len(kinds := self._kinds(name)) > 1}
         self.uneven = {name: names for name in by_model if (names := self._unevenness(name))}
+        self.common = {name: self._common(name) for name in by_model}
 
     def _kinds(self, model: str) -> dict[str, list[str]]:
         kinds: dict[str, list[str]] = {}
@@ -245,9 +256,10 @@ class Fleet:
                 kinds.setdefault(told, []).append(member.id)
         return kinds
 
+    def _common(self, model: str) -> frozenset[inference_pb2.Task.ValueType]:
+        return frozenset.intersection(*(frozenset(each.models[model].tasks) for each in self.holding(model)))
+
     def _unevenness(self, model: str) -> frozenset[str]:
-        members = self.holding(model)
-        if len(members) < 2:
-            return frozenset()
-        kinds = [honoured(member.models[model]) for member in members]
-        return frozenset.union(*kinds) - frozenset.intersection(*kinds)
+        kinds = [honoured(member.models[model]) for member in self.holding(model)]
+        past = map(honoured, self._past.cards(model))
+        return frozenset.union(*kinds, *past) - frozenset.intersection(*kinds)

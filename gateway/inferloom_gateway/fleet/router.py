@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from inferloom_gateway.fleet.ask import Ask, honoured
+from inferloom_gateway.fleet.ask import NOTHING, Ask, Wanted
 from inferloom_gateway.fleet.group import Group
 from inferloom_gateway.fleet.member import Member
 from inferloom_gateway.fleet.members import Fleet
@@ -80,15 +80,17 @@ class Router:
         others get none.
         """
         group = self._fleet.group(ask.model)
-        needs = self._needs(ask)
-        level = partial(_level, ask, needs, tried, now)
+        wanted = self.wanted(ask, now)
+        level = partial(_level, wanted, tried, now)
         whole = group is not None and members is group.members
         if whole and group is not None and not tried:
             if self._zone and (local := group.zone(self._zone)) is not None:
-                standing = local.standing.fresh(local.members, level, (ask.model, ask.task, needs), now)
+                standing = local.standing.fresh(local.members, level, wanted, now)
                 if standing.level == GOOD and standing.load < standing.room:
-                    return self._pick(ask, local, local.members, level, standing, now)
-            standing = group.standing.fresh(group.members, level, (ask.model, ask.task, needs), now)
+                    near = self._pick(ask, local, local.members, level, standing, now)
+                    if near is not None:  # of counts that are a moment old it may be nobody
+                        return near
+            standing = group.standing.fresh(group.members, level, wanted, now)
             chosen = self._pick(ask, group, group.members, level, standing, now)
             if chosen is not None:
                 return chosen
@@ -96,17 +98,17 @@ class Router:
         standing.count(members, level, now)
         return self._pick(ask, group or Group(tuple(members)), members, level, standing, now)
 
-    def able(self, ask: Ask, members: Sequence[Member], now: float) -> bool:
-        """Whether any of them takes such requests at all."""
-        return any(_level(ask, frozenset(), (), now, member) for member in members)
-
-    def _needs(self, ask: Ask) -> frozenset[str]:
-        """What the request asks that some workers honour and some do not; nothing where none honours all."""
-        uneven = self._fleet.uneven.get(ask.model)
-        if not uneven or not (needs := ask.needs(uneven)):
-            return frozenset()
-        holding = self._fleet.holding(ask.model)
-        return needs if any(_honours(member, ask.model, needs) for member in holding) else frozenset()
+    def wanted(self, ask: Ask, now: float) -> Wanted:
+        """What workers must have to be given the request, of what not all of them do. What none honours, and
+        none did that may be back, keeps it from none: they say so themselves."""
+        fleet, model = self._fleet, ask.model
+        task = None if ask.task in fleet.common.get(model, ()) else ask.task
+        uneven = fleet.uneven.get(model)
+        needs = ask.needs(uneven) if uneven else NOTHING
+        wanted = Wanted(model, task, needs)
+        if not needs or any(map(wanted.by, fleet.holding(model))) or fleet.remembers(wanted, now):
+            return wanted
+        return wanted._replace(needs=NOTHING)
 
     def _pick(
         self,
@@ -244,19 +246,10 @@ def _within(walk: Iterator[Member], wide: int, own: int, level: Level, least: in
     yield from walk
 
 
-def _honours(member: Member, model: str, needs: frozenset[str]) -> bool:
-    return needs <= honoured(member.models[model])
-
-
-def _level(ask: Ask, needs: frozenset[str], tried: Collection[Member], now: float, member: Member) -> int:
+def _level(wanted: Wanted, tried: Collection[Member], now: float, member: Member) -> int:
     """How much speaks for a worker."""
-    if not member.usable or member in tried:
+    if not member.usable or member in tried or not wanted.by(member):
         return NONE
-    card = member.models[ask.model]
-    if ask.task is not None and ask.task not in card.tasks:
-        return NONE
-    if needs and not _honours(member, ask.model, needs):
-        return NONE
-    if member.health.refuses(ask.model, now):
+    if member.health.refuses(wanted.model, now):
         return LAST
     return GOOD if member.preferred(now) else WILLING
