@@ -41,11 +41,13 @@ async def ask(
     *,
     text: str = "A person, as JSON:",
     max_tokens: int = 60,
+    texts: TextPool | None = None,
     logprobs: bool = False,
     stopping: dict[str, Any] | None = None,
     **sampling: Any,
 ) -> Answered:
-    """Run a request to its end. Raises InferloomError where it is refused or fails."""
+    """Run a request to its end, with threads of its own unless there are some. Raises InferloomError where it
+    is refused or fails."""
     request = pb.GenerateRequest(
         model="m",
         text=text,
@@ -54,17 +56,18 @@ async def ask(
         output=pb.OutputOptions(logprobs=logprobs),
         constraint=constraint,
     )
-    texts = TextPool()
+    threads = TextPool() if texts is None else texts
     try:
         asked = read_generate(request, model.card.vocabulary_size, model.card.sampling_defaults)
-        answer = await model.answer(asked, Terms(), texts)
+        answer = await model.answer(asked, Terms(), threads)
         result = Answered({}, pb.Started(), pb.Usage())
         async for batch in answer.events():
             for event in batch:
                 _add(result, event)
         return result
     finally:
-        texts.close()
+        if texts is None:
+            threads.close()
 
 
 def _add(result: Answered, event: pb.GenerateResponse) -> None:

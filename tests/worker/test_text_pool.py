@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
 
 import pytest
 
@@ -198,3 +200,87 @@ def test_a_thread_that_left_its_work_is_not_ended_by_it(place: int) -> None:
     assert lock.left <= 0
     job.end()
     time.sleep(0)  # where TimeUp would be raised
+
+
+async def test_tenants_take_turns() -> None:
+    """Who comes behind another tenant's queue waits for one piece of it; a tenant's own come in order."""
+    pool, going, release = TextPool(threads=1), threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def first() -> None:
+        going.set()
+        release.wait(PATIENCE_S)
+
+    asked = [pool.run("text", first, tenant="many")]
+    for tenant, name in (("many", "2"), ("many", "3"), ("few", "1"), ("many", "4"), ("other", "1")):
+        asked.append(pool.run("text", partial(done.append, f"{tenant} {name}"), tenant=tenant))
+    running = [asyncio.create_task(each) for each in asked]
+    await asyncio.to_thread(going.wait, PATIENCE_S)
+    release.set()
+    await asyncio.gather(*running)
+    assert done == ["few 1", "other 1", "many 2", "many 3", "many 4"]
+    pool.close()
+
+
+async def test_a_tenant_leaves_threads_to_others() -> None:
+    """However much of his runs for long."""
+    pool, release = TextPool(threads=3, each=2), threading.Event()
+    his = [
+        asyncio.create_task(pool.run("text", lambda: release.wait(PATIENCE_S), tenant="his"))
+        for _ in range(3)
+    ]
+    async with asyncio.timeout(PATIENCE_S):
+        assert await pool.run("text", lambda: "next", tenant="hers") == "next"
+        assert await pool.run("text", lambda: "again", tenant="hers") == "again"
+    release.set()
+    assert await asyncio.gather(*his) == [True] * 3
+    pool.close()
+
+
+async def test_a_tenant_does_not_take_all_places() -> None:
+    """Where another fills them, one that has waited for nothing yet is let in."""
+    pool, release = TextPool(threads=1, max_waiting=2), threading.Event()
+    his = [
+        asyncio.create_task(pool.run("text", lambda: release.wait(PATIENCE_S), tenant="his"))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(InferloomError, match="busy tokenising"):
+        await pool.run("text", lambda: None, tenant="his")
+    hers = asyncio.create_task(pool.run("text", lambda: "hers", tenant="hers"))
+    await asyncio.sleep(0)
+    release.set()
+    assert await hers == "hers"
+    await asyncio.gather(*his)
+    pool.close()
+
+
+async def test_what_waits_when_a_pool_is_closed_is_cancelled() -> None:
+    """Nobody waits for it for ever."""
+    pool, going, release = TextPool(threads=1), threading.Event(), threading.Event()
+
+    def first() -> bool:
+        going.set()
+        return release.wait(PATIENCE_S)
+
+    running, waiting = (asyncio.create_task(pool.run("text", work)) for work in (first, lambda: True))
+    await asyncio.to_thread(going.wait, PATIENCE_S)
+    pool.close()
+    release.set()
+    results = await asyncio.gather(running, waiting, return_exceptions=True)
+    assert results[0] is True
+    assert isinstance(results[1], asyncio.CancelledError)
+
+
+SEEN: ContextVar[str] = ContextVar("seen", default="nothing")
+
+
+async def test_work_leaves_nothing_in_the_context_of_its_thread() -> None:
+    """Work that is ended does not get to put back what it has set."""
+    pool = TextPool(threads=1)
+    await pool.run("text", lambda: SEEN.set("something"))
+    assert await pool.run("text", SEEN.get) == "nothing"
+    job: Job[object] = Job(lambda: SEEN.set("something"), None, time.thread_time)
+    job.run()
+    assert SEEN.get() == "nothing"
+    pool.close()

@@ -48,6 +48,9 @@ from inferloom_worker.validate.generate import (
 )
 from inferloom_worker.validate.resume import Resumption
 
+COMPILING_THREADS, COMPILING_EACH = 4, 2
+"""Grammars that are compiled at once, and those of one tenant: his may take long."""
+
 
 class Generator:
     """A model that generates. Where its engine shows its states, it gives vectors too."""
@@ -78,6 +81,9 @@ class Generator:
         self.engine = engine
         self.embedder = embedder
         self.grammars = grammars
+        self._compiling = TextPool(
+            threads=COMPILING_THREADS, each=COMPILING_EACH, doing="compiling grammars for"
+        )
         self.infilling = infilling(tokenizer, tokenizer.named)
         self.trial = Trial()
         """How its template has done with short conversations."""
@@ -86,10 +92,11 @@ class Generator:
         prompt = await texts.run(
             asked.prompt.param,
             partial(self.read, asked),
+            tenant=terms.tenant,
             quick=is_quick(asked),
             trial=self.trial if is_short(asked) else None,
         )
-        constraint = await self._constrain(asked, prompt, texts)
+        constraint = await self._constrain(asked, prompt, terms.tenant)
         request = engine_request(
             asked,
             prompt,
@@ -104,7 +111,7 @@ class Generator:
         resumed = Resumed(request, {})
         if asked.resume is not None and asked.resume.choices:
             work = partial(self._resume, asked, asked.resume, request, reading)
-            resumed = await texts.run("resume.choices", work)
+            resumed = await texts.run("resume.choices", work, tenant=terms.tenant)
         if resumed.request.choices:
             generation: Generation = submit(self.engine, resumed.request)
         else:
@@ -154,7 +161,7 @@ class Generator:
         return self.dialect.reading(asked.prompt.chat, prompt, asked.sampling.seed)
 
     async def _constrain(
-        self, asked: CompletionRequest, prompt: TokenizedPrompt, texts: TextPool
+        self, asked: CompletionRequest, prompt: TokenizedPrompt, tenant: str
     ) -> Enforced | None:
         """What the answer must conform to, for the engine. Raises InferloomError where that cannot be
         enforced."""
@@ -174,7 +181,8 @@ class Generator:
         whole = self.engine.info.ends_in_time and not (stops.ignore_eos or stops.min_tokens)
         within = fit_max_tokens(asked, len(prompt.ids), self.card.context_length) if whole else None
         work = partial(enforced, dialect, chat, prompt.text, asked.grammar, compiled, within=within)
-        return await texts.run("chat.tools" if asked.grammar is None else asked.grammar.param, work)
+        param = "chat.tools" if asked.grammar is None else asked.grammar.param
+        return await self._compiling.run(param, work, tenant=tenant)
 
     def read(self, asked: CompletionRequest) -> TokenizedPrompt:
         """Render and tokenise all that a request has of texts. Blocking.
@@ -329,3 +337,4 @@ class Generator:
         """An adapter's memory goes with its last request."""
         if self._owner:
             self.engine.close()
+            self._compiling.close()

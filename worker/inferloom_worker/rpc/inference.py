@@ -92,6 +92,7 @@ class Inference:
                     max_priority=incoming.priority_limit(self._max_priority),
                     honoured=model.card.supported_parameters,
                 ),
+                tenant=incoming.context.tenant,
                 quick=request.ByteSize() <= QUICK_REQUEST_BYTES,
             )
             call.check()
@@ -139,7 +140,10 @@ class Inference:
                 ]
 
             asked, texts = await self._texts.run(
-                "inputs", read, quick=request.ByteSize() <= QUICK_EMBED_BYTES
+                "inputs",
+                read,
+                tenant=incoming.context.tenant,
+                quick=request.ByteSize() <= QUICK_EMBED_BYTES,
             )
             call.check()
             stream = embedder.embed(texts, incoming.context.tenant)
@@ -159,7 +163,9 @@ class Inference:
                     for run in parts(vectors, asked):
                         work = partial(embed_part, asked, texts, first + run.start, vectors[run])
                         quick = vectors[run].nbytes <= QUICK_VECTORS_BYTES
-                        yield await self._texts.run("inputs", work, quick=quick)
+                        yield await self._texts.run(
+                            "inputs", work, tenant=incoming.context.tenant, quick=quick
+                        )
                 call.check()
                 yield _embed_completed(tokens if stream.read_tokens is None else stream.read_tokens, stream)
             finally:
@@ -176,7 +182,7 @@ class Inference:
                 asked = read_rerank(request)
                 return asked, ranker.read(asked)
 
-            asked, reading = await self._texts.run("documents", read)
+            asked, reading = await self._texts.run("documents", read, tenant=incoming.context.tenant)
             call.check()
             stream = reading.start(incoming.context.tenant)
             call.end = stream.close
@@ -212,7 +218,8 @@ class Inference:
                     check_chat(request.chat)
                 return await model.remote_texts.tokenize(request)
             param = "chat.messages" if kind == "chat" else "text"
-            return await self._texts.run(param, partial(tokenize, request, model))
+            work = partial(tokenize, request, model)
+            return await self._texts.run(param, work, tenant=incoming.context.tenant)
 
     async def detokenize(
         self, request: pb.DetokenizeRequest, incoming: IncomingCall
@@ -222,7 +229,8 @@ class Inference:
             bounds.check_detokenize(request, model.card.context_length)
             if model.remote_texts is not None:
                 return await model.remote_texts.detokenize(request)
-            return await self._texts.run("token_ids", partial(detokenize, request, model))
+            work = partial(detokenize, request, model)
+            return await self._texts.run("token_ids", work, tenant=incoming.context.tenant)
 
     async def get_tokenizer(
         self, request: pb.GetTokenizerRequest, incoming: IncomingCall
@@ -231,7 +239,8 @@ class Inference:
         with self._host.calls.run(model):
             if model.remote_texts is not None:
                 return model.remote_texts.describe()
-            return await self._texts.run("model", partial(describe, model))
+            work = partial(describe, model)
+            return await self._texts.run("model", work, tenant=incoming.context.tenant)
 
     async def list_models(
         self, request: pb.ListModelsRequest, incoming: IncomingCall

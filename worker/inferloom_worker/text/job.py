@@ -4,6 +4,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -64,15 +65,18 @@ class Job(Generic[T]):
         self._late = False
 
     def run(self) -> T:
-        """Do it. Raises TimeUp when it was ended, NeverStartedError when that was before it began."""
+        """Do it, in a context of its own: what it sets there is gone when it ends, wherever that is.
+
+        Raises TimeUp when it was ended, NeverStartedError when that was before it began.
+        """
         with self._lock:
             if self._late:
                 raise NeverStartedError
             self._thread = threading.get_ident()
-        began = self._clock()
+        began, context = self._clock(), copy_context()
         try:
             try:
-                return self._work()
+                return context.run(self._work)
             finally:
                 self._leave()
         finally:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from pathlib import Path
 
 from inferloom.v1 import inference_pb2 as pb
@@ -92,7 +93,8 @@ class SidecarModel:
         salt = f"{terms.cache_scope}\0{asked.cache_salt}" if terms.cache_scope else asked.cache_salt
         facts = shared.facts
         quick = not isinstance(prompt, ChatPrompt) or prompt.chat.ByteSize() <= QUICK_BYTES
-        request = await texts.run(prompt.param, lambda: server_request(asked, facts, salt), quick=quick)
+        work = partial(server_request, asked, facts, salt)
+        request = await texts.run(prompt.param, work, tenant=terms.tenant, quick=quick)
         started = pb.Started(
             request_id=asked.request_id,
             model=self.card.id,
