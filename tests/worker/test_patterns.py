@@ -305,8 +305,7 @@ def test_patterns_are_read_within_the_bounds_of_their_schema(
 
     monkeypatch.setattr(Steps, "take", counted)
     monkeypatch.setattr(Reading, "_step", watched)
-    for kept in (patterns._whole_texts, patterns._one_text, patterns._no_text):
-        kept.cache_clear()
+    patterns._found_before.clear()
 
     refusal(schema({"type": "object", **asked}))
 
@@ -381,3 +380,23 @@ def test_names_of_several_patterns_are_each_read_by_itself() -> None:
     names = {"anyOf": [{"pattern": "a)|(b"}, {"pattern": "c"}]}
 
     assert refusal(schema({"type": "object", "propertyNames": names})) is not None
+
+
+def test_what_a_pattern_becomes_counts_too() -> None:
+    """A letter may become a thousand characters: they are written within bounds, and not kept without end."""
+    few, many = work(), work()
+    assert whole_texts(r"[\b]" + r"\D" * 40, few) is not None
+    assert few.left < MOST_OF_ALL - 500
+    assert whole_texts(r"[\b]" + r"\D" * 2040, many) is None
+    patterns._found_before.clear()
+    for at in range(40):
+        whole_texts(rf"[\b{at:04d}]" + r"\D" * 50, Work())
+    held = sum(size for _, size in patterns._found_before._values.values())
+    assert 40 * 40_000 < held <= patterns.MOST_KEPT_BYTES
+
+
+def test_patterns_that_are_too_long_to_be_read_are_not_kept() -> None:
+    """They would stay, as what they are kept by."""
+    patterns._found_before.clear()
+    assert whole_texts("\U0001f600" * 2**16, Work()) is None
+    assert not patterns._found_before._values

@@ -4,16 +4,18 @@ A look at a text's beginning is a condition on all of it, beside the others. One
 it is; what must not be is said by an automaton's opposite, and what has looks in its midst by an automaton.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import TypeVar, cast
+from functools import wraps
+from typing import Any, TypeVar, cast
 
+from inferloom_worker.constrain.kept import Kept
 from inferloom_worker.constrain.regex_automaton import Automaton
-from inferloom_worker.constrain.regex_nodes import ANY, END, START, Alt, Look, Node, Seq, seq
+from inferloom_worker.constrain.regex_nodes import ANY, END, START, Alt, Look, Node, Seq, UnsayableError, seq
 from inferloom_worker.constrain.regex_reading import MOST_CHARACTERS, UnreadableError, read_regex
-from inferloom_worker.constrain.regex_states import Rest, State, Steps, UnsayableError, accepts, not_of
+from inferloom_worker.constrain.regex_states import Rest, State, Steps, accepts, not_of
 from inferloom_worker.constrain.regex_writing import is_plain, write_regex
 
 _T = TypeVar("_T")
@@ -26,9 +28,14 @@ MOST_STEPS = 40_000
 MOST_OF_ALL = 80_000
 """Work for all patterns of a request: about a third of a second."""
 
+MOST_KEPT = 1024
+MOST_KEPT_BYTES = 16 * 2**20
+"""Patterns of which it is kept what was found, and the memory of all that."""
+
 _MOST_FOR_A_NAME = 5000
 _CHARACTERS_OF_A_STEP = 1
 """Those of a pattern that are read in about a step's time."""
+_WRITTEN_IN_A_STEP = 64
 
 
 class Work(Steps):
@@ -108,6 +115,32 @@ def is_read(pattern: str) -> bool:
 
 _NOT_SAID = (UnreadableError, UnsayableError, RecursionError)
 
+_found_before: Kept[tuple[object, str], tuple[Any, int]] = Kept(MOST_KEPT, MOST_KEPT_BYTES)
+
+
+def _kept(find: Callable[[str], tuple[_T | None, int]]) -> Callable[[str], tuple[_T | None, int]]:
+    """What is found of the last patterns, without finding it again. Patterns that are too long to be read are
+    not kept."""
+
+    @wraps(find)
+    def kept(pattern: str) -> tuple[_T | None, int]:
+        if len(pattern) > MOST_CHARACTERS:
+            return find(pattern)
+        found = _found_before.get((find, pattern))
+        if found is None:
+            found = find(pattern)
+            _found_before.put((find, pattern), found, sys.getsizeof(pattern) + _size(found[0]))
+        return found
+
+    return kept
+
+
+def _size(found: object) -> int:
+    """Bytes of the texts in what is found."""
+    if isinstance(found, tuple):
+        return sum(map(_size, found))
+    return sys.getsizeof(found)
+
 
 def _tried(pattern: str, find: Callable[[Node, bool, Steps], _T], most: int) -> tuple[_T | None, int]:
     """What is found of a pattern, and the steps that it took."""
@@ -120,7 +153,7 @@ def _tried(pattern: str, find: Callable[[Node, bool, Steps], _T], most: int) -> 
     return found, most - max(steps.left, 0)
 
 
-@lru_cache(1024)
+@_kept
 def _whole_texts(pattern: str) -> tuple[tuple[Sequence[str], bool] | None, int]:
     def find(node: Node, odd: bool, steps: Steps) -> tuple[Sequence[str], bool]:
         return tuple(_conditions(node, steps)), odd or _plain(node) is None
@@ -128,7 +161,7 @@ def _whole_texts(pattern: str) -> tuple[tuple[Sequence[str], bool] | None, int]:
     return _tried(pattern, find, MOST_STEPS)
 
 
-@lru_cache(1024)
+@_kept
 def _one_text(pattern: str) -> tuple[str | None, int]:
     found, taken = _whole_texts(pattern)
     if found is not None and len(found[0]) == 1:
@@ -136,7 +169,7 @@ def _one_text(pattern: str) -> tuple[str | None, int]:
     return _tried(pattern, lambda node, _, steps: _automaton(Rest((_found(node),)), steps), MOST_STEPS)
 
 
-@lru_cache(1024)
+@_kept
 def _no_text(pattern: str) -> tuple[str | None, int]:
     return _tried(
         pattern, lambda node, _, steps: _automaton(not_of(Rest((_found(node),))), steps), MOST_STEPS
@@ -151,7 +184,7 @@ def _has_pattern(pattern: str, text: str) -> tuple[bool | None, int]:
 
 def _conditions(node: Node, steps: Steps) -> list[str]:
     if (plain := _plain(node)) is not None:
-        return [write_regex(plain)]
+        return [_written(plain, steps)]
     items = node.items if isinstance(node, Seq) else (node,)
     if items[0] is not START:
         return [_automaton(Rest((_found(node),)), steps)]
@@ -165,7 +198,7 @@ def _conditions(node: Node, steps: Steps) -> list[str]:
     body = seq(START, *items[first:last], *([END] if items[-1] is END else []))
     made: list[str] = []
     if (plain := _plain(body)) is not None:
-        made.append(write_regex(plain))
+        made.append(_written(plain, steps))
     else:
         made.append(_automaton(Rest((_found(body),)), steps))
     for look in (*items[:first], *items[last:]):
@@ -195,8 +228,14 @@ def _condition(look: Look, steps: Steps) -> str:
     if not look.wanted:
         return _automaton(not_of(Rest((_found(around),))), steps)
     if (plain := _plain(around)) is not None:
-        return write_regex(plain)
+        return _written(plain, steps)
     return _automaton(Rest((_found(around),)), steps)
+
+
+def _written(node: Node, steps: Steps) -> str:
+    text = write_regex(node)
+    steps.take(len(text) // _WRITTEN_IN_A_STEP)
+    return text
 
 
 def _automaton(wanted: State, steps: Steps) -> str:

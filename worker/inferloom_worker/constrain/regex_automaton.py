@@ -5,7 +5,18 @@ The text comes of eliminating the states one by one (Kleene).
 
 from collections import deque
 
-from inferloom_worker.constrain.regex_nodes import Alt, Chars, Edge, Look, Node, Ranges, Repeat, Seq, union
+from inferloom_worker.constrain.regex_nodes import (
+    Alt,
+    Chars,
+    Edge,
+    Look,
+    Node,
+    Ranges,
+    Repeat,
+    Seq,
+    UnsayableError,
+    union,
+)
 from inferloom_worker.constrain.regex_reading import WORDS
 from inferloom_worker.constrain.regex_states import (
     NONE,
@@ -18,7 +29,6 @@ from inferloom_worker.constrain.regex_states import (
     Some,
     State,
     Steps,
-    UnsayableError,
     has,
     of_word,
 )

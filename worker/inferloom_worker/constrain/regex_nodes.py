@@ -9,6 +9,10 @@ EVERY: Ranges = ((0, 0xD7FF), (0xE000, 0x10FFFF))
 """All that a text can have."""
 
 
+class UnsayableError(Exception):
+    """More than the bounds, or something that automata and their texts do not have."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Chars:
     """One character of a set. Where dialects read a set differently, ``low`` is what it is for all of them,

@@ -19,6 +19,7 @@ from inferloom_worker.constrain.regex_nodes import (
     Ranges,
     Repeat,
     Seq,
+    UnsayableError,
 )
 from inferloom_worker.constrain.regex_reading import WORDS
 
@@ -27,10 +28,6 @@ _ITEMS_OF_A_STEP = 128
 
 _RANGES_OF_A_STEP = 64
 """Runs of characters that are looked through in about a step's time."""
-
-
-class UnsayableError(Exception):
-    """More than the bounds, or something that automata here do not have."""
 
 
 @dataclass(slots=True)

@@ -1,5 +1,7 @@
 """Trees of regular expressions as text for the compiler, which has neither places nor looks. Pure."""
 
+from collections.abc import Iterator
+
 from inferloom_worker.constrain.regex_nodes import (
     Alt,
     Chars,
@@ -10,8 +12,12 @@ from inferloom_worker.constrain.regex_nodes import (
     Ranges,
     Repeat,
     Seq,
+    UnsayableError,
     others,
 )
+
+MOST_TEXT = 65_536
+"""Characters of a result. One of a pattern may become many: what is no digit is a thousand."""
 
 NO_TEXT = r"[^\x{0}-\x{10FFFF}]"
 """What no text is."""
@@ -33,19 +39,34 @@ def is_plain(node: Node) -> bool:
 
 
 def write_regex(node: Node) -> str:
-    """A plain tree as text that matches the same texts, whole."""
+    """A plain tree as text that matches the same texts, whole. Raises UnsayableError where it is too long."""
+    pieces: list[str] = []
+    size = 0
+    for piece in _pieces(node):
+        size += len(piece)
+        if size > MOST_TEXT:
+            raise UnsayableError
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _pieces(node: Node) -> Iterator[str]:
     match node:
         case Chars(low):
-            return of_ranges(low)
+            yield of_ranges(low)
         case Named(text):
-            return text
+            yield text
         case Seq(items):
-            return "".join(_bracketed(item) if isinstance(item, Alt) else write_regex(item) for item in items)
+            for item in items:
+                yield from _bracketed(item) if isinstance(item, Alt) else _pieces(item)
         case Alt(ways):
-            return "|".join(map(write_regex, ways))
+            for index, way in enumerate(ways):
+                if index:
+                    yield "|"
+                yield from _pieces(way)
         case Repeat(item, least, most):
-            inner = write_regex(item) if isinstance(item, Chars | Named) else _bracketed(item)
-            return inner + _count(least, most)
+            yield from _pieces(item) if isinstance(item, Chars | Named) else _bracketed(item)
+            yield _count(least, most)
         case Edge() | Look():
             raise ValueError(node)
 
@@ -67,8 +88,10 @@ def runs(ranges: Ranges) -> str:
     return "".join(map(_run, ranges))
 
 
-def _bracketed(node: Node) -> str:
-    return f"(?:{write_regex(node)})"
+def _bracketed(node: Node) -> Iterator[str]:
+    yield "(?:"
+    yield from _pieces(node)
+    yield ")"
 
 
 def _run(run: tuple[int, int]) -> str:
