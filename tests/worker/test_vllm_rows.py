@@ -1,11 +1,15 @@
 """What is carried in vLLM's batch is chosen as our own engine chooses, and goes on exactly."""
 
 import random
+import threading
 from typing import Any
 
 import pytest
 import torch
 
+from inferloom_mesh.errors import invalid
+from inferloom_worker.constrain.grammar import Grammar
+from inferloom_worker.engine.constraint import ConstraintError, Mask, PortableConstraint
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.protocol import Committed, GenerationRequest, Sampling
 from inferloom_worker.engines.vllm.carried import Carried
@@ -13,6 +17,7 @@ from inferloom_worker.engines.vllm.rows import CarriedBatch
 from inferloom_worker.stepping.row import Row
 from inferloom_worker.stepping.sampler import TorchChooser, sample
 from inferloom_worker.stepping.sequence import SequenceState
+from tests.patience import PATIENCE_S
 from tests.worker.engines import request
 
 VOCABULARY = 200
@@ -143,3 +148,62 @@ def test_where_no_token_may_come_one_is_left_that_ends_nothing() -> None:
     batch.come(0, asked, 0, [])
     batch.step()
     assert batch.rows[0][1] == [2]
+
+
+class Slow:
+    """Grammars that are compiled when they are let, of constraints that allow token 7 and nothing else."""
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+        self.refuses = False
+
+    def compile(self, grammar: Grammar, **_: object) -> Any:
+        """See :class:`Grammars`."""
+        assert self.let.wait(PATIENCE_S)
+        if self.refuses:
+            raise invalid("constraint", "no")
+        return self
+
+    def matcher(self) -> "Slow":
+        """Itself."""
+        return self
+
+    def accept(self, token: int) -> None:
+        """Token 7 only."""
+        if token != 7:
+            raise ConstraintError("no")
+
+    def fill(self, mask: Mask) -> bool:
+        """See :class:`Matcher`."""
+        mask[0] = 1 << 7
+        return True
+
+
+def constrained(grammars: Slow, committed: list[int], output: list[int]) -> tuple[CarriedBatch, list[int]]:
+    """A batch with one row that is constrained, while its grammar is compiled."""
+    batch, asked = CarriedBatch(lambda: grammars), request([1], 9)
+    told = Carried(asked, 0, len(committed), PortableConstraint("start: /7*/")).told()
+    batch.came(0, told, [1, *committed], output)
+    return batch, output
+
+
+def test_a_grammar_is_compiled_while_the_model_computes() -> None:
+    """Who comes does not hold up the step; its first token waits for its own."""
+    grammars = Slow()
+    batch, output = constrained(grammars, [7], [])
+    grammars.let.set()
+    for _ in range(3):
+        left = batch.apply(torch.zeros(1, VOCABULARY))
+        output.append(int(left[0].argmax()))
+    assert output == [7, 7, 7]
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_grammar_that_fails_there_fails_its_request(refuses: bool) -> None:
+    """And not vLLM's engine: the token that is left is one that may not come."""
+    grammars = Slow()
+    grammars.refuses = refuses
+    batch, output = constrained(grammars, [] if refuses else [5], [])
+    grammars.let.set()
+    output.append(int(batch.apply(torch.zeros(1, VOCABULARY))[0].argmax()))
+    assert output == [0]

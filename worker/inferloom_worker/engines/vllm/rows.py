@@ -1,14 +1,18 @@
 """The choices that are carried, as they are chosen for. In vLLM's worker process; knows no vLLM."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import threading
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from inferloom_mesh.errors import InferloomError
 from inferloom_worker.constrain.grammar import Grammar, Grammars
-from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
+from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher, PortableConstraint
 from inferloom_worker.engines.vllm.carried import Carried, read_carried, stand_in
 from inferloom_worker.stepping.adjustment import Adjustment
 from inferloom_worker.stepping.drawing import NO_TOKEN
@@ -18,6 +22,11 @@ from inferloom_worker.stepping.sampler import TorchChooser, sample
 NEVER = -1
 """A token that vLLM has not told yet: behind it nothing is known."""
 
+_THREADS = 4
+"""Grammars that are compiled at once: while vLLM computes, which knows nothing of it."""
+
+log = logging.getLogger(__name__)
+
 
 class CarriedSequence:
     """One carried choice: what :class:`~inferloom_worker.stepping.sampler.Row` asks of a sequence.
@@ -26,11 +35,16 @@ class CarriedSequence:
         carried: What was told of it.
         committed: Its tokens of before.
         output: vLLM's own list of what it has generated since, which grows.
-        matcher: Its constraint at the beginning. None: it has none.
+        coming: Its constraint behind those of before, which may still be compiled: the first token that is
+            chosen waits for it. None: it has none.
     """
 
     def __init__(
-        self, carried: Carried, committed: Sequence[int], output: Sequence[int], matcher: Matcher | None
+        self,
+        carried: Carried,
+        committed: Sequence[int],
+        output: Sequence[int],
+        coming: "Future[Matcher] | None",
     ) -> None:
         self.request = carried.request
         self.choice = carried.choice
@@ -38,10 +52,9 @@ class CarriedSequence:
         self.adjustment = Adjustment.of(carried.request, self.tokens)
         self._output = output
         self._taken = 0
-        self._matcher = matcher
+        self._coming = coming
+        self._matcher: Matcher | None = None
         self._failed = False
-        if matcher is not None:
-            self._follow(committed)
 
     @property
     def generated(self) -> int:
@@ -49,7 +62,10 @@ class CarriedSequence:
         return len(self.tokens) - len(self.request.prompt)
 
     def catch_up(self) -> None:
-        """Take in what vLLM has generated since."""
+        """Take in what vLLM has generated since, and the constraint when it is compiled."""
+        if self._coming is not None:
+            self._come(self._coming)
+            self._coming = None
         fresh = [token for token in self._output[self._taken :] if token > NEVER]
         self._taken += len(fresh)
         self.tokens += fresh
@@ -58,10 +74,10 @@ class CarriedSequence:
 
     def mask(self, width: int) -> Mask | None:
         """The tokens that may come. None: all; an empty one: none, and it is over."""
-        if self._matcher is None:
+        if self._matcher is None and not self._failed:
             return None
         found = np.zeros(-(-width // WORD), np.int32)
-        if self._failed:
+        if self._failed or self._matcher is None:
             return found
         try:
             more = self._matcher.fill(found)
@@ -71,12 +87,17 @@ class CarriedSequence:
             found[:] = 0
         return found
 
+    def _come(self, coming: "Future[Matcher]") -> None:
+        try:
+            self._matcher = coming.result()
+        except (ConstraintError, InferloomError) as failure:
+            log.info("a constraint cannot be followed: %s", failure)
+            self._failed = True
+
     def _follow(self, tokens: Sequence[int]) -> None:
         try:
-            for token in tokens:
-                if self._failed or self._matcher is None or token in self.request.stop_token_ids:
-                    return
-                self._matcher.accept(token)
+            if self._matcher is not None and not self._failed:
+                follow(self._matcher, tokens, self.request.stop_token_ids)
         except ConstraintError:
             self._failed = True
 
@@ -93,6 +114,8 @@ class CarriedBatch:
         self._chooser = TorchChooser()
         self._make = grammars
         self._grammars: Grammars | None = None
+        self._making = threading.Lock()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grammars")
 
     def left(self, index: int) -> None:
         """A row is free."""
@@ -113,7 +136,10 @@ class CarriedBatch:
         if told is not None:
             carried = read_carried(told, prompt)
             committed = prompt[len(prompt) - carried.committed :]
-            self._rows[index] = CarriedSequence(carried, committed, output, self._matcher(carried))
+            coming = None
+            if carried.constraint is not None:
+                coming = self._threads.submit(self._matcher, carried, carried.constraint, committed)
+            self._rows[index] = CarriedSequence(carried, committed, output, coming)
 
     def moved(self, one: int, other: int, *, swap: bool) -> None:
         """A request has the ``other`` row now; with ``swap`` what was there has its own."""
@@ -132,16 +158,25 @@ class CarriedBatch:
             put(logits, places, [_named(*each) for each in zip(tokens, sequences, strict=True)])
         return logits
 
-    def _matcher(self, carried: Carried) -> Matcher | None:
-        asked = carried.constraint
-        if asked is None:
-            return None
-        if self._grammars is None:
-            self._grammars = self._make()
+    def _matcher(self, carried: Carried, asked: PortableConstraint, committed: Sequence[int]) -> Matcher:
+        """A constraint behind these tokens. On a thread of its own: others' steps go on."""
+        with self._making:
+            if self._grammars is None:
+                self._grammars = self._make()
         compiled = self._grammars.compile(
             Grammar(asked.grammar), stops=frozenset(asked.stops), ignores_ends=asked.ignores_ends
         )
-        return compiled.matcher()
+        matcher = compiled.matcher()
+        follow(matcher, committed, carried.request.stop_token_ids)
+        return matcher
+
+
+def follow(matcher: Matcher, tokens: Sequence[int], stops: Container[int]) -> None:
+    """Go along with tokens, up to one that ends the choice. Raises ConstraintError where one may not come."""
+    for token in tokens:
+        if token in stops:
+            return
+        matcher.accept(token)
 
 
 def choose(logits: Tensor, sequences: Sequence[CarriedSequence], chooser: TorchChooser) -> list[int]:
