@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from llguidance import LLTokenizer
 
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.constrain import compiler, trials
 from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.constrain.grammar import Grammar, Kind
@@ -18,9 +20,15 @@ from inferloom_worker.constrain.vocabulary import from_bytes
 from inferloom_worker.engine.constraint import ConstraintError, Mask
 from inferloom_worker.stepping import masks
 from inferloom_worker.stepping.masks import MaskFiller, MaskWork
+from inferloom_worker.stepping.outcome import NO_TIME, verify
+from inferloom_worker.stepping.sampler import SampledToken
+from inferloom_worker.stepping.scheduler import Work
+from inferloom_worker.stepping.sequence import SequenceState
+from inferloom_worker.stepping.thread_clock import ThreadClock
 from inferloom_worker.text.job import Job, TimeUp
 from inferloom_worker.text.tokenizer import Tokenizer
 from tests.patience import PATIENCE_S
+from tests.worker.engines import request
 
 HOSTILE = "start: T\nT: " + " & ".join(f"/(.*x.{{{i}}}y.*)/" for i in range(1, 25))
 
@@ -36,7 +44,7 @@ def test_compiling_ends_at_its_limit(tried: Trials, monkeypatch: pytest.MonkeyPa
     assert tried.verdict('start: "a"').refusal == ""
     with monkeypatch.context() as patched:
         patched.setattr(trials, "PROCESSOR_S", 0.1)
-        assert tried.verdict(HOSTILE).refusal.startswith("it takes more than")
+        assert tried.verdict(HOSTILE).refusal == "it takes more than 0.1 s to compile"
     assert tried.verdict('start: "a"').refusal == ""
     assert "nothing" in tried.verdict("start: nothing").refusal
     tried.close()
@@ -76,8 +84,8 @@ def test_a_process_that_ends_is_a_refusal(tried: Trials) -> None:
     """As where memory is over."""
     assert tried.verdict('start: "a"').refusal == ""
     assert tried._process is not None
-    tried._process.kill()
-    tried._process.wait()
+    tried._process._process.kill()
+    tried._process._process.wait()
     assert tried.verdict('start: "b"').refusal == ""
     tried.close()
 
@@ -103,12 +111,12 @@ def test_grammars_are_kept_as_far_as_memory_goes(
     def kept(*texts: str) -> list[str]:
         for text in texts:
             made.compile(Grammar(text, "constraint.choice", Kind.CHOICE))
-        return [text for _, text in made._kept]
+        return [text for _, text in made._kept._values]
 
     small = [json.dumps([f"choice {i}"]) for i in range(3)]
     assert kept(*small) == small
-    one = max(each.bytes for each in made._kept.values())
-    monkeypatch.setattr(compiler, "MOST_KEPT_BYTES", 2 * one)
+    one = max(size for _, size in made._kept._values.values())
+    monkeypatch.setattr(made._kept, "_most_bytes", 2 * one)
     assert kept('["choice 3"]') == [small[2], '["choice 3"]']
     assert kept(json.dumps(["x" * 500])) == []
 
@@ -164,9 +172,16 @@ class Scripted:
         self.accepted -= count
 
 
+class Counted:
+    """A clock of threads that have computed for long."""
+
+    seconds = 99.0
+
+
 def test_a_mask_that_is_late_is_an_error_of_its_own_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others have theirs, in this step and in the next."""
     monkeypatch.setattr(masks, "LIMIT_S", 1.0)
+    monkeypatch.setattr(masks, "ThreadClock", Counted)
     gate, filler = threading.Event(), MaskFiller()
     slow, good = Scripted(gate), Scripted()
     first, second = filler.start([MaskWork(slow), MaskWork(good, (3, 3))], 40).wait()
@@ -197,6 +212,7 @@ def test_a_mask_that_waits_for_others_has_a_limit_of_its_own(monkeypatch: pytest
     """It is no fault of its sequence that threads are taken."""
     monkeypatch.setattr(masks, "LIMIT_S", 1.0)
     monkeypatch.setattr(masks, "_THREADS", 1)
+    monkeypatch.setattr(masks, "ThreadClock", Counted)
     gate, filler = threading.Event(), MaskFiller()
     slow, good, slow_too = Scripted(gate), Scripted(), Scripted(gate)
     first, second, third = filler.start([MaskWork(each) for each in (slow, good, slow_too)], 40).wait()
@@ -206,6 +222,44 @@ def test_a_mask_that_waits_for_others_has_a_limit_of_its_own(monkeypatch: pytest
     assert second[0].words[0] == 8
     assert third[0].error is not None
     filler.close()
+
+
+def test_a_mask_for_which_there_was_no_time_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a machine stands still, or has much to do, as threads that compute nothing show."""
+    monkeypatch.setattr(masks, "LIMIT_S", 0.2)
+    gate, filler = threading.Event(), MaskFiller()
+    waiting, good = Scripted(gate), Scripted()
+    first, second = filler.start([MaskWork(waiting), MaskWork(good)], 40).wait()
+    gate.set()
+    assert (first[0].late, first[0].error) == (True, None)
+    assert second[0].words is not None
+    sequence = SequenceState(request([1], 9), mailbox=None, choice=0, arrival=0, submitted_at=0.0)  # type: ignore[arg-type]
+    outcome = verify(Work(sequence, 1, samples=True), [SampledToken(3, None)], first)
+    assert (outcome.failure, outcome.by_constraint) == (NO_TIME, False)
+    filler.close()
+
+
+def test_the_time_of_a_thread_is_what_it_computes() -> None:
+    """Seen from another."""
+    clocks: list[ThreadClock] = []
+    burnt, gate = threading.Event(), threading.Event()
+
+    def burn() -> None:
+        clocks.append(ThreadClock())
+        began = time.thread_time()
+        while time.thread_time() - began < 0.1:
+            pass
+        burnt.set()
+        gate.wait(PATIENCE_S)
+
+    thread = threading.Thread(target=burn)
+    thread.start()
+    assert burnt.wait(PATIENCE_S)
+    seen = clocks[0].seconds
+    time.sleep(0.3)
+    assert 0.1 <= clocks[0].seconds < seen + 0.1
+    gate.set()
+    thread.join()
 
 
 def test_a_draft_that_fails_leaves_its_sequence_where_it_was() -> None:
@@ -235,3 +289,82 @@ def test_a_grammar_that_failed_can_be_taken_back(smollm_tokenizer: Tokenizer) ->
     matcher.accept(two)
     matcher.accept(one)
     assert matcher.ended
+
+
+def test_who_waits_for_a_process_that_starts_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that takes long, as with large vocabularies on slow machines, one of the next finds it ready."""
+    monkeypatch.setattr(trials, "WAIT_S", 0.01)
+    tried = Trials((_slowly, ()))
+    with pytest.raises(InferloomError, match="Other grammars"):
+        tried.verdict('start: "a"')
+    first = tried._process
+    assert first is not None
+    assert first.ready.wait(PATIENCE_S)
+    monkeypatch.setattr(trials, "WAIT_S", PATIENCE_S)
+    assert tried.verdict('start: "a"').refusal == ""
+    assert tried._process is first
+    tried.close()
+
+
+def test_a_process_that_does_not_start_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says nothing of a grammar."""
+    tried = Trials((_badly, ()))
+    with pytest.raises(InferloomError) as caught:
+        tried.verdict('start: "a"')
+    assert caught.value.reason is Reason.SERVER_OVERLOADED
+    tried.close()
+
+
+def _slowly() -> LLTokenizer:
+    """A vocabulary that takes its time."""
+    time.sleep(0.5)
+    return LLTokenizer("byte")
+
+
+def _badly() -> LLTokenizer:
+    """None."""
+    raise ValueError
+
+
+def test_a_refusal_is_remembered_for_a_while(
+    smollm_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not worked out again for who asks again, but anew later: it may have been the machine's doing."""
+    asked: list[str] = []
+
+    def verdict(self: Trials, text: str) -> trials.Verdict:
+        asked.append(text)
+        return trials.Verdict("it takes more than all there is")
+
+    monkeypatch.setattr(Trials, "verdict", verdict)
+    made = GrammarCompiler(smollm_tokenizer, smollm_tokenizer.vocab_size)
+    for param in ("one", "other"):
+        with pytest.raises(InferloomError, match=f"{param} cannot be enforced: it takes more"):
+            made.compile(Grammar("a+", param, Kind.REGEX))
+    assert len(asked) == 1
+    monkeypatch.setattr(compiler, "REFUSED_S", -1.0)
+    for _ in range(2):
+        with pytest.raises(InferloomError):
+            made.compile(Grammar("b+", "one", Kind.REGEX))
+    assert len(asked) == 3
+
+
+def test_choices_that_wait_hold_nothing(smollm_tokenizer: Tokenizer) -> None:
+    """A choice has a copy of its grammar from its first mask on; what is forced before is known without."""
+    width = smollm_tokenizer.vocab_size
+    made = GrammarCompiler(smollm_tokenizer, width)
+    for text, forced in (("The quick brown fox.*", True), ("[ab]+", False)):
+        constraint = made.compile(Grammar(text, "constraint.regex", Kind.REGEX))
+        matcher = constraint.matcher()
+        assert bool(matcher.forced()) is forced
+        assert not matcher.ended
+        assert matcher._moved is None
+        assert constraint.bytes > 0
+        mask = np.zeros(-(-width // 32), np.int32)
+        assert matcher.fill(mask)
+        assert matcher._moved is not None
+        run = list(matcher.forced())
+        assert matcher._beginning.start.deep_copy().compute_ff_tokens() == run
+        for token in run:
+            matcher.accept(token)
+        assert matcher.fill(mask)

@@ -1,6 +1,7 @@
 """Masks of the tokens that constraints allow, filled while the model computes."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -10,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
+from inferloom_worker.stepping.thread_clock import ThreadClock
 
 LIMIT_S = 2.0
-"""How long a step waits for a sequence's masks, once its model has computed and they have begun to be filled.
-What takes longer ends its request, so that the others' steps go on. A step waits twice as long at most."""
+"""Processor time that the masks of a sequence may take in a step. What takes more ends its request, so that
+the others' steps go on. By the clock a step waits twice as long at most, once its model has computed."""
 
+_LOOK_S = 0.05
 _THREADS = min(8, os.cpu_count() or 1)
+_MORE_THREADS = 4 * _THREADS
+"""For what waits behind others that take long. A few at a time: with a thread for each, all would be late."""
 
 
 @dataclass(slots=True)
@@ -27,6 +32,8 @@ class PlaceMask:
     """Whether nothing may: the choice has ended before it."""
     error: ConstraintError | None = None
     """Why it is not known."""
+    late: bool = False
+    """Whether there was no time to find it out: nobody's fault but the machine's."""
 
     @property
     def empty(self) -> bool:
@@ -55,44 +62,79 @@ class MaskWork:
         return len(self.draft) + 1
 
 
+class _Job:
+    """What fills the masks of one sequence."""
+
+    __slots__ = ("_clock", "_fill", "future")
+
+    def __init__(self, fill: Callable[[], None]) -> None:
+        self._fill = fill
+        self._clock: ThreadClock | None = None
+        self.future: Future[None]
+
+    def start(self, threads: Executor) -> None:
+        """Begin."""
+        self.future = threads.submit(self._run)
+
+    def _run(self) -> None:
+        self._clock = ThreadClock()
+        self._fill()
+
+    @property
+    def over(self) -> bool:
+        """Whether it took all the time that it may."""
+        return self._clock is not None and self._clock.seconds >= LIMIT_S
+
+
 class Filling:
     """Masks that are being filled."""
 
     def __init__(self, places: list[list[PlaceMask]], jobs: Sequence[Callable[[], None]]) -> None:
         self._places = places
-        self._jobs = jobs
-        self._running: list[Future[None]] = []
+        self._jobs = [_Job(each) for each in jobs]
         self.late = False
         """Whether some were not filled in time: threads still work on them."""
 
     def start(self, threads: Executor) -> "Filling":
         """Begin."""
-        self._running = [threads.submit(job) for job in self._jobs]
+        for job in self._jobs:
+            job.start(threads)
         return self
 
     def wait(self) -> list[list[PlaceMask]]:
-        """Those of each work, once they are filled. What is not in time is in error.
+        """Those of each work, once they are filled. What took too long is in error, and what others or the
+        machine kept from being filled in time is late.
 
-        What has not begun when the limit is over, because others take long, gets threads and the limit of its
-        own.
+        What has not begun when the limit is over, because others take long, gets threads of its own.
         """
-        begun = [future.running() for future in self._running]
-        _, unfinished = wait(self._running, timeout=LIMIT_S)
-        if unfinished:
-            held = [index for index, future in enumerate(self._running) if future.cancel()]
-            threads = ThreadPoolExecutor(max(len(held), 1), thread_name_prefix="masks")
-            for index in held:
-                self._running[index] = threads.submit(self._jobs[index])
-            wait([f for f, early in zip(self._running, begun, strict=True) if not early], timeout=LIMIT_S)
+        end = time.monotonic() + 2 * LIMIT_S
+        wait([job.future for job in self._jobs], timeout=LIMIT_S)
+        held = [job for job in self._jobs if job.future.cancel()]
+        if held:
+            threads = ThreadPoolExecutor(min(len(held), _MORE_THREADS), thread_name_prefix="masks")
+            for job in held:
+                job.start(threads)
             threads.shutdown(wait=False)
-        for index, future in enumerate(self._running):
-            if future.done():
-                future.result()
-                continue
-            self.late = True
-            error = ConstraintError(f"The grammar takes more than {LIMIT_S:g} s at this place.")
-            self._places[index] = [PlaceMask(error=error) for _ in self._places[index]]
+        while (left := self._left()) and (rest := end - time.monotonic()) > 0:
+            wait([job.future for job in left], timeout=min(_LOOK_S, rest))
+        for index, job in enumerate(self._jobs):
+            if job.future.cancel() or not job.future.done():
+                self.late = True
+                self._places[index] = [_given_up(job) for _ in self._places[index]]
+            else:
+                job.future.result()
         return self._places
+
+    def _left(self) -> list[_Job]:
+        """What is worth waiting for."""
+        return [job for job in self._jobs if not (job.future.done() or job.over)]
+
+
+def _given_up(job: _Job) -> PlaceMask:
+    if job.over:
+        words = f"The grammar takes more than {LIMIT_S:g} s at this place."
+        return PlaceMask(error=ConstraintError(words))
+    return PlaceMask(late=True)
 
 
 class MaskFiller:

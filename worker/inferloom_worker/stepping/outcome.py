@@ -32,6 +32,7 @@ class Outcome:
 
 
 NO_NUMBERS = "The model computed no finite numbers for this request."
+NO_TIME = "The worker is too busy to follow the constraints of all requests."
 DEAD_END = "The constraint allows no token here, and no end."
 TOO_EARLY = "The constraint allows only tokens that end the answer here, and min_tokens bars those."
 
@@ -59,6 +60,8 @@ def verify(work: Work, sampled: Sequence[SampledToken], masks: Sequence[PlaceMas
         if mask.over:
             end = EndReason.COMPLETE
             break
+        if mask.late:
+            return Outcome(tokens, logprobs, accepted, work.guessed - accepted, None, NO_TIME)
         token = chosen.token
         if token == NO_TOKEN or mask.error is not None:
             barred = mask.error is not None or mask.empty

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inferloom_mesh.errors import InferloomError, Reason, invalid, server_error
+from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded, server_error
 from inferloom_worker.engine.health import MemorySuspectError
 from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.mailbox import Mailbox
@@ -26,7 +26,7 @@ from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.adjusting import Masks
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.masks import FREE, MaskFiller, MaskWork, PlaceMask
-from inferloom_worker.stepping.outcome import NO_NUMBERS, Outcome, follow, verify
+from inferloom_worker.stepping.outcome import NO_NUMBERS, NO_TIME, Outcome, follow, verify
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.row import Row
 from inferloom_worker.stepping.sampler import SampledToken, sample
@@ -206,14 +206,17 @@ class StepRunner:
     def fail(
         self, sequences: list[SequenceState], words: str | None = None, *, by_caller: bool = False
     ) -> list[Post]:
-        """End whole requests with a server error, whose message is ``words`` or says nothing; or, where it
-        is the caller's doing, with that of a bad constraint."""
+        """End whole requests with a server error, whose message is ``words`` or says nothing; where it is the
+        caller's doing, with that of a bad constraint; where there was no time, with one that lets them go on
+        elsewhere."""
         doomed = {s.mailbox for s in sequences}
         for sequence in self._scheduler.sequences():
             if sequence.mailbox in doomed:
                 self._scheduler.remove(sequence)
         if words is None:
             error = server_error()
+        elif words == NO_TIME:
+            error = overloaded(words)
         else:
             at_fault = "sampling" if words == NOTHING_ALLOWED else "constraint"
             error = invalid(at_fault, words) if by_caller else InferloomError(Reason.SERVER_ERROR, words)
