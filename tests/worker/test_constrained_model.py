@@ -1,7 +1,9 @@
 """The demo model's answers, held to constraints of each kind."""
 
+import asyncio
 import json
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from jsonschema import Draft202012Validator
 from llguidance import LLMatcher
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, invalid
 from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Grammars, Kind
 from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.vocabulary import vocabulary
@@ -22,6 +24,8 @@ from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
 from inferloom_worker.hosting.tool_constraint import ENDS_IN_TIME
+from inferloom_worker.text.pool import TextPool
+from tests.patience import PATIENCE_S, until_async
 from tests.worker.constrained import ask
 
 STOP, LENGTH = pb.FINISH_REASON_STOP, pb.FINISH_REASON_LENGTH
@@ -222,6 +226,11 @@ class OneByOne:
         assert self.constraint is not None
         return self.constraint.portable
 
+    @property
+    def bytes(self) -> int:
+        """See :class:`Constraint`."""
+        return 0 if self.constraint is None else self.constraint.bytes
+
     def matcher(self) -> Matcher:
         """See :class:`Constraint`."""
         assert self.constraint is not None
@@ -274,3 +283,35 @@ async def test_a_run_of_forced_tokens_gives_what_single_steps_give(drafting: Gen
     assert taken < len(steps) - taken
     usage = at_once.usage
     assert usage.accepted_draft_tokens + usage.rejected_draft_tokens <= usage.completion_tokens
+
+
+class Blocked:
+    """Grammars that are refused when they are let."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.let = threading.Event()
+
+    def compile(self, grammar: Grammar, **_: object) -> GrammarConstraint:
+        """See :class:`Grammars`."""
+        self.asked.append(grammar.text)
+        self.let.wait(PATIENCE_S)
+        raise invalid("constraint", "no")
+
+
+async def test_grammars_hold_up_no_prompts(model: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are compiled, and for however long: texts have threads of their own."""
+    blocked, texts = Blocked(), TextPool()
+    monkeypatch.setattr(model, "grammars", blocked)
+    asked = [
+        asyncio.create_task(ask(model, pb.Constraint(regex=f"a{index}"), texts=texts)) for index in range(5)
+    ]
+    await until_async(lambda: len(blocked.asked), "grammars that are compiled", lambda seen: seen > 1)
+    long = await ask(model, None, text="All of these words are read. " * 60, max_tokens=1, texts=texts)
+    assert long.usage.completion_tokens == 1
+    blocked.let.set()
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    assert [error.reason for error in told if isinstance(error, InferloomError)] == [
+        Reason.INVALID_ARGUMENT
+    ] * 5
+    texts.close()

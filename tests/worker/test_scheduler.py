@@ -1,16 +1,17 @@
 """The scheduler's policy, with no model and no clock."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inferloom_worker.engine.constraint import Matcher, PortableConstraint
 from inferloom_worker.engine.options import SpeculationSetting
 from inferloom_worker.engine.protocol import Committed
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.pacing import LEAST_ROWS, Pacing
-from inferloom_worker.stepping.scheduler import Scheduler, Work
+from inferloom_worker.stepping.scheduler import MOST_MATCHER_BYTES, Scheduler, Work
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
 from tests.worker.engines import request
@@ -584,3 +585,41 @@ def test_prompts_are_paced_by_who_decodes_and_who_waits() -> None:
     steps.append(target.schedule(prompt_rows))
     assert asked == [(1, 3), (1, 3)]
     assert [[work.count for work in step] for step in steps] == [[1, 5], [1, 5]]
+
+
+@dataclass
+class Heavy:
+    """A constraint whose matchers take memory, and are counted."""
+
+    bytes: int
+    made: int = 0
+
+    @property
+    def portable(self) -> PortableConstraint:
+        """Nobody asks."""
+        raise AssertionError
+
+    def matcher(self) -> Matcher | None:
+        """None that does anything."""
+        self.made += 1
+        return None
+
+
+def test_matchers_of_those_who_run_fit_into_memory() -> None:
+    """Who asks for much waits for others to end, and who asks for less does not wait for him. One alone runs
+    whatever it takes."""
+    target = scheduler(running=8, budget=64)
+    half = Heavy(MOST_MATCHER_BYTES // 2)
+    heavy = arrive(target, 4, 4, 4, constraint=half)
+    (free,) = arrive(target, 5)
+    (light,) = arrive(target, 6, constraint=Heavy(0))
+    run(target, target.schedule())
+    assert target.running == [heavy[0], heavy[1], free, light]
+    target.remove(heavy[0])
+    run(target, target.schedule())
+    assert heavy[2] in target.running
+
+    alone = scheduler()
+    (huge,) = arrive(alone, 4, constraint=Heavy(9 * MOST_MATCHER_BYTES))
+    alone.schedule()
+    assert alone.running == [huge]

@@ -1,7 +1,7 @@
 """From a grammar to a constraint for one model's tokens, bounded in time and memory."""
 
 import threading
-from collections import OrderedDict
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,8 +10,10 @@ from llguidance import LLMatcher
 from inferloom_mesh.errors import invalid
 from inferloom_worker.constrain.closing import Closers, Way
 from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
-from inferloom_worker.constrain.matcher import CompiledGrammar, Ends, mask_of
+from inferloom_worker.constrain.kept import Kept
+from inferloom_worker.constrain.matcher import Beginning, CompiledGrammar, Ends, mask_of
 from inferloom_worker.constrain.refusal import why_refused
+from inferloom_worker.constrain.small import is_small
 from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.trial import attempt
 from inferloom_worker.constrain.trials import Trials, Verdict
@@ -25,20 +27,25 @@ MOST_KEPT = 128
 MOST_KEPT_BYTES = 256 * 2**20
 """Memory that they may take together, as far as it is known when they are compiled."""
 
+MOST_REFUSED = 1024
+MOST_REFUSED_BYTES = 8 * 2**20
+"""Grammars of which it is known that they are refused, and the memory of their texts."""
+
+REFUSED_S = 60.0
+"""How long they are refused without another trial: what ended that may have been the machine's doing."""
+
 _BYTES_PER_CHARACTER = 512
 """What a grammar that nobody measured is taken for: about what schemas take."""
 
-_PLAIN_CHARACTERS = 4096
-_WORK = ("pattern", "patternProperties", "allOf", "oneOf", "multipleOf")
-"""Keywords that can make much of a small schema."""
+_COPIED_PER_CHARACTER = 64
+"""What a choice's copy of it is taken for at least: it grows while the choice goes on."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    start: LLMatcher
+class _Compiled:
+    beginning: Beginning
     text: str
     notes: tuple[str, ...]
-    bytes: int
 
 
 class GrammarCompiler:
@@ -58,7 +65,8 @@ class GrammarCompiler:
         self._vocabulary: Vocabulary | None = None
         self._trials: Trials | None = None
         self._closers: Closers | None = None
-        self._kept: OrderedDict[tuple[Kind, str], _Kept] = OrderedDict()
+        self._kept: Kept[tuple[Kind, str], _Compiled] = Kept(MOST_KEPT, MOST_KEPT_BYTES)
+        self._refused: Kept[str, tuple[Verdict, float]] = Kept(MOST_REFUSED, MOST_REFUSED_BYTES)
 
     def compile(
         self,
@@ -69,16 +77,16 @@ class GrammarCompiler:
         ending: Ending | None = None,
     ) -> CompiledGrammar:
         known = self._known()
-        kept = self._compiled(grammar, known)
+        made = self._compiled(grammar, known)
         others = stops & self._tokenizer.special_ids - known.ends
         ends = Ends(
             own=mask_of(known.ends, known.width),
             asked=mask_of(others, known.width) if others else None,
             ignored=ignores_ends,
         )
-        way = None if ending is None else partial(Way, self._closing(known), ending, kept.start)
-        portable = PortableConstraint(kept.text, tuple(sorted(stops)), ignores_ends)
-        return CompiledGrammar(kept.start, known, ends, portable, kept.notes, way)
+        way = None if ending is None else partial(Way, self._closing(known), ending, made.beginning.start)
+        portable = PortableConstraint(made.text, tuple(sorted(stops)), ignores_ends)
+        return CompiledGrammar(made.beginning, known, ends, portable, made.notes, way)
 
     def _closing(self, known: Vocabulary) -> Closers:
         """The tokens that end what is open, found out when they are first asked for."""
@@ -97,26 +105,10 @@ class GrammarCompiler:
                 self._vocabulary = vocabulary(self._tokenizer, self._width)
             return self._vocabulary
 
-    def _attempt(self, kind: Kind, text: str, known: Vocabulary) -> tuple[LLMatcher | None, Verdict]:
-        """A grammar at its beginning, or why it is refused."""
-        verdict = Verdict("") if self._harmless or _is_plain(kind, text) else self._tried(known).verdict(text)
-        if verdict.refusal:
-            return None, verdict
-        start, why = attempt(known.tokens, text)
-        return (None if why else start), Verdict(why, max(verdict.bytes, len(text) * _BYTES_PER_CHARACTER))
-
-    def _tried(self, known: Vocabulary) -> Trials:
-        with self._lock:
-            if self._trials is None:
-                self._trials = Trials(known.maker)
-            return self._trials
-
-    def _compiled(self, grammar: Grammar, known: Vocabulary) -> _Kept:
+    def _compiled(self, grammar: Grammar, known: Vocabulary) -> _Compiled:
         key = grammar.kind, grammar.text
-        with self._lock:
-            if (kept := self._kept.get(key)) is not None:
-                self._kept.move_to_end(key)
-                return kept
+        if (kept := self._kept.get(key)) is not None:
+            return kept
         asked = source(grammar, closes=True)
         start, verdict = self._attempt(grammar.kind, asked.text, known)
         # Closed, it may have nothing left.
@@ -125,17 +117,29 @@ class GrammarCompiler:
             start, verdict = self._attempt(grammar.kind, asked.text, known)
         if start is None:
             raise invalid(grammar.param, why_refused(grammar.param, verdict.refusal))
-        kept = _Kept(start, asked.text, asked.notes, verdict.bytes)
+        made = _Compiled(Beginning.of(start, known, verdict.copied), asked.text, asked.notes)
+        self._kept.put(key, made, verdict.bytes)
+        return made
+
+    def _attempt(self, kind: Kind, text: str, known: Vocabulary) -> tuple[LLMatcher | None, Verdict]:
+        """A grammar at its beginning, or why it is refused."""
+        refused = self._refused.get(text)
+        if refused is not None and time.monotonic() < refused[1]:
+            return None, refused[0]
+        harmless = self._harmless or is_small(kind, text)
+        verdict = Verdict("") if harmless else self._tried(known).verdict(text)
+        start: LLMatcher | None = None
+        if not verdict.refusal:
+            start, why = attempt(known.tokens, text)
+            size = max(verdict.bytes, len(text) * _BYTES_PER_CHARACTER)
+            verdict = Verdict(why, size, max(verdict.copied, len(text) * _COPIED_PER_CHARACTER))
+        if not verdict.refusal:
+            return start, verdict
+        self._refused.put(text, (verdict, time.monotonic() + REFUSED_S), len(text) + len(verdict.refusal))
+        return None, verdict
+
+    def _tried(self, known: Vocabulary) -> Trials:
         with self._lock:
-            self._kept[key] = kept
-            held = sum(each.bytes for each in self._kept.values())
-            while len(self._kept) > MOST_KEPT or held > MOST_KEPT_BYTES:
-                held -= self._kept.popitem(last=False)[1].bytes
-        return kept
-
-
-def _is_plain(kind: Kind, text: str) -> bool:
-    """Whether a grammar surely compiles in little time: a small schema without anything that multiplies."""
-    if kind not in (Kind.JSON_SCHEMA, Kind.CHOICE):
-        return False
-    return len(text) <= _PLAIN_CHARACTERS and not any(f'"{word}"' in text for word in _WORK)
+            if self._trials is None:
+                self._trials = Trials(known.maker)
+            return self._trials

@@ -34,11 +34,28 @@ class Ends:
     """Whether the model's are to come only where nothing else may."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A grammar at its beginning. Shared by threads; nobody moves it."""
+
+    start: LLMatcher
+    forced: tuple[int, ...] = ()
+    """The tokens that come first whatever the model says."""
+    bytes: int = 0
+    """Memory that a copy of it takes, as far as that is known."""
+
+    @classmethod
+    def of(cls, start: LLMatcher, vocabulary: Vocabulary, size: int) -> "Beginning":
+        """That of a compiled grammar."""
+        forced = start.deep_copy().compute_ff_tokens() if vocabulary.canonical else ()
+        return cls(start, tuple(forced), size)
+
+
 class CompiledGrammar:
     """A :class:`~inferloom_worker.constrain.grammar.GrammarConstraint`.
 
     Args:
-        start: The grammar at its beginning; nobody moves it.
+        beginning: The grammar.
         vocabulary: What it was compiled for.
         ends: What may end a choice.
         portable: The same as text.
@@ -48,56 +65,72 @@ class CompiledGrammar:
 
     def __init__(
         self,
-        start: LLMatcher,
+        beginning: Beginning,
         vocabulary: Vocabulary,
         ends: Ends,
         portable: PortableConstraint,
         notes: Sequence[str] = (),
         way: Callable[[], Way] | None = None,
     ) -> None:
-        self._start = start
+        self._beginning = beginning
         self._vocabulary = vocabulary
         self._ends = ends
         self.portable = portable
         self.notes = notes
         self._way = way
 
+    @property
+    def bytes(self) -> int:
+        return self._beginning.bytes
+
     def matcher(self) -> "GrammarMatcher":
         way = None if self._way is None else self._way()
-        return GrammarMatcher(self._start, self._vocabulary, self._ends, way)
+        return GrammarMatcher(self._beginning, self._vocabulary, self._ends, way)
 
 
 class GrammarMatcher:
     """A :class:`~inferloom_worker.engine.constraint.Matcher` of a grammar.
 
     Where the grammar leaves one text only, and it is known which tokens that becomes, these are forced: a run
-    is worked out at its first token and stays, so that it is the same however many are computed at once.
+    is worked out at its first token and stays, so that it is the same however many are computed at once. It
+    holds no more than the grammar does until its first mask is filled: choices that wait take no memory.
     """
 
     __slots__ = (
-        *("_ends", "_inner", "_run", "_scratch", "_start", "_started", "_tokens", "_vocabulary"),
+        *("_beginning", "_ends", "_moved", "_run", "_scratch", "_started", "_tokens", "_vocabulary"),
         "_way",
     )
 
-    def __init__(self, start: LLMatcher, vocabulary: Vocabulary, ends: Ends, way: Way | None = None) -> None:
-        self._start = start
-        self._inner = start.deep_copy()
+    def __init__(
+        self, beginning: Beginning, vocabulary: Vocabulary, ends: Ends, way: Way | None = None
+    ) -> None:
+        self._beginning = beginning
+        self._moved: LLMatcher | None = None
+        """Where the choice is. None: at the beginning, without a copy of its own."""
         self._vocabulary = vocabulary
         self._ends = ends
         self._way = way
         self._tokens: list[int] = []
         """Those that were accepted."""
-        self._run: Sequence[int] = ()
+        self._run: Sequence[int] = beginning.forced
         """The last run that was worked out, and the place of its first token; none: -1."""
-        self._started = -1
+        self._started = 0
         size = -(-vocabulary.tokens.vocab_size // WORD)
         self._scratch = np.empty(size, np.int32) if size != len(ends.own) else None
 
     @property
+    def _inner(self) -> LLMatcher:
+        if self._moved is None:
+            self._moved = self._beginning.start.deep_copy()
+        return self._moved
+
+    @property
     def ended(self) -> bool:
-        return bool(self._inner.is_stopped())
+        here = self._beginning.start if self._moved is None else self._moved
+        return bool(here.is_stopped())
 
     def fill(self, mask: Mask) -> bool:
+        inner = self._inner  # made here, where nobody else waits for it
         if self.ended:
             self._check()
             mask[:] = 0
@@ -106,30 +139,30 @@ class GrammarMatcher:
             mask[:] = mask_of(frozenset(run[:1]), self._vocabulary.width)
             return True
         way = self._way
-        if way is not None and not way.ends(self._inner, self._tokens):
+        if way is not None and not way.ends(inner, self._tokens):
             way = None
-        if way is not None and self._inner.is_accepting():
+        if way is not None and inner.is_accepting():
             if way.answers:
                 mask[:] = 0
                 return False
             way = None
         into = mask if self._scratch is None else self._scratch
-        self._inner.unsafe_compute_mask_ptr(into.ctypes.data, into.nbytes)
+        inner.unsafe_compute_mask_ptr(into.ctypes.data, into.nbytes)
         self._check()
         if way is not None:
-            into[:] = way.next(self._inner, self._tokens, into)
+            into[:] = way.next(inner, self._tokens, into)
         if into is not mask:
             mask[:] = into[: len(mask)]
         if (phantom := self._vocabulary.phantom) is not None and phantom // WORD < len(mask):
             mask[phantom // WORD] &= ~mask_of(frozenset((phantom % WORD,)), WORD)[0]
         if not (mask & ~self._ends.own).any():
-            if mask.any() or self._inner.is_accepting():
+            if mask.any() or inner.is_accepting():
                 mask[:] = 0
                 return False
             return True  # a dead end
         if self._ends.ignored:
             mask &= ~self._ends.own
-        if self._ends.asked is not None and self._inner.is_accepting():
+        if self._ends.asked is not None and inner.is_accepting():
             mask |= self._ends.asked
         return True
 
@@ -168,7 +201,7 @@ class GrammarMatcher:
             self._way.rollback(len(self._tokens))
         if self._inner.is_error():
             # It stays in error, so another one goes the way.
-            self._inner = self._start.deep_copy()
+            self._moved = self._beginning.start.deep_copy()
             self._inner.consume_tokens(self._tokens)
         elif count:
             self._inner.rollback(count)

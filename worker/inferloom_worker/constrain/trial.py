@@ -1,8 +1,8 @@
 """A process that tries grammars: what takes too much time or memory ends it, and not the worker.
 
 It reads pickled messages from its input, each after its length in four bytes: first what makes its
-vocabulary, then grammars. To each it writes two things back: why the grammar is refused, or nothing, and the
-bytes that it takes.
+vocabulary, then grammars. To each it writes three things back: why the grammar is refused, or nothing; the
+bytes that it takes; and those of a copy, as each choice has one.
 """
 
 import ctypes
@@ -71,7 +71,7 @@ def main() -> None:
     tokens = maker(*arguments)
     used = _memory(_ALL)
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    write(sink, ("", 0))
+    write(sink, ("", 0, 0))
     while True:
         try:
             text = read(source)
@@ -79,8 +79,10 @@ def main() -> None:
             return
         before = _memory(_HELD)
         start, why = attempt(tokens, str(text))
-        write(sink, (why, max(_memory(_HELD) - before, 0)))
-        del start  # held until here: its memory is measured
+        made = _memory(_HELD)
+        copy = None if why else start.deep_copy()
+        write(sink, (why, max(made - before, 0), max(_memory(_HELD) - made, 0)))
+        del start, copy  # held until here: their memory is measured
 
 
 if __name__ == "__main__":

@@ -1,17 +1,12 @@
 """Trying grammars before this process compiles them: compiling cannot be interrupted, and a process can."""
 
 import contextlib
-import select
-import subprocess
-import sys
 import threading
-import time
 from typing import NamedTuple
 
-import psutil
-
 from inferloom_mesh.errors import InferloomError, overloaded
-from inferloom_worker.constrain.trial import MEMORY, read, write
+from inferloom_worker.constrain.trial import MEMORY
+from inferloom_worker.constrain.trial_process import LateError, TrialProcess
 from inferloom_worker.constrain.vocabulary import Maker
 
 PROCESSOR_S = 2.0
@@ -19,9 +14,6 @@ PROCESSOR_S = 2.0
 
 WAIT_S = 5.0
 """Time that it may take with waiting for others: callers take longer silence for a stall."""
-
-_LOOK_S = 0.05
-_START_S = 60.0
 
 
 class Verdict(NamedTuple):
@@ -31,6 +23,8 @@ class Verdict(NamedTuple):
     """Why it is refused; empty: it is not."""
     bytes: int = 0
     """Memory that its compiled form took."""
+    copied: int = 0
+    """Memory that a copy of that takes."""
 
 
 class Trials:
@@ -43,7 +37,7 @@ class Trials:
     def __init__(self, maker: Maker) -> None:
         self._maker = maker
         self._lock = threading.RLock()  # it knows whose it is: see _free
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: TrialProcess | None = None
 
     def verdict(self, text: str) -> Verdict:
         """Try a grammar. Blocking; one at a time.
@@ -57,7 +51,7 @@ class Trials:
             try:
                 if not self._lock.acquire(timeout=WAIT_S):
                     raise _busy()
-                return self._tried(text)
+                return self._tried(text, self._running())
             finally:
                 self._free()
         finally:
@@ -68,21 +62,27 @@ class Trials:
         with contextlib.suppress(RuntimeError):  # it is not this thread's
             self._lock.release()
 
-    def _tried(self, text: str) -> Verdict:
-        try:
-            process = self._running()
-            assert process.stdin is not None
-            write(process.stdin, text)
-            return self._answer(process, PROCESSOR_S, WAIT_S)
-        except (OSError, EOFError):
+    def _running(self) -> TrialProcess:
+        """The process, ready. One that begins goes on beginning when nobody waits for it any more."""
+        if self._process is None or self._process.over:
             self._end()
-            return Verdict(f"it takes more than {MEMORY // 2**20} MiB to compile")
-        except _LateError:
+            self._process = TrialProcess(self._maker)
+        if not self._process.ready.wait(WAIT_S) or self._process.over:
+            raise _busy()
+        return self._process
+
+    def _tried(self, text: str, process: TrialProcess) -> Verdict:
+        try:
+            return Verdict(*process.ask(text, PROCESSOR_S, WAIT_S))
+        except LateError:
             self._end()
             raise _busy() from None
         except TimeoutError:
             self._end()
             return Verdict(f"it takes more than {PROCESSOR_S:g} s to compile")
+        except (OSError, EOFError):
+            self._end()
+            return Verdict(f"it takes more than {MEMORY // 2**20} MiB to compile")
         except BaseException:  # whoever waits for it no longer does; the answer is not to be the next one's
             self._end()
             raise
@@ -95,58 +95,11 @@ class Trials:
     def __del__(self) -> None:
         self._end()
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is not None:
-            self._end()
-        process = self._process
-        if process is None:
-            process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "inferloom_worker.constrain.trial"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the worker, whose end this one notices by itself
-            )
-            assert process.stdin is not None
-            write(process.stdin, self._maker)
-            self._answer(process, _START_S, _START_S)
-        return process
-
-    def _answer(self, process: subprocess.Popen[bytes], processor_s: float, wait_s: float) -> Verdict:
-        """What the process says. Raises TimeoutError or _LateError, and EOFError where it has ended."""
-        assert process.stdout is not None
-        began, used = time.monotonic(), _processor_s(process.pid)
-        while not select.select([process.stdout], [], [], _LOOK_S)[0]:
-            if _processor_s(process.pid) - used > processor_s:
-                raise TimeoutError
-            if time.monotonic() - began > wait_s:
-                raise _LateError
-        return Verdict(*read(process.stdout))
-
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(OSError):
-            process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-
-class _LateError(Exception):
-    """The time is over, and little was done in it."""
+        if process is not None:
+            process.end()
 
 
 def _busy() -> InferloomError:
     return overloaded("Other grammars are being compiled.")
-
-
-def _processor_s(pid: int) -> float:
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)

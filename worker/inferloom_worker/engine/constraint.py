@@ -85,6 +85,11 @@ class Constraint(Protocol):
         """The same as text, without its end in time."""
         ...
 
+    @property
+    def bytes(self) -> int:
+        """Memory that a choice in it takes, as far as that is known."""
+        ...
+
     def matcher(self) -> Matcher:
         """One choice's place in it, at the beginning."""
         ...

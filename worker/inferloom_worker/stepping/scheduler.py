@@ -19,6 +19,9 @@ from inferloom_worker.stepping.prefix import Match, PrefixCache
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
 
+MOST_MATCHER_BYTES = 2**30
+"""Memory that the matchers of all who run may take, as far as it is known before. One alone may take more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -196,11 +199,15 @@ class Scheduler:
         if not self.waiting or not left.tokens or len(self.running) >= self.max_running:
             return
         promised = sum(_lacks(s) for s in self.running if s.remaining > 1)
+        held = sum(s.matcher_bytes for s in self.sequences() if s.blocks or s.preempted)
         for sequence in self.fairness.order(self.waiting, self.running):
             if not left.tokens or len(self.running) >= self.max_running or (moved and not sequence.moved):
                 break
             if not left.scores and sequence.scored < len(sequence.request.prompt):
                 continue
+            fresh = 0 if sequence.preempted else sequence.matcher_bytes
+            if held and fresh and held + fresh > MOST_MATCHER_BYTES:
+                continue  # who asks for less may go before it
             match = self.prefixes.match(sequence)
             if match.pending:
                 continue  # its beginning is being computed for another: waiting is cheaper than doing it too
@@ -212,6 +219,7 @@ class Scheduler:
                 self.pool.allocate(blocks_for(sequence.computed + count) - len(sequence.blocks))
             )
             promised += _lacks(sequence)
+            held += fresh
             self._take(step, sequence, count, left)
 
     @staticmethod

@@ -70,6 +70,12 @@ class SequenceState:
         """Tokens generated so far."""
         return len(self.tokens) - len(self.request.prompt)
 
+    @property
+    def matcher_bytes(self) -> int:
+        """Memory that its matcher takes once it runs, as far as that is known."""
+        constraint = self.request.constraint
+        return 0 if constraint is None else constraint.bytes
+
     def unscored(self, start: int, stop: int) -> range:
         """The places from ``start`` to ``stop`` whose logits are wanted: those that say how likely the tokens
         of the prompt are that are not told yet."""
