@@ -4,11 +4,13 @@ A component raises :class:`InferloomError` with a :class:`Reason`; ``status`` tu
 and back, and the gateway renders it as an OpenAI error object. Nothing else decides a status code.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import grpc
 
+from inferloom_mesh.named_fields import begins, renamed, told
 from inferloom_mesh.quotations import shortened
 
 MOST_QUOTED = 100
@@ -113,7 +115,8 @@ class InferloomError(Exception):
 
     Args:
         reason: The row of the error table.
-        message: One sentence for the caller; it names values, never internals.
+        message: One sentence for the caller; it names values, never internals. Fields in it are ``named``;
+            ``param`` needs not be where it begins with that.
         param: The request field at fault, in dotted protobuf names, such as ``sampling.top_p``.
         retry_after: Seconds after which another try is sensible; for reasons about capacity.
     """
@@ -123,10 +126,14 @@ class InferloomError(Exception):
     ) -> None:
         if param is not None and len(param) > MOST_QUOTED:
             message, param = message.replace(param, shown(param)), shown(param)
-        message = _bounded(message)
+        message, places = told(_bounded(message))
+        if param is not None and begins(message, param) and (not places or places[0][0] > 0):
+            places = ((0, len(param)), *places)
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.places = places
+        """Where the message names fields."""
         self.param = param
         self.retry_after = retry_after
 
@@ -135,9 +142,19 @@ class InferloomError(Exception):
         them the request."""
         copy = InferloomError.__new__(InferloomError)
         Exception.__init__(copy, self.message)
-        copy.reason, copy.message = self.reason, self.message
+        copy.reason, copy.message, copy.places = self.reason, self.message, self.places
         copy.param, copy.retry_after = self.param, self.retry_after
         return copy
+
+    def restated(self, rename: Callable[[str], str]) -> "InferloomError":
+        """The same error with its fields as ``rename`` calls them. Nothing else of its message changes:
+        callers' words are theirs."""
+        return InferloomError(
+            self.reason,
+            renamed(self.message, self.places, rename),
+            param=None if self.param is None else rename(self.param),
+            retry_after=self.retry_after,
+        )
 
     @property
     def row(self) -> Row:

@@ -9,10 +9,13 @@ from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from inferloom_mesh import named_fields
 from inferloom_mesh.durations import duration, seconds
 from inferloom_mesh.errors import InferloomError, Reason
 
 DOMAIN = "inferloom"
+_FIELDS = "fields"
+"""In an ErrorInfo's metadata: where the status's message names fields."""
 
 # What a status without our ErrorInfo means: it comes from the transport or from a server that is not ours.
 _BARE: dict[grpc.StatusCode, Reason] = {
@@ -45,7 +48,8 @@ def rich_status(error: InferloomError) -> status_pb2.Status:
         packed.Pack(message)
         details.append(packed)
 
-    attach(error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN))
+    fields = {_FIELDS: named_fields.written(error.places)} if error.places else {}
+    attach(error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=fields))
     if error.param is not None:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.param, description=error.message)
         attach(error_details_pb2.BadRequest(field_violations=[violation]))
@@ -92,6 +96,7 @@ def read_status(code: grpc.StatusCode, message: str, details: Iterable[any_pb2.A
         reason = Reason(info.reason)
     param = bad.field_violations[0].field if bad.field_violations else None
     after = seconds(retry.retry_delay) if retry.HasField("retry_delay") else None
+    message = named_fields.renamed(message, named_fields.read(info.metadata.get(_FIELDS, "")))
     error = InferloomError(reason, message, param=param, retry_after=after)
     return CallFailure(error, ours=True, code=code)
 

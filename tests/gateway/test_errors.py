@@ -3,14 +3,19 @@
 import grpc
 import orjson
 import pytest
+from google.protobuf.any_pb2 import Any
+from google.rpc import error_details_pb2
 from grpc.aio import AioRpcError, Metadata
+from pydantic import ValidationError
 
 from inferloom_gateway.calls.judging import judge
-from inferloom_gateway.http.errors import render, response
+from inferloom_gateway.http.errors import from_validation, render, response
+from inferloom_gateway.http.schema.completions import CompletionRequest
 from inferloom_gateway.http.translate import fields
 from inferloom_mesh.errors import TABLE, InferloomError, Reason, invalid, shown
+from inferloom_mesh.named_fields import named
 from inferloom_mesh.quotations import shortened
-from inferloom_mesh.status import read_failure, to_status
+from inferloom_mesh.status import read_failure, read_status, to_status
 from inferloom_mesh.suggestion import model_not_found
 from tests.patience import Moment
 
@@ -142,26 +147,73 @@ def test_messages_are_restated_too() -> None:
         (
             fields.of_completion("prompt"),
             "text",
-            "The model's context length is 8 tokens, and text has 9.",
-            "The model's context length is 8 tokens, and prompt has 9.",
+            f"The model's context length is 8 tokens, and {named('text')} of the text has 9.",
+            "The model's context length is 8 tokens, and prompt of the text has 9.",
         ),
         (
             fields.of("chat"),
             "output.top_logprobs",
-            "output.top_logprobs needs output.logprobs.",
-            "top_logprobs needs logprobs.",
+            f"output.top_logprobs needs {named('output.logprobs')}, and not output.logprobs.",
+            "top_logprobs needs logprobs, and not output.logprobs.",
         ),
-        (
-            fields.of("chat"),
-            "sampling.n",
-            "sampling.n, inn.sampling.note and e.g. sampling.n[1]: n.",
-            "n, inn.sampling.note and e.g. n[1]: n.",
-        ),
+        (fields.of("chat"), "sampling.n", "sampling.note: sampling.n", "sampling.note: sampling.n"),
+        (fields.of("chat"), "sampling.n", "sampling.n: 'sampling.top_p'", "n: 'sampling.top_p'"),
     ],
 )
-def test_only_whole_names_are_restated(rename: fields.Rename, param: str, said: str, restated: str) -> None:
-    """A field's name inside another word is that word's; every field that is named is restated."""
-    assert fields.restate(invalid(param, said), rename).message == restated
+@pytest.mark.parametrize("way", ["here", "call"])
+def test_a_message_is_restated_where_it_names_fields(
+    way: str, rename: fields.Rename, param: str, said: str, restated: str
+) -> None:
+    """And nowhere else, whether the error was raised here or came with a call."""
+    error = invalid(param, said)
+    if way == "call":
+        error = read_failure(failure(grpc.StatusCode.INVALID_ARGUMENT, error)).error
+    assert fields.restate(error, rename).message == restated
+    assert "\ufdd0" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "model"),
+    [("chat", "model.gguf"), ("chat", "chat.small"), ("completions", "text.large"), ("embeddings", "inputs")],
+)
+def test_a_callers_words_are_his_own(endpoint: str, model: str) -> None:
+    """Whatever they look like, an error repeats them."""
+    for error in (
+        model_not_found(model, []),
+        InferloomError(Reason.UNSUPPORTED_TASK, f"'{model}'?", param="model"),
+    ):
+        assert f"'{model}'" in fields.restate(error, fields.of(endpoint)).message
+
+
+def test_an_error_is_restated_again_and_again() -> None:
+    """For the whole of an embedding, and for REST; a field that becomes longer shifts those behind it."""
+    error = invalid("inputs[1].text", f"inputs[1].text is longer than {named('inputs[0].text')}.")
+    shifted = error.restated(lambda path: path.replace("[", "[10"))
+    assert shifted.message == "inputs[101].text is longer than inputs[100].text."
+    assert fields.restate(shifted, fields.of_embedding(2)).message == "input[103] is longer than input[102]."
+
+
+@pytest.mark.parametrize("places", ["0-5,99-100", "3-1", "5-9,0-4", "x", "-", "0-1," * 1000, "99999999-1"])
+def test_places_that_a_message_does_not_have_are_passed_over(places: str) -> None:
+    """They come from another process."""
+    info = error_details_pb2.ErrorInfo(
+        reason="INVALID_ARGUMENT", domain="inferloom", metadata={"fields": places}
+    )
+    detail = Any()
+    detail.Pack(info)
+    error = read_status(grpc.StatusCode.INVALID_ARGUMENT, "model is wrong.", [detail]).error
+    assert error.message == "model is wrong."
+    assert all(begin < end <= len(error.message) for begin, end in error.places)
+
+
+@pytest.mark.parametrize("body", [{"guided_json": 5}, {"structured_outputs": {"json": [1]}}])
+def test_a_field_of_two_types_is_named_by_its_own_name(body: dict[str, object]) -> None:
+    """And not by one of the types."""
+    with pytest.raises(ValidationError) as caught:
+        CompletionRequest.model_validate({"model": "m", **body})
+    error = from_validation(caught.value)
+    assert error.param in ("guided_json", "structured_outputs.json")
+    assert error.message == f"Invalid '{error.param}': must be an object or a string."
 
 
 def test_a_missing_model_is_told_where_all_are_listed() -> None:

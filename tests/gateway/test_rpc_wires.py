@@ -156,7 +156,8 @@ def test_connect_tells_an_error_in_json() -> None:
     assert (told["code"], told["message"]) == ("invalid_argument", error.message)
     info, bad = told["details"]
     assert (info["type"], bad["type"]) == ("google.rpc.ErrorInfo", "google.rpc.BadRequest")
-    assert info["debug"] == {"reason": "INVALID_ARGUMENT", "domain": "inferloom"}
+    fields = {"fields": "0-14"}
+    assert info["debug"] == {"reason": "INVALID_ARGUMENT", "domain": "inferloom", "metadata": fields}
     assert "=" not in info["value"]
     packed = base64.b64decode(bad["value"] + "===")
     assert error_details_pb2.BadRequest.FromString(packed).field_violations[0].field == "sampling.top_p"

@@ -124,9 +124,4 @@ class EmbeddingProgress:
         def shift(match: re.Match[str]) -> str:
             return f"inputs[{int(match[1]) + self._offset}]"
 
-        return InferloomError(
-            error.reason,
-            _INPUT.sub(shift, error.message),
-            param=None if error.param is None else _INPUT.sub(shift, error.param),
-            retry_after=error.retry_after,
-        )
+        return error.restated(lambda path: _INPUT.sub(shift, path))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tokenizers import Encoding
 
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.named_fields import named
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.rerank import RankingRequest
 
@@ -88,7 +89,7 @@ def pair_too_long(index: int, tokens: int, most: int) -> InferloomError:
     return InferloomError(
         Reason.CONTEXT_LENGTH_EXCEEDED,
         f"This model's maximum context length is {most} tokens, however you requested {tokens} tokens (the "
-        f"query and {where}). Please reduce the length of the input.",
+        f"query and {named(where)}). Please reduce the length of the input.",
         param=where,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, invalid, shown
+from inferloom_mesh.named_fields import named
 from inferloom_worker.text.template import RESERVED
 
 _ROLES = frozenset(pb.Role.values()) - {pb.ROLE_UNSPECIFIED}
@@ -105,36 +106,30 @@ def _check_choice(chat: pb.ChatInput) -> None:
     choice = chat.tool_choice
     kind = choice.WhichOneof("choice")
     if kind is None or (kind == "mode" and choice.mode not in _MODES):
-        raise invalid(
-            "chat.tool_choice.mode", "chat.tool_choice must be one of the modes, or name a function."
-        )
+        choices = named("chat.tool_choice")
+        raise invalid("chat.tool_choice.mode", f"{choices} must be one of the modes, or name a function.")
     names = {tool.name for tool in chat.tools}
     if kind == "function_name" and choice.function_name not in names:
         raise _unknown("chat.tool_choice.function_name", choice.function_name)
     if kind == "function_name" and choice.allowed_names:
-        raise invalid(
-            "chat.tool_choice.allowed_names",
-            "chat.tool_choice.function_name and allowed_names exclude each other.",
-        )
+        one, some = "chat.tool_choice.function_name", "chat.tool_choice.allowed_names"
+        raise invalid(some, f"{named(one)} and {named(some)} exclude each other.")
     for index, name in enumerate(choice.allowed_names):
         if name not in names:
             raise _unknown(f"chat.tool_choice.allowed_names[{index}]", name)
     if choice.mode == pb.TOOL_CHOICE_MODE_REQUIRED and not names:
-        raise invalid(
-            "chat.tool_choice.mode", "chat.tool_choice needs chat.tools, one of which can be called."
-        )
+        words = f"{named('chat.tool_choice')} needs {named('chat.tools')}, one of which can be called."
+        raise invalid("chat.tool_choice.mode", words)
 
 
 def _unknown(param: str, name: str) -> InferloomError:
-    return invalid(param, f"{param} names '{shown(name)}', which is not among chat.tools.")
+    return invalid(param, f"{param} names '{shown(name)}', which is not among {named('chat.tools')}.")
 
 
 def _check_template(template: pb.TemplateOptions) -> None:
     if template.add_generation_prompt and template.continue_final_message:
-        raise invalid(
-            "chat.template.add_generation_prompt",
-            "chat.template.add_generation_prompt and continue_final_message exclude each other.",
-        )
+        one, other = "chat.template.add_generation_prompt", "chat.template.continue_final_message"
+        raise invalid(one, f"{one} and {named(other)} exclude each other.")
     for name in template.variables.fields:
         if name in RESERVED or not name.isidentifier():
             raise invalid("chat.template.variables", f"A template variable cannot be named {name[:64]!r}.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid, unsupported
+from inferloom_mesh.named_fields import named
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.ranges import check_fields
 
@@ -56,7 +57,7 @@ def input_too_long(param: str, tokens: int, most: int) -> InferloomError:
     return InferloomError(
         Reason.CONTEXT_LENGTH_EXCEEDED,
         f"This model's maximum context length is {most} tokens, however you requested "
-        f"{tokens} tokens ({tokens} in {param}). Please reduce the length of the input.",
+        f"{tokens} tokens ({tokens} in {named(param)}). Please reduce the length of the input.",
         param=param,
     )
 

@@ -8,6 +8,7 @@ from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
 from inferloom_mesh.light_dataclasses import dataclass
+from inferloom_mesh.named_fields import named
 from inferloom_worker.constrain.grammar import Grammar
 from inferloom_worker.constrain.reading import read_constraint
 from inferloom_worker.engine.protocol import Sampling
@@ -114,7 +115,7 @@ def read_generate(
         check_honoured(request, honoured)
     logprobs, top = request.output.logprobs, request.output.top_logprobs
     if top and not logprobs:
-        raise invalid("output.top_logprobs", "output.top_logprobs needs output.logprobs.")
+        raise invalid("output.top_logprobs", f"output.top_logprobs needs {named('output.logprobs')}.")
     n = request.sampling.n if request.sampling.HasField("n") else 1
     return CompletionRequest(
         request_id=checks.request_id(request.request_id),
@@ -228,7 +229,7 @@ def _check_suffix(request: pb.GenerateRequest) -> None:
     if request.HasField("truncate_prompt_tokens"):
         raise invalid("suffix", "suffix excludes truncate_prompt_tokens.")
     if request.output.echo and request.output.HasField("prompt_logprobs"):
-        raise invalid("suffix", "suffix excludes echo with output.prompt_logprobs.")
+        raise invalid("suffix", f"suffix excludes echo with {named('output.prompt_logprobs')}.")
 
 
 DRAWN = (

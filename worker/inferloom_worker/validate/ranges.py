@@ -14,6 +14,7 @@ from inferloom.parameter_table import ContractField, Honour
 from inferloom.parameters import FIELDS
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, invalid, unsupported
+from inferloom_mesh.named_fields import named
 from inferloom_worker.validate import checks
 
 _NOTHING: dict[str, Any] = {"chat.tool_choice": pb.ToolChoice(mode=pb.TOOL_CHOICE_MODE_NONE)}
@@ -117,7 +118,7 @@ def check_honoured(request: pb.GenerateRequest, honoured: Collection[str]) -> No
         for name, default in names.items() if asked else ():
             if name in asked and (default is None or asked[name] != default):
                 path = ".".join((*way, name))
-                raise unsupported(path, f"The model '{request.model}' does not support {path}.")
+                raise unsupported(path, f"The model '{request.model}' does not support {named(path)}.")
 
 
 def _check(message: Message, node: _Node, prefix: str) -> None:

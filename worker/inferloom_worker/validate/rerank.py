@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import invalid
+from inferloom_mesh.named_fields import named
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.ranges import check_fields
 
@@ -51,10 +52,10 @@ def read_rerank(request: pb.RerankRequest) -> RankingRequest:
     documents = list(request.documents)
     queries = list(request.queries)
     if queries and request.query:
-        raise invalid("queries", "Only one of query and queries can be there.")
+        raise invalid("queries", f"Only one of {named('query')} and {named('queries')} can be there.")
     if queries and len(queries) != len(documents):
-        message = f"queries must be as many as documents, {len(documents)}, and not {len(queries)}."
-        raise invalid("queries", message)
+        most = f"{named('documents')}, {len(documents)}, and not {len(queries)}"
+        raise invalid("queries", f"queries must be as many as {most}.")
     if not queries and not request.query:
         raise invalid("query", "query must not be empty.")
     return RankingRequest(

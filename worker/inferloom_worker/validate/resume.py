@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import invalid
+from inferloom_mesh.named_fields import named
 from inferloom_worker.validate import checks
 
 
@@ -57,7 +58,7 @@ def _choice(
     finished = each.finished if each.HasField("finished") else None
     if stopping.HasField("max_tokens") and count > stopping.max_tokens:
         most = stopping.max_tokens
-        raise invalid(param, f"{param} holds {count} tokens, and stopping.max_tokens is {most}.")
+        raise invalid(param, f"{param} holds {count} tokens, and {named('stopping.max_tokens')} is {most}.")
     if finished is not None:
         _check_finished(f"{place}.finished", each, stopping)
     ids = checks.token_ids(param, each.token_ids, vocab_size) if count or finished is None else []
@@ -76,9 +77,10 @@ def _check_finished(place: str, each: pb.ResumedChoice, stopping: pb.StoppingOpt
         raise invalid(param, f"{param} is {told.completion_tokens}, and the choice has {count} tokens.")
     if told.HasField("stop_string") and told.stop_string not in stopping.stop:
         param = f"{place}.stop_string"
-        raise invalid(param, f"{param} is none of stopping.stop.")
+        raise invalid(param, f"{param} is none of {named('stopping.stop')}.")
     if told.HasField("stop_token_id") and (
         told.stop_token_id not in stopping.stop_token_ids or each.token_ids[-1:] != [told.stop_token_id]
     ):
         param = f"{place}.stop_token_id"
-        raise invalid(param, f"{param} is none of stopping.stop_token_ids, or not the choice's last token.")
+        ends = named("stopping.stop_token_ids")
+        raise invalid(param, f"{param} is none of {ends}, or not the choice's last token.")

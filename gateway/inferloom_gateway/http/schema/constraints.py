@@ -2,12 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Part
 from inferloom_gateway.http.schema.sampling import CompletionParameters
 
-Schema = str | dict[str, Any]
+
+def _schema(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise PydanticCustomError("json_schema", "must be an object or a string")
+    return value
+
+
+Schema = Annotated[str | dict[str, Any], BeforeValidator(_schema)]
 """A JSON Schema, or the text of one."""
 
 Choices = Annotated[list[str], Field(min_length=1, max_length=1024)]

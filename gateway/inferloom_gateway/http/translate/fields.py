@@ -11,23 +11,16 @@ from inferloom_mesh.errors import InferloomError, Reason
 _INDEX = re.compile(r"\[([^\]]*)\]")
 _PROMPT = re.compile(r"^(text|input|token_ids(\.ids)?(?P<index>\[\d+\])?)$")
 _INPUT = re.compile(r"^inputs\[(\d+)\]")
-_PATH = re.compile(r"(?<![\w.\]])[a-z_]+(?:\[\w+\])?(?:\.[a-z_]+(?:\[\w+\])?)+(?![\w\[])")
 
 Rename = Callable[[str], str]
 
 
 def restate(error: InferloomError, rename: Rename) -> InferloomError:
-    """The same error about the field that a REST caller sent; other fields that its message names, too."""
-    if error.param is None:
-        return error
-    param = rename(error.param)
-    # Whole names only: "text" is no part of "context".
-    whole = re.compile(rf"(?<![\w.\]]){re.escape(error.param)}(?![\w\[]|\.\w)")
-    message = whole.sub("\0", error.message)
-    message = _PATH.sub(lambda path: rename(path[0]), message).replace("\0", param)
-    if error.reason is Reason.MODEL_NOT_FOUND:
-        message += " GET /v1/models lists all."
-    return InferloomError(error.reason, message, param=param, retry_after=error.retry_after)
+    """The same error about the fields that a REST caller sent."""
+    told = error.restated(rename)
+    if error.reason is not Reason.MODEL_NOT_FOUND or error.param is None:
+        return told
+    return InferloomError(told.reason, f"{told.message} GET /v1/models lists all.", param=told.param)
 
 
 def of(endpoint: str) -> Rename:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_mesh.errors import InferloomError, server_error, unsupported
+from inferloom_mesh.named_fields import named
 from inferloom_worker.embed.options import EmbedderInfo
 from inferloom_worker.embed.ranker import Scores
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
@@ -125,7 +126,7 @@ class ServerRanker:
             (not asked.activation, "activation"),
         ):
             if there:
-                raise unsupported(param, f"The model's server does not support {param}.")
+                raise unsupported(param, f"The model's server does not support {named(param)}.")
         return ServerReading(self._client, self._facts, asked, self._places)
 
 
