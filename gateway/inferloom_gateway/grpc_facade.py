@@ -9,6 +9,7 @@ from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.contract.method import Method
 from inferloom_gateway.contract.service import Call, Caller, Service
 from inferloom_gateway.streams.asking import HEADER
+from inferloom_mesh import request_id
 from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.call_observer import CURRENT
 from inferloom_mesh.context import traced
@@ -52,14 +53,16 @@ def _handler(service: Service, method: Method, identify: Identify) -> "grpc.RpcM
 def _begin(service: Service, method: Method, request: Any, context: Context, identify: Identify) -> Call:
     """Begin to answer a call. A context that it brings is not looked at: callers are not trusted."""
     metadata = tuple(context.invocation_metadata() or ())
-    resumable = dict(metadata).get(HEADER)
+    told = {name: value for name, value in metadata if isinstance(value, str)}
+    named = told.get(request_id.HEADER, "")
     seen = CURRENT.get()
     caller = Caller(
         context.peer() or "",
         identify(metadata),
-        time_left=context.time_remaining(),
-        trace=traced(metadata) if seen is None or seen.trace is None else seen.trace.here,
-        resumable=resumable if isinstance(resumable, str) else None,
+        named if request_id.is_request_id(named) else "",
+        context.time_remaining(),
+        traced(metadata) if seen is None or seen.trace is None else seen.trace.here,
+        told.get(HEADER),
     )
     call = service.begin(method, request, caller)
     if seen is not None and call.record is not None:

@@ -3,6 +3,9 @@
 import os
 import re
 
+HEADER = "x-request-id"
+"""Of HTTP, and in a call's metadata: what its caller calls it."""
+
 _VALID = re.compile(r"[!-~]{1,128}")
 
 

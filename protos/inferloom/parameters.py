@@ -456,6 +456,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].text",
                 shape="string",
             ),
+            "messages[].content[].prompt_cache_breakpoint": RestParameter(
+                name="messages[].content[].prompt_cache_breakpoint", meaning=Meaning.HINT, shape="object"
+            ),
+            "messages[].parsed": RestParameter(
+                name="messages[].parsed", meaning=Meaning.HINT, shape="object"
+            ),
             "messages[].name": RestParameter(
                 name="messages[].name", meaning=Meaning.FIELD, field="chat.messages[].name", shape="string"
             ),
@@ -533,6 +539,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 shape="string",
                 required=True,
             ),
+            "messages[].tool_calls[].function.parsed_arguments": RestParameter(
+                name="messages[].tool_calls[].function.parsed_arguments", meaning=Meaning.HINT, shape="object"
+            ),
             "messages[].tool_calls[].custom": RestParameter(
                 name="messages[].tool_calls[].custom",
                 meaning=Meaning.FIELD,
@@ -598,7 +607,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="prediction",
                 shape="object",
-                note="drafted from; changes no answer",
+                note="drafted from; changes no answer; usage counts the engine's own drafts with it",
             ),
             "prediction.type": RestParameter(
                 name="prediction.type",
@@ -1244,14 +1253,14 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "reasoning_effort": RestParameter(
                 name="reasoning_effort",
                 meaning=Meaning.FIELD,
-                field="chat.template.variables",
+                field="chat.template.variables.reasoning_effort",
                 shape="string",
-                note="a variable of the chat template; refused where it reads none, unless it is none",
+                note="a template's variable; refused where that is known not to read it, unless it is none",
             ),
             "verbosity": RestParameter(
                 name="verbosity",
                 meaning=Meaning.FIELD,
-                field="chat.template.variables",
+                field="chat.template.variables.verbosity",
                 shape="string",
                 note="a variable of the chat template; without effect where it reads none",
             ),
@@ -2101,6 +2110,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].tool_result.content",
                 shape="string",
             ),
+            "input[].output[].prompt_cache_breakpoint": RestParameter(
+                name="input[].output[].prompt_cache_breakpoint", meaning=Meaning.HINT, shape="object"
+            ),
             "input[].output[].refusal": RestParameter(
                 name="input[].output[].refusal", meaning=Meaning.OWN, shape="string", note="none"
             ),
@@ -2201,7 +2213,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "text.verbosity": RestParameter(
                 name="text.verbosity",
                 meaning=Meaning.FIELD,
-                field="chat.template.variables",
+                field="chat.template.variables.verbosity",
                 shape="string",
                 note="a variable of the chat template; without effect where it reads none",
             ),
@@ -2211,9 +2223,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
             "reasoning.effort": RestParameter(
                 name="reasoning.effort",
                 meaning=Meaning.FIELD,
-                field="chat.template.variables",
+                field="chat.template.variables.reasoning_effort",
                 shape="string",
-                note="a variable of the chat template; refused where it reads none, unless it is none",
+                note="a template's variable; refused where that is known not to read it, unless it is none",
             ),
             "reasoning.summary": RestParameter(
                 name="reasoning.summary", meaning=Meaning.HINT, shape="string"
@@ -2375,6 +2387,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 meaning=Meaning.FIELD,
                 field="chat.tool_choice.function_name",
                 shape="string",
+                note="of a tool in a namespace: both names, with two underscores between them",
             ),
             "tool_choice.mode": RestParameter(
                 name="tool_choice.mode", meaning=Meaning.FIELD, field="chat.tool_choice.mode", shape="string"
@@ -2398,6 +2411,7 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.tool_choice.allowed_names",
                 shape="string",
                 required=True,
+                note="as tool_choice.name",
             ),
             "parallel_tool_calls": RestParameter(
                 name="parallel_tool_calls",
@@ -3056,6 +3070,12 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].text",
                 shape="string",
             ),
+            "messages[].content[].prompt_cache_breakpoint": RestParameter(
+                name="messages[].content[].prompt_cache_breakpoint", meaning=Meaning.HINT, shape="object"
+            ),
+            "messages[].parsed": RestParameter(
+                name="messages[].parsed", meaning=Meaning.HINT, shape="object"
+            ),
             "messages[].name": RestParameter(
                 name="messages[].name", meaning=Meaning.FIELD, field="chat.messages[].name", shape="string"
             ),
@@ -3132,6 +3152,9 @@ ENDPOINTS: tuple[RestEndpoint, ...] = (
                 field="chat.messages[].parts[].tool_call.arguments",
                 shape="string",
                 required=True,
+            ),
+            "messages[].tool_calls[].function.parsed_arguments": RestParameter(
+                name="messages[].tool_calls[].function.parsed_arguments", meaning=Meaning.HINT, shape="object"
             ),
             "messages[].tool_calls[].custom": RestParameter(
                 name="messages[].tool_calls[].custom",

@@ -11,7 +11,7 @@ from inferloom_gateway.http.translate.responses.document import begun
 from inferloom_gateway.http.translate.responses.items import kept
 from inferloom_gateway.http.translate.responses.names import Names
 from inferloom_gateway.http.translate.responses.replay import replayed
-from inferloom_gateway.http.translate.responses.request import Asked, generation
+from inferloom_gateway.http.translate.responses.request import Asked, check, generation
 from inferloom_gateway.http.translate.responses.turns import rename, turns
 from inferloom_mesh.errors import InferloomError, Reason
 
@@ -45,6 +45,34 @@ def test_the_model_is_told_of_all_tools_and_of_what_they_are_for() -> None:
     name = rename(made.turns, made.tools)
     assert name("chat.tools[0].name") == "tools[0].name"
     assert name("chat.tools[1].parameters_json_schema") == "tools[1].tools[0].parameters"
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": "function", "name": "mcp__node__js"},
+        {"type": "allowed_tools", "tools": [{"type": "function", "name": "mcp__node__js"}]},
+    ],
+)
+def test_a_tool_in_a_namespace_is_chosen_by_the_name_that_a_model_reads(choice: dict[str, Any]) -> None:
+    """Its own name alone may be that of several."""
+    made = asked(body(tool_choice=choice)).request.chat.tool_choice
+    assert [made.function_name or made.allowed_names[0]] == ["mcp__node__js"]
+    (named,) = [choice, *choice.get("tools", [])][-1:]
+    named["name"] = "js"
+    with pytest.raises(
+        InferloomError, match=r"no tool 'js' among tools\. In its namespace it is 'mcp__node__js'"
+    ):
+        asked(body(tool_choice=choice))
+
+
+@pytest.mark.parametrize("kind", ["text", "json_object"])
+def test_a_schema_that_nothing_would_be_held_to_is_refused(kind: str) -> None:
+    """Whoever sends it relies on it."""
+    with pytest.raises(InferloomError) as caught:
+        check(body(text={"format": {"type": kind, "schema": {"type": "object"}}}))
+    assert caught.value.param == "text.format.schema"
+    check(body(text={"format": {"type": kind}}))
 
 
 @pytest.mark.parametrize(("custom", "tool"), [(False, "js"), (True, "run")])

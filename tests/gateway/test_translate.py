@@ -146,7 +146,7 @@ def test_a_schema_beside_the_type_of_the_format_is_named_in_errors() -> None:
     wanted: dict[str, Any] = {"type": "json_object", "schema": {}}
     assert chat_plan(response_format=wanted).renames[0]("constraint.json_schema") == "response_format.schema"
     with pytest.raises(InferloomError, match="Only one of") as caught:
-        chat_plan(response_format={**wanted, "json_schema": {"schema": {}}})
+        chat_plan(response_format={"type": "json_schema", "schema": {}, "json_schema": {"schema": {}}})
     assert caught.value.param == "response_format.schema"
 
 

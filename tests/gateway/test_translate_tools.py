@@ -12,6 +12,7 @@ from inferloom_gateway.http.translate import chat
 from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_gateway.http.translate.plan import Plan
 from inferloom_mesh.errors import InferloomError
+from inferloom_worker.validate.chat import check_chat
 
 F: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
 GRAMMAR = {"type": "grammar", "grammar": {"syntax": "regex", "definition": "a+"}}
@@ -91,11 +92,68 @@ def test_parallel_calls_effort_and_reasoning_are_carried() -> None:
         ("chat.tool_choice.function_name", "tool_choice.function.name"),
         ("chat.tool_choice.allowed_names[1]", "tool_choice.allowed_tools.tools[1]"),
         ("chat.template.variables.reasoning_effort", "reasoning_effort"),
+        ("chat.template.variables.mood", "chat_template_kwargs"),
     ],
 )
 def test_errors_name_what_the_caller_sent(path: str, name: str) -> None:
     """Fields of the contract have other names."""
     assert plan().parts[0].rename(path).startswith(name)
+
+
+def test_tools_may_be_nested_as_deeply_as_workers_take_them() -> None:
+    """Schemas travel as text, which a Struct's depth does not bound."""
+
+    def schema(levels: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for _ in range(levels - 1):
+            found = {"a": found}
+        return found
+
+    found = asked(tools=[{"type": "function", "function": {"name": "f", "parameters": schema(60)}}])
+    check_chat(found)
+    assert found.tools[0].parameters_json_schema.count("{") == 60
+    with pytest.raises(InferloomError) as caught:
+        asked(tools=[{"type": "function", "function": {"name": "f", "parameters": schema(70)}}])
+    assert caught.value.param == "tools[0].function.parameters"
+
+
+@pytest.mark.parametrize(
+    ("role", "field"),
+    [
+        *(("user", field) for field in ("reasoning", "reasoning_content", "refusal", "tool_calls")),
+        *((role, "tool_call_id") for role in ("user", "assistant", "system", "function")),
+    ],
+)
+def test_what_belongs_to_turns_of_another_role_is_refused(role: str, field: str) -> None:
+    """It would be dropped. Empty, it says nothing."""
+    call = {"id": "1", "function": {"name": "f", "arguments": "{}"}}
+    turn = {"role": role, "content": "a", "name": "f"}
+    with pytest.raises(InferloomError) as caught:
+        asked(messages=[{**turn, field: [call] if field == "tool_calls" else "x"}])
+    assert caught.value.param == f"messages[0].{field}"
+    asked(messages=[{**turn, field: None}, {**turn, field: [] if field == "tool_calls" else ""}])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "param"),
+    [
+        ({"type": "json_object", "json_schema": {"schema": {}}}, "response_format.json_schema"),
+        ({"type": "text", "json_schema": {"schema": {}}}, "response_format.json_schema"),
+        ({"type": "text", "schema": {}}, "response_format.schema"),
+    ],
+)
+def test_a_schema_that_nothing_would_be_held_to_is_refused(wanted: dict[str, Any], param: str) -> None:
+    """Whoever sends it relies on it."""
+    with pytest.raises(InferloomError) as caught:
+        plan(response_format=wanted)
+    assert caught.value.param == param
+    plan(response_format={"type": "json_object", "schema": {}})
+
+
+@pytest.mark.parametrize("tier", ["priority", "scale", "fast", "ultrafast"])
+def test_every_tier_that_a_client_knows_is_taken(tier: str) -> None:
+    """At every endpoint alike."""
+    assert plan(service_tier=tier).parts[0].request.priority == 10
 
 
 def test_functions_of_before_become_tools() -> None:

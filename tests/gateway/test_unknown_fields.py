@@ -85,10 +85,89 @@ def test_a_field_of_another_type_of_object_is_unknown_where_it_stands() -> None:
     assert paths({"tools": [space]}, "responses") == [
         *("tools[0].tools[0].format", "tools[0].tools[1].parameters", "tools[0].tools[1].strict")
     ]
-    output = {"type": "function_call_output", "call_id": "c", "output": "1", "namespace": "n"}
+    output = {"type": "function_call_output", "call_id": "c", "output": "1", "name": "f", "namespace": "n"}
+    assert paths({"input": [*calls, output]}, "responses") == []
+    output["type"] = "custom_tool_call_output"
+    del output["name"]
     with pytest.raises(InferloomError) as caught:
         FieldPolicy(strict=True).headers("responses", {"input": [*calls, output]})
     assert (caught.value.reason, caught.value.param) == (Reason.UNKNOWN_PARAMETER, "input[2].namespace")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "unread"),
+    [
+        (
+            "chat",
+            {"messages": [{**USER, "content": [{"type": "text", "text": "a", "refusal": "b"}]}]},
+            "content[0].refusal",
+        ),
+        ("chat", {"tools": [{"type": "function", "function": {}, "custom": {}}]}, "custom"),
+        ("chat", {"tool_choice": {"type": "auto", "function": {"name": "f"}}}, "function"),
+        ("responses", {"input": [{**USER, "arguments": "{}"}]}, "arguments"),
+        ("responses", {"input": [{"type": "reasoning", "summary": [], "output": "a"}]}, "output"),
+        ("responses", {"tool_choice": {"type": "auto", "name": "f"}}, "name"),
+        ("responses", {"input": [{"type": {}, "role": "user", "output": "a"}]}, "output"),
+    ],
+)
+def test_what_another_type_of_object_has_is_not_dropped_in_silence(
+    endpoint: str, body: dict[str, Any], unread: str
+) -> None:
+    """It is named, as what nobody knows."""
+    (found,) = paths(body, endpoint)
+    assert found.endswith(unread)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        ("chat", {"messages": [{"role": "assistant", "content": "{}", "parsed": {"a": 1}}]}),
+        (
+            "chat",
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "tool_calls": [{"type": "function", "function": {"parsed_arguments": {"a": 1}}}],
+                    }
+                ]
+            },
+        ),
+        (
+            "chat",
+            {
+                "messages": [
+                    {
+                        "content": [
+                            {"type": "text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}
+                        ]
+                    }
+                ]
+            },
+        ),
+        (
+            "responses",
+            {
+                "input": [
+                    {
+                        "type": "function_call_output",
+                        "output": [
+                            {
+                                "type": "input_text",
+                                "text": "a",
+                                "prompt_cache_breakpoint": {"mode": "explicit"},
+                            }
+                        ],
+                    }
+                ]
+            },
+        ),
+        ("responses", {"tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}]}),
+    ],
+)
+def test_what_openais_own_sdk_sends_is_known(endpoint: str, body: dict[str, Any]) -> None:
+    """Answers that it parsed, sent back as they are; marks for its cache."""
+    assert paths(body, endpoint) == []
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,16 @@ async def test_the_grpc_door_has_lines_too(mesh: GatewayMesh, lines: Lines) -> N
     assert line["client"].startswith("127.0.0.1:")
 
 
+@pytest.mark.parametrize(("name", "kept"), [("mine", True), ("no name", False)])
+async def test_a_call_is_named_by_its_metadata(
+    mesh: GatewayMesh, lines: Lines, name: str, kept: bool
+) -> None:
+    """As by HTTP's header: a request without a field for it can be found again."""
+    request = pb.TokenizeRequest(model="chat-model", text="a")
+    await mesh.stub.Tokenize(request, metadata=(("x-request-id", name),))
+    assert ((await lines.one())["request_id"] == name) is kept
+
+
 async def test_a_refused_call_has_its_reason(mesh: GatewayMesh, lines: Lines) -> None:
     """The gRPC status, and the reason behind it."""
     with pytest.raises(grpc.aio.AioRpcError):

@@ -84,6 +84,22 @@ async def test_the_sdks_own_timeout_is_the_deadline_of_one_body(mesh: EchoMesh) 
 
 
 @undisturbed(0.15)
+async def test_the_timeout_of_the_sdk_for_javascript_is_one_too(mesh: EchoMesh) -> None:
+    """Whole seconds until the answer's head, which a stream has at once; 0 is less than one."""
+    async with within(8):
+        answer = await mesh.http.post("/v1/chat/completions", json=BODY, headers={"x-stainless-timeout": "1"})
+    assert answer.json()["choices"][0]["stop_reason"] == "deadline"
+    body = {**BODY, "messages": [{"role": "user", "content": "x" * 30}]}
+    for headers, more in (
+        ({"x-stainless-timeout": "0"}, {}),
+        ({"x-stainless-timeout": "1"}, {"stream": True}),
+    ):
+        answer = await mesh.http.post("/v1/chat/completions", json={**body, **more}, headers=headers)
+        assert "deadline" not in answer.text
+        assert "stop" in answer.text
+
+
+@undisturbed(0.15)
 async def test_the_sdks_own_timeout_bounds_a_streams_silence_and_not_its_length(mesh: EchoMesh) -> None:
     """A stream that goes on may take as long as it likes."""
     body = {**BODY, "messages": [{"role": "user", "content": "x" * 40}], "stream": True}
@@ -108,8 +124,18 @@ async def test_a_stream_that_tells_nothing_ends(mesh: EchoMesh) -> None:
     assert time.monotonic() - began > 1
 
 
-@pytest.mark.parametrize("name", ["x-request-timeout", "x-stainless-read-timeout"])
-@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "1,5", "", "1e999999", "9" * 12])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            (name, value)
+            for name in ("x-request-timeout", "x-stainless-read-timeout", "x-stainless-timeout")
+            for value in ("0.0", "-1", "soon", "nan", "1,5", "", "1e999999", "9" * 12)
+        ),
+        ("x-request-timeout", "0"),
+        ("x-stainless-read-timeout", "0"),
+    ],
+)
 async def test_what_is_no_time_is_refused_by_name(mesh: EchoMesh, name: str, value: str) -> None:
     """A typing mistake is not to become no deadline at all."""
     answer = await mesh.http.post("/v1/chat/completions", json=BODY, headers={name: value})

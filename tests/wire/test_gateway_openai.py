@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from pydantic import BaseModel
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
@@ -42,6 +43,41 @@ async def test_a_model_id_may_contain_slashes(mesh: GatewayMesh) -> None:
         with pytest.raises(openai.NotFoundError) as caught:
             await client.models.retrieve("org/other")
     assert caught.value.code == "model_not_found"
+
+
+class Fish(BaseModel):
+    """What is asked for."""
+
+    name: str
+
+
+async def fishing(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+    """Say a fish, and look for another."""
+    yield started(request, worker.id)
+    yield delta('{"name": "cod"}')
+    call = pb.ToolCallDelta(index=0, id="c", name="find", arguments='{"name": "eel"}')
+    yield pb.GenerateResponse(delta=pb.Delta(token_index=1, token_ids=[1], tool_calls=[call]))
+    yield finished(reason=pb.FINISH_REASON_TOOL_CALLS)
+    yield completed()
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the SDK's own, of what it has parsed
+async def test_an_answer_that_the_sdk_parsed_can_be_sent_back_to_a_strict_gateway() -> None:
+    """With all that it has made of it."""
+    tool = openai.pydantic_function_tool(Fish, name="find")
+    worker = FakeWorker()
+    worker.script = fishing
+    async with gateway_mesh(worker, strict=True) as mesh, mesh.openai() as client:
+        parse = client.chat.completions.parse
+        answer = await parse(model="chat-model", messages=HELLO, response_format=Fish, tools=[tool])
+        (choice,) = answer.choices
+        assert choice.message.parsed == Fish(name="cod")
+        again: list[Any] = [*HELLO, choice.message, {"role": "tool", "tool_call_id": "c", "content": "none"}]
+        await parse(model="chat-model", messages=again, response_format=Fish, tools=[tool])
+    assert [part.WhichOneof("part") for part in worker.requests[-1].chat.messages[1].parts] == [
+        "text",
+        "tool_call",
+    ]
 
 
 async def test_chat_answers_in_one_body(mesh: GatewayMesh) -> None:

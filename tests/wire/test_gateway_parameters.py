@@ -8,6 +8,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.named_fields import named
 from inferloom_mesh.status import from_rpc_error
 from tests.wire.fake_worker import FakeWorker, refuse
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -43,13 +44,13 @@ async def refused(mesh: GatewayMesh, path: str, body: dict[str, Any]) -> Any:
 
 
 async def test_a_word_that_holds_a_fields_name_stays_whole(mesh: GatewayMesh) -> None:
-    """The contract's ``text`` is REST's ``prompt``, and no part of "context"."""
-    said = "The model's context length is 8192 tokens, and text has 9001."
+    """The contract's ``text`` is REST's ``prompt``, and no part of "context", nor any text that is named."""
+    said = f"The text model's context length is 8192 tokens, and {named('text')} has 9001."
     mesh.worker.script = refuse(InferloomError(Reason.CONTEXT_LENGTH_EXCEEDED, said, param="text"))
     error = await refused(mesh, "completions", {**TEXT, "prompt": ["a"]})
     assert (error["param"], error["message"]) == (
         "prompt",
-        "The model's context length is 8192 tokens, and prompt has 9001.",
+        "The text model's context length is 8192 tokens, and prompt has 9001.",
     )
 
 
@@ -162,6 +163,7 @@ async def test_a_strict_gateway_refuses_what_nobody_knows() -> None:
 async def test_models_list_what_rest_takes_in_its_words() -> None:
     """REST's names of what the card lists, for the tasks that the model has."""
     generating = ["temperature", "include_stop", "variables", "max_tokens", "logprobs", "truncate"]
+    generating += ["verbosity"]  # which its chat template reads, and no effort
     chat = pb.Model(
         id="chat-model",
         tasks=[pb.TASK_CHAT, pb.TASK_COMPLETION],
@@ -178,7 +180,6 @@ async def test_models_list_what_rest_takes_in_its_words() -> None:
         "temperature",
         "include_stop_str_in_output",
         "chat_template_kwargs",
-        "reasoning_effort",
         "verbosity",
         "max_tokens",
         "max_completion_tokens",

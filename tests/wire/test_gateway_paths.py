@@ -88,6 +88,13 @@ async def test_a_method_that_is_not_there_names_those_that_are(mesh: GatewayMesh
     assert answer.json()["error"]["message"] == expected
 
 
+async def test_a_path_of_openais_that_is_not_served_is_no_response_by_that_name(mesh: GatewayMesh) -> None:
+    """It would be one that only cannot be posted."""
+    answer = await mesh.http.post("/v1/responses/compact", json={})
+    assert (answer.status_code, "allow" in answer.headers) == (404, False)
+    assert "POST /v1/responses/compact is not served here" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.hosting.capabilities import read_by
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.output.parsing import Said
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
@@ -293,6 +294,24 @@ def test_an_effort_is_a_variable_where_the_template_reads_it(
     chat.template.variables.update(given)
 
     assert dialect(source).variables(chat) == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [*TEMPLATES.values(), THINKING, "{{ messages[0].content }}{{ reasoning_effort }}{{ verbosity }}"],
+)
+def test_a_card_lists_an_effort_where_it_is_not_refused(source: str) -> None:
+    """And a verbosity where it has an effect."""
+    chat = pb.ChatInput(messages=[turn(pb.ROLE_USER, text="Hi")])
+    chat.template.variables.update({"reasoning_effort": "high", "verbosity": "low"})
+    listed = read_by(ChatTemplate(source, {}).variables)
+
+    if "reasoning_effort" in listed:
+        dialect(source).variables(chat)
+    else:
+        with pytest.raises(InferloomError):
+            dialect(source).variables(chat)
+    assert ("verbosity" in listed) is ("verbosity" in source)
 
 
 def test_an_effort_that_the_template_does_not_read_is_refused() -> None:

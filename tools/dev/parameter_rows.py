@@ -216,9 +216,11 @@ def _parameter(
     if meaning is Meaning.REFUSED:
         more["nothing"] = tuple(json.loads(text) for text in row.refused.nothing)
     own = known.get(row.field)
+    around = known.get(row.field.rpartition(".")[0])
     if (
         meaning is Meaning.FIELD
         and own is None
+        and (around is None or around.type != "Struct")  # which has names of its own
         and not any(
             path.startswith((f"{row.field.removesuffix('[]')}.", f"{row.field.removesuffix('[]')}[]."))
             for path in known

@@ -19,7 +19,7 @@ from inferloom_gateway.http.cors import Cors
 from inferloom_gateway.http.fast_lane import FastLane, fast_routes
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.key_scheme import keyed
-from inferloom_gateway.http.naming import NOTES_HEADER, REQUEST_ID_HEADER, WORKER_HEADER, Naming
+from inferloom_gateway.http.naming import NOTES_HEADER, WORKER_HEADER, Naming
 from inferloom_gateway.http.openapi import complete
 from inferloom_gateway.http.paths import Paths
 from inferloom_gateway.http.responses.desk import Desk
@@ -56,6 +56,7 @@ from inferloom_gateway.http.stack import Layer, Stack
 from inferloom_gateway.http.unknown_fields import IGNORED_HEADER, FieldPolicy
 from inferloom_gateway.streams.asking import STREAM_HEADER
 from inferloom_gateway.streams.desk import StreamDesk
+from inferloom_mesh import request_id
 from inferloom_mesh.metrics_listener import Source
 
 BODIES = (
@@ -100,7 +101,7 @@ ROUTERS = tuple(
 """All endpoints of the façade."""
 
 _EXPOSED = (
-    REQUEST_ID_HEADER,
+    request_id.HEADER,
     WORKER_HEADER,
     IGNORED_HEADER,
     NOTES_HEADER,

@@ -119,8 +119,10 @@ def install(app: FastAPI, paths: Paths) -> None:
     async def _http(request: Request, failure: HTTPException) -> Response:
         reason = _HTTP.get(failure.status_code, Reason.INVALID_ARGUMENT)
         exchange, headers = exchange_of(request.scope), dict(failure.headers or {})
+        if reason is Reason.METHOD_NOT_ALLOWED and not (methods := paths.methods(exchange.path)):
+            reason, headers = Reason.NOT_FOUND, {}
         if reason is Reason.METHOD_NOT_ALLOWED:
-            headers["Allow"] = allowed = ", ".join(paths.methods(exchange.path))
+            headers["Allow"] = allowed = ", ".join(methods)
             if exchange.method == "OPTIONS":  # RFC 9110, 9.3.7: so do proxies look whether a server lives
                 return Response(status_code=204, headers={"Allow": f"{allowed}, OPTIONS"})
             asked = f"{shown(exchange.method)} {shown(exchange.path)}"

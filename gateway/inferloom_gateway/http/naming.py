@@ -6,13 +6,12 @@ from fastapi import Response
 
 from inferloom_gateway.http.exchange import Exchange, RawHeaders
 from inferloom_gateway.http.stack import Layer
-from inferloom_mesh.request_id import is_request_id, new_request_id
+from inferloom_mesh.request_id import HEADER, is_request_id, new_request_id
 
-REQUEST_ID_HEADER = "x-request-id"
 NOTES_HEADER = "x-inferloom-notes"
 WORKER_HEADER = "x-inferloom-worker"
 
-_REQUEST_ID = REQUEST_ID_HEADER.encode()
+_REQUEST_ID = HEADER.encode()
 _NOTES = NOTES_HEADER.encode()
 _WORKER = WORKER_HEADER.encode()
 

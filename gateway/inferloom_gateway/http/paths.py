@@ -13,6 +13,8 @@ _OPENAI = (
     *("fine_tuning", "images", "moderations", "organization", "projects", "realtime", "skills"),
     *("threads", "uploads", "vector_stores", "videos"),
 )
+_UNSERVED = frozenset({"/v1/responses/compact"})
+"""Paths of OpenAI's API that look like the name of something that is served."""
 _ANTHROPIC = ("complete", "messages")
 _OTHERS = frozenset((*_OPENAI, *_ANTHROPIC))
 """First steps of paths, behind /v1, that clients know from other APIs."""
@@ -30,6 +32,8 @@ class Paths:
 
     def methods(self, path: str) -> list[str]:
         """What a path can be asked for, in order; nothing for one that is not there."""
+        if path in _UNSERVED:
+            return []
         fitting = [route for route in self._routes if route.path_regex.match(path)]
         exact = [route for route in fitting if route.path == path]
         found = {method for route in exact or fitting for method in route.methods or ()}
@@ -46,7 +50,7 @@ class Paths:
         first = steps[1] if steps[0] == "v1" and len(steps) > 1 else steps[0]
         if first in self._bare and steps[0] != "v1":
             return f"Not found: {asked}. The API is under /v1: /v1{shown(path)}."
-        if first in _OTHERS - self._bare:
+        if path in _UNSERVED or first in _OTHERS - self._bare:
             return f"{asked} is not served here. What is: {self._served()}."
         return f"Not found: {asked}."
 

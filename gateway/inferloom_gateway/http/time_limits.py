@@ -10,7 +10,9 @@ from inferloom_mesh.errors import InferloomError, invalid, shown
 
 REQUEST = "x-request-timeout"
 READ = "x-stainless-read-timeout"
-"""What OpenAI's SDKs send: the read timeout of their HTTP client, which begins anew with each byte."""
+"""What OpenAI's SDK for Python sends: its HTTP client's read timeout, which begins anew with each byte."""
+HEAD = "x-stainless-timeout"
+"""What that for JavaScript sends: whole seconds until the head of the answer, 0 for less than one."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _PYTHON = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?|inf")
@@ -33,19 +35,20 @@ _NONE = TimeLimits(None, None)
 def time_limits(headers: Headers, *, streamed: bool) -> TimeLimits:
     """What a request says.
 
-    A client that is to get one body hears nothing before it, so its read timeout is one for the answer.
+    A client that is to get one body hears nothing before it, so that the SDKs' timeouts bound the answer.
 
     Raises:
         InferloomError: A header holds no such time.
     """
-    if REQUEST not in headers and READ not in headers:
+    if REQUEST not in headers and READ not in headers and HEAD not in headers:
         return _NONE
     whole = _seconds(headers, REQUEST, _NUMBER)
     read = _seconds(headers, READ, _PYTHON)
+    head = None if headers.getlist(HEAD) == ["0"] else _seconds(headers, HEAD, _NUMBER)
     if streamed:
         return TimeLimits(whole, read)
-    both = [each for each in (whole, read) if each is not None]
-    return TimeLimits(min(both, default=None), None)
+    all_ = [each for each in (whole, read, head) if each is not None]
+    return TimeLimits(min(all_, default=None), None)
 
 
 def _seconds(headers: Headers, name: str, form: re.Pattern[str]) -> float | None:

@@ -26,20 +26,58 @@ _MOST_ERROR = 120
 _MOST_LOGGED = 256
 
 _FUNCTION, _CUSTOM, _NAMESPACE = (frozenset({kind, None}) for kind in ("function", "custom", "namespace"))
+_ALLOWED, _GRAMMAR = frozenset({"allowed_tools"}), frozenset({"grammar", None})
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
+_CONVERSATION: dict[str, frozenset[str | None]] = {
+    "messages.content.refusal": frozenset({"refusal"}),
+    "messages.content.thinking": frozenset({"thinking"}),
+    "messages.tool_calls.function": _FUNCTION,
+    "messages.tool_calls.custom": _CUSTOM - {None},
+    "tools.function": _FUNCTION,
+    "tools.custom": _CUSTOM,
+    "tools.custom.format.grammar": _GRAMMAR,
+}
 _OF_KINDS: dict[str, dict[str, frozenset[str | None]]] = {
+    "chat": {
+        **_CONVERSATION,
+        "tool_choice.function": _FUNCTION,
+        "tool_choice.custom": _CUSTOM,
+        "tool_choice.allowed_tools": _ALLOWED,
+        "tool_choice.allowed_tools.tools.function": _FUNCTION,
+        "tool_choice.allowed_tools.tools.custom": _CUSTOM,
+    },
+    "tokenize": _CONVERSATION,
     "responses": {
-        "input.namespace": frozenset({"function_call", "custom_tool_call"}),
+        "input.role": frozenset({"message", None}),
+        "input.content": frozenset({"message", "reasoning", None}),
+        "input.content.refusal": frozenset({"refusal"}),
+        "input.call_id": _CALLS | _RESULTS,
+        "input.name": _CALLS | {"function_call_output"},
+        "input.namespace": _CALLS | {"function_call_output"},
+        "input.arguments": frozenset({"function_call"}),
+        "input.input": frozenset({"custom_tool_call"}),
+        "input.output": _RESULTS,
+        "input.summary": frozenset({"reasoning"}),
+        "input.encrypted_content": frozenset({"reasoning"}),
         "tools.parameters": _FUNCTION,
         "tools.strict": _FUNCTION,
         "tools.format": _CUSTOM,
+        "tools.format.syntax": _GRAMMAR,
+        "tools.format.definition": _GRAMMAR,
         "tools.tools": _NAMESPACE,
         "tools.tools.parameters": _FUNCTION,
         "tools.tools.strict": _FUNCTION,
         "tools.tools.format": _CUSTOM,
-    }
+        "tools.tools.format.syntax": _GRAMMAR,
+        "tools.tools.format.definition": _GRAMMAR,
+        "tool_choice.name": _FUNCTION | _CUSTOM,
+        "tool_choice.mode": _ALLOWED,
+        "tool_choice.tools": _ALLOWED,
+    },
 }
-"""By endpoint, fields that only objects of some types have. A tool that does not say its type is refused for
-that; an item is a message then."""
+"""By endpoint, fields that only objects of some types have: in others they are not read. A tool that does not
+say its type is refused for that; an item is a message then, and a call one of a function."""
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +152,14 @@ _Place = tuple["_Place | None", str, int | None]
 def _walk(
     body: Mapping[str, Any], node: _Node, place: _Place | None, found: dict[tuple[int, str], Unknown]
 ) -> None:
+    kind = body.get("type")
+    if not isinstance(kind, str):
+        kind = None
     for name, value in body.items():
         at = node.below.get(name)
         if value is None or (at is not None and at.plain):
             continue
-        if at is None or (at.kinds is not None and body.get("type") not in at.kinds):
+        if at is None or (at.kinds is not None and kind not in at.kinds):
             key = (id(node), name)
             if key not in found and len(found) < _MOST_NAMED:
                 meant = nearest(name, node.names()) if at is None else None
@@ -126,6 +167,8 @@ def _walk(
         elif at.row is not None and at.row.meaning is Meaning.REFUSED:
             if not _asks_nothing(value, at.row):
                 raise unsupported(_path(place) + name)
+        elif not at.below:
+            continue  # what is in it is free
         elif isinstance(value, dict):
             _walk(value, at, (place, name, None), found)
         elif isinstance(value, list):

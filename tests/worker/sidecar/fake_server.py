@@ -69,6 +69,9 @@ class FakeServer:
     no_tools: str = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'
     """What it says to tools that it does not take."""
 
+    template: str = ""
+    """Its model's chat template, of a llama-server."""
+
     @property
     def url(self) -> str:
         """Its address, as people type it."""
@@ -91,6 +94,7 @@ class FakeServer:
                     "default_generation_settings": settings,
                     "total_slots": self.slots,
                     "build_info": "b1",
+                    "chat_template": self.template,
                 }
             }
             told |= {"/slots": [{"is_processing": True}, {"is_processing": False}]}

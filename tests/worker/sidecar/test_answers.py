@@ -117,6 +117,22 @@ async def test_token_ids_log_probabilities_reasoning_and_calls_come_as_the_contr
     assert answer.all("finished")[0].completion_tokens == 4
 
 
+@pytest.mark.parametrize(
+    ("template", "reads"),
+    [
+        ("{{ messages[0].content }}{{ reasoning_effort }}", True),
+        ("{{ messages[0].content }}", False),
+        ("{{ messages[0].content", False),
+        ("{{ " + "(" * 20_000, False),
+    ],
+)
+async def test_a_llama_servers_template_says_what_it_reads(template: str, reads: bool) -> None:
+    """What is no template tells nothing."""
+    fake = FakeServer(kind="llama-server", template=template)
+    async with fake_server(fake) as server, running_worker(spec(server)) as worker:
+        assert ("reasoning_effort" in (await card_of(worker)).supported_parameters) is reads
+
+
 async def test_what_a_server_does_not_honour_is_refused_by_name() -> None:
     """And nothing is asked of it; a value that asks for nothing is no reason."""
     async with fake_server(FakeServer(kind="ollama")) as server, running_worker(spec(server)) as worker:

@@ -15,7 +15,7 @@ from inferloom_worker.engines.sidecar.failures import refused
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.request import server_request
 from inferloom_worker.hosting.sidecar.card import card
-from inferloom_worker.validate.generate import read_generate
+from inferloom_worker.validate.generate import CompletionRequest, read_generate
 from tests.worker.sidecar.facts import facts_of
 
 
@@ -70,6 +70,107 @@ def test_a_server_whose_model_has_no_place_for_tools_is_given_none() -> None:
     chat.tool_choice.mode = pb.TOOL_CHOICE_MODE_NONE
     body = server_request(read_generate(pb.GenerateRequest(model="x", chat=chat), 2**31), facts).body
     assert not {"tools", "tool_choice"} & body.keys()  # nothing is to be called, so nothing is missed
+
+
+def conversation(**variables: Any) -> CompletionRequest:
+    """One with variables of a chat template."""
+    chat = pb.ChatInput()
+    chat.messages.add(role=pb.ROLE_USER).parts.add(text="hi")
+    chat.template.variables.update(variables)
+    return read_generate(pb.GenerateRequest(model="x", chat=chat), 2**31)
+
+
+READS = frozenset({"messages", "reasoning_effort"})
+READS_NOTHING = frozenset({"messages", "enable_thinking"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "effort", "sent"),
+    [
+        (ServerKind.OLLAMA, {}, "high", {"reasoning_effort": "high"}),
+        (ServerKind.OLLAMA, {}, "none", {"reasoning_effort": "none"}),
+        (ServerKind.OLLAMA, {"lacks": frozenset({"reasoning_effort"})}, "none", {}),
+        (ServerKind.OPENAI, {}, "none", {}),
+        (ServerKind.VLLM, {}, "high", {"chat_template_kwargs": {"reasoning_effort": "high"}}),
+        (
+            ServerKind.VLLM,
+            {},
+            "none",
+            {"chat_template_kwargs": {"reasoning_effort": "none", "enable_thinking": False}},
+        ),
+        (
+            ServerKind.LLAMA,
+            {"variables": READS},
+            "high",
+            {"chat_template_kwargs": {"reasoning_effort": "high"}},
+        ),
+        (
+            ServerKind.LLAMA,
+            {"variables": READS},
+            "none",
+            {"chat_template_kwargs": {"reasoning_effort": "none"}},
+        ),
+        (
+            ServerKind.LLAMA,
+            {"variables": READS_NOTHING},
+            "none",
+            {"chat_template_kwargs": {"enable_thinking": False}},
+        ),
+    ],
+)
+def test_an_effort_is_sent_where_it_is_read(
+    kind: ServerKind, more: dict[str, Any], effort: str, sent: dict[str, Any]
+) -> None:
+    """None asks for nothing that a server without such a parameter would have to do."""
+    body = server_request(conversation(reasoning_effort=effort), facts_of(kind, **more)).body
+    assert {name: body[name] for name in ("reasoning_effort", "chat_template_kwargs") if name in body} == sent
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (ServerKind.OPENAI, {}),
+        (ServerKind.OLLAMA, {"lacks": frozenset({"reasoning_effort"})}),
+        (ServerKind.LLAMA, {"variables": READS_NOTHING}),
+    ],
+)
+def test_an_effort_that_nobody_would_read_is_refused_by_its_name(
+    kind: ServerKind, more: dict[str, Any]
+) -> None:
+    """And is on no card."""
+    facts = facts_of(kind, **more)
+    with pytest.raises(InferloomError) as refusal:
+        server_request(conversation(reasoning_effort="high"), facts)
+    assert refusal.value.reason is Reason.UNSUPPORTED_PARAMETER
+    assert refusal.value.param == "chat.template.variables.reasoning_effort"
+    assert "reasoning_effort" not in card("m", facts).supported_parameters
+
+
+def test_what_a_server_may_not_read_is_told() -> None:
+    """A verbosity is never an error; a variable of the caller's own is."""
+    for kind in (ServerKind.OLLAMA, ServerKind.OPENAI):
+        made = server_request(conversation(verbosity="low"), facts_of(kind))
+        assert "low" not in json.dumps(made.body)
+        assert any("verbosity" in note for note in made.notes)
+        with pytest.raises(InferloomError) as refusal:
+            server_request(conversation(mood="glad"), facts_of(kind))
+        assert refusal.value.param == "chat.template.variables"
+    made = server_request(conversation(verbosity="low", reasoning_effort="low"), facts_of(ServerKind.SGLANG))
+    assert made.body["chat_template_kwargs"] == {"verbosity": "low", "reasoning_effort": "low"}
+    assert len([note for note in made.notes if "reasoning_effort" in note]) == 1
+
+
+def test_a_card_lists_what_a_template_is_known_to_read() -> None:
+    """Of servers that tell it; Ollama says which models think."""
+    for facts, listed in (
+        (facts_of(ServerKind.LLAMA, variables=READS), ["reasoning_effort"]),
+        (facts_of(ServerKind.LLAMA, variables=frozenset({"verbosity"})), ["verbosity"]),
+        (facts_of(ServerKind.LLAMA), []),
+        (facts_of(ServerKind.VLLM), []),
+        (facts_of(ServerKind.OLLAMA), ["reasoning_effort"]),
+    ):
+        names = card("m", facts).supported_parameters
+        assert [name for name in names if name in ("reasoning_effort", "verbosity")] == listed
 
 
 def test_a_penalty_of_nothing_is_none() -> None:

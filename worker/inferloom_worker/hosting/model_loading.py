@@ -21,7 +21,7 @@ from inferloom_worker.embed.pair_ranker import PairRanker
 from inferloom_worker.engine.protocol import EngineInfo
 from inferloom_worker.engines.registry import SIDECAR, engine_kind
 from inferloom_worker.hosting import card
-from inferloom_worker.hosting.capabilities import CONSTRAINTS, honoured_by
+from inferloom_worker.hosting.capabilities import CONSTRAINTS, honoured_by, read_by
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.hosting.finding import find_model
 from inferloom_worker.hosting.generator import Generator
@@ -187,7 +187,7 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
         name for name in honoured_by(Honour.GENERATING) if name not in engine.info.lacks
     )
     if template is not None:
-        model.supported_parameters.extend(honoured_by(Honour.CHATTING))
+        model.supported_parameters.extend([*honoured_by(Honour.CHATTING), *read_by(template.variables)])
     if infilling(tokenizer, tokenizer.named) is not None:
         model.supported_parameters.extend(honoured_by(Honour.INFILLING))
     if engine.info.constrains:

@@ -1,6 +1,6 @@
 """What the request bodies share."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -36,6 +36,9 @@ Metadata = Annotated[
     Field(max_length=16),
 ]
 """What the owner of a stored thing writes on it."""
+
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
+"""Who waits for whom; some clients know some of the names, others others."""
 
 Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inferloom_gateway.http.schema.base import Body, ModelId, Part, Positive
+from inferloom_gateway.http.schema.base import Body, ModelId, Part, Positive, ServiceTier
 from inferloom_gateway.http.schema.response_items import InputItems, ItemId
 from inferloom_gateway.http.schema.response_tools import ResponseChoice, ResponseTools
 
@@ -63,9 +63,9 @@ class ResponseRequest(Body):
     store: bool | None = None
     metadata: Annotated[dict[Name, Value], Field(max_length=16)] | None = None
 
-    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
+    service_tier: ServiceTier | None = None
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
-    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    prompt_cache_retention: str | None = None
     safety_identifier: str | None = None
     user: str | None = None
     max_tool_calls: int | None = None

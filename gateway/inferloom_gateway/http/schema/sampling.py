@@ -1,6 +1,6 @@
 """The parameters that chat and text completions share."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -10,6 +10,7 @@ from inferloom_gateway.http.schema.base import (
     ModelId,
     Positive,
     Seed,
+    ServiceTier,
     Stops,
     StreamOptions,
     Uint32,
@@ -47,7 +48,7 @@ class CompletionParameters(Body):
     bad_words: Annotated[list[BadWord], Field(max_length=1024)] | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=UINT32_MAX)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
-    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    service_tier: ServiceTier | None = None
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
     cache_salt: Annotated[str, Field(max_length=128)] | None = None
 

@@ -43,8 +43,6 @@ def plan(body: ChatCompletionRequest, request_id: str, created: int, answer_id: 
     def rename(path: str) -> str:
         if path == "stopping.max_tokens" and body.max_completion_tokens is None:
             return "max_tokens"
-        if path.startswith("chat.template.variables."):
-            return path.rpartition(".")[2]
         if old and path.startswith("chat.tool_choice"):
             return "function_call"
         name = constraints.named(fields.of("chat"), body)(path)

@@ -6,6 +6,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.constraints import ConstrainedParameters, ResponseFormat, Schema
 from inferloom_gateway.http.translate import options
 from inferloom_gateway.http.translate.fields import Rename
+from inferloom_gateway.http.translate.tools import missing
 from inferloom_mesh.errors import invalid
 
 _CONSTRAINTS = frozenset(
@@ -16,7 +17,10 @@ _CONSTRAINTS = frozenset(
 )
 """The fields that ask for one."""
 
-_SCHEMA = "response_format.schema"
+_FORMAT = "response_format"
+_SCHEMA = f"{_FORMAT}.schema"
+_OF_TYPES = {"json_schema": ("json_schema",), "schema": ("json_schema", "json_object")}
+"""The fields of a format that hold a schema, and the types of the formats that may have them."""
 
 
 def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
@@ -27,6 +31,8 @@ def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
     """
     if _CONSTRAINTS.isdisjoint(body.model_fields_set):
         return None
+    if body.response_format is not None:
+        _check(body.response_format)
     asked = list(_asked(body))
     if len(asked) > 1:
         (first, _), (second, _) = asked[:2]
@@ -34,10 +40,19 @@ def constraint(body: ConstrainedParameters) -> pb.Constraint | None:
     return asked[0][1] if asked else None
 
 
+def _check(wanted: ResponseFormat) -> None:
+    """A schema that would not be read is refused: whoever sent it relies on it."""
+    for field, value in (("json_schema", wanted.json_schema), ("schema", wanted.schema_)):
+        if value is not None and wanted.type not in _OF_TYPES[field]:
+            types = " or ".join(f"'{each}'" for each in _OF_TYPES[field])
+            param = f"{_FORMAT}.{field}"
+            raise invalid(param, f"'{param}' is only allowed when the format's type is {types}.")
+
+
 def named(rename: Rename, body: ConstrainedParameters) -> Rename:
     """``rename``, which names the constraint as this body does."""
     asked = next((name for name, _ in _asked(body)), None)
-    if asked is None or asked == "response_format":
+    if asked is None or asked == _FORMAT:
         return rename
     return lambda path: asked if path.partition(".")[0] == "constraint" else rename(path)
 
@@ -46,7 +61,7 @@ def _asked(body: ConstrainedParameters) -> Iterator[tuple[str, pb.Constraint]]:
     """Each thing that is asked for, with its name."""
     if body.response_format is not None and body.response_format.type != "text":
         wanted = body.response_format
-        yield ("response_format" if wanted.schema_ is None else _SCHEMA), _of_format(wanted)
+        yield (_FORMAT if wanted.schema_ is None else _SCHEMA), _of_format(wanted)
     if (outputs := body.structured_outputs) is not None:
         yield from _each(
             "structured_outputs.",
@@ -88,17 +103,16 @@ def _each(
 def _of_format(wanted: ResponseFormat) -> pb.Constraint:
     if wanted.schema_ is not None:
         if wanted.json_schema is not None:
-            raise invalid(_SCHEMA, f"Only one of '{_SCHEMA}' and 'response_format.json_schema' can be given.")
+            raise invalid(_SCHEMA, f"Only one of '{_SCHEMA}' and '{_FORMAT}.json_schema' can be given.")
         return pb.Constraint(json_schema=_text(_SCHEMA, wanted.schema_))
     if wanted.type == "json_object":
         return pb.Constraint(json_object=True)
     if wanted.json_schema is None:
-        param = "response_format.json_schema"
-        raise invalid(param, f"Missing required parameter: '{param}'.")
-    return pb.Constraint(json_schema=_text("response_format.json_schema.schema", wanted.json_schema.schema_))
+        raise missing(f"{_FORMAT}.json_schema")
+    return pb.Constraint(json_schema=_text(f"{_FORMAT}.json_schema.schema", wanted.json_schema.schema_))
 
 
 def _text(param: str, schema: Schema) -> str:
     if isinstance(schema, str):
         return schema
-    return options.json_text(param, schema, options.MAX_SCHEMA_DEPTH)
+    return options.json_text(param, schema)

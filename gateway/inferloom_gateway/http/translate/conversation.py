@@ -18,6 +18,14 @@ _ROLES = {
     "tool": pb.ROLE_TOOL,
     "function": pb.ROLE_TOOL,
 }
+_OF_ROLES = {
+    **dict.fromkeys(
+        ("tool_calls", "function_call", "refusal", "reasoning_content", "reasoning"), "assistant"
+    ),
+    "tool_call_id": "tool",
+}
+"""Fields that only turns of one role have."""
+_OF = {"assistant": "the assistant", "tool": "a tool"}
 _TEXTS = frozenset({"text", "input_text", "output_text"})
 """Types of parts that are text: a chat's own, and those that turns of a response have."""
 _MEDIA = frozenset(
@@ -103,9 +111,9 @@ def _message(index: int, message: Message, functions: _FunctionCalls, made: pb.C
                 raise _no_content(where, message)
             for text in _texts(where, message):
                 made.parts.add(text=text)
-    for field in ("tool_calls", "function_call"):
-        if getattr(message, field) and message.role != "assistant":
-            raise invalid(f"{where}.{field}", f"Only a turn of the assistant can have {field}.")
+    for field in sorted(message.model_fields_set & _OF_ROLES.keys()):
+        if message.role != (role := _OF_ROLES[field]) and getattr(message, field):
+            raise invalid(f"{where}.{field}", f"Only a turn of {_OF[role]} can have {field}.")
 
 
 def _assistant(index: int, message: Message, functions: _FunctionCalls) -> Iterator[pb.ContentPart]:

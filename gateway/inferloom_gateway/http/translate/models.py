@@ -23,16 +23,19 @@ _ENDPOINTS: dict["pb.Task.ValueType", str] = {
 
 def _optional(endpoint: RestEndpoint) -> list[tuple[str, str]]:
     """The parameters that depend on the model, each with what its card calls it."""
-    capabilities = {
-        row.path: row.capability
-        for row in FIELDS
-        if row.request == endpoint.request and row.honoured_by is not None
+    optional = {
+        row.path: row for row in FIELDS if row.request == endpoint.request and row.honoured_by is not None
     }
-    return [
-        (row.name, capabilities[row.field])
-        for row in endpoint.parameters.values()
-        if row.meaning is Meaning.FIELD and row.field in capabilities and "." not in row.name
-    ]
+    found: list[tuple[str, str]] = []
+    for row in endpoint.parameters.values():
+        if row.meaning is not Meaning.FIELD or "." in row.name:
+            continue
+        around, _, name = row.field.rpartition(".")
+        if row.field in optional:
+            found.append((row.name, optional[row.field].capability))
+        elif around in optional and optional[around].type == "Struct":
+            found.append((row.name, name))  # a variable, which the model's template reads or not
+    return found
 
 
 _OPTIONAL = {

@@ -12,11 +12,10 @@ from inferloom_gateway.http.translate.reports import Reports
 from inferloom_mesh.errors import invalid
 
 MAX_SCHEMA_DEPTH = 64
-"""Deepest nesting of schemas that answers are held to."""
+"""Deepest nesting of schemas, which travel as text: as workers take them."""
 
 MAX_DEPTH = 32
-"""Deepest nesting of variables and tools: each level of a Struct takes three of protobuf's hundred."""
-
+"""Deepest nesting of variables: each level of a Struct takes three of protobuf's hundred."""
 
 _SAMPLING = frozenset(
     {
@@ -166,21 +165,21 @@ def struct(param: str, value: dict[str, Any] | None) -> Struct | None:
     """
     if not value:
         return None
-    _check_depth(param, value)
+    _check_depth(param, value, MAX_DEPTH)
     result = Struct()
     result.update(value)
     return result
 
 
-def json_text(param: str, value: dict[str, Any] | None, most: int = MAX_DEPTH) -> str:
-    """A JSON object as its text; the empty text for none.
+def json_text(param: str, value: dict[str, Any] | None) -> str:
+    """A JSON Schema as its text; the empty text for none.
 
     Raises:
         InferloomError: It is nested too deeply.
     """
     if value is None:
         return ""
-    _check_depth(param, value, most)
+    _check_depth(param, value, MAX_SCHEMA_DEPTH)
     return orjson.dumps(value).decode()
 
 
@@ -193,7 +192,7 @@ def _logit_bias(given: dict[str, float]) -> dict[int, float]:
     return bias
 
 
-def _check_depth(param: str, value: Any, most: int = MAX_DEPTH) -> None:
+def _check_depth(param: str, value: Any, most: int) -> None:
     """Count the levels of nesting, without recursion."""
     depth, level = 0, [value]
     while level:

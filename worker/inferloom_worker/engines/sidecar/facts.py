@@ -32,6 +32,8 @@ class Facts:
     infills: bool = False
     lacks: frozenset[str] = frozenset()
     """Fields for conversations that its kind honours and this one, as it tells, does not."""
+    variables: frozenset[str] | None = None
+    """Those that its model's chat template reads. None: it does not tell."""
     sampling: Mapping[str, float] = field(default_factory=dict)
     """What it draws with where a request is silent, by the contract's names, as far as it tells."""
     identity: str = ""

@@ -1,5 +1,6 @@
 """What servers of each kind tell of themselves and of a model."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -9,12 +10,16 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.kinds import TOOLS, ServerKind
 from inferloom_worker.engines.sidecar.questions import MOST_MODELS, Questions, plain, short
+from inferloom_worker.text.template import ChatTemplate
 
 PROBE = "probe"
 """A tool that a vLLM server is shown to see whether it takes any."""
 
 _NO_PARSER = b"--tool-call-parser"
 """Its refusal names what it was started without."""
+
+_MOST_TEMPLATE = 2**18
+"""Characters of a chat template that are looked through."""
 
 _MOST_SAMPLING = 2.0**31 - 1
 """Largest value that it may say that it draws with."""
@@ -88,6 +93,7 @@ async def _llama(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:
         "vocabulary_size": reading.count(meta.get("n_vocab"), "n_vocab"),
         "slots": reading.count(props.get("total_slots"), "total_slots"),
         "lacks": _llama_lacks(props),
+        "variables": await asyncio.to_thread(_read_by, props.get("chat_template")),
         "quantization": short(props.get("model_ftype") or meta.get("ftype")),
         "sampling": {
             ours: min(_MOST_SAMPLING, max(0.0, reading.number(drawn[theirs], theirs)))
@@ -102,6 +108,17 @@ def _llama_lacks(props: Mapping[str, Any]) -> frozenset[str]:
     """It takes tools whatever its model's template is, and drops those that the template has no place for."""
     can = reading.obj(props.get("chat_template_caps"), "chat_template_caps")
     return frozenset(TOOLS) if can.get("supports_tools") is False else frozenset()
+
+
+def _read_by(source: object) -> frozenset[str] | None:
+    """The variables that a chat template reads. None: there is none that could be understood."""
+    if not isinstance(source, str) or len(source) > _MOST_TEMPLATE:
+        return None
+    try:
+        found = ChatTemplate(source, {}).variables
+    except RecursionError:
+        return None
+    return found or None
 
 
 async def _llama_tasks(server: Questions, model: str) -> set[str]:
@@ -134,6 +151,7 @@ async def _ollama(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:
         "quantization": short(details.get("quantization_level")),
         "architecture": family,
         "infills": "insert" in can,
+        "lacks": frozenset[str]() if "thinking" in can else frozenset({"reasoning_effort"}),
         "tells": await _ollama_digest(server, model),
     }
 

@@ -37,7 +37,8 @@ class Manner:
     """How one kind of server is spoken to.
 
     ``parameters`` are the optional fields of the contract that it honours, with what its JSON calls them;
-    those with an empty name are spelled by code. ``chat_parameters`` come with conversations alone.
+    those with an empty name are spelled by code. ``chat_parameters`` come with conversations alone;
+    ``variables`` are all that a chat template reads, or one of them by its name.
     """
 
     parameters: Mapping[str, str]
@@ -129,7 +130,7 @@ MANNERS: dict[ServerKind, Manner] = {
     ),
     ServerKind.OLLAMA: Manner(
         parameters={**_same(*_ALL), **_OWN},
-        chat_parameters=_same("tools"),
+        chat_parameters=_same("tools", "reasoning_effort"),
         constrains_text=False,
         health="/api/version",
         reasoning="reasoning",

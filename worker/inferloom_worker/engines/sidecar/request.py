@@ -10,6 +10,7 @@ from inferloom_worker.engines.sidecar.constraints import constraint
 from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.messages import messages, tool_choice, tools, variables
+from inferloom_worker.engines.sidecar.variables import not_supported, spelled
 from inferloom_worker.validate.generate import (
     DRAWN,
     ChatPrompt,
@@ -57,20 +58,20 @@ def server_request(asked: CompletionRequest, facts: Facts, cache_salt: str = "")
     if cache_salt and "cache_salt" in facts.manner.parameters:
         # A tenant's name is nobody else's business.
         body["cache_salt"] = blake2b(cache_salt.encode(), digest_size=16).hexdigest()
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     prompt = asked.prompt
     if isinstance(prompt, ChatPrompt):
-        body |= _chat(prompt.chat, facts)
+        body |= _chat(prompt.chat, facts, notes)
     else:
         body |= _text(prompt, facts)
         if asked.stopping.max_tokens is None and facts.manner.null_max_tokens:
             body["max_tokens"] = None
         elif asked.stopping.max_tokens is None and facts.kind in (ServerKind.SGLANG, ServerKind.OPENAI):
-            notes = ("max_tokens was left to the model's server, which has a default of its own.",)
+            notes.append("max_tokens was left to the model's server, which has a default of its own.")
     chat = isinstance(prompt, ChatPrompt)
     if asked.grammar is not None:
         body |= constraint(asked.grammar, facts.kind, chat=chat)
-    return ServerRequest("/chat/completions" if chat else "/completions", body, chat, notes)
+    return ServerRequest("/chat/completions" if chat else "/completions", body, chat, tuple(notes))
 
 
 def _drawn(asked: CompletionRequest, facts: Facts) -> dict[str, Any]:
@@ -149,28 +150,28 @@ def _text(prompt: TextPrompt | TokenPrompt, facts: Facts) -> dict[str, Any]:
     return {"prompt": list(prompt.ids)}
 
 
-def _chat(chat: pb.ChatInput, facts: Facts) -> dict[str, Any]:
+def _chat(chat: pb.ChatInput, facts: Facts, notes: list[str]) -> dict[str, Any]:
     body: dict[str, Any] = {"messages": messages(chat, facts.manner.reasoning)}
     can = facts.chat_parameters
     choice = tool_choice(chat)
     if chat.tools and not (choice == "none" and not {"tools", "tool_choice"} <= can.keys()):
         if "tools" not in can:
-            raise _unsupported("chat.tools", facts)
+            raise not_supported("chat.tools", facts)
         body["tools"] = tools(chat)
     if choice is not None and "tools" in body:
         if "tool_choice" in can:
             body["tool_choice"] = choice
         elif choice != "auto":
-            raise _unsupported("chat.tool_choice", facts)
+            raise not_supported("chat.tool_choice", facts)
     if chat.HasField("parallel_tool_calls") and "tools" in body:
         if "parallel_tool_calls" in can:
             body["parallel_tool_calls"] = chat.parallel_tool_calls
         elif not chat.parallel_tool_calls:
-            raise _unsupported("chat.parallel_tool_calls", facts)
-    return body | _template(chat.template, facts)
+            raise not_supported("chat.parallel_tool_calls", facts)
+    return body | _template(chat.template, facts, notes)
 
 
-def _template(options: pb.TemplateOptions, facts: Facts) -> dict[str, Any]:
+def _template(options: pb.TemplateOptions, facts: Facts, notes: list[str]) -> dict[str, Any]:
     can, body = facts.chat_parameters, dict[str, Any]()
     for name, usual in (("add_generation_prompt", True), ("continue_final_message", False)):
         if not options.HasField(name):  # type: ignore[arg-type] # both are fields of it
@@ -179,18 +180,14 @@ def _template(options: pb.TemplateOptions, facts: Facts) -> dict[str, Any]:
         if name in can:
             body[name] = value
         elif value is not usual:
-            raise _unsupported(f"chat.template.{name}", facts)
+            raise not_supported(f"chat.template.{name}", facts)
     if options.continue_final_message and "add_generation_prompt" in can:
         body["add_generation_prompt"] = False
     if options.variables.fields:
-        if "variables" not in can:
-            raise _unsupported("chat.template.variables", facts)
-        body[can["variables"]] = variables(options.variables)
+        given, told = spelled(variables(options.variables), facts)
+        body |= given
+        notes += told
     return body
-
-
-def _unsupported(path: str, facts: Facts) -> Exception:
-    return unsupported(path, f"The model's server ({facts.kind.value}) does not support {path}.")
 
 
 def _short(value: float) -> float:

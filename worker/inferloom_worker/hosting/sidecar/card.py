@@ -7,7 +7,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.constrain.grammar import Kind
 from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.kinds import ServerKind
-from inferloom_worker.hosting.capabilities import CONSTRAINTS, honoured_by
+from inferloom_worker.hosting.capabilities import CONSTRAINTS, honoured_by, read_by
 
 ENGINE = "sidecar"
 
@@ -80,6 +80,7 @@ def _parameters(facts: Facts) -> list[str]:
             names += honoured_by(Honour.CONSTRAINING)
     if "chat" in facts.tasks:
         names += [name for name in honoured_by(Honour.CHATTING) if name in facts.chat_parameters]
+        names += read_by({*facts.chat_parameters, *(facts.variables or ())})
     if facts.infills:
         names += honoured_by(Honour.INFILLING)
     if "embed" in facts.tasks:

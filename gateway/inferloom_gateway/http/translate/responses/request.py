@@ -6,10 +6,11 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.responses import ResponseRequest, TextFormat
-from inferloom_gateway.http.translate.options import MAX_SCHEMA_DEPTH, TIERS, json_text, struct
+from inferloom_gateway.http.translate.options import TIERS, json_text, struct
 from inferloom_gateway.http.translate.responses import tools
 from inferloom_gateway.http.translate.responses.namespaces import flat
 from inferloom_gateway.http.translate.responses.turns import Turn
+from inferloom_gateway.http.translate.tools import missing
 from inferloom_mesh.errors import invalid, shown, unsupported
 
 LOGPROBS = "message.output_text.logprobs"
@@ -32,9 +33,13 @@ def check(body: ResponseRequest) -> None:
         raise invalid("input", "Missing required parameter: 'input'.")
     if body.background and body.store is False:
         raise invalid("background", "background is only allowed when store is true: it is fetched later.")
-    wanted = _format(body)
-    if wanted is not None and wanted.type == "json_schema" and wanted.schema_ is None:
-        raise invalid("text.format.schema", "Missing required parameter: 'text.format.schema'.")
+    if (wanted := _format(body)) is None:
+        return
+    param = "text.format.schema"
+    if wanted.type == "json_schema" and wanted.schema_ is None:
+        raise missing(param)
+    if wanted.type != "json_schema" and wanted.schema_ is not None:
+        raise invalid(param, f"'{param}' is only allowed when the format's type is 'json_schema'.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +115,4 @@ def _constraint(wanted: TextFormat | None) -> pb.Constraint | None:
         return None
     if wanted.type == "json_object":
         return pb.Constraint(json_object=True)
-    return pb.Constraint(json_schema=json_text("text.format.schema", wanted.schema_, MAX_SCHEMA_DEPTH))
+    return pb.Constraint(json_schema=json_text("text.format.schema", wanted.schema_))

@@ -1,6 +1,6 @@
 """The tools of a response as the contract's, and as the answer repeats them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
@@ -25,27 +25,29 @@ def tools(given: Sequence[ResponseTool] | None) -> list[pb.Tool]:
 def tool_choice(
     choice: ResponseToolChoice | None, given: Sequence[ResponseTool] | None
 ) -> pb.ToolChoice | None:
-    """Which of them it may or must call.
+    """Which of them it may or must call, by the names that a model calls them.
 
     Raises:
         InferloomError: It names a tool that is not given.
     """
     if choice is None:
         return None
-    names = {(tool.type, tool.name) for tool in given or ()}
+    called: dict[tuple[str, str], str] = {
+        (placed.tool.type, placed.name): placed.tool.name for placed in flat(given)
+    }
     match choice.type:
         case "function" | "custom":
             if choice.name is None:
                 raise missing("tool_choice.name")
-            if (choice.type, choice.name) not in names:
-                raise _unknown("tool_choice.name", choice.name)
+            if (choice.type, choice.name) not in called:
+                raise _unknown("tool_choice.name", choice.type, choice.name, called)
             return pb.ToolChoice(function_name=choice.name)
         case "allowed_tools":
             if not choice.tools:
                 raise missing("tool_choice.tools")
             for index, tool in enumerate(choice.tools):
-                if (tool.type, tool.name) not in names:
-                    raise _unknown(f"tool_choice.tools[{index}].name", tool.name)
+                if (tool.type, tool.name) not in called:
+                    raise _unknown(f"tool_choice.tools[{index}].name", tool.type, tool.name, called)
             allowed = [tool.name for tool in choice.tools]
             return pb.ToolChoice(mode=_MODES[choice.mode or "auto"], allowed_names=allowed)
         case mode:
@@ -110,5 +112,8 @@ def _repeated(tool: ResponseTool | CalledTool) -> dict[str, Any]:
     return shown | {"format": {"type": "grammar", "syntax": wanted.syntax, "definition": wanted.definition}}
 
 
-def _unknown(param: str, name: str) -> InferloomError:
-    return invalid(param, f"Invalid '{param}': there is no tool '{shown(name)}' among tools.")
+def _unknown(param: str, kind: str, name: str, called: Mapping[tuple[str, str], str]) -> InferloomError:
+    """The error for a tool that is not there by this name; what is called so in a namespace is told."""
+    message = f"Invalid '{param}': there is no tool '{shown(name)}' among tools."
+    full = next((full for (of, full), own in called.items() if (of, own) == (kind, name)), None)
+    return invalid(param, message if full is None else f"{message} In its namespace it is '{full}'.")

@@ -15,7 +15,6 @@ _ROLES = {
     "user": pb.ROLE_USER,
     "assistant": pb.ROLE_ASSISTANT,
 }
-_VARIABLES = {"reasoning_effort": "reasoning.effort", "verbosity": "text.verbosity"}
 _MESSAGE = re.compile(r"^chat\.messages\[(\d+)\]")
 _TOOL = re.compile(r"^chat\.tools\[(\d+)\]")
 
@@ -59,8 +58,6 @@ def rename(turns: Sequence[Turn], tools: Sequence[str]) -> fields.Rename:
     general = fields.of("responses")
 
     def name(path: str) -> str:
-        if path.startswith("chat.template.variables."):
-            return _VARIABLES.get(path.rpartition(".")[2], path)
         if (tool := _TOOL.match(path)) is not None and int(tool[1]) < len(tools):
             return tools[int(tool[1])] + general(path)[len(f"tools[{tool[1]}]") :]
         match = _MESSAGE.match(path)
