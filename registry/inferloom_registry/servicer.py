@@ -116,6 +116,7 @@ class RegistryServicer(RegistryServiceServicer):
             revision=table.revision,
             registry_id=self._registry.hub.registry_id,
             frozen=table.frozen,
+            settling=table.settling,
         )
 
     async def AnnounceGateway(

@@ -87,8 +87,13 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
     """Lists ``workers``."""
 
     workers: list[registry_pb2.RegisteredWorker] = field(default_factory=list)
+    settling: int = 0
+    """How often it answers as one that has only just begun, and knows nobody."""
 
     async def ListWorkers(self, request: Any, context: Any) -> registry_pb2.ListWorkersResponse:
+        if self.settling:
+            self.settling -= 1
+            return registry_pb2.ListWorkersResponse(settling=True)
         return registry_pb2.ListWorkersResponse(workers=self.workers)
 
     Register = Deregister = Join = Watch = KeepAlive = AnnounceGateway = ListGateways = UNCALLED

@@ -1,13 +1,15 @@
 """The client over real gRPC, with and without an event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 import pytest
 
-from inferloom.client import AsyncClient, Client, InferloomError
+from inferloom.client import AsyncClient, Client, InferloomError, course
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
@@ -199,6 +201,52 @@ async def test_another_registry_is_asked_where_one_is_away(gateway: tuple[Gatewa
             assert {model.id for model in client.models()} >= {"talker"}
 
     await asyncio.to_thread(work)
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """An address that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def test_another_registry_is_asked_where_one_says_nothing(
+    gateway: tuple[Gateway, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it hangs is not the request's own deadline."""
+    monkeypatch.setattr(course, "_REGISTRY_S", 0.2)
+    with silent() as hung:
+        async with AsyncClient(registry=[hung, gateway[1]], retries=1) as client:
+            assert (await client.chat("talker", "Hi")).text == "Paris."
+
+        def work() -> None:
+            with Client(registry=[hung, gateway[1]], retries=1) as client:
+                assert {model.id for model in client.models()} >= {"talker"}
+                assert client.chat("talker", "Hi").text == "Paris."
+
+        await asyncio.to_thread(work)
+        async with AsyncClient(registry=hung, timeout=0.1) as client:
+            with pytest.raises(InferloomError) as late:
+                await client.chat("talker", "Hi")
+    assert late.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_workers_that_a_new_registry_does_not_know_yet_are_waited_for(
+    gateway: tuple[Gateway, str], registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come back to it within seconds."""
+    monkeypatch.setattr(course, "_SETTLING_S", 0.05)
+    registry.settling = 2
+    async with AsyncClient(registry=gateway[1]) as client:
+        assert (await client.chat("talker", "Hi")).text == "Paris."
+
+    def work() -> None:
+        with Client(registry=gateway[1]) as client:
+            assert client.embed("other", "a") == [[1.0, -0.5]]
+
+    registry.settling = 2
+    await asyncio.to_thread(work)
+    assert registry.settling == 0
 
 
 async def test_leaving_a_stream_ends_the_generation(gateway: tuple[Gateway, str]) -> None:

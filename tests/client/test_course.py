@@ -6,6 +6,7 @@ import pytest
 from inferloom.client.course import Course, Trying
 from inferloom.client.errors import InferloomError
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import registry_pb2
 
 LOST = InferloomError("gone", grpc.StatusCode.UNAVAILABLE)
 FULL = InferloomError(
@@ -63,6 +64,32 @@ def test_a_resumable_stream_goes_on_behind_its_last_event() -> None:
     assert (one.goes_on, one.after) == (True, 2)
     with pytest.raises(InferloomError):
         one.failed(LOST)
+
+
+def test_a_registry_that_is_late_is_lost_and_the_request_is_not() -> None:
+    """Where it has time. Its own deadline is one."""
+    late = InferloomError("late", grpc.StatusCode.DEADLINE_EXCEEDED)
+    one = course()
+    one.asked = "a:1"
+    assert one.patience() == 5.0
+    lost = one.unheard(late, one.patience())
+    assert (lost.lost, str(lost)) == (True, "The registry at a:1 does not answer.")
+    assert one.failed(lost) == pytest.approx(0.1)
+
+    short = course(timeout=2)
+    assert short.patience() == 2.0
+    assert short.unheard(late, short.patience()) is late
+
+
+def test_a_worker_that_a_new_registry_does_not_know_may_come_back() -> None:
+    """Until it knows better, it is asked again."""
+    one = course(retries=1)
+    with pytest.raises(InferloomError) as absent:
+        one.worker("m", registry_pb2.ListWorkersResponse(settling=True))
+    assert one.failed(absent.value) == 2.0
+    with pytest.raises(InferloomError) as absent:
+        one.worker("m", registry_pb2.ListWorkersResponse())
+    assert absent.value.code is grpc.StatusCode.NOT_FOUND
 
 
 def test_a_worker_that_failed_is_not_called_again_while_there_are_others() -> None:

@@ -36,6 +36,15 @@ def test_every_option_has_a_place() -> None:
     assert set(requests.Options.__annotations__) <= fields | extra
 
 
+def test_one_text_may_stand_without_its_list() -> None:
+    """A text is a sequence of texts to Python, each with one letter."""
+    made = requests.completion("m", "a", {"stop": "\n"})
+    assert list(made.stopping.stop) == ["\n"]
+    assert list(requests.completion("m", "a", {"choices": "yes"}).constraint.choice.texts) == ["yes"]
+    assert [each.text for each in requests.embedding("m", "ab", None).inputs] == ["ab"]
+    assert list(requests.ranking("m", "q", "ab").documents) == ["ab"]
+
+
 def test_what_cannot_be_meant_is_refused() -> None:
     """Before anybody is called."""
     with pytest.raises(ValueError, match="exclude each other"):
@@ -108,7 +117,15 @@ def test_the_address_that_answered_last_is_kept() -> None:
     """Until it fails."""
     turn = Turn(["a", "b"])
     assert turn.current == turn.current == "a"
-    turn.failed()
+    turn.failed("a")
     assert turn.current == "b"
-    turn.failed()
+    turn.failed("b")
     assert turn.current == "a"
+
+
+def test_two_calls_that_fail_together_pass_one_address_over() -> None:
+    """Not the one behind it as well, which nobody has called."""
+    turn = Turn(["a", "b", "c"])
+    turn.failed("a")
+    turn.failed("a")
+    assert turn.current == "b"

@@ -223,6 +223,13 @@ async def test_the_end_of_settling_is_told(stub: Any, clock: FakeClock) -> None:
     watch.cancel()
 
 
+async def test_who_lists_workers_is_told_whether_all_may_have_come_back(stub: Any, clock: FakeClock) -> None:
+    """One that is missing before that is not to be taken for gone."""
+    assert (await stub.ListWorkers(pb.ListWorkersRequest(), timeout=PATIENCE_S)).settling
+    await pass_time(clock, TTL)
+    assert not (await stub.ListWorkers(pb.ListWorkersRequest(), timeout=PATIENCE_S)).settling
+
+
 async def test_giving_back_a_lease_that_is_gone_is_no_error(stub: Any) -> None:
     """Deregistering twice, or with an old lease, changes nothing."""
     old = await register(stub)

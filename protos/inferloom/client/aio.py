@@ -12,23 +12,20 @@ from inferloom.client.answer import Answer
 from inferloom.client.course import RESUMABLE, STREAM, Course
 from inferloom.client.errors import InferloomError, read
 from inferloom.client.settings import CHANNEL_OPTIONS
-from inferloom.client.targets import workers
 from inferloom.client.told import Told
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom.v1.registry_pb2 import ListWorkersRequest
+from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 
 T = TypeVar("T")
-
-_REGISTRY_S = 5.0
-"""What a registry gets to answer, before the next one is asked."""
 
 
 class AsyncStream:
     """An answer while it comes: iterate over its text, or over :meth:`events`.
 
-    Leaving the ``async with`` block, or cancelling, ends the generation.
+    Leaving the ``async with`` block, or cancelling, ends the generation; one that is resumable goes on for
+    its time.
     """
 
     def __init__(self, events: AsyncIterator[pb.GenerateResponse]) -> None:
@@ -130,9 +127,9 @@ class AsyncClient(Told[grpc.aio.Channel]):
         return AsyncStream(self.generate(requests.completion(model, prompt, options), resumable_s))
 
     async def embed(
-        self, model: str, texts: Sequence[str], *, dimensions: int | None = None
+        self, model: str, texts: str | Sequence[str], *, dimensions: int | None = None
     ) -> list[list[float]]:
-        """A vector for each text.
+        """A vector for each text; one may stand without its list.
 
         Raises:
             InferloomError: The request failed.
@@ -148,9 +145,9 @@ class AsyncClient(Told[grpc.aio.Channel]):
 
         return await self._tried(read_all)
 
-    async def rerank(self, model: str, query: str, documents: Sequence[str]) -> list[tuple[int, float]]:
+    async def rerank(self, model: str, query: str, documents: str | Sequence[str]) -> list[tuple[int, float]]:
         """Documents by how well they answer a query, best first: their places and scores."""
-        request = pb.RerankRequest(model=model, query=query, documents=documents)
+        request = requests.ranking(model, query, documents)
         answer = await self._call(model, lambda stub: stub.Rerank, request)
         return [(each.index, each.score) for each in answer.results]
 
@@ -196,11 +193,8 @@ class AsyncClient(Told[grpc.aio.Channel]):
                 async for event in call:
                     course.took(event)
                     yield event
-            except grpc.RpcError as failure:
-                wait = course.failed(read(failure))
-                if not self._settings.registries:
-                    self._turn.failed()
-                await asyncio.sleep(wait)
+            except (grpc.RpcError, InferloomError) as failure:
+                await asyncio.sleep(self._failed(course, failure))
             else:
                 return
             finally:
@@ -224,31 +218,27 @@ class AsyncClient(Told[grpc.aio.Channel]):
         while True:
             try:
                 return await once(course, timeout=course.left(), metadata=self._settings.metadata)
-            except grpc.RpcError as failure:
-                wait = course.failed(read(failure))
-                if not self._settings.registries:
-                    self._turn.failed()
-                await asyncio.sleep(wait)
+            except (grpc.RpcError, InferloomError) as failure:
+                await asyncio.sleep(self._failed(course, failure))
 
     async def _stub(self, model: str, course: Course) -> InferenceServiceStub:
-        if not self._settings.registries:
-            return InferenceServiceStub(self._channel(self._turn.current))
-        able = workers((await self._registry(course)).workers, model)
-        if not able:
-            raise InferloomError(
-                f"No worker that takes requests has the model '{model}'.", grpc.StatusCode.NOT_FOUND
-            )
-        return InferenceServiceStub(self._channel(course.choose(able)))
+        if self._settings.registries:
+            return InferenceServiceStub(self._channel(course.worker(model, await self._registry(course))))
+        course.asked = self._turn.current
+        return InferenceServiceStub(self._channel(course.asked))
 
-    async def _registry(self, course: Course, **_: Any) -> Any:
-        call: Any = RegistryServiceStub(self._channel(self._turn.current)).ListWorkers
-        left = course.left()
-        patience = _REGISTRY_S if left is None else min(left, _REGISTRY_S)
+    async def _registry(self, course: Course, **_: Any) -> ListWorkersResponse:
+        course.asked = self._turn.current
+        call: Any = RegistryServiceStub(self._channel(course.asked)).ListWorkers
+        patience, metadata = course.patience(), self._settings.metadata
         try:
-            return await call(ListWorkersRequest(), timeout=patience, metadata=self._settings.metadata)
-        except grpc.RpcError:
-            self._turn.failed()
-            raise
+            listed: ListWorkersResponse = await call(
+                ListWorkersRequest(), timeout=patience, metadata=metadata
+            )
+        except grpc.RpcError as failure:
+            self._turn.failed(course.asked)
+            raise course.unheard(read(failure), patience) from failure
+        return listed
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 import grpc
 
 from inferloom.client.errors import InferloomError
+from inferloom.client.targets import workers
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1.registry_pb2 import ListWorkersResponse
 
 RESUMABLE, STREAM = "x-inferloom-resumable", "x-inferloom-stream"
 _RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_REGISTRY_S = 5.0
+"""What a registry gets to answer, before the next one is asked."""
+_SETTLING_S = 2.0
+"""When workers that a new registry does not know may have come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class Course:
         self._seen = False
         self._called = ""
         self._avoided: set[str] = set()
+        self.asked = ""
+        """The gateway or the registry that was called last."""
         self.stream = ""
         """Name of the resumable stream; empty: it is none."""
         self.after: int | None = None
@@ -59,6 +67,20 @@ class Course:
     def goes_on(self) -> bool:
         """Whether the next call asks for the rest of a stream, in place of the request."""
         return bool(self.stream)
+
+    def worker(self, model: str, listed: ListWorkersResponse) -> str:
+        """Which worker the next call goes to, of those that a registry lists.
+
+        Raises:
+            InferloomError: None has the model.
+        """
+        if able := workers(listed.workers, model):
+            return self.choose(able)
+        message = f"No worker that takes requests has the model '{model}'."
+        if not listed.settling:
+            raise InferloomError(message, grpc.StatusCode.NOT_FOUND)
+        message = f"{message} The registry has only just begun."
+        raise InferloomError(message, grpc.StatusCode.UNAVAILABLE, retry_after_s=_SETTLING_S)
 
     def choose(self, able: Sequence[str]) -> str:
         """Which worker the next call goes to: the first that has not failed this request, or the first of all
@@ -71,6 +93,19 @@ class Course:
             self._avoided.clear()
         self._called = next(each for each in able if each not in self._avoided)
         return self._called
+
+    def patience(self) -> float:
+        """Seconds that a registry gets to answer."""
+        left = self.left()
+        return _REGISTRY_S if left is None else min(left, _REGISTRY_S)
+
+    def unheard(self, error: InferloomError, patience: float) -> InferloomError:
+        """What it means that a registry failed that had so many seconds. One that was late is lost, unless
+        they were all that the request had."""
+        late = error.code is grpc.StatusCode.DEADLINE_EXCEEDED and not error.reason
+        if not late or patience < _REGISTRY_S:
+            return error
+        return InferloomError(f"The registry at {self.asked} does not answer.", grpc.StatusCode.UNAVAILABLE)
 
     def left(self) -> float | None:
         """Seconds that the next call may take. None: any."""

@@ -37,8 +37,10 @@ class InferloomError(Exception):
         return self.code is grpc.StatusCode.UNAVAILABLE and not self.reason
 
 
-def read(failure: grpc.RpcError) -> InferloomError:
-    """What a failed call says, of either kind of channel."""
+def read(failure: grpc.RpcError | InferloomError) -> InferloomError:
+    """What a failed call says, of either kind of channel; an error that was read is itself."""
+    if isinstance(failure, InferloomError):
+        return failure
     call: Any = failure  # both kinds have a code, a text and metadata, and no common type says so
     details = next((value for key, value in call.trailing_metadata() or () if key == DETAILS), b"")
     reason, field, retry_after = "", "", None

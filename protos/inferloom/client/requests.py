@@ -22,7 +22,8 @@ class Options(TypedDict, total=False):
     n: int
     max_tokens: int
     min_tokens: int
-    stop: Sequence[str]
+    stop: str | Sequence[str]
+    """Texts that end it; one may stand without its list, as of all texts here."""
     ignore_eos: bool
     priority: int
     """Higher is earlier."""
@@ -30,7 +31,7 @@ class Options(TypedDict, total=False):
     """What the answer conforms to."""
     regex: str
     """What the answer matches."""
-    choices: Sequence[str]
+    choices: str | Sequence[str]
     """What the answer is one of."""
     top_logprobs: int
     """Log-probabilities, and so many alternatives at each token."""
@@ -68,16 +69,25 @@ def completion(model: str, prompt: str | Sequence[int], options: Options) -> pb.
     return request
 
 
-def embedding(model: str, texts: Sequence[str], dimensions: int | None) -> pb.EmbedRequest:
+def embedding(model: str, texts: str | Sequence[str], dimensions: int | None) -> pb.EmbedRequest:
     """Texts to be embedded."""
-    return pb.EmbedRequest(
-        model=model, inputs=[pb.EmbedInput(text=text) for text in texts], dimensions=dimensions
-    )
+    inputs = [pb.EmbedInput(text=text) for text in _listed(texts)]
+    return pb.EmbedRequest(model=model, inputs=inputs, dimensions=dimensions)
+
+
+def ranking(model: str, query: str, documents: str | Sequence[str]) -> pb.RerankRequest:
+    """Documents to be put in the order of how well they answer a query."""
+    return pb.RerankRequest(model=model, query=query, documents=_listed(documents))
 
 
 def vector(embedding: pb.Embedding) -> list[float]:
     """The numbers of a vector."""
     return list(struct.unpack(f"<{len(embedding.vector) // 4}f", embedding.vector))
+
+
+def _listed(texts: str | Sequence[str]) -> Sequence[str]:
+    """Texts; one alone is a sequence of letters to Python, and one text to whoever writes it."""
+    return [texts] if isinstance(texts, str) else texts
 
 
 def _turn(message: Message) -> pb.ChatMessage:
@@ -100,8 +110,10 @@ def _generation(model: str, options: Options) -> pb.GenerateRequest:
         part: Any = request.sampling if name in _SAMPLING else request.stopping
         if name not in _SAMPLING and name not in _STOPPING:
             raise ValueError(f"{name} is no option of a generation")
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            getattr(part, name).extend(value)
+        if isinstance(value, Mapping):
+            getattr(part, name).update(value)
+        elif part.DESCRIPTOR.fields_by_name[name].is_repeated:
+            getattr(part, name).extend(_listed(value))
         else:
             setattr(part, name, value)
     return request
@@ -115,4 +127,4 @@ def _constraint(given: dict[str, Any]) -> pb.Constraint | None:
         return pb.Constraint(json_schema=schema if isinstance(schema, str) else json.dumps(schema))
     if regex is not None:
         return pb.Constraint(regex=regex)
-    return None if choices is None else pb.Constraint(choice=pb.Choices(texts=choices))
+    return None if choices is None else pb.Constraint(choice=pb.Choices(texts=_listed(choices)))

@@ -11,23 +11,19 @@ from inferloom.client.answer import Answer
 from inferloom.client.course import RESUMABLE, STREAM, Course
 from inferloom.client.errors import InferloomError, read
 from inferloom.client.settings import CHANNEL_OPTIONS
-from inferloom.client.targets import workers
 from inferloom.client.told import Told
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom.v1.registry_pb2 import ListWorkersRequest
+from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 
 T = TypeVar("T")
-
-_REGISTRY_S = 5.0
-"""What a registry gets to answer, before the next one is asked."""
 
 
 class Stream:
     """An answer while it comes: iterate over its text, or over :meth:`events`.
 
-    Leaving the ``with`` block ends the generation.
+    Leaving the ``with`` block ends the generation; one that is resumable goes on for its time.
     """
 
     def __init__(self, events: Iterator[pb.GenerateResponse]) -> None:
@@ -128,8 +124,10 @@ class Client(Told[grpc.Channel]):
         """The same as it comes; see :meth:`generate`."""
         return Stream(self.generate(requests.completion(model, prompt, options), resumable_s))
 
-    def embed(self, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> list[list[float]]:
-        """A vector for each text.
+    def embed(
+        self, model: str, texts: str | Sequence[str], *, dimensions: int | None = None
+    ) -> list[list[float]]:
+        """A vector for each text; one may stand without its list.
 
         Raises:
             InferloomError: The request failed.
@@ -145,9 +143,9 @@ class Client(Told[grpc.Channel]):
 
         return self._tried(read_all)
 
-    def rerank(self, model: str, query: str, documents: Sequence[str]) -> list[tuple[int, float]]:
+    def rerank(self, model: str, query: str, documents: str | Sequence[str]) -> list[tuple[int, float]]:
         """Documents by how well they answer a query, best first: their places and scores."""
-        request = pb.RerankRequest(model=model, query=query, documents=documents)
+        request = requests.ranking(model, query, documents)
         answer = self._call(model, lambda stub: stub.Rerank, request)
         return [(each.index, each.score) for each in answer.results]
 
@@ -193,11 +191,8 @@ class Client(Told[grpc.Channel]):
                 for event in call:
                     course.took(event)
                     yield event
-            except grpc.RpcError as failure:
-                wait = course.failed(read(failure))
-                if not self._settings.registries:
-                    self._turn.failed()
-                time.sleep(wait)
+            except (grpc.RpcError, InferloomError) as failure:
+                time.sleep(self._failed(course, failure))
             else:
                 return
             finally:
@@ -221,31 +216,25 @@ class Client(Told[grpc.Channel]):
         while True:
             try:
                 return once(course, timeout=course.left(), metadata=self._settings.metadata)
-            except grpc.RpcError as failure:
-                wait = course.failed(read(failure))
-                if not self._settings.registries:
-                    self._turn.failed()
-                time.sleep(wait)
+            except (grpc.RpcError, InferloomError) as failure:
+                time.sleep(self._failed(course, failure))
 
     def _stub(self, model: str, course: Course) -> InferenceServiceStub:
-        if not self._settings.registries:
-            return InferenceServiceStub(self._channel(self._turn.current))
-        able = workers((self._registry(course)).workers, model)
-        if not able:
-            raise InferloomError(
-                f"No worker that takes requests has the model '{model}'.", grpc.StatusCode.NOT_FOUND
-            )
-        return InferenceServiceStub(self._channel(course.choose(able)))
+        if self._settings.registries:
+            return InferenceServiceStub(self._channel(course.worker(model, self._registry(course))))
+        course.asked = self._turn.current
+        return InferenceServiceStub(self._channel(course.asked))
 
-    def _registry(self, course: Course, **_: Any) -> Any:
-        call: Any = RegistryServiceStub(self._channel(self._turn.current)).ListWorkers
-        left = course.left()
-        patience = _REGISTRY_S if left is None else min(left, _REGISTRY_S)
+    def _registry(self, course: Course, **_: Any) -> ListWorkersResponse:
+        course.asked = self._turn.current
+        call: Any = RegistryServiceStub(self._channel(course.asked)).ListWorkers
+        patience, metadata = course.patience(), self._settings.metadata
         try:
-            return call(ListWorkersRequest(), timeout=patience, metadata=self._settings.metadata)
-        except grpc.RpcError:
-            self._turn.failed()
-            raise
+            listed: ListWorkersResponse = call(ListWorkersRequest(), timeout=patience, metadata=metadata)
+        except grpc.RpcError as failure:
+            self._turn.failed(course.asked)
+            raise course.unheard(read(failure), patience) from failure
+        return listed
 
     def _channel(self, address: str) -> grpc.Channel:
         with self._lock:

@@ -50,6 +50,8 @@ class Turn:
         """Whom to call."""
         return self._known[self._at % len(self._known)]
 
-    def failed(self) -> None:
-        """Go on with the next one."""
-        self._at += 1
+    def failed(self, who: str) -> None:
+        """Go on behind the one that failed, unless another call that it failed has done so."""
+        at = self._at
+        if self._known[at % len(self._known)] == who:
+            self._at = at + 1

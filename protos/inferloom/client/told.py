@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 import grpc
 
-from inferloom.client.course import Trying
+from inferloom.client.course import Course, Trying
+from inferloom.client.errors import InferloomError, read
 from inferloom.client.settings import Settings
 from inferloom.client.targets import Turn, addresses
 
@@ -53,3 +54,14 @@ class Told(Generic[Channel]):
         """By their addresses."""
         self._lock = threading.Lock()
         """Guards them, where several threads call."""
+
+    def _failed(self, course: Course, failure: grpc.RpcError | InferloomError) -> float:
+        """Seconds after which the request is tried again, at another gateway where one failed.
+
+        Raises:
+            InferloomError: It is not.
+        """
+        wait = course.failed(read(failure))
+        if not self._settings.registries:
+            self._turn.failed(course.asked)
+        return wait

@@ -6,8 +6,9 @@ unchanged and routes.
 
 Errors are never part of a response. A failed call carries a gRPC status
 with exactly one google.rpc.ErrorInfo (domain "inferloom", reason in
-UPPER_SNAKE), a google.rpc.BadRequest when one field is at fault, and a
-google.rpc.RetryInfo when the mesh is out of capacity.
+UPPER_SNAKE; metadata "fields" tells where the message names fields, such as
+"0-14,21-36" in characters), a google.rpc.BadRequest when one field is at
+fault, and a google.rpc.RetryInfo when the mesh is out of capacity.
 """
 
 from collections import abc as _abc
@@ -2579,7 +2580,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def supported_parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Optional request fields that it honours, by field name, such as "top_k"."""
+        """Optional request fields that it honours, by field name, such as "top_k";
+        "reasoning_effort" and "verbosity" where its chat template reads them.
+        """
 
     @_builtins.property
     def adapters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -6,8 +6,9 @@ unchanged and routes.
 
 Errors are never part of a response. A failed call carries a gRPC status
 with exactly one google.rpc.ErrorInfo (domain "inferloom", reason in
-UPPER_SNAKE), a google.rpc.BadRequest when one field is at fault, and a
-google.rpc.RetryInfo when the mesh is out of capacity.
+UPPER_SNAKE; metadata "fields" tells where the message names fields, such as
+"0-14,21-36" in characters), a google.rpc.BadRequest when one field is at
+fault, and a google.rpc.RetryInfo when the mesh is out of capacity.
 """
 
 from collections import abc as _abc

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from inferloom.v1 import inference_pb2 as inferloom_dot_v1_dot_inference__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferloom/v1/registry.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cinferloom/v1/inference.proto\"w\n\x0fRegisterRequest\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\x16\n\x0eprevious_epoch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8e\x01\n\x10RegisterResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0erenew_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb9\x01\n\x10KeepAliveRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12&\n\x06models\x18\x05 \x01(\x0b\x32\x16.inferloom.v1.ModelSet\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\"t\n\x11KeepAliveResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x04loss\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"4\n\x11\x44\x65registerRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"\x14\n\x12\x44\x65registerResponse\"9\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\"6\n\x0cJoinResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\":\n\x0cWatchRequest\x12\x15\n\rfrom_revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\"\xf5\x01\n\rWatchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\x12*\n\x08snapshot\x18\x03 \x01(\x0b\x32\x16.inferloom.v1.SnapshotH\x00\x12-\n\x03put\x18\x04 \x01(\x0b\x32\x1e.inferloom.v1.RegisteredWorkerH\x00\x12.\n\x07removed\x18\x05 \x01(\x0b\x32\x1b.inferloom.v1.WorkerRemovedH\x00\x12(\n\x04load\x18\x06 \x01(\x0b\x32\x18.inferloom.v1.WorkerLoadH\x00\x42\x08\n\x06\x63hange\"#\n\x12ListWorkersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"}\n\x13ListWorkersResponse\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x03 \x01(\t\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\t\"Y\n\x16\x41nnounceGatewayRequest\x12.\n\x07gateway\x18\x01 \x01(\x0b\x32\x1d.inferloom.v1.GatewayInstance\x12\x0f\n\x07leaving\x18\x02 \x01(\x08\"}\n\x17\x41nnounceGatewayResponse\x12/\n\x08gateways\x18\x01 \x03(\x0b\x32\x1d.inferloom.v1.GatewayInstance\x12\x31\n\x0erenew_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x15\n\x13ListGatewaysRequest\"G\n\x14ListGatewaysResponse\x12/\n\x08gateways\x18\x01 \x03(\x0b\x32\x1d.inferloom.v1.GatewayInstance\"\x7f\n\x0fGatewayInstance\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0c\n\x04zone\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0f\n\x07machine\x18\x07 \x01(\t\"\x9f\x02\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12#\n\x06models\x18\x03 \x03(\x0b\x32\x13.inferloom.v1.Model\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x06labels\x18\x07 \x03(\x0b\x32 .inferloom.v1.Worker.LabelsEntry\x12\x0f\n\x07loading\x18\x08 \x03(\t\x12\x14\n\x0clink_address\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x08ModelSet\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.inferloom.v1.Model\x12\x0f\n\x07loading\x18\x02 \x03(\t\"t\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x16\n\x0e\x66ree_kv_tokens\x18\x03 \x01(\x04\x12\x17\n\x0ftotal_kv_tokens\x18\x04 \x01(\x04\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\"\xbb\x02\n\x10RegisteredWorker\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12-\n\x0blease_state\x18\x03 \x01(\x0e\x32\x18.inferloom.v1.LeaseState\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x10last_renewal_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x04load\x18\x07 \x01(\x0b\x32\x12.inferloom.v1.Load\x12\x11\n\tkeeper_id\x18\x08 \x01(\t\"]\n\x08Snapshot\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08settling\x18\x02 \x01(\x08\x12\x0e\n\x06\x66rozen\x18\x03 \x01(\t\"Z\n\rWorkerRemoved\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"P\n\nWorkerLoad\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load*y\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03*Z\n\nLeaseState\x12\x1b\n\x17LEASE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_STATE_ACTIVE\x10\x01\x12\x17\n\x13LEASE_STATE_SUSPECT\x10\x02*\x8b\x01\n\tLeaseLoss\x12\x1a\n\x16LEASE_LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_LOSS_UNKNOWN\x10\x01\x12\x16\n\x12LEASE_LOSS_EXPIRED\x10\x02\x12\x15\n\x11LEASE_LOSS_FENCED\x10\x03\x12\x1b\n\x17LEASE_LOSS_DEREGISTERED\x10\x04\x32\x9c\x05\n\x0fRegistryService\x12I\n\x08Register\x12\x1d.inferloom.v1.RegisterRequest\x1a\x1e.inferloom.v1.RegisterResponse\x12P\n\tKeepAlive\x12\x1e.inferloom.v1.KeepAliveRequest\x1a\x1f.inferloom.v1.KeepAliveResponse(\x01\x30\x01\x12O\n\nDeregister\x12\x1f.inferloom.v1.DeregisterRequest\x1a .inferloom.v1.DeregisterResponse\x12=\n\x04Join\x12\x19.inferloom.v1.JoinRequest\x1a\x1a.inferloom.v1.JoinResponse\x12G\n\x05Watch\x12\x1a.inferloom.v1.WatchRequest\x1a\x1b.inferloom.v1.WatchResponse\"\x03\x90\x02\x01\x30\x01\x12W\n\x0bListWorkers\x12 .inferloom.v1.ListWorkersRequest\x1a!.inferloom.v1.ListWorkersResponse\"\x03\x90\x02\x01\x12^\n\x0f\x41nnounceGateway\x12$.inferloom.v1.AnnounceGatewayRequest\x1a%.inferloom.v1.AnnounceGatewayResponse\x12Z\n\x0cListGateways\x12!.inferloom.v1.ListGatewaysRequest\x1a\".inferloom.v1.ListGatewaysResponse\"\x03\x90\x02\x01\x42\x39\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binferloom/v1/registry.proto\x12\x0cinferloom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cinferloom/v1/inference.proto\"w\n\x0fRegisterRequest\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\x16\n\x0eprevious_epoch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8e\x01\n\x10RegisterResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0erenew_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb9\x01\n\x10KeepAliveRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12&\n\x06models\x18\x05 \x01(\x0b\x32\x16.inferloom.v1.ModelSet\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\"t\n\x11KeepAliveResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x04loss\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"4\n\x11\x44\x65registerRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"\x14\n\x12\x44\x65registerResponse\"9\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\"6\n\x0cJoinResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\":\n\x0cWatchRequest\x12\x15\n\rfrom_revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\"\xf5\x01\n\rWatchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x02 \x01(\t\x12*\n\x08snapshot\x18\x03 \x01(\x0b\x32\x16.inferloom.v1.SnapshotH\x00\x12-\n\x03put\x18\x04 \x01(\x0b\x32\x1e.inferloom.v1.RegisteredWorkerH\x00\x12.\n\x07removed\x18\x05 \x01(\x0b\x32\x1b.inferloom.v1.WorkerRemovedH\x00\x12(\n\x04load\x18\x06 \x01(\x0b\x32\x18.inferloom.v1.WorkerLoadH\x00\x42\x08\n\x06\x63hange\"#\n\x12ListWorkersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x8f\x01\n\x13ListWorkersResponse\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x13\n\x0bregistry_id\x18\x03 \x01(\t\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\t\x12\x10\n\x08settling\x18\x05 \x01(\x08\"Y\n\x16\x41nnounceGatewayRequest\x12.\n\x07gateway\x18\x01 \x01(\x0b\x32\x1d.inferloom.v1.GatewayInstance\x12\x0f\n\x07leaving\x18\x02 \x01(\x08\"}\n\x17\x41nnounceGatewayResponse\x12/\n\x08gateways\x18\x01 \x03(\x0b\x32\x1d.inferloom.v1.GatewayInstance\x12\x31\n\x0erenew_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x15\n\x13ListGatewaysRequest\"G\n\x14ListGatewaysResponse\x12/\n\x08gateways\x18\x01 \x03(\x0b\x32\x1d.inferloom.v1.GatewayInstance\"\x7f\n\x0fGatewayInstance\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0c\n\x04zone\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0f\n\x07machine\x18\x07 \x01(\t\"\x9f\x02\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12#\n\x06models\x18\x03 \x03(\x0b\x32\x13.inferloom.v1.Model\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.inferloom.v1.WorkerState\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\r\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x06labels\x18\x07 \x03(\x0b\x32 .inferloom.v1.Worker.LabelsEntry\x12\x0f\n\x07loading\x18\x08 \x03(\t\x12\x14\n\x0clink_address\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x08ModelSet\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.inferloom.v1.Model\x12\x0f\n\x07loading\x18\x02 \x03(\t\"t\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x16\n\x0e\x66ree_kv_tokens\x18\x03 \x01(\x04\x12\x17\n\x0ftotal_kv_tokens\x18\x04 \x01(\x04\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\"\xbb\x02\n\x10RegisteredWorker\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.inferloom.v1.Worker\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12-\n\x0blease_state\x18\x03 \x01(\x0e\x32\x18.inferloom.v1.LeaseState\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x10last_renewal_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x04load\x18\x07 \x01(\x0b\x32\x12.inferloom.v1.Load\x12\x11\n\tkeeper_id\x18\x08 \x01(\t\"]\n\x08Snapshot\x12/\n\x07workers\x18\x01 \x03(\x0b\x32\x1e.inferloom.v1.RegisteredWorker\x12\x10\n\x08settling\x18\x02 \x01(\x08\x12\x0e\n\x06\x66rozen\x18\x03 \x01(\t\"Z\n\rWorkerRemoved\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.inferloom.v1.LeaseLoss\"P\n\nWorkerLoad\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04load\x18\x03 \x01(\x0b\x32\x12.inferloom.v1.Load*y\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03*Z\n\nLeaseState\x12\x1b\n\x17LEASE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_STATE_ACTIVE\x10\x01\x12\x17\n\x13LEASE_STATE_SUSPECT\x10\x02*\x8b\x01\n\tLeaseLoss\x12\x1a\n\x16LEASE_LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_LOSS_UNKNOWN\x10\x01\x12\x16\n\x12LEASE_LOSS_EXPIRED\x10\x02\x12\x15\n\x11LEASE_LOSS_FENCED\x10\x03\x12\x1b\n\x17LEASE_LOSS_DEREGISTERED\x10\x04\x32\x9c\x05\n\x0fRegistryService\x12I\n\x08Register\x12\x1d.inferloom.v1.RegisterRequest\x1a\x1e.inferloom.v1.RegisterResponse\x12P\n\tKeepAlive\x12\x1e.inferloom.v1.KeepAliveRequest\x1a\x1f.inferloom.v1.KeepAliveResponse(\x01\x30\x01\x12O\n\nDeregister\x12\x1f.inferloom.v1.DeregisterRequest\x1a .inferloom.v1.DeregisterResponse\x12=\n\x04Join\x12\x19.inferloom.v1.JoinRequest\x1a\x1a.inferloom.v1.JoinResponse\x12G\n\x05Watch\x12\x1a.inferloom.v1.WatchRequest\x1a\x1b.inferloom.v1.WatchResponse\"\x03\x90\x02\x01\x30\x01\x12W\n\x0bListWorkers\x12 .inferloom.v1.ListWorkersRequest\x1a!.inferloom.v1.ListWorkersResponse\"\x03\x90\x02\x01\x12^\n\x0f\x41nnounceGateway\x12$.inferloom.v1.AnnounceGatewayRequest\x1a%.inferloom.v1.AnnounceGatewayResponse\x12Z\n\x0cListGateways\x12!.inferloom.v1.ListGatewaysRequest\x1a\".inferloom.v1.ListGatewaysResponse\"\x03\x90\x02\x01\x42\x39\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRYSERVICE'].methods_by_name['ListWorkers']._serialized_options = b'\220\002\001'
   _globals['_REGISTRYSERVICE'].methods_by_name['ListGateways']._loaded_options = None
   _globals['_REGISTRYSERVICE'].methods_by_name['ListGateways']._serialized_options = b'\220\002\001'
-  _globals['_WORKERSTATE']._serialized_start=2879
-  _globals['_WORKERSTATE']._serialized_end=3000
-  _globals['_LEASESTATE']._serialized_start=3002
-  _globals['_LEASESTATE']._serialized_end=3092
-  _globals['_LEASELOSS']._serialized_start=3095
-  _globals['_LEASELOSS']._serialized_end=3234
+  _globals['_WORKERSTATE']._serialized_start=2898
+  _globals['_WORKERSTATE']._serialized_end=3019
+  _globals['_LEASESTATE']._serialized_start=3021
+  _globals['_LEASESTATE']._serialized_end=3111
+  _globals['_LEASELOSS']._serialized_start=3114
+  _globals['_LEASELOSS']._serialized_end=3253
   _globals['_REGISTERREQUEST']._serialized_start=140
   _globals['_REGISTERREQUEST']._serialized_end=259
   _globals['_REGISTERRESPONSE']._serialized_start=262
@@ -71,34 +71,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHRESPONSE']._serialized_end=1209
   _globals['_LISTWORKERSREQUEST']._serialized_start=1211
   _globals['_LISTWORKERSREQUEST']._serialized_end=1246
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=1248
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=1373
-  _globals['_ANNOUNCEGATEWAYREQUEST']._serialized_start=1375
-  _globals['_ANNOUNCEGATEWAYREQUEST']._serialized_end=1464
-  _globals['_ANNOUNCEGATEWAYRESPONSE']._serialized_start=1466
-  _globals['_ANNOUNCEGATEWAYRESPONSE']._serialized_end=1591
-  _globals['_LISTGATEWAYSREQUEST']._serialized_start=1593
-  _globals['_LISTGATEWAYSREQUEST']._serialized_end=1614
-  _globals['_LISTGATEWAYSRESPONSE']._serialized_start=1616
-  _globals['_LISTGATEWAYSRESPONSE']._serialized_end=1687
-  _globals['_GATEWAYINSTANCE']._serialized_start=1689
-  _globals['_GATEWAYINSTANCE']._serialized_end=1816
-  _globals['_WORKER']._serialized_start=1819
-  _globals['_WORKER']._serialized_end=2106
-  _globals['_WORKER_LABELSENTRY']._serialized_start=2061
-  _globals['_WORKER_LABELSENTRY']._serialized_end=2106
-  _globals['_MODELSET']._serialized_start=2108
-  _globals['_MODELSET']._serialized_end=2172
-  _globals['_LOAD']._serialized_start=2174
-  _globals['_LOAD']._serialized_end=2290
-  _globals['_REGISTEREDWORKER']._serialized_start=2293
-  _globals['_REGISTEREDWORKER']._serialized_end=2608
-  _globals['_SNAPSHOT']._serialized_start=2610
-  _globals['_SNAPSHOT']._serialized_end=2703
-  _globals['_WORKERREMOVED']._serialized_start=2705
-  _globals['_WORKERREMOVED']._serialized_end=2795
-  _globals['_WORKERLOAD']._serialized_start=2797
-  _globals['_WORKERLOAD']._serialized_end=2877
-  _globals['_REGISTRYSERVICE']._serialized_start=3237
-  _globals['_REGISTRYSERVICE']._serialized_end=3905
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1249
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1392
+  _globals['_ANNOUNCEGATEWAYREQUEST']._serialized_start=1394
+  _globals['_ANNOUNCEGATEWAYREQUEST']._serialized_end=1483
+  _globals['_ANNOUNCEGATEWAYRESPONSE']._serialized_start=1485
+  _globals['_ANNOUNCEGATEWAYRESPONSE']._serialized_end=1610
+  _globals['_LISTGATEWAYSREQUEST']._serialized_start=1612
+  _globals['_LISTGATEWAYSREQUEST']._serialized_end=1633
+  _globals['_LISTGATEWAYSRESPONSE']._serialized_start=1635
+  _globals['_LISTGATEWAYSRESPONSE']._serialized_end=1706
+  _globals['_GATEWAYINSTANCE']._serialized_start=1708
+  _globals['_GATEWAYINSTANCE']._serialized_end=1835
+  _globals['_WORKER']._serialized_start=1838
+  _globals['_WORKER']._serialized_end=2125
+  _globals['_WORKER_LABELSENTRY']._serialized_start=2080
+  _globals['_WORKER_LABELSENTRY']._serialized_end=2125
+  _globals['_MODELSET']._serialized_start=2127
+  _globals['_MODELSET']._serialized_end=2191
+  _globals['_LOAD']._serialized_start=2193
+  _globals['_LOAD']._serialized_end=2309
+  _globals['_REGISTEREDWORKER']._serialized_start=2312
+  _globals['_REGISTEREDWORKER']._serialized_end=2627
+  _globals['_SNAPSHOT']._serialized_start=2629
+  _globals['_SNAPSHOT']._serialized_end=2722
+  _globals['_WORKERREMOVED']._serialized_start=2724
+  _globals['_WORKERREMOVED']._serialized_end=2814
+  _globals['_WORKERLOAD']._serialized_start=2816
+  _globals['_WORKERLOAD']._serialized_end=2896
+  _globals['_REGISTRYSERVICE']._serialized_start=3256
+  _globals['_REGISTRYSERVICE']._serialized_end=3924
 # @@protoc_insertion_point(module_scope)

@@ -477,6 +477,7 @@ class ListWorkersResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REGISTRY_ID_FIELD_NUMBER: _builtins.int
     FROZEN_FIELD_NUMBER: _builtins.int
+    SETTLING_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the set."""
     registry_id: _builtins.str
@@ -484,6 +485,10 @@ class ListWorkersResponse(_message.Message):
     frozen: _builtins.str
     """Why the registry cannot change the set now: its store is out of reach, and
     the workers stay as they were. Empty: it can.
+    """
+    settling: _builtins.bool
+    """Whether the registry has only just begun: workers that are not listed may
+    only not have come back yet.
     """
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisteredWorker]:
@@ -496,10 +501,11 @@ class ListWorkersResponse(_message.Message):
         revision: _builtins.int = ...,
         registry_id: _builtins.str = ...,
         frozen: _builtins.str = ...,
+        settling: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frozen", b"frozen", "registry_id", b"registry_id", "revision", b"revision", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frozen", b"frozen", "registry_id", b"registry_id", "revision", b"revision", "settling", b"settling", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
