@@ -93,6 +93,22 @@ async def test_a_request_of_several_calls_enters_once_and_reserves_for_each() ->
     assert names.count(b"x-ratelimit-remaining-tokens") == 1
 
 
+async def test_what_came_to_nothing_costs_nothing() -> None:
+    """What was reserved for it is there for the next call, and only more than that is asked for; what the
+    prompt costs in the end is that of the calls which were made."""
+    counts = Scripted()
+    one, meter, _ = admission(counts)
+    for tokens in (20, 20, 15, 40):
+        await one.admit(generate(tokens))
+        one.give_back(generate(tokens))
+    await one.admit(generate(50))
+    assert counts.taken == [(30, True), (20, False), (10, False)]
+    assert one.reserved_tokens == 60
+    one.settle(record(one, cancelled=True, delivered=5))
+    assert counts.settled == [(60, 15)]
+    assert meter.rows == [("k", 10, 5)]
+
+
 async def test_a_guess_at_an_answer_fits_the_tightest_limit() -> None:
     """A tenth of the context is 200; with one of 100 tokens a minute, 100 are reserved."""
     counts = Scripted()

@@ -11,13 +11,13 @@ from starlette.types import Message, Receive, Scope, Send
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.http import pushed_events, sse
-from inferloom_gateway.http.exchange import Exchange
+from inferloom_gateway.http.exchange import Exchange, exchange_of
 from inferloom_gateway.http.pushed_events import PushedEvents
 from inferloom_gateway.http.sink import DIRECT
 from inferloom_gateway.http.stack import Stack
 from inferloom_gateway.http.translate.reports import Reports
 from inferloom_gateway.http.translate.text_chunks import TextChunks
-from inferloom_mesh.errors import invalid
+from inferloom_mesh.errors import InferloomError, Reason, invalid
 from tests.patience import PATIENCE_S
 
 STARTED = pb.GenerateResponse(started=pb.Started(prompt_tokens=3))
@@ -88,6 +88,8 @@ class Response:
         self.messages: list[Message] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.failed: BaseException | None = None
+        """What its calls ended with."""
         self._encoders = [
             TextChunks("a", "m", 1, index, [], Reports(usage=True), echo=False) for index in range(count)
         ]
@@ -100,10 +102,16 @@ class Response:
         self.task = asyncio.create_task(stack(scope, self._receive, self._send))
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.exchange = exchange_of(scope)
+
         async def open_all(stack: ExitStack) -> Sequence[Any]:
+            stack.push(self._closed)
             return self.streams
 
         await PushedEvents(open_all, self._encoders, {}, self._first)(scope, receive, send)
+
+    def _closed(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self.failed = error
 
     async def _receive(self) -> Message:
         await asyncio.Event().wait()
@@ -183,18 +191,38 @@ async def test_without_a_direct_connection_events_wait_for_the_servers_own() -> 
 
 
 async def test_one_generation_that_fails_ends_the_stream() -> None:
-    """With its error, which has no number, and no [DONE]; whatever the others still say."""
-    connection = Connection()
+    """With its error, which has no number, and no [DONE]; whatever the others still say. It is what they all
+    end with."""
+    connection, failure = Connection(), invalid("p", "No.")
     response = Response(2, connection)
     first, second = await response.begun()
     first.tokens(Tokens(0, 0, [1], "a"))
-    second.end(invalid("p", "No."))
+    second.end(failure)
     first.tokens(Tokens(0, 1, [1], "b"))
     first.end(None)
     last = await response.ended()
     assert last.startswith(b'data: {"error"')
     assert b"[DONE]" not in last
     assert len(connection.parts) == 1
+    assert response.failed is failure
+    assert response.exchange.error is failure.reason
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_stream_that_tells_nothing_for_too_long_has_failed(
+    direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client is told so, and has not left."""
+    now = 0.0
+    monkeypatch.setattr(pushed_events, "monotonic", lambda: now)
+    response = Response(connection=Connection() if direct else None)
+    (sink,) = await response.begun()
+    response.exchange.silence_s = 5.0
+    for now in (0.0, 4.0, 5.0):  # noqa: B007 # the clock reads it
+        sink.take(pb.GenerateResponse(heartbeat=pb.Heartbeat()))
+    assert b"Nothing has come" in await response.ended()
+    assert isinstance(response.failed, InferloomError)
+    assert (response.failed.reason, response.exchange.error) == (Reason.TIMEOUT, Reason.TIMEOUT)
 
 
 async def test_a_client_that_leaves_ends_its_generations() -> None:

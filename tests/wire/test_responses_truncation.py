@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1.gateway_pb2 import REQUEST_STATE_DONE
 from inferloom_mesh.errors import InferloomError, Reason
+from tests.wire.access_lines import access_lines
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh
 from tests.wire.response_streams import MODEL, PATH, says, streamed, whole
+from tests.wire.test_gateway_picture import record_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,7 +56,11 @@ async def test_the_oldest_exchanges_are_left_out(mesh: GatewayMesh, stream: bool
         "truncation": "auto",
         "max_output_tokens": 40,
     }
-    made = (await streamed(mesh, **body))[-1]["response"] if stream else await whole(mesh, **body)
+    with access_lines() as lines:
+        made = (await streamed(mesh, **body))[-1]["response"] if stream else await whole(mesh, **body)
+        line = await lines.one()
+    assert (line["status"], line["error"]) == (200, None)  # that the first try was too long is nobody's loss
+    assert (await record_of(mesh, line["request_id"])).state == REQUEST_STATE_DONE
     assert made["truncation"] == "auto"
     answered = [request for request in mesh.worker.requests if isinstance(request, pb.GenerateRequest)][-1]
     texts = [message.parts[0].text.strip() for message in answered.chat.messages]

@@ -77,7 +77,10 @@ class Admission:
         self._usage = usage
         self._closed = closed
         self._taken: list[Taken] = []
+        self._free = 0
+        """Tokens that are reserved for no call."""
         self._prompt = 0
+        """Tokens of the prompts of its calls, by their size."""
         self._entered = False
         self._turn = asyncio.Lock()
 
@@ -92,7 +95,8 @@ class Admission:
         return sum(each.tokens for each in self._taken)
 
     async def admit(self, request: pb.GenerateRequest | pb.EmbedRequest | UnaryRequest) -> None:
-        """Count a call, and with the first one the request.
+        """Count a call, and with the first one the request. First goes what is left of calls that came to
+        nothing.
 
         Raises:
             InferloomError: A key, tenant or model has no room for it, or nobody can say.
@@ -104,6 +108,13 @@ class Admission:
         self._entered = True
         self._prompt += cost.prompt
 
+    def give_back(self, request: pb.GenerateRequest | pb.EmbedRequest | UnaryRequest) -> None:
+        """Have what a call reserved, which came to nothing, for the next one."""
+        cost = cost_of(request, self._context_length)
+        self._prompt -= cost.prompt
+        if self._asks:
+            self._free += self._reserves(cost)
+
     def settle(self, record: Record) -> None:
         """Count what the request used, once it is over."""
         if not self._entered:
@@ -114,16 +125,24 @@ class Admission:
             self._counts.settle(self._asks, self._taken, prompt + completion)
 
     async def _take(self, cost: Cost) -> None:
-        tokens = min(cost.within(ask.limits.tokens_per_minute) for ask in self._asks)
+        tokens = self._reserves(cost)
+        more = max(0, tokens - self._free)
+        if self._taken and not more:
+            self._free -= tokens
+            return
         try:
-            answer = await self._counts.take(self._asks, tokens, enters=not self._taken)
+            answer = await self._counts.take(self._asks, more, enters=not self._taken)
         except CountsAwayError as failure:
             raise overloaded(f"Limits cannot be counted now: {failure}.") from failure
         self.headers = headers_of(self._asks, answer.levels)
         if isinstance(answer, Refused):
             self._closed.close(self.key_id, answer, self.headers)
-            raise refusal(answer, tokens)
+            raise refusal(answer, more)
         self._taken.append(answer)
+        self._free -= tokens - more
+
+    def _reserves(self, cost: Cost) -> int:
+        return min(cost.within(ask.limits.tokens_per_minute) for ask in self._asks)
 
     def _used(self, record: Record) -> tuple[int, int]:
         """Tokens of prompt and answer. Of one that did not come to its end, as many as are known of."""

@@ -15,3 +15,6 @@ class Admission(Protocol):
         Raises:
             InferloomError: Its caller has had as much as he may have.
         """
+
+    def give_back(self, request: pb.GenerateRequest | pb.EmbedRequest | UnaryRequest) -> None:
+        """Let what was counted for a call that came to nothing be there for the next one."""

@@ -110,24 +110,20 @@ class Attempts:
             InferloomError: There is none, or the request's time is over.
         """
         now, record = self._clock(), self._record
-        try:
-            self._suspicion.begin()
-            choice = self._choose(now)
-            left = record.context.time_left(now)
-            if left is not None and left <= 0:
-                raise InferloomError(
-                    Reason.TIMEOUT, "The request's time was over before a worker had answered it."
-                )
-            if choice is None:
-                return None
-            member = choice.member
-            if not self._carried:
-                self._in_flight.admit()
-                self._carried = True
-            self._in_flight.enter(member)
-        except InferloomError as error:
-            record.error = error
-            raise
+        self._suspicion.begin()
+        choice = self._choose(now)
+        left = record.context.time_left(now)
+        if left is not None and left <= 0:
+            raise InferloomError(
+                Reason.TIMEOUT, "The request's time was over before a worker had answered it."
+            )
+        if choice is None:
+            return None
+        member = choice.member
+        if not self._carried:
+            self._in_flight.admit()
+            self._carried = True
+        self._in_flight.enter(member)
         self._suspicion.enter(member, now)
         self._chosen = member.models.get(record.model)
         self._warned = member.health.refuses(record.model, now)
@@ -274,8 +270,7 @@ class Attempts:
             self._tried.must_wait = crowded
             over = not crowded
         if over:
-            self._record.error = self._suspicion.barred() or verdict.error
-            raise self._record.error
+            raise self._suspicion.barred() or verdict.error
         if verdict.unable:
             self._tried.cannot(member)
         else:

@@ -12,12 +12,15 @@ from inferloom_gateway.calls.generation_progress import GenerationProgress
 from inferloom_gateway.calls.link import UnaryRequest
 from inferloom_gateway.calls.progress import EmbeddingProgress
 from inferloom_gateway.calls.records import Record
-from inferloom_gateway.calls.stream import Stream
+from inferloom_gateway.calls.stream import Event, Request, Stream
 from inferloom_gateway.calls.tokens import Tokens
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, server_error
 
 if TYPE_CHECKING:
     from inferloom_gateway.calls.dispatch import Dispatcher
+
+MOST_TOLD = 16
+"""Attempts that a record keeps of those that came to nothing, where a request is tried for hours."""
 
 
 class Fold(Protocol):
@@ -66,7 +69,9 @@ class CallGroup:
     """The calls of one request, which have one context and one record, and whose answers fit together.
 
     Made by :meth:`~inferloom_gateway.calls.dispatch.Dispatcher.group`. Leaving its block, or
-    :meth:`close`, ends what still runs. All methods raise InferloomError if no worker answers.
+    :meth:`close`, ends what still runs, and says how the request ended: with the error that its caller is
+    told. A call that fails says nothing of that, since whoever made it may go on without it. All methods
+    raise InferloomError if no worker answers.
     """
 
     def __init__(self, dispatcher: "Dispatcher", record: Record, admission: Admission | None = None) -> None:
@@ -100,46 +105,57 @@ class CallGroup:
         """Start an embedding; return its stream once a worker has accepted it."""
         await self._admit(request)
         stream = self._dispatcher.stream(self, request, EmbeddingProgress(request))
-        self._streams.append(stream)
-        return await stream.begin(request)
+        return await self._begin(stream, request)
 
     async def rerank(self, request: pb.RerankRequest) -> pb.RerankResponse:
         """Rerank on one worker."""
-        await self._admit(request)
-        response: pb.RerankResponse = await self._dispatcher.unary(self, request)
+        response: pb.RerankResponse = await self._unary(request)
         return response
 
     async def tokenize(self, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
         """Tokenise on one worker."""
-        await self._admit(request)
-        response: pb.TokenizeResponse = await self._dispatcher.unary(self, request)
+        response: pb.TokenizeResponse = await self._unary(request)
         return response
 
     async def detokenize(self, request: pb.DetokenizeRequest) -> pb.DetokenizeResponse:
         """Detokenise on one worker."""
-        await self._admit(request)
-        response: pb.DetokenizeResponse = await self._dispatcher.unary(self, request)
+        response: pb.DetokenizeResponse = await self._unary(request)
         return response
 
     async def get_tokenizer(self, request: pb.GetTokenizerRequest) -> pb.GetTokenizerResponse:
         """Have one worker describe its tokenizer."""
-        await self._admit(request)
-        response: pb.GetTokenizerResponse = await self._dispatcher.unary(self, request)
+        response: pb.GetTokenizerResponse = await self._unary(request)
         return response
 
+    async def reserve(self, request: pb.GenerateRequest) -> None:
+        """Count a request before it is made, which then costs nothing more.
+
+        Raises:
+            InferloomError: Its caller has had as much as he may have.
+        """
+        if self._admission is not None:
+            await self._admission.admit(request)
+            self._admission.give_back(request)
+
+    def anew(self) -> None:
+        """Forget what was tried, of which nothing has begun: whatever computes it may be asked anew."""
+        self.pin = ComputePin()
+        del self.record.attempts[:-MOST_TOLD]
+
     def close(self, error: BaseException | None = None) -> None:
-        """End the calls that still run, and the record; ``error`` is why, if it is not what a call raised."""
+        """End the calls that still run, and the record: with ``error``, where the request failed, or what was
+        raised where it was given up. None: it was answered, or left amid its answer."""
         if not self._open:
             return
         self._open = False
         for stream in self._streams:
             stream.close()
         record = self.record
-        if isinstance(error, InferloomError):
-            record.error = error
+        if isinstance(error, Exception):
+            record.error = error if isinstance(error, InferloomError) else server_error()
+        else:
+            record.cancelled = error is not None or not all(stream.completed for stream in self._streams)
         record.ended_s = self._dispatcher.clock() - record.began
-        unfinished = error is not None or not all(stream.completed for stream in self._streams)
-        record.cancelled = record.error is None and unfinished
         self._dispatcher.listeners.on_ended(record)
 
     def __enter__(self) -> Self:
@@ -151,18 +167,28 @@ class CallGroup:
         self.close(error)
 
     async def _admit(self, request: pb.GenerateRequest | pb.EmbedRequest | UnaryRequest) -> None:
-        if self._admission is None:
-            return
-        try:
+        if self._admission is not None:
             await self._admission.admit(request)
-        except InferloomError as refusal:
-            self.record.error = refusal
-            raise
 
     async def _generate(
         self, request: pb.GenerateRequest, *, whole: bool, asked: pb.GenerateRequest | None = None
     ) -> GenerateStream:
         await self._admit(request)
         stream = self._dispatcher.stream(self, request, GenerationProgress(request, whole=whole), asked)
+        return await self._begin(stream, request)
+
+    async def _begin(self, stream: Stream[Request, Event], request: Request) -> Stream[Request, Event]:
+        """Begin a stream. One that does not begin is no part of the answer."""
         self._streams.append(stream)
-        return await stream.begin(request)
+        try:
+            return await stream.begin(request)
+        except BaseException:
+            self._streams.remove(stream)
+            stream.close()
+            if self._admission is not None:
+                self._admission.give_back(request)
+            raise
+
+    async def _unary(self, request: UnaryRequest) -> Any:
+        await self._admit(request)
+        return await self._dispatcher.unary(self, request)

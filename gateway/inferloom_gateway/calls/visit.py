@@ -56,8 +56,7 @@ class Visit:
         try:
             await self._line_up(wanted, retry_s, now)
         except InferloomError as error:
-            self._record.error = attempts.why_full(error)
-            raise self._record.error from None
+            raise attempts.why_full(error) from None
         self._called = wanted
         attempts.again()
         if attempts.away():

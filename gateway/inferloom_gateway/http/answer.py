@@ -50,8 +50,8 @@ async def answer(
             raise restate(failure, part.rename) from failure
 
     if not plan.stream:
-        with calls:
-            async with AbortOnDisconnect(request.receive, sink_of(request.scope).direct):
+        async with AbortOnDisconnect(request.receive, sink_of(request.scope).direct):
+            with calls:
                 outcomes = await gather_bounded([collect(part) for part in plan.parts])
         exchange.worker = calls.record.answered_by
         exchange.notes = told(outcome.started for outcome in outcomes)

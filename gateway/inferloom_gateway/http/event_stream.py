@@ -60,11 +60,12 @@ class EventStream(StreamedResponse):
                         piece, number = sse.numbered(piece, number)
                 silent_since = None
                 await sink.frame(piece)
-        except InferloomError as failure:
-            error = failure
-        except Exception:  # the status is sent: this is the last place where the client can be told
+        except InferloomError:
+            raise
+        except Exception as failure:  # the status is sent: only here can the client still be told
             log.exception("unexpected failure in a stream")
-            error = server_error()
-        else:
-            return b""
-        return self._failed(error)
+            raise server_error() from failure
+        return b""
+
+    def _broken(self, failure: InferloomError) -> bytes:
+        return self._failed(failure)

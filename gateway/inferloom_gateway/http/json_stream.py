@@ -20,11 +20,10 @@ class JsonStream(StreamedResponse):
 
     media_type = "application/json"
 
-    async def _send(self, pieces: AsyncGenerator[bytes, None], scope: Scope, send: Send) -> bytes | None:
-        try:
-            async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except InferloomError as failure:
-            log.warning("a response was broken off: %s", failure.message)
-            return None
+    async def _send(self, pieces: AsyncGenerator[bytes, None], scope: Scope, send: Send) -> bytes:
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
         return b""
+
+    def _broken(self, failure: InferloomError) -> None:
+        log.warning("a response was broken off: %s", failure.message)

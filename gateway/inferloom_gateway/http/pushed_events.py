@@ -66,6 +66,8 @@ class PushedEvents(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         sink = sink_of(scope)
+        out: _Out | None = None
+        last: bytes | None = None
         try:
             async with AbortOnDisconnect(receive, sink.direct):
                 with ExitStack() as stack:
@@ -80,9 +82,15 @@ class PushedEvents(Response):
                         last = await out.run()
                     finally:
                         sink.hear(None)
+                    if out.failure is not None:
+                        raise out.failure  # what is on the stack ends with it
         except ClientDisconnectedError:
             exchange_of(scope).left = True
             return
+        except InferloomError as failure:
+            if out is None or failure is not out.failure:
+                raise
+            exchange_of(scope).error = failure.reason
         if last is not None:
             await send({"type": "http.response.body", "body": last, "more_body": False})
 
@@ -103,6 +111,8 @@ class _Out:
         """Since when nothing was sent."""
         self._quiet_since: float | None = None
         """Since when nothing came, comments apart."""
+        self.failure: InferloomError | None = None
+        """What the client is told instead of the rest."""
         self._running = len(streams)
         self._usages: list[Usage] = []
         self._last: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
@@ -159,6 +169,7 @@ class _Out:
         if self._last.done():
             return  # another one failed, or the client has left
         if error is not None:
+            self.failure = error
             self._end(self._encoder.failed(error))
         elif self._running == 0:
             usage = self._usages[0] if len(self._usages) == 1 else total(self._usages)

@@ -52,6 +52,8 @@ class Run:
         self._size = 0
         self._running = 0
         self._error: InferloomError | None = None
+        self._new = True
+        """Whether its first reader may be on his way yet."""
         self._wake = asyncio.Event()
 
     async def make(self) -> None:
@@ -86,15 +88,18 @@ class Run:
         self._wake.clear()
         events, self._waiting, self._size = self._waiting, [], 0
         ended = self._over
-        said = over(self._error) if ended else None
-        if not await self._book.tell(self._kept, self._next, events, said, read=self._is_read(self._kept)):
+        if self._error is not None:
+            self._calls.close(self._error)  # before anybody is told of it
+        said, read = over(self._error) if ended else None, self._new or self._is_read(self._kept)
+        if not await self._book.tell(self._kept, self._next, events, said, read=read):
             return False
+        self._new = False
         self._next += len(events)
-        for generation in self._generations:
-            generation.resume()
         self._tell()
         if ended:
             return False
+        for generation in self._generations:
+            generation.resume()
         if self._is_read(self._kept) or await self._book.wanted(self._kept):
             return True
         await self._book.forget(self._kept)  # nobody came back in time

@@ -61,8 +61,8 @@ async def answer(
     async def collect(wanted: pb.GenerateRequest) -> Folded:
         return await calls.collect(wanted, lambda: Folded(making.assembly()))
 
-    with calls:
-        async with AbortOnDisconnect(request.receive):
+    async with AbortOnDisconnect(request.receive):
+        with calls:
             assembly = (await ask(making, calls, collect)).assembly
     made, exchange = assembly.document, exchange_of(request.scope)
     exchange.worker, exchange.notes = calls.record.answered_by, told([assembly.started])

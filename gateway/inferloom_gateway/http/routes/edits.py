@@ -44,11 +44,11 @@ async def create_edit(request: Request) -> Response:
     holding = gateway.fleet.holding(body.model)
     plain = bool(holding) and not any(TASK_CHAT in member.models[body.model].tasks for member in holding)
     wanted = edits.generation(body, exchange.request_id, chats=not plain)
-    with calls_of(request, gateway, "generate", body.model) as calls:
-        async with AbortOnDisconnect(request.receive):
+    async with AbortOnDisconnect(request.receive):
+        with calls_of(request, gateway, "generate", body.model) as calls:
             try:
                 outcome = await calls.collect(wanted, lambda: Outcome(body.n or 1))
             except InferloomError as failure:
                 raise fields.restate(failure, edits.rename) from failure
-        exchange.worker = calls.record.answered_by
+            exchange.worker = calls.record.answered_by
     return json_response(edits.answer(outcome, int(time.time())), headers=headers)

@@ -69,11 +69,11 @@ async def _rank(
     (body, asked), headers = await translate_off_loop(
         request, schema, lambda body: (body, translate(body, request_id))
     )
-    with calls_of(request, gateway_of(request), "rerank", asked.request.model) as calls:
-        async with AbortOnDisconnect(request.receive):
+    async with AbortOnDisconnect(request.receive):
+        with calls_of(request, gateway_of(request), "rerank", asked.request.model) as calls:
             try:
                 response = await calls.rerank(asked.request)
             except InferloomError as failure:
                 raise fields.restate(failure, asked.rename) from failure
-        exchange_of(request.scope).worker = calls.record.answered_by
+            exchange_of(request.scope).worker = calls.record.answered_by
     return json_response(answer(body, response), headers=headers)

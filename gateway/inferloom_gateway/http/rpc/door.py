@@ -110,11 +110,11 @@ class ContractDoor:
         if method.streams:
             response = MessageStream(open_all, wire)
             return response
-        with begin() as call:
-            async with AbortOnDisconnect(request.receive):
+        async with AbortOnDisconnect(request.receive):
+            with begin() as call:
                 answer = await call.answer()
-            accepted()
-            body = wire.whole(await self._bytes(wire, answer))
+                accepted()
+                body = wire.whole(await self._bytes(wire, answer))
         return Response(body, headers={"content-type": wire.media_type})
 
     async def _frames(self, events: Events, wire: Wire) -> AsyncGenerator[bytes, None]:

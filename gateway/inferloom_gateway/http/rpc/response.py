@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 
 from starlette.types import Scope, Send
 
-from inferloom_gateway.http.exchange import exchange_of
 from inferloom_gateway.http.rpc.wire import STREAMED, Wire
 from inferloom_gateway.http.streamed import Opener, StreamedResponse
 from inferloom_mesh.errors import InferloomError
@@ -19,11 +18,14 @@ class MessageStream(StreamedResponse):
         self._wire = wire
 
     async def _send(self, pieces: AsyncGenerator[bytes, None], scope: Scope, send: Send) -> bytes:
-        error: InferloomError | None = None
         try:
             async for piece in pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except InferloomError:
+            raise
         except Exception as failure:
-            error = told(failure, scope["path"])
-            exchange_of(scope).error = error.reason
-        return self._wire.end(error)
+            raise told(failure, scope["path"]) from failure
+        return self._wire.end(None)
+
+    def _broken(self, failure: InferloomError) -> bytes:
+        return self._wire.end(failure)
