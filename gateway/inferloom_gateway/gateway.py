@@ -122,9 +122,10 @@ class Gateway:
             poison,
         )
 
-    def deadline(self, budget: float | None = None) -> float:
-        """When a request that arrives now must be over; ``budget`` is what its caller allows, in seconds."""
-        limit = self.settings.worker_timeout_s
+    def deadline(self, budget: float | None = None, limit: float | None = None) -> float:
+        """When a request that arrives now must be over; ``budget`` is what its caller allows, in seconds, and
+        ``limit`` what the gateway does. None: what it allows most requests."""
+        limit = self.settings.worker_timeout_s if limit is None else limit
         return self.clock() + (limit if budget is None else min(limit, budget))
 
     def identify(self, metadata: Iterable[tuple[str, Any]]) -> Identity:

@@ -10,12 +10,14 @@ import openai
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1.gateway_pb2 import REQUEST_STATE_FAILED
 from inferloom_mesh.errors import overloaded
 from tests.patience import PATIENCE_S, until_async
 from tests.wire import sdk_types
 from tests.wire.fake_worker import FakeWorker, completed, delta, finished, hang, refuse, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.response_streams import MODEL, PATH, events_of, everything, says
+from tests.wire.test_gateway_picture import record_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -262,3 +264,27 @@ async def test_time_is_bounded() -> None:
         failed = await until(client, made.id, "failed")
         assert failed.error is not None
         assert failed.error.message == "Full."
+
+
+async def test_the_clients_own_deadline_is_that_of_the_response(mesh: GatewayMesh) -> None:
+    """What it says of its patience with a silent connection is not: that was over with the answer to its
+    request."""
+    mesh.worker.script = refuse(overloaded("Full.", retry_after=0.2))
+    headers = {"x-request-timeout": "0.5", "x-request-id": "hasty"}
+    async with mesh.openai() as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.responses.create(
+                model=MODEL, input="Hi", background=True, extra_headers={"x-request-timeout": "soon"}
+            )
+        assert "x-request-timeout" in str(caught.value)
+        hasty = await client.responses.create(model=MODEL, input="Hi", background=True, extra_headers=headers)
+        patient = await client.responses.create(
+            model=MODEL, input="Hi", background=True, extra_headers={"x-stainless-read-timeout": "0.1"}
+        )
+        failed = await until(client, hasty.id, "failed")
+        assert failed.error.message == "Full."
+        mesh.worker.script = says("Hi")
+        assert (await until(client, patient.id, "completed", "failed")).output_text == "Hi"
+    record = await record_of(mesh, "hasty")  # all tries are of one request
+    assert record.state == REQUEST_STATE_FAILED
+    assert len(record.attempts) > 1

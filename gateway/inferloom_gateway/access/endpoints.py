@@ -12,8 +12,14 @@ NAMED_ONLY = ("metrics", "console", "keys", "operating")
 shows, ``keys`` its part that makes and revokes keys and changes limits, ``operating`` every service of the
 contract but the inference service, where a gateway offers some."""
 
-KEEPING = ("files", "batches", "models", "streams", "console", "keys")
+_KEEPING = ("files", "batches", "models", "streams", "console", "keys")
 """Endpoints whose requests are not computed at once, and so count for no limit of requests."""
+
+_NAMED = ("/v1/responses", "/v1/chat/completions")
+"""Below them are answers that are kept, each by its name, of which nothing is computed any more."""
+
+_COUNTING = "/v1/responses/input_tokens"
+"""But this, which is no name."""
 
 _SERVICE = "/inferloom.v1.InferenceService/"
 
@@ -71,6 +77,13 @@ def of_path(path: str) -> str:
     if path.startswith("/inferloom.v1."):
         return of_method(path)
     return ""
+
+
+def computes(method: str, path: str) -> bool:
+    """Whether a request over HTTP asks workers for something, and so counts for limits of requests."""
+    if method != "POST" or of_path(path) in _KEEPING:
+        return False
+    return path == _COUNTING or not any(_below(path, each) for each in _NAMED)
 
 
 def of_method(method: str) -> str:

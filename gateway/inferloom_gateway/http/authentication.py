@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from inferloom_gateway.access.access import Access
-from inferloom_gateway.access.endpoints import KEEPING, is_open, of_path
+from inferloom_gateway.access.endpoints import computes, is_open, of_path
 from inferloom_gateway.http.exchange import Exchange, RawHeaders
 from inferloom_gateway.http.stack import Layer
 from inferloom_mesh.audit import Audit
@@ -58,8 +58,9 @@ class Limits(Layer):
         Raises:
             InferloomError: The caller is over his limit.
         """
-        computes = exchange.method == "POST" and of_path(exchange.path) not in KEEPING
-        if computes and (closed := self._access.closed(exchange.identity)) is not None:
+        if not computes(exchange.method, exchange.path):
+            return None
+        if (closed := self._access.closed(exchange.identity)) is not None:
             refusal, exchange.limits = closed
             raise refusal
         return None

@@ -17,13 +17,24 @@ def context_of(request: Request, gateway: Gateway, *, streamed: bool = False) ->
         InferloomError: What it says of its time is no time.
     """
     exchange = exchange_of(request.scope)
-    client = exchange.client
     limits = time_limits(request.headers, streamed=streamed)
     exchange.silence_s = limits.silence_s
-    identity, trace = exchange.identity, trace_of(exchange)
+    return _context(exchange, gateway.deadline(limits.whole_s))
+
+
+def background_context_of(request: Request, gateway: Gateway) -> CallContext:
+    """The context of a request that is answered without its client, whose own patience is for the first word
+    of it. Raises as :func:`context_of`."""
+    limits = time_limits(request.headers, streamed=True)
+    deadline = gateway.deadline(limits.whole_s, gateway.settings.background_limit_s)
+    return _context(exchange_of(request.scope), deadline)
+
+
+def _context(exchange: Exchange, deadline: float) -> CallContext:
+    client, identity, trace = exchange.client, exchange.identity, trace_of(exchange)
     return CallContext(
         exchange.request_id,
-        gateway.deadline(limits.whole_s),
+        deadline,
         caller=f"{client[0]}:{client[1]}" if client is not None else "",
         tenant=identity.tenant,
         share=identity.share,

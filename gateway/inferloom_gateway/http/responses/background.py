@@ -2,18 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from inferloom_gateway.calls.admission import Admission
+from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.responses.asking import ask
 from inferloom_gateway.http.responses.making import Making
 from inferloom_gateway.http.responses.recorder import Recorder
 from inferloom_gateway.http.responses.under_way import UnderWay
 from inferloom_gateway.http.translate.responses.assembly import Assembly
-from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason, server_error
 
 log = logging.getLogger(__name__)
@@ -35,7 +33,7 @@ class Background:
         self._stopping = False
 
     async def start(self, job: "Job") -> None:
-        """Begin one.
+        """Begin one; its call group is the job's from then on.
 
         Raises:
             InferloomError: It cannot be kept, or too many are under way.
@@ -45,12 +43,16 @@ class Background:
         name = making.begun["id"]
         task = asyncio.create_task(self._make(job), name=name)
         self._tasks[name] = task
-        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+        task.add_done_callback(lambda _: self._ended(job))
 
     def stop(self, name: str) -> None:
         """Give one up at once, if it is this process that makes it; the store knows already."""
         if (task := self._tasks.get(name)) is not None:
             task.cancel()
+
+    def _ended(self, job: "Job") -> None:
+        self._tasks.pop(job.making.begun["id"], None)
+        job.calls.close(asyncio.CancelledError())  # of a task that was cancelled before it ran
 
     async def drain(self, patience: float) -> None:
         """Let those that are under way finish for so many seconds, then end the rest as failed."""
@@ -85,25 +87,19 @@ class Background:
     async def _patiently(self, job: "Job", assembly: Assembly, recorder: Recorder) -> None:
         """Make it once a worker has room for it."""
         recorder.add(assembly.begin())
-        wait = 0.0
-        while True:
-            try:
-                return await self._generate(job, assembly, recorder)
-            except InferloomError as failure:
-                wait = min(max(failure.retry_after or 1.0, 2 * wait), _MOST_PATIENCE_S)
-                passes = failure.reason in _CAPACITY and assembly.status == "queued"
-                if not passes or self._gateway.clock() + wait >= job.deadline:
-                    raise
-            await asyncio.sleep(wait)
-
-    async def _generate(self, job: "Job", assembly: Assembly, recorder: Recorder) -> None:
-        making, context = job.making, replace(job.context, deadline=job.deadline)
-        group = self._gateway.dispatcher.group
-        with group(context, "generate", making.body.model, job.admit()) as calls:
-            stream = await ask(making, calls, calls.generate)
-            while (event := await stream.read()) is not None:
-                recorder.add(assembly.add(event))
-                await recorder.room()
+        with job.calls as calls:
+            wait = 0.0
+            while True:
+                try:
+                    return await _generate(job, assembly, recorder)
+                except InferloomError as failure:
+                    wait = min(max(failure.retry_after or 1.0, 2 * wait), _MOST_PATIENCE_S)
+                    passes = failure.reason in _CAPACITY and assembly.status == "queued"
+                    left = calls.record.context.time_left(self._gateway.clock())
+                    if not passes or (left is not None and wait >= left):
+                        raise
+                calls.anew()
+                await asyncio.sleep(wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +107,12 @@ class Job:
     """A response that is asked for in background."""
 
     making: Making
-    context: CallContext
-    deadline: float
-    """When it must be over, on the gateway's clock."""
-    admit: Callable[[], Admission | None]
-    """What lets each try in."""
+    calls: CallGroup
+    """Asks workers for it, as often as need be. It was let in already, and its deadline is the job's."""
+
+
+async def _generate(job: Job, assembly: Assembly, recorder: Recorder) -> None:
+    stream = await ask(job.making, job.calls, job.calls.generate)
+    while (event := await stream.read()) is not None:
+        recorder.add(assembly.add(event))
+        await recorder.room()

@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-from collections.abc import Callable
 from functools import partial
 
 from inferloom_gateway.calls.admission import Admission
@@ -58,17 +57,20 @@ class Desk:
             return made()
         return await self._intake.run(made)
 
-    async def begin(
-        self, making: Making, context: CallContext, admit: Callable[[], Admission | None]
-    ) -> Document:
-        """Begin a response in background, each try of which ``admit`` lets in; return it as it stands.
+    async def begin(self, making: Making, context: CallContext, admission: Admission | None) -> Document:
+        """Begin a response in background, which ``admission`` lets in here and now, however often workers are
+        then asked for it; return it as it stands.
 
         Raises:
-            InferloomError: Its model is not open to the caller, or too many are under way.
+            InferloomError: Its caller has had as much as he may have, or too many are under way.
         """
-        admit()
-        deadline = self._gateway.clock() + self._gateway.settings.background_limit_s
-        await self._background.start(Job(making, context, deadline, admit))
+        calls = self._gateway.dispatcher.group(context, "generate", making.body.model, admission)
+        try:
+            await calls.reserve(making.asked.request)
+            await self._background.start(Job(making, calls))
+        except BaseException as failure:
+            calls.close(failure)
+            raise
         return making.begun
 
     async def cancel(self, tenant: str, name: str) -> Document:

@@ -1,12 +1,11 @@
 """POST /v1/responses, and what can be done with a response that is kept."""
 
 import time
-from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from inferloom_gateway.http.caller import calls_of, context_of
+from inferloom_gateway.http.caller import background_context_of, calls_of
 from inferloom_gateway.http.exchange import exchange_of, identity_of, request_id_of
 from inferloom_gateway.http.responses.answer import answer
 from inferloom_gateway.http.responses.desk import Desk
@@ -73,10 +72,14 @@ async def create_response(request: Request) -> Response:
     gateway = gateway_of(request)
     if not body.background:
         return await answer(request, gateway, desk.kept, making, headers)
-    admit = partial(gateway.admission, identity_of(request.scope), making.body.model)
+    exchange, context = exchange_of(request.scope), background_context_of(request, gateway)
+    admission = gateway.admission(exchange.identity, making.body.model)
     if body.stream:
         desk.watches.check(making.sealing.tenant)
-    begun = await desk.begin(making, context_of(request, gateway), admit)
+    try:
+        begun = await desk.begin(making, context, admission)
+    finally:
+        exchange.limits = [] if admission is None else admission.headers
     if body.stream:
         return follow(desk.follow(making.sealing.tenant, begun["id"], -1), headers)
     return json_response(begun, headers=headers)
