@@ -176,31 +176,6 @@ async def test_one_that_fails_fails_all() -> None:
     assert "error" in orjson.loads(behind[-1].partition("data: ")[2])
 
 
-async def test_a_tenant_has_as_many_prompts_as_streams() -> None:
-    """A list of prompts counts for as many; more than there can be are refused for good."""
-    first = worker("a")
-    first.script = held(asyncio.Event(), {str(n): 0 for n in range(64)})
-    async with gateway_mesh(first) as mesh:
-        prompts = [str(n) for n in range(64)]
-        many = await mesh.http.post(
-            "/v1/completions", json=BODY | {"prompt": [*prompts, "one"], "n": 1}, headers=header()
-        )
-        async with mesh.http.stream(
-            "POST", "/v1/completions", json=BODY | {"prompt": prompts[:63], "n": 1}, headers=header()
-        ) as held_:
-            assert held_.status_code == 200
-            pair = {"prompt": prompts[:2]}
-            full = await mesh.http.post("/v1/completions", json=BODY | pair, headers=header())
-            await first.runs(63)
-            async with mesh.http.stream(
-                "POST", "/v1/completions", json=BODY | {"prompt": ["0"]}, headers=header()
-            ) as last:
-                assert last.status_code == 200
-    assert (many.status_code, many.json()["error"]["param"]) == (400, "x-inferloom-resumable")
-    assert full.status_code == 429
-    assert full.headers["retry-after"]
-
-
 async def test_grpc_does_not_go_on_with_it() -> None:
     """The contract asks for one prompt at a time, and its events do not say of which they are."""
     async with gateway_mesh(worker("a")) as mesh:

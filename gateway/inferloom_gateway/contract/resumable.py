@@ -126,14 +126,14 @@ class Resumable(_Call):
         if not is_request_id(request.request_id):  # it becomes a header
             raise invalid("request_id", "request_id must be 1 to 128 visible ASCII characters.")
         body, now = request.SerializeToString(), int(time.time())
-        stream = await calls.generate(request)
-        computed = "" if stream.ahead is None else stream.ahead.started.compute_hash
-        kept = KeptStream(
-            tenant, request.request_id, GENERATE, body, now, self._seconds, computed, "", 0.0, 0.0
-        )
-        generation = Generation(0, request)
-        generation.begin(stream)
-        await self._desk.begin(kept, calls, [generation])
+        kept = KeptStream(tenant, request.request_id, GENERATE, body, now, self._seconds)
+
+        async def start() -> list[Generation]:
+            generation = Generation(0, request)
+            generation.begin(await calls.generate(request))
+            return [generation]
+
+        await self._desk.begin(kept, calls, start)
         self._calls = None
         return self._follow(kept, 0)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from inferloom_gateway.storage.migrations import Migration
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, overloaded
 
 MIGRATION = Migration(
     "streams",
@@ -32,14 +32,31 @@ PROMPTS = Migration(
     "prompts of streams", ("ALTER TABLE streams ADD COLUMN prompts INTEGER NOT NULL DEFAULT 1",)
 )
 
-MOST_OF_TENANT = 64
-"""Prompts in all streams that one tenant may have kept at once."""
+HELD = Migration(
+    "what streams hold", ("CREATE INDEX streams_held ON streams (tenant, over, prompts, bytes)",)
+)
 
-MOST_BYTES_OF_TENANT = 64 * 2**20
-"""Bytes of all of their requests and events."""
+MOST_PROMPTS = 64
+"""Prompts of one stream."""
 
-MOST_OF_ALL = 4096
-"""Prompts in all streams of a store."""
+LEAST_BYTES = 16 * 2**10
+"""What a stream counts for at least, so that there are not too many to add up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much there may be at once."""
+
+    prompts: int
+    """Prompts that are being answered."""
+    size: int
+    """Bytes of requests and events, for which streams that are over give way."""
+
+
+OF_TENANT = Bounds(64, 64 * 2**20)
+OF_ALL = Bounds(4096, 256 * 2**20)
+"""The prompts of a store, whoever asked; and all that those have together who show no key, and so cannot be
+told apart."""
 
 _AT_ONCE = 16
 _LENGTH = struct.Struct("<I")
@@ -57,12 +74,13 @@ class KeptStream:
     created: int
     seconds: float
     """For how long it goes on, and is kept, while nobody reads."""
-    compute_hash: str
-    owner: str
+    compute_hash: str = ""
+    """What computes it; empty until a worker has accepted it, or where that does not say."""
+    owner: str = ""
     """The process that makes it, by a name that no other has."""
-    claimed_until: float
+    claimed_until: float = 0.0
     """Past it the owner is taken for dead."""
-    wanted_until: float
+    wanted_until: float = 0.0
     over: str | None = None
     """How it ended: empty, or an error as ``REASON message``. None: it has not."""
     prompts: int = 1
@@ -88,18 +106,24 @@ def begin(connection: sqlite3.Connection, stream: KeptStream, now: float) -> Non
     if found.fetchone() is not None:
         message = "There is a resumable stream of this request's name already."
         raise InferloomError(Reason.ALREADY_EXISTS, message)
-    count, size = _held(connection, stream.tenant)
-    every = connection.execute("SELECT COALESCE(SUM(prompts), 0) FROM streams").fetchone()[0]
-    over = count + stream.prompts > MOST_OF_TENANT or every + stream.prompts > MOST_OF_ALL
-    if over or size + len(stream.body) > MOST_BYTES_OF_TENANT:
-        message = "There are as many resumable streams as may be kept at once."
+    running = "SELECT COALESCE(SUM(prompts), 0) FROM streams WHERE over IS NULL"
+    (every,) = connection.execute(running).fetchone()
+    if every + stream.prompts > OF_ALL.prompts:
+        message = f"{every} prompts are being answered as resumable streams, of {OF_ALL.prompts} at most."
+        raise overloaded(message, retry_after=5.0)
+    (own,) = connection.execute(f"{running} AND tenant = ?", (stream.tenant,)).fetchone()
+    most = _bounds(stream.tenant).prompts
+    if own + stream.prompts > most:
+        message = f"{own} of your prompts are being answered as resumable streams, of {most} at most."
         raise InferloomError(Reason.RATE_LIMIT_EXCEEDED, message, retry_after=5.0)
+    size = max(LEAST_BYTES, len(stream.body))
+    _make_room(connection, stream.tenant, size)
     connection.execute(
         f"INSERT INTO streams ({_COLUMNS}, bytes) VALUES ({', '.join('?' * 13)})",  # noqa: S608 # no input
         (
             *(stream.tenant, stream.id, stream.endpoint, stream.body, stream.created, stream.seconds),
             *(stream.compute_hash, stream.owner, stream.claimed_until, stream.wanted_until, stream.over),
-            *(stream.prompts, len(stream.body)),
+            *(stream.prompts, size),
         ),
     )
 
@@ -115,21 +139,20 @@ def find(connection: sqlite3.Connection, tenant: str, name: str, now: float) -> 
 
 
 def append(connection: sqlite3.Connection, stream: KeptStream, first: int, events: Sequence[bytes]) -> bool:
-    """Add events, and renew the claim as the stream says; False: another process makes it, or nobody.
+    """Add events, and renew the claim and what computes as the stream says; False: another process makes it,
+    or nobody.
 
     Raises:
         InferloomError: There is more than is kept of a tenant.
     """
     data = b"".join(_LENGTH.pack(len(event)) + event for event in events)
-    if data and _held(connection, stream.tenant)[1] + len(data) > MOST_BYTES_OF_TENANT:
-        raise InferloomError(
-            Reason.RATE_LIMIT_EXCEEDED, "Resumable streams hold as many bytes as may be kept."
-        )
+    if data:
+        _make_room(connection, stream.tenant, len(data))
     renewed = connection.execute(
         "UPDATE streams SET claimed_until = ?, wanted_until = MAX(wanted_until, ?), over = ?,"
-        " bytes = bytes + ? WHERE tenant = ? AND id = ? AND owner = ? AND over IS NULL",
+        " compute_hash = ?, bytes = bytes + ? WHERE tenant = ? AND id = ? AND owner = ? AND over IS NULL",
         (
-            *(stream.claimed_until, stream.wanted_until, stream.over, len(data)),
+            *(stream.claimed_until, stream.wanted_until, stream.over, stream.compute_hash, len(data)),
             *(stream.tenant, stream.id, stream.owner),
         ),
     )
@@ -183,11 +206,32 @@ def events(connection: sqlite3.Connection, tenant: str, name: str, first: int) -
     return made[first - found[0][0] :] if found else []
 
 
-def _held(connection: sqlite3.Connection, tenant: str) -> tuple[int, int]:
-    found = connection.execute(
-        "SELECT COALESCE(SUM(prompts), 0), COALESCE(SUM(bytes), 0) FROM streams WHERE tenant = ?", (tenant,)
-    ).fetchone()
-    return int(found[0]), int(found[1])
+def _bounds(tenant: str) -> Bounds:
+    return OF_TENANT if tenant else OF_ALL
+
+
+def _make_room(connection: sqlite3.Connection, tenant: str, size: int) -> None:
+    """See to it that a tenant may have so many bytes more: of its streams that are over, those go first that
+    would have been kept for the shortest time.
+
+    Raises:
+        InferloomError: Those that are being made hold too many.
+    """
+    most = _bounds(tenant).size
+    found = connection.execute("SELECT COALESCE(SUM(bytes), 0) FROM streams WHERE tenant = ?", (tenant,))
+    over = int(found.fetchone()[0]) + size - most
+    if over <= 0:
+        return
+    ended = connection.execute(
+        "SELECT id, bytes FROM streams WHERE tenant = ? AND over IS NOT NULL ORDER BY wanted_until", (tenant,)
+    )
+    for name, freed in ended.fetchall():
+        connection.execute("DELETE FROM streams WHERE tenant = ? AND id = ?", (tenant, name))
+        over -= freed
+        if over <= 0:
+            return
+    message = f"Resumable streams hold as many bytes as may be kept, {most // 2**20} MiB."
+    raise InferloomError(Reason.RATE_LIMIT_EXCEEDED, message, retry_after=5.0)
 
 
 def _split(data: bytes) -> Iterator[bytes]:

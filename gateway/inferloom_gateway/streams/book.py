@@ -4,7 +4,8 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -104,9 +105,17 @@ class Book:
         mine = replace(kept, owner=self.owner, claimed_until=now + CLAIM_S)
         return mine if await self._write(lambda at: streams.take_over(at, mine, now)) else None
 
-    async def hold(self, kept: KeptStream) -> None:
-        """Renew the claim on a stream of which there is no news yet, until this is cancelled or another
-        process has it."""
+    @asynccontextmanager
+    async def held(self, kept: KeptStream) -> AsyncIterator[None]:
+        """Renew the claim on a stream of which there is no news yet, until the block ends or another process
+        has it."""
+        holding = asyncio.create_task(self._hold(kept))
+        try:
+            yield
+        finally:
+            holding.cancel()
+
+    async def _hold(self, kept: KeptStream) -> None:
         renewed = True
         while renewed:
             await asyncio.sleep(RENEWED_S)

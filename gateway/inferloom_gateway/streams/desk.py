@@ -3,7 +3,9 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from inferloom.v1.inference_pb2 import GenerateRequest
 from inferloom_gateway.calls.call_group import CallGroup
@@ -49,14 +51,24 @@ class StreamDesk:
         if not self._gateway.storage.on:
             raise unsupported(HEADER, f"{HEADER} is not supported: this gateway keeps nothing (--no-store).")
 
-    async def begin(self, kept: KeptStream, calls: CallGroup, generations: Sequence[Generation]) -> None:
-        """Make a stream whose generations were accepted; the call group is the stream's from then on.
+    async def begin(
+        self, kept: KeptStream, calls: CallGroup, start: Callable[[], Awaitable[Sequence[Generation]]]
+    ) -> None:
+        """Make a stream: its place is kept, and then ``start`` has workers accept its generations. The call
+        group is the stream's from then on.
 
         Raises:
-            InferloomError: There is one of this name, or there are as many as may be.
+            InferloomError: There is one of this name, or there are as many as may be, or no worker accepts.
         """
         mine = await self.book.begin(kept)
-        self._start(Run(self.book, mine, calls, generations, 0, self._is_read), mine)
+        try:
+            async with self.book.held(mine):
+                generations = await start()
+        except BaseException:
+            with suppress(InferloomError):  # it is forgotten when its time is over
+                await asyncio.shield(self.book.forget(mine))
+            raise
+        self._start(mine, calls, generations, 0)
 
     async def find(self, reader: Reader, name: str) -> KeptStream:
         """The stream that its reader has by this name.
@@ -121,20 +133,16 @@ class StreamDesk:
         mine = await self.book.take_over(kept)
         if mine is None:
             return
-        holding = asyncio.create_task(self.book.hold(mine))
         try:
-            found = await resumed(self._gateway, self.book, reader, mine, restore(mine))
+            async with self.book.held(mine):
+                found = await resumed(self._gateway, self.book, reader, mine, restore(mine))
         except BaseException as failure:  # the claim must not outlive it
-            holding.cancel()
             await asyncio.shield(self.book.release(mine))
             if isinstance(failure, InferloomError) and failure.reason in _LATER:
                 return
             raise
-        finally:
-            holding.cancel()
         if found is not None:
-            run = Run(self.book, mine, found.calls, found.generations, found.known, self._is_read)
-            self._start(run, mine)
+            self._start(mine, found.calls, found.generations, found.known)
 
     async def drain(self, limit_s: float) -> None:
         """Let those that are made here finish; then let other processes go on with the rest."""
@@ -148,9 +156,11 @@ class StreamDesk:
     def _is_read(self, kept: KeptStream) -> bool:
         return (kept.tenant, kept.id) in self._followers
 
-    def _start(self, run: Run, kept: KeptStream) -> None:
-        key = kept.tenant, kept.id
-        self._runs[key] = run
+    def _start(
+        self, mine: KeptStream, calls: CallGroup, generations: Sequence[Generation], known: int
+    ) -> None:
+        kept, key = replace(mine, compute_hash=calls.pin.hash), (mine.tenant, mine.id)
+        self._runs[key] = run = Run(self.book, kept, calls, generations, known, self._is_read)
         task = asyncio.create_task(run.make(), name=f"stream {kept.id}")
         self._tasks.add(task)
 

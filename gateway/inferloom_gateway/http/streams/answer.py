@@ -20,7 +20,7 @@ from inferloom_gateway.http.streams.kept import PLANS, SEVERAL
 from inferloom_gateway.http.translate.fields import restate
 from inferloom_gateway.http.translate.plan import Part, Plan
 from inferloom_gateway.http.unknown_fields import FieldPolicy
-from inferloom_gateway.storage.streams import MOST_OF_TENANT, KeptStream
+from inferloom_gateway.storage.streams import MOST_PROMPTS, KeptStream
 from inferloom_gateway.streams.asking import HEADER, STREAM_HEADER, resumable_s
 from inferloom_gateway.streams.book import unknown
 from inferloom_gateway.streams.desk import StreamDesk
@@ -59,18 +59,17 @@ async def begin(request: Request, endpoint: str, request_id: str, created: int) 
         request, state.intake, schema, gateway.settings.max_body_bytes, read
     )
     count = len(plan.parts)
-    if not plan.stream or count > MOST_OF_TENANT:
-        raise invalid(HEADER, f"{HEADER} is for stream=true and at most {MOST_OF_TENANT} prompts.")
+    if not plan.stream or count > MOST_PROMPTS:
+        raise invalid(HEADER, f"{HEADER} is for stream=true and at most {MOST_PROMPTS} prompts.")
     calls = calls_of(request, gateway, "generate", plan.parts[0].request.model, streamed=True)
+    tenant, asked = identity_of(request.scope).tenant, endpoint if count == 1 else SEVERAL
+    kept = KeptStream(tenant, request_id, asked, body, created, seconds, prompts=count)
+
+    async def start() -> list[Generation]:
+        return await gather_bounded([_begun(calls, place, part) for place, part in enumerate(plan.parts)])
+
     try:
-        generations = await gather_bounded(
-            [_begun(calls, place, part) for place, part in enumerate(plan.parts)]
-        )
-        tenant, asked = identity_of(request.scope).tenant, endpoint if count == 1 else SEVERAL
-        kept = KeptStream(
-            *(tenant, request_id, asked, body, created, seconds, calls.pin.hash, "", 0.0, 0.0), prompts=count
-        )
-        await desk.begin(kept, calls, generations)
+        await desk.begin(kept, calls, start)
     except BaseException as failure:
         calls.close(failure)
         raise
