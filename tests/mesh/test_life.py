@@ -143,6 +143,16 @@ def test_a_killed_service_comes_back(mesh: Mesh, service: str) -> None:
     assert "was ended by SIGKILL" in mesh.output
 
 
+def test_a_ready_file_that_cannot_be_written_again_ends_nothing(mesh: Mesh) -> None:
+    """A service came back, and the disk is full by then: the mesh goes on, and says so."""
+    (mesh.folder / f".ready.json.{mesh.process.pid}").mkdir()  # where the new one is drafted
+    mesh.service("worker").kill()
+    words = "cannot write the ready file"
+    until(lambda: mesh.output, "the failure", lambda said: words in said, RESTART_LIMIT_S)
+    until(lambda: status(mesh, "echo"), "an answer", is_ok)
+    assert mesh.process.is_running()
+
+
 def test_a_mesh_without_its_registry_answers(mesh: Mesh) -> None:
     """A registry that is down is a non-event for requests."""
     registry = mesh.service("registry")

@@ -62,9 +62,11 @@ class Display:
         self._spin("starting " + ", ".join(names))
 
     def service_ready(self, name: str, seconds: float) -> None:
-        """Show that one of them is ready."""
-        self._say(Text.assemble(("✓ ", "green"), f"{name} is ready ({seconds:.1f} s)"))
+        """Show that one of them is ready; that one is so again, which ended meanwhile, is told as news."""
+        if name not in self._waiting:
+            return
         self._waiting.remove(name)
+        self._arrived(name, seconds)
         self._spin("waiting for " + ", ".join(self._waiting or ["the first route"]), quiet=True)
 
     def ready(self, mesh: MeshReport) -> None:
@@ -133,6 +135,9 @@ class Display:
         for line in tail:
             self._say(Text(f"  {line}", style="dim"))
         self._say(Text.assemble(("✗ ", "red"), reason))
+
+    def _arrived(self, name: str, seconds: float) -> None:
+        self._say(Text.assemble(("✓ ", "green"), f"{name} is ready ({seconds:.1f} s)"))
 
     def _say(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)

@@ -75,11 +75,6 @@ class Quiet(Display):
     def __init__(self) -> None:
         super().__init__(verbose=False, called=(Address("", 0), Address("", 0)))
 
-    def service_ready(self, name: str, seconds: float) -> None:
-        """Wait for one less."""
-        self._waiting.remove(name)
-        self._spin("waiting for " + ", ".join(self._waiting or ["the first route"]), quiet=True)
-
     def ready(self, mesh: MeshReport) -> None:
         """Show nothing any more."""
         self._still()
@@ -93,3 +88,6 @@ class Quiet(Display):
     def stopped(self) -> None:
         """Say nothing."""
         self._still()
+
+    def _arrived(self, name: str, seconds: float) -> None:
+        """Say nothing: what is still waited for is shown."""

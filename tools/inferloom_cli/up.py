@@ -108,8 +108,12 @@ async def _supervise(
     plan: Plan, folder: Path, display: Display, drain_limit: float, ready_file: Path | None, began: float
 ) -> int:
     def publish(report: MeshReport) -> None:
-        if ready_file is not None:
+        if ready_file is None:
+            return
+        try:
             write_atomically(ready_file, report.to_json())
+        except OSError as failure:  # a full disk does not end what runs
+            display.news(f"cannot write the ready file to {ready_file}: {failure.strerror}")
 
     supervisor = Supervisor(plan, folder, display, drain_limit=drain_limit, on_change=publish, began=began)
     signals = StopSignals(supervisor.kill)
