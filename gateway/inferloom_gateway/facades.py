@@ -100,7 +100,7 @@ class Facades:
             served.append(GatewayReads(self._view))
         server = build_server(
             [each.methods[0].service for each in served],
-            shared=settings.gateway_shares_ports,
+            shared=settings.seat is not None,
             observers=self.watch.observers,
             guard=gateway.access,
             tls=tls,

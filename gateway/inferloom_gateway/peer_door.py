@@ -49,8 +49,8 @@ def listens_at(settings: GatewaySettings) -> Address | None:
         return None
     if "gateway_peer_listen" not in settings.model_fields_set and settings.tls is not None:
         return Address(settings.gateway_grpc_listen.host, 0)
-    if wanted.port and settings.gateway_shares_ports:
-        return Address(wanted.host, wanted.port + settings.gateway_seat)
+    if wanted.port and settings.seat is not None:
+        return Address(wanted.host, wanted.port + settings.seat.number)
     return wanted
 
 

@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from secrets import token_hex
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from inferloom_gateway.seat import Seat
 from inferloom_mesh.net import Address, AddressField
 from inferloom_mesh.networks import Networks
 from inferloom_mesh.settings import OptionalAddress, ServiceSettings
@@ -46,12 +46,6 @@ class GatewaySettings(ServiceSettings):
     gateway_processes: int = Field(1, ge=1, le=64)
     """Processes that take requests on both addresses. What bounds a gateway itself (bodies, connections,
     calls in flight) holds for each of them; limits of keys are counted together."""
-
-    gateway_shares_ports: bool = False
-    """Whether this is one of several such processes; the one that starts them says so."""
-
-    gateway_metrics_parent: Path | None = None
-    """The socket where such a process reports its metrics; the one that starts them says so."""
 
     zone: str = Field("", max_length=256)
     """Where this gateway is, such as a data centre's name. Workers of the same zone get requests first, as
@@ -194,12 +188,6 @@ class GatewaySettings(ServiceSettings):
     """This gateway's part of the limits, where several gateways have keys in a file: a half for each of two.
     Gateways that have keys in Redis count together and leave it at 1."""
 
-    gateway_counts_file: Path | None = None
-    """The file in which such processes count limits together; the one that starts them says so."""
-
-    gateway_seat: int = Field(0, ge=0, le=63)
-    """Which of them this is."""
-
     event_ids: bool = True
     """Whether the events of streamed chat and text completions have ids. Clients that read a stream by its
     blank lines, and not as server-sent events, may take none."""
@@ -252,6 +240,12 @@ class GatewaySettings(ServiceSettings):
         return self
 
     @property
+    def seat(self) -> Seat | None:
+        """Which of a gateway's processes this is; the one that starts them says so. None: it is the only
+        one."""
+        return None
+
+    @property
     def asks_who_calls(self) -> bool:
         """Whether callers need keys."""
         return self.keys is not None
@@ -260,20 +254,3 @@ class GatewaySettings(ServiceSettings):
     def encrypted(self) -> bool:
         """Whether both façades do TLS."""
         return self.gateway_tls is not None or (self.tls is not None and not self.behind_proxy)
-
-    def secrets(self) -> dict[str, str]:
-        """What a process that is to do as this one is told by its environment, and not on its command
-        line."""
-        found = self.peer_environment()
-        if self.tls is not None:
-            found["INFERLOOM_TLS"] = str(self.tls)
-        if self.behind_proxy:
-            found["INFERLOOM_BEHIND_PROXY"] = "true"
-        for name in ("trusted_proxies", "allow"):
-            if networks := getattr(self, name):
-                found[f"INFERLOOM_{name.upper()}"] = ",".join(map(str, networks))
-        if self.keys is not None:
-            found["INFERLOOM_KEYS"] = self.keys
-        if self.no_store and self.reasoning_key is None:  # a store has one for all
-            found["INFERLOOM_REASONING_KEY"] = token_hex(32)
-        return found

@@ -145,6 +145,15 @@ class ServiceSettings(BaseSettings):
             return {"INFERLOOM_MESH_SECRET_FILE": str(self.mesh_secret_file)}
         return {}
 
+    def plain(self) -> dict[str, object]:
+        """What was set, by whatever source, as JSON values and with its secrets: the whole of what another
+        process needs to do as this one."""
+        found = self.model_dump(mode="json", exclude_unset=True)
+        for name in found:
+            if isinstance(value := getattr(self, name), SecretStr):
+                found[name] = value.get_secret_value()
+        return found
+
     @classmethod
     def settings_customise_sources(
         cls,

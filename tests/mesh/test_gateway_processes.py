@@ -13,7 +13,7 @@ import pytest
 from inferloom.v1.inference_pb2 import ListModelsRequest
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_mesh.net import Address
-from tests.mesh.processes import INFERLOOM, Mesh, grpcurl, run
+from tests.mesh.processes import INFERLOOM, Mesh, Running, grpcurl, run
 from tests.patience import PATIENCE_S, until
 
 
@@ -123,3 +123,18 @@ def test_another_gateway_cannot_share_the_ports(mesh: Mesh) -> None:
         done = run(*INFERLOOM, "gateway", *where, "--processes", count, check=False)
         assert done.returncode == 1
         assert f"cannot listen on {mesh.made['rest']}" in done.stderr
+
+
+@pytest.mark.slow
+def test_flags_hold_for_each_process(start: Callable[..., Running]) -> None:
+    """Each goes on for the delay that was typed, and takes requests meanwhile."""
+    ports = ("--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0")
+    gateway = start("gateway", *ports, "--processes", "2", "--drain-delay", "600", "--no-store")
+    rest = Address.parse(gateway.report()["rest"])
+    gateway.signal(signal.SIGTERM)
+    until(lambda: gateway.output, "its processes' words", lambda said: said.count("draining ") == 2)
+    assert gateway.output.count("not ready; draining in 600 s") == 2
+    connection = HTTPConnection(*rest, timeout=PATIENCE_S)
+    connection.request("GET", "/health/live")
+    assert connection.getresponse().status == 200
+    connection.close()

@@ -61,19 +61,21 @@ def worker(ready_file: Path | None, **flags: object) -> None:
         )
 
 
-def gateway(ready_file: Path | None, **flags: object) -> None:
-    """Run the gateway, in one process or several, until it is told to stop."""
+def gateway(ready_file: Path | None, seat: int | None, **flags: object) -> None:
+    """Run the gateway, in one process or several, until it is told to stop; ``seat`` is given to each of
+    several by the one that hands it its settings."""
     with needs("gateway"):
+        from inferloom_cli.runmesh.handing import taken
         from inferloom_cli.runmesh.siblings import keep
         from inferloom_gateway.service import serve
         from inferloom_gateway.settings import GatewaySettings
-    settings = load(GatewaySettings, **flags)
+    settings = load(GatewaySettings, **flags) if seat is None else taken(seat, sys.stdin.buffer.read())
 
     def ready(rest: Address, grpc: Address) -> None:
         _ready({"rest": str(rest), "grpc": str(grpc)}, ready_file)
 
     doors = settings.gateway_listen, settings.gateway_grpc_listen
-    run = serve if settings.gateway_processes == 1 else keep
+    run = keep if settings.gateway_processes > 1 and settings.seat is None else serve
     _run(
         settings,
         [*doors, settings.gateway_peer_listen],

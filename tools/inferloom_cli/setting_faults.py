@@ -15,8 +15,6 @@ _FLAGS = {
     "gateway_listen": "--listen",
     "gateway_grpc_listen": "--grpc-listen",
     "gateway_processes": "--processes",
-    "gateway_counts_file": "--counts-file",
-    "gateway_seat": "--seat",
     "worker_id": "--id",
     "models": "--model",
     "adapters": "--adapter",

@@ -67,12 +67,12 @@ class Access:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._following.running())
-            share = self._settings.gateway_counts_file
+            seat = self._settings.seat
             if is_redis(self._where):
                 self._counts = counts = RedisCounts(self._where)
                 await stack.enter_async_context(counts.working())
-            elif share is not None:
-                self._counts = LocalCounts.shared(share, self._settings.gateway_seat)
+            elif seat is not None and seat.counts is not None:
+                self._counts = LocalCounts.shared(seat.counts, seat.number)
             else:
                 self._counts = LocalCounts.private()
             yield

@@ -35,7 +35,7 @@ def listener_of(settings: GatewaySettings) -> socket.socket:
     Raises:
         OSError: The address cannot be listened on.
     """
-    listener = bind(settings.gateway_listen, shared=settings.gateway_shares_ports)
+    listener = bind(settings.gateway_listen, shared=settings.seat is not None)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
     return listener
 

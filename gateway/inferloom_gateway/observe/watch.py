@@ -94,9 +94,9 @@ class Watch:
         Raises:
             OSError: The process that knows them all does not answer.
         """
-        parent = self._settings.gateway_metrics_parent
-        if parent is not None:
-            return await scrape(parent, accept)
+        seat = self._settings.seat
+        if seat is not None:
+            return await scrape(seat.metrics, accept)
         return rendered(self.metrics.snapshot(), accept)
 
     @asynccontextmanager
@@ -113,15 +113,14 @@ class Watch:
     @asynccontextmanager
     async def _metrics_shown(self) -> AsyncIterator[None]:
         settings = self._settings
-        if settings.gateway_metrics_parent is not None:
-            reporting = asyncio.create_task(report(settings.gateway_metrics_parent, self.metrics))
+        if settings.seat is not None:
+            reporting = asyncio.create_task(report(settings.seat.metrics, self.metrics))
             try:
                 yield
             finally:
                 reporting.cancel()
                 await asyncio.gather(reporting, return_exceptions=True)
             return
-        where = None if settings.gateway_shares_ports else settings.gateway_metrics_listen
         chosen = "gateway_metrics_listen" in settings.model_fields_set
-        async with metrics_at(where, self.read, chosen=chosen):
+        async with metrics_at(settings.gateway_metrics_listen, self.read, chosen=chosen):
             yield

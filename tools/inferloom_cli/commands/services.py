@@ -1,6 +1,5 @@
 """The commands that run one service."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -217,7 +216,6 @@ def gateway(
     strict: Strict = None,
     cors: Cors = None,
     keys: Keys = None,
-    counts_file: Annotated[Path | None, typer.Option("--counts-file", hidden=True)] = None,
     seat: Annotated[int | None, typer.Option("--seat", hidden=True)] = None,
     store: StoreFolder = None,
     no_store: NoStore = None,
@@ -231,8 +229,6 @@ def gateway(
             help="Go on for so long after SIGTERM, but not be ready, for balancers to notice. [default: 0]",
         ),
     ] = None,
-    shares_ports: Annotated[bool | None, typer.Option("--shares-ports", hidden=True)] = None,
-    metrics_parent: Annotated[Path | None, typer.Option("--metrics-parent", hidden=True)] = None,
     registry: Registry = None,
     zone: Zone = None,
     tls: Tls = None,
@@ -250,15 +246,12 @@ def gateway(
 
     services.gateway(
         ready_file,
+        seat,
         gateway_listen=listen,
         gateway_grpc_listen=grpc_listen,
         gateway_processes=processes,
         drain_delay_s=drain_delay,
-        gateway_shares_ports=shares_ports,
         gateway_metrics_listen=metrics_listen,
-        gateway_metrics_parent=metrics_parent,
-        gateway_counts_file=counts_file,
-        gateway_seat=seat,
         strict=strict,
         cors=cors,
         keys=keys,

@@ -45,17 +45,18 @@ class Child:
         lifeline: Lifeline,
         on_line: Callable[[str], None],
         environment: Mapping[str, str] = MappingProxyType({}),
+        given: bytes = b"",
     ) -> Self:
         """Start ``command``; each line that it writes, to either stream, goes to ``on_line``.
 
-        ``environment`` is added to this process's: secrets go there, because everybody can read a command
-        line.
+        ``environment`` is added to this process's, and ``given`` is what it reads from its standard input:
+        secrets go there, because everybody can read a command line.
         """
         read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if given else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 limit=_LINE_BYTES,
@@ -73,6 +74,9 @@ class Child:
             raise
         finally:
             os.close(write_end)
+        if process.stdin is not None:
+            process.stdin.write(given)
+            process.stdin.close()  # once that has gone through
         assert process.stdout is not None
         return cls(
             process,

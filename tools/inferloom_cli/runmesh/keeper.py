@@ -43,6 +43,8 @@ class Keeper:
     """Is told each time that the service is ready."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What its environment has beside this process's."""
+    given: bytes = field(default=b"", repr=False)
+    """What each process of it reads from its standard input."""
     report: Report | None = None
     """What the service said when it was last ready."""
     was_ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,7 +82,9 @@ class Keeper:
     async def _run(self, lifeline: Lifeline) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
-            child = await Child.start(self.command(self.report), lifeline, self._take, self.environment)
+            child = await Child.start(
+                self.command(self.report), lifeline, self._take, self.environment, self.given
+            )
             if self._stopping.is_set():
                 child.kill()  # told to stop while it was being made
             self._child, self.pid = child, child.process.pid

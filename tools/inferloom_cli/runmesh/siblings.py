@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from inferloom_cli.plan import CLI
 from inferloom_cli.runmesh.children import Lifeline
+from inferloom_cli.runmesh.handing import handed
 from inferloom_cli.runmesh.keeper import Keeper
 from inferloom_cli.runmesh.logs import Tail
 from inferloom_cli.runmesh.readiness import Report
@@ -51,9 +52,9 @@ async def keep(
         rest = stack.enter_context(closing(reserve(settings.gateway_listen)))
         grpc = stack.enter_context(closing(reserve(settings.gateway_grpc_listen)))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="inferloom-")))
-        socket, counts = folder / "metrics", folder / "counts"
+        socket, counts = folder / "metrics", None
         if settings.keys is not None:
-            make_shared(counts)
+            make_shared(counts := folder / "counts")
         await reports.listen(socket)
         stack.callback(reports.close)
         await stack.enter_async_context(
@@ -63,15 +64,16 @@ async def keep(
             Address(settings.gateway_listen.host, rest.getsockname()[1]),
             Address(settings.gateway_grpc_listen.host, grpc.getsockname()[1]),
         )
+        given = handed(settings, *at, socket, counts)
         keepers = [
             Keeper(
                 f"gateway-{seat + 1}",
-                partial(_command, settings, *at, socket, counts, seat),
+                partial(_command, seat),
                 Tail(),
                 _pass_on,
                 log.warning,
                 _nothing,
-                settings.secrets(),
+                given=given,
             )
             for seat in range(settings.gateway_processes)
         ]
@@ -92,43 +94,9 @@ async def keep(
             lifeline.close()
 
 
-def _command(
-    settings: GatewaySettings,
-    rest: Address,
-    grpc: Address,
-    metrics: Path,
-    counts: Path,
-    seat: int,
-    report: Report | None,
-) -> Sequence[str]:
-    """One process; what is not said here it reads where its parent did."""
-    where = ("--listen", str(rest), "--grpc-listen", str(grpc), "--registry", str(settings.registry))
-    cors = ("--cors", ",".join(settings.cors)) if settings.cors else ()
-    strict = ("--strict",) if settings.strict else ()
-    counting = ("--counts-file", str(counts)) if settings.keys is not None else ()
-    store = ("--store", str(settings.store)) if settings.store is not None else ()
-    no_store = ("--no-store",) if settings.no_store else ()
-    return (
-        *CLI,
-        "gateway",
-        *where,
-        *cors,
-        *strict,
-        *counting,
-        *store,
-        *no_store,
-        "--log-level",
-        settings.log_level,
-        "--log-format",
-        settings.log_format,
-        "--processes",
-        "1",
-        "--shares-ports",
-        "--seat",
-        str(seat),
-        "--metrics-parent",
-        str(metrics),
-    )
+def _command(seat: int, report: Report | None) -> Sequence[str]:
+    """One process; what it is to do it reads from its standard input."""
+    return (*CLI, "gateway", "--seat", str(seat))
 
 
 async def _all_ready(keepers: Sequence[Keeper]) -> None:
