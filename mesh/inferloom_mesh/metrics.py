@@ -7,7 +7,7 @@ does not have, and because those of several processes must be one answer. All of
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -50,8 +50,18 @@ TOKENS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 655
 
 _OPEN = "application/openmetrics-text"
 
-_LARGEST = frozenset({"process_start_time_seconds", "process_max_fds"})
-"""Gauges that mean nothing when they are added up over processes."""
+Merged = Literal["sum", "largest"]
+"""How the values of several processes are one: added up, where each has a part of it; the largest, where each
+sees the same thing, or where the one that is nearest to its limit matters."""
+
+_OF_PROCESS: dict[str, Merged] = {
+    "process_virtual_memory_bytes": "sum",
+    "process_resident_memory_bytes": "sum",
+    "process_start_time_seconds": "largest",
+    "process_open_fds": "largest",
+    "process_max_fds": "largest",
+}
+"""Gauges that prometheus-client reads of a process."""
 
 
 @dataclass(slots=True)
@@ -67,6 +77,8 @@ class Family:
     """Upper bounds of a histogram's buckets but the last."""
     rows: dict[Labels, list[float]] = field(default_factory=dict)
     """By label values: one number, or a histogram's counts of each bucket and then its sum."""
+    merged: Merged = "sum"
+    """What is counted is always added up."""
 
 
 class Counter:
@@ -117,9 +129,16 @@ class Metrics:
         """A histogram with buckets up to each of ``bounds``, and one above."""
         return Histogram(self._add(Family(name, "histogram", text, labels, tuple(bounds))))
 
-    def read(self, kind: Kind, name: str, text: str, labels: Labels, read: Callable[[], Readings]) -> None:
-        """A gauge, or a counter that somebody else counts: ``read`` when the metrics are."""
-        self._read.append((self._add(Family(name, kind, text, labels)), read))
+    def gauge(
+        self, name: str, text: str, labels: Labels, read: Callable[[], Readings], *, merged: Merged
+    ) -> None:
+        """How something is: ``read`` when the metrics are; ``merged`` says what it is over several
+        processes."""
+        self._read.append((self._add(Family(name, "gauge", text, labels, merged=merged)), read))
+
+    def read_counter(self, name: str, text: str, labels: Labels, read: Callable[[], Readings]) -> None:
+        """A counter that somebody else counts: ``read`` when the metrics are."""
+        self._read.append((self._add(Family(name, "counter", text, labels)), read))
 
     def read_histogram(
         self, name: str, text: str, bounds: Sequence[float], read: Callable[[], Sequence[float]]
@@ -141,18 +160,18 @@ class Metrics:
 
 
 def added(snapshots: Iterable[Iterable[Family]]) -> list[Family]:
-    """The metrics of several processes as one: everything is added up, but what only has a largest."""
+    """The metrics of several processes as one, each merged as it says."""
     total: dict[str, Family] = {}
     for snapshot in snapshots:
         for one in snapshot:
             to = total.get(one.name)
             if to is None:
-                to = total[one.name] = Family(one.name, one.kind, one.text, one.labels, one.bounds)
+                to = total[one.name] = replace(one, rows={})
             for labels, row in one.rows.items():
                 before = to.rows.get(labels)
                 if before is None:
                     to.rows[labels] = list(row)
-                elif one.name in _LARGEST:
+                elif one.merged == "largest":
                     to.rows[labels] = list(map(max, before, row))
                 else:
                     to.rows[labels] = [a + b for a, b in zip(before, row, strict=True)]
@@ -223,4 +242,6 @@ def _metric(family: Family) -> Metric:
 
 def _of_process(metric: Metric) -> Family:
     kind: Kind = "counter" if metric.type == "counter" else "gauge"
-    return Family(metric.name, kind, metric.documentation, rows={(): [metric.samples[0].value]})
+    rows: dict[Labels, list[float]] = {(): [metric.samples[0].value]}
+    merged = _OF_PROCESS.get(metric.name, "sum")
+    return Family(metric.name, kind, metric.documentation, rows=rows, merged=merged)

@@ -170,6 +170,7 @@ def _plain(family: Family) -> dict[str, object]:
         "labels": family.labels,
         "bounds": family.bounds,
         "rows": list(family.rows.items()),
+        "merged": family.merged,
     }
 
 
@@ -182,4 +183,5 @@ def _family(plain: dict[str, Any]) -> Family:
         tuple(plain["labels"]),
         tuple(plain["bounds"]),
         {tuple(labels): list(row) for labels, row in rows},
+        plain["merged"],
     )

@@ -93,8 +93,7 @@ class SpanExport:
 
     def measure(self, metrics: Metrics) -> None:
         """Tell what became of spans."""
-        metrics.read(
-            "counter",
+        metrics.read_counter(
             "inferloom_spans",
             "Spans of traces, by what became of them: sent, or lost.",
             ("outcome",),

@@ -13,6 +13,7 @@ _REASONS = {
     for reason in pb.LeaseLoss.values()
     if reason != pb.LEASE_LOSS_UNSPECIFIED
 }
+_REPLACED = "replaced"
 
 
 class Meters(Listener):
@@ -22,36 +23,36 @@ class Meters(Listener):
         self._registered = metrics.counter("inferloom_lease_registrations", "Leases granted.")
         self._renewed = metrics.counter("inferloom_lease_renewals", "Renewals of leases.")
         self._lost = metrics.counter(
-            "inferloom_lease_losses", "Leases that ended: deregistered, expired, fenced.", "reason"
+            "inferloom_lease_losses", "Leases that ended: deregistered, expired, replaced, fenced.", "reason"
         )
-        for reason in _REASONS.values():  # what grows from nothing to one has not grown for Prometheus
+        # What grows from nothing to one has not grown for Prometheus.
+        for reason in (*_REASONS.values(), _REPLACED):
             self._lost.add(reason, by=0)
 
         def states() -> Iterator[tuple[Labels, float]]:
             tally = Tally(lease.suspect for lease in table.leases())
             yield from ((("active",), tally[False]), (("suspect",), tally[True]))
 
-        metrics.read("gauge", "inferloom_leases", "Leases that are held.", ("state",), states)
-        metrics.read(
-            "counter",
+        metrics.gauge("inferloom_leases", "Leases that are held.", ("state",), states, merged="largest")
+        metrics.read_counter(
             "inferloom_lease_suspicions",
             "Leases that were not renewed in time and became SUSPECT.",
             (),
             lambda: [((), table.suspected)],
         )
-        metrics.read(
-            "gauge",
+        metrics.gauge(
             "inferloom_registry_frozen",
             "1 while the registry's store is out of reach and the set of workers stays as it is.",
             (),
             lambda: [((), float(bool(table.frozen)))],
+            merged="largest",
         )
-        metrics.read(
-            "gauge",
+        metrics.gauge(
             "inferloom_models_silenced",
             "Models of which more than half of the workers fell silent together.",
             (),
             lambda: [((), len(table.silenced))],
+            merged="largest",
         )
 
     def on_registered(self) -> None:
@@ -65,3 +66,7 @@ class Meters(Listener):
     def on_lost(self, reason: pb.LeaseLoss.ValueType) -> None:
         """Count an end by its reason."""
         self._lost.add(_REASONS.get(reason, "unknown"))
+
+    def on_replaced(self) -> None:
+        """Count an end by a return."""
+        self._lost.add(_REPLACED)

@@ -34,7 +34,8 @@ def counting(times: int) -> Metrics:
     metrics = Metrics()
     count = metrics.counter("things", "Things.", "colour")
     sizes = metrics.histogram("size", "Sizes.", (1, 10), "colour")
-    metrics.read("gauge", "now", "How it is.", (), lambda: [((), times)])
+    metrics.gauge("now", "How much of it there is.", (), lambda: [((), times)], merged="sum")
+    metrics.gauge("seen", "What all see.", (), lambda: [((), 2)], merged="largest")
     for _ in range(times):
         count.add("red")
         sizes.add(5, "red")
@@ -72,15 +73,16 @@ def test_openmetrics_is_spoken_to_who_asks() -> None:
 
 
 def test_processes_are_added_up() -> None:
-    """All but the moment that a process began, of which there is no sum."""
+    """All but what each sees the same, and what there is no sum of."""
     one, two = counting(2).snapshot(), counting(3).snapshot()
     text, _ = rendered(added([one, two]))
     assert value(text, "things_total", colour="red") == 5
     assert value(text, "now") == 5
+    assert value(text, "seen") == 2
     assert value(text, "size_bucket", colour="red", le="10.0") == 5
-    began = value(rendered(one)[0], "process_start_time_seconds")
-    if began is not None:  # this system tells
-        assert value(text, "process_start_time_seconds") == began
+    alone = rendered(one)[0]
+    for name in ("process_start_time_seconds", "process_max_fds", "process_open_fds"):
+        assert value(text, name) == value(alone, name)
 
 
 def test_what_a_process_was_goes_with_it_and_what_it_did_stays() -> None:
@@ -138,6 +140,14 @@ async def test_a_scrape_holds_what_was_done_before_it(parent: tuple[Reports, Pat
             assert value(text, "things_total", colour="red") == 2
 
 
+async def test_what_all_see_is_not_added_up_over_the_wire(parent: tuple[Reports, Path]) -> None:
+    """Children say how each of their metrics is merged."""
+    reports, path = parent
+    async with reporting(path, counting(1)), reporting(path, counting(4)):
+        await until(reports, "now", 5)
+        await until(reports, "seen", 2)
+
+
 async def test_what_an_ended_child_counted_stays_and_is_counted_once(parent: tuple[Reports, Path]) -> None:
     """Its counters go on in the sum; its gauges do not."""
     reports, path = parent
@@ -169,7 +179,7 @@ async def test_a_child_that_hangs_delays_a_scrape_and_is_told_as_it_was(parent: 
     reports, path = parent
     _, writer = await asyncio.open_unix_connection(path)
     family = {"name": "x", "kind": "counter", "text": "", "labels": [], "bounds": [], "rows": [[[], [4]]]}
-    for message in (b"null", json.dumps([0, [family]]).encode()):
+    for message in (b"null", json.dumps([0, [{**family, "merged": "sum"}]]).encode()):
         writer.write(len(message).to_bytes(4, "big") + message)
     async with reporting(path, counting(1)):
         await until(reports, "x_total", 4)

@@ -126,9 +126,8 @@ def measure_lines(metrics: Metrics, connections: Connections[WorkerLink]) -> Non
         for transport in ("tcp", "grpc", "call"):
             yield (transport,), tally[transport]
 
-    metrics.read(
-        "gauge", "inferloom_links", "Workers, by what carries calls to them.", ("transport",), transports
-    )
+    text = "Workers, by what carries calls to them."
+    metrics.gauge("inferloom_links", text, ("transport",), transports, merged="largest")
 
 
 def measure_fleet(metrics: Metrics, fleet: Fleet, clock: Callable[[], float] = time.monotonic) -> None:
@@ -140,18 +139,16 @@ def measure_fleet(metrics: Metrics, fleet: Fleet, clock: Callable[[], float] = t
         for state in ("ready", "not_ready", "suspect", "ejected", "unreachable"):
             yield (state,), tally[state]
 
-    metrics.read(
-        "gauge", "inferloom_workers", "Workers, by what speaks for and against them.", ("state",), states
-    )
-    metrics.read(
-        "gauge",
+    text = "Workers, by what speaks for and against them."
+    metrics.gauge("inferloom_workers", text, ("state",), states, merged="largest")
+    metrics.gauge(
         "inferloom_calls_in_flight",
         "Calls that run on each worker, of this gateway's.",
         ("worker",),
         lambda: (((member.id,), member.in_flight) for member in fleet.members()),
+        merged="sum",
     )
-    metrics.read(
-        "counter",
+    metrics.read_counter(
         "inferloom_ejections",
         "Workers that were left alone for a while because their calls failed or they were slow, by why.",
         ("reason",),

@@ -33,19 +33,19 @@ class Watch:
         gateway.monitor.measure(self.metrics)
         measure_fleet(self.metrics, gateway.fleet, gateway.clock)
         measure_lines(self.metrics, gateway.connections)
-        self.metrics.read(
-            "gauge",
+        self.metrics.gauge(
             "inferloom_request_body_bytes",
             "Bytes of request bodies that are being read.",
             (),
             lambda: [((), intake.held)],
+            merged="sum",
         )
-        self.metrics.read(
-            "gauge",
+        self.metrics.gauge(
             "inferloom_requests_waiting",
             "Requests that wait at the gateway because every worker of their model is full.",
             (),
             lambda: [((), gateway.room.waiting)],
+            merged="sum",
         )
         self._doors = Doors(self.metrics)
         self._tracer = tracer_of(self._settings, "inferloom-gateway", gateway.clock)
@@ -74,8 +74,7 @@ class Watch:
         """Tell of clients that do not read, at both doors."""
         assert server.slow is not None, "the gateway's server looks after its streams"
         streams = server.slow
-        self.metrics.read(
-            "counter",
+        self.metrics.read_counter(
             "inferloom_slow_readers",
             "Connections, and gRPC's streams, that were ended because their client took nothing of them.",
             (),

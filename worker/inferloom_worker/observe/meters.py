@@ -9,7 +9,7 @@ from inferloom.v1 import worker_pb2
 from inferloom_mesh.access_line import CANCELLED, error_name
 from inferloom_mesh.call_observer import CallObserver, SeenCall
 from inferloom_mesh.durations import seconds
-from inferloom_mesh.metrics import Labels, Metrics
+from inferloom_mesh.metrics import Labels, Merged, Metrics
 from inferloom_mesh.request_meters import MODEL, RequestMeters
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.observe.access_log import QUIET
@@ -90,17 +90,22 @@ class Meters(CallObserver):
 def measure_load(metrics: Metrics, host: ModelHost) -> None:
     """Add how busy the models are, read when the metrics are."""
 
-    def gauge(name: str, text: str, value: Callable[[worker_pb2.ModelStatus], float | None]) -> None:
+    def gauge(
+        name: str,
+        text: str,
+        value: Callable[[worker_pb2.ModelStatus], float | None],
+        merged: Merged = "sum",
+    ) -> None:
         def read() -> Iterator[tuple[Labels, float]]:
             for model in host.models:
                 if (number := value(model.status())) is not None:
                     yield (model.card.id,), number
 
-        metrics.read("gauge", name, text, (MODEL,), read)
+        metrics.gauge(name, text, (MODEL,), read, merged=merged)
 
     gauge("vllm:num_requests_running", "Sequences or texts in the running batch.", lambda s: s.load.running)
     gauge("vllm:num_requests_waiting", "Requests that wait for it.", lambda s: s.load.waiting)
-    gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, from 0 to 1.", _kv_use)
+    gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, from 0 to 1.", _kv_use, "largest")
     gauge("inferloom_weights_bytes", "Memory of the weights, adapters included.", lambda s: s.weights_bytes)
 
 
