@@ -13,4 +13,8 @@ class Listener:
         """A lease was renewed."""
 
     def on_lost(self, reason: pb.LeaseLoss.ValueType) -> None:
-        """A lease was given back, ran out, or was fenced by a newer one."""
+        """A lease was given back, ran out, or was fenced by a process at another address."""
+
+    def on_replaced(self) -> None:
+        """A worker that had not given its lease back registered again at the same address: it was started
+        anew, or did not hear that it had registered."""

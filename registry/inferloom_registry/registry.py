@@ -162,9 +162,26 @@ class Registry:
     def stored(self, registration: Registration) -> None:
         before = self.table.get(registration.worker_id)
         if before is not None and before.registration.lease_id != registration.lease_id:
-            self._listener.on_lost(pb.LEASE_LOSS_FENCED)
+            self._taken_over(before.registration, registration)
         self.table.put(registration)
         self.hub.announce()
+
+    def _taken_over(self, before: Registration, after: Registration) -> None:
+        """Tell of a name that was registered again. Two processes cannot have one address at a time, so what
+        comes from the same is the same worker; from another it may be a second one."""
+        was, at = before.worker.address, after.worker.address
+        if was == at:
+            log.info("%s gone, epoch %d: it came back at the same address", before.worker_id, before.epoch)
+            self._listener.on_replaced()
+        else:
+            log.warning(
+                "%s gone, epoch %d: fenced by another that has its name; it was at %s, that is at %s",
+                before.worker_id,
+                before.epoch,
+                was,
+                at,
+            )
+            self._listener.on_lost(pb.LEASE_LOSS_FENCED)
 
     def removed(self, registration: Registration, reason: pb.LeaseLoss.ValueType) -> None:
         log.info(

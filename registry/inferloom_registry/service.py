@@ -10,6 +10,7 @@ from contextlib import suppress
 from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from inferloom_mesh.backoff import backoff
 from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.net import Address
@@ -63,7 +64,8 @@ async def serve(
     name = secrets.token_hex(8)
     table = LeaseTable(clock, settle=0, max_workers=settings.max_workers, registry=name)
     table.freeze("it is not open yet")
-    metrics = Metrics()
+    metrics, monitor = Metrics(), LoopMonitor()
+    monitor.measure(metrics)
     registry = Registry(table, _store(settings, name), WatchHub(table, name), listener=Meters(metrics, table))
     security = settings.security(Role.REGISTRY)
     server = build_server(
@@ -92,9 +94,11 @@ async def serve(
                 if await _opened(registry, settings, stop):
                     await server.set_serving(True)
                     log.info("registry listens on %s", address)
+                    monitor.start()
                     on_ready(address)
                     await _tick_until(stop, registry, sleep)
         finally:
+            monitor.stop()
             registry.hub.close()
             await server.stop(GRACE)
     finally:

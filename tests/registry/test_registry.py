@@ -1,3 +1,4 @@
+import logging
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from inferloom_registry.registration import Registration
 from inferloom_registry.registry import Registry
 from inferloom_registry.stores.memory import MemoryStore, Shelf
 from inferloom_registry.watch import WatchHub
+from tests.logged import own_records
 from tests.registry.clock import FakeClock
 from tests.registry.samples import TTL, worker
 
@@ -63,6 +65,21 @@ async def test_a_worker_registers_renews_and_leaves(clock: FakeClock) -> None:
     assert ids(registry) == []
     with pytest.raises(LeaseLostError):
         await registry.deregister(second.lease_id, 2)
+
+
+async def test_a_name_that_is_taken_over_is_told(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    """From the same address it is the worker itself, which was started anew; from another it may be a second
+    one, and both are named."""
+    caplog.set_level(logging.INFO)
+    registry = await open_registry(clock, MemoryStore())
+    await registry.register(worker(), 0, TTL)
+    await registry.register(worker(), 0, TTL)
+    await registry.register(worker(address="127.0.0.1:7109"), 0, TTL)
+    [back, fenced] = [record for record in own_records(caplog) if " gone, " in record.getMessage()]
+    assert (back.levelname, fenced.levelname) == ("INFO", "WARNING")
+    assert "w1 gone, epoch 1: it came back at the same address" in back.getMessage()
+    assert "127.0.0.1:7100" in fenced.getMessage()
+    assert "127.0.0.1:7109" in fenced.getMessage()
 
 
 async def test_registries_of_one_store_see_one_set(clock: FakeClock) -> None:

@@ -230,7 +230,7 @@ async def registry() -> AsyncIterator[tuple[Address, httpx.AsyncClient]]:
 async def test_a_registry_counts_leases_and_what_happens_to_them(
     registry: tuple[Address, httpx.AsyncClient],
 ) -> None:
-    """Grants, renewals, and ends by their reason."""
+    """Grants, renewals, and ends by their reason: a worker that comes back is none that another fenced."""
     address, http = registry
     worker = registry_pb2.Worker(id="w", address="127.0.0.1:7100", capacity=1, state=STATE)
     async with open_channel(address) as channel:
@@ -247,10 +247,15 @@ async def test_a_registry_counts_leases_and_what_happens_to_them(
         assert value(text, "inferloom_leases", state="suspect") == 0
         assert value(text, "inferloom_lease_registrations_total") == 2
         assert value(text, "inferloom_lease_renewals_total") == 3
-        assert value(text, "inferloom_lease_losses_total", reason="fenced") == 1
+        assert value(text, "inferloom_lease_losses_total", reason="replaced") == 1
+        assert value(text, "inferloom_lease_losses_total", reason="fenced") == 0
+        assert (value(text, "inferloom_event_loop_delay_seconds_count") or 0) > 0
+        worker.address = "127.0.0.1:7101"
+        lease = await stub.Register(registry_pb2.RegisterRequest(worker=worker))
         await stub.Deregister(registry_pb2.DeregisterRequest(lease_id=lease.lease_id, epoch=lease.epoch))
         text = await read(http)
         assert value(text, "inferloom_leases", state="active") == 0
+        assert value(text, "inferloom_lease_losses_total", reason="fenced") == 1
         assert value(text, "inferloom_lease_losses_total", reason="deregistered") == 1
 
 
