@@ -20,6 +20,9 @@ NOTE_S = 0.2
 WARN_S = 1.0
 """A delay that is worth a warning: every request has waited so long."""
 
+RECENT_S = 300.0
+"""What is recent: one to two of these long."""
+
 _QUIET_S = 60.0
 """Shortest time between two such lines."""
 
@@ -34,13 +37,27 @@ class Lateness:
     """Delays in each bucket."""
     worst_s: float = 0.0
     total_s: float = 0.0
+    _worst_now_s: float = 0.0
+    _worst_before_s: float = 0.0
+    _until: float = float("-inf")
+    """When the time that is measured now is over, and becomes that before."""
 
-    def add(self, delay_s: float) -> None:
-        """Count a delay."""
+    def add(self, delay_s: float, now: float = 0.0) -> None:
+        """Count a delay; ``now`` is in seconds, of any clock that goes on."""
         place = next((i for i, bound in enumerate(BOUNDS_MS) if delay_s * 1e3 <= bound), len(BOUNDS_MS))
         self.counts[place] += 1
         self.worst_s = max(self.worst_s, delay_s)
         self.total_s += delay_s
+        if now >= self._until:
+            self._worst_before_s = self._worst_now_s if now < self._until + RECENT_S else 0.0
+            self._worst_now_s = 0.0
+            self._until = now + RECENT_S
+        self._worst_now_s = max(self._worst_now_s, delay_s)
+
+    @property
+    def recent_s(self) -> float:
+        """The longest delay of the last five to ten minutes."""
+        return max(self._worst_before_s, self._worst_now_s)
 
     @property
     def ticks(self) -> int:
@@ -108,7 +125,7 @@ class LoopMonitor:
     def _tick(self) -> None:
         now = self._clock()
         delay = max(0.0, now - self._due)
-        self.lateness.add(delay)
+        self.lateness.add(delay, now)
         if delay >= NOTE_S:
             self._untold.append(delay)
             self._tell(now)

@@ -84,17 +84,22 @@ class FakeGateway(inference_pb2_grpc.InferenceServiceServicer):
 
 @dataclass
 class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
-    """Lists ``workers``."""
+    """Lists ``workers``, or fails with ``failure``."""
 
     workers: list[registry_pb2.RegisteredWorker] = field(default_factory=list)
     settling: int = 0
     """How often it answers as one that has only just begun, and knows nobody."""
 
+    frozen: str = ""
+    failure: InferloomError | None = None
+
     async def ListWorkers(self, request: Any, context: Any) -> registry_pb2.ListWorkersResponse:
+        if self.failure:
+            raise self.failure
         if self.settling:
             self.settling -= 1
             return registry_pb2.ListWorkersResponse(settling=True)
-        return registry_pb2.ListWorkersResponse(workers=self.workers)
+        return registry_pb2.ListWorkersResponse(workers=self.workers, frozen=self.frozen)
 
     Register = Deregister = Join = Watch = KeepAlive = AnnounceGateway = ListGateways = UNCALLED
 

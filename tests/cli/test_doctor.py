@@ -1,5 +1,6 @@
 """``inferloom doctor`` finds what is wrong, and says what mends it."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,14 +13,21 @@ from pathlib import Path
 import pytest
 
 from inferloom.v1 import inference_pb2, registry_pb2, worker_pb2
-from inferloom_cli.doctor import asking, installation, machine, mesh
+from inferloom_cli.client_settings import ClientSettings
+from inferloom_cli.credentials import NOTHING
+from inferloom_cli.doctor import asking, doctor, installation, machine, mesh
 from inferloom_cli.doctor.finding import Finding, Level
 from inferloom_cli.doctor.machine import GIB, MachineFacts
+from inferloom_cli.doctor.mesh import PEER_MEND
+from inferloom_cli.trouble import Trouble
+from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.durations import duration
-from inferloom_mesh.net import Address
+from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.net import Address, Addresses
 from tests.cli.fake_mesh import FakeMesh
 from tests.patience import PATIENCE_S
 
+NOBODY = Address("127.0.0.1", 1)
 GOOD = MachineFacts(8, 32 * GIB, 20 * GIB, None, 65536, {Path("/cache"): 100 * GIB})
 ACTIVE, SUSPECT = registry_pb2.LEASE_STATE_ACTIVE, registry_pb2.LEASE_STATE_SUSPECT
 READY, DRAINING = registry_pb2.WORKER_STATE_READY, registry_pb2.WORKER_STATE_DRAINING
@@ -89,7 +97,8 @@ def worker(name: str = "a", **fields: object) -> registry_pb2.RegisteredWorker:
 
 
 FINE = worker_pb2.GetStatusResponse()
-LATE = worker_pb2.GetStatusResponse(event_loop=worker_pb2.EventLoop(worst=duration(3.0)))
+LATE = worker_pb2.GetStatusResponse(event_loop=worker_pb2.EventLoop(recent=duration(3.0)))
+AWAY = Trouble("no worker at 10.0.0.1:7100", absent=True)
 FULL = registry_pb2.Load(total_kv_tokens=100, free_kv_tokens=1, waiting=7)
 
 
@@ -117,7 +126,7 @@ def test_a_gpu_that_is_not_used_is_told(
 @pytest.mark.parametrize(
     ("row", "status", "words"),
     [
-        (worker(), "does not answer at 10.0.0.1:7100", "a has a lease, and does not answer at 10.0.0.1:7100"),
+        (worker(), AWAY, "a has a lease, and cannot be asked: no worker at 10.0.0.1:7100"),
         (worker(), LATE, "a's event loop stood still for 3.0 s"),
         (worker(lease_state=SUSPECT), FINE, "a's lease is suspect"),
         (worker(models=None), FINE, "a serves nothing"),
@@ -125,12 +134,19 @@ def test_a_gpu_that_is_not_used_is_told(
     ],
 )
 def test_what_is_wrong_with_a_worker(
-    row: registry_pb2.RegisteredWorker, status: worker_pb2.GetStatusResponse | str, words: str
+    row: registry_pb2.RegisteredWorker, status: worker_pb2.GetStatusResponse | Trouble, words: str
 ) -> None:
     """In its name."""
     listed = registry_pb2.ListWorkersResponse(workers=[row])
     [wrong] = faults(list(mesh.judge_workers(listed, {"a": status}, "1")))
     assert words in wrong
+
+
+def test_an_event_loop_that_once_stood_still_is_no_fault() -> None:
+    """What was weeks ago needs nothing to be done."""
+    long_ago = worker_pb2.GetStatusResponse(event_loop=worker_pb2.EventLoop(worst=duration(3.0)))
+    listed = registry_pb2.ListWorkersResponse(workers=[worker()])
+    assert faults(list(mesh.judge_workers(listed, {"a": long_ago}, "1"))) == []
 
 
 def test_workers_that_compute_differently_are_told_apart() -> None:
@@ -147,13 +163,11 @@ def test_no_workers_frozen_registries_gateways_that_are_not_ready_and_certificat
     """The rest of what can be wrong with a mesh."""
     nobody = registry_pb2.ListWorkersResponse(frozen="no quorum")
     assert faults(list(mesh.judge_workers(nobody, {}, "1"))) == ["there are no workers"]
-    registries = list(mesh.judge_registry({"r:1": nobody, "r:2": "no registry at r:2"}))
+    registries = list(mesh.judge_registry({"r:1": nobody, "r:2": Trouble("no registry at r:2", absent=True)}))
     assert faults(registries) == [
         "r:1 has lost its store, and keeps the workers as they are: no quorum",
         "no registry at r:2",
     ]
-    [closed] = mesh.judge_registry({"r:1": f"This service is the mesh's. Set {mesh.SETTING} to its secret."})
-    assert closed.fix == mesh.SECRET_MEND
     said = mesh.GatewaySaid(ready=False, status="not ready", late_s=2)
     assert faults(list(mesh.judge_gateway("g:1", said))) == [
         "g:1 is not ready: not ready",
@@ -172,14 +186,51 @@ async def test_a_registry_answers_and_a_worker_that_is_away_is_named(mesh: FakeM
     """Nothing that is asked ends the rest."""
     away = registry_pb2.Worker(id="a", address="127.0.0.1:1")
     mesh.registry.workers.append(registry_pb2.RegisteredWorker(worker=away))
-    from inferloom_cli.credentials import NOTHING
-
-    told = await asking.registries([mesh.address, Address("127.0.0.1", 1)], NOTHING)
+    told = await asking.registries([mesh.address, NOBODY], NOTHING)
     listed, lost = told.values()
     assert isinstance(listed, registry_pb2.ListWorkersResponse)
     assert str(lost).startswith("no registry at 127.0.0.1:1")
-    assert await asking.statuses(listed.workers, NOTHING) == {"a": "does not answer at 127.0.0.1:1"}
-    assert asking.gateway(Address("127.0.0.1", 1), encrypted=False) == "no gateway answers at 127.0.0.1:1"
+    [silent] = (await asking.statuses(listed.workers, NOTHING)).values()
+    assert isinstance(silent, Trouble)
+    assert (silent.what, silent.absent) == ("no worker at 127.0.0.1:1", True)
+    nobody = Trouble("no gateway answers at 127.0.0.1:1", absent=True)
+    assert asking.gateway(NOBODY, encrypted=False) == nobody
+
+
+async def found(registry: Address, *named: str) -> list[Finding]:
+    """What is said of the mesh of a registry, on a machine without a gateway; ``named`` are the settings that
+    somebody has set."""
+    settings = ClientSettings.model_construct(set(named), registry=Addresses([registry]))
+    gateway = GatewaySettings.model_construct(set(named), gateway_listen=NOBODY)
+    return await asyncio.to_thread(lambda: list(doctor.of_mesh(settings, gateway, NOTHING)))
+
+
+async def test_where_nobody_named_a_mesh_none_is_no_fault() -> None:
+    """A note says how there would be one."""
+    [only] = await found(NOBODY)
+    assert (only.area, only.level) == ("mesh", Level.NOTE)
+
+
+@pytest.mark.parametrize("named", ["registry", "gateway_listen"])
+async def test_a_mesh_that_was_named_and_is_gone_is_a_fault(named: str) -> None:
+    """Of its registry and of its gateway."""
+    gone = await found(NOBODY, named)
+    assert faults(gone) == ["no registry at 127.0.0.1:1", "no gateway answers at 127.0.0.1:1"]
+
+
+async def test_a_registry_that_asks_for_the_secret_is_a_fault(mesh: FakeMesh) -> None:
+    """Whoever looks learns what he has not set, whether or not he named it."""
+    mesh.registry.failure = InferloomError(Reason.NOT_A_PEER, "Calls of the mesh's own services only.")
+    registry, _ = await found(mesh.address)
+    assert (registry.level, registry.fix) == (Level.FAULT, PEER_MEND)
+    assert registry.what == "Calls of the mesh's own services only"
+
+
+def test_whoever_looks_from_elsewhere_needs_no_gateway() -> None:
+    """Where the registry is on another machine, and no gateway was named, its absence is a note."""
+    for absent, level in ((True, Level.NOTE), (False, Level.FAULT)):
+        [told] = mesh.judge_gateway("g:1", Trouble("none", absent=absent), wanted=False)
+        assert told.level is level
 
 
 def test_wrong_settings_are_findings_and_not_the_end(tmp_path: Path) -> None:

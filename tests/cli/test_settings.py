@@ -40,7 +40,7 @@ def test_flags_win_over_the_environment_and_the_environment_over_the_file(
     ("flags", "words"),
     [
         ({"gateway": "no where"}, ["--gateway", "'no where'", "host:port"]),
-        ({"gateway": "https://a"}, ["--gateway", "'https://a'", "without TLS"]),
+        ({"gateway": "https://a"}, ["--gateway", "'https://a'", "INFERLOOM_TLS"]),
         ({"log_level": "loud"}, ["--log-level", "'debug'"]),
         ({"gateway": "a:1", "registry": "b:99999"}, ["--registry", "'b:99999'"]),
     ],
@@ -93,6 +93,14 @@ def test_clients_call_where_the_services_of_the_same_file_listen(bare: Path) -> 
     assert settings.registry == (Address("127.0.0.1", 7260),)
     (bare / "inferloom.toml").write_text('gateway_grpc_listen = "0.0.0.0:9260"\ngateway = "box:1"\n')
     assert load(ClientSettings).gateway == Address("box", 1)
+
+
+def test_where_services_listen_names_no_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So an operator's certificate opens where gateways ask each other, also where a file or an image says
+    where the public door is."""
+    monkeypatch.setenv("INFERLOOM_GATEWAY_GRPC_LISTEN", "0.0.0.0:9000")
+    assert "gateway" not in load(ClientSettings).model_fields_set
+    assert "gateway" in load(ClientSettings, gateway="box:1").model_fields_set
 
 
 def test_a_name_that_no_service_knows_is_refused(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

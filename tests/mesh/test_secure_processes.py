@@ -15,7 +15,8 @@ import pytest
 
 from inferloom_cli.doctor import asking
 from inferloom_cli.doctor.finding import Level
-from inferloom_cli.doctor.mesh import TAKES_NONE, GatewaySaid, judge_gateway
+from inferloom_cli.doctor.mesh import GatewaySaid, judge_gateway
+from inferloom_cli.trouble import Trouble
 from inferloom_mesh.identity import PeerIdentity
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
@@ -153,7 +154,7 @@ def test_up_with_certificates_asks_callers_for_theirs(tmp_path: Path, closing: E
     assert isinstance(said, GatewaySaid)
     assert said.ready
     refused = asking.gateway(rest, encrypted=True)
-    assert isinstance(refused, str)
+    assert isinstance(refused, Trouble)
     [found] = judge_gateway(str(rest), refused)
-    assert (found.level, TAKES_NONE in found.what) == (Level.FAULT, True)
+    assert (found.level, "takes no certificate that it is shown" in found.what) == (Level.FAULT, True)
     assert "INFERLOOM_TLS" in found.fix

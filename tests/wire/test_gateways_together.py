@@ -202,8 +202,9 @@ async def test_gateways_show_each_other_the_meshs_secret() -> None:
 async def test_an_operators_certificate_opens_where_gateways_ask_each_other(
     certificates: Certificates, tmp_path: Path
 ) -> None:
-    """With keys and no secret: his commands find that address at the registry. At the gateways' own doors
-    only a key does, and a worker's certificate opens neither."""
+    """With keys and no secret: his commands find that address at the registry, also where his settings say
+    where a gateway listens. At the gateways' own doors only a key does, and a worker's certificate opens
+    neither."""
     keys = str(tmp_path / "keys.db")
     open_store(keys, create=True).close()
     tls = certificates.of("gateway")
@@ -212,7 +213,9 @@ async def test_an_operators_certificate_opens_where_gateways_ask_each_other(
         gateway(registry, "east", tls=tls, keys=keys) as east,
         gateway(registry, "west", tls=tls, keys=keys),
     ):
-        operator = ClientSettings(registry=registry, tls=certificates.of("operator"))
+        operator = ClientSettings(
+            registry=registry, gateway_grpc_listen=str(east.door), tls=certificates.of("operator")
+        )
         async with asyncio.timeout(PATIENCE_S):
             while (door := await door_of(operator, None)).of is None:
                 pass  # each says that it is there as soon as it listens

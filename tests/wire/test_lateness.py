@@ -29,6 +29,20 @@ def test_nothing_measured_is_not_late() -> None:
     assert (Lateness().ticks, Lateness().quantile_ms(0.99)) == (0, 0)
 
 
+def test_a_delay_is_recent_for_some_minutes() -> None:
+    """The worst of all stays; of the last minutes it is that of the last minutes."""
+    lateness = Lateness()
+    for now, delay_s, recent_s in (
+        (0, 3.0, 3.0),
+        (299, 0.1, 3.0),
+        (301, 0.2, 3.0),
+        (650, 0.1, 0.2),
+        (9999, 0, 0),
+    ):
+        lateness.add(delay_s, now)
+        assert (lateness.recent_s, lateness.worst_s) == (recent_s, 3.0)
+
+
 async def test_a_loop_that_stands_still_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
     """It is counted, and a stop is logged, not more often than once a minute and then with their number; one
     that keeps everybody waiting for a second is a warning. The end says what was measured."""
@@ -61,6 +75,8 @@ async def test_the_gateway_and_the_worker_say_how_late_they_are(mesh: GatewayMes
     async with running_worker("echo=echo") as worker:
         loop = (await worker.status()).event_loop
 
+    assert 0 <= live["recent_ms"] <= live["worst_ms"]
+    assert loop.HasField("recent")
     assert [bucket["upper_ms"] for bucket in live["buckets"]] == [*BOUNDS_MS, None]
     assert [bucket.upper.ToMilliseconds() for bucket in loop.buckets[:-1]] == list(BOUNDS_MS)
     assert not loop.buckets[-1].HasField("upper")

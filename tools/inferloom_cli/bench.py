@@ -2,13 +2,12 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
-
-from rich.console import Console
 
 from inferloom_cli.refusal import MISUSED, RefusedError, needs
 
@@ -21,6 +20,7 @@ from inferloom_cli.benchmark.load import Load
 from inferloom_cli.benchmark.plot import plot
 from inferloom_cli.benchmark.summary import Summary
 from inferloom_cli.benchmark.table import table
+from inferloom_cli.terminal import terminal
 
 T = TypeVar("T")
 
@@ -37,21 +37,30 @@ class Output:
 
 
 def bench(
-    url: str, key: str | None, model: str | None, load: Load, levels: Sequence[int], output: Output
+    url: str,
+    key: str | None,
+    authorities: Path | None,
+    model: str | None,
+    load: Load,
+    levels: Sequence[int],
+    output: Output,
 ) -> None:
-    """Measure ``load`` with each number of clients in turn, and show what came of it.
+    """Measure ``load`` with each number of clients in turn, and show what came of it; ``authorities`` are in
+    the place of the system's.
 
     Raises:
         RefusedError: Nothing answers there, there is no such model, or a request failed.
     """
     try:
-        endpoint = Endpoint.parse(url, key)
+        endpoint = Endpoint.parse(url, key, authorities)
+    except OSError as failure:
+        raise RefusedError(f"{authorities}: holds no certificates: {failure.strerror}", MISUSED) from failure
     except ValueError as wrong:
         raise RefusedError(str(wrong), MISUSED) from wrong
     for file in (output.json, output.plot):
         if file is not None and file != STDOUT and not file.parent.is_dir():
             raise RefusedError(f"{file.parent} is no folder", MISUSED)
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     summaries: list[Summary] = []
 
     async def measure_all() -> Load:
@@ -59,7 +68,7 @@ def bench(
         await warm_up(endpoint, chosen)
         number = chosen.first
         for clients in levels:
-            console.print(f"[dim]{clients} {'client' if clients == 1 else 'clients'} …[/]")
+            console.print(f"{clients} {'client' if clients == 1 else 'clients'} …", style="dim")
             summaries.append(await measure(endpoint, replace(chosen, clients=clients, first=number)))
             number += summaries[-1].requests  # no prompt twice, so no level finds the last one's cached
         return chosen
@@ -80,7 +89,7 @@ def report(url: str, load: Load, summaries: Sequence[Summary], output: Output) -
     if output.json == STDOUT:
         print(json.dumps(numbers, indent=2))
     else:
-        Console(highlight=False).print(table(summaries, load.api))
+        terminal().print(table(summaries, load.api))
     if output.json is not None and output.json != STDOUT:
         output.json.write_text(json.dumps(numbers, indent=2) + "\n")
     if output.plot is not None:
@@ -111,6 +120,11 @@ async def first_model(endpoint: Endpoint, load: Load) -> str:
         name = choose_model(await get(endpoint, "models"), load.api)
     except TimeoutError as failure:
         raise RefusedError(f"{where}/models did not answer in time") from failure
+    except ssl.SSLCertVerificationError as failure:
+        trusted = "--cacert FILE names whom to trust, such as mesh/ca.crt"
+        raise RefusedError(f"{where} is not trusted: {failure.verify_message} – {trusted}") from failure
+    except ssl.SSLError as failure:
+        raise RefusedError(f"{where} does not speak TLS: {failure.reason}") from failure
     except OSError as failure:
         raise RefusedError(f"no server at {where} – start one with `inferloom up`") from failure
     except (HttpError, ValueError) as failure:

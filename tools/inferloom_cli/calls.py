@@ -8,24 +8,17 @@ import grpc
 
 from inferloom.v1.registry_pb2 import Worker
 from inferloom_cli.credentials import NOTHING, Credentials, Metadata
-from inferloom_cli.probe import http_answer, reachable
 from inferloom_cli.refusal import RefusedError
+from inferloom_cli.trouble import trouble_of
 from inferloom_mesh.channel import open_channel
-from inferloom_mesh.errors import Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
-from inferloom_mesh.status import read_failure
 
 DEADLINE_S = 10.0
 """How long a question about the mesh may take."""
 
 _ROLES = {"registry": Role.REGISTRY, "worker": Role.WORKER}
 """What must answer. A gateway is asked for a certificate for its host, as any of its callers would."""
-
-_ADVICE = {
-    Reason.NOT_A_PEER: " Set INFERLOOM_MESH_SECRET_FILE or INFERLOOM_MESH_SECRET to the mesh's secret.",
-    Reason.INVALID_API_KEY: " Name a key with --api-key or INFERLOOM_API_KEY.",
-}
 
 
 class _ShowsUnary(grpc.aio.UnaryUnaryClientInterceptor):
@@ -78,7 +71,7 @@ async def calling(
         try:
             yield channel
         except grpc.aio.AioRpcError as failure:
-            raise RefusedError(reason(failure, service, address)) from failure
+            raise RefusedError(str(trouble_of(failure, service, address, shown))) from failure
 
 
 @asynccontextmanager
@@ -94,23 +87,3 @@ async def calling_worker(worker: Worker, shown: Credentials = NOTHING) -> AsyncI
         raise RefusedError(f"the registry lists no address of it that can be called: {odd}") from odd
     async with calling("worker", address, shown) as channel:
         yield channel
-
-
-def reason(failure: grpc.aio.AioRpcError, service: str, address: Address) -> str:
-    """Say why a call failed. Blocks for a moment where nothing answered in gRPC."""
-    read = read_failure(failure)
-    if read.ours:
-        advice = _ADVICE.get(read.error.reason, "")
-        return f"{read.error.message}{advice}"
-    if failure.code() is grpc.StatusCode.UNAVAILABLE:
-        if (answer := http_answer(reachable(address))) is not None:
-            if answer.grpc and service == "gateway":
-                return f"{address.port} speaks HTTP; gRPC is on {answer.grpc.rpartition(':')[2]}"
-            return f"{address} speaks HTTP, not gRPC – name the {service}'s gRPC port with --{service}"
-        return (
-            f"no {service} at {address} – name another with --{service} or INFERLOOM_{service.upper()}, "
-            "or start one with `inferloom up`"
-        )
-    if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"the {service} at {address} did not answer in time"
-    return f"the {service} at {address} answered {failure.code().name}: {failure.details()}"

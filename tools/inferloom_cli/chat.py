@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 import grpc
-from rich.console import Console
 from rich.text import Text
 
 from inferloom.v1.inference_pb2 import TASK_CHAT, Model
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom_cli.calls import calling, opened, reason
+from inferloom_cli.calls import calling, opened
 from inferloom_cli.chat_commands import COMMANDS, Command, UnknownCommandError, messages, read
 from inferloom_cli.chat_settings import change, shown
 from inferloom_cli.conversation import Conversation, Manner
@@ -20,6 +19,8 @@ from inferloom_cli.keyboard import history, unechoed
 from inferloom_cli.model_choice import choose
 from inferloom_cli.models import list_models
 from inferloom_cli.refusal import RefusedError
+from inferloom_cli.terminal import terminal
+from inferloom_cli.trouble import trouble_of
 from inferloom_mesh.net import Address
 
 HINT = "/help shows what you can type; Ctrl-C stops an answer, Ctrl-D leaves."
@@ -75,7 +76,7 @@ class Talk:
         self._shown = shown
         self._runner = runner
         self._manner = manner
-        self._console = Console(highlight=False)
+        self._console = terminal()
         self._channel = runner.run(_opened(gateway, shown))
         self._card = Model()
         self._conversation = Conversation(InferenceServiceStub(self._channel), "", manner)
@@ -91,7 +92,7 @@ class Talk:
 
     def run(self) -> None:
         """Take messages and commands until the person leaves."""
-        self._console.print(f"[bold]{self._card.id}[/] – {HINT}")
+        self._console.print(Text.assemble((self._card.id, "bold"), f" – {HINT}"))
         typed = messages(self._ask)
         while True:
             try:
@@ -129,9 +130,9 @@ class Talk:
             with unechoed():
                 self._runner.run(_answer(self._conversation, message))
         except KeyboardInterrupt:
-            self._console.print("\n[dim](stopped)[/]")
+            self._console.print("\n(stopped)", style="dim")
         except grpc.aio.AioRpcError as failure:
-            self._tell(reason(failure, "gateway", self._gateway), "red")
+            self._tell(str(trouble_of(failure, "gateway", self._gateway, self._shown)), "red")
         else:
             if rate := self._conversation.rate():
                 self._tell(rate, "dim")

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, SkipValidation, model_validator
+from pydantic import BeforeValidator, ModelWrapValidatorHandler, SkipValidation, model_validator
 from pydantic_settings import NoDecode
 
 from inferloom_cli.probe import reachable
@@ -25,7 +25,7 @@ def _calls(value: object, port: int) -> Address:
         return value
     scheme, found, rest = str(value).strip().rpartition("://")
     if found and scheme not in ("http", "grpc", "dns"):
-        raise ValueError(f"{value!r} cannot be called: gRPC without TLS is spoken, so write host:port")
+        raise ValueError(f"{value!r} is no address of gRPC: write host:port, and INFERLOOM_TLS for TLS")
     place = rest.partition("/")[0] if found else rest
     if isinstance(value, str) and _BARE_HOST.fullmatch(place):
         return Address(place, port)
@@ -47,7 +47,8 @@ _CalledGateway = Annotated[Address, NoDecode, BeforeValidator(lambda value: _cal
 
 
 class ClientSettings(ServiceSettings):
-    """Addresses to call: where nobody says, those that the services of the same settings listen on."""
+    """Addresses to call: where nobody says, those that the services of the same settings listen on. These do
+    not count as set."""
 
     registry_listen: AddressField = REGISTRY
     """Where the registry listens."""
@@ -61,11 +62,14 @@ class ClientSettings(ServiceSettings):
     gateway: _CalledGateway = GATEWAY
     """Where the gateway's gRPC façade is called."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _call_what_listens(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _call_what_listens(cls, given: dict[str, Any], read: ModelWrapValidatorHandler[Self]) -> Self:
+        found: dict[str, Address] = {}
         for listens, calls in (("registry_listen", "registry"), ("gateway_grpc_listen", "gateway")):
             with suppress(ValueError):  # it is read again, where its fault is told
                 if calls not in given and isinstance(given.get(listens), str):
-                    given[calls] = reachable(Address.parse(given[listens]))
-        return given
+                    found[calls] = reachable(Address.parse(given[listens]))
+        made = read({**given, **found})
+        made.model_fields_set.difference_update(found)
+        return made

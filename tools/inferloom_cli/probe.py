@@ -1,11 +1,13 @@
 """What the gateway answers, asked as any client would."""
 
 import json
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import Literal
 
 from inferloom_cli.mesh_report import ModelReport
 from inferloom_mesh.net import Address
@@ -54,6 +56,29 @@ def show(context: ssl.SSLContext, folder: Path) -> None:
     """Show the certificate in a folder where one is asked for. Raises OSError where it cannot be used."""
     mine = TlsFiles(folder).current()
     load_pair(context, mine.certificate, mine.key)
+
+
+Found = Literal["nothing", "plain", "tls", "https"]
+"""What listens at an address: nothing, something that speaks no TLS, one that speaks HTTP/2 over TLS, as gRPC
+does, or one that speaks something else over TLS."""
+
+
+def found_at(address: Address, timeout: float = 1.0) -> Found:
+    """What listens at an address, whosever certificate it has. Blocks for a while."""
+    host = address.host.strip("[]")
+    try:
+        connection = socket.create_connection((host, address.port), timeout)
+    except OSError:
+        return "nothing"
+    context = ssl._create_unverified_context()  # noqa: S323 # nothing is said there
+    context.set_alpn_protocols(["h2"])
+    try:
+        with connection, context.wrap_socket(connection, server_hostname=host) as encrypted:
+            return "tls" if encrypted.selected_alpn_protocol() == "h2" else "https"
+    except ssl.SSLError as failure:
+        return "tls" if "ALERT" in (failure.reason or "") else "plain"  # one that asks for a certificate, say
+    except OSError:
+        return "plain"
 
 
 def _connection(rest: Address, door: Path | None, caller: Path | None) -> HTTPConnection:

@@ -8,9 +8,10 @@ import grpc
 
 from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse, RegisteredWorker
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
-from inferloom_cli.calls import DEADLINE_S, opened, reason
+from inferloom_cli.calls import DEADLINE_S, opened
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import RefusedError
+from inferloom_cli.trouble import trouble_of
 from inferloom_mesh.net import Address
 
 OTHERS_S = 2.0
@@ -46,7 +47,7 @@ async def asking(
         try:
             yield ask
         except grpc.aio.AioRpcError as failure:
-            raise RefusedError(reason(failure, "registry", registries[0])) from failure
+            raise RefusedError(str(trouble_of(failure, "registry", registries[0], shown))) from failure
 
 
 def merged(answers: Sequence[ListWorkersResponse]) -> ListWorkersResponse:

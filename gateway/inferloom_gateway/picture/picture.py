@@ -191,7 +191,8 @@ def _why_not_ready(gateway: Gateway) -> str:
 
 
 def _event_loop(lateness: Lateness) -> EventLoop:
-    told = EventLoop(ticks=lateness.ticks, worst=duration(lateness.worst_s))
+    worst, recent = duration(lateness.worst_s), duration(lateness.recent_s)
+    told = EventLoop(ticks=lateness.ticks, worst=worst, recent=recent)
     for bound, count in lateness.buckets():
         told.buckets.add(upper=None if bound is None else duration(bound / 1e3), count=count)
     return told

@@ -388,6 +388,7 @@ class EventLoop(_message.Message):
     TICKS_FIELD_NUMBER: _builtins.int
     WORST_FIELD_NUMBER: _builtins.int
     BUCKETS_FIELD_NUMBER: _builtins.int
+    RECENT_FIELD_NUMBER: _builtins.int
     ticks: _builtins.int
     """Times that it was measured."""
     @_builtins.property
@@ -398,16 +399,21 @@ class EventLoop(_message.Message):
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___DelayBucket]:
         """How the delays spread, shortest first."""
 
+    @_builtins.property
+    def recent(self) -> _duration_pb2.Duration:
+        """The longest delay of the last five to ten minutes. Absent: it is not told."""
+
     def __init__(
         self,
         *,
         ticks: _builtins.int = ...,
         worst: _duration_pb2.Duration | None = ...,
         buckets: _abc.Iterable[Global___DelayBucket] | None = ...,
+        recent: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["worst", b"worst"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recent", b"recent", "worst", b"worst"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "ticks", b"ticks", "worst", b"worst"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "recent", b"recent", "ticks", b"ticks", "worst", b"worst"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,6 @@ where aiohttp takes 5.5 µs and httpx 35 µs for less.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable
 from typing import cast
@@ -122,7 +121,6 @@ async def connect(endpoint: Endpoint) -> Connection:
     Raises:
         OSError: Nothing answers there.
     """
-    context = ssl.create_default_context() if endpoint.scheme == "https" else None
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(Connection, endpoint.host, endpoint.port, ssl=context)
+    _, connection = await loop.create_connection(Connection, endpoint.host, endpoint.port, ssl=endpoint.tls)
     return connection

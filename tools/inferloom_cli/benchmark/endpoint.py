@@ -1,6 +1,8 @@
-"""Where an API is, and the bytes of a request to it. Pure."""
+"""Where an API is, whom it must be, and the bytes of a request to it."""
 
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -14,19 +16,24 @@ class Endpoint:
     port: int
     path: str
     key: str | None = None
+    tls: ssl.SSLContext | None = field(default=None, compare=False)
+    """What is asked of who answers. None: TLS is not spoken."""
 
     @classmethod
-    def parse(cls, url: str, key: str | None = None) -> Self:
-        """Read a base URL such as ``http://127.0.0.1:8000/v1``.
+    def parse(cls, url: str, key: str | None = None, authorities: Path | None = None) -> Self:
+        """Read a base URL such as ``http://127.0.0.1:8000/v1``; by https, the certificate of who answers must
+        be from one of the authorities in a file, or from one that the system trusts.
 
         Raises:
             ValueError: It is not an http or https URL with a host.
+            OSError: The file holds no certificates.
         """
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{url!r} is not a URL of the form http://host:port/v1")
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), key)
+        tls = ssl.create_default_context(cafile=authorities) if parts.scheme == "https" else None
+        return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), key, tls)
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """A whole request; ``path`` is below the base URL."""

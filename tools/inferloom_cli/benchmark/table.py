@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from inferloom_cli.benchmark.load import Api
 from inferloom_cli.benchmark.summary import Summary
 
-_Column = tuple[str, Callable[[Summary], str]]
+_Column = tuple[str, Callable[[Summary], str | Text]]
 
 
 def _ms(value: float | None) -> str:
@@ -21,7 +22,7 @@ def _rate(value: float) -> str:
 _ALWAYS: tuple[_Column, ...] = (
     ("CLIENTS", lambda row: str(row.clients)),
     ("REQUESTS", lambda row: str(row.requests)),
-    ("FAILED", lambda row: f"[red]{row.failed}[/]" if row.failed else "0"),
+    ("FAILED", lambda row: Text(str(row.failed), "red") if row.failed else "0"),
 )
 _GENERATING: tuple[_Column, ...] = (
     ("TOK/S", lambda row: _rate(row.tokens_per_s)),

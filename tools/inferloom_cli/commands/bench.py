@@ -61,6 +61,14 @@ def bench(
             help="API key to send.",
         ),
     ] = None,
+    cacert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Authorities that the server's certificate may be from. [default: the system's]",
+        ),
+    ] = None,
 ) -> None:
     """Measure how fast a server answers, under a closed loop of streaming clients.
 
@@ -92,4 +100,4 @@ def bench(
         timeout=timeout,
     )
     levels = measuring.levels_of(concurrency)
-    measuring.bench(url, key, model, load, levels, measuring.Output(json_file, plot))
+    measuring.bench(url, key, cacert, model, load, levels, measuring.Output(json_file, plot))

@@ -14,10 +14,11 @@ from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse, R
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom.v1.worker_pb2 import GetStatusRequest, GetStatusResponse
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
-from inferloom_cli.calls import opened, reason
+from inferloom_cli.calls import opened
 from inferloom_cli.credentials import Credentials
-from inferloom_cli.doctor.mesh import TAKES_NONE, GatewaySaid
+from inferloom_cli.doctor.mesh import GatewaySaid
 from inferloom_cli.probe import show
+from inferloom_cli.trouble import Trouble, trouble_of
 from inferloom_mesh.net import Address
 from inferloom_mesh.tls_files import TlsFiles
 
@@ -27,16 +28,16 @@ _MOST_BYTES = 2**20
 
 async def registries(
     addresses: Sequence[Address], shown: Credentials
-) -> Mapping[str, ListWorkersResponse | str]:
+) -> Mapping[str, ListWorkersResponse | Trouble]:
     """What each registry knows, by its address."""
 
-    async def one(address: Address) -> ListWorkersResponse | str:
+    async def one(address: Address) -> ListWorkersResponse | Trouble:
         async with opened("registry", address, shown) as channel:
             try:
                 call = RegistryServiceStub(channel).ListWorkers(ListWorkersRequest(), timeout=_PATIENCE_S)
                 return await call
             except grpc.aio.AioRpcError as failure:
-                return reason(failure, "registry", address)
+                return trouble_of(failure, "registry", address, shown)
 
     answers = await asyncio.gather(*map(one, addresses))
     return dict(zip(map(str, addresses), answers, strict=True))
@@ -44,39 +45,38 @@ async def registries(
 
 async def statuses(
     rows: Sequence[RegisteredWorker], shown: Credentials
-) -> Mapping[str, GetStatusResponse | str]:
+) -> Mapping[str, GetStatusResponse | Trouble]:
     """What each worker says of itself, by its name."""
 
-    async def one(row: RegisteredWorker) -> GetStatusResponse | str:
+    async def one(row: RegisteredWorker) -> GetStatusResponse | Trouble:
         try:
             address = Address.parse(row.worker.address)
         except ValueError as wrong:
-            return str(wrong)
+            return Trouble(str(wrong))
         async with opened("worker", address, shown) as channel:
             try:
                 return await WorkerServiceStub(channel).GetStatus(GetStatusRequest(), timeout=_PATIENCE_S)
             except grpc.aio.AioRpcError as failure:
-                if failure.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                    return f"does not answer at {address}"
-                return reason(failure, "worker", address)
+                return trouble_of(failure, "worker", address, shown)
 
     answers = await asyncio.gather(*map(one, rows))
     return {row.worker.id: answer for row, answer in zip(rows, answers, strict=True)}
 
 
-def gateway(address: Address, *, encrypted: bool, caller: Path | None = None) -> GatewaySaid | str:
+def gateway(address: Address, *, encrypted: bool, caller: Path | None = None) -> GatewaySaid | Trouble:
     """How the gateway at a REST address is. Where it asks for a certificate, that in the folder ``caller`` is
     shown. Blocks."""
     try:
         status, body = _get(address, "/health/ready", encrypted=encrypted, caller=caller)
         _, live = _get(address, "/health/live", encrypted=encrypted, caller=caller)
     except _HungUpError:
-        return f"what listens at {address} {TAKES_NONE}"
+        what = f"what listens at {address} speaks TLS, and takes no certificate that it is shown"
+        return Trouble(what, "INFERLOOM_TLS=FOLDER names one, of an authority in its gateway_client_ca")
     except (OSError, HTTPException):
-        return f"no gateway answers at {address}"
+        return Trouble(f"no gateway answers at {address}", absent=True)
     if not isinstance(body, dict) or "status" not in body:
-        return f"what listens at {address} is no gateway of ours"
-    late = live.get("event_loop", {}).get("worst_ms", 0.0) if isinstance(live, dict) else 0.0
+        return Trouble(f"what listens at {address} is no gateway of ours")
+    late = live.get("event_loop", {}).get("recent_ms", 0.0) if isinstance(live, dict) else 0.0
     return GatewaySaid(
         status == 200, str(body["status"])[:200], late / 1e3 if isinstance(late, int | float) else 0
     )

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from platformdirs import user_data_path
-from rich.console import Console
 from rich.text import Text
 
 from inferloom.v1.registry_pb2 import ListWorkersResponse
@@ -20,7 +19,10 @@ from inferloom_cli.probe import reachable
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.registries import merged
 from inferloom_cli.settings import load
+from inferloom_cli.terminal import terminal
+from inferloom_cli.trouble import Trouble
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh.net import is_loopback
 from inferloom_mesh.settings import ServiceSettings, settings_file
 from inferloom_registry.settings import RegistrySettings
 from inferloom_worker.settings import WorkerSettings
@@ -57,7 +59,7 @@ def examine(registry: str | None, *, alone: bool) -> Iterator[Finding]:
         ends = asking.certificate(settings.tls)
         yield from mesh.judge_certificate(str(settings.tls), ends, datetime.now(UTC))
     if not alone:
-        yield from _mesh(settings, of_peer(settings))
+        yield from of_mesh(settings, load(GatewaySettings), of_peer(settings))
 
 
 def tell(findings: Sequence[Finding], *, as_json: bool) -> None:
@@ -65,7 +67,7 @@ def tell(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(each) for each in findings], indent=2))
         return
-    console = Console(highlight=False)
+    console = terminal()
     width = max(len(each.area) for each in findings)
     for each in findings:
         mark, style = _MARKS[each.level]
@@ -111,13 +113,23 @@ def _wrong_settings(registry: str | None) -> Iterator[Finding]:
                 yield Finding("settings", Level.FAULT, str(refusal), "correct it where it is set")
 
 
-def _mesh(settings: ClientSettings, shown: Credentials) -> Iterator[Finding]:
+def of_mesh(settings: ClientSettings, gateway: GatewaySettings, shown: Credentials) -> Iterator[Finding]:
+    """Look at the mesh: at registries, workers and one gateway. That there is none is no fault where nobody
+    named one.
+
+    Args:
+        settings: Where registries are.
+        gateway: Where the gateway is.
+        shown: What says who asks.
+    """
     told = asyncio.run(asking.registries(settings.registry, shown))
-    gateway = load(GatewaySettings)
     rest = reachable(gateway.gateway_listen)
     said = asking.gateway(rest, encrypted=gateway.encrypted, caller=settings.tls)
     answers = [each for each in told.values() if isinstance(each, ListWorkersResponse)]
-    if not answers and isinstance(said, str):
+    absent = all(isinstance(each, Trouble) and each.absent for each in (said, *told.values()))
+    placed = "gateway_listen" in gateway.model_fields_set
+    named = placed or settings.model_fields_set & {"registry", "registry_listen"}
+    if absent and not named:
         what = f"no mesh runs at {', '.join(told)} and {rest}"
         yield Finding(
             "mesh",
@@ -133,4 +145,5 @@ def _mesh(settings: ClientSettings, shown: Credentials) -> Iterator[Finding]:
         yield from mesh.judge_workers(
             listed, statuses, installation.installed(installation.DISTRIBUTION) or ""
         )
-    yield from mesh.judge_gateway(str(rest), said)
+    here = any(is_loopback(each.host) for each in settings.registry)
+    yield from mesh.judge_gateway(str(rest), said, wanted=here or placed)

@@ -14,7 +14,9 @@ from inferloom.v1.registry_pb2 import (
 from inferloom.v1.worker_pb2 import GetStatusResponse
 from inferloom_cli import words
 from inferloom_cli.doctor.finding import Finding, Level
+from inferloom_cli.trouble import Trouble
 from inferloom_mesh.durations import seconds
+from inferloom_mesh.errors import Reason
 
 LATE_S = 1.0
 """How late an event loop may run what is due before everybody behind it notices."""
@@ -22,12 +24,7 @@ FULL = 0.95
 """The part of the memory for state from which on requests are held up or preempted."""
 LEAST_LIFE = timedelta(days=14)
 """How long a certificate should still be good."""
-SETTING = "INFERLOOM_MESH_SECRET"
-"""What the refusal of a registry names that takes only calls which show the mesh's secret."""
-SECRET_MEND = f"export {SETTING}_FILE=FILE, as `inferloom up` prints it for its mesh"
-
-TAKES_NONE = "speaks TLS, and takes no certificate that it is shown"
-"""What is said of a gateway that asks callers for another certificate, or for one."""
+PEER_MEND = "export INFERLOOM_MESH_SECRET_FILE=FILE, as `inferloom up` prints it for its mesh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +35,16 @@ class GatewaySaid:
     status: str
     """``/health/ready`` in its own words."""
     late_s: float = 0.0
-    """The latest that its event loop was."""
+    """The latest that its event loop was in the last minutes."""
 
 
-def judge_registry(said: Mapping[str, ListWorkersResponse | str]) -> Iterator[Finding]:
-    """What registries told, by their addresses; a text says why one did not."""
+def judge_registry(said: Mapping[str, ListWorkersResponse | Trouble]) -> Iterator[Finding]:
+    """What registries told, by their addresses."""
     for address, answer in said.items():
-        if isinstance(answer, str):
-            closed = SETTING in answer
-            mend = SECRET_MEND if closed else "inferloom registry, or --registry HOST:PORT names another"
-            yield Finding("registry", Level.FAULT, answer, mend)
+        if isinstance(answer, Trouble):
+            closed = answer.reason is Reason.NOT_A_PEER
+            mend = PEER_MEND if closed else answer.mend or "look at its log, and at the way to it"
+            yield Finding("registry", Level.FAULT, answer.what.removesuffix("."), mend)
         elif answer.frozen:
             what = f"{address} has lost its store, and keeps the workers as they are: {answer.frozen}"
             yield Finding("registry", Level.FAULT, what, "look at etcd: etcdctl endpoint status --cluster")
@@ -58,35 +55,31 @@ def judge_registry(said: Mapping[str, ListWorkersResponse | str]) -> Iterator[Fi
 
 
 def judge_workers(
-    listed: ListWorkersResponse, statuses: Mapping[str, GetStatusResponse | str], version: str
+    listed: ListWorkersResponse, statuses: Mapping[str, GetStatusResponse | Trouble], version: str
 ) -> Iterator[Finding]:
     """What is to be said of the workers.
 
     Args:
         listed: As the registries know them.
-        statuses: What each said itself, by name; a text says why it did not.
+        statuses: What each said itself, by name.
         version: Ours.
     """
     if not listed.workers:
         yield Finding("workers", Level.FAULT, "there are no workers", "inferloom worker --model NAME=SPEC")
     for row in listed.workers:
-        found = list(_worker(row, statuses.get(row.worker.id, "it was not asked"), version))
+        found = list(_worker(row, statuses.get(row.worker.id, Trouble("it was not asked")), version))
         models = ", ".join(model.id for model in row.worker.models) or "no model"
         yield from found or [Finding("workers", Level.OK, f"{row.worker.id} serves {models}")]
     yield from _differing(listed.workers)
 
 
-def _worker(row: RegisteredWorker, status: GetStatusResponse | str, version: str) -> Iterator[Finding]:
+def _worker(row: RegisteredWorker, status: GetStatusResponse | Trouble, version: str) -> Iterator[Finding]:
     worker, load = row.worker, row.load
-    if isinstance(status, str):
-        what = f"{worker.id} has a lease, and {status}"
-        yield Finding(
-            "workers",
-            Level.FAULT,
-            what,
-            "open the way to its port, or tell it its address: INFERLOOM_WORKER_ADVERTISE",
-        )
-    elif (late := seconds(status.event_loop.worst)) > LATE_S:
+    if isinstance(status, Trouble):
+        way = "open the way to its port, or tell it its address: INFERLOOM_WORKER_ADVERTISE"
+        what = f"{worker.id} has a lease, and cannot be asked: {status.what.removesuffix('.')}"
+        yield Finding("workers", Level.FAULT, what, way if status.absent else status.mend or way)
+    elif (late := seconds(status.event_loop.recent)) > LATE_S:
         what = f"{worker.id}'s event loop stood still for {late:.1f} s"
         yield Finding(
             "workers", Level.WARNING, what, "give it more cores (--threads leaves one free), and see its log"
@@ -126,13 +119,12 @@ def _differing(rows: Sequence[RegisteredWorker]) -> Iterator[Finding]:
             yield Finding("workers", Level.WARNING, what, fix)
 
 
-def judge_gateway(address: str, said: GatewaySaid | str) -> Iterator[Finding]:
-    """What a gateway told; a text says why it did not."""
-    if isinstance(said, str):
-        fix = "inferloom gateway, or name where it listens with INFERLOOM_GATEWAY_LISTEN"
-        if TAKES_NONE in said:
-            fix = "INFERLOOM_TLS=FOLDER names one, of an authority in its gateway_client_ca"
-        yield Finding("gateway", Level.FAULT, said, fix)
+def judge_gateway(address: str, said: GatewaySaid | Trouble, *, wanted: bool = True) -> Iterator[Finding]:
+    """What a gateway told. That there is none is no fault where none is ``wanted``."""
+    if isinstance(said, Trouble):
+        fix = said.mend or "inferloom gateway, or name where it listens with INFERLOOM_GATEWAY_LISTEN"
+        fault = wanted or not said.absent
+        yield Finding("gateway", Level.FAULT if fault else Level.NOTE, said.what, fix)
         return
     if said.ready:
         yield Finding("gateway", Level.OK, f"{address} is ready")
@@ -147,14 +139,15 @@ def judge_gateway(address: str, said: GatewaySaid | str) -> Iterator[Finding]:
 def judge_certificate(folder: str, ends: datetime | str, now: datetime) -> Iterator[Finding]:
     """Until when a certificate is good; a text says why it cannot be used."""
     if isinstance(ends, str):
-        yield Finding("certificates", Level.FAULT, ends, "inferloom certs issue makes another")
+        mend = "inferloom certs renew makes another of its key, inferloom certs issue one where none is"
+        yield Finding("certificates", Level.FAULT, ends, mend)
     elif ends - now < LEAST_LIFE:
         what = f"the certificate in {folder} ends on {ends:%Y-%m-%d}"
         yield Finding(
             "certificates",
             Level.WARNING,
             what,
-            "inferloom certs issue makes another; it is taken up without a restart",
+            "inferloom certs renew makes another; it is taken up without a restart",
         )
     else:
         yield Finding("certificates", Level.OK, f"the certificate in {folder} is good until {ends:%Y-%m-%d}")

@@ -142,7 +142,8 @@ def _event_loop(lateness: Lateness) -> pb.EventLoop:
         pb.DelayBucket(upper=None if bound is None else duration(bound / 1e3), count=count)
         for bound, count in lateness.buckets()
     ]
-    return pb.EventLoop(ticks=lateness.ticks, worst=duration(lateness.worst_s), buckets=buckets)
+    worst, recent = duration(lateness.worst_s), duration(lateness.recent_s)
+    return pb.EventLoop(ticks=lateness.ticks, worst=worst, buckets=buckets, recent=recent)
 
 
 def _require(

@@ -27,6 +27,7 @@ async def live(request: Request) -> Response:
     event_loop = {
         "ticks": lateness.ticks,
         "worst_ms": round(lateness.worst_s * 1e3, 1),
+        "recent_ms": round(lateness.recent_s * 1e3, 1),
         "buckets": [{"upper_ms": bound, "count": count} for bound, count in lateness.buckets()],
     }
     known = {"grpc": str(grpc)} if grpc.port else {}  # a port that the system chose is not in the settings

@@ -143,6 +143,8 @@ class EventLoop(Answer):
 
     ticks: int
     worst_ms: float
+    recent_ms: float
+    """The longest delay of the last five to ten minutes."""
     buckets: list[Delays]
 
 
