@@ -96,7 +96,11 @@ class Authority:
         life: timedelta = LIFE,
     ) -> bytes:
         """A certificate, in PEM, that says that the key's holder is ``identity``, at ``hosts`` (names and
-        addresses) too. It does not outlast the authority's own."""
+        addresses) too. It does not outlast the authority's own.
+
+        Raises:
+            TlsError: That is over.
+        """
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.x509 import (
             AuthorityKeyIdentifier,
@@ -115,7 +119,11 @@ class Authority:
         ]
         own = self._certificate.public_key()
         uses = ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-        life = min(life, self._certificate.not_valid_after_utc - datetime.now(UTC))
+        left = self._certificate.not_valid_after_utc - datetime.now(UTC)
+        if left <= timedelta():
+            ended = f"{self._certificate.not_valid_after_utc:%Y-%m-%d %H:%M}"
+            raise TlsError(f"{self.folder / CERTIFICATE}: the authority ended at {ended} UTC")
+        life = min(life, left)
         certificate = (
             _builder(str(identity), _name_of(self._certificate), public_key, life)
             .add_extension(BasicConstraints(ca=False, path_length=None), critical=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from inferloom_cli.refusal import FAILED, MISUSED, RefusedError
 from inferloom_mesh.authority import CERTIFICATE, KEY, Authority
+from inferloom_mesh.certificate_renewal import renewed
 from inferloom_mesh.identity import PeerIdentity
 from inferloom_mesh.join_token import make_token
 from inferloom_mesh.net import Address
 from inferloom_mesh.private_files import write_new
 from inferloom_mesh.roles import Role
+from inferloom_mesh.tls_files import TlsFiles
 from inferloom_mesh.tls_reading import TlsError
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -50,14 +52,28 @@ def issue(folder: Path, role: str, name: str | None, hosts: Sequence[str], days:
         every = dict.fromkeys((*_LOCAL, *hosts))
         made = folder / identity.name
         Authority(folder).issue(made, identity, tuple(every), timedelta(days=days))
+        ends = TlsFiles(made).current().ends
     except TlsError as failure:
         raise RefusedError(str(failure), FAILED) from failure
     except ValueError as failure:
         raise RefusedError(f"this cannot be in a certificate: {failure}", MISUSED) from failure
-    print(
-        f"{made} is the {kind}'s, for {days} days: copy the folder to its machine, readable by it alone, and"
-    )
+    print(f"{made} is the {kind}'s, until {ends:%Y-%m-%d}: copy it to its machine, readable by it alone, and")
     print(f"  {_STARTS[kind].format(folder=made, name=identity.name)}")
+
+
+def renew(folder: Path, name: str, days: int) -> None:
+    """Make another certificate of the same key, for the same holder and hosts, in the place of one that ends.
+
+    Raises:
+        RefusedError: There is none of that name, or it cannot be made.
+    """
+    made = folder / name
+    try:
+        ends = renewed(Authority(folder), made, timedelta(days=days))
+    except TlsError as failure:
+        raise RefusedError(str(failure), FAILED) from failure
+    print(f"{made / 'tls.crt'} is good until {ends:%Y-%m-%d}: copy it over the one on its holder's machine,")
+    print("where it is used within a second, without a restart.")
 
 
 def token(folder: Path, name: str, registry: str, file: Path, hours: float) -> None:

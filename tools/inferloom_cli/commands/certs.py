@@ -76,6 +76,27 @@ def issue(
 
 
 @app.command(cls=Command)
+def renew(
+    folder: Folder,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose, as its folder is called.", show_default=False)
+    ],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it holds.")] = 365,
+) -> None:
+    """Make another certificate in DIR/NAME in the place of one that ends or has ended; the key stays.
+
+    Examples:
+
+    ```
+    inferloom certs renew --name w1 mesh
+    ```
+    """
+    from inferloom_cli import certs
+
+    certs.renew(folder, name, days)
+
+
+@app.command(cls=Command)
 def token(
     folder: Folder,
     name: Annotated[str, typer.Option(metavar="NAME", help="The worker's, its --id.", show_default=False)],
