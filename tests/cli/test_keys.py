@@ -74,6 +74,13 @@ def test_scopes_limits_and_an_end_are_kept_and_shown(keys: Keys) -> None:
         assert word in shown
 
 
+@pytest.mark.parametrize("name", ["[team] bot", "[/x]", ":dog: [red]"])
+def test_a_name_is_shown_as_it_is(keys: Keys, name: str) -> None:
+    """Its brackets are no style, and no error."""
+    made(keys, "--name", name)
+    assert name in keys("list").stdout
+
+
 def test_revoked_keys_are_listed_with_all(keys: Keys) -> None:
     """By id or by the whole key; one that is not there is told and nothing is changed."""
     one, two = made(keys), made(keys, "--tenant", "other")
@@ -150,6 +157,9 @@ def test_moments() -> None:
     assert moment_of("90d", 1000.0) == 1000.0 + 90 * 86_400
     assert moment_of("2030-01-01", 0.0) == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
     assert moment_of("2030-01-01T02:00+02:00", 0.0) == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+    with pytest.raises(RefusedError, match="after the year 9999"):
+        moment_of("9000y", 0.0)
+    assert shown_moment(9000 * 365 * 86_400.0) == "9999-12-31 00:00"  # of one that was made before
     assert shown_moment(0.0) == "1970-01-01 00:00"
     assert shown_moment(None) == "–"
 

@@ -3,13 +3,16 @@
 import asyncio
 import io
 import json
+import re
+from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
+import inferloom_cli
 from inferloom.v1 import registry_pb2 as pb
-from inferloom.v1.inference_pb2 import TASK_CHAT, Model
+from inferloom.v1.inference_pb2 import TASK_CHAT, TASK_EMBED, Model
 from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from inferloom_cli import embed, models, ps
 from inferloom_cli.refusal import RefusedError
@@ -79,6 +82,59 @@ async def test_ps_of_an_empty_mesh_says_what_to_start(
     """No empty table."""
     await ps.show([mesh.address], as_json=False)
     assert "inferloom worker" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_ps_tells_of_a_frozen_registry_that_has_no_workers(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    """Nobody could join it; as JSON, on standard error."""
+    mesh.registry.frozen = "no quorum [of 3]"
+    await ps.show([mesh.address], as_json=as_json)
+    shown = capsys.readouterr()
+    assert "the registry has lost its store" in shown.err
+    assert "no quorum [of 3]" in shown.err
+    assert json.loads(shown.out) == [] if as_json else "no workers" in shown.out
+
+
+async def test_ps_shows_names_and_addresses_as_they_are(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in brackets is no style, in the table and in the blocks of a narrow terminal."""
+    row = pb.RegisteredWorker(
+        worker=pb.Worker(id="w:dog:", address="[fd00::7]:7100", models=[Model(id="[/x]")])
+    )
+    mesh.registry.workers = [row]
+    for columns in ("200", "48"):
+        monkeypatch.setenv("COLUMNS", columns)
+        await ps.show([mesh.address], as_json=False)
+        shown = capsys.readouterr().out
+        assert all(words in shown for words in ("w:dog:", "[fd00::7]:7100", "[/x]"))
+
+
+async def test_ps_shows_what_is_being_loaded(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker that holds nothing yet is not one that has nothing to do."""
+    mesh.registry.workers = [pb.RegisteredWorker(worker=pb.Worker(id="w", address="a:1", loading=["big"]))]
+    await ps.show([mesh.address], as_json=False)
+    assert "big (loading)" in capsys.readouterr().out
+
+
+async def test_models_and_texts_are_shown_as_they_are(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of `models` and `embed`."""
+    mesh.gateway.models = [Model(id="[red]x", alias_of="[/y]", tasks=[TASK_EMBED], dtype="float32")]
+    await models.show(mesh.address, [mesh.address], as_json=False)
+    assert "[red]x [/y]" in " ".join(capsys.readouterr().out.split())
+    await embed.embed(mesh.address, None, ["[bold]text :dog:"], dimensions=None, as_json=False)
+    assert "[bold]text :dog:" in capsys.readouterr().out
+
+
+def test_no_command_writes_by_a_console_that_reads_marks() -> None:
+    """All take theirs from one place, or another would eat brackets again."""
+    folder = Path(inferloom_cli.__file__).parent
+    made = {file.name for file in folder.rglob("*.py") if re.search(r"\bConsole\(", file.read_text())}
+    assert made == {"terminal.py"}
 
 
 async def test_models_are_shown_with_the_number_of_their_workers(

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.panel import Panel
 from rich.status import Status
 from rich.table import Table
@@ -15,6 +14,7 @@ from inferloom_cli.exports import export_line
 from inferloom_cli.exposure import exposed, seen_from_outside, warning
 from inferloom_cli.mesh_report import MeshReport
 from inferloom_cli.probe import reachable
+from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
 
 _STYLES = ("cyan", "green", "magenta", "blue", "yellow")
@@ -44,8 +44,8 @@ class Display:
         operator: Path | None = None,
         secret_file: str = "",
     ) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._out = Console(highlight=False)
+        self._console = terminal(stderr=True)
+        self._out = terminal()
         self._least = logging.NOTSET if verbose else logging.WARNING
         self._status: Status | None = None
         self._waiting: list[str] = []

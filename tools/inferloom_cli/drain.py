@@ -3,8 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from inferloom.v1.worker_pb2 import DrainRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_cli.calls import calling_worker
@@ -12,6 +10,7 @@ from inferloom_cli.choosing_workers import named
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
+from inferloom_cli.terminal import terminal
 from inferloom_mesh.durations import duration
 from inferloom_mesh.net import Address
 
@@ -49,4 +48,4 @@ async def drain(
         print(json.dumps({"worker": worker, "ended_requests": ended}, indent=2))
         return
     rest = f"; {ended} {'request was' if ended == 1 else 'requests were'} ended at the limit" if ended else ""
-    Console().print(f"{worker} is drained{rest}", markup=False, highlight=False)
+    terminal().print(f"{worker} is drained{rest}")

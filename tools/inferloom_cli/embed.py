@@ -5,7 +5,6 @@ import sys
 from array import array
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from inferloom.v1.inference_pb2 import TASK_EMBED, Embedding, EmbedInput, EmbedRequest
@@ -14,6 +13,7 @@ from inferloom_cli.calls import calling
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.model_choice import choose
 from inferloom_cli.models import list_models
+from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
 
 _DEADLINE_S = 300.0
@@ -45,7 +45,7 @@ async def embed(
     if as_json:
         print(json.dumps([vector.tolist() for vector in vectors]))
     else:
-        Console().print(_preview(texts, vectors))
+        terminal().print(_preview(texts, vectors))
 
 
 def _unpack(embedding: Embedding) -> "array[float]":

@@ -15,6 +15,7 @@ from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.gateway_door import door_of
 from inferloom_cli.story import headline, parts, span, story
+from inferloom_cli.terminal import terminal
 
 _STYLES = {
     pb.REQUEST_STATE_DONE: "green",
@@ -36,14 +37,14 @@ async def explain(settings: ClientSettings, api_key: str | None, request_id: str
     if as_json:
         print(to_json(answer))
         return
-    console = Console(highlight=False)
+    console = terminal()
     for place, record in enumerate(answer.records):
         if place:
             console.print()
         tell(record, console)
     for each in answer.unanswered:
         words = f"{each.name} at {each.address} may know more: {each.why}"
-        Console(stderr=True, highlight=False).print(Text(words, style="yellow"))
+        terminal(stderr=True).print(Text(words, style="yellow"))
 
 
 def to_json(answer: pb.GetRequestResponse) -> str:

@@ -15,6 +15,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from inferloom_cli.terminal import terminal
+
 Words = Callable[[str], None]
 Amounts = Callable[[int, int | None], None]
 
@@ -28,7 +30,7 @@ def fetching(spec: str) -> Iterator[tuple[Words, Amounts]]:
     """
     from inferloom_worker.sourcing.amounts import Sayings
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     try:
         if console.is_terminal:
             with _drawn(spec, console) as told:
@@ -57,7 +59,7 @@ def _drawn(spec: str, console: Console) -> Iterator[tuple[Words, Amounts]]:
         def count(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total, visible=True)
 
-        yield lambda words: console.print(words, markup=False, highlight=False), count
+        yield lambda words: console.print(words), count
 
 
 def _print(words: str) -> None:

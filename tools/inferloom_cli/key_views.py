@@ -7,11 +7,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from inferloom_cli import words
 from inferloom_cli.moments import shown_moment
+from inferloom_cli.terminal import terminal
 from inferloom_gateway.access.api_key import (
     ApiKey,
     Limits,
@@ -33,9 +34,9 @@ def listed(store: KeyStore, tenant: str | None, *, everything: bool, as_json: bo
     if as_json:
         print(json.dumps([told(key, now) for key in keys], indent=2))
     elif keys:
-        Console().print(_table(keys, now))
+        terminal().print(_table(keys, now))
     else:
-        Console().print("no keys – make one with `inferloom keys create`")
+        terminal().print("no keys – make one with `inferloom keys create`")
 
 
 def policies(store: KeyStore, *, as_json: bool) -> None:
@@ -53,7 +54,7 @@ def policies(store: KeyStore, *, as_json: bool) -> None:
     made = _bare_table("FOR", "NAME", "LIMITS", "SHARE")
     for kind, name, each in rows:
         made.add_row(kind, name, limits_in_words(each.limits), f"{each.share:g}" if kind == "tenant" else "–")
-    Console().print(made if rows else "no limits of tenants and models – see `inferloom keys limit`")
+    terminal().print(made if rows else "no limits of tenants and models – see `inferloom keys limit`")
 
 
 def usage(store: KeyStore, ids: Sequence[str], days: int, *, as_json: bool) -> None:
@@ -78,7 +79,7 @@ def usage(store: KeyStore, ids: Sequence[str], days: int, *, as_json: bool) -> N
             total.completion_tokens += row.completion_tokens
         made.add_section()
         made.add_row("all", "", "", *_counts(total))
-    Console().print(made if rows else f"no key was used since {since}")
+    terminal().print(made if rows else f"no key was used since {since}")
 
 
 def told(key: ApiKey, now: float) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def _table(keys: Sequence[ApiKey], now: float) -> Table:
             key.id,
             key.tenant,
             key.name or "–",
-            f"[{'green' if state == 'active' else 'red'}]{state}[/]",
+            Text(state, "green" if state == "active" else "red"),
             shown_moment(key.expires),
             ", ".join(key.models),
             ", ".join(key.endpoints) or "all",

@@ -8,11 +8,10 @@ from dataclasses import replace
 from getpass import getuser
 from typing import Literal
 
-from rich.console import Console
-
 from inferloom_cli.key_views import limits_in_words, told
 from inferloom_cli.moments import moment_of
 from inferloom_cli.refusal import MISUSED, RefusedError
+from inferloom_cli.terminal import terminal
 from inferloom_gateway.access.api_key import (
     ANY,
     NO_LIMITS,
@@ -89,8 +88,9 @@ def create(
         print(json.dumps({"key": text, **told(key, now)}))
         return
     print(text, flush=True)
-    Console(stderr=True, highlight=False).print(
-        f"[dim]This is key {key_id} of tenant {key.tenant}. It is shown only now: only its hash is kept.[/]"
+    terminal(stderr=True).print(
+        f"This is key {key_id} of tenant {key.tenant}. It is shown only now: only its hash is kept.",
+        style="dim",
     )
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from inferloom.v1.registry_pb2 import WORKER_STATE_DRAINING, Worker
 from inferloom.v1.worker_pb2 import LoadAdapterRequest, LoadModelRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
@@ -17,6 +15,7 @@ from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
+from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
 from inferloom_worker.sourcing.flags import parse_model_flag
 from inferloom_worker.sourcing.sources import SourceError
@@ -103,7 +102,7 @@ async def load(
         print(json.dumps([asdict(each) for each in outcomes], indent=2))
     for each in outcomes:
         if not as_json and each not in failed:
-            Console().print(each.sentence(wanted.name), markup=False, highlight=False, soft_wrap=True)
+            terminal().print(each.sentence(wanted.name), soft_wrap=True)
     if failed:
         raise RefusedError("; ".join(each.sentence(wanted.name) for each in failed))
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
-from rich.console import Console
 from rich.table import Table
 
 from inferloom.v1.inference_pb2 import ListModelsRequest, Model
@@ -19,6 +18,7 @@ from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.registries import asking
+from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
 
 Held = defaultdict[str, list[str]]
@@ -44,9 +44,9 @@ async def show(
     elif models:
         if isinstance(held, RefusedError):
             print(f"inferloom: how many workers hold each is not known: {held}", file=sys.stderr)
-        Console().print(table(models, None if isinstance(held, RefusedError) else held))
+        terminal().print(table(models, None if isinstance(held, RefusedError) else held))
     else:
-        Console().print("no models – start a worker with `inferloom worker --model NAME=SPEC`")
+        terminal().print("no models – start a worker with `inferloom worker --model NAME=SPEC`")
 
 
 async def list_models(channel: grpc.aio.Channel) -> list[Model]:

@@ -3,13 +3,12 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import grpc
 from google.protobuf.json_format import MessageToDict
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from inferloom.v1.registry_pb2 import (
 from inferloom_cli import words
 from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.registries import asking
+from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
 
 Ask = Callable[[], Awaitable[ListWorkersResponse]]
@@ -32,7 +32,8 @@ _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.St
 """What a registry that is away, or is just stopping, answers."""
 _NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
 
-_DIFFERS = "[yellow]! computes differently from another worker of the same model name"
+_DIFFERS = Text("! computes differently from another worker of the same model name", style="yellow")
+_BREAK = Text("\n")
 
 
 async def show(registries: Sequence[Address], *, as_json: bool, shown: Credentials = NOTHING) -> None:
@@ -41,10 +42,12 @@ async def show(registries: Sequence[Address], *, as_json: bool, shown: Credentia
         answer = await ask()
     if as_json:
         print(to_json(answer))
+        _tell_frozen(answer)
     elif answer.workers:
-        Console().print(table(answer))
+        terminal().print(table(answer))
     else:
-        Console().print("no workers – start one with `inferloom worker --model NAME=SPEC`")
+        terminal().print("no workers – start one with `inferloom worker --model NAME=SPEC`")
+        _tell_frozen(answer)
 
 
 async def watch(
@@ -63,7 +66,7 @@ async def watch(
         answer = await ask()
         if as_json:
             await _print_changes(ask, answer, interval)
-        with Live(table(answer), auto_refresh=False) as live:
+        with Live(table(answer), console=terminal(), auto_refresh=False) as live:
             while True:
                 await asyncio.sleep(interval)
                 newer = await _or_none(ask)
@@ -73,11 +76,14 @@ async def watch(
 
 
 async def _print_changes(ask: Ask, answer: ListWorkersResponse, interval: float) -> None:
-    told = None
+    told, frozen = None, ""
     while True:
-        if answer is not None and (facts := _facts(answer)) != told:
+        if (facts := _facts(answer)) != told:
             told = facts
             print(to_json(answer, indent=None), flush=True)
+        if answer.frozen != frozen:
+            frozen = answer.frozen
+            _tell_frozen(answer)
         await asyncio.sleep(interval)
         answer = await _or_none(ask) or answer
 
@@ -115,7 +121,7 @@ def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
     On a terminal narrower than that (``width``, or as it is) each worker has a block of lines instead.
     """
     differing = _differing(answer)
-    if (width or Console().width) < _TABLE_COLUMNS:
+    if (width or terminal().width) < _TABLE_COLUMNS:
         return _blocks(answer, differing)
     made = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for column in ("WORKER", "MODELS", "STATE", "LEASE"):
@@ -126,15 +132,20 @@ def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
         made.add_row(*_row(row, differing))
     captions = [*([_DIFFERS] if differing else []), *([_frozen(answer)] if answer.frozen else [])]
     if captions:
-        made.caption = "\n".join(captions)
+        made.caption = _BREAK.join(captions)
         made.caption_justify = "left"
     return made
 
 
-def _frozen(answer: ListWorkersResponse) -> str:
-    return (
-        f"[red]! the registry has lost its store, and the workers stay as they are: {escape(answer.frozen)}"
-    )
+def _tell_frozen(answer: ListWorkersResponse) -> None:
+    """Say on standard error that the set of workers cannot change, where it cannot."""
+    if answer.frozen:
+        terminal(stderr=True).print(_frozen(answer), soft_wrap=True)
+
+
+def _frozen(answer: ListWorkersResponse) -> Text:
+    said = f"! the registry has lost its store, and the workers stay as they are: {answer.frozen}"
+    return Text(said, style="red")
 
 
 def _differing(answer: ListWorkersResponse) -> set[str]:
@@ -149,12 +160,12 @@ def _differing(answer: ListWorkersResponse) -> set[str]:
 def _blocks(answer: ListWorkersResponse, differing: set[str]) -> Table:
     made = Table.grid(padding=(0, 2))
     for worker in answer.workers:
-        name, models, state, lease, age, ttl, *numbers = _row(worker, differing)
-        made.add_row("[bold]worker[/]", name.replace("\n", " "))
-        made.add_row("[bold]models[/]", models)
-        made.add_row("[bold]state[/]", f"{state}[/], lease {lease}[/] ({age} of {ttl})")
+        name, models, state, lease, age, ttl, *numbers = _row(worker, differing, between=" ")
+        made.add_row(Text("worker", "bold"), name)
+        made.add_row(Text("models", "bold"), models)
+        made.add_row(Text("state", "bold"), Text.assemble(state, ", lease ", lease, f" ({age} of {ttl})"))
         for title, number in zip(_NUMBERS, numbers, strict=True):
-            made.add_row(f"[bold]{title.lower()}[/]", number)
+            made.add_row(Text(title.lower(), "bold"), number)
     if differing:
         made.add_row("", _DIFFERS)
     if answer.frozen:
@@ -162,23 +173,32 @@ def _blocks(answer: ListWorkersResponse, differing: set[str]) -> Table:
     return made
 
 
-def _row(row: RegisteredWorker, differing: set[str]) -> tuple[str, ...]:
+def _row(row: RegisteredWorker, differing: set[str], between: str = "\n") -> tuple[Text, ...]:
+    """What the columns have; ``between`` stands between a worker's name and its address."""
     worker, load = row.worker, row.load
     ready = worker.state == WORKER_STATE_READY
     active = row.lease_state == LEASE_STATE_ACTIVE
     return (
-        f"{worker.id}\n[dim]{worker.address}[/]",
-        "\n".join(f"{model.id}{' [yellow]![/]' * (model.id in differing)}" for model in worker.models) or "–",
-        f"[{'green' if ready else 'yellow'}]{words.state(worker.state)}",
-        f"[{'green' if active else 'red'}]{words.lease(row.lease_state)}",
+        Text.assemble(worker.id, between, (worker.address, "dim")),
+        _BREAK.join(_models(row, differing)) or Text("–"),
+        Text(words.state(worker.state), "green" if ready else "yellow"),
+        Text(words.lease(row.lease_state), "green" if active else "red"),
         # Only who a worker renews with knows.
-        words.seconds(row.last_renewal_age) if row.HasField("last_renewal_age") else "–",
-        words.seconds(row.ttl) if row.HasField("ttl") else "–",
-        str(load.running),
-        str(load.waiting),
-        f"{1 - load.free_kv_tokens / load.total_kv_tokens:.0%}" if load.total_kv_tokens else "–",
-        words.count(load.tokens_per_second),
+        Text(words.seconds(row.last_renewal_age) if row.HasField("last_renewal_age") else "–"),
+        Text(words.seconds(row.ttl) if row.HasField("ttl") else "–"),
+        Text(str(load.running)),
+        Text(str(load.waiting)),
+        Text(f"{1 - load.free_kv_tokens / load.total_kv_tokens:.0%}" if load.total_kv_tokens else "–"),
+        Text(words.count(load.tokens_per_second)),
     )
+
+
+def _models(row: RegisteredWorker, differing: set[str]) -> Iterator[Text]:
+    """What a worker holds, and what it is loading."""
+    for model in row.worker.models:
+        yield Text.assemble(model.id, *([(" !", "yellow")] if model.id in differing else []))
+    for name in row.worker.loading:
+        yield Text.assemble(name, (" (loading)", "dim"))
 
 
 def _named(registries: Sequence[Address]) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from inferloom_cli.terminal import terminal
 
 
 @contextmanager
@@ -13,7 +14,7 @@ def step(words: str) -> Iterator[Callable[[str], None]]:
 
     The block is given what changes the words.
     """
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(words, total=None)

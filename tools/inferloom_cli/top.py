@@ -20,6 +20,7 @@ from inferloom_cli.calls import DEADLINE_S, calling
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.gateway_door import Door, door_of
 from inferloom_cli.keyboard import settings_of
+from inferloom_cli.terminal import terminal
 from inferloom_cli.top_screen import screen
 
 _AGAIN_S = 1.0
@@ -38,7 +39,7 @@ async def top(settings: ClientSettings, api_key: str | None, *, once: bool, as_j
     Raises:
         RefusedError: The gateway does not answer, or does not let its caller look.
     """
-    console = Console(highlight=False)
+    console = terminal()
     door = await door_of(settings, api_key)
     if as_json and not once:
         await _print_changes(door)
@@ -48,7 +49,7 @@ async def top(settings: ClientSettings, api_key: str | None, *, once: bool, as_j
             print(json.dumps(_fields(mesh), indent=2))
         else:
             width = console.width if console.is_terminal else max(console.width, _PIPED_WIDTH)
-            Console(highlight=False, width=width).print(screen(mesh, width, 0))
+            terminal(width=width).print(screen(mesh, width, 0))
     else:
         await _Top(door, console).run()
 

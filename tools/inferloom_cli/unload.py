@@ -3,8 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from inferloom.v1.worker_pb2 import UnloadModelRequest
 from inferloom.v1.worker_pb2_grpc import WorkerServiceStub
 from inferloom_cli.calls import calling_worker
@@ -13,6 +11,7 @@ from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
+from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
 
 _DEADLINE_S = 600.0
@@ -49,7 +48,7 @@ async def unload(
             continue
         done.append(each.id)
         if not as_json:
-            Console().print(f"{model} is unloaded from {each.id}", markup=False, highlight=False)
+            terminal().print(f"{model} is unloaded from {each.id}")
     if as_json:
         print(json.dumps({"model": model, "workers": done}, indent=2))
     if refusals:

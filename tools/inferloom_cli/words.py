@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
+from rich.text import Text
 
 from inferloom.v1.inference_pb2 import Task
 from inferloom.v1.registry_pb2 import LeaseState, WorkerState
@@ -37,7 +38,8 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
-def workers(compute_hashes: Sequence[str]) -> str:
+def workers(compute_hashes: Sequence[str]) -> Text:
     """How many workers hold a model, and whether they compute differently: ``3``, ``3, 2 kinds!``."""
     kinds = len(set(compute_hashes) - {""})
-    return f"{len(compute_hashes)}" + (f", [yellow]{kinds} kinds![/]" if kinds > 1 else "")
+    told = Text(f"{len(compute_hashes)}")
+    return told.append(", ").append(f"{kinds} kinds!", "yellow") if kinds > 1 else told
