@@ -1,6 +1,7 @@
 """The echo engine."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,16 +114,13 @@ async def test_a_full_queue_refuses() -> None:
 
 async def test_a_deadline_keeps_what_there_is() -> None:
     """Past it an open choice ends with its reason; before the first token it is an error."""
-    now = 0.0
-    engine = echo("echo:chunk=1", clock=lambda: now)
-    generation = engine.submit(request([1], 9, deadline=5.0))
-    events = aiter(generation.events())
-    await anext(events)
-    now = 6.0
-
-    assert [e.end for e in await anext(events)] == [EndReason.DEADLINE]  # type: ignore[union-attr]
+    engine = echo("echo:delay_ms=50")
+    now = time.monotonic()
+    begun = await ends(engine.submit(request([1], 900, deadline=now + 0.3)))
     with pytest.raises(InferloomError) as caught:
-        await first(engine.submit(request([1], 9, deadline=5.5)))
+        await first(engine.submit(request([1], 9, deadline=now)))
+
+    assert begun == [EndReason.DEADLINE]
     assert caught.value.reason is Reason.TIMEOUT
     assert engine.load().running == 0
 

@@ -5,11 +5,13 @@ requests it serves.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.protocol import (
+    EndReason,
     Event,
     GenerationRequest,
     GenerationStats,
@@ -27,16 +29,23 @@ class Mailbox:
         request: What was asked for.
         abort: Tells the engine that a choice, or all, are to end.
         emptied: Called when the reader has taken all that there was. None: the engine does not care.
+        clock: Monotonic seconds, which the request's deadline is a reading of.
+
+    A request whose deadline passes ends here, where no step of its engine can hold it up: its choices with
+    DEADLINE, or, where one of them has no token yet, all of it with TIMEOUT.
     """
 
     __slots__ = (
         "__weakref__",
         "_abort",
+        "_alarm",
         "_emptied",
+        "_ended",
         "_failure",
         "_follower",
         "_open",
         "_pending",
+        "_said",
         "_wake",
         "loop",
         "posted_at",
@@ -45,7 +54,12 @@ class Mailbox:
     )
 
     def __init__(
-        self, request: GenerationRequest, abort: Abort, emptied: Callable[["Mailbox"], object] | None = None
+        self,
+        request: GenerationRequest,
+        abort: Abort,
+        emptied: Callable[["Mailbox"], object] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.request = request
         self.stats = GenerationStats()
@@ -55,10 +69,18 @@ class Mailbox:
         self._abort = abort
         self._emptied = emptied
         self._open = set(request.choices)
+        self._said = {choice: len(at.token_ids) for choice, at in request.committed.items()}
+        """Tokens of each choice that has some."""
         self._pending: list[Event] = []
+        self._ended = set[int]()
+        """Choices whose last event is here, read or not."""
         self._failure: InferloomError | None = None
         self._wake: asyncio.Future[None] | None = None
         self._follower: Callable[[], object] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        if request.deadline is not None:
+            left_s = max(0.0, request.deadline - clock())
+            self._alarm = self.loop.call_later(left_s, self._late)
 
     @property
     def waiting(self) -> bool:
@@ -72,7 +94,12 @@ class Mailbox:
         """Add an event, or the error that ends the request. Only on the mailbox's own loop."""
         if isinstance(event, InferloomError):
             self._failure = event
-        elif not isinstance(event, TokensEvent) or event.choice in self._open:
+        elif not isinstance(event, TokensEvent):
+            self._pending.append(event)
+        elif event.choice in self._open and event.choice not in self._ended:
+            self._said[event.choice] = event.index + len(event.token_ids)
+            if event.end is not None:
+                self._ended.add(event.choice)
             self._pending.append(event)
         self._tell()
 
@@ -83,6 +110,7 @@ class Mailbox:
     def take(self, most: int) -> Sequence[Event]:
         if not self._pending:
             if self._failure is not None and self._open:
+                self._rest()
                 raise self._failure
             return ()
         batch, self._pending = self._pending, []
@@ -94,6 +122,8 @@ class Mailbox:
         for event in batch:
             if (choice := _ended(event)) is not None:
                 self._open.discard(choice)
+        if not self._open:
+            self._rest()
         return batch
 
     async def events(self) -> AsyncIterator[Sequence[Event]]:
@@ -112,7 +142,33 @@ class Mailbox:
         self._open = self._open - doomed
         self._pending = [e for e in self._pending if not (isinstance(e, TokensEvent) and e.choice in doomed)]
         self._abort(self, choice)
+        if not self._open:
+            self._rest()
         self._tell()
+
+    def _late(self) -> None:
+        """Its time is over: what has come is kept."""
+        self._alarm = None
+        if self._failure is not None:
+            return
+        left = [choice for choice in self.request.choices if choice in self._open - self._ended]
+        if not left:
+            return
+        if self.request.embeds or not all(choice in self._said for choice in left):
+            self._failure = InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
+        else:
+            for choice in left:
+                self._ended.add(choice)
+                self._pending.append(TokensEvent(choice, self._said[choice], (), None, EndReason.DEADLINE))
+        for choice in left:
+            self._abort(self, choice)
+        self._tell()
+
+    def _rest(self) -> None:
+        """There is nothing left that could be late; the timer would hold its prompt until then."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _tell(self) -> None:
         if self._follower is not None:

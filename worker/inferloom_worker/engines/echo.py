@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError
 from inferloom_worker.engine.health import Health, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, deliver_all
 from inferloom_worker.engine.options import EngineOptions
@@ -88,13 +88,12 @@ class EchoEngine:
         now = self._clock()
         self._bound.passed(self._running, 0, now)
         waiting = sum(each.open for each in self._waiting)
-        sequence = _Sequence.of(
-            request, Mailbox(request, self._abort, None if self._delay else self._taken), now
-        )
-        if waiting or not self._fits(sequence.open):
+        new = len(request.choices)
+        if waiting or not self._fits(new):
             left = None if request.deadline is None else request.deadline - now
-            self._bound.check(sequence.open, waiting, waiting, self._running, self.info.slots, left)
-        mailbox = sequence.mailbox
+            self._bound.check(new, waiting, waiting, self._running, self.info.slots, left)
+        mailbox = Mailbox(request, self._abort, None if self._delay else self._taken, clock=self._clock)
+        sequence = _Sequence.of(request, mailbox, now)
         self._open[mailbox] = sequence
         self._waiting.append(sequence)
         self._admit()
@@ -173,8 +172,6 @@ class EchoEngine:
     def _look(self, sequence: "_Sequence", latest: float) -> None:
         """Look at a sequence when something is due for it, and at the ``latest`` then."""
         at = min(latest, sequence.next_at if sequence.running else latest)
-        if sequence.request.deadline is not None:
-            at = min(at, sequence.request.deadline)
         self._looks += 1
         sequence.look = self._looks
         heapq.heappush(self._due, (at, self._looks, sequence))
@@ -210,15 +207,11 @@ class EchoEngine:
 
     def _turn(self, sequence: "_Sequence", now: float) -> "Sequence[_Post]":
         request, mailbox = sequence.request, sequence.mailbox
-        late = request.deadline is not None and now >= request.deadline
-        if late and not sequence.begun:
-            self._release(sequence, list(sequence.choices))
-            return ((mailbox, InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")),)
-        if not sequence.running or (now < sequence.next_at and not late):
+        if not sequence.running or now < sequence.next_at:
             self._look(sequence, now + HEARTBEAT_S)
             read = len(request.prompt) if sequence.running else 0
             return ((mailbox, ProgressEvent(Phase.QUEUED, read)),)
-        events = self._ended_late(sequence) if late else self._tokens(sequence)
+        events = self._tokens(sequence)
         mailbox.stats.decode_s = now - sequence.started
         if ended := [event.choice for event in events if event.end is not None]:
             self._release(sequence, ended)
@@ -227,9 +220,6 @@ class EchoEngine:
             sequence.next_at = (math.floor(now / self._delay + 0.5) + 1) * self._delay
             self._look(sequence, now + HEARTBEAT_S)
         return [(mailbox, event) for event in events]
-
-    def _ended_late(self, sequence: "_Sequence") -> Sequence[TokensEvent]:
-        return [TokensEvent(c, sequence.at(c), (), None, EndReason.DEADLINE) for c in sequence.choices]
 
     def _tokens(self, sequence: "_Sequence") -> Sequence[TokensEvent]:
         if sequence.apart is None:
@@ -285,15 +275,6 @@ class _Sequence:
             sequence.index = min(apart.values())
             sequence.apart = apart if max(apart.values()) > sequence.index else None
         return sequence
-
-    @property
-    def begun(self) -> bool:
-        """Whether each choice has said something."""
-        return self.index > 0 if self.apart is None else all(self.at(choice) for choice in self.choices)
-
-    def at(self, choice: int) -> int:
-        """How many tokens a choice has said."""
-        return self.index if self.apart is None else self.apart[choice]
 
     @property
     def open(self) -> int:

@@ -14,20 +14,18 @@ from pathlib import Path
 
 import torch
 
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError
 from inferloom_worker.engine.health import Fault, Health, engine_failed, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import (
     Adapter,
     Continuity,
-    EndReason,
     EngineInfo,
     EngineLoad,
     GenerationRequest,
     Phase,
     ProgressEvent,
-    TokensEvent,
 )
 from inferloom_worker.engine.queue_bound import QueueBound, Waiting, ahead_of
 from inferloom_worker.engines.torch.step_runner import Post, StepRunner
@@ -126,7 +124,6 @@ class TorchEngine:
         self._thread.start()
 
     def submit(self, request: GenerationRequest) -> Mailbox:
-        mailbox = Mailbox(request, self._abort)
         now = self._clock()
         with self._changed:
             if self.health.fault is not None:
@@ -134,6 +131,7 @@ class TorchEngine:
             if self._closed:
                 raise unloaded()
             self._check_room(request, now)
+            mailbox = Mailbox(request, self._abort, clock=self._clock)
             for choice in request.choices:
                 self._arrivals += 1
                 self._inbox.append((request, mailbox, choice, self._arrivals, now))
@@ -211,7 +209,7 @@ class TorchEngine:
 
     def _turn(self) -> None:
         """One turn of the loop. While it waits for the next, the thread holds nothing of a request's."""
-        hand_over(self._expire() + self._beat())
+        hand_over(self._beat())
         began = self._clock()
         self._bound.passed(len(self._scheduler.running), 0, began)
         planned = self._scheduler.schedule(self._pacing.prompt_rows, self._pacing.most_rows)
@@ -245,22 +243,6 @@ class TorchEngine:
             if (sequence.mailbox, None) in doomed or (sequence.mailbox, sequence.choice) in doomed:
                 self._scheduler.remove(sequence)
         return not closed
-
-    def _expire(self) -> list[Post]:
-        """End the sequences whose deadline has passed."""
-        now = self._clock()
-        posts: list[Post] = []
-        for sequence in self._scheduler.sequences():
-            if sequence.request.deadline is None or now < sequence.request.deadline:
-                continue
-            self._scheduler.remove(sequence)
-            if sequence.generated:
-                end = TokensEvent(sequence.choice, sequence.generated, (), None, EndReason.DEADLINE)
-                posts.append((sequence.mailbox, end))
-            else:
-                late = InferloomError(Reason.TIMEOUT, "The deadline passed before the first token.")
-                posts.append((sequence.mailbox, late))
-        return posts
 
     def _beat(self) -> list[Post]:
         """Tell requests that had no event for about a second that the engine moves."""

@@ -31,7 +31,6 @@ from inferloom_worker.engine.protocol import (
 )
 from inferloom_worker.engines.vllm.adapters import Adapters, VllmAdapter
 from inferloom_worker.engines.vllm.backend import Backend, DeadError, Named, RefusedError, StepRecord
-from inferloom_worker.engines.vllm.deadlines import Deadlines, last_words
 from inferloom_worker.engines.vllm.following import Following
 from inferloom_worker.engines.vllm.full_step import full_step_s
 from inferloom_worker.engines.vllm.loop_thread import LoopThread
@@ -93,7 +92,6 @@ class VllmEngine:
         self._names = itertools.count()
         self._thread = LoopThread("vllm")
         self._loop = self._thread.loop
-        self._deadlines = Deadlines(self._loop, clock, self._expire)
         backend: Backend | None = None
         try:
             started: tuple[Backend, EngineInfo] = self._thread.result(_called(start))
@@ -112,13 +110,13 @@ class VllmEngine:
     # On the event loops of callers.
 
     def submit(self, request: GenerationRequest) -> Mailbox:
-        mailbox = Mailbox(request, self._abort)
         with self._lock:
             if self.health.fault is not None:
                 raise engine_failed()
             if self._closed:
                 raise unloaded()
             self._room.check(request, self._last.waiting, self._clock())
+            mailbox = Mailbox(request, self._abort, clock=self._clock)
             mailbox.posted_at = self._clock()
             self._room.enter(mailbox)
             self._thread.soon(self._begin, mailbox)
@@ -168,10 +166,10 @@ class VllmEngine:
             self._busy_since = self._clock()
         choices = self._open[mailbox] = {}
         for choice in request.choices:
-            serving = choices[choice] = _Serving()
+            before = request.committed.get(choice)
+            serving = choices[choice] = _Serving(said=0 if before is None else len(before.token_ids))
             serving.task = self._loop.create_task(self._serve(mailbox, choice, serving))
             serving.task.add_done_callback(partial(self._left, mailbox, choice))
-        self._deadlines.begin(mailbox)
 
     async def _serve(self, mailbox: Mailbox, choice: int, serving: "_Serving") -> None:
         """One choice, from its submission to its end."""
@@ -222,7 +220,6 @@ class VllmEngine:
             choices.pop(choice, None)
             if not choices:
                 del self._open[mailbox]
-                self._deadlines.end(mailbox)
         with self._lock:
             self._room.leave(mailbox)
 
@@ -238,15 +235,6 @@ class VllmEngine:
     def _fail(self, mailbox: Mailbox, error: InferloomError) -> None:
         self._post(mailbox, error)
         self._loop.call_soon(self._cancel, mailbox, None)
-
-    def _expire(self, mailbox: Mailbox) -> None:
-        """End what is past its deadline."""
-        open_ = self._open.get(mailbox)
-        if open_ is None:
-            return
-        for event in last_words({choice: serving.said for choice, serving in open_.items()}):
-            self._post(mailbox, event)
-        self._cancel(mailbox, None)
 
     def _post(self, mailbox: Mailbox, event: Event | InferloomError) -> None:
         if not self._posts:
