@@ -10,13 +10,13 @@ from jsonschema import Draft202012Validator
 
 from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.constrain.grammar import Ending, Grammar, Kind
+from inferloom_worker.constrain.schema_closing import closed_object
 from inferloom_worker.engine.constraint import WORD, Matcher
 from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.forms import BY_NAME, FORMS
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.reader import CUSTOM_END
-from inferloom_worker.output.calls.schemas import arguments_schema
 from inferloom_worker.text.tokenizer import Tokenizer
 from tests.worker.grammars import allowed_by
 from tests.worker.test_patterns import KINDS
@@ -103,9 +103,9 @@ def test_an_answer_that_need_not_end_is_cut(compiler: GrammarCompiler, smollm_to
 
 
 TOOLS = [
-    CallableTool("write", arguments_schema(SCHEMAS["text"])),
+    CallableTool("write", closed_object(SCHEMAS["text"])),
     CallableTool("run", {}, ""),
-    CallableTool("now", arguments_schema({"type": "object", "properties": {}})),
+    CallableTool("now", closed_object({"type": "object", "properties": {}})),
 ]
 
 

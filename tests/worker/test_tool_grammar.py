@@ -7,12 +7,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from inferloom_worker.constrain.grammar import Grammar
+from inferloom_worker.constrain.schema_closing import closed_object
 from inferloom_worker.output.calls import tagged_presence
 from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.forms import BY_NAME, FORMS, GENERIC
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, tool_grammar
 from inferloom_worker.output.calls.offer import Offer
-from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
+from inferloom_worker.output.calls.schemas import relaxed
 from inferloom_worker.output.calls.tagged_presence import holds
 from inferloom_worker.output.calls.tagged_schema import unsaid
 from inferloom_worker.output.reasoning import BY_NAME as REASONING
@@ -20,8 +21,8 @@ from tests.worker import grammars
 
 CITY = {"properties": {"city": {"type": "string"}, "n": {"type": "integer"}}, "required": ["city"]}
 TOOLS = [
-    CallableTool("get", arguments_schema(CITY)),
-    CallableTool("get_weather", arguments_schema({"type": "object", "properties": {}})),
+    CallableTool("get", closed_object(CITY)),
+    CallableTool("get_weather", closed_object({"type": "object", "properties": {}})),
 ]
 TEXTS = [CallableTool("say", {}, ""), CallableTool("count", {}, "start: /[0-9]+/")]
 SAID = '<custom_tool_call name="say">\na\n</custom\n</custom_tool_call>'
@@ -273,12 +274,50 @@ VALUES: list[Any] = [
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_closing_a_schema_only_narrows_it(schema: dict[str, Any]) -> None:
     """What conforms to what is enforced conforms to what was asked for, and is an object."""
-    closed = Draft202012Validator(arguments_schema(schema))
+    closed = Draft202012Validator(closed_object(schema))
 
     for value in VALUES:
         if closed.is_valid(value):
             assert Draft202012Validator(schema).is_valid(value)
     assert not closed.is_valid([])
+
+
+PET = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+DOG = {
+    "allOf": [
+        {"$ref": "#/$defs/Pet"},
+        {"type": "object", "properties": {"bark": {"type": "string"}}, "required": ["bark"]},
+    ]
+}
+SHARED = {
+    "type": "object",
+    "properties": {"kind": {"type": "string"}},
+    "required": ["kind"],
+    "anyOf": [{"properties": {name: {"type": "integer"}}, "required": [name]} for name in "ab"],
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (
+            {"properties": {"pet": {"$ref": "#/$defs/Dog"}}, "$defs": {"Pet": PET, "Dog": DOG}},
+            {"pet": {"name": "x", "bark": "y"}},
+        ),
+        (SHARED, {"kind": "x", "a": 1}),
+        ({"properties": {"free": {"type": "object"}}}, {"free": {"any": "thing"}}),
+    ],
+    ids=["several of one object", "alternatives beside what they share", "free"],
+)
+def test_closing_leaves_what_several_schemas_say_together(schema: dict[str, Any], value: Any) -> None:
+    """What is asked for stays possible; where a schema names no properties, any."""
+    assert Draft202012Validator(closed_object(schema)).is_valid(value)
+
+
+def test_a_function_without_parameters_has_none() -> None:
+    """Nothing is to be said where nothing is asked for."""
+    for schema in ({}, {"type": "object"}, {"type": "object", "properties": {}}):
+        assert not Draft202012Validator(closed_object(schema)).is_valid({"any": "thing"})
 
 
 def test_a_schema_is_relaxed_where_grammars_lack_a_keyword() -> None:

@@ -7,6 +7,7 @@ schema.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 _SHARED = ("allOf", "oneOf", "not", "if", "dependencies", "dependentSchemas", "unevaluatedProperties")
@@ -22,6 +23,16 @@ def closed(schema: Any) -> Any:
     """The schema, closed where that is sure to leave what it asks for."""
     text = json.dumps(schema)
     return _closed(schema, definitions=not any(f'"{keyword}"' in text for keyword in _SHARED))
+
+
+def closed_object(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of an object that is a list of names and values, as a function's arguments are: one that lists
+    none has none."""
+    made: dict[str, Any] = closed({**schema, "type": "object"})
+    open_ = any(keyword in made for keyword in _BESIDE)
+    if not (open_ or made.get("properties") or made.get("required") or made.get("minProperties")):
+        made["additionalProperties"] = False
+    return made
 
 
 def _closed(schema: Any, *, definitions: bool) -> Any:

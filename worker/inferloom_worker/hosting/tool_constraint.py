@@ -10,6 +10,7 @@ from inferloom_mesh.errors import InferloomError, unsupported
 from inferloom_worker.constrain.grammar import Ending, Grammar, GrammarConstraint, Kind
 from inferloom_worker.constrain.patterns import together
 from inferloom_worker.constrain.schema import enforced_schema, malformed
+from inferloom_worker.constrain.schema_closing import closed_object
 from inferloom_worker.constrain.schema_counting import COUNTED_TWICE
 from inferloom_worker.constrain.schema_forms import well_formed
 from inferloom_worker.constrain.source import source
@@ -18,7 +19,7 @@ from inferloom_worker.hosting.dialect import Dialect, calling
 from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.grammar import CallableTool, Rule, thoughtful_grammar, tool_grammar
 from inferloom_worker.output.calls.reader import CUSTOM_END
-from inferloom_worker.output.calls.schemas import arguments_schema, relaxed
+from inferloom_worker.output.calls.schemas import relaxed
 from inferloom_worker.output.calls.tagged_schema import unsaid as tagged_unsaid
 
 
@@ -145,7 +146,7 @@ def _callable(form: ToolForm, place: str, tool: pb.Tool, notes: list[str]) -> Ca
     if wrong and tool.strict:
         raise malformed(param, wrong)
     notes += [f"{tool.name}: {each}, is not enforced" for each in wrong]
-    schema = arguments_schema(formed)
+    schema = closed_object(formed)
     try:
         body, unsaid = enforced_schema(param, schema)
     except InferloomError:

@@ -1,45 +1,11 @@
-"""Schemas of arguments, as they are enforced. Pure."""
+"""Schemas of arguments, as far as grammars can say them. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from inferloom_worker.constrain.schema_places import OF_NAMES, resolve
 
-_OPEN = ("allOf", "oneOf", "not", "if", "then", "else", "patternProperties", "unevaluatedProperties", "$ref")
-"""Keywords beside which an object may need properties that are not listed here."""
 _MAPS = ("properties", "$defs", "definitions")
-_PARTS = ("items", "anyOf", "prefixItems")
-
-
-def arguments_schema(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of a function's arguments: an object, in which nothing may stand that no property names.
-
-    What conforms to it conforms to ``parameters``, where that leaves open whether there may be more: models
-    that may write any property do not end.
-    """
-    closed: dict[str, Any] = _closed({**parameters, "type": "object"})
-    return closed
-
-
-def _closed(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    made = dict(schema)
-    for key in _MAPS:
-        if isinstance(made.get(key), dict):
-            made[key] = {name: _closed(part) for name, part in made[key].items()}
-    for key in _PARTS:
-        if key in made:
-            made[key] = _closed(made[key])
-    if _is_object(made) and not any(key in made for key in (*_OPEN, "anyOf", "additionalProperties")):
-        wanted = made.get("required", ())
-        listed = made.get("properties", {})
-        if all(name in listed for name in wanted) and made.get("minProperties", 0) <= len(listed):
-            made["additionalProperties"] = False
-    return made
-
 
 _UNSAID = frozenset(
     (
@@ -117,7 +83,3 @@ def _moved(value: Any, *, names: bool = False) -> Any:
         else:
             made[key] = _moved(inner, names=not names and key in OF_NAMES)
     return made
-
-
-def _is_object(schema: dict[str, Any]) -> bool:
-    return schema.get("type") == "object" or ("type" not in schema and "properties" in schema)
