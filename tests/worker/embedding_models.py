@@ -13,6 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from inferloom_worker.embed.options import NOBODY, Caller
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.text.bytes_tokenizer import END, bytes_tokenizer
 
@@ -114,9 +115,11 @@ def _modules(base: Path, folder: Path, *modules: torch.nn.Module, **settings: An
     return folder
 
 
-async def whole(embedder: TextEmbedder, texts: list[list[int]]) -> NDArray[np.float32]:
+async def whole(
+    embedder: TextEmbedder, texts: list[list[int]], caller: Caller = NOBODY
+) -> NDArray[np.float32]:
     """All vectors of a request, once they are there; leaving closes the stream."""
-    stream = embedder.embed(texts)
+    stream = embedder.embed(texts, caller)
     try:
         return np.concatenate([rows async for _, rows in stream])
     finally:

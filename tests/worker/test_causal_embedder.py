@@ -14,8 +14,9 @@ from transformers import AutoModel
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.embed.options import EmbedOptions
+from inferloom_worker.embed.options import Caller, EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.protocol import GenerationRequest
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
@@ -150,3 +151,28 @@ async def test_an_engine_that_closes_ends_the_request(tmp_path: Path) -> None:
             await embed(served, ["a", "b"])
 
     assert caught.value.reason is Reason.WORKER_LOST
+
+
+async def test_texts_that_are_left_at_once_take_no_room(tmp_path: Path) -> None:
+    """Before what reads them has run for the first time."""
+    async with serving(decoder(tmp_path), max_texts=4) as served:
+        assert served.embedder is not None
+        for _ in range(2):
+            served.embedder.embed([[5]] * 4).close()
+            await asyncio.sleep(0.01)
+        assert (await embed(served, ["a b"])).shape == (1, HIDDEN)
+
+
+async def test_tenants_share_no_state_of_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a place in the line: the engine is told for whom it reads."""
+    async with serving(decoder(tmp_path)) as served:
+        assert served.embedder is not None
+        seen: list[GenerationRequest] = []
+        submit = served.engine.submit
+        monkeypatch.setattr(served.engine, "submit", lambda asked: (seen.append(asked), submit(asked))[1])
+        await whole(served.embedder, [[5, 6]], Caller(tenant="t", share=2.0, cache_scope="s"))
+        await whole(served.embedder, [[5, 6]])
+        assert [(each.tenant, each.share, each.cache_salt) for each in seen] == [
+            ("t", 2.0, "s\0"),
+            ("", 1.0, ""),
+        ]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.embed.options import Caller
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.sidecar.address import Key, ServerAddress
 from inferloom_worker.engines.sidecar.client import Client
@@ -117,9 +118,9 @@ async def test_requests_for_vectors_wait_in_a_bounded_queue() -> None:
     facts = Facts(kind=ServerKind.LLAMA, version="", model="m", tasks=frozenset({"embed"}), dimensions=1)
     places = Places(1, QueueBound(1, 1e9))
     embedder = ServerEmbedder(OneClient(ServerAddress.parse("http://h"), Key("")), facts, places)
-    streams = [embedder.embed([[1]], tenant) for tenant in "ab"]
+    streams = [embedder.embed([[1]], Caller(tenant=tenant)) for tenant in "ab"]
     with pytest.raises(InferloomError) as caught:
-        embedder.embed([[1]], "a")
+        embedder.embed([[1]], Caller(tenant="a"))
     assert caught.value.reason is Reason.SERVER_OVERLOADED
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -128,7 +129,7 @@ async def test_requests_for_vectors_wait_in_a_bounded_queue() -> None:
     for stream in streams:
         assert [rows.tolist() async for _, rows in stream] == [[[1.0]]]
     await asyncio.sleep(0.01)
-    streams = [embedder.embed([[1]], tenant) for tenant in "ab"]
+    streams = [embedder.embed([[1]], Caller(tenant=tenant)) for tenant in "ab"]
     for stream in streams:
         stream.close()
     await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_error
-from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
+from inferloom_worker.embed.options import NOBODY, Caller, EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import VectorStream
 from inferloom_worker.engine.protocol import Engine, GenerationRequest, VectorEvent
@@ -49,32 +49,43 @@ class CausalEmbedder:
         self._most_waiting = options.max_waiting
         self._unfinished = 0
 
-    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], caller: Caller = NOBODY) -> VectorStream:
         if self._unfinished and self._unfinished + len(texts) > self._most_waiting:
             raise overloaded(f"{self._unfinished} texts are waiting already.")
         self._unfinished += len(texts)
         stream = VectorStream(len(texts), on_close=lambda: reading.cancel())
-        reading = asyncio.create_task(self._read(stream, texts, tenant))
+        reading = asyncio.create_task(self._read(stream, texts, caller))
+        # Not at its own end: one that is cancelled before it ran never comes there.
+        reading.add_done_callback(lambda _: self._left(len(texts)))
         return stream
 
-    async def _read(self, stream: VectorStream, texts: Sequence[list[int]], tenant: str) -> None:
+    def _left(self, count: int) -> None:
+        self._unfinished -= count
+
+    async def _read(self, stream: VectorStream, texts: Sequence[list[int]], caller: Caller) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for index, ids in enumerate(texts):
-                    group.create_task(self._embed(stream, index, ids, tenant))
+                    group.create_task(self._embed(stream, index, ids, caller))
         except BaseExceptionGroup as failures:
             first = failures.exceptions[0]
             if not isinstance(first, InferloomError):
                 log.error("texts could not be embedded", exc_info=first)
                 first = server_error()
             stream.fail(first)
-        finally:
-            self._unfinished -= len(texts)
 
-    async def _embed(self, stream: VectorStream, index: int, ids: list[int], tenant: str) -> None:
+    async def _embed(self, stream: VectorStream, index: int, ids: list[int], caller: Caller) -> None:
         async with self._places:
             reading = self._engine.submit(
-                GenerationRequest(request_id="", prompt=ids, max_tokens=1, tenant=tenant, embeds=True)
+                GenerationRequest(
+                    request_id="",
+                    prompt=ids,
+                    max_tokens=1,
+                    tenant=caller.tenant,
+                    share=caller.share,
+                    cache_salt=f"{caller.cache_scope}\0" if caller.cache_scope else "",
+                    embeds=True,
+                )
             )
             try:
                 async for batch in reading.events():

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from inferloom_mesh.errors import InferloomError, invalid
+from inferloom_worker.embed.options import Caller
 from inferloom_worker.embed.protocol import TokenEmbedder
 from inferloom_worker.embed.ranker import Scores
 from inferloom_worker.embed.reader import Reader
@@ -46,8 +47,8 @@ class CosineReading:
     def tokens(self) -> int:
         return sum(map(len, self.texts))
 
-    def start(self, tenant: str) -> VectorStream:
-        return self.embedder.embed(self.texts, tenant)
+    def start(self, caller: Caller) -> VectorStream:
+        return self.embedder.embed(self.texts, caller)
 
     def scores(self, rows: Vectors) -> Scores:
         unit = finish(rows, dimensions=rows.shape[1], normalize=True)

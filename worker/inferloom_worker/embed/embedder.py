@@ -5,7 +5,7 @@ from typing import Protocol
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.batcher import Batcher
-from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
+from inferloom_worker.embed.options import NOBODY, Caller, EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
 
@@ -29,7 +29,7 @@ class Embedder(Batcher[list[int]]):
         self.info = model.info
         self.reader = model.reader
 
-    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], caller: Caller = NOBODY) -> VectorStream:
         return self.submit(texts)
 
 

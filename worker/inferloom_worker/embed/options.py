@@ -4,6 +4,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """For whom something is computed, as far as a model tells its callers apart."""
+
+    tenant: str = ""
+    """Who is to get a fair share of the model."""
+    share: float = 1.0
+    """His part, in relation to others'."""
+    cache_scope: str = ""
+    """Whom cached state is kept within. Empty: everybody."""
+
+
+NOBODY = Caller()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedOptions:
     """How texts are embedded."""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.batcher import Batcher
-from inferloom_worker.embed.options import EmbedOptions, RankerInfo
+from inferloom_worker.embed.options import Caller, EmbedOptions, RankerInfo
 from inferloom_worker.embed.pairs import Pair
 from inferloom_worker.embed.ranker import Scores
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
@@ -59,7 +59,7 @@ class PairReading:
     def tokens(self) -> int:
         return sum(map(len, self.pairs))
 
-    def start(self, tenant: str) -> VectorStream:
+    def start(self, caller: Caller) -> VectorStream:
         return self.ranker.submit(self.pairs)
 
     def scores(self, rows: Vectors) -> Scores:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from inferloom_worker.embed.options import EmbedderInfo
+from inferloom_worker.embed.options import NOBODY, Caller, EmbedderInfo
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import VectorStream
 
@@ -31,9 +31,10 @@ class TextEmbedder(Protocol):
         """What reads the inputs."""
         ...
 
-    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], caller: Caller = NOBODY) -> VectorStream:
         """Vectors for tokenised texts, at least one; not normalised. Called on an event loop. Closing the
-        stream takes back what waits. What is computed is the ``tenant``'s, where turns are counted.
+        stream takes back what waits. What is computed is the ``caller``'s, where turns are counted or
+        state is kept.
 
         Raises:
             InferloomError: SERVER_OVERLOADED when the queue is full, WORKER_LOST when closed. The stream

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_mesh.errors import InferloomError
+from inferloom_worker.embed.options import Caller
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
 from inferloom_worker.validate.rerank import RankingRequest
 
@@ -23,7 +24,7 @@ class Reading(Protocol):
         """How many tokens are read."""
         ...
 
-    def start(self, tenant: str) -> VectorStream:
+    def start(self, caller: Caller) -> VectorStream:
         """Have them computed. Called on an event loop. Closing the stream takes back what waits.
 
         Raises:

@@ -10,6 +10,7 @@ import grpc
 from inferloom_mesh.call_end import when_ended
 from inferloom_mesh.context import CallContext, read_context
 from inferloom_mesh.light_dataclasses import dataclass
+from inferloom_worker.embed.options import Caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,6 +35,11 @@ class IncomingCall:
         if deadline is None:
             return None
         return deadline - min(MARGIN_S, max(0.0, deadline - time.monotonic()) * 0.05)
+
+    def for_whom(self) -> Caller:
+        """Whose vectors and scores it asks for."""
+        context = self.context
+        return Caller(tenant=context.tenant, share=context.share, cache_scope=context.cache_scope)
 
     def priority_limit(self, own: int) -> int:
         """The highest priority that the call may have where the worker's own limit is ``own``."""

@@ -146,7 +146,7 @@ class Inference:
                 quick=request.ByteSize() <= QUICK_EMBED_BYTES,
             )
             call.check()
-            stream = embedder.embed(texts, incoming.context.tenant)
+            stream = embedder.embed(texts, incoming.for_whom())
             call.end = stream.close
             incoming.on_end(stream.close)
             tokens = sum(map(len, texts))
@@ -184,7 +184,7 @@ class Inference:
 
             asked, reading = await self._texts.run("documents", read, tenant=incoming.context.tenant)
             call.check()
-            stream = reading.start(incoming.context.tenant)
+            stream = reading.start(incoming.for_whom())
             call.end = stream.close
             incoming.on_end(stream.close)
             try:

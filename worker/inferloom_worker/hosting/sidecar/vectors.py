@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inferloom_mesh.errors import InferloomError, server_error, unsupported
 from inferloom_mesh.named_fields import named
-from inferloom_worker.embed.options import EmbedderInfo
+from inferloom_worker.embed.options import NOBODY, Caller, EmbedderInfo
 from inferloom_worker.embed.ranker import Scores
 from inferloom_worker.embed.vector_stream import Vectors, VectorStream
 from inferloom_worker.engines.sidecar import reading
@@ -85,9 +85,9 @@ class ServerEmbedder:
         self._facts = facts
         self._places = places
 
-    def embed(self, texts: Sequence[list[int]], tenant: str = "") -> VectorStream:
+    def embed(self, texts: Sequence[list[int]], caller: Caller = NOBODY) -> VectorStream:
         """As the protocol says; the stream counts the tokens that the server has read."""
-        return _streamed(len(texts), self._places, tenant, lambda stream: self._compute(texts, stream))
+        return _streamed(len(texts), self._places, caller, lambda stream: self._compute(texts, stream))
 
     async def _compute(self, texts: Sequence[list[int]], stream: VectorStream) -> None:
         stream.read_tokens = 0
@@ -140,8 +140,8 @@ class ServerReading:
         self._asked = asked
         self._places = places
 
-    def start(self, tenant: str) -> VectorStream:
-        return _streamed(len(self._asked.documents), self._places, tenant, self._compute)
+    def start(self, caller: Caller) -> VectorStream:
+        return _streamed(len(self._asked.documents), self._places, caller, self._compute)
 
     def scores(self, rows: Vectors) -> Scores:
         return rows[:, 0]
@@ -175,7 +175,7 @@ class ServerReading:
 def _streamed(
     count: int,
     places: Places,
-    tenant: str,
+    caller: Caller,
     compute: Callable[[VectorStream], Coroutine[Any, Any, None]],
 ) -> VectorStream:
     """A stream that a task fills in its turn, and which ends with it.
@@ -183,7 +183,7 @@ def _streamed(
     Raises:
         InferloomError: SERVER_OVERLOADED, WAIT_TOO_LONG: too many wait.
     """
-    place, joined = places.join(1, tenant, 0, None), time.monotonic()
+    place, joined = places.join(1, caller.tenant, 0, None), time.monotonic()
 
     async def run() -> None:
         try:
