@@ -10,7 +10,10 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
 from inferloom_mesh.call_observer import CallObserver, Observers, SeenCall
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.hosting.answer import Answer
+from inferloom_worker.hosting.running_calls import RunningCalls
 from inferloom_worker.rpc.attach.attachment import Attachment
+from inferloom_worker.rpc.generating import Generating
 from inferloom_worker.rpc.inference import Inference
 from tests.patience import PATIENCE_S
 
@@ -118,3 +121,40 @@ async def test_the_stream_ends_with_its_reader(raised: type[BaseException]) -> N
         with pytest.raises(InferloomError) as failure:
             await writing
     assert failure.value.reason is Reason.SERVER_ERROR
+
+
+class Endless:
+    """An answer that never ends."""
+
+    waiting = over = False
+
+    def follow(self, news: object) -> "Endless":
+        return self
+
+    def read(self) -> list[Any]:
+        return []
+
+    def abort(self) -> None:
+        pass
+
+
+class StopsMeanwhile:
+    """The worker has to end its calls while one is read."""
+
+    async def begin(self, request: pb.GenerateRequest, incoming: object) -> Generating:
+        calls = RunningCalls()
+        call = calls.enter(self)
+        call.ended = True
+        return Generating(cast("Answer", Endless()), call, calls, "w")
+
+
+async def test_a_call_that_has_to_end_while_it_is_read_ends() -> None:
+    """So that it goes on elsewhere, and is not waited for."""
+    attachment = Attachment(cast("Inference", StopsMeanwhile()), Observers(()), "ipv4:127.0.0.1:1")
+    generate = link_pb2.StartCall(call=1, events=4, bytes=4096, generate=pb.GenerateRequest(model="m"))
+    attachment.take(link_pb2.AttachRequest(starts=[generate]))
+    async with asyncio.timeout(PATIENCE_S):
+        async for frame in attachment.frames():
+            if frame.ends:
+                break
+    assert "stopped before" in frame.ends[0].message

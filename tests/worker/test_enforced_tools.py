@@ -19,7 +19,7 @@ from inferloom_worker.constrain.patterns import Work
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.hosting.tool_constraint import enforced
 from inferloom_worker.output.calls.form import Arguments
-from inferloom_worker.output.calls.raw_values import argument_types
+from inferloom_worker.output.calls.raw_values import argument_types, value_of
 from inferloom_worker.output.calls.tagged_schema import unsaid
 from tests.worker import grammars
 from tests.worker.test_dialect import dialect
@@ -411,3 +411,8 @@ def test_what_is_no_number_of_the_schema_stays_text(text: str) -> None:
     tool = Tool("qwen3-coder", {"type": "object", "properties": {"a": {"type": ["string", "integer"]}}})
     assert tool.accepts({"a": text})
     assert tool.read({"a": text}) == {"a": text}
+
+
+def test_half_a_character_in_a_value_is_replaced() -> None:
+    """JSON can write it; no text can have it."""
+    assert value_of(frozenset({"object"}), r'{"a": "\ud83d"}') == {"a": "\ufffd"}

@@ -287,6 +287,7 @@ SETTINGS = [
     Sampling(temperature=1.0),
     Sampling(temperature=0.3),
     Sampling(temperature=1.0, top_k=5),
+    Sampling(temperature=1.0, top_k=2**32 - 1),
     Sampling(temperature=1.4, top_p=0.7),
     Sampling(temperature=2.0, top_p=0.999),
     Sampling(temperature=0.8, min_p=0.1),

@@ -122,6 +122,11 @@ class PromptTold:
     echo: list[pb.GenerateResponse]
 
 
+def tells_of_prompt(asked: CompletionRequest) -> bool:
+    """Whether anything is to be told of its prompt."""
+    return asked.echo or asked.prompt_token_ids or asked.prompt_logprobs is not None
+
+
 def told(asked: CompletionRequest, prompt: TokenizedPrompt, tokenizer: Tokenizer) -> PromptTold:
     """What was asked for of that. Takes time with the length of the prompt."""
     if goes_on(asked):

@@ -25,6 +25,7 @@ from inferloom_worker.hosting.engine_request import (
     is_quick,
     is_short,
     prompt_room,
+    tells_of_prompt,
     told,
     word_tokens,
 )
@@ -106,8 +107,14 @@ class Generator:
             adapter=self.adapter,
             constraint=None if constraint is None else constraint.constraint,
         )
-        about_prompt = told(asked, prompt, self.tokenizer)
-        reading = self._reading(asked, prompt.text)
+        about_prompt = await texts.run(
+            asked.prompt.param,
+            partial(told, asked, prompt, self.tokenizer),
+            quick=not tells_of_prompt(asked),
+        )
+        # Where arguments are written without quotes, what they stand for is found out of the tools' schemas.
+        few = not isinstance(asked.prompt, ChatPrompt) or is_short(asked)
+        reading = await texts.run("chat.tools", partial(self._reading, asked, prompt.text), quick=few)
         resumed = Resumed(request, {})
         if asked.resume is not None and asked.resume.choices:
             work = partial(self._resume, asked, asked.resume, request, reading)

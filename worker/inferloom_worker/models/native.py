@@ -169,8 +169,10 @@ class NativeModel:
         masks: Masks | None = None,
     ) -> list[int]:
         filters = np.empty(len(settings), FILTER)
-        for name in ("temperature", "top_p", "min_p", "top_k"):
+        for name in ("temperature", "top_p", "min_p"):
             filters[name] = [getattr(s, name) for s in settings]
+        # More than there are is all of them, and may be more than the field holds.
+        filters["top_k"] = [min(s.top_k, logits.shape[-1]) for s in settings]
         filters["u"] = uniforms
         tokens = np.empty(len(settings), np.int32)
         allowed = mask_addresses(masks)

@@ -9,6 +9,7 @@ from typing import Any
 from inferloom_worker.constrain.patterns import Work, has_pattern
 from inferloom_worker.constrain.schema_places import resolve
 from inferloom_worker.constrain.schema_types import TYPES, type_of, values_of
+from inferloom_worker.text.halves import without_halves
 
 _WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 """What templates make of values that JSON spells otherwise."""
@@ -118,7 +119,9 @@ def value_of(types: frozenset[str], text: str) -> Any:
         return text
     word = text.strip()
     try:
-        value = _WORDS[word] if word in _WORDS else json.loads(word, parse_constant=_no_number)
+        value = (
+            _WORDS[word] if word in _WORDS else json.loads(without_halves(word), parse_constant=_no_number)
+        )
     except (ValueError, RecursionError):
         return text
     if isinstance(value, float) and not math.isfinite(value):

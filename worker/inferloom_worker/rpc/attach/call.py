@@ -90,6 +90,7 @@ class LinkedCall:
         followed = generating.answer.follow(self._news)
         if followed is not None:
             generating.when_ended(self._stop)
+            generating.check()  # it may have had to end while it was read
             self._followed = followed
             self._news()
             return
