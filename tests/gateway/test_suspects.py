@@ -36,9 +36,10 @@ def test_later_turns_grow_until_nobody_has_come_for_a_while() -> None:
             assert count < 100
         return count
 
-    sizes = [turn(FRESH_S * number) for number in range(SINGLE_TURNS + 4)]
+    just_s = FRESH_S + 1e-6
+    sizes = [turn(just_s * number) for number in range(SINGLE_TURNS + 4)]
     assert sizes == [1] * SINGLE_TURNS + [2, 4, 8, 16]
-    assert turn(FRESH_S * (SINGLE_TURNS + 4) + DEATH_S) == 1
+    assert turn(just_s * (SINGLE_TURNS + 4) + DEATH_S) == 1
 
 
 def test_what_must_be_alone_is() -> None:

@@ -16,7 +16,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.options import Caller, EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.protocol import Generation, GenerationRequest
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
@@ -169,7 +169,12 @@ async def test_tenants_share_no_state_of_texts(tmp_path: Path, monkeypatch: pyte
         assert served.embedder is not None
         seen: list[GenerationRequest] = []
         submit = served.engine.submit
-        monkeypatch.setattr(served.engine, "submit", lambda asked: (seen.append(asked), submit(asked))[1])
+
+        def noted(asked: GenerationRequest) -> Generation:
+            seen.append(asked)
+            return submit(asked)
+
+        monkeypatch.setattr(served.engine, "submit", noted)
         await whole(served.embedder, [[5, 6]], Caller(tenant="t", share=2.0, cache_scope="s"))
         await whole(served.embedder, [[5, 6]])
         assert [(each.tenant, each.share, each.cache_salt) for each in seen] == [

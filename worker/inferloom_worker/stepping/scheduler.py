@@ -23,6 +23,11 @@ MOST_MATCHER_BYTES = 2**30
 """Memory that the matchers of all who run may take, as far as it is known before. One alone may take more."""
 
 
+MOVED_WEIGHT = 8
+"""As how many that wait for a prompt one counts that was generated elsewhere: its reader is in the middle of
+an answer, and sees nothing come at all where the others see it come more slowly."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Compute ``count`` tokens of a sequence from its first uncomputed one; ``samples`` when that is all of
@@ -138,8 +143,8 @@ class Scheduler:
         that have begun before those that wait, in the order of :meth:`Fairness.order`. What was generated
         elsewhere is read before either as long as it is its turn, with half of what is left where others have
         something to read, too. Beside decoding, ``prompt_rows`` of the numbers of sequences that decode and
-        that have prompts to read bounds what is read; ``most_rows`` bounds the whole step, but for one row of
-        each that decodes and a few more.
+        that have something to read (one from elsewhere counts for several) bounds what is read; ``most_rows``
+        bounds the whole step, but for one row of each that decodes and a few more.
         """
         bound = self.max_step_tokens
         decoding = [s for s in self.running if len(s.tokens) - s.computed == 1]
@@ -147,9 +152,13 @@ class Scheduler:
         if most_rows is not None:
             bound = min(bound, max(most_rows, len(decoding) + LEAST_ROWS))
         budget = bound
+        # Whoever waits and cannot join is no reason to leave rows to him, or to make steps longer.
+        could_join = len(self.running) < self.max_running and not self.short_of_memory
         if decoding and prompt_rows is not None:
-            others = len(reading) + len(self.waiting)
-            budget = min(budget, len(decoding) + prompt_rows(len(decoding), others))
+            read = (*reading, *self.waiting) if could_join else reading
+            moved = sum(s.moved for s in read)
+            wanting = len(reading) + len(self.waiting) + (MOVED_WEIGHT - 1) * moved
+            budget = min(budget, len(decoding) + prompt_rows(len(decoding), wanting))
         gave_way = self._gave_way
         decoding.sort(key=_arrival)
         step: list[Work] = []
@@ -163,8 +172,6 @@ class Scheduler:
         left = _Room(budget - len(step), self.max_step_scores)
         reading.sort(key=_arrival)
         new = [s for s in reading if not s.moved]
-        # Whoever waits and cannot join is no reason to leave rows to him.
-        could_join = len(self.running) < self.max_running and not self.short_of_memory
         self.short_of_memory = False
         if len(new) < len(reading) or any(s.moved for s in self.waiting):
             shared = bool(new) or (could_join and any(not s.moved for s in self.waiting))
