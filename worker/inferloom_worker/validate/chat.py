@@ -7,11 +7,12 @@ from typing import Any
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, invalid, shown
 from inferloom_mesh.named_fields import named
+from inferloom_mesh.tool_name import LONGEST_TOOL_NAME, TOOL_NAME
 from inferloom_worker.text.template import RESERVED
 
 _ROLES = frozenset(pb.Role.values()) - {pb.ROLE_UNSPECIFIED}
 _MODES = frozenset(pb.ToolChoiceMode.values()) - {pb.TOOL_CHOICE_MODE_UNSPECIFIED}
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_TOOL_NAME = re.compile(TOOL_NAME)
 
 MOST_CHARACTERS = 2**18
 """Of one tool's schema or grammar."""
@@ -57,7 +58,8 @@ def _check_message(param: str, message: pb.ChatMessage) -> None:
 
 def _check_tool(param: str, tool: pb.Tool) -> None:
     if not _TOOL_NAME.fullmatch(tool.name):
-        raise invalid(f"{param}.name", f"{param}.name must be 1 to 128 letters, digits, '_' and '-'.")
+        words = f"must be 1 to {LONGEST_TOOL_NAME} letters, digits, '_' and '-'."
+        raise invalid(f"{param}.name", f"{param}.name {words}")
     schema = tool.parameters_json_schema
     where = f"{param}.parameters_json_schema"
     if tool.HasField("custom"):

@@ -6,8 +6,9 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from inferloom_gateway.http.schema.base import Part
+from inferloom_mesh.tool_name import TOOL_NAME
 
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+ToolName = Annotated[str, Field(pattern=f"^{TOOL_NAME}$")]
 
 
 class OldFunction(Part):

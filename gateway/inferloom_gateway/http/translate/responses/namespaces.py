@@ -8,10 +8,9 @@ from inferloom_gateway.http.schema.response_tools import CalledTool, ResponseToo
 from inferloom_gateway.http.translate.tool_names import Names
 from inferloom_gateway.http.translate.tools import missing
 from inferloom_mesh.errors import invalid
+from inferloom_mesh.tool_name import LONGEST_TOOL_NAME
 
 _BETWEEN = "__"
-_LONGEST = 128
-"""Characters of a name that a model calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,9 @@ def flat(given: Sequence[ResponseTool] | None) -> Iterator[Placed]:
             raise missing(f"{place}.tools")
         for at, inner in enumerate(tool.tools):
             where, name = f"{place}.tools[{at}]", called(tool.name, inner.name)
-            if len(name) > _LONGEST:
+            if len(name) > LONGEST_TOOL_NAME:
                 param = f"{where}.name"
-                message = f"with its namespace, as {name}, it has more than {_LONGEST} characters."
+                message = f"with its namespace, as {name}, it has more than {LONGEST_TOOL_NAME} characters."
                 raise invalid(param, f"Invalid '{param}': {message}")
             taken.add(where, name, inner.type, tool.name)
             words = [tool.description if at == 0 else None, inner.description]
