@@ -134,3 +134,20 @@ def test_sealed_reasoning_opens_for_its_tenant_only(text: str, tenant: str, plac
     assert seal.unseal(changed, tenant) in (None, text)
     for nonsense in ("", "x", "AQ==", "ü", sealed[:-4]):
         assert seal.unseal(nonsense, tenant) is None
+
+
+def test_a_deadline_is_no_length() -> None:
+    """What was cut says why, to its caller and to who reads it later."""
+    details = {}
+    for reason in (pb.FINISH_REASON_LENGTH, pb.FINISH_REASON_DEADLINE, pb.FINISH_REASON_STOP):
+        *first, _, last = events("", "Once", [], [])
+        end = pb.GenerateResponse(finished=pb.Finished(reason=reason))
+        assembly, told = assembled([*first, end, last])
+        details[reason] = assembly.document["incomplete_details"]
+        assert told[-1]["response"]["incomplete_details"] == details[reason]
+        assert list(replayed(assembly.document))[-1] == told[-1]
+    assert details == {
+        pb.FINISH_REASON_LENGTH: {"reason": "max_output_tokens"},
+        pb.FINISH_REASON_DEADLINE: {"reason": "max_output_tokens", "stop_reason": "deadline"},
+        pb.FINISH_REASON_STOP: None,
+    }

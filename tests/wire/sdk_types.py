@@ -21,6 +21,7 @@ EXTENDED = {
     "ChoiceDelta": EXTENSIONS["message"],
     "Choice": EXTENSIONS["choice"],
     "ChoiceDeltaToolCall": EXTENSIONS["call"],
+    "IncompleteDetails": EXTENSIONS["incomplete"],
     "CompletionChoice": EXTENSIONS["choice"],
 }
 """Types of the SDK, and the fields that ours have besides."""

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from inferloom.v1 import inference_pb2 as pb
 from tests.patience import undisturbed, within
+from tests.wire import sdk_types
 from tests.wire.contract_clients import DOORS, METHODS, RefusedError, responses
 from tests.wire.echo_mesh import EchoMesh, echo_mesh
 from tests.wire.gateway_mesh import GatewayMesh
@@ -52,6 +53,21 @@ async def test_a_whole_answer_is_what_there_was_time_for(mesh: EchoMesh, path: s
     (choice,) = answer.json()["choices"]
     assert (choice["finish_reason"], choice["stop_reason"]) == ("length", "deadline")
     assert 0 < answer.json()["usage"]["completion_tokens"] < 20
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@undisturbed(0.15)
+async def test_a_response_says_that_its_time_was_over(mesh: EchoMesh, stream: bool) -> None:
+    """Streamed or not, beside the reason of OpenAI's that clients take for an answer that was cut; and its
+    SDK reads it."""
+    body = {"model": SLOW, "input": "x" * 500, "stream": stream, "store": False}
+    answer = await mesh.http.post("/v1/responses", json=body, headers={"x-request-timeout": str(BUDGET_S)})
+    assert answer.status_code == 200, answer.text
+    made = (await events(answer))[-1]["response"] if stream else answer.json()
+    assert made["incomplete_details"] == {"reason": "max_output_tokens", "stop_reason": "deadline"}
+    read = sdk_types.response(made)
+    assert (read.status, read.output[0].status) == ("incomplete", "incomplete")  # type: ignore[union-attr]
+    assert 0 < made["usage"]["output_tokens"] < 20
 
 
 @undisturbed(0.15)

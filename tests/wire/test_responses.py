@@ -305,6 +305,15 @@ async def test_a_length_is_incomplete(mesh: GatewayMesh) -> None:
     assert mesh.worker.requests[0].stopping.max_tokens == 1
 
 
+async def test_a_deadline_is_told_beside_a_length(mesh: GatewayMesh) -> None:
+    """And kept with the response."""
+    mesh.worker.script = says("Once", reason=pb.FINISH_REASON_DEADLINE)
+    made = await whole(mesh, input="Hi")
+    told = {"reason": "max_output_tokens", "stop_reason": "deadline"}
+    assert (made["status"], made["incomplete_details"]) == ("incomplete", told)
+    assert (await mesh.http.get(f"{PATH}/{made['id']}")).json()["incomplete_details"] == told
+
+
 async def test_nothing_said_is_an_empty_message(mesh: GatewayMesh) -> None:
     """A model that ends at once gives a message without text, which clients can read."""
     mesh.worker.script = says()

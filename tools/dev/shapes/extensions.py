@@ -15,6 +15,7 @@ EXTENSIONS: dict[str, frozenset[str]] = {
             *("weights_hash", "workers"),
         }
     ),
+    "incomplete": frozenset({"stop_reason"}),
     "response": frozenset({"store"}),
 }
 """By the kind of object that has them."""

@@ -60,6 +60,7 @@ class IncompleteDetails(Answer):
     """Why a response is incomplete."""
 
     reason: Literal["max_output_tokens"]
+    stop_reason: Literal["deadline"] = "deadline"
 
 
 class InputTokensDetails(Answer):

@@ -13,8 +13,6 @@ from inferloom_gateway.http.translate.responses.names import Names
 from inferloom_gateway.http.translate.responses.parts import Event, Growing, Message, Seal, Thought
 from inferloom_mesh.errors import InferloomError
 
-_CUT = frozenset({pb.FINISH_REASON_LENGTH, pb.FINISH_REASON_DEADLINE})
-
 
 class Assembly:
     """One response while it is made. Streamed or not, it is what this makes of the same events.
@@ -40,7 +38,8 @@ class Assembly:
         self._call = -1
         self._held: list[Entry] = []
         """Log-probabilities of tokens whose text is not final yet."""
-        self._cut = False
+        self._cut: dict[str, str] | None = None
+        """Why it is not whole, once that is known."""
 
     @property
     def status(self) -> str:
@@ -64,7 +63,7 @@ class Assembly:
             case "delta":
                 yield from self._delta(event.delta)
             case "finished":
-                self._cut = event.finished.reason in _CUT
+                self._cut = document.cut_off(event.finished.reason)
             case "completed":
                 yield from self._end(event.completed.usage)
 
@@ -133,10 +132,10 @@ class Assembly:
 
     def _end(self, usage: pb.Usage) -> Iterator[Event]:
         last = self._growing
-        if (last is None and not self.output) or (isinstance(last, Thought) and not self._cut):
+        if (last is None and not self.output) or (isinstance(last, Thought) and self._cut is None):
             yield from self._open(Message, "message")
-        yield from self._close("incomplete" if self._cut else "completed")
-        document.ended(self.document, self.output, usage, int(self._clock()), cut=self._cut)
+        yield from self._close("completed" if self._cut is None else "incomplete")
+        document.ended(self.document, self.output, usage, int(self._clock()), self._cut)
         yield self._told(self.status)
 
     def _told(self, what: str) -> Event:

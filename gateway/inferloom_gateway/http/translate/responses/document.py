@@ -5,6 +5,7 @@ from typing import Any
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema.responses import ResponseRequest
 from inferloom_gateway.http.translate.options import tier
+from inferloom_gateway.http.translate.outcome import why_cut
 from inferloom_gateway.http.translate.responses import tools
 from inferloom_gateway.http.translate.responses.items import Item
 from inferloom_mesh.errors import InferloomError, Reason
@@ -63,11 +64,25 @@ def accepted(document: Document, started: pb.Started) -> None:
             document[name] = round(getattr(started.sampling, name), 6)  # float32 of a short decimal number
 
 
-def ended(document: Document, output: list[Item], usage: pb.Usage, now: int, *, cut: bool) -> None:
-    """Note that the model came to an end; ``cut``: because it might write no more."""
+def cut_off(reason: int) -> dict[str, str] | None:
+    """What is told of an answer that was cut off, by its ``FinishReason``; None: it is whole.
+
+    OpenAI has no word for a deadline, and clients take a response without one of its reasons for whole. So
+    the reason is that of a length, and the deadline is told beside it, as in choices of a chat.
+    """
+    late = reason == pb.FINISH_REASON_DEADLINE
+    if not late and reason != pb.FINISH_REASON_LENGTH:
+        return None
+    return {"reason": "max_output_tokens", **why_cut(late=late)}
+
+
+def ended(
+    document: Document, output: list[Item], usage: pb.Usage, now: int, cut: dict[str, str] | None
+) -> None:
+    """Note that the model came to an end; ``cut``: why it might write no more."""
     document |= {"output": output, "usage": _usage(usage)}
-    if cut:
-        document |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    if cut is not None:
+        document |= {"status": "incomplete", "incomplete_details": cut}
     else:
         document |= {"status": "completed", "completed_at": now}
 
