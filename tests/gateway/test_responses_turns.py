@@ -61,6 +61,15 @@ def shape(found: list[Turn]) -> list[str]:
         ),
         ([USER, THOUGHT, THOUGHT, CALL], ["u:text", "a:reasoning:reasoning:tool_call"]),
         ([USER, SAID, SAID], ["u:text", "a:text", "a:text"]),
+        ([USER, SAID, THOUGHT, CALL, RESULT], ["u:text", "a:text", "a:reasoning:tool_call", "t:tool_result"]),
+        (
+            [USER, CALL, SAID, RESULT, SAID],
+            ["u:text", "a:tool_call:text", "t:tool_result", "a:text"],
+        ),
+        (
+            [USER, SAID, CALL, THOUGHT, SAID, RESULT],
+            ["u:text", "a:text:tool_call:reasoning:text", "t:tool_result"],
+        ),
         ([USER, CALL, RESULT, THOUGHT, SAID], ["u:text", "a:tool_call", "t:tool_result", "a:reasoning:text"]),
         ([{"type": "reasoning", "id": "r", "summary": []}, USER], ["u:text"]),
         ([{"role": "developer", "content": [{"type": "input_text", "text": "x"}] * 2}], ["d:text:text"]),
@@ -68,7 +77,7 @@ def shape(found: list[Turn]) -> list[str]:
     ],
 )
 def test_what_the_assistant_did_in_a_row_is_one_turn(items: list[Any], expected: list[str]) -> None:
-    """Thoughts come before words, words before calls; a word after a call begins a turn."""
+    """Words behind words begin another turn, but not between a call and its result."""
     assert shape(turns(None, [], read(*items))) == expected
 
 

@@ -79,14 +79,14 @@ def _role(item: Item) -> pb.Role.ValueType:
 
 
 def _goes_on(turn: pb.ChatMessage, item: Item) -> bool:
-    """Whether an item of the assistant belongs to the turn before it: thoughts come before words, words
-    before calls."""
+    """Whether an item of the assistant belongs to the turn before it: a thought and words do unless there are
+    words already, and behind a call everything does until its result, which has to follow it."""
     if turn.role != pb.ROLE_ASSISTANT:
         return False
     has = {part.WhichOneof("part") for part in turn.parts}
     match item["type"]:
         case "message" | "reasoning":
-            return has == {"reasoning"}
+            return "tool_call" in has or has == {"reasoning"}
         case _:
             return True
 
