@@ -19,6 +19,7 @@ FILES = frozenset(
         "cli/test_restart.py",
         "client/test_course.py",
         "client/test_requests.py",
+        "parity/test_order.py",
         "worker/test_aliases.py",
         "worker/test_amounts.py",
         "worker/test_attachment.py",

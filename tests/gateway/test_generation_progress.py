@@ -97,6 +97,7 @@ def test_nothing_is_shown_twice() -> None:
     assert progress.take(delta(1, text="abc")) is not None
     assert progress.take(delta(0, (1,), "x")) is not None
     assert progress.take(delta(0, text="held back")) is not None
+    rest(progress)
     assert progress.tokens(Tokens(0, 1, [], "held back")) is None
     assert progress.take(finished(0)) is not None
     assert progress.take(finished(0)) is None
@@ -129,3 +130,47 @@ def test_what_another_worker_minds_is_not_the_callers_fault(error: InferloomErro
     assert progress.restated(error).reason is Reason.WORKER_LOST
     late = InferloomError(Reason.TIMEOUT, "Late.")
     assert progress.restated(late) is late
+
+
+def test_what_belongs_to_a_token_is_told_once() -> None:
+    """Deltas without tokens come again where their token had not come, as many of them; behind the token
+    others may come."""
+    progress = GenerationProgress(pb.GenerateRequest())
+    progress.take(started())
+    for event in (delta(ids=(1,), text="a"), delta(text="b"), delta(text="c")):
+        assert progress.take(event) is not None
+    again = rest(progress).resume
+    assert list(again.choices[0].token_ids) == [1]
+
+    assert [progress.take(delta(text=text)) for text in "bc"] == [None, None]
+    assert progress.take(delta(text="d")) is not None
+    assert progress.take(delta(ids=(2,), text="e")) is not None
+    assert progress.take(delta(text="f")) is not None
+    rest(progress)
+    rest(progress)
+    assert progress.tokens(Tokens(0, 2, [], "f")) is None
+    assert progress.tokens(Tokens(0, 2, [], "g")) is not None
+
+
+def test_a_token_takes_what_was_to_come_again_with_it() -> None:
+    """Another worker may tell it otherwise; nothing after it is taken for what was said before."""
+    progress = GenerationProgress(pb.GenerateRequest())
+    progress.take(started())
+    progress.take(delta(ids=(1,)))
+    progress.take(delta(text="b"))
+    rest(progress)
+    progress.take(delta(ids=(2,), text="b"))
+    assert progress.take(delta(text="c")) is not None
+
+
+def test_a_prompt_that_is_not_repeated_is_not_waited_for() -> None:
+    """Where another choice has tokens, the prompt's text does not come again before this one's."""
+    request = pb.GenerateRequest(output=pb.OutputOptions(echo=True), sampling=pb.SamplingOptions(n=2))
+    progress = GenerationProgress(request)
+    progress.take(started())
+    for event in (delta(0, text="abc"), delta(1, text="abc"), delta(0, (1,), "x")):
+        progress.take(event)
+    assert not progress.told_as_text
+    rest(progress)
+    assert progress.take(delta(1, text="held back")) is not None
+    assert progress.told_as_text

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferloom_mesh.tool_name import LONGEST_TOOL_NAME
 from inferloom_worker.output.calls.form import ToolForm
 from inferloom_worker.output.calls.forms import BY_NAME, FORMS
 from inferloom_worker.output.calls.offer import Offer
-from inferloom_worker.output.calls.reader import CallReader
+from inferloom_worker.output.calls.reader import CUSTOM_BEGIN, CUSTOM_END, CUSTOM_NAMED, CallReader
+from tests.worker.heard import heard
 
 TOOLS = {"find-city": False, "now": False, "code": True}
 """By name, whether a tool takes free text."""
@@ -36,7 +38,7 @@ def read(form: str, *pieces: str, most: int | None = None, schemas: Mapping[str,
     """Read a text that comes in these pieces."""
     reader: CallReader = BY_NAME[form].reader(Offer(TOOLS, lambda index: f"id{index}", most, schemas or {}))
     found = Read()
-    for said in (*(reader.push(piece) for piece in pieces), reader.flush()):
+    for said in map(heard, (*map(reader.push, pieces), reader.flush())):
         found.text += said.text
         for delta in said.tool_calls:
             if delta.index == len(found.calls):
@@ -348,9 +350,9 @@ def test_text_between_tags_goes_out_as_it_comes(form: str) -> None:
     reader = known.reader(Offer(TOOLS, str, schemas=TYPED))
     begun = f"{known.first}{known.begin}find-city{known.named}{known.tags.begin}name{known.tags.named}"
 
-    (delta,) = reader.push(f'{begun}print("x")\n</').tool_calls
+    (delta,) = heard(reader.push(f'{begun}print("x")\n</')).tool_calls
     assert delta.arguments.startswith('{"name": "print(\\"x\\")')
-    (more,) = reader.push("party>").tool_calls
+    (more,) = heard(reader.push("party>")).tool_calls
     assert delta.arguments + more.arguments == '{"name": "print(\\"x\\")\\n</party>'
 
 
@@ -386,10 +388,9 @@ def test_channels_are_told_apart(text: str, reasoning: str, said: str, calls: li
     """What is analysed is reasoning, headers are nothing, and the rest is text or a call."""
     for pieces in ([text], letters(text)):
         reader = BY_NAME["harmony"].reader(Offer(TOOLS, str))
-        parts = [*(reader.push(piece) for piece in pieces), reader.flush()]
-        assert "".join(part.reasoning for part in parts) == reasoning
-        assert "".join(part.text for part in parts) == said
-        assert [call.name for part in parts for call in part.tool_calls if call.name] == calls
+        found = heard(*(reader.push(piece) for piece in pieces), reader.flush())
+        assert (found.reasoning, found.text) == (reasoning, said)
+        assert [call.name for call in found.tool_calls if call.name] == calls
 
 
 def test_halves_of_characters_are_replaced_where_arguments_are_read() -> None:
@@ -403,11 +404,11 @@ def test_halves_of_characters_are_replaced_where_arguments_are_read() -> None:
 def test_free_text_goes_out_as_it_comes() -> None:
     """Up to its own mark, whatever else it looks like."""
     reader = BY_NAME["hermes"].reader(Offer(TOOLS, str))
-    begun = reader.push('<custom_tool_call name="code">\nprint("</tool_call>")\n</custom')
+    begun = heard(reader.push('<custom_tool_call name="code">\nprint("</tool_call>")\n</custom'))
 
     (delta,) = begun.tool_calls
     assert (delta.name, delta.arguments, delta.custom) == ("code", 'print("</tool_call>")', True)
-    (rest,) = reader.push("_tool>").tool_calls
+    (rest,) = heard(reader.push("_tool>")).tool_calls
     assert (rest.arguments, rest.custom) == ("\n</custom_tool>", True)
 
 
@@ -415,9 +416,9 @@ def test_arguments_go_out_as_they_come() -> None:
     """Nobody waits for the end of a call."""
     reader = BY_NAME["hermes"].reader(Offer(TOOLS, str))
 
-    (begun,) = reader.push('<tool_call>{"name": "now", "arguments": {"a": "x').tool_calls
+    (begun,) = heard(reader.push('<tool_call>{"name": "now", "arguments": {"a": "x')).tool_calls
     assert (begun.name, begun.arguments) == ("now", '{"a": "x')
-    (more,) = reader.push("y").tool_calls
+    (more,) = heard(reader.push("y")).tool_calls
     assert (more.name, more.arguments) == ("", "y")
 
 
@@ -452,3 +453,22 @@ def test_nothing_depends_on_the_pieces(form: str, pieces: list[str], data: st.Da
     assert read(form, *parts) == read(form, *letters(text)) == whole
     if not whole.calls and form != "harmony":
         assert whole.text == text
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_the_longest_names_are_read(form: ToolForm) -> None:
+    """Those of functions and custom tools that a request may have, and long ones of arguments."""
+    function, custom, key = "f" * LONGEST_TOOL_NAME, "c" * LONGEST_TOOL_NAME, "k" * 200
+    offer = Offer({function: False, custom: True}, str)
+    for text, name, arguments in (
+        (form.spelled([(function, json.dumps({key: 1}))]), function, json.dumps({key: 1})),
+        (f"{CUSTOM_BEGIN}{custom}{CUSTOM_NAMED}x{CUSTOM_END}", custom, "x"),
+    ):
+        for pieces in ([text], letters(text)):
+            reader = form.reader(offer)
+            found = heard(*map(reader.push, pieces), reader.flush())
+            assert (found.text, "".join(part.name for part in found.tool_calls)) == ("", name)
+            assert "".join(part.arguments for part in found.tool_calls) == arguments
+    assert read("gemma", f"<start_function_call>call:now{{{key}:1}}<end_function_call>").calls[0][2] == (
+        json.dumps({key: 1})
+    )

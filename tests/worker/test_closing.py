@@ -19,6 +19,7 @@ from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.reader import CUSTOM_END
 from inferloom_worker.text.tokenizer import Tokenizer
 from tests.worker.grammars import allowed_by
+from tests.worker.heard import heard
 from tests.worker.test_patterns import KINDS
 
 TEXT = {"type": "string"}
@@ -123,7 +124,7 @@ def test_calls_end_in_time(compiler: GrammarCompiler, smollm_tokenizer: Tokenize
         left = reader.flush()
         assert ended, text
         assert reader.calls, text
-        assert not left.text
+        assert not heard(left).text
 
 
 def test_calls_that_may_be_leave_text_alone(compiler: GrammarCompiler, smollm_tokenizer: Tokenizer) -> None:

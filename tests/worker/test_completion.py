@@ -233,3 +233,16 @@ def test_the_last_response_counts_and_times(byte_tokenizer: Tokenizer, generatio
     assert completed.usage == pb.Usage(prompt_tokens=3, cached_prompt_tokens=2, completion_tokens=5)
     assert completed.timings.queue.ToMilliseconds() == 500
     assert completed.timings.decode.ToSeconds() == 2
+
+
+def test_what_an_end_makes_final_is_a_delta_of_its_own(
+    byte_tokenizer: Tokenizer, generation: Recorded
+) -> None:
+    """Behind the tokens that came with it: at another worker it is said again, and they are not."""
+    completion = Completion(generation, byte_tokenizer, stopping(strings=("END",)), 1, n=1)
+    end = tokens("", 2, end=EndReason.DEADLINE)
+    first, rest, finished = completion.take([tokens("aE"), end])
+
+    assert first.delta == pb.Delta(token_ids=b"aE", text="a")
+    assert rest.delta == pb.Delta(token_index=2, text="E")
+    assert finished.finished.reason == pb.FINISH_REASON_DEADLINE

@@ -147,3 +147,16 @@ def test_a_call_that_must_be_and_is_cut_before_its_name_is_not_said(
     ended, _ = answered(text + "<end>", max_tokens=50, at_once=at_once)
     begun = "" if text.endswith("a") else text[text.rindex("[TOOL") :]
     assert told(may) == told(ended) == (begun, thought, calls)
+
+
+def test_a_delta_is_of_one_kind() -> None:
+    """Reasoning, text and calls that come at once are told one after another, each with its tokens."""
+    text = "<think>Hm.</think>Well.[TOOL_CALLS]now[ARGS]{}<end>"
+    events, _ = answered(text, at_once=100)
+
+    deltas = [event.delta for event in events if event.HasField("delta")]
+    assert [(each.reasoning, each.text, len(each.tool_calls)) for each in deltas] == [
+        *(("Hm.", "", 0), ("", "Well.", 0), ("", "", 1)),
+    ]
+    ids = TOKENIZER.encode(text, add_special_tokens=False)
+    assert [token for each in deltas for token in each.token_ids] == ids

@@ -10,9 +10,9 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.hosting.capabilities import read_by
 from inferloom_worker.hosting.dialect import Dialect
-from inferloom_worker.output.parsing import Said
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
 from inferloom_worker.text.template import ChatTemplate
+from tests.worker.heard import Heard, heard
 from tests.worker.tool_templates import TEMPLATES
 
 SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
@@ -51,12 +51,12 @@ def rendered(name: str, chat: pb.ChatInput) -> str:
     return template.render(turns, tools=tools)
 
 
-def said(source: str, chat: pb.ChatInput, prompt: str, *pieces: str) -> Said:
+def said(source: str, chat: pb.ChatInput, prompt: str, *pieces: str) -> Heard:
     """What is made of an answer."""
     (*readers,) = dialect(source).reading(chat, prompt, 7).parsers(0)
-    whole = Said()
+    whole = Heard()
     for each in readers:
-        parts = [*(each.push(piece) for piece in pieces), each.flush()]
+        parts = [*map(heard, map(each.push, pieces)), heard(each.flush())]
         whole.reasoning += "".join(part.reasoning for part in parts)
         whole.tool_calls += [call for part in parts for call in part.tool_calls]
         pieces = tuple(part.text for part in parts)
@@ -109,7 +109,7 @@ def test_channels_are_read_without_tools_too() -> None:
 
     for source in (TEMPLATES["harmony"] + "{# <|channel|>analysis<|message|> #}", silent):
         assert dialect(source).form.name == "harmony"
-        assert said(source, plain, "", *HARMONY) == Said("Yes.", "Hm.")
+        assert said(source, plain, "", *HARMONY) == Heard("Yes.", "Hm.")
 
 
 def merged(parts: Sequence[pb.ToolCallDelta]) -> list[pb.ToolCall]:
@@ -221,7 +221,7 @@ def test_without_a_choice_of_tools_nothing_is_read() -> None:
     text = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>'
 
     for chat in (asked(WEATHER, tool_choice=none), asked()):
-        assert said(TEMPLATES["hermes"], chat, "", text) == Said(text)
+        assert said(TEMPLATES["hermes"], chat, "", text) == Heard(text)
         assert "Tells it." not in rendered("hermes", chat)
 
 
@@ -231,7 +231,7 @@ def test_only_tools_that_are_allowed_are_called() -> None:
     chat = asked(WEATHER, pb.Tool(name="other"), tool_choice=only)
     text = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>'
 
-    assert said(TEMPLATES["hermes"], chat, "", text) == Said(text)
+    assert said(TEMPLATES["hermes"], chat, "", text) == Heard(text)
     assert "Tells it." in rendered("hermes", chat)
 
 
@@ -240,7 +240,8 @@ def test_ids_of_calls_derive_from_seed_choice_and_index() -> None:
     text = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>' * 2
     reading = dialect(TEMPLATES["hermes"]).reading(asked(WEATHER), "", 7)
 
-    ids = [[call.id for call in reading.parsers(choice)[0].push(text).tool_calls] for choice in (0, 0, 1)]
+    read = [heard(reading.parsers(choice)[0].push(text)) for choice in (0, 0, 1)]
+    ids = [[call.id for call in found.tool_calls] for found in read]
     assert ids[0] == ids[1]
     assert len({*ids[0], *ids[2]}) == 4
     assert all(call_id.startswith("call_") for call_id in ids[0])
@@ -253,13 +254,13 @@ THINKING = """{% for m in messages %}{{ m.content }}{% endfor %}
 @pytest.mark.parametrize(
     ("prompt", "text", "expected"),
     [
-        ("Hi<think>\n", "Hm.\n</think>\n\nYes.", Said("Yes.", "Hm.")),
-        ("Hi", "<think>\nHm.\n</think>\n\nYes.", Said("Yes.", "Hm.")),
-        ("Hi", "Yes.", Said("Yes.")),
-        ("<think>Hi", "Yes.", Said("Yes.")),
+        ("Hi<think>\n", "Hm.\n</think>\n\nYes.", Heard("Yes.", "Hm.")),
+        ("Hi", "<think>\nHm.\n</think>\n\nYes.", Heard("Yes.", "Hm.")),
+        ("Hi", "Yes.", Heard("Yes.")),
+        ("<think>Hi", "Yes.", Heard("Yes.")),
     ],
 )
-def test_reasoning_is_told_apart_wherever_it_was_begun(prompt: str, text: str, expected: Said) -> None:
+def test_reasoning_is_told_apart_wherever_it_was_begun(prompt: str, text: str, expected: Heard) -> None:
     """In the prompt, or by the model."""
     chat = pb.ChatInput(messages=[turn(pb.ROLE_USER, text="Hi")])
 

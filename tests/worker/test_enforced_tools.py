@@ -22,6 +22,7 @@ from inferloom_worker.output.calls.form import Arguments
 from inferloom_worker.output.calls.raw_values import argument_types, value_of
 from inferloom_worker.output.calls.tagged_schema import unsaid
 from tests.worker import grammars
+from tests.worker.heard import heard
 from tests.worker.test_dialect import dialect
 from tests.worker.test_tool_constraint import Seen
 from tests.worker.tool_templates import TEMPLATES
@@ -74,8 +75,8 @@ class Tool:
         """What a call with these arguments is read as."""
         (reader,) = self._dialect.reading(self._chat, "Hi", 7).parsers(0)
         text = self._dialect.form.spelled([("f", json.dumps(arguments))])
-        said = [reader.push(text), reader.flush()]
-        return json.loads("".join(call.arguments for each in said for call in each.tool_calls))
+        calls = heard(reader.push(text), reader.flush()).tool_calls
+        return json.loads("".join(call.arguments for call in calls))
 
 
 def refused(form: str, schema: dict[str, Any]) -> str:

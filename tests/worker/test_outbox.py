@@ -25,15 +25,6 @@ def event(kind: str, size: int = 0) -> link_pb2.CallEvent:
     return link_pb2.CallEvent(call=CALL, generate=made[kind])
 
 
-def one_delta_at_most(items: list[Item]) -> list[Item]:
-    """What one reading of an answer gives: a Delta of a choice at most."""
-    seen: list[Item] = []
-    for item in items:
-        if not isinstance(item, PlainDelta) or not any(isinstance(each, PlainDelta) for each in seen):
-            seen.append(item)
-    return seen
-
-
 SIZES = st.sampled_from([0, 1, 200, LARGEST_EVENT - 200, LARGEST_EVENT + 1, 3 * LARGEST_EVENT])
 EVENTS: st.SearchStrategy[Item] = st.one_of(
     st.builds(event, st.sampled_from(["started", "full", "heartbeat", "finished"]), SIZES),
@@ -43,7 +34,7 @@ EVENTS: st.SearchStrategy[Item] = st.one_of(
         st.sampled_from(["", "a", "ü" * 50, "x" * 100_000]),
     ),
 )
-BATCHES = st.lists(st.lists(EVENTS, max_size=4).map(one_delta_at_most), max_size=8)
+BATCHES = st.lists(st.lists(EVENTS, max_size=4), max_size=8)
 GRANTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400_000)), min_size=1, max_size=6)
 
 
@@ -130,3 +121,14 @@ def test_a_full_frame_takes_no_more() -> None:
         box.put([event("full", LARGEST_EVENT - 100)])
     assert [box.fill(frame) for box in boxes] == [False, False, False, True, True]
     assert frame.message().ByteSize() <= LARGEST_FRAME
+
+
+def test_a_choice_has_one_entry_in_the_columns() -> None:
+    """What follows of it in the same frame is told in full; another choice has its own."""
+    outbox = Outbox(CALL, 9, 9000, lambda item: None)
+    outbox.put([PlainDelta(0, 0, [1], "a"), PlainDelta(1, 0, [2], "b"), PlainDelta(0, 1, [], "c")])
+    frame = Frame()
+    assert not outbox.fill(frame)
+    message = frame.message()
+    assert (list(message.deltas.choice), list(message.deltas.text)) == ([0, 1], ["a", "b"])
+    assert [each.generate.delta.text for each in message.closing] == ["c"]

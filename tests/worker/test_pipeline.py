@@ -45,11 +45,11 @@ class Between:
             elif self._inside is not None and character == ">":
                 self._close(said)
             elif self._inside is None:
-                said.text += character
+                said.add_text(character)
             elif self._calls:
                 self._inside += character
             else:
-                said.reasoning += character
+                said.add_reasoning(character)
         return said
 
     def _close(self, said: Said) -> None:
@@ -57,22 +57,33 @@ class Between:
             call = pb.ToolCallDelta(
                 index=self._count, id=f"{self._name}-{self._count}", arguments=self._inside or ""
             )
-            said.tool_calls.append(call)
+            said.add_call(call)
         self._count += 1
         self._inside = None
 
     def flush(self) -> Said:
         """A call that was not closed was none."""
         left = f"<{self._inside}" if self._calls and self._inside is not None else ""
-        return Said(text=left)
+        said = Said()
+        said.add_text(left)
+        return said
 
 
-Told = tuple[str, str, tuple[str, ...]]
+Told = tuple[tuple[str, str], ...]
+"""What was said, in order: its kind and text, or id and arguments of a call; then how it ended."""
 
 
 def parsers(choice: int) -> Sequence[Parser]:
     """One: of calls for choice 1, of reasoning for any other."""
     return (Between(calls=choice == 1, name=f"c{choice}"),)
+
+
+def kinds(delta: pb.Delta) -> Told:
+    """What a Delta says, which is of one kind."""
+    calls = [(call.id, call.arguments) for call in delta.tool_calls]
+    found = [(kind, text) for kind in ("text", "reasoning") if (text := getattr(delta, kind))]
+    assert len(found) + bool(calls) <= 1
+    return (*found, *calls)
 
 
 def told(tokenizer: Tokenizer, ids: list[int], cuts: Sequence[int], **fields: Any) -> dict[int, Told]:
@@ -87,19 +98,19 @@ def told(tokenizer: Tokenizer, ids: list[int], cuts: Sequence[int], **fields: An
         choice + 1,
         Reading(parsers) if choice else PLAIN,
     )
-    text, reasoning = "", ""
-    calls: tuple[str, ...] = ()
+    said: list[tuple[str, str]] = []
     after: dict[int, Told] = {}
     for start, end in pairwise(sorted({0, len(ids), *cuts})):
         reason = EndReason.LENGTH if end == len(ids) else None
         for response in completion.take([TokensEvent(choice, start, tuple(ids[start:end]), None, reason)]):
             if response.HasField("finished"):
-                calls = (*calls, response.finished.stop_string, str(response.finished.reason))
-                continue
-            text += response.delta.text
-            reasoning += response.delta.reasoning
-            calls = (*calls, *(f"{call.id}:{call.arguments}" for call in response.delta.tool_calls))
-        after[end] = (text, reasoning, calls)
+                said.append((response.finished.stop_string, str(response.finished.reason)))
+            for kind, text in kinds(response.delta):
+                if said and said[-1][0] == kind:
+                    said[-1] = (kind, said[-1][1] + text)
+                else:
+                    said.append((kind, text))
+        after[end] = tuple(said)
     return after
 
 
@@ -149,10 +160,11 @@ def test_it_holds_for_word_pieces(minilm_tokenizer: Tokenizer, data: st.DataObje
 def test_parsers_say_where_text_goes() -> None:
     """Reasoning apart from text; a call apart from both, and it says why the choice ended; what was no call
     is text."""
+    cut = ("", str(pb.FINISH_REASON_LENGTH))
     everything = told(BYTES, list(b"a<b>c"), (), choice=2)[5]
-    assert everything == ("ac", "b", ("", str(pb.FINISH_REASON_LENGTH)))
+    assert everything == (("text", "a"), ("reasoning", "b"), ("text", "c"), cut)
     call = told(BYTES, list(b"a<b>c<d"), (), choice=1)[7]
-    assert call == ("ac<d", "", ("c1-0:b", "", str(pb.FINISH_REASON_LENGTH)))
+    assert call == (("text", "a"), ("c1-0", "b"), ("text", "c<d"), cut)
 
     completion = Completion(Recorded(), BYTES, stopping(), 1, 2, Reading(parsers))
     (*_, end) = completion.take([TokensEvent(1, 0, tuple(b"<b>\n"), None, EndReason.STOP_TOKEN)])
@@ -162,4 +174,4 @@ def test_parsers_say_where_text_goes() -> None:
 def test_stop_strings_come_before_parsers() -> None:
     """What a parser would have taken ends the text too, and nothing held back is lost."""
     after = told(BYTES, list(b"a<bSTOP>c"), (), choice=1, strings=("STOP",))
-    assert after[9] == ("a<b", "", ("STOP", str(pb.FINISH_REASON_STOP)))
+    assert after[9] == (("text", "a<b"), ("STOP", str(pb.FINISH_REASON_STOP)))

@@ -3,6 +3,7 @@ and what the next worker says are what an undisturbed run says."""
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,19 +222,19 @@ async def check(
             run = Run()
             for event in whole[:cut]:
                 run.add(event)
+            loose = Counter[int]()
             if not run.resume(started).choices:
                 run = Run()
             else:
-                # A Delta without tokens belongs to an end: what it says comes with that once more.
-                flushed = {
-                    event.delta.choice
-                    for event in whole[1:cut]
-                    if event.HasField("delta") and not event.delta.token_ids and not request.output.echo
-                }
+                # What came without tokens behind the last one comes once more.
+                for event in whole[1:cut]:
+                    if event.HasField("delta"):
+                        behind = 0 if event.delta.token_ids else loose[event.delta.choice] + 1
+                        loose[event.delta.choice] = behind
             rest = await events(model, again(request, started, run), texts)
-            silent = flushed if run.choices else set()
             for event in rest:
-                if event.HasField("delta") and not event.delta.token_ids and event.delta.choice in silent:
+                if event.HasField("delta") and not event.delta.token_ids and loose[event.delta.choice]:
+                    loose[event.delta.choice] -= 1
                     continue
                 run.add(event)
             assert run.usage is not None

@@ -14,8 +14,8 @@ from inferloom_worker.constrain.regex_states import Steps
 from inferloom_worker.constrain.source import source
 from inferloom_worker.engine.constraint import Matcher, PortableConstraint
 from inferloom_worker.hosting.tool_constraint import ENDS_IN_TIME, enforced
-from inferloom_worker.output.parsing import Said
 from tests.worker import grammars
+from tests.worker.heard import Heard
 from tests.worker.test_dialect import THINKING, WEATHER, dialect, said, turn
 from tests.worker.test_patterns import EMAIL
 from tests.worker.tool_templates import TEMPLATES
@@ -63,7 +63,7 @@ def test_an_answer_that_must_conform_is_text_after_reasoning(
     assert isinstance(held.constraint, Seen)
     assert grammars.accepts(held.constraint.grammar, text)
     assert grammars.accepts(held.constraint.grammar, '{"a":1}') is not prompt.endswith("<think>\n")
-    assert said(THINKING, chat, prompt, text) == Said('{"a":1}', "Hm.")
+    assert said(THINKING, chat, prompt, text) == Heard('{"a":1}', "Hm.")
 
 
 def test_what_must_be_so_has_time_to_end() -> None:

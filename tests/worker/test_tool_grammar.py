@@ -18,6 +18,7 @@ from inferloom_worker.output.calls.tagged_presence import holds
 from inferloom_worker.output.calls.tagged_schema import unsaid
 from inferloom_worker.output.reasoning import BY_NAME as REASONING
 from tests.worker import grammars
+from tests.worker.heard import heard
 
 CITY = {"properties": {"city": {"type": "string"}, "n": {"type": "integer"}}, "required": ["city"]}
 TOOLS = [
@@ -57,7 +58,7 @@ def test_calls_that_must_be_are_what_the_reader_reads(form: ToolForm) -> None:
     """One or several, of the tools that there are, and nothing around them."""
     text = both(form)
     reader = form.reader(Offer({"get": False, "get_weather": False}, str))
-    parts = [*reader.push(text).tool_calls, *reader.flush().tool_calls]
+    parts = heard(reader.push(text), reader.flush()).tool_calls
 
     assert accepts(form, TOOLS, MUST, text)
     arguments = "".join(part.arguments for part in parts if part.index == 0)

@@ -29,15 +29,17 @@ _MESH = frozenset(
 class _Choice:
     """What the caller has of one choice."""
 
-    __slots__ = ("begun", "finished", "flushed", "ids")
+    __slots__ = ("again", "finished", "ids", "loose", "place")
 
     def __init__(self) -> None:
         self.ids = array("I")
-        self.begun = False
-        """Whether the prompt's text was repeated before it."""
-        self.flushed = False
-        """Whether what its end makes final was said: in a Delta without tokens, behind which only Finished
-        comes."""
+        self.place = 0
+        """How many tokens it had when a Delta without any came last."""
+        self.loose = 0
+        """How many such came there: the prompt repeated, what belongs to a token that has not come, what its
+        end makes final."""
+        self.again = 0
+        """How many of them come again, because another worker goes on from there."""
         self.finished: Finished | None = None
 
 
@@ -57,8 +59,6 @@ class GenerationProgress:
         self._started: Started | None = None
         self._anew = False
         self._choices: dict[int, _Choice] = {}
-        self._moved = False
-        """Whether another worker was asked to go on, so that a Delta without tokens may come again."""
         self._prompt = array("I")
         self._told = 0
         """Tokens of the prompt that were told."""
@@ -83,7 +83,8 @@ class GenerationProgress:
     @property
     def told_as_text(self) -> bool:
         """Whether the caller has text whose tokens nobody told, behind which no worker can go on."""
-        return any(choice.flushed and not choice.ids for choice in self._choices.values())
+        echo = int(self._request.output.echo)
+        return any(choice.loose > echo and not choice.ids for choice in self._choices.values())
 
     @property
     def ends(self) -> Sequence[int]:
@@ -125,7 +126,7 @@ class GenerationProgress:
         has seen nothing or wants the whole."""
         if self.completed or not (resumes or self._whole or not self._seen):
             return None
-        self._moved = True
+        self._expect_again()
         if self._started is None:
             return self._request
         again = GenerateRequest()
@@ -174,11 +175,21 @@ class GenerationProgress:
         if ids:
             choice.ids.extend(ids)
             return True
-        if self._request.output.echo and not choice.ids:
-            again, choice.begun = choice.begun, True
-            return not (again and self._moved)
-        again, choice.flushed = choice.flushed, True
-        return not (again and self._moved)
+        if choice.place != len(choice.ids):
+            choice.place, choice.loose, choice.again = len(choice.ids), 0, 0
+        if choice.again:
+            choice.again -= 1
+            return False
+        choice.loose += 1
+        return True
+
+    def _expect_again(self) -> None:
+        """Another worker goes on: what it says before the next token was said, where it was."""
+        listed = any(choice.ids or choice.finished is not None for choice in self._choices.values())
+        for choice in self._choices.values():
+            choice.again = choice.loose if choice.place == len(choice.ids) else 0
+            if choice.again and not choice.ids and listed and self._request.output.echo:
+                choice.again -= 1  # the prompt is not repeated
 
     def _start(self, event: GenerateResponse) -> GenerateResponse | None:
         """Note what is resolved by the worker that accepted the request; only its first word on it counts."""

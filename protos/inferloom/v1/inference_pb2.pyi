@@ -2038,7 +2038,13 @@ Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
 
 @_typing.final
 class Delta(_message.Message):
-    """Carries more of one choice."""
+    """Carries more of one choice, in the order in which it came. Of reasoning, text
+    and tool_calls a Delta has one at most.
+
+    Where a token makes something final of more than one kind, all but the last
+    comes in Deltas without token_ids, before the one that has the token. Whoever
+    goes on from committed tokens gets what such Deltas told once more.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2061,17 +2067,23 @@ class Delta(_message.Message):
     """Reasoning text that became final, for models that mark it."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Tokens generated since the choice's last Delta. None beside text: they are
-        not known, as with a server that tells text alone.
+        """Tokens generated since the choice's last Delta. None: what is told belongs
+        to the next of them, was made final by the choice's end, or repeats the
+        prompt; or they are not known, as with a server that tells text alone.
         """
 
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCallDelta]:
-        """Parts of tool calls that became final."""
+        """Parts of tool calls that became final. All parts of a call come behind one
+        another: nothing of its choice is between them.
+        """
 
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprob]:
-        """One entry per token of token_ids where logprobs were asked for."""
+        """One entry per token of token_ids where logprobs were asked for. Where more
+        than text may come, tokens by which nothing became final are not in the Delta
+        of those before them, but with those after them or by themselves.
+        """
 
     def __init__(
         self,

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError
 from inferloom_worker.engines.sidecar.sse import EventReader, MalformedError
 from inferloom_worker.hosting.sidecar.chunks import Chunks
 from inferloom_worker.hosting.sidecar.tool_calls import ToolCalls
-from inferloom_worker.output.completion import PlainDelta
+from inferloom_worker.output.completion import PlainDelta, response_of
 
 
 @given(st.lists(st.integers(1, 9)), st.sampled_from(["\n", "\r\n"]))
@@ -158,3 +159,85 @@ def test_calls_without_ids_are_told_apart_by_their_names() -> None:
     assert calls_of([part_of("", "f")], [part_of("{}", "g")]) == [("", "f", ""), ("", "g", "{}")]
     with pytest.raises(MalformedError):
         calls_of([part_of("{}")])
+
+
+def told_of(*deltas: dict[str, Any], ends: bool = True) -> list[tuple[str, str]]:
+    """What is told of a server's chunks, in order: texts and thoughts, and calls by their indices."""
+    chunks, found = Chunks(1), list[tuple[str, str]]()
+    read = [{"index": 0, "delta": delta, "token_ids": [7]} for delta in deltas]
+    if ends:
+        read[-1] |= {"finish_reason": "stop"}
+    items = [item for told in read for item in chunks.read(json.dumps({"choices": [told]}).encode())]
+    if not ends:
+        items += chunks.cut(pb.FINISH_REASON_DEADLINE)
+    ids = 0
+    for item in items:
+        delta = response_of(item).delta if isinstance(item, PlainDelta) else item.delta
+        assert bool(delta.text) + bool(delta.reasoning) + bool(delta.tool_calls) <= 1
+        ids += len(delta.token_ids)
+        for kind, words in (
+            *(("text", delta.text), ("reasoning", delta.reasoning)),
+            *((f"call {part.index}", part.arguments) for part in delta.tool_calls),
+        ):
+            if words and found and found[-1][0] == kind:
+                found[-1] = (kind, found[-1][1] + words)
+            elif words:
+                found.append((kind, words))
+    assert ids == len(deltas)
+    return found
+
+
+def test_what_comes_in_one_chunk_is_told_one_after_another() -> None:
+    """Thoughts, then words, then calls."""
+    calls = [part_of('{"x": 1}', "f", id="a", index=0), part_of("{}", "f", id="b", index=1)]
+    everything = {"content": "b", "reasoning": "a", "tool_calls": calls}
+    expected = [("reasoning", "a"), ("text", "b"), ("call 0", '{"x": 1}'), ("call 1", "{}")]
+    assert told_of(everything) == expected
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        (
+            [
+                {"tool_calls": [part_of('{"x"', "f", id="a", index=0)], "content": "Hm"},
+                {"content": " and", "tool_calls": [part_of("{", "f", id="b", index=1)]},
+                {"content": " then", "tool_calls": [part_of(": 1}", index=0), part_of("}", index=1)]},
+                {"content": "."},
+            ],
+            [("text", "Hm"), ("call 0", '{"x": 1}'), ("text", " and"), ("call 1", "{}"), ("text", " then.")],
+        ),
+        (
+            [
+                {"tool_calls": [part_of("{", "f", id="a", index=0)]},
+                {"content": "never whole"},
+                {"tool_calls": [part_of("{", "f", id="b", index=1)]},
+                {"reasoning": "hm", "tool_calls": [part_of("}", index=1)]},
+            ],
+            [("call 0", "{"), ("text", "never whole"), ("call 1", "{}"), ("reasoning", "hm")],
+        ),
+        (
+            [
+                {"tool_calls": [part_of("{}", "f", id="a", index=0)]},
+                {"content": "Done."},
+                {"tool_calls": [part_of(" ", index=0)]},
+            ],
+            [("call 0", "{}"), ("text", "Done.")],
+        ),
+    ],
+)
+def test_nothing_comes_between_the_parts_of_a_call(
+    deltas: list[dict[str, Any]], expected: list[tuple[str, str]], ends: bool
+) -> None:
+    """What a server says meanwhile waits until the call is whole, or for the end."""
+    assert told_of(*deltas, ends=ends) == expected
+
+
+def test_a_call_that_goes_on_behind_what_followed_is_none_of_the_api() -> None:
+    """It was whole; nor is any amount kept for one that never is."""
+    whole = {"tool_calls": [part_of("{}", "f", id="a", index=0)]}
+    with pytest.raises(MalformedError):
+        told_of(whole, {"content": "Done."}, {"tool_calls": [part_of('{"x": 1}', index=0)]})
+    with pytest.raises(MalformedError):
+        told_of({"tool_calls": [part_of("{", "f", id="a", index=0)]}, {"content": "x" * 2**19})

@@ -62,8 +62,8 @@ class Followed(Protocol):
     """An answer that tells when there is something to read."""
 
     def read(self) -> Sequence[Item]:
-        """Whatever is new, as :meth:`Answer.events` has it, with one Delta of a choice at most; nothing if
-        nothing is. Raises as that does."""
+        """Whatever is new, as :meth:`Answer.events` has it, with what goes on of a choice in one Delta;
+        nothing if nothing is. Raises as that does."""
         ...
 
     @property

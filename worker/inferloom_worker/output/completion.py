@@ -1,7 +1,7 @@
 """One Generate call after its engine accepted it: token events become the contract's events."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.durations import duration
@@ -12,11 +12,11 @@ from inferloom_worker.engine.protocol import (
     Phase,
     ProgressEvent,
     PromptEvent,
-    TokenLogprobs,
     TokensEvent,
 )
 from inferloom_worker.output.finishing import finished
-from inferloom_worker.output.parsing import PLAIN, Reading, Said
+from inferloom_worker.output.news import News, Piece
+from inferloom_worker.output.parsing import PLAIN, Kind, Reading, Said, Stretch
 from inferloom_worker.output.pipeline import Pipeline
 from inferloom_worker.output.prompt import PromptReport
 from inferloom_worker.output.replay import Replayed
@@ -37,18 +37,6 @@ class _Choice:
 
     pipeline: Pipeline
     ended: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class _News(Said):
-    """What one batch adds to one choice."""
-
-    index: int
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs] = field(default_factory=list)
-    finished: pb.Finished | None = None
-    ended_by_token: bool = False
-    """Whether its last token ended it and has no text."""
 
 
 @dataclass(slots=True)
@@ -75,8 +63,31 @@ def response_of(plain: PlainDelta) -> pb.GenerateResponse:
     return response
 
 
+def delta_of(
+    choice: int,
+    place: int,
+    ids: Sequence[int],
+    stretch: Stretch | None,
+    logprobs: Sequence[pb.TokenLogprob] = (),
+) -> Item:
+    """A Delta: tokens from a place on, their log-probabilities, and what they say."""
+    kind = Kind.TEXT if stretch is None else stretch.kind
+    text = stretch.text if stretch is not None and kind is Kind.TEXT else ""
+    plain = PlainDelta(choice, place, ids, text)
+    if kind is Kind.TEXT and not logprobs:
+        return plain
+    response = response_of(plain)
+    if stretch is not None and kind is Kind.REASONING:
+        response.delta.reasoning = stretch.text
+    elif stretch is not None:
+        response.delta.tool_calls.extend(stretch.calls)
+    response.delta.logprobs.extend(logprobs)
+    return response
+
+
 class Completion:
-    """Turns an engine's events into responses: text decoded, stop strings cut, one Delta per choice.
+    """Turns an engine's events into responses: text decoded, stop strings cut, each Delta of
+    one kind.
 
     Args:
         generation: The request, as submitted.
@@ -170,15 +181,16 @@ class Completion:
     def _items(self, batch: Sequence[Event]) -> Iterator[Item]:
         if self._prompt is not None:
             batch = yield from self._read_prompt(self._prompt, batch)
-        news: dict[int, _News] = {}
+        news: dict[int, News] = {}
         progress: ProgressEvent | None = None
         for event in batch:
             if isinstance(event, ProgressEvent):
                 progress = event
             elif isinstance(event, TokensEvent) and not (choice := self._choices[event.choice]).ended:
-                if event.choice not in news:
-                    news[event.choice] = _News(index=choice.pipeline.tokens)
                 before = choice.pipeline.tokens
+                if event.choice not in news:
+                    apart = event.logprobs is not None and choice.pipeline.parsed
+                    news[event.choice] = News(before, apart=apart)
                 self._add(event, choice, news[event.choice])
                 # A stop string in the middle of a draft makes the rest of it worthless.
                 accepted = min(event.accepted, choice.pipeline.tokens - before)
@@ -186,22 +198,12 @@ class Completion:
                 self._rejected += event.accepted + event.rejected - accepted
         if progress is not None and not news:
             yield _heartbeat(progress)
-        for index, item in news.items():
-            plain = PlainDelta(index, item.index, item.ids, item.text)
-            if item.reasoning or item.tool_calls or item.logprobs:
-                response = response_of(plain)
-                delta = response.delta
-                if item.reasoning:
-                    delta.reasoning = item.reasoning
-                if item.tool_calls:
-                    delta.tool_calls.extend(item.tool_calls)
-                if item.logprobs:
-                    delta.logprobs.extend(self._logprobs(item))
-                yield response
-            elif item.ids or item.text:
-                yield plain
-            if item.finished is not None:
-                yield pb.GenerateResponse(finished=item.finished)
+        for index, found in news.items():
+            for piece in found.pieces:
+                entries = list(self._logprobs(piece))
+                yield delta_of(index, piece.place, piece.ids, piece.stretch, entries)
+            if found.finished is not None:
+                yield pb.GenerateResponse(finished=found.finished)
 
     def _read_prompt(
         self, report: PromptReport, batch: Sequence[Event]
@@ -238,25 +240,33 @@ class Completion:
         )
         return pb.GenerateResponse(completed=pb.Completed(usage=usage, timings=timings))
 
-    def _add(self, event: TokensEvent, choice: _Choice, news: _News) -> None:
+    def _add(self, event: TokensEvent, choice: _Choice, news: News) -> None:
         pipeline, last = choice.pipeline, len(event.token_ids) - 1
+        if pipeline.plain and event.token_ids and event.end is None and event.logprobs is None:
+            news.add_plain(event.token_ids, pipeline.push_plain(event.token_ids))
+            return
         # A stop token has no text unless it was asked for.
         hides = event.end is EndReason.STOP_TOKEN and not self._stopping.include_stop
+        cut = event.end in (EndReason.LENGTH, EndReason.DEADLINE)
         for offset, token in enumerate(event.token_ids):
-            news.ids.append(token)
-            if event.logprobs is not None:
-                news.logprobs.append(event.logprobs[offset])
-            hidden = hides and offset == last
-            news.ended_by_token = news.ended_by_token or hidden
-            pipeline.push(token, news, hidden=hidden)
-            if pipeline.matched is not None or pipeline.done:
+            said, hidden = Said(), hides and offset == last
+            pipeline.push(token, said, hidden=hidden)
+            over = pipeline.matched is not None or pipeline.done
+            if offset == last and event.end is not None and not over:
+                pipeline.finish(said, cut=cut)
+            logprobs = None if event.logprobs is None else event.logprobs[offset]
+            news.add(token, said, logprobs, hides=hidden)
+            if over:
                 self._finish(event, choice, news)
                 return
         if event.end is not None:
-            pipeline.finish(news, cut=event.end in (EndReason.LENGTH, EndReason.DEADLINE))
+            if not event.token_ids:
+                rest = Said()
+                pipeline.finish(rest, cut=cut)
+                news.end(rest)
             self._finish(event, choice, news, event.end)
 
-    def _finish(self, event: TokensEvent, choice: _Choice, news: _News, end: EndReason | None = None) -> None:
+    def _finish(self, event: TokensEvent, choice: _Choice, news: News, end: EndReason | None = None) -> None:
         """End a choice: as its engine did, or by what was read of its text."""
         choice.ended = True
         if end is None or choice.pipeline.matched is not None:
@@ -264,11 +274,12 @@ class Completion:
         last = event.token_ids[-1] if event.token_ids else None
         news.finished = finished(event.choice, choice.pipeline, self._stopping, end, last)
 
-    def _logprobs(self, news: _News) -> Iterable[pb.TokenLogprob]:
-        last = len(news.ids) - 1
-        for index, (token, at) in enumerate(zip(news.ids, news.logprobs, strict=True)):
-            ended = index == last and news.ended_by_token
-            no_text = ended or token in self._hidden
+    def _logprobs(self, piece: Piece) -> Iterator[pb.TokenLogprob]:
+        if not piece.logprobs:
+            return
+        last = len(piece.ids) - 1
+        for index, (token, at) in enumerate(zip(piece.ids, piece.logprobs, strict=True)):
+            no_text = (index == last and piece.hides) or token in self._hidden
             yield token_logprob(self._tokenizer, token, at, no_text=no_text)
 
 

@@ -7,19 +7,75 @@ be replayed.
 
 from collections.abc import Callable, Sequence
 from dataclasses import field
+from enum import Enum
 from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.light_dataclasses import dataclass
 
 
-@dataclass(slots=True)
-class Said:
-    """What became final of one choice, by where it goes."""
+class Kind(Enum):
+    """What of an answer something is."""
 
+    TEXT = "text"
+    REASONING = "reasoning"
+    CALLS = "calls"
+
+
+@dataclass(slots=True)
+class Stretch:
+    """What was said without a change of kind."""
+
+    kind: Kind
     text: str = ""
-    reasoning: str = ""
-    tool_calls: list[pb.ToolCallDelta] = field(default_factory=list)
+    """What was said or thought."""
+    calls: list[pb.ToolCallDelta] = field(default_factory=list)
+    """Parts of calls, in order."""
+
+    def add(self, more: "Stretch") -> None:
+        """Go on with more of the same kind."""
+        self.text += more.text
+        for part in more.calls:
+            self.add_call(part)
+
+    def add_call(self, part: pb.ToolCallDelta) -> None:
+        """Go on with a part of a call; what goes on with the call before is one part with it: readers of
+        chunks take the first of each call, and no other."""
+        begins = part.id or part.name
+        if not begins and self.calls and self.calls[-1].index == part.index:
+            self.calls[-1].arguments += part.arguments
+        else:
+            self.calls.append(part)
+
+
+class Said:
+    """What became final of one choice, in the order in which it was said."""
+
+    __slots__ = ("stretches",)
+
+    def __init__(self) -> None:
+        self.stretches: list[Stretch] = []
+        """No two of one kind behind one another."""
+
+    def add_text(self, text: str) -> None:
+        """More of the answer itself."""
+        if text:
+            self._of(Kind.TEXT).text += text
+
+    def add_reasoning(self, text: str) -> None:
+        """More of what was thought."""
+        if text:
+            self._of(Kind.REASONING).text += text
+
+    def add_call(self, part: pb.ToolCallDelta) -> None:
+        """A part of a call."""
+        self._of(Kind.CALLS).add_call(part)
+
+    def _of(self, kind: Kind) -> Stretch:
+        """The last stretch, if it is of a kind; else a new one."""
+        if not self.stretches or self.stretches[-1].kind is not kind:
+            self.stretches.append(Stretch(kind))
+        return self.stretches[-1]
 
 
 class Parser(Protocol):

@@ -7,7 +7,7 @@ so the result depends on the tokens and not on the events that brought them.
 from collections.abc import Sequence
 
 from inferloom_worker.output.detokenizer import text_stream
-from inferloom_worker.output.parsing import Parser, Said
+from inferloom_worker.output.parsing import Kind, Parser, Said
 from inferloom_worker.output.stop_strings import StopMatcher
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import Stopping
@@ -38,7 +38,7 @@ class Pipeline:
             "_stops",
             "_text",
         ),
-        *("called", "done", "matched", "plain", "reasoning_tokens", "tokens"),
+        *("called", "done", "matched", "parsed", "plain", "reasoning_tokens", "tokens"),
     )
 
     def __init__(
@@ -56,6 +56,8 @@ class Pipeline:
         self._parsers = parsers
         self.plain = not (stopping.strings or parsers)
         """Whether what is said is the tokens' text, and nothing is held back but half a character."""
+        self.parsed = bool(parsers)
+        """Whether it may say other things than text."""
         self._calls_only = calls_only
         self._calls_within = stopping.max_tokens if calls_only else None
         self._calls = self._last = self._longest = 0
@@ -78,7 +80,7 @@ class Pipeline:
             return
         text = self._text.push(token)
         if self.plain:  # most are, and this is done for every token
-            said.text += text
+            said.add_text(text)
         elif text:
             thought = self._thinking
             self._stop_or_say(text, said)
@@ -124,26 +126,26 @@ class Pipeline:
 
     def _say(self, text: str, said: Said, first: int = 0) -> None:
         """Pass text on to the parsers from the ``first`` on."""
-        for place in range(first, len(self._parsers)):
-            if not text:
-                return
-            text = self._take(self._parsers[place].push(text), said)
-        said.text += text
+        if first == len(self._parsers):
+            said.add_text(text)
+        elif text:
+            self._pass(self._parsers[first].push(text), said, first + 1)
 
     def _end(self, said: Said, *, cut: bool = False) -> None:
         for place, parser in enumerate(self._parsers):
-            rest = self._take(parser.flush(), said)
-            if not (cut and self._calls_only):  # then the rest is what a call would have begun with
-                self._say(rest, said, place + 1)
+            rest = parser.flush()
+            if cut and self._calls_only:  # then its text is what a call would have begun with
+                rest.stretches = [each for each in rest.stretches if each.kind is not Kind.TEXT]
+            self._pass(rest, said, place + 1)
 
-    def _take(self, found: Said, said: Said) -> str:
-        """Keep what a parser found; the plain text that is left."""
-        said.reasoning += found.reasoning
-        for delta in found.tool_calls:
-            # One part of a call for each event: readers of chunks take the first, and no other.
-            if not delta.id and said.tool_calls and said.tool_calls[-1].index == delta.index:
-                said.tool_calls[-1].arguments += delta.arguments
+    def _pass(self, found: Said, said: Said, first: int) -> None:
+        """Keep what a parser found, and pass its text on to those from the ``first`` on, in order."""
+        for each in found.stretches:
+            if each.kind is Kind.TEXT:
+                self._say(each.text, said, first)
+            elif each.kind is Kind.REASONING:
+                said.add_reasoning(each.text)
             else:
-                said.tool_calls.append(delta)
-        self.called = self.called or bool(found.tool_calls)
-        return found.text
+                self.called = True
+                for part in each.calls:
+                    said.add_call(part)

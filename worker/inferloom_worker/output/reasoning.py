@@ -97,10 +97,12 @@ class ReasoningReader:
 
     def flush(self) -> Said:
         """The rest."""
-        held, self._held = self._held, ""
+        said, held, self._held = Said(), self._held, ""
         if self._state == _REASONING:
-            return Said(reasoning=held.rstrip("\n"))
-        return Said(text=held)
+            said.add_reasoning(held.rstrip("\n"))
+        else:
+            said.add_text(held)
+        return said
 
     def _look(self) -> None:
         begin = self._marks.begin
@@ -115,20 +117,20 @@ class ReasoningReader:
             self._held = self._held.lstrip("\n")
         place = self._held.find(self._marks.end)
         if place >= 0:
-            said.reasoning += self._held[:place].rstrip("\n")
+            said.add_reasoning(self._held[:place].rstrip("\n"))
             self._held = self._held[place + len(self._marks.end) :]
             self._state, self._fresh = _ANSWER, True
             return
         sure = len(self._held) - begun(self._held, 0, (self._marks.end,))
         sure = len(self._held[:sure].rstrip("\n"))
-        said.reasoning += self._held[:sure]
+        said.add_reasoning(self._held[:sure])
         self._held = self._held[sure:]
         self._fresh = self._fresh and not sure
 
     def _answer(self, said: Said) -> None:
         text = self._held.lstrip("\n") if self._fresh else self._held
         self._fresh = self._fresh and not text
-        said.text += text
+        said.add_text(text)
         self._held = ""
 
 

@@ -60,7 +60,6 @@ def replay(
     Raises:
         InferloomError: INVALID_ARGUMENT: tokens follow one that ended the choice.
     """
-    said = Said()
     end: EndReason | None = None
     for place, token in enumerate(tokens):
         if end is not None or pipeline.matched is not None or pipeline.done:
@@ -68,7 +67,7 @@ def replay(
         if token in ends.tokens and place >= ends.stopping.min_tokens:
             end = EndReason.STOP_TOKEN
         hidden = end is not None and not ends.stopping.include_stop
-        pipeline.push(token, said, hidden=hidden)
+        pipeline.push(token, Said(), hidden=hidden)
     if told is not None:
         return Replayed(pipeline, told, told=True)
     if pipeline.matched is not None or pipeline.done:
@@ -79,5 +78,5 @@ def replay(
         end = EndReason.LENGTH
     if end is None:
         return Replayed(pipeline)
-    pipeline.finish(said)
+    pipeline.finish(Said())
     return Replayed(pipeline, finished(choice, pipeline, ends.stopping, end, tokens[-1] if tokens else None))

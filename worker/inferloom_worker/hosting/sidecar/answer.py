@@ -224,10 +224,10 @@ class ServerAnswer:
         if not self._chunks.begun:
             self.fail(InferloomError(Reason.TIMEOUT, "The deadline passed before the first token."))
             return
-        self._chunks.cut(pb.FINISH_REASON_DEADLINE)
+        rest = list(self._chunks.cut(pb.FINISH_REASON_DEADLINE))
         self._stop()
         self._complete = True
-        self._put([*self._chunks.ends(), self._completed()])
+        self._put([*rest, *self._chunks.ends(), self._completed()])
 
     def _put(self, items: Sequence[Item]) -> None:
         if self._over or not items:

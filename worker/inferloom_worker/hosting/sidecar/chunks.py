@@ -1,6 +1,6 @@
 """A server's chunks become the contract's events. Pure: bytes of events in, items of an answer out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,10 @@ from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.failures import in_stream
 from inferloom_worker.engines.sidecar.sse import MalformedError
 from inferloom_worker.hosting.sidecar.logprobs import logprobs
+from inferloom_worker.hosting.sidecar.order import Order
 from inferloom_worker.hosting.sidecar.tool_calls import ToolCalls
-from inferloom_worker.output.completion import Item, PlainDelta
+from inferloom_worker.output.completion import Item, delta_of
+from inferloom_worker.output.parsing import Said
 
 DONE = b"[DONE]"
 
@@ -33,6 +35,7 @@ class _Choice:
     events: int = 0
     """Events with something in them."""
     calls: ToolCalls = field(default_factory=ToolCalls)
+    order: Order = field(default_factory=Order)
     finished: pb.Finished | None = None
     reasoned: int = 0
     """Events with reasoning."""
@@ -113,11 +116,12 @@ class Chunks:
                 choice.finished.completion_tokens = self._tokens(choice, one=one)
                 yield pb.GenerateResponse(finished=choice.finished)
 
-    def cut(self, reason: pb.FinishReason.ValueType) -> None:
-        """End every choice that has no end."""
+    def cut(self, reason: pb.FinishReason.ValueType) -> Iterator[Item]:
+        """End every choice that has no end; what was left to tell of it."""
         for index, choice in enumerate(self._choices):
             if choice.finished is None:
                 choice.finished = pb.Finished(choice=index, reason=reason)
+                yield from _deltas(index, choice.tokens, choice.order.rest())
 
     @property
     def usage(self) -> pb.Usage:
@@ -160,10 +164,15 @@ class Chunks:
             choice.events += 1
             choice.reasoned += bool(reasoning)
             self.begun = True
-            plain = PlainDelta(index, at, ids, text)
-            yield plain if not (reasoning or calls or entries) else _delta(plain, reasoning, calls, entries)
+            said = Said()
+            said.add_reasoning(reasoning)
+            said.add_text(text)
+            for part in calls:
+                said.add_call(part)
+            yield from _deltas(index, at, choice.order.take(said), ids, entries)
         if told.get("finish_reason") is not None:
             choice.finished = self._finished(index, choice, told, verbose)
+            yield from _deltas(index, choice.tokens, choice.order.rest())
 
     def _finished(
         self, index: int, choice: _Choice, told: Mapping[str, Any], verbose: Mapping[str, Any]
@@ -183,20 +192,19 @@ class Chunks:
         return finished
 
 
-def _delta(
-    plain: PlainDelta, reasoning: str, calls: list[pb.ToolCallDelta], entries: list[pb.TokenLogprob]
-) -> pb.GenerateResponse:
-    return pb.GenerateResponse(
-        delta=pb.Delta(
-            choice=plain.choice,
-            token_index=plain.index,
-            token_ids=plain.ids,
-            text=plain.text,
-            reasoning=reasoning,
-            tool_calls=calls,
-            logprobs=entries,
-        )
-    )
+def _deltas(
+    choice: int,
+    place: int,
+    said: Said,
+    ids: Sequence[int] = (),
+    entries: Sequence[pb.TokenLogprob] = (),
+) -> Iterator[Item]:
+    """What is told of a choice, as Deltas of one kind each; the last of them has the tokens."""
+    *before, last = said.stretches or (None,)
+    for stretch in before:
+        yield delta_of(choice, place, (), stretch)
+    if ids or entries or last is not None:
+        yield delta_of(choice, place, ids, last, entries)
 
 
 def _prompt_ids(chunk: Mapping[str, Any]) -> list[int]:

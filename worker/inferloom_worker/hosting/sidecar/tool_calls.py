@@ -12,7 +12,7 @@ MOST_CALLS = 1024
 """Tool calls of one choice."""
 
 _MOST_PARTS = 2 * MOST_CALLS
-_MOST_KEPT = 2**16
+MOST_KEPT = 2**16
 """Characters of a call's arguments that are kept to tell whether they are whole; longer ones are not."""
 
 
@@ -23,15 +23,16 @@ class _Call:
     name: str
     arguments: str = ""
 
-    def whole(self) -> bool:
-        """Whether its arguments are all there."""
-        if not self.arguments.rstrip().endswith(("}", "]")):
-            return False
-        try:
-            orjson.loads(self.arguments)
-        except orjson.JSONDecodeError:
-            return False
-        return True
+
+def is_whole(arguments: str) -> bool:
+    """Whether a call's arguments are all there."""
+    if not arguments.rstrip().endswith(("}", "]")):
+        return False
+    try:
+        orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 class ToolCalls:
@@ -72,7 +73,7 @@ class ToolCalls:
             self._open[at] = call
             if id_:
                 self._by_id[at, id_] = call
-        if len(call.arguments) <= _MOST_KEPT:
+        if len(call.arguments) <= MOST_KEPT:
             call.arguments += arguments
         part = pb.ToolCallDelta(index=call.index, arguments=arguments)
         if begins:
@@ -83,4 +84,4 @@ class ToolCalls:
 def _another(call: _Call, id_: str, name: str) -> bool:
     if id_ and call.id:
         return id_ != call.id
-    return name != call.name or call.whole()
+    return name != call.name or is_whole(call.arguments)

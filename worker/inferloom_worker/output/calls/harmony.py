@@ -67,7 +67,7 @@ class HarmonyReader(JsonReader):
             sure = min(found, default=len(self._text))
             if not found and not self._over:
                 sure -= begun(self._text, self._at, _ENDS)
-            self._said.reasoning += self._text[self._at : sure]
+            self._said.add_reasoning(self._text[self._at : sure])
             self._at = self._kept = sure
             if found or self._over:
                 self._streams = self.thinking = False

@@ -3,7 +3,7 @@
 from typing import Any
 
 from inferloom_worker.output.calls.literals import LiteralReader
-from inferloom_worker.output.calls.reader import NotACallError, Reading
+from inferloom_worker.output.calls.reader import LONGEST_KEY, NotACallError, Reading
 
 
 class PythonicReader(LiteralReader):
@@ -40,7 +40,7 @@ class PythonicReader(LiteralReader):
                     raise NotACallError
                 arguments |= more
             else:
-                key = yield from self._name()
+                key = yield from self._name(LONGEST_KEY)
                 yield from self._blank()
                 yield from self._expect("=")
                 arguments[key] = yield from self._literal()

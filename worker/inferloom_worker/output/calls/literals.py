@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from inferloom_worker.output.calls.reader import CallReader, NotACallError, Reading
+from inferloom_worker.output.calls.reader import LONGEST_KEY, CallReader, NotACallError, Reading
 
 _WORDS = {"True": True, "False": False, "None": None, "true": True, "false": False, "null": None}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "0": "\0", "\n": ""}
@@ -62,7 +62,7 @@ class LiteralReader(CallReader):
         entries: dict[str, Any] = {}
         while (character := (yield from self._blank())) != "}":
             if character.isalpha() or character == "_":
-                key = yield from self._name()
+                key = yield from self._name(LONGEST_KEY)
             else:
                 key = yield from self._literal(depth + 1)
             if not isinstance(key, str):

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.tool_name import LONGEST_TOOL_NAME
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.parsing import Said, begun
 
@@ -21,7 +22,8 @@ Reading = Generator[None, None, T]
 MOST_HELD = 2**18
 """Characters that are held back at most until it is known what they are."""
 
-_LONGEST_NAME = 64
+LONGEST_KEY = 256
+"""Characters of an argument's name, where it stands without quotes."""
 
 CUSTOM_BEGIN = '<custom_tool_call name="'
 CUSTOM_NAMED = '">\n'
@@ -95,7 +97,7 @@ class CallReader(ABC):
         if not self.done:
             self._go_on()
             if not self.calls:
-                self._said.text += self._space
+                self._said.add_text(self._space)
         return self._said
 
     def _go_on(self) -> None:
@@ -172,7 +174,7 @@ class CallReader(ABC):
             if not self._space or self._space.isspace():
                 return
             text, self._space, self._quiet = self._space, "", False
-        self._said.text += text
+        self._said.add_text(text)
 
     # Pieces of a call
 
@@ -228,12 +230,12 @@ class CallReader(ABC):
             self._at = start
         return False
 
-    def _name(self) -> Reading[str]:
-        """The name at hand; empty where there is none."""
+    def _name(self, longest: int = LONGEST_TOOL_NAME) -> Reading[str]:
+        """The name at hand, a tool's or one that is spelled like those; empty where there is none."""
         start = self._at
         while (c := (yield from self._peek())).isascii() and (c.isalnum() or c in "_-") and c:
             self._at += 1
-            if self._at - start > _LONGEST_NAME:
+            if self._at - start > longest:
                 raise NotACallError
         return self._text[start : self._at]
 
@@ -245,15 +247,13 @@ class CallReader(ABC):
             raise NotACallError
         call_id = self._offer.new_id(self.calls)
         delta = pb.ToolCallDelta(index=self.calls, id=call_id, name=name, custom=custom)
-        self._said.tool_calls.append(delta)
+        self._said.add_call(delta)
         self._space, self._quiet = "", True
 
     def _add(self, arguments: str, *, custom: bool = False) -> None:
         """Say more of the arguments of the call that began last."""
-        made = self._said.tool_calls
-        if not made or made[-1].index != self.calls:
-            made.append(pb.ToolCallDelta(index=self.calls, custom=custom))
-        made[-1].arguments += arguments
+        if arguments:
+            self._said.add_call(pb.ToolCallDelta(index=self.calls, arguments=arguments, custom=custom))
 
     def _end(self) -> None:
         """Say that the call that began last is complete."""

@@ -8,10 +8,9 @@ from inferloom_worker.constrain.patterns import Work
 from inferloom_worker.output.calls.json_values import JsonValues
 from inferloom_worker.output.calls.offer import Offer
 from inferloom_worker.output.calls.raw_values import OPENERS, Written, argument_types, value_of, written
-from inferloom_worker.output.calls.reader import NotACallError, Reading, SectionEndError
+from inferloom_worker.output.calls.reader import LONGEST_KEY, NotACallError, Reading, SectionEndError
 from inferloom_worker.output.parsing import begun
 
-_LONGEST_KEY = 256
 _MOST_STEPS = 20_000
 """Work for telling which patterns the names have that a model wrote, in one answer."""
 
@@ -81,11 +80,11 @@ class TaggedReader(JsonValues):
         """The text before a mark, which is read too."""
         start = self._at
         while (place := self._text.find(mark, start)) < 0:
-            if self._over or len(self._text) - start > _LONGEST_KEY:
+            if self._over or len(self._text) - start > LONGEST_KEY:
                 raise NotACallError
             self._at = len(self._text)
             yield from self._more()
-        if place - start > _LONGEST_KEY:
+        if place - start > LONGEST_KEY:
             raise NotACallError
         self._at = place + len(mark)
         return self._text[start:place]

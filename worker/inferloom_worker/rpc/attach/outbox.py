@@ -61,22 +61,23 @@ class Outbox:
         """Move into a frame what may go, once a frame. True: there is more that only lacks room."""
         if self._parts:
             return self._fill_part(frame)
-        lists, deltas = (frame.opening, frame.closing), False
-        behind = 0
+        lists, behind = (frame.opening, frame.closing), 0
+        told: set[int] = set()
+        """Choices with an entry in the columns, which have one each."""
         while self._items:
             item = self._items[0]
             if isinstance(item, PlainDelta):
                 if not self.open:
                     return False
                 size = delta_bytes(item)
-                if behind or size > LARGEST_EVENT:
-                    # It would overtake what is in the closing list, or is no entry for a column.
+                if behind or size > LARGEST_EVENT or item.choice in told:
+                    # It would overtake what is in the closing list, or is no entry for the columns.
                     self._items[0] = link_pb2.CallEvent(call=self._call, generate=response_of(item))
                     continue
                 if not frame.take_room(size):
                     return True
                 frame.add_delta(self._call, item)
-                deltas = True
+                told.add(item.choice)
             else:
                 free = _is_free(item)
                 if not (free or self.open):
@@ -90,7 +91,7 @@ class Outbox:
                     return self._fill_part(frame)
                 if not frame.take_room(size):
                     return True
-                behind = max(behind, int(deltas))
+                behind = max(behind, int(bool(told)))
                 lists[behind].append(item)
                 if free:
                     size = -1
