@@ -147,3 +147,28 @@ def test_calls_that_may_be_leave_text_alone(compiler: GrammarCompiler, smollm_to
     reader = form.reader(Offer({tool.name: tool.text is not None for tool in TOOLS}, str))
     reader.push(begun + text)
     assert reader.calls == 1
+
+
+def test_choices_that_began_together_do_not_look_at_the_same_step(
+    compiler: GrammarCompiler, smollm_tokenizer: Tokenizer
+) -> None:
+    """How far the end is takes long to see. When it is looked depends on the tokens alone."""
+    grammar = Grammar(json.dumps(SCHEMAS["text"]), kind=Kind.JSON_SCHEMA)
+    constraint = compiler.compile(grammar, ending=Ending(200))
+    places: list[int] = []
+    for seed in range(12):
+        draw = random.Random(seed)
+        words = " ".join("".join(draw.choices("abcdefgh", k=4)) for _ in range(80))
+        ids = smollm_tokenizer.encode('{"a":"' + words, add_special_tokens=False)[:110]
+        here, there = constraint.matcher(), constraint.matcher()
+        mask = np.empty(-(-smollm_tokenizer.vocab_size // WORD), np.int32)
+        for token in ids:
+            assert here.fill(mask)
+            here.accept(token)
+        there.replay(ids)
+        assert here._way is not None
+        assert there._way is not None
+        assert here._way._looks == there._way._looks
+        places.append(here._way._looks[0][0])
+    assert len(set(places)) > 4
+    assert max(places) - min(places) < 20

@@ -26,7 +26,8 @@ from inferloom_worker.constrain.patterns import (
     whole_texts,
     work,
 )
-from inferloom_worker.constrain.regex_nodes import Node
+from inferloom_worker.constrain.regex_nodes import Node, Seq
+from inferloom_worker.constrain.regex_reading import read_regex
 from inferloom_worker.constrain.regex_states import Reading, State, Steps
 from inferloom_worker.constrain.source import source
 from inferloom_worker.output.calls.raw_values import named_schemas
@@ -393,6 +394,13 @@ def test_what_a_pattern_becomes_counts_too() -> None:
         whole_texts(rf"[\b{at:04d}]" + r"\D" * 50, Work())
     held = sum(size for _, size in patterns._found_before._values.values())
     assert 40 * 40_000 < held <= patterns.MOST_KEPT_BYTES
+
+
+def test_what_a_letter_stands_for_is_worked_out_once() -> None:
+    """There may be thousands in a pattern, and telling what is no digit takes as long as twenty letters."""
+    node, _ = read_regex(r"\D\D")
+    assert isinstance(node, Seq)
+    assert node.items[0] is node.items[1]
 
 
 def test_patterns_that_are_too_long_to_be_read_are_not_kept() -> None:

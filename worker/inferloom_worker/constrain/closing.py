@@ -20,6 +20,10 @@ SPARE = 12
 _EARLY = 64
 """Tokens before the last at which it is looked for the first time, or half of all."""
 
+_SPREAD = 16
+"""Places over which it is looked for the first time by choices that began together and have as many tokens: a
+look takes as long as many masks do, and all would wait for all of them in the same step."""
+
 _LONGEST_WAY = 512
 _TAIL = 24
 """Tokens in which a mark that has begun is looked for."""
@@ -129,7 +133,7 @@ class Way:
     def ends(self, matcher: LLMatcher, said: Sequence[int]) -> bool:
         """Whether it is time: nothing may come after these tokens but what ends the text."""
         place = len(said)
-        at, again = self._looks[-1] if self._looks else (-1, self._first)
+        at, again = self._looks[-1] if self._looks else (-1, self._first_look(said))
         if at == again:
             return True
         if place < again or at == place:
@@ -144,6 +148,12 @@ class Way:
         # A token may begin what takes long to end, so looks come closer together.
         self._looks.append((place, place + max(1, (left if way >= 0 else left // 4) // 2)))
         return False
+
+    def _first_look(self, said: Sequence[int]) -> int:
+        """Its place: by the first tokens, so that it is the same wherever the choice goes on."""
+        if self._first < 2 * _SPREAD:
+            return self._first
+        return self._first - sum(said[:_SPREAD]) % _SPREAD
 
     def next(self, matcher: LLMatcher, said: Sequence[int], mask: Mask) -> Mask:
         """Of the tokens that may come, those that end the text soonest."""

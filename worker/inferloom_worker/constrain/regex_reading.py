@@ -45,6 +45,7 @@ _SPACE: Ranges = (
     *((0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
 )
 _IN_A_LINE: Ranges = others(((10, 10), (13, 13), (0x2028, 0x2029)))
+_BUT_A_NEWLINE: Ranges = others(((10, 10),))
 """What ``.`` is for all dialects: to ECMA-262 more characters end lines than to Python."""
 _SPACE_TOO: Ranges = ((0x1C, 0x1F), (0x85, 0x85), (0xFEFF, 0xFEFF))
 """White space of one dialect each."""
@@ -114,7 +115,7 @@ class _Reading:
         if c == "$":
             return END
         if c == ".":
-            return Chars(_IN_A_LINE, others(((10, 10),)))
+            return Chars(_IN_A_LINE, _BUT_A_NEWLINE)
         if c in "*+?":
             raise UnreadableError
         if c in "{}]":
@@ -188,14 +189,7 @@ class _Reading:
         if not c or c not in "dDwWsS":
             return None
         self.at += 1
-        match c.lower():
-            case "d":
-                low, high = DIGITS, _all_digits()
-            case "w":
-                low, high = WORDS, union(WORDS, _BEYOND)
-            case _:
-                low, high = _SPACE, union(_SPACE, _SPACE_TOO)
-        return Chars(low, high) if c.islower() else Chars(others(high), others(low))
+        return _class(c)
 
     def _character(self) -> int:
         """The character that is behind a backslash."""
@@ -274,6 +268,19 @@ class _Reading:
             return 8
         found = self._class_escape()
         return self._character() if found is None else found
+
+
+@cache
+def _class(letter: str) -> Chars:
+    """What a letter behind a backslash stands for. Worked out once: there may be thousands in a pattern."""
+    match letter.lower():
+        case "d":
+            low, high = DIGITS, _all_digits()
+        case "w":
+            low, high = WORDS, union(WORDS, _BEYOND)
+        case _:
+            low, high = _SPACE, union(_SPACE, _SPACE_TOO)
+    return Chars(low, high) if letter.islower() else Chars(others(high), others(low))
 
 
 def _chars(ranges: Ranges) -> Chars:
