@@ -8,6 +8,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.http.schema import answers
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.named_fields import named
 from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import CHAT, FakeWorker
 from tests.wire.gateway_mesh import gateway_mesh
@@ -149,7 +150,7 @@ async def test_a_workers_refusal_is_in_the_callers_names() -> None:
     worker = FakeWorker(models=MODELS)
 
     async def refuse(request: Any) -> None:
-        message = "Too many tokens (the query and documents[1])."
+        message = f"Too many tokens (the query and {named('documents[1]')})."
         raise InferloomError(Reason.CONTEXT_LENGTH_EXCEEDED, message, param="documents[1]")
 
     worker.on_unary = refuse
