@@ -106,8 +106,6 @@ async def test_a_stream_that_waits_for_a_worker_is_its_gateways(monkeypatch: pyt
     async with gateway_mesh(first) as mesh:
 
         async def kept() -> Any:
-            if not (mesh.store / "store.sqlite3").exists():
-                return None
             with closing(sqlite3.connect(mesh.store / "store.sqlite3")) as connection:
                 return connection.execute("SELECT claimed_until, compute_hash FROM streams").fetchone()
 
@@ -117,6 +115,7 @@ async def test_a_stream_that_waits_for_a_worker_is_its_gateways(monkeypatch: pyt
             ) as answer:
                 return [event async for event in whole(answer)]
 
+        await mesh.http.get("/v1/streams/nobody")  # which makes the store
         reading = asyncio.create_task(read())
         claimed, computed = await until_async(kept, "the stream", lambda seen: seen is not None)
         await until_async(kept, "a renewal", lambda seen: seen[0] > claimed)
