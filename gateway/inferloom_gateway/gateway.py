@@ -132,13 +132,14 @@ class Gateway:
         """Who makes a gRPC call. Raises InferloomError for who may not."""
         return ANONYMOUS if self.access is None else self.access.identify_call(metadata)
 
-    def admission(self, identity: Identity, model: str) -> Admission | None:
-        """What lets a request to a model in, and counts it; None: nobody counts what its caller does.
+    def admission(self, identity: Identity, model: str, *, limited: bool = True) -> Admission | None:
+        """What lets a request to a model in, and counts it; None: nobody counts what its caller does. One
+        that is not ``limited`` was let in before.
 
         Raises:
             InferloomError: The model is not open to its caller.
         """
-        return None if self.access is None else self.access.admission(identity, model)
+        return None if self.access is None else self.access.admission(identity, model, limited=limited)
 
     def ready(self) -> bool:
         """Whether the registry's whole set has been heard, and there is a model to call, and no stop."""

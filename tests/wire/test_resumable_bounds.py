@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_gateway.access.api_key import Limits
 from inferloom_gateway.streams import book
 from inferloom_mesh.errors import overloaded
 from tests.patience import until_async
@@ -18,7 +19,7 @@ from tests.wire.fake_worker import FakeWorker, refuse
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.test_gateway_migration import worker
 from tests.wire.test_keys import SECRET, Keys
-from tests.wire.test_resumable_prompts import BODY, held
+from tests.wire.test_resumable_prompts import BODY, held, killed
 from tests.wire.test_resumable_streams import BODY as CHAT
 from tests.wire.test_resumable_streams import header, whole
 
@@ -87,6 +88,30 @@ async def test_a_name_that_is_taken_asks_no_worker() -> None:
         taken = await mesh.http.post("/v1/chat/completions", json=CHAT, headers=named)
         assert len(first.requests) == asked
     assert [each.status_code for each in (full, gone, made, taken)] == [503, 404, 200, 409]
+
+
+async def test_a_stream_whose_gateway_died_goes_on_for_a_key_without_requests(tmp_path: Path) -> None:
+    """It was let in when it was asked for; what is used of it is counted."""
+    keys, never, store = Keys(tmp_path), asyncio.Event(), tmp_path / "store"
+    key = keys.make(limits=Limits(requests_per_minute=1))
+    shown = {"authorization": f"Bearer {key}"}
+    one, two = worker("a"), worker("b")
+    one.script = held(never, {"one": 1})
+    access: dict[str, Any] = {"keys": keys.place, "mesh_secret": SECRET, "store": store}
+    async with gateway_mesh(one, **access) as dies, gateway_mesh(two, **access) as mesh:
+        async with dies.http.stream(
+            "POST", "/v1/completions", json=BODY | {"prompt": "one", "n": 1}, headers=header() | shown
+        ) as answer:
+            name = answer.headers["x-inferloom-stream"]
+            assert await anext(whole(answer))
+        killed(dies)
+        used_up = await mesh.http.post("/v1/chat/completions", json=CHAT, headers=shown)
+        closed = await mesh.http.post("/v1/chat/completions", json=CHAT, headers=shown)
+        rest = await mesh.http.get(f"/v1/streams/{name}", headers=shown)
+    assert (used_up.status_code, closed.status_code) == (200, 429)
+    assert rest.text.endswith("data: [DONE]\n\n")
+    (row,) = keys.store.usage("2000-01-01")
+    assert row.requests == 3
 
 
 async def test_a_stream_that_waits_for_a_worker_is_its_gateways(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,8 +124,9 @@ class Access:
                 tokens.append(str(value))
         return self.identify(authorizations, tokens)
 
-    def admission(self, identity: Identity, model: str) -> Admission | None:
-        """What lets a request to a model in, and counts it; None: nobody counts what its caller does.
+    def admission(self, identity: Identity, model: str, *, limited: bool = True) -> Admission | None:
+        """What lets a request to a model in, and counts it; None: nobody counts what its caller does. One
+        that is not ``limited`` was let in before, elsewhere: what it uses is counted, and it is not refused.
 
         Raises:
             InferloomError: The model is not open to its caller.
@@ -143,7 +144,7 @@ class Access:
         ):  # names that callers make up count nowhere
             asks.append((f"model:{model}", policy.limits))
         context = holding[0].models[model].context_length if holding else 0
-        counted = [Ask(bucket, limits.times(share)) for bucket, limits in asks if limits.any]
+        counted = [Ask(bucket, limits.times(share)) for bucket, limits in asks if limited and limits.any]
         return Admission(self._counts, counted, identity.key_id, context, self._usage, self._closed)
 
     async def use_store(self, work: Callable[[KeyStore], T]) -> T:

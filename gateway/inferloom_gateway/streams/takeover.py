@@ -56,7 +56,7 @@ async def resumed(
     if model is None:
         await book.tell(mine, known, [], over(None), read=True)
         return None
-    admission = gateway.admission(reader.identity, model)
+    admission = gateway.admission(reader.identity, model, limited=False)  # its tries are the mesh's own
     calls = gateway.dispatcher.group(reader.context, "generate", model, admission)
     try:
         calls.pin.accept(mine.compute_hash)
