@@ -8,6 +8,7 @@ from google.rpc import error_details_pb2
 from grpc.aio import AioRpcError, Metadata
 from pydantic import ValidationError
 
+from inferloom_gateway.calls.attempt import NOT_LET_IN_S
 from inferloom_gateway.calls.judging import judge
 from inferloom_gateway.http.errors import from_validation, render, response
 from inferloom_gateway.http.schema.completions import CompletionRequest
@@ -85,6 +86,7 @@ def test_the_transports_failures_are_judged_by_code(
         (Reason.INVALID_ARGUMENT, False, False),
         (Reason.RATE_LIMIT_EXCEEDED, False, False),
         (Reason.SERVER_ERROR, False, True),
+        (Reason.WORKER_LOST, True, True),
     ],
 )
 def test_a_workers_own_refusals_are_judged_by_reason(reason: Reason, elsewhere: bool, blamed: bool) -> None:
@@ -92,6 +94,24 @@ def test_a_workers_own_refusals_are_judged_by_reason(reason: Reason, elsewhere: 
     verdict = judge(read_failure(failure(TABLE[reason].grpc, InferloomError(reason, "Said."))))
     assert (verdict.error.reason, verdict.elsewhere, verdict.blamed) == (reason, elsewhere, blamed)
     assert not verdict.lost
+
+
+def test_a_worker_that_says_that_it_is_lost_is_left_alone() -> None:
+    """As one that says 'not now', by others; the request that was there may have done it, and does not come
+    back."""
+    error = InferloomError(Reason.WORKER_LOST, "The model failed.", retry_after=2.0)
+    verdict = judge(read_failure(failure(TABLE[Reason.WORKER_LOST].grpc, error)))
+    assert (verdict.not_now_s, verdict.again_s, verdict.suspect) == (2.0, 0.0, True)
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_A_PEER, Reason.PERMISSION_DENIED, None])
+def test_a_worker_that_does_not_want_this_gateway_is_no_matter_of_the_callers(reason: Reason | None) -> None:
+    """He goes elsewhere, and is never told that his own key is not good."""
+    code = grpc.StatusCode.UNAUTHENTICATED if reason is None else TABLE[reason].grpc
+    verdict = judge(read_failure(failure(code, None if reason is None else InferloomError(reason, "No."))))
+    assert (verdict.error.reason, verdict.elsewhere, verdict.blamed) == (Reason.NO_WORKER, True, False)
+    assert (verdict.lost, verdict.suspect, verdict.free) == (False, False, True)
+    assert verdict.not_now_s == NOT_LET_IN_S
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ CAUSES = {
     "stalled": "it fell silent",
     "lease_expired": "its lease ran out",
     "computes_differently": "it computes differently",
+    "not_let_in": "it takes no calls of this gateway",
     "worker_lost": "it was lost",
     "no_worker": "it drains or loads",
     "server_overloaded": "it is full",

@@ -9,6 +9,12 @@ NOT_NOW_S = 1.0
 
 LONGEST_NOT_NOW_S = 60.0
 
+NOT_LET_IN = "not_let_in"
+"""The cause where a worker does not let this gateway in."""
+
+NOT_LET_IN_S = 30.0
+"""How long a worker is left alone that does not let this gateway in, unless it starts anew."""
+
 _NOT_NOW = frozenset({Reason.SERVER_OVERLOADED, Reason.NO_WORKER, Reason.MODEL_NOT_FOUND})
 """What a worker says that cannot take a request at present: it is full, draining, loading or unloading."""
 
@@ -16,9 +22,14 @@ _OUT_OF_THE_WAY = frozenset({Reason.NO_WORKER, Reason.MODEL_NOT_FOUND, Reason.WO
 """What keeps a worker from every request for the model, and not only from as many as it has no room for.
 A worker says WORKER_LOST where the model failed, was unloaded, or is drained to the end."""
 
+_LEFT_ALONE = _NOT_NOW | {Reason.WORKER_LOST}
+"""What keeps new requests from a worker for a while."""
+
 _UNABLE = frozenset({Reason.NO_WORKER, Reason.WORKER_LOST})
 
-_ELSEWHERE = _NOT_NOW | {Reason.WORKER_LOST, Reason.WAIT_TOO_LONG}
+_FAILED = frozenset({Reason.SERVER_ERROR, Reason.WORKER_LOST})
+
+_ELSEWHERE = _LEFT_ALONE | {Reason.WAIT_TOO_LONG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +52,43 @@ class Verdict:
     unable: bool = False
     """Whether the worker said itself that it cannot serve the model, which the registry may tell later."""
     suspect: bool = False
-    """Whether the request may be what ended the worker, if it had accepted it."""
+    """Whether the request may be what ended the worker, if that had it."""
     cause: str = ""
     """In a word, what happened, where the error does not say it all."""
+
+    @property
+    def again_s(self) -> float:
+        """In how many seconds the request may ask this worker once more; 0: it may not. One that it may have
+        ended it does not."""
+        return 0.0 if self.suspect else self.not_now_s
 
 
 def refused(error: InferloomError) -> Verdict:
     """The worker answered with an error of its own choice."""
     not_now_s = 0.0
-    if error.reason in _NOT_NOW:
+    if error.reason in _LEFT_ALONE:
         not_now_s = min(error.retry_after or NOT_NOW_S, LONGEST_NOT_NOW_S)
     return Verdict(
         error,
         elsewhere=error.reason in _ELSEWHERE,
-        blamed=error.reason is Reason.SERVER_ERROR,
+        blamed=error.reason in _FAILED,
         not_now_s=not_now_s,
         free=error.reason in _OUT_OF_THE_WAY,
         unable=error.reason in _UNABLE,
         suspect=error.reason is Reason.WORKER_LOST,
+    )
+
+
+def not_let_in() -> Verdict:
+    """The worker takes no calls of this gateway: it knows another secret, say. That is the mesh's affair, and
+    none of the caller's."""
+    return Verdict(
+        InferloomError(Reason.NO_WORKER, "A worker takes no calls of this gateway.", retry_after=NOT_NOW_S),
+        elsewhere=True,
+        not_now_s=NOT_LET_IN_S,
+        free=True,
+        unable=True,
+        cause=NOT_LET_IN,
     )
 
 

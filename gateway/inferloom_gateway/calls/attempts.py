@@ -264,7 +264,7 @@ class Attempts:
             self._reason = verdict.error
         crowded = verdict.error.reason is Reason.SERVER_OVERLOADED
         over = final or not verdict.elsewhere or self._suspicion.over
-        if self.resuming and verdict.not_now_s and not self._wait.asks_again(now):
+        if self.resuming and verdict.again_s and not self._wait.asks_again(now):
             verdict, over = replace(verdict, error=attempt.worker_lost()), True
         if not over and not self._may_retry(member, verdict):
             self._tried.must_wait = crowded
@@ -275,10 +275,10 @@ class Attempts:
             self._tried.cannot(member)
         else:
             self._tried.can(member)
-        if self.resuming and verdict.not_now_s:
-            self._tried.rest(member, now + min(verdict.not_now_s, LONGEST_REST_S))
-        elif verdict.unable and verdict.not_now_s:
-            self._tried.rest(member, now + verdict.not_now_s)
+        if self.resuming and verdict.again_s:
+            self._tried.rest(member, now + min(verdict.again_s, LONGEST_REST_S))
+        elif verdict.unable and verdict.again_s:
+            self._tried.rest(member, now + verdict.again_s)
         else:
             self._tried.add(member, crowded=crowded)
 
@@ -290,11 +290,11 @@ class Attempts:
         self._in_flight.failed(member, self._record.model, verdict)
 
     def _may_retry(self, member: Member, verdict: Verdict) -> bool:
-        if verdict.not_now_s and (self.resuming or verdict.unable):
+        if verdict.again_s and (self.resuming or verdict.unable):
             return True  # as often as its waiting allows
         now = self._clock()
         ends = verdict.free or member.health.ejected(now)
-        news = not (verdict.not_now_s and self._warned)
+        news = not (verdict.again_s and self._warned)
         return (ends and news and self._tried.frees(member)) or self._budget.take(now)
 
     def _awaits(self, now: float) -> bool:

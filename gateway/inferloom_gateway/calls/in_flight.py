@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.fleet.connections import Connections
@@ -69,6 +70,8 @@ class InFlight:
             self._connections.lost(member)
         if verdict.not_now_s:
             full = verdict.error.reason is Reason.SERVER_OVERLOADED
+            if verdict.cause == attempt.NOT_LET_IN and not member.health.refuses(model, now):
+                log.warning("worker %s at %s takes no calls of this gateway", member.id, member.address)
             member.health.not_now(model, now + verdict.not_now_s, full=full)
         if verdict.blamed and member.health.failed(now) and self._fleet.eject(member, now):
             log.warning("worker %s is ejected: its calls fail (%s)", member.id, _term(member))

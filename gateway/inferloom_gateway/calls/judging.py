@@ -8,10 +8,14 @@ from inferloom_mesh.status import CallFailure
 
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _BROKEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.ABORTED)
+NOT_LET_IN = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+"""Codes of a worker that does not want this gateway."""
 
 
 def judge(read: CallFailure) -> Verdict:
     """Judge a failed call by its status: one that a worker chose, or one that the transport made."""
+    if read.code in NOT_LET_IN:
+        return attempt.not_let_in()  # who the caller is was asked before
     if read.ours:
         return attempt.refused(read.error)
     if read.code in _LOST:

@@ -8,13 +8,10 @@ import grpc
 
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attach.stream import Desk
-from inferloom_gateway.calls.judging import judge
+from inferloom_gateway.calls.judging import NOT_LET_IN, judge
 from inferloom_mesh.status import read_failure
 
 log = logging.getLogger(__name__)
-
-_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-"""Codes of a worker that does not want this gateway. Whatever else a stream ends with, the worker is lost."""
 
 
 class GrpcStream:
@@ -61,7 +58,7 @@ class GrpcStream:
                 desk.take(frame)
         except grpc.aio.AioRpcError as failure:
             refused = failure.code() is grpc.StatusCode.UNIMPLEMENTED and not desk.heard
-            if not desk.heard and failure.code() in _REFUSED:
+            if not desk.heard and failure.code() in NOT_LET_IN:
                 verdict = judge(read_failure(failure))
             if desk.heard:
                 log.info("the link to the worker at %s ended: %s", self._worker, failure.code().name)

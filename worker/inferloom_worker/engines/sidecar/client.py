@@ -13,7 +13,7 @@ import orjson
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engines.sidecar.address import Key, ServerAddress
-from inferloom_worker.engines.sidecar.failures import lost, refused
+from inferloom_worker.engines.sidecar.failures import lost, refused, unreached
 from inferloom_worker.engines.sidecar.reading import parsed
 from inferloom_worker.engines.sidecar.sse import MalformedError
 
@@ -68,7 +68,8 @@ class Client:
         """Ask about the server.
 
         Raises:
-            InferloomError: WORKER_LOST: it cannot be reached; TIMEOUT: it does not answer in time.
+            InferloomError: NO_WORKER: it cannot be reached; WORKER_LOST: it went away; TIMEOUT: it does not
+                answer in time.
         """
         return await self._whole(self._of_control(), "GET", url, None, limit_s, most)
 
@@ -80,7 +81,7 @@ class Client:
         """Have something computed that is answered in one body.
 
         Raises:
-            InferloomError: The server's refusal; WORKER_LOST.
+            InferloomError: The server's refusal; NO_WORKER; WORKER_LOST.
         """
         answer = await self._whole(
             self._of_calls(), "POST", url, body, self.address.silence_s, MOST_ANSWER_BYTES
@@ -98,7 +99,7 @@ class Client:
         unless the answer was read to its end.
 
         Raises:
-            InferloomError: The server's refusal; WORKER_LOST, also between two pieces.
+            InferloomError: The server's refusal; NO_WORKER; WORKER_LOST, also between two pieces.
         """
         response = await self._begin(self._of_calls(), "POST", url, body, self.address.silence_s)
         try:
@@ -154,6 +155,8 @@ class Client:
                     headers=_TYPE,
                     trace_request_ctx=sent,
                 )
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+                raise unreached() from None
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as failure:
                 if last or not sent.in_vain():
                     raise lost(_why(failure)) from None
@@ -261,8 +264,6 @@ def _why(failure: Exception) -> str:
     """What failed, without addresses: errors go to callers."""
     if isinstance(failure, TimeoutError):
         return "it did not answer in time"
-    if isinstance(failure, aiohttp.ClientConnectorError | ConnectionRefusedError):
-        return "it cannot be reached"
     closed = aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
     if isinstance(failure, closed | ConnectionError):
         return "it closed the connection"

@@ -82,8 +82,13 @@ def lost(why: str = "") -> InferloomError:
     return InferloomError(Reason.WORKER_LOST, f"The model's server was lost{tail}.", retry_after=1.0)
 
 
-def _not_now(message: str) -> InferloomError:
-    return InferloomError(Reason.NO_WORKER, message, retry_after=5.0)
+def unreached() -> InferloomError:
+    """The error for a server that was not reached: what has nothing of a request cannot have ended of it."""
+    return _not_now("The model's server cannot be reached.", 1.0)
+
+
+def _not_now(message: str, retry_s: float = 5.0) -> InferloomError:
+    return InferloomError(Reason.NO_WORKER, message, retry_after=retry_s)
 
 
 def _seconds(text: str | None) -> float:

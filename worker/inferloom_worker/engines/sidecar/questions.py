@@ -12,7 +12,7 @@ from inferloom_worker.engines.sidecar.sse import MalformedError
 MOST_MODELS = 4096
 """Models of which a server may tell."""
 
-_UNREACHED = (Reason.WORKER_LOST, Reason.TIMEOUT)
+_UNREACHED = (Reason.NO_WORKER, Reason.WORKER_LOST, Reason.TIMEOUT)
 _PROBE_S = 60.0
 """How long the server may take for a text of one letter."""
 

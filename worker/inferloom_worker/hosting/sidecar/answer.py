@@ -88,8 +88,8 @@ class ServerAnswer:
 
     @property
     def lost(self) -> bool:
-        """Whether it ended because the server was lost."""
-        return self._failure is not None and self._failure.reason is Reason.WORKER_LOST
+        """Whether it ended because the server was lost, or not there."""
+        return self._failure is not None and self._failure.reason in (Reason.WORKER_LOST, Reason.NO_WORKER)
 
     @property
     def tokens(self) -> int:
