@@ -14,10 +14,11 @@ from inferloom_gateway.calls.attach.broken import BrokenFrameError
 from inferloom_gateway.calls.attach.demultiplexer import Demultiplexer
 from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, LITTLE, LinkCall
 from inferloom_gateway.calls.attach.outgoing import LARGEST_FRAME, Outgoing
-from inferloom_gateway.calls.attach.piece_box import LARGEST_PIECE
 from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.tokens import Tokens
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.pieces import LARGEST_PIECE, PieceBox
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from inferloom_mesh.status import rich_status
 from tests.patience import PATIENCE_S
 
@@ -177,6 +178,39 @@ def test_a_large_event_comes_in_pieces() -> None:
     assert size > BYTES
 
 
+def test_an_end_amid_the_pieces_of_an_event_is_that_calls_own() -> None:
+    """Its worker fails it in the midst; one that says that all is well has lost the event."""
+    link = Link()
+    (_, late), (_, wrong), (_, other) = link.call(), link.call(), link.call()
+    for number in (1, 2):
+        link.take(pieces=[link_pb2.EventPiece(call=number, data=b"x")])
+    status = rich_status(InferloomError(Reason.TIMEOUT, "The deadline passed."))
+    link.take(
+        deltas=columns((3, 0, 0, [1], "a")),
+        ends=[
+            link_pb2.CallEnd(call=1, code=status.code, message=status.message, details=status.details),
+            link_pb2.CallEnd(call=2),
+        ],
+    )
+    reasons = [end.verdict.error.reason for end in (*late.ends, *wrong.ends) if end is not None]
+    assert reasons == [Reason.TIMEOUT, Reason.WORKER_LOST]
+    link.take(pieces=[link_pb2.EventPiece(call=1, index=1, data=b"x")], deltas=columns((3, 0, 1, [1], "b")))
+    assert (len(other.events), other.ends) == (2, [])
+
+
+def test_an_event_amid_the_pieces_of_another_breaks_the_link() -> None:
+    """Whether in a list or in columns: there is an order."""
+    for sent in (
+        {"closing": [link_pb2.CallEvent(call=1, generate=COMPLETED)]},
+        {"deltas": columns((1, 0, 0, [1], "a"))},
+    ):
+        link = Link()
+        link.call()
+        link.take(pieces=[link_pb2.EventPiece(call=1, data=b"x")])
+        with pytest.raises(BrokenFrameError):
+            link.take(**sent)
+
+
 def test_an_end_with_a_status_is_judged_as_a_calls_own() -> None:
     """One of ours keeps its reason and its time; a bare one is the transport's."""
     link = Link()
@@ -268,6 +302,17 @@ def test_beats_are_told_to_an_engines_calls() -> None:
     assert adapter.beats == [True, False, True]
 
 
+def test_a_call_that_is_read_hears_that_it_is() -> None:
+    """And no other; one that is over hears nothing."""
+    link = Link()
+    (_, read), (_, other), (over, gone) = (link.call(begun=False) for _ in range(3))
+    over.cancel()
+    link.take(reading=[1, 3])
+    assert (read.beats, other.beats, gone.beats) == ([True], [], [])
+    with pytest.raises(BrokenFrameError):
+        link.take(reading=[4])
+
+
 async def test_a_sink_that_fails_ends_its_own_call() -> None:
     """The frame's other calls go on."""
     link = Link()
@@ -320,11 +365,7 @@ STRANGE: dict[str, dict[str, Any]] = {
     "an empty piece": {"pieces": [link_pb2.EventPiece(call=1)]},
     "a piece that is too large": {"pieces": [link_pb2.EventPiece(call=1, data=bytes(LARGEST_PIECE + 1))]},
     "pieces that make no event": {"pieces": [link_pb2.EventPiece(call=1, last=True, data=b"\xff")]},
-    "an event amid pieces": {
-        "opening": [],
-        "pieces": [link_pb2.EventPiece(call=1, data=b"x")],
-        "ends": [link_pb2.CallEnd(call=1)],
-    },
+    "the first piece again": {"pieces": [link_pb2.EventPiece(call=1, data=b"x")] * 2},
     "pieces of another call's event": {
         "pieces": [
             link_pb2.EventPiece(
@@ -405,6 +446,7 @@ frames = st.builds(
     ends=st.lists(
         st.builds(link_pb2.CallEnd, call=numbers, code=st.sampled_from([0, 4, 14, 99])), max_size=2
     ),
+    reading=st.lists(numbers, max_size=2),
     beats=st.lists(
         st.builds(link_pb2.EngineBeat, model=st.sampled_from("mn"), steps=st.integers(0, 3)), max_size=2
     ),
@@ -475,3 +517,44 @@ def test_a_frame_that_goes_out_is_no_larger_than_it_may_be() -> None:
         assert frame.ByteSize() <= LARGEST_FRAME
         sent += [start.call for start in frame.starts]
     assert sent == list(range(1, 8))
+
+
+def large(call: int, size: int = 1_200_000) -> link_pb2.StartCall:
+    """A start that does not fit a frame with others."""
+    return link_pb2.StartCall(call=call, generate=pb.GenerateRequest(text="x" * size))
+
+
+def test_a_large_start_goes_in_pieces_beside_all_else() -> None:
+    """One after another, once the worker takes them; what is small does not wait for them."""
+    outgoing, box = Outgoing(), PieceBox(MAX_MESSAGE_BYTES)
+    for number in (1, 2):
+        outgoing.start(large(number))
+    assert outgoing.next() is None
+    outgoing.takes_pieces = True
+    whole: list[link_pb2.StartCall] = []
+    small: list[int] = []
+    while (frame := outgoing.next()) is not None:
+        assert frame.ByteSize() <= LARGEST_FRAME
+        small += [start.call for start in frame.starts]
+        came = [data for piece in frame.pieces if (data := box.add(piece)) is not None]
+        whole += map(link_pb2.StartCall.FromString, came)
+        if not small:
+            outgoing.start(link_pb2.StartCall(call=3))
+            assert not whole
+    assert whole == [large(1), large(2)]
+    assert small == [3]
+
+
+def test_a_large_start_whose_caller_leaves_is_taken_back_as_far_as_it_went() -> None:
+    """One of which a part went is cancelled; of one that waits the worker never hears."""
+    outgoing = Outgoing()
+    outgoing.takes_pieces = True
+    for number in (1, 2):
+        outgoing.start(large(number, 4_000_000))
+    first = outgoing.next()
+    assert first is not None
+    assert {piece.call for piece in first.pieces} == {1}
+    for number in (1, 2):
+        outgoing.cancel(number)
+    assert outgoing.next() == link_pb2.AttachRequest(cancels=[1])
+    assert outgoing.next() is None

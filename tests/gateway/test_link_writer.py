@@ -99,3 +99,51 @@ async def test_a_call_that_is_alone_goes_at_once() -> None:
     stream.said.clear()
     begin()
     assert stream.said == ["hurry"]
+
+
+class Made:
+    """A call that was made by itself."""
+
+    sent, mute = True, True
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("largest", [2**24, 2**20, 0])
+async def test_a_large_call_waits_for_what_its_worker_takes(largest: int) -> None:
+    """In pieces, or by itself; it is the worker's from its first piece on."""
+    stream, made = Noted(), Made()
+    attachment = Attachment(stream, "127.0.0.1:1", lambda load: None, lambda attachment: None, Gathering())
+    request, number = pb.GenerateRequest(model="m", text="x" * 2**21), attachment.number()
+    call = LinkCall(number, request, cast("Any", None), attachment, lambda: made)
+    attachment.start(call, link_pb2.StartCall(call=number, generate=request))
+    assert attachment.next() is None
+    assert (call.sent, call.mute) == (False, False)
+    attachment.take(link_pb2.AttachResponse(largest_start=largest))
+    frame = attachment.next()
+    assert (call.sent, call.mute) == (True, largest <= 2**21)
+    if largest > 2**21:
+        assert frame is not None
+        assert {piece.call for piece in frame.pieces} == {number}
+    else:
+        assert frame is None
+
+
+async def test_what_was_not_written_was_not_sent() -> None:
+    """A call that ends before its frame was made never left the gateway."""
+    attachment = Attachment(Noted(), "127.0.0.1:1", lambda load: None, lambda attachment: None, Gathering())
+    calls = []
+    for _ in range(2):
+        request, number = pb.GenerateRequest(model="m"), attachment.number()
+        calls.append(LinkCall(number, request, cast("Any", None), attachment, cast("Any", None)))
+        attachment.start(calls[-1], link_pb2.StartCall(call=number, generate=request))
+    calls[0].cancel()
+    attachment.next()
+    assert [call.sent for call in calls] == [False, True]

@@ -43,6 +43,8 @@ class Whole:
 class SimulatedCall:
     """A call that waits for a slot, has it for a while, and answers then."""
 
+    sent, mute = True, False
+
     def __init__(self, worker: "SimulatedWorker", sink: CallSink[pb.GenerateResponse]) -> None:
         self.worker = worker
         self.sink = sink

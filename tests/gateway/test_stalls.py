@@ -10,7 +10,13 @@ from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.stall_watch import INTERVAL_S, StallWatch
-from inferloom_gateway.calls.worker_call import LONG_STEP_S, STALL_S, WorkerCall, patience
+from inferloom_gateway.calls.worker_call import (
+    LONG_READING_S,
+    LONG_STEP_S,
+    STALL_S,
+    WorkerCall,
+    patience,
+)
 from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.errors import InferloomError, Reason
 
@@ -20,6 +26,8 @@ class Silent:
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.sent = True
+        self.mute = False
 
     def pause(self) -> None:
         pass
@@ -116,6 +124,51 @@ async def test_an_engine_that_takes_steps_is_no_stall() -> None:
     assert not running.cancelled
     beat(3, moved=False)
     assert running.cancelled
+
+
+async def test_a_request_that_is_read_is_no_stall() -> None:
+    """For as long as its worker says so, which bounds that itself; one that says so for ever is given up."""
+    call, running, watch = make(Member("w", "w:1"))
+    for _ in range(int(LONG_READING_S)):
+        call.beat(moved=True)
+        watch.look(1)
+    assert not running.cancelled
+    call.beat(moved=True)
+    watch.look(1)
+    assert running.cancelled
+    assert (await verdict_of(call)).suspect
+
+
+async def test_a_worker_that_is_mute_until_its_first_event_has_not_stalled_before() -> None:
+    """Once it has the call, its connection tells whether it is there; and from that event on it is no longer
+    mute."""
+    call, running, watch = make(Member("w", "w:1"))
+    running.mute = True
+    watch.look(LONG_STEP_S)
+    assert not running.cancelled
+    call.take("an event")
+    assert await call.read() == "an event"
+    watch.look(STALL_S + INTERVAL_S)
+    assert running.cancelled
+
+
+async def test_a_worker_that_cannot_be_reached_is_given_up_and_not_for_the_calls_doing() -> None:
+    """What never left the gateway cannot have ended anybody, mute or not."""
+    call, running, watch = make(Member("w", "w:1"))
+    running.sent, running.mute = False, True
+    watch.look(STALL_S + INTERVAL_S)
+    assert running.cancelled
+    verdict = await verdict_of(call)
+    assert (verdict.lost, verdict.suspect) == (True, False)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_only_a_call_that_its_worker_had_is_a_suspect(sent: bool) -> None:
+    """However it was lost."""
+    call, running, _ = make(Member("w", "w:1"))
+    running.sent = sent
+    call.end(CallFailedError(attempt.lost()))
+    assert (await verdict_of(call)).suspect is sent
 
 
 async def test_a_call_without_an_event_ends_with_its_workers_lease() -> None:

@@ -276,9 +276,12 @@ class Answering:
 class AnsweringCall:
     """One of its calls."""
 
-    def __init__(self, worker: Answering, sink: CallSink[pb.GenerateResponse]) -> None:
+    mute = False
+
+    def __init__(self, worker: Answering, sink: CallSink[pb.GenerateResponse], *, sent: bool = True) -> None:
         self.worker = worker
         self.sink = sink
+        self.sent = sent
 
     def pause(self) -> None:
         """Nothing flows for long."""

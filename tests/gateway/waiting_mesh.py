@@ -49,7 +49,7 @@ class Refusing(Answering):
         loop = asyncio.get_running_loop()
         if self.dead:
             loop.call_soon(sink.end, CallFailedError(attempt.lost()))
-            return AnsweringCall(self, sink)
+            return AnsweringCall(self, sink, sent=False)
         self.asked += 1
         says = self.always or (self.says.pop(0) if self.says else None)
         if says is None and len(self.open) >= self.room:

@@ -61,6 +61,16 @@ def stopped(name: str, words: str, *frames: Frame, status: str = "INVALID_ARGUME
     return LinkCase(name, frames, {}, words, status)
 
 
+def piece(data: bytes, call: int = 1, index: int = 0, *, last: bool = False) -> link.StartPiece:
+    """A part of a start."""
+    return link.StartPiece(call=call, index=index, last=last, data=data)
+
+
+def _large(count: int) -> tuple[link.AttachRequest, ...]:
+    """So many pieces of a start that never ends: 256 KiB each."""
+    return tuple(frame(pieces=[piece(bytes(2**18), index=index)]) for index in range(count))
+
+
 INVALID, UNSUPPORTED, NO_MODEL = "INVALID_ARGUMENT", "UNSUPPORTED_PARAMETER", "MODEL_NOT_FOUND"
 NO_MESSAGE = "not a valid message"
 MANY = 65_537
@@ -176,6 +186,35 @@ LINK = (
         ),
         {1: "OK"},
     ),
+    LinkCase(
+        "a start in one piece",
+        (frame(pieces=[piece(start(text()).SerializeToString(), last=True)]),),
+        {1: "OK"},
+    ),
+    LinkCase(
+        "a number that is there already, in pieces",
+        (frame(start(text(), events=0), pieces=[piece(start(text()).SerializeToString(), last=True)]),),
+        {1: INVALID},
+        "already",
+    ),
+    LinkCase("a start that never ends", (frame(pieces=[piece(b"x")]),)),
+    LinkCase(
+        "an end amid a start",
+        (frame(pieces=[piece(b"x")]), frame(cancels=[1]), frame(start(text()))),
+        {1: "OK"},
+    ),
+    stopped("a second piece without a first", "piece 1", frame(pieces=[piece(b"x", index=1)])),
+    stopped("an empty piece", "of 0 bytes", frame(pieces=[piece(b"")])),
+    stopped("a piece that is too large", "piece 0", frame(pieces=[piece(b"x" * (2**18 + 1))])),
+    stopped("pieces that make no start", "no start", frame(pieces=[piece(b"\xff", last=True)])),
+    stopped(
+        "a piece of another start",
+        "another call",
+        frame(pieces=[piece(start(text(), call=2).SerializeToString(), last=True)]),
+    ),
+    stopped("a start of over 16 MiB", "a message has over", *_large(65)),
+    stopped("starts that never end", "incomplete", frame(pieces=[piece(b"x", call=n) for n in range(5000)])),
+    stopped("pieces without end", "pieces", frame(pieces=[link.StartPiece()] * MANY)),
     stopped("bytes that are no frame", NO_MESSAGE, b"\xff\xff\xff"),
     stopped("a frame that is cut", NO_MESSAGE, frame(start(text())).SerializeToString()[:-3]),
     stopped("a model that is no UTF-8", NO_MESSAGE, wire(1, wire(3, wire(1, b"\xc0\x80")))),

@@ -11,9 +11,12 @@ from inferloom.v1.link_pb2_grpc import LinkServiceServicer
 from inferloom_mesh.context import KEY
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.interceptor import told
+from inferloom_mesh.pieces import LARGEST_PIECE, PieceBox, cut
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from inferloom_mesh.status import rich_status
 
-PIECE = 2**18
+BEAT_S = 0.5
+"""How often it says which calls it reads."""
 
 _METHODS = {
     "generate": "Generate",
@@ -43,13 +46,16 @@ class FakeLink(LinkServiceServicer):
         self.streams.append(stream)
         self.worker.attached.set()
         reading = asyncio.create_task(stream.read(requests))
+        beating = asyncio.create_task(stream.beat())
         try:
-            yield link_pb2.AttachResponse(load=registry_pb2.Load())
+            largest = self.worker.largest_start
+            yield link_pb2.AttachResponse(load=registry_pb2.Load(), largest_start=largest)
             while (frame := await stream.outgoing.get()) is not None:
                 yield frame
         finally:
             self.streams.remove(stream)
             reading.cancel()
+            beating.cancel()
             stream.end()
 
 
@@ -82,27 +88,42 @@ class FakeStream:
         self._link = link
         self._context = context
         self._calls: dict[int, FakeCall] = {}
+        self._pieces = PieceBox(MAX_MESSAGE_BYTES)
 
     async def read(self, requests: AsyncIterator[link_pb2.AttachRequest]) -> None:
         """Take in what the gateway sends."""
         async for frame in requests:
             self._link.frames.append(frame)
             for start in frame.starts:
-                self._calls[start.call] = FakeCall(
-                    start, self._link.worker, self.outgoing.put_nowait, FakeContext(start, self._context)
-                )
+                self._start(start)
+            for piece in frame.pieces:
+                if (whole := self._pieces.add(piece)) is not None:
+                    self._start(link_pb2.StartCall.FromString(whole))
             for credit in frame.credits:
                 if (call := self._calls.get(credit.call)) is not None:
                     call.grant(credit)
             for number in frame.cancels:
+                self._pieces.drop(number)
                 if (call := self._calls.pop(number, None)) is not None:
                     call.task.cancel()
         self.outgoing.put_nowait(None)
+
+    async def beat(self) -> None:
+        """Say which calls are read."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            reading = [number for number, call in self._calls.items() if call.reading]
+            if reading:
+                self.outgoing.put_nowait(link_pb2.AttachResponse(reading=reading))
 
     def end(self) -> None:
         """End all calls."""
         for call in self._calls.values():
             call.task.cancel()
+
+    def _start(self, start: link_pb2.StartCall) -> None:
+        context = FakeContext(start, self._context)
+        self._calls[start.call] = FakeCall(start, self._link.worker, self.outgoing.put_nowait, context)
 
 
 class FakeCall:
@@ -116,6 +137,8 @@ class FakeCall:
         context: Any,
     ) -> None:
         self.number = start.call
+        self.reading = True
+        """Whether it has no event."""
         self.events, self.bytes = start.events, start.bytes
         self._granted = asyncio.Event()
         self._send = send
@@ -143,14 +166,16 @@ class FakeCall:
             end = link_pb2.CallEnd(
                 call=self.number, code=status.code, message=status.message, details=status.details
             )
+        self.reading = False
         self._send(link_pb2.AttachResponse(ends=[end]))
 
     async def _post(self, kind: str, event: Any) -> None:
+        self.reading = False
         inner = event.WhichOneof("event") if kind in ("generate", "embed") else ""
         whole = link_pb2.CallEvent(call=self.number)
         getattr(whole, kind).CopyFrom(event)
         data = whole.SerializeToString()
-        plain = inner == "delta" and len(data) <= PIECE
+        plain = inner == "delta" and len(data) <= LARGEST_PIECE
         if plain:
             plain = not (event.delta.reasoning or event.delta.tool_calls or event.delta.logprobs)
         delta = event.delta if plain else pb.Delta()
@@ -162,10 +187,8 @@ class FakeCall:
             self.events -= 1
             self.bytes -= size
         frame = link_pb2.AttachResponse()
-        if len(data) > PIECE:
-            parts = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
-            for index, part in enumerate(parts):
-                last = index == len(parts) - 1
+        if len(data) > LARGEST_PIECE:
+            for index, last, part in cut(data):
                 piece = link_pb2.EventPiece(call=self.number, index=index, last=last, data=part)
                 self._send(link_pb2.AttachResponse(pieces=[piece]))
         elif plain:

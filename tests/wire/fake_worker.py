@@ -14,8 +14,9 @@ from inferloom.v1.inference_pb2_grpc import InferenceServiceServicer, add_Infere
 from inferloom.v1.link_pb2_grpc import add_LinkServiceServicer_to_server
 from inferloom.v1.registry_pb2_grpc import RegistryServiceServicer, add_RegistryServiceServicer_to_server
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.guard import Guard
 from inferloom_mesh.net import Address
-from inferloom_mesh.server import Server, build_server
+from inferloom_mesh.server import MAX_MESSAGE_BYTES, Server, build_server
 from tests.patience import until_async
 from tests.wire.fake_link import FakeLink
 
@@ -166,6 +167,10 @@ class FakeWorker(InferenceServiceServicer):
     address: Address = ANYWHERE
     attaches: bool = True
     """Whether it has the multiplexed link."""
+    largest_start: int = MAX_MESSAGE_BYTES
+    """Bytes of a start that it takes there in pieces; 0: none."""
+    guard: Guard | None = None
+    """Asked who may call it."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a gateway attaches."""
     link: FakeLink | None = None
@@ -179,7 +184,7 @@ class FakeWorker(InferenceServiceServicer):
 
     async def start(self) -> "FakeWorker":
         """Listen on a free port, or on the one it had before."""
-        self.server = build_server(["inferloom.v1.InferenceService"])
+        self.server = build_server(["inferloom.v1.InferenceService"], guard=self.guard)
         add_InferenceServiceServicer_to_server(self, self.server.grpc)
         if self.attaches:
             self.link = FakeLink(self)

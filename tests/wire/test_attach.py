@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +16,13 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
 from inferloom_mesh.durations import duration
 from inferloom_mesh.errors import Reason
+from inferloom_mesh.pieces import cut
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from inferloom_mesh.status import from_rpc_error
+from inferloom_worker.rpc import inference
+from inferloom_worker.validate.generate import read_generate
 from tests.patience import PATIENCE_S
-from tests.wire.attached import Link, attached, joined, start_call
+from tests.wire.attached import Link, Linked, attached, joined, start_call
 from tests.wire.running_worker import (
     RunningWorker,
     chat_request,
@@ -300,3 +305,49 @@ async def test_beats_and_load_are_told(link: Link) -> None:
     assert {beat.model for beat in beats} == {ENDLESS}
     loads = [frame.load for frame in link.frames if frame.HasField("load")]
     assert {load.running for load in loads} >= {1}
+
+
+def parts_of(number: int, request: Any) -> list[link_pb2.StartPiece]:
+    """A start in pieces."""
+    start = start_call(number, request, 64, 2**18)
+    return [
+        link_pb2.StartPiece(call=number, index=index, last=last, data=data)
+        for index, last, data in cut(start.SerializeToString())
+    ]
+
+
+async def test_a_large_start_comes_in_pieces(link: Link) -> None:
+    """Between frames of others, and is answered as a whole one; the worker says first how large it may be."""
+    other = await link.start(text_request("ab", model="paced", **limited(20)))
+    linked = link.calls[77] = Linked(77, [64, 2**18], generous=True)
+    for piece in parts_of(77, text_request("x" * 1_000_000)):
+        await link.send(link_pb2.AttachRequest(pieces=[piece]))
+    assert (await link.over(linked)).error().reason is Reason.CONTEXT_LENGTH_EXCEEDED
+    assert (await link.over(other)).text() == "ab" * 10
+    assert [frame.largest_start for frame in link.frames[:2]] == [MAX_MESSAGE_BYTES, 0]
+
+
+async def test_a_start_that_is_cancelled_amid_its_pieces_never_begins(link: Link) -> None:
+    """Its number may be used for another."""
+    linked = link.calls[77] = Linked(77, [64, 2**18], generous=True)
+    await link.send(link_pb2.AttachRequest(pieces=parts_of(77, text_request("x" * 600_000))[:2]))
+    await link.send(link_pb2.AttachRequest(cancels=[77]))
+    for piece in parts_of(77, text_request("ab", **limited(3))):
+        await link.send(link_pb2.AttachRequest(pieces=[piece]))
+    assert (await link.over(linked)).text() == "aba"
+
+
+async def test_what_is_read_is_said_to_be(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a second, from a start's first piece on until there is an event, also where no engine beats."""
+
+    def slow(*args: Any, **more: Any) -> Any:
+        time.sleep(2.5)
+        return read_generate(*args, **more)
+
+    monkeypatch.setattr(inference, "read_generate", slow)
+    await link.send(link_pb2.AttachRequest(pieces=parts_of(78, text_request("x" * 600_000))[:1]))
+    await link.over(await link.start(text_request("x" * 20_000), number=79))
+    said = [number for frame in link.frames for number in frame.reading]
+    assert said.count(79) >= 2
+    assert said.count(78) >= 2
+    assert not any(frame.beats for frame in link.frames)

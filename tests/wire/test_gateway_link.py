@@ -5,9 +5,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
+import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
+from inferloom_gateway.calls import worker_call
+from inferloom_mesh.guard import PeersOnly
+from inferloom_mesh.secret import MeshSecret
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import WORDS, FakeWorker, completed, delta, finished, hang, say_hello, started
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -62,12 +67,36 @@ async def test_an_operator_can_have_single_calls() -> None:
         assert carried(mesh.worker) == []
 
 
-async def test_a_request_that_is_too_large_for_a_frame_goes_alone() -> None:
-    """Its answer is like any other."""
-    async with gateway_mesh(FakeWorker()) as mesh:
+@pytest.mark.parametrize("largest", [MAX_MESSAGE_BYTES, 0])
+async def test_a_request_that_is_too_large_for_a_frame_goes_in_pieces(largest: int) -> None:
+    """Or by itself, to a worker that takes none; its answer is like any other."""
+    async with gateway_mesh(FakeWorker(largest_start=largest)) as mesh:
         answer = await mesh.http.post("/v1/completions", json={**TEXT, "prompt": "x" * 600_000})
         assert answer.status_code == 200
+        assert len(mesh.worker.requests[0].text) == 600_000
         assert carried(mesh.worker) == []
+        assert mesh.worker.link is not None
+        pieces = [piece for frame in mesh.worker.link.frames for piece in frame.pieces]
+        assert [piece.last for piece in pieces] == ([False, False, True] if largest else [])
+
+
+@pytest.mark.parametrize("link", ["attach", "call"])
+@pytest.mark.parametrize("size", [2, 600_000])
+async def test_reading_for_long_is_no_stall(link: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that takes longer over a request than a stall lasts, and has no event of it before, is asked
+    once, however large that is and whatever carries it."""
+    monkeypatch.setattr(worker_call, "STALL_S", 1.5)
+
+    async def read(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+        await asyncio.sleep(4)
+        async for event in say_hello(worker, request):
+            yield event
+
+    workers = [FakeWorker(f"worker-{number}", script=read) for number in (1, 2)]
+    async with gateway_mesh(*workers, link=link) as mesh:
+        answer = await mesh.http.post("/v1/completions", json={**TEXT, "prompt": "x" * size})
+        assert answer.status_code == 200
+    assert sum(len(worker.requests) for worker in workers) == 1
 
 
 async def test_a_large_event_comes_whole() -> None:
@@ -217,3 +246,18 @@ async def test_a_worker_is_attached_before_its_first_call() -> None:
             worker.attached.clear()
             await worker.start()
             await worker.attached.wait()
+
+
+async def test_a_worker_with_another_secret_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    """While the mesh's is changed, say: the caller's own key is good, so he is answered by others. A worker
+    that is the only one cannot be had, which is no matter of the caller's either."""
+    strange = PeersOnly(MeshSecret("another secret of a mesh"))
+    for link in ("attach", "call"):
+        workers = [FakeWorker("worker-1", guard=strange), FakeWorker("worker-2")]
+        async with gateway_mesh(*workers, link=link) as mesh:
+            posts = [mesh.http.post("/v1/completions", json={**TEXT, "prompt": f"{n}"}) for n in range(20)]
+            assert [answer.status_code for answer in await asyncio.gather(*posts)] == [200] * 20
+        async with gateway_mesh(FakeWorker("worker-1", guard=strange), link=link) as mesh:
+            answer = await mesh.http.post("/v1/completions", json=TEXT)
+            assert answer.status_code == 503
+    assert "takes no calls of this gateway" in caplog.text

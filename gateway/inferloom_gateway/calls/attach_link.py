@@ -16,7 +16,6 @@ from inferloom_gateway.calls.attach.dialer import Dialer
 from inferloom_gateway.calls.attach.dialing import Dialing
 from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
 from inferloom_gateway.calls.attach.link_call import BYTES, EVENTS, KINDS, CallRequest, LinkCall
-from inferloom_gateway.calls.attach.outgoing import LARGEST_START
 from inferloom_gateway.calls.attach.stream import FrameStream
 from inferloom_gateway.calls.attach.tcp_stream import TcpStream
 from inferloom_gateway.calls.gathering import Gathering
@@ -39,8 +38,8 @@ class AttachLink:
     and while it cannot be opened, which is tried again and again, calls go on gRPC's Attach: none waits for a
     connection that may never come. Once it is open the other stream ends with its last call.
 
-    A worker that has no such streams, which is remembered, is called by ``calls``, and so is every worker for
-    a request that is too large for a frame.
+    A worker that has no such streams, which is remembered, is called by ``calls``, and so is one for a
+    request that is larger than it takes on them.
 
     Args:
         address: The worker's ``host:port``.
@@ -146,8 +145,6 @@ class AttachLink:
         start, now = link_pb2.StartCall(events=EVENTS, bytes=BYTES), self._clock()
         context.fill(start.context, now)
         getattr(start, KINDS[type(request)]).CopyFrom(request)
-        if start.ByteSize() > LARGEST_START:
-            return alone()
         self._attach_by_grpc()
         attached = self._attached
         if attached is None:  # its line is being closed

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_UNREACHED = "failed to connect to all addresses"
+"""How gRPC begins the details of a call for which there was no connection."""
+
 
 class GrpcLink:
     """A :class:`~inferloom_gateway.calls.link.WorkerLink` over a channel, which connects at the first call.
@@ -69,14 +72,14 @@ class GrpcLink:
     ) -> "GrpcCall":
         """Start a generation."""
         call = self._stub.Generate(request, **self._how(context))
-        return GrpcCall(call, call.read, sink)
+        return GrpcCall(call, call.read, sink, self._connected)
 
     def embed(
         self, request: pb.EmbedRequest, context: CallContext, sink: CallSink[pb.EmbedResponse]
     ) -> "GrpcCall":
         """Start an embedding."""
         call = self._stub.Embed(request, **self._how(context))
-        return GrpcCall(call, call.read, sink)
+        return GrpcCall(call, call.read, sink, self._connected)
 
     def unary(self, request: UnaryRequest, context: CallContext, sink: CallSink[Any]) -> "GrpcCall":
         """Start a call that has one response."""
@@ -86,7 +89,7 @@ class GrpcLink:
         async def read() -> Any:
             return await responses.pop() if responses else grpc.aio.EOF
 
-        return GrpcCall(call, read, sink)
+        return GrpcCall(call, read, sink, self._connected)
 
     async def probe(self, timeout_s: float) -> bool:
         """Ask for the worker's health; whether it gave any answer."""
@@ -101,23 +104,53 @@ class GrpcLink:
         """Close the channel once its calls have ended, after ``grace_s`` at the latest; None: at once."""
         await self.channel.close(grace_s)
 
+    def _connected(self) -> bool:
+        return self.channel.get_state() is grpc.ChannelConnectivity.READY
+
     def _how(self, context: CallContext) -> dict[str, Any]:
         now = self._clock()
         return {"timeout": context.time_left(now), "metadata": (*context.metadata(now), *self.peer)}
 
 
 class GrpcCall:
-    """A :class:`~inferloom_gateway.calls.link.RunningCall` of one gRPC call, which a task reads from."""
+    """A :class:`~inferloom_gateway.calls.link.RunningCall` of one gRPC call, which a task reads from.
+
+    gRPC does not tell when a request has gone: it has with a connection, and where a call fails for another
+    reason than that there was none.
+
+    Args:
+        call: The call.
+        read: Gives its next event.
+        sink: Takes them.
+        connected: Whether there is a connection now.
+    """
 
     def __init__(
-        self, call: grpc.aio.RpcContext, read: Callable[[], Awaitable[Any]], sink: CallSink[Any]
+        self,
+        call: grpc.aio.RpcContext,
+        read: Callable[[], Awaitable[Any]],
+        sink: CallSink[Any],
+        connected: Callable[[], bool],
     ) -> None:
         self._call = call
         self._read = read
         self._sink = sink
+        self._connected = connected
+        self._sent: bool | None = None
+        """As far as it is known."""
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._task = asyncio.create_task(self._pump())
+
+    @property
+    def sent(self) -> bool:
+        """Whether the worker may have it."""
+        return self._connected() if self._sent is None else self._sent
+
+    @property
+    def mute(self) -> bool:
+        """Nothing comes of it before its first event."""
+        return True
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -139,10 +172,12 @@ class GrpcCall:
                 event = await self._read()
                 if event is grpc.aio.EOF:
                     break
+                self._sent = True
                 self._sink.take(event)
                 if not self._wanted.is_set():
                     await self._wanted.wait()
         except grpc.aio.AioRpcError as failure:
+            self._sent = not (failure.details() or "").startswith(_UNREACHED)
             verdict = judge(read_failure(failure))
         except asyncio.CancelledError:
             task = asyncio.current_task()

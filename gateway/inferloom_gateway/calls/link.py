@@ -25,11 +25,20 @@ class CallSink(EventSink[EventT, CallFailedError], Protocol[EventT]):
     """Takes what a worker sends for one call. A call that has one response has one event."""
 
     def beat(self, *, moved: bool) -> None:
-        """Learn that the worker lives; ``moved``: that its engine has taken a step since it last said so."""
+        """Learn that the worker lives; ``moved``: that its engine has taken a step since it last said so, or
+        that it reads the call's request."""
 
 
 class RunningCall(Flow, Protocol):
     """One call that runs on a worker."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether the worker may have some of it, so that what becomes of it may be the call's doing."""
+
+    @property
+    def mute(self) -> bool:
+        """Whether the worker has it and no way to say so before the first event."""
 
     def cancel(self) -> None:
         """End it; its sink hears no more of it. Ending one that is over does nothing."""

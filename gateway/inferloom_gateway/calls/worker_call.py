@@ -1,6 +1,7 @@
 """One call on one worker, which may stall."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, Self, TypeVar
 
 from inferloom_gateway.calls import attempt
@@ -22,6 +23,9 @@ STALL_STEPS = 5
 
 LONG_STEP_S = 30.0
 """How long one step may take at a worker that goes on to say that it lives."""
+
+LONG_READING_S = 90.0
+"""How long a worker may read a request, whatever it says: it bounds each stage itself, to about 10 s."""
 
 Event = TypeVar("Event")
 
@@ -54,7 +58,7 @@ class WorkerCall(Generic[Event]):
         self._inbox: Inbox[Event, CallFailedError] = Inbox(self._want)
         self._out: EventSink[Event, CallFailedError] = self._inbox
         self._running: RunningCall | None = None
-        self._since = self._alive = watch.now
+        self._began = self._since = self._alive = watch.now
         self._heard = False
         self._over = False
         self._open = True
@@ -102,6 +106,8 @@ class WorkerCall(Generic[Event]):
         if self._over:
             return
         self._over = True
+        if error is not None and self._running is not None and not self._running.sent:
+            error = CallFailedError(replace(error.verdict, suspect=False))  # it never left the gateway
         if error is not None and error.verdict.error.reason is Reason.TIMEOUT:
             quick = self._watch.now - self._since < STALL_S  # it was given too little time
             error = CallFailedError(attempt.unblamed(error.verdict)) if quick else error
@@ -129,8 +135,7 @@ class WorkerCall(Generic[Event]):
         """End the call if it has stalled."""
         if self._over or not self._inbox.wanted:
             return
-        silent, still = now - max(self._since, self._alive), now - self._since
-        if silent > self._patience_s or still > max(self._patience_s, LONG_STEP_S):
+        if self._stalled(now):
             verdict = attempt.stalled()
         elif self.member.expired and not self._heard:
             verdict = attempt.expired()
@@ -139,6 +144,18 @@ class WorkerCall(Generic[Event]):
         if self._running is not None:
             self._running.cancel()
         self.end(CallFailedError(verdict))
+
+    def _stalled(self, now: float) -> bool:
+        """Whether the worker has been silent for too long. One that has the call and is mute until its first
+        event is not: its connection tells whether it is there."""
+        running = self._running
+        if running is not None and running.sent and not self._heard:
+            if now - self._began > max(self._patience_s, LONG_READING_S):
+                return True
+            if running.mute:
+                return False
+        silent, still = now - max(self._since, self._alive), now - self._since
+        return silent > self._patience_s or still > max(self._patience_s, LONG_STEP_S)
 
     def close(self) -> None:
         """End the call if it still runs. Closing it again does nothing."""

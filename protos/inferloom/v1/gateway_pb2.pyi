@@ -1309,9 +1309,10 @@ class AttemptRecord(_message.Message):
     """Whether another worker was tried before, for the same call."""
     cause: _builtins.str
     """What happened, in a word: "disconnected", "broken" (its stream ended too
-    early), "stalled", "lease_expired", "computes_differently", or what the
-    worker said where the caller was told something else, such as "no_worker" of
-    one that drains. Empty: the error says it all.
+    early), "stalled", "lease_expired", "computes_differently", "not_let_in" (the
+    worker takes no calls of this gateway), or what the worker said where the
+    caller was told something else, such as "no_worker" of one that drains.
+    Empty: the error says it all.
     """
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateRecord]:

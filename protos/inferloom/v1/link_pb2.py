@@ -28,7 +28,7 @@ from inferloom.v1 import inference_pb2 as inferloom_dot_v1_dot_inference__pb2
 from inferloom.v1 import registry_pb2 as inferloom_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17inferloom/v1/link.proto\x12\x0cinferloom.v1\x1a\x19google/protobuf/any.proto\x1a\x1ainferloom/v1/context.proto\x1a\x1cinferloom/v1/inference.proto\x1a\x1binferloom/v1/registry.proto\" \n\tLinkHello\x12\x13\n\x0bmesh_secret\x18\x01 \x01(\t\"p\n\rAttachRequest\x12\'\n\x06starts\x18\x01 \x03(\x0b\x32\x17.inferloom.v1.StartCall\x12\x0f\n\x07\x63\x61ncels\x18\x02 \x03(\x04\x12%\n\x07\x63redits\x18\x03 \x03(\x0b\x32\x14.inferloom.v1.Credit\"\xa4\x03\n\tStartCall\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12*\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x19.inferloom.v1.CallContext\x12\x31\n\x08generate\x18\x03 \x01(\x0b\x32\x1d.inferloom.v1.GenerateRequestH\x00\x12+\n\x05\x65mbed\x18\x04 \x01(\x0b\x32\x1a.inferloom.v1.EmbedRequestH\x00\x12-\n\x06rerank\x18\x05 \x01(\x0b\x32\x1b.inferloom.v1.RerankRequestH\x00\x12\x31\n\x08tokenize\x18\x06 \x01(\x0b\x32\x1d.inferloom.v1.TokenizeRequestH\x00\x12\x35\n\ndetokenize\x18\x07 \x01(\x0b\x32\x1f.inferloom.v1.DetokenizeRequestH\x00\x12:\n\rget_tokenizer\x18\x08 \x01(\x0b\x32!.inferloom.v1.GetTokenizerRequestH\x00\x12\x0e\n\x06\x65vents\x18\t \x01(\r\x12\r\n\x05\x62ytes\x18\n \x01(\rB\t\n\x07request\"5\n\x06\x43redit\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x02 \x01(\r\x12\r\n\x05\x62ytes\x18\x03 \x01(\r\"\xaa\x02\n\x0e\x41ttachResponse\x12(\n\x07opening\x18\x01 \x03(\x0b\x32\x17.inferloom.v1.CallEvent\x12*\n\x06\x64\x65ltas\x18\x02 \x01(\x0b\x32\x1a.inferloom.v1.DeltaColumns\x12(\n\x07\x63losing\x18\x03 \x03(\x0b\x32\x17.inferloom.v1.CallEvent\x12(\n\x06pieces\x18\x04 \x03(\x0b\x32\x18.inferloom.v1.EventPiece\x12#\n\x04\x65nds\x18\x05 \x03(\x0b\x32\x15.inferloom.v1.CallEnd\x12\'\n\x05\x62\x65\x61ts\x18\x06 \x03(\x0b\x32\x18.inferloom.v1.EngineBeat\x12 \n\x04load\x18\x07 \x01(\x0b\x32\x12.inferloom.v1.Load\"w\n\x0c\x44\x65ltaColumns\x12\x0c\n\x04\x63\x61ll\x18\x01 \x03(\x04\x12\x0e\n\x06\x63hoice\x18\x02 \x03(\r\x12\x13\n\x0btoken_index\x18\x03 \x03(\r\x12\x13\n\x0btoken_count\x18\x04 \x03(\r\x12\x11\n\ttoken_ids\x18\x05 \x03(\r\x12\x0c\n\x04text\x18\x06 \x03(\t\"\xdd\x02\n\tCallEvent\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x32\n\x08generate\x18\x02 \x01(\x0b\x32\x1e.inferloom.v1.GenerateResponseH\x00\x12,\n\x05\x65mbed\x18\x03 \x01(\x0b\x32\x1b.inferloom.v1.EmbedResponseH\x00\x12.\n\x06rerank\x18\x04 \x01(\x0b\x32\x1c.inferloom.v1.RerankResponseH\x00\x12\x32\n\x08tokenize\x18\x05 \x01(\x0b\x32\x1e.inferloom.v1.TokenizeResponseH\x00\x12\x36\n\ndetokenize\x18\x06 \x01(\x0b\x32 .inferloom.v1.DetokenizeResponseH\x00\x12;\n\rget_tokenizer\x18\x07 \x01(\x0b\x32\".inferloom.v1.GetTokenizerResponseH\x00\x42\x07\n\x05\x65vent\"E\n\nEventPiece\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"]\n\x07\x43\x61llEnd\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0f\n\x07message\x18\x03 \x01(\t\x12%\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32\x14.google.protobuf.Any\"*\n\nEngineBeat\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x04\x32V\n\x0bLinkService\x12G\n\x06\x41ttach\x12\x1b.inferloom.v1.AttachRequest\x1a\x1c.inferloom.v1.AttachResponse(\x01\x30\x01\x42\x39\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17inferloom/v1/link.proto\x12\x0cinferloom.v1\x1a\x19google/protobuf/any.proto\x1a\x1ainferloom/v1/context.proto\x1a\x1cinferloom/v1/inference.proto\x1a\x1binferloom/v1/registry.proto\" \n\tLinkHello\x12\x13\n\x0bmesh_secret\x18\x01 \x01(\t\"\x9a\x01\n\rAttachRequest\x12\'\n\x06starts\x18\x01 \x03(\x0b\x32\x17.inferloom.v1.StartCall\x12\x0f\n\x07\x63\x61ncels\x18\x02 \x03(\x04\x12%\n\x07\x63redits\x18\x03 \x03(\x0b\x32\x14.inferloom.v1.Credit\x12(\n\x06pieces\x18\x04 \x03(\x0b\x32\x18.inferloom.v1.StartPiece\"\xa4\x03\n\tStartCall\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12*\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x19.inferloom.v1.CallContext\x12\x31\n\x08generate\x18\x03 \x01(\x0b\x32\x1d.inferloom.v1.GenerateRequestH\x00\x12+\n\x05\x65mbed\x18\x04 \x01(\x0b\x32\x1a.inferloom.v1.EmbedRequestH\x00\x12-\n\x06rerank\x18\x05 \x01(\x0b\x32\x1b.inferloom.v1.RerankRequestH\x00\x12\x31\n\x08tokenize\x18\x06 \x01(\x0b\x32\x1d.inferloom.v1.TokenizeRequestH\x00\x12\x35\n\ndetokenize\x18\x07 \x01(\x0b\x32\x1f.inferloom.v1.DetokenizeRequestH\x00\x12:\n\rget_tokenizer\x18\x08 \x01(\x0b\x32!.inferloom.v1.GetTokenizerRequestH\x00\x12\x0e\n\x06\x65vents\x18\t \x01(\r\x12\r\n\x05\x62ytes\x18\n \x01(\rB\t\n\x07request\"E\n\nStartPiece\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"5\n\x06\x43redit\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x02 \x01(\r\x12\r\n\x05\x62ytes\x18\x03 \x01(\r\"\xd2\x02\n\x0e\x41ttachResponse\x12(\n\x07opening\x18\x01 \x03(\x0b\x32\x17.inferloom.v1.CallEvent\x12*\n\x06\x64\x65ltas\x18\x02 \x01(\x0b\x32\x1a.inferloom.v1.DeltaColumns\x12(\n\x07\x63losing\x18\x03 \x03(\x0b\x32\x17.inferloom.v1.CallEvent\x12(\n\x06pieces\x18\x04 \x03(\x0b\x32\x18.inferloom.v1.EventPiece\x12#\n\x04\x65nds\x18\x05 \x03(\x0b\x32\x15.inferloom.v1.CallEnd\x12\'\n\x05\x62\x65\x61ts\x18\x06 \x03(\x0b\x32\x18.inferloom.v1.EngineBeat\x12 \n\x04load\x18\x07 \x01(\x0b\x32\x12.inferloom.v1.Load\x12\x0f\n\x07reading\x18\x08 \x03(\x04\x12\x15\n\rlargest_start\x18\t \x01(\r\"w\n\x0c\x44\x65ltaColumns\x12\x0c\n\x04\x63\x61ll\x18\x01 \x03(\x04\x12\x0e\n\x06\x63hoice\x18\x02 \x03(\r\x12\x13\n\x0btoken_index\x18\x03 \x03(\r\x12\x13\n\x0btoken_count\x18\x04 \x03(\r\x12\x11\n\ttoken_ids\x18\x05 \x03(\r\x12\x0c\n\x04text\x18\x06 \x03(\t\"\xdd\x02\n\tCallEvent\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x32\n\x08generate\x18\x02 \x01(\x0b\x32\x1e.inferloom.v1.GenerateResponseH\x00\x12,\n\x05\x65mbed\x18\x03 \x01(\x0b\x32\x1b.inferloom.v1.EmbedResponseH\x00\x12.\n\x06rerank\x18\x04 \x01(\x0b\x32\x1c.inferloom.v1.RerankResponseH\x00\x12\x32\n\x08tokenize\x18\x05 \x01(\x0b\x32\x1e.inferloom.v1.TokenizeResponseH\x00\x12\x36\n\ndetokenize\x18\x06 \x01(\x0b\x32 .inferloom.v1.DetokenizeResponseH\x00\x12;\n\rget_tokenizer\x18\x07 \x01(\x0b\x32\".inferloom.v1.GetTokenizerResponseH\x00\x42\x07\n\x05\x65vent\"E\n\nEventPiece\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"]\n\x07\x43\x61llEnd\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0f\n\x07message\x18\x03 \x01(\t\x12%\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32\x14.google.protobuf.Any\"*\n\nEngineBeat\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x04\x32V\n\x0bLinkService\x12G\n\x06\x41ttach\x12\x1b.inferloom.v1.AttachRequest\x1a\x1c.inferloom.v1.AttachResponse(\x01\x30\x01\x42\x39\n\x0cinferloom.v1P\x01Z\x18inferloom/v1;inferloomv1\xaa\x02\x0cInferloom.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,24 +38,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\014inferloom.v1P\001Z\030inferloom/v1;inferloomv1\252\002\014Inferloom.V1'
   _globals['_LINKHELLO']._serialized_start=155
   _globals['_LINKHELLO']._serialized_end=187
-  _globals['_ATTACHREQUEST']._serialized_start=189
-  _globals['_ATTACHREQUEST']._serialized_end=301
-  _globals['_STARTCALL']._serialized_start=304
-  _globals['_STARTCALL']._serialized_end=724
-  _globals['_CREDIT']._serialized_start=726
-  _globals['_CREDIT']._serialized_end=779
-  _globals['_ATTACHRESPONSE']._serialized_start=782
-  _globals['_ATTACHRESPONSE']._serialized_end=1080
-  _globals['_DELTACOLUMNS']._serialized_start=1082
-  _globals['_DELTACOLUMNS']._serialized_end=1201
-  _globals['_CALLEVENT']._serialized_start=1204
-  _globals['_CALLEVENT']._serialized_end=1553
-  _globals['_EVENTPIECE']._serialized_start=1555
-  _globals['_EVENTPIECE']._serialized_end=1624
-  _globals['_CALLEND']._serialized_start=1626
-  _globals['_CALLEND']._serialized_end=1719
-  _globals['_ENGINEBEAT']._serialized_start=1721
-  _globals['_ENGINEBEAT']._serialized_end=1763
-  _globals['_LINKSERVICE']._serialized_start=1765
-  _globals['_LINKSERVICE']._serialized_end=1851
+  _globals['_ATTACHREQUEST']._serialized_start=190
+  _globals['_ATTACHREQUEST']._serialized_end=344
+  _globals['_STARTCALL']._serialized_start=347
+  _globals['_STARTCALL']._serialized_end=767
+  _globals['_STARTPIECE']._serialized_start=769
+  _globals['_STARTPIECE']._serialized_end=838
+  _globals['_CREDIT']._serialized_start=840
+  _globals['_CREDIT']._serialized_end=893
+  _globals['_ATTACHRESPONSE']._serialized_start=896
+  _globals['_ATTACHRESPONSE']._serialized_end=1234
+  _globals['_DELTACOLUMNS']._serialized_start=1236
+  _globals['_DELTACOLUMNS']._serialized_end=1355
+  _globals['_CALLEVENT']._serialized_start=1358
+  _globals['_CALLEVENT']._serialized_end=1707
+  _globals['_EVENTPIECE']._serialized_start=1709
+  _globals['_EVENTPIECE']._serialized_end=1778
+  _globals['_CALLEND']._serialized_start=1780
+  _globals['_CALLEND']._serialized_end=1873
+  _globals['_ENGINEBEAT']._serialized_start=1875
+  _globals['_ENGINEBEAT']._serialized_end=1917
+  _globals['_LINKSERVICE']._serialized_start=1919
+  _globals['_LINKSERVICE']._serialized_end=2005
 # @@protoc_insertion_point(module_scope)

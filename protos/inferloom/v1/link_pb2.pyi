@@ -58,6 +58,7 @@ class AttachRequest(_message.Message):
     STARTS_FIELD_NUMBER: _builtins.int
     CANCELS_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def starts(self) -> _containers.RepeatedCompositeFieldContainer[Global___StartCall]:
         """Calls to begin."""
@@ -70,16 +71,23 @@ class AttachRequest(_message.Message):
     def credits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Credit]:
         """More credit for running calls."""
 
+    @_builtins.property
+    def pieces(self) -> _containers.RepeatedCompositeFieldContainer[Global___StartPiece]:
+        """Parts of starts that are too large for a frame with others. They come
+        behind the starts of their frame.
+        """
+
     def __init__(
         self,
         *,
         starts: _abc.Iterable[Global___StartCall] | None = ...,
         cancels: _abc.Iterable[_builtins.int] | None = ...,
         credits: _abc.Iterable[Global___Credit] | None = ...,
+        pieces: _abc.Iterable[Global___StartPiece] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "credits", b"credits", "starts", b"starts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "credits", b"credits", "pieces", b"pieces", "starts", b"starts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -160,6 +168,42 @@ class StartCall(_message.Message):
 Global___StartCall: _TypeAlias = StartCall  # noqa: Y015
 
 @_typing.final
+class StartPiece(_message.Message):
+    """Holds a part of a StartCall in its wire form. The call begins with the last
+    one; one that is cancelled before never does.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    call: _builtins.int
+    """Number of the call."""
+    index: _builtins.int
+    """Number of the part, from 0."""
+    last: _builtins.bool
+    """Whether it is the start's last part."""
+    data: _builtins.bytes
+    """The bytes: at most 256 KiB."""
+    def __init__(
+        self,
+        *,
+        call: _builtins.int = ...,
+        index: _builtins.int = ...,
+        last: _builtins.bool = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "data", b"data", "index", b"index", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartPiece: _TypeAlias = StartPiece  # noqa: Y015
+
+@_typing.final
 class Credit(_message.Message):
     """Allows a call to send more. Without credit the worker gathers the call's
     tokens; heartbeats, Completed and CallEnd need none, and take none.
@@ -209,6 +253,12 @@ class AttachResponse(_message.Message):
     ENDS_FIELD_NUMBER: _builtins.int
     BEATS_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
+    LARGEST_START_FIELD_NUMBER: _builtins.int
+    largest_start: _builtins.int
+    """Bytes of a start that the worker takes in pieces, at most. In its first
+    frame. 0: it takes no pieces.
+    """
     @_builtins.property
     def opening(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallEvent]:
         """Events that precede the deltas of their calls."""
@@ -237,6 +287,13 @@ class AttachResponse(_message.Message):
     def load(self) -> _registry_pb2.Load:
         """Load of all models, when it has changed, at most ten times a second."""
 
+    @_builtins.property
+    def reading(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Calls that the worker has and that have no event yet, because their requests
+        still come, or are read: once a second. How long reading may take is the
+        worker's to bound.
+        """
+
     def __init__(
         self,
         *,
@@ -247,10 +304,12 @@ class AttachResponse(_message.Message):
         ends: _abc.Iterable[Global___CallEnd] | None = ...,
         beats: _abc.Iterable[Global___EngineBeat] | None = ...,
         load: _registry_pb2.Load | None = ...,
+        reading: _abc.Iterable[_builtins.int] | None = ...,
+        largest_start: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deltas", b"deltas", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beats", b"beats", "closing", b"closing", "deltas", b"deltas", "ends", b"ends", "load", b"load", "opening", b"opening", "pieces", b"pieces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beats", b"beats", "closing", b"closing", "deltas", b"deltas", "ends", b"ends", "largest_start", b"largest_start", "load", b"load", "opening", b"opening", "pieces", b"pieces", "reading", b"reading"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,7 +53,9 @@ class LinkServiceStub:
     A frame is at most 1 MiB. Within one, the order is: opening, deltas,
     closing, pieces, ends. A call has at most one entry in deltas for each of its
     choices, so what comes before a delta is in opening and what comes after it
-    in closing; what fits neither goes into another frame.
+    in closing; what fits neither goes into another frame. Nothing of a call
+    comes between the pieces of its event but its CallEnd with an error: the
+    event then never is.
 
     The same goes over a TCP connection to the worker's link_address, with TLS
     (protocol inferloom-link/1) where its gRPC server has that, and nothing
@@ -87,7 +89,9 @@ class LinkServiceAsyncStub(LinkServiceStub):
     A frame is at most 1 MiB. Within one, the order is: opening, deltas,
     closing, pieces, ends. A call has at most one entry in deltas for each of its
     choices, so what comes before a delta is in opening and what comes after it
-    in closing; what fits neither goes into another frame.
+    in closing; what fits neither goes into another frame. Nothing of a call
+    comes between the pieces of its event but its CallEnd with an error: the
+    event then never is.
 
     The same goes over a TCP connection to the worker's link_address, with TLS
     (protocol inferloom-link/1) where its gRPC server has that, and nothing
@@ -124,7 +128,9 @@ class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
         A frame is at most 1 MiB. Within one, the order is: opening, deltas,
         closing, pieces, ends. A call has at most one entry in deltas for each of its
         choices, so what comes before a delta is in opening and what comes after it
-        in closing; what fits neither goes into another frame.
+        in closing; what fits neither goes into another frame. Nothing of a call
+        comes between the pieces of its event but its CallEnd with an error: the
+        event then never is.
 
         The same goes over a TCP connection to the worker's link_address, with TLS
         (protocol inferloom-link/1) where its gRPC server has that, and nothing

@@ -13,7 +13,7 @@ PROCESSOR_S = 2.0
 """Processor time that compiling a grammar may take."""
 
 WAIT_S = 5.0
-"""Time that it may take with waiting for others: callers take longer silence for a stall."""
+"""Time that it may take with waiting for others."""
 
 
 class Verdict(NamedTuple):

@@ -46,6 +46,8 @@ class Attachment:
         self._gathering = gathering
         self._demultiplexer = Demultiplexer(on_load)
         self._outgoing = Outgoing()
+        self._largest_start = 0
+        """Bytes of what the worker takes in pieces, once it has answered."""
         self._owing: dict[int, LinkCall] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -61,6 +63,8 @@ class Attachment:
         calls[call.number] = call
         self._idle.clear()
         self._outgoing.start(start)
+        if self.heard:
+            self._move_large()
         if len(calls) == 1:
             self._stream.hurry()
         else:
@@ -111,13 +115,21 @@ class Attachment:
 
     def take(self, frame: link_pb2.AttachResponse) -> None:
         """See :class:`~inferloom_gateway.calls.attach.stream.Desk`; so are the others."""
-        self.heard = True
+        if not self.heard:
+            self._hear(frame.largest_start)
         with self._gathering:
             self._demultiplexer.take(frame)
 
     def next(self) -> link_pb2.AttachRequest | None:
-        """The next frame."""
-        return self._outgoing.next()
+        """The next frame. From now on its calls are the worker's doing too."""
+        frame = self._outgoing.next()
+        if frame is not None:
+            calls = self._demultiplexer.calls
+            begun = [start.call for start in frame.starts]
+            for number in (*begun, *(piece.call for piece in frame.pieces)):
+                if (call := calls.get(number)) is not None:
+                    call.went()
+        return frame
 
     def fault(self, failure: Exception) -> Verdict:
         """What a failure of :meth:`take` means."""
@@ -135,3 +147,19 @@ class Attachment:
         for call in tuple(self._demultiplexer.calls.values()):
             if not (refused and call.move()):
                 call.end(verdict)
+
+    # inside
+
+    def _hear(self, largest_start: int) -> None:
+        """The worker has answered, and said how large a start may be."""
+        self.heard = True
+        self._largest_start, self._outgoing.takes_pieces = largest_start, bool(largest_start)
+        self._move_large()
+        self._stream.wake()
+
+    def _move_large(self) -> None:
+        """Have calls made by themselves whose starts are too large for the worker."""
+        for number in self._outgoing.larger_than(self._largest_start):
+            self._outgoing.cancel(number)
+            if (call := self._demultiplexer.calls.get(number)) is not None:
+                call.move()

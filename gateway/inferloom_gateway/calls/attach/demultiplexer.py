@@ -5,18 +5,25 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from inferloom.v1 import link_pb2, registry_pb2
+from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attach.broken import BrokenFrameError
 from inferloom_gateway.calls.attach.link_call import LinkCall
-from inferloom_gateway.calls.attach.piece_box import PieceBox
 from inferloom_gateway.calls.judging import judge
+from inferloom_mesh.frames import FrameError
+from inferloom_mesh.pieces import PieceBox
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from inferloom_mesh.status import read_status
 
 log = logging.getLogger(__name__)
 
 MOST_ENGINES = 4096
 """Engines of one worker that may beat."""
+
+MOST_HELD = 8 * MAX_MESSAGE_BYTES
+"""Bytes of incomplete events on one stream."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -34,7 +41,7 @@ class Demultiplexer:
         self.calls: dict[int, LinkCall] = {}
         self._on_load = on_load
         self._last = 0
-        self._pieces = PieceBox()
+        self._pieces = PieceBox(MOST_HELD)
         self._steps: dict[str, int] = {}
 
     def number(self) -> int:
@@ -65,6 +72,9 @@ class Demultiplexer:
             self._end(end)
         if frame.beats:
             self._beat(frame.beats)
+        for number in frame.reading:
+            if (call := self._call(number)) is not None:
+                call.beat(moved=True)
         if frame.HasField("load"):
             self._on_load(frame.load)
 
@@ -112,15 +122,28 @@ class Demultiplexer:
 
     def _piece(self, piece: link_pb2.EventPiece) -> None:
         call = self._call(piece.call)
-        if call is not None and (event := self._pieces.add(piece)) is not None:
-            call.take(event, own=True)
+        if call is None:
+            return
+        try:
+            data = self._pieces.add(piece)
+            event = None if data is None else link_pb2.CallEvent.FromString(data)
+        except FrameError as fault:
+            raise BrokenFrameError(str(fault)) from None
+        except DecodeError:
+            raise BrokenFrameError("pieces make no event") from None
+        if event is None:
+            return
+        if event.call != piece.call:
+            raise BrokenFrameError("pieces make an event of another call")
+        call.take(event, own=True)
 
     def _end(self, end: link_pb2.CallEnd) -> None:
-        call = self._whole(end.call)
+        """End a call, also amid the pieces of an event, which then never is: that is its own affair."""
+        call = self._call(end.call)
         if call is None:
             return
         if end.code == 0:
-            call.end(None)
+            call.end(attempt.broken() if end.call in self._pieces.parts else None)
             return
         code = _CODES.get(end.code, grpc.StatusCode.UNKNOWN)
         call.end(judge(read_status(code, end.message, end.details)))

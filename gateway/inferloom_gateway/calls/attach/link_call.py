@@ -98,6 +98,7 @@ class LinkCall:
             "_over",
             "_owing",
             "_paused",
+            "_sent",
         ),
         *("_sink", "_spent_bytes", "_spent_events", "_width", "model", "number"),
     )
@@ -119,7 +120,7 @@ class LinkCall:
         self._elsewhere: Callable[[], RunningCall] | None = elsewhere
         self._moved: RunningCall | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._begun = self._over = self._owing = self._paused = False
+        self._begun = self._over = self._owing = self._paused = self._sent = False
         self._spent_events = self._spent_bytes = 0
 
     def due(self, time_left: float) -> None:
@@ -127,6 +128,16 @@ class LinkCall:
         self._alarm = asyncio.get_running_loop().call_later(max(0.0, time_left) + GRACE_S, self._late)
 
     # the caller's
+
+    @property
+    def sent(self) -> bool:
+        """Whether the worker may have some of it."""
+        return self._sent if self._moved is None else self._moved.sent
+
+    @property
+    def mute(self) -> bool:
+        """On a stream the worker says that it has it."""
+        return self._moved is not None and self._moved.mute
 
     def pause(self) -> None:
         """Give no more credit for now."""
@@ -149,7 +160,11 @@ class LinkCall:
         else:
             self._leave(cancel=True)
 
-    # the demultiplexer's
+    # its stream's
+
+    def went(self) -> None:
+        """Note that some of it goes to the worker."""
+        self._sent = True
 
     def take(self, event: link_pb2.CallEvent, *, own: bool) -> None:
         """Take an event; ``own``: nothing else shares its memory.

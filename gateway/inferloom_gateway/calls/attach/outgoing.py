@@ -1,12 +1,15 @@
 """What waits to be sent to a worker."""
 
+from collections.abc import Iterator
+
 from inferloom.v1 import link_pb2
+from inferloom_mesh.pieces import LARGEST_PIECE, cut
 
 LARGEST_FRAME = 2**20
 """Bytes of one frame."""
 
-LARGEST_START = 2**19
-"""Bytes of a start that goes on the link; a larger request is a call of its own."""
+LARGEST_WHOLE = 2**19
+"""Bytes of a start that goes in one; a larger one goes in pieces."""
 
 MOST_ENTRIES = 10_000
 """Credits and cancels of one frame, which take 30 bytes at most."""
@@ -16,24 +19,38 @@ _ENTRY = 32
 
 class Outgoing:
     """Starts, cancels and credits. All that comes together in one turn of the loop goes in one frame, as far
-    as there is room."""
+    as there is room.
+
+    Large starts go one after another, each in pieces, which take what others leave of a frame. They wait
+    until the worker has said that it takes them.
+    """
 
     def __init__(self) -> None:
+        self.takes_pieces = False
+        """Whether the worker has said so."""
         self._starts: dict[int, link_pb2.StartCall] = {}
+        self._large: dict[int, link_pb2.StartCall] = {}
+        self._cutting: tuple[int, Iterator[link_pb2.StartPiece]] | None = None
+        """The call whose start is being sent, and the rest of that."""
         self._cancels: list[int] = []
         self._credits: dict[int, tuple[int, int]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._starts or self._cancels or self._credits)
-
     def start(self, start: link_pb2.StartCall) -> None:
-        """Begin a call, which takes no more than LARGEST_START."""
-        self._starts[start.call] = start
+        """Begin a call."""
+        large = start.ByteSize() > LARGEST_WHOLE
+        (self._large if large else self._starts)[start.call] = start
+
+    def larger_than(self, size: int) -> list[int]:
+        """The calls whose starts take more bytes and wait to go in pieces."""
+        return [call for call, start in self._large.items() if start.ByteSize() > size]
 
     def cancel(self, call: int) -> None:
-        """End a call; one that was not sent will not be."""
+        """End a call; one of which nothing was sent will not be."""
         self._credits.pop(call, None)
-        if self._starts.pop(call, None) is None:
+        if self._cutting is not None and self._cutting[0] == call:
+            self._cutting = None
+            self._cancels.append(call)
+        elif self._starts.pop(call, None) is None and self._large.pop(call, None) is None:
             self._cancels.append(call)
 
     def credit(self, call: int, events: int, size: int) -> None:
@@ -44,8 +61,9 @@ class Outgoing:
         self._credits[call] = events, size
 
     def next(self) -> link_pb2.AttachRequest | None:
-        """The next frame; None if nothing waits."""
-        if not self:
+        """The next frame; None if there is none now."""
+        pieces = self.takes_pieces and (self._cutting is not None or bool(self._large))
+        if not (self._starts or self._cancels or self._credits or pieces):
             return None
         frame, room = link_pb2.AttachRequest(), LARGEST_FRAME
         cancels, self._cancels = self._cancels[:MOST_ENTRIES], self._cancels[MOST_ENTRIES:]
@@ -63,4 +81,24 @@ class Outgoing:
             room -= size
             frame.starts.append(start)
             del self._starts[number]
+        while pieces and room >= LARGEST_PIECE + _ENTRY and (piece := self._piece()) is not None:
+            frame.pieces.append(piece)
+            room -= len(piece.data) + _ENTRY
         return frame
+
+    def _piece(self) -> link_pb2.StartPiece | None:
+        """The next part of a large start; None: there is none left."""
+        if self._cutting is None:
+            if not self._large:
+                return None
+            number = next(iter(self._large))
+            self._cutting = number, _pieces(self._large.pop(number))
+        piece = next(self._cutting[1])
+        if piece.last:
+            self._cutting = None
+        return piece
+
+
+def _pieces(start: link_pb2.StartCall) -> Iterator[link_pb2.StartPiece]:
+    for index, last, data in cut(start.SerializeToString()):
+        yield link_pb2.StartPiece(call=start.call, index=index, last=last, data=data)

@@ -5,10 +5,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
+from google.protobuf.message import DecodeError
+
 from inferloom.v1 import link_pb2, registry_pb2
 from inferloom_mesh.call_observer import Observers, seen_call
 from inferloom_mesh.context import received
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
+from inferloom_mesh.frames import FrameError
+from inferloom_mesh.pieces import PieceBox
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from inferloom_worker.rpc.attach.call import LinkedCall, end_of
 from inferloom_worker.rpc.attach.frame import Frame
 from inferloom_worker.rpc.attach.methods import METHODS
@@ -20,6 +25,9 @@ MOST_CALLS = 4096
 
 MOST_ENTRIES = 65_536
 """Entries of each list of a frame that comes in."""
+
+MOST_HELD = 2 * MAX_MESSAGE_BYTES
+"""Bytes of incomplete starts on one stream. A gateway sends one after another."""
 
 
 class Attachment:
@@ -48,7 +56,11 @@ class Attachment:
         self._calls: dict[int, LinkedCall] = {}
         self._ready: list[LinkedCall] = []
         self._refused: list[link_pb2.CallEnd] = []
+        self._pieces = PieceBox(MOST_HELD)
+        self._greeted = False
+        """Whether the gateway was told what it may send."""
         self._beats: Sequence[link_pb2.EngineBeat] = ()
+        self._reading: Sequence[int] = ()
         self._load: registry_pb2.Load | None = None
         """What is to be told; None: nothing new."""
         self._told: registry_pb2.Load | None = None
@@ -76,6 +88,7 @@ class Attachment:
         """
         for field, entries in (
             ("starts", request.starts),
+            ("pieces", request.pieces),
             ("credits", request.credits),
             ("cancels", request.cancels),
         ):
@@ -83,10 +96,13 @@ class Attachment:
                 raise invalid(field, f"{field} has {len(entries)} entries; at most {MOST_ENTRIES} are read.")
         for start in request.starts:
             self._start(start)
+        for piece in request.pieces:
+            self._take_piece(piece)
         for credit in request.credits:
             if (call := self._calls.get(credit.call)) is not None:
                 call.grant(credit.events, credit.bytes)
         for number in request.cancels:
+            self._pieces.drop(number)
             if (call := self._calls.get(number)) is not None:
                 call.cancel()
 
@@ -100,13 +116,18 @@ class Attachment:
         """A call is over."""
         self._calls.pop(call.number, None)
 
-    def pulse(self, beats: Sequence[link_pb2.EngineBeat], load: registry_pb2.Load) -> None:
-        """Tell which engines live, and the load where it has changed."""
-        if beats:
-            self._beats = beats
+    def beat(self, engines: Sequence[link_pb2.EngineBeat]) -> None:
+        """Tell which engines live, and which calls have come, or come, and are not begun."""
+        self._beats = engines
+        reading = [number for number, call in self._calls.items() if call.reading]
+        self._reading = [*self._pieces.parts, *reading]
+        if self._beats or self._reading:
+            self._wake_writer()
+
+    def tell(self, load: registry_pb2.Load) -> None:
+        """Tell the load where it has changed."""
         if load != self._told:
             self._load = self._told = load
-        if self._beats or self._load is not None:
             self._wake_writer()
 
     def close(self) -> None:
@@ -139,6 +160,23 @@ class Attachment:
                 await self._wake
         if self._failure is not None:
             raise self._failure
+
+    def _take_piece(self, piece: link_pb2.StartPiece) -> None:
+        parts = self._pieces.parts
+        if piece.call not in parts and len(parts) >= MOST_CALLS:
+            raise invalid("pieces", f"{len(parts)} starts are incomplete already.")
+        try:
+            data = self._pieces.add(piece)
+            start = None if data is None else link_pb2.StartCall.FromString(data)
+        except FrameError as fault:
+            raise invalid("pieces", f"{fault}.") from None
+        except DecodeError:
+            raise invalid("pieces", "Pieces make no start.") from None
+        if start is None:
+            return
+        if start.call != piece.call:
+            raise invalid("pieces", "Pieces make a start of another call.")
+        self._start(start)
 
     def _start(self, start: link_pb2.StartCall) -> None:
         number, kind = start.call, start.WhichOneof("request")
@@ -191,12 +229,17 @@ class Attachment:
             self.ready(call)
         while self._refused and frame.take_room(self._refused[0].ByteSize()):
             frame.ends.append(self._refused.pop(0))
-        if not (frame or self._beats or self._load is not None):
+        if not (frame or self._beats or self._reading or self._load is not None):
             return None
         message = frame.message()
+        if not self._greeted:
+            self._greeted, message.largest_start = True, MAX_MESSAGE_BYTES
         if self._beats:
             message.beats.extend(self._beats)
             self._beats = ()
+        if self._reading:
+            message.reading.extend(self._reading)
+            self._reading = ()
         if self._load is not None:
             message.load.CopyFrom(self._load)
             self._load = None

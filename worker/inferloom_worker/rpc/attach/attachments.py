@@ -14,11 +14,11 @@ LOAD_S = 0.1
 """How often the load is told at most."""
 
 BEATS = 10
-"""Of these times, how many lie between two beats of an engine: a second."""
+"""Of these times, how many lie between two beats: a second."""
 
 
 class Attachments:
-    """Makes attachments, and tells them which engines live and what the load is.
+    """Makes attachments, and has them tell which engines and calls live and what the load is.
 
     Args:
         inference: Answers the calls.
@@ -48,7 +48,7 @@ class Attachments:
         self._open.add(attachment)
         if self._closed:
             attachment.close()
-        attachment.pulse((), self._description.load())
+        attachment.tell(self._description.load())
         if self._pulse is None or self._pulse.done():
             self._pulse = asyncio.create_task(self._beat())
         return attachment
@@ -72,9 +72,12 @@ class Attachments:
             await asyncio.sleep(LOAD_S)
             turn += 1
             load = self._description.load()
-            beats = self._beats() if turn % BEATS == 0 else ()
             for attachment in tuple(self._open):
-                attachment.pulse(beats, load)
+                attachment.tell(load)
+            if turn % BEATS == 0:
+                beats = self._beats()
+                for attachment in tuple(self._open):
+                    attachment.beat(beats)
 
     def _beats(self) -> Sequence[link_pb2.EngineBeat]:
         beats = []

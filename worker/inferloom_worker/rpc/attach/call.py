@@ -78,6 +78,11 @@ class LinkedCall:
         if time_left is not None:
             self._alarm = asyncio.get_running_loop().call_later(time_left, self._late)
 
+    @property
+    def reading(self) -> bool:
+        """Whether it is a Generate call whose request is not read."""
+        return self._seen.method == "Generate" and self._generating is None and self._end is None
+
     def when_over(self, act: Callable[[], object]) -> None:
         """Have something done when it is over, whichever way."""
         self._on_end.append(act)

@@ -1,13 +1,14 @@
 """One frame of an attachment: what an engine's step has for all of a gateway's calls."""
 
 from inferloom.v1 import link_pb2
+from inferloom_mesh.pieces import LARGEST_PIECE
 from inferloom_worker.output.completion import PlainDelta
 
 LARGEST_FRAME = 2**20
 """Bytes of a frame."""
 
-LARGEST_EVENT = 2**18
-"""Bytes of an event that travels whole, and of each part of a larger one."""
+LARGEST_EVENT = LARGEST_PIECE
+"""Bytes of an event that travels whole."""
 
 _BESIDE = 2**16
 """Bytes of a frame that are left to what is not of calls."""

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from inferloom.v1 import link_pb2
+from inferloom_mesh.pieces import cut
 from inferloom_worker.output.completion import PlainDelta, response_of
 from inferloom_worker.rpc.attach.frame import LARGEST_EVENT, Frame, delta_bytes
 
@@ -106,11 +107,8 @@ class Outbox:
         self._bytes -= size
 
     def _cut(self, event: link_pb2.CallEvent) -> None:
-        data = event.SerializeToString()
-        for index, start in enumerate(range(0, len(data), LARGEST_EVENT)):
-            part = data[start : start + LARGEST_EVENT]
-            last = start + LARGEST_EVENT >= len(data)
-            self._parts.append(link_pb2.EventPiece(call=self._call, index=index, last=last, data=part))
+        for index, last, data in cut(event.SerializeToString()):
+            self._parts.append(link_pb2.EventPiece(call=self._call, index=index, last=last, data=data))
 
     def _fill_part(self, frame: Frame) -> bool:
         """Add one part, so that other calls' come between."""
