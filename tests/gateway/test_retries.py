@@ -340,6 +340,94 @@ def test_the_neighbours_of_one_that_ends_workers_midway_go_on(seed: int) -> None
     assert 2 <= deaths <= 4
 
 
+class EndedByReading(Refusing):
+    """One that dies of a request before it has accepted it, and does well with others."""
+
+    deadly = "0 is asked"
+    within_s = 0.0
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Take the request."""
+        loop = asyncio.get_running_loop()
+        if self.dead or request.text != self.deadly:
+            return super().generate(request, context, sink)
+        self.asked += 1
+        self.open[sink] = []
+        if self.within_s:
+            loop.call_later(self.within_s, self.die)
+        else:
+            loop.call_soon(self.die)
+        return AnsweringCall(self, sink)
+
+    def die(self) -> None:
+        """Be lost for good."""
+        self.dead = True
+        self.lose()
+
+
+@pytest.mark.parametrize("within_s", [0.0, 0.4, 3.0])
+@pytest.mark.parametrize("neighbours", [0, 16])
+def test_a_request_that_ends_its_workers_while_they_read_it_ends_two(
+    within_s: float, neighbours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that does so when it is computed; it is known when it is asked again, and its neighbours are
+    answered."""
+    monkeypatch.setattr(EndedByReading, "within_s", within_s)
+
+    async def dying() -> tuple[list[Any], int]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(9)]
+        mesh.kinds = dict.fromkeys(names, EndedByReading)
+        mesh.tell(*(state(name, READY) for name in names))
+        links = [mesh.link(name) for name in names]
+        asked = mesh.ask(1 + neighbours)
+        await asyncio.wait(asked)
+        return await mesh.answers([*asked, *mesh.ask(1)]), sum(link.dead for link in links)
+
+    (killer, *others, again), deaths = run(dying())
+    assert (killer, again) == (Reason.WORKER_LOST, Reason.WORKER_LOST)
+    assert good(others)
+    assert deaths == 2
+
+
+def test_a_request_that_ends_the_only_worker_while_it_is_read_does_so_twice() -> None:
+    """However often that starts again; who was on it too goes on."""
+
+    async def restarting() -> tuple[list[Any], int]:
+        mesh = Mesh()
+        mesh.kinds["w0"] = EndedByReading
+        mesh.tell(state("w0", READY))
+        asked, epoch = mesh.ask(4), 1
+        for _ in range(60):
+            await asyncio.sleep(0.5)
+            if mesh.links["w0"].dead:
+                epoch += 1
+                mesh.tell()
+                await asyncio.sleep(0.5)
+                mesh.tell(state("w0", READY, epoch=epoch))
+                mesh.link("w0")
+        return await mesh.answers(asked), epoch - 1
+
+    (killer, *others), deaths = run(restarting())
+    assert killer is Reason.WORKER_LOST
+    assert good(others)
+    assert deaths == 2
+
+
+def test_a_request_that_never_left_the_gateway_is_no_suspect() -> None:
+    """However many workers it finds gone."""
+
+    async def gone() -> list[Any]:
+        mesh, names = Mesh(), [f"w{number}" for number in range(6)]
+        mesh.tell(*(state(name, READY) for name in names))
+        for name in names[:-1]:
+            mesh.link(name).dead = True
+        return await mesh.answers(mesh.ask(8))
+
+    assert good(run(gone()))
+
+
 class Accepting(Refusing):
     """One that takes its time to accept."""
 

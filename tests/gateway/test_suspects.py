@@ -73,6 +73,18 @@ def test_only_suspects_are_blamed_where_there_are_some() -> None:
     assert suspects.lost("u", "b", 21.0) is Blame.SHARED
 
 
+def test_a_worker_that_came_back_and_is_lost_again_is_another() -> None:
+    """Who was on it before, or suspect then, is not blamed for the second."""
+    suspects = Suspects()
+    for request in ("a", "b"):
+        assert suspects.lost("w", request, 0.0, 1) is Blame.OWN
+    suspects.enter("w", "a", 1.0)
+    suspects.enter("w", "b", 1.0 + FRESH_S)
+    assert suspects.lost("w", "a", 2.0, 2) is Blame.SHARED
+    assert suspects.lost("w", "b", 2.0, 2) is Blame.SHARED
+    assert suspects.lost("w", "c", 2.0, 2) is Blame.NONE
+
+
 @dataclass(slots=True)
 class Played:
     """A request of the play below."""

@@ -115,6 +115,45 @@ async def test_a_request_that_saw_two_workers_die_is_tried_no_more() -> None:
     assert sum(len(worker.requests) for worker in workers) == 2
 
 
+async def die_reading(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+    """Be lost before anything was said of the request."""
+    await worker.kill()
+    await asyncio.Event().wait()
+    yield started(request)
+
+
+@pytest.mark.parametrize("link", ["attach", "call"])
+@pytest.mark.parametrize("size", [10, 600_000])
+async def test_a_request_that_its_workers_die_of_while_they_read_it_ends_two(link: str, size: int) -> None:
+    """However large it is and whatever carries it; and no more when it is asked again."""
+    workers = [FakeWorker(f"worker-{number}", script=die_reading) for number in range(5)]
+    async with gateway_mesh(*workers, link=link) as mesh:
+        for _ in range(2):
+            body = {"model": "chat-model", "prompt": "x" * size}
+            answer = await mesh.http.post("/v1/completions", json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_lost")
+    assert sum(len(worker.requests) for worker in workers) == 2
+
+
+async def test_a_call_with_one_response_that_ends_its_workers_ends_two() -> None:
+    """As a generation does: there is no other event by which it could have been accepted."""
+    workers = [FakeWorker(f"worker-{number}") for number in range(5)]
+
+    def dying(worker: FakeWorker) -> Any:
+        async def on_unary(request: Any) -> None:
+            await worker.kill()
+            await asyncio.Event().wait()
+
+        return on_unary
+
+    for worker in workers:
+        worker.on_unary = dying(worker)
+    async with gateway_mesh(*workers) as mesh:
+        answer = await mesh.http.post("/tokenize", json={"model": "chat-model", "prompt": "a"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_lost")
+    assert sum(len(worker.requests) for worker in workers) == 2
+
+
 async def test_embeddings_go_on_with_the_first_missing_input() -> None:
     """Vectors that were made are kept, and another worker makes the rest; usage counts each input once."""
     asked: list[tuple[str, list[str]]] = []

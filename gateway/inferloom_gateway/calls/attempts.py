@@ -257,7 +257,7 @@ class Attempts:
             InferloomError: It is not.
         """
         now = self._clock()
-        if verdict.suspect and self._delivery.was_accepted:
+        if verdict.suspect:
             self._suspicion.lost(member, now, self._continuing.place or 0)
         self.broke_off(member, verdict)
         if verdict.error.reason is not Reason.WORKER_LOST:

@@ -39,7 +39,8 @@ class _Turn:
 
 
 class Suspects:
-    """A request that was on a worker when it was lost is a suspect until it has got a token elsewhere.
+    """A request that a worker had when it was lost, read or not, is a suspect until it has got a token
+    elsewhere.
 
     Suspects go to a worker in turns, so that if it is lost as well, it is known which request did it, or
     nearly: only the suspects on it are blamed then, and all that were on it where there was none. The first
@@ -60,9 +61,9 @@ class Suspects:
         self._turns: dict[Hashable, _Turn] = {}
         self._marked: dict[Hashable, set[Hashable]] = {}
         self._where_marked: dict[Hashable, Hashable] = {}
-        self._blamed: dict[Hashable, tuple[float, frozenset[Hashable], bool]] = {}
-        """By lost worker, when the first of its calls found out, who was suspect then, or else marked, and
-        whether these were suspects."""
+        self._blamed: dict[tuple[Hashable, int], tuple[float, frozenset[Hashable], bool]] = {}
+        """By lost worker and its epoch, when the first of its calls found out, who was suspect then, or else
+        marked, and whether these were suspects."""
 
     def may_take(self, worker: Hashable, now: float, *, alone: bool = False) -> bool:
         """Whether a worker can be given a suspect, ``alone`` or with others."""
@@ -125,13 +126,15 @@ class Suspects:
         if not marked:
             del self._marked[worker]
 
-    def lost(self, worker: Hashable, request: Hashable, now: float) -> Blame:
-        """Note that a worker was lost with a request on it; whether that counts against the request."""
+    def lost(self, worker: Hashable, request: Hashable, now: float, epoch: int = 0) -> Blame:
+        """Note that a worker was lost with a request on it; whether that counts against the request. One that
+        came back under its name, and is lost again, has another ``epoch``."""
         self._blamed = {each: found for each, found in self._blamed.items() if now - found[0] < DEATH_S}
-        if worker not in self._blamed:
+        life = worker, epoch
+        if life not in self._blamed:
             suspects = frozenset(self._on.get(worker, ()))
-            self._blamed[worker] = now, suspects or frozenset(self._marked.get(worker, ())), bool(suspects)
-        _, blamed, suspected = self._blamed[worker]
+            self._blamed[life] = now, suspects or frozenset(self._marked.get(worker, ())), bool(suspects)
+        _, blamed, suspected = self._blamed[life]
         self.leave(request)
         self.unmark(request)
         if request not in blamed:

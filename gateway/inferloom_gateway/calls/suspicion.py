@@ -45,6 +45,8 @@ class Suspicion:
         """How many tokens it had when a worker was last lost with it."""
         self._member: Member | None = None
         """The worker that it was last given."""
+        self._epoch = 0
+        """And which of that name it was."""
         self._workers: list[str] = []
         """Those that were lost with itself, since it came on."""
         self._in_all: list[str] = []
@@ -98,7 +100,7 @@ class Suspicion:
 
     def enter(self, member: Member, now: float) -> None:
         """Note that it goes to a worker."""
-        self._member = member
+        self._member, self._epoch = member, member.epoch
         if self._suspect:
             self._suspects.enter(member, self, now, alone=self._alone)
         elif self._losses:
@@ -111,12 +113,12 @@ class Suspicion:
 
     def lost(self, member: Member, now: float, place: int = 0) -> None:
         """Count a worker that was lost with it, where that may be its doing, when it had ``place`` tokens."""
-        blame = self._suspects.lost(member, self, now)
+        blame = self._suspects.lost(member, self, now, self._epoch)
         if blame is Blame.NONE:
             return
         came_on = place - self._place >= CAME_ON
         self._place = place
-        worker = f"{member.id}:{member.epoch}"
+        worker = f"{member.id}:{self._epoch}"
         self._in_all.append(worker)
         if came_on:
             self._losses = 0

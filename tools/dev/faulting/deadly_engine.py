@@ -14,6 +14,9 @@ from inferloom_worker.sourcing.sources import ModelSource
 
 DEADLY = "a prompt that kills"
 
+DEADLY_TO_READ = "reading this kills"
+"""A prompt that does so before anything is said of it."""
+
 AFTER_S = 0.1
 """How long the process lives on."""
 
@@ -22,11 +25,14 @@ ENTRY_POINTS = "[inferloom.engines]\ndeadly = faulting.deadly_engine:KIND\n"
 
 
 class DeadlyEngine(EchoEngine):
-    """Its process dies a moment after it has taken that prompt."""
+    """Its process dies a moment after it has taken the one prompt, and at once of the other."""
 
     def submit(self, request: GenerationRequest) -> Mailbox:
         """Queue a request, or die of it."""
-        if DEADLY.encode() in bytes(token for token in request.prompt if token < 256):
+        said = bytes(token for token in request.prompt if token < 256)
+        if DEADLY_TO_READ.encode() in said:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if DEADLY.encode() in said:
             asyncio.get_running_loop().call_later(AFTER_S, os.kill, os.getpid(), signal.SIGKILL)
         return super().submit(request)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from faulting.deadly_engine import DEADLY, ENTRY_POINTS
+from faulting.deadly_engine import DEADLY, DEADLY_TO_READ, ENTRY_POINTS
 from faulting.load import TOKENS
 from faulting.mesh import Plan, RunningMesh
 from faulting.parts import MODEL
@@ -24,12 +24,19 @@ LIKE_A_NEIGHBOUR = {
     "max_tokens": TOKENS,
 }
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": DEADLY}], "max_tokens": 60}
+READ = BODY | {"messages": [{"role": "user", "content": DEADLY_TO_READ}]}
 
 
 @fault(f"one request that kills its worker, {NEIGHBOURS} neighbours, {WORKERS} workers", Bars(), quick=True)
 async def deadly(ground: Ground) -> Seen:
     """At most two workers die of it, and no neighbour is lost."""
     return await _deadly(ground, 1)
+
+
+@fault(f"one that does so before its worker has begun to answer, {WORKERS} workers", Bars(), quick=True)
+async def deadly_to_read(ground: Ground) -> Seen:
+    """At most two workers die of it, and no neighbour is lost."""
+    return await _deadly(ground, 1, READ)
 
 
 @fault(
@@ -42,12 +49,12 @@ async def deadly_across(ground: Ground) -> Seen:
     return await _deadly(ground, 2)
 
 
-async def _deadly(ground: Ground, gateways: int) -> Seen:
+async def _deadly(ground: Ground, gateways: int, body: dict[str, object] = BODY) -> Seen:
     async with ground.mesh(_plan(ground, gateways)) as mesh, httpx.AsyncClient(timeout=60) as http:
         url = f"{mesh.urls[0]}/v1/chat/completions"
         alone = await http.post(url, json=LIKE_A_NEIGHBOUR)
         async with under_load(mesh, NEIGHBOURS // 2, REPEATS) as load:
-            answer = await http.post(url, json=BODY)
+            answer = await http.post(url, json=body)
         dead = _dead(mesh)
     wrong = [] if dead <= 2 else [f"{dead} workers died"]
     if answer.status_code != 503:
