@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inferloom_cli.runmesh.children import Lifeline
+from inferloom_cli.runmesh.children import Child, Lifeline
 from inferloom_cli.runmesh.keeper import GaveUpError, Keeper, ending
 from inferloom_cli.runmesh.logs import ServiceLog
 from inferloom_cli.runmesh.readiness import Report
@@ -184,3 +184,17 @@ async def test_a_line_without_an_end_does_not_stop_the_others(bench: MakeBench) 
 def test_an_end_in_words(status: int, words: str) -> None:
     """An exit status is a number, a signal has a name."""
     assert words == ending(status)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("import sys; print(len(sys.stdin.buffer.read()))", ["1048576"]), ("print('deaf')", ["deaf"])],
+)
+async def test_what_a_process_is_handed_arrives_whole(script: str, said: list[str]) -> None:
+    """More than a pipe holds; one that does not read it ends all the same."""
+    lines: list[str] = []
+    lifeline = Lifeline()
+    child = await Child.start([sys.executable, "-c", script], lifeline, lines.append, given=b"x" * 2**20)
+    assert await asyncio.wait_for(child.wait(), PATIENCE_S) == 0
+    lifeline.close()
+    assert lines == said
