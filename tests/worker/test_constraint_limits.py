@@ -1,6 +1,7 @@
 """A grammar that takes too much is refused or ends its own request, and nothing else waits for it."""
 
 import json
+import random
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from llguidance import LLTokenizer
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.constrain import compiler, trials
+from inferloom_worker.constrain import matcher as compiled
 from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.constrain.grammar import Grammar, Kind
 from inferloom_worker.constrain.source import source
@@ -368,3 +370,32 @@ def test_choices_that_wait_hold_nothing(smollm_tokenizer: Tokenizer) -> None:
         for token in run:
             matcher.accept(token)
         assert matcher.fill(mask)
+
+
+@pytest.mark.parametrize(
+    "text", ["([xyzq]*x[xyzq]{20}y[xyzq]*)+", "[a-c]{1,4}(,[0-9]+){3,}", "The (quick|slow) fox.*"]
+)
+def test_what_masks_found_is_let_go(
+    smollm_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A choice that goes its way anew is where it was: the same may come, be forced, and be taken back."""
+    width = smollm_tokenizer.vocab_size
+    constraint = GrammarCompiler(smollm_tokenizer, width).compile(Grammar(text, "regex", Kind.REGEX))
+    kept, anew, chance = constraint.matcher(), constraint.matcher(), random.Random(3)
+    own, other = (np.zeros(-(-width // 32), np.int32) for _ in range(2))
+    for _ in range(30):
+        monkeypatch.setattr(compiled, "MOST_FOUND_S", 99.0)
+        kept.fill(own)
+        before = anew._moved
+        monkeypatch.setattr(compiled, "MOST_FOUND_S", -1.0)
+        anew.fill(other)
+        assert anew._moved is not before
+        assert (own == other).all()
+        assert kept.forced() == anew.forced()
+        allowed = np.unpackbits(own.view(np.uint8), bitorder="little").nonzero()[0].tolist()
+        token = chance.choice([each for each in allowed if each not in smollm_tokenizer.eos_ids])
+        for matcher in (kept, anew):
+            matcher.accept(token)
+            if chance.random() < 0.2:
+                matcher.rollback(1)
+                matcher.accept(token)
