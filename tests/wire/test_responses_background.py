@@ -288,3 +288,17 @@ async def test_the_clients_own_deadline_is_that_of_the_response(mesh: GatewayMes
     record = await record_of(mesh, "hasty")  # all tries are of one request
     assert record.state == REQUEST_STATE_FAILED
     assert len(record.attempts) > 1
+
+
+async def test_a_deadline_is_told_to_who_looks_later(mesh: GatewayMesh) -> None:
+    """By OpenAI's own SDK, whole and as the last event of what it hears."""
+    mesh.worker.script = says("Once", reason=pb.FINISH_REASON_DEADLINE)
+    async with mesh.openai() as client:
+        made = await client.responses.create(model=MODEL, input="Hi", background=True)
+        found = await until(client, made.id, "incomplete")
+        stream = await client.responses.retrieve(made.id, stream=True)
+        *_, last = [event async for event in stream]
+    told = {"reason": "max_output_tokens", "stop_reason": "deadline"}
+    assert last.type == "response.incomplete"
+    assert last.response.incomplete_details is not None
+    assert found.incomplete_details.model_dump() == last.response.incomplete_details.model_dump() == told

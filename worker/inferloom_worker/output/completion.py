@@ -1,6 +1,6 @@
 """One Generate call after its engine accepted it: token events become the contract's events."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
@@ -68,20 +68,20 @@ def delta_of(
     place: int,
     ids: Sequence[int],
     stretch: Stretch | None,
-    logprobs: Sequence[pb.TokenLogprob] = (),
+    logprobs: Iterable[pb.TokenLogprob] | None = None,
 ) -> Item:
-    """A Delta: tokens from a place on, their log-probabilities, and what they say."""
+    """A Delta: tokens from a place on, their log-probabilities, where there are any, and what they say."""
     kind = Kind.TEXT if stretch is None else stretch.kind
     text = stretch.text if stretch is not None and kind is Kind.TEXT else ""
     plain = PlainDelta(choice, place, ids, text)
-    if kind is Kind.TEXT and not logprobs:
+    if kind is Kind.TEXT and logprobs is None:
         return plain
     response = response_of(plain)
     if stretch is not None and kind is Kind.REASONING:
         response.delta.reasoning = stretch.text
     elif stretch is not None:
         response.delta.tool_calls.extend(stretch.calls)
-    response.delta.logprobs.extend(logprobs)
+    response.delta.logprobs.extend(logprobs or ())
     return response
 
 
@@ -200,7 +200,7 @@ class Completion:
             yield _heartbeat(progress)
         for index, found in news.items():
             for piece in found.pieces:
-                entries = list(self._logprobs(piece))
+                entries = self._logprobs(piece) if piece.logprobs else None
                 yield delta_of(index, piece.place, piece.ids, piece.stretch, entries)
             if found.finished is not None:
                 yield pb.GenerateResponse(finished=found.finished)
@@ -275,8 +275,6 @@ class Completion:
         news.finished = finished(event.choice, choice.pipeline, self._stopping, end, last)
 
     def _logprobs(self, piece: Piece) -> Iterator[pb.TokenLogprob]:
-        if not piece.logprobs:
-            return
         last = len(piece.ids) - 1
         for index, (token, at) in enumerate(zip(piece.ids, piece.logprobs, strict=True)):
             no_text = (index == last and piece.hides) or token in self._hidden

@@ -49,10 +49,10 @@ class News:
         self, token: int, said: Said, logprobs: TokenLogprobs | None = None, *, hides: bool = False
     ) -> None:
         """The next token, with what became final by it."""
-        *before, last = said.stretches or (None,)
-        for stretch in before:
-            self.pieces.append(Piece(self._place, stretch=stretch))
-        piece = self._piece(last, new=bool(before))
+        stretches = said.stretches
+        if len(stretches) > 1:
+            self.pieces += (Piece(self._place, stretch=stretch) for stretch in stretches[:-1])
+        piece = self._piece(stretches[-1] if stretches else None, new=len(stretches) > 1)
         piece.ids.append(token)
         if logprobs is not None:
             piece.logprobs.append(logprobs)
@@ -61,7 +61,13 @@ class News:
 
     def add_plain(self, tokens: Sequence[int], text: str) -> None:
         """Tokens of a choice that says nothing but text."""
-        self._piece(Stretch(Kind.TEXT, text) if text else None).ids.extend(tokens)
+        if not self.pieces:
+            self.pieces.append(Piece(self._place))
+        piece = self.pieces[-1]
+        piece.ids.extend(tokens)
+        if piece.stretch is None:
+            piece.stretch = Stretch(Kind.TEXT)
+        piece.stretch.text += text
         self._place += len(tokens)
 
     def end(self, said: Said) -> None:
@@ -70,21 +76,15 @@ class News:
 
     def _piece(self, stretch: Stretch | None, *, new: bool = False) -> Piece:
         """The piece that the next token belongs to, with what that says."""
-        last = self.pieces[-1] if self.pieces and not new else None
-        if last is None or not self._goes_on(last, stretch):
-            last = Piece(self._place, stretch=stretch)
-            self.pieces.append(last)
-        elif stretch is not None:
+        if self.pieces and not new:
+            last = self.pieces[-1]
             if last.stretch is None:
                 last.stretch = stretch
-            else:
+                return last
+            if stretch is None and not self._apart:
+                return last
+            if stretch is not None and stretch.kind is last.stretch.kind:
                 last.stretch.add(stretch)
-        return last
-
-    def _goes_on(self, piece: Piece, stretch: Stretch | None) -> bool:
-        """Whether a piece goes on with a token that says this."""
-        if piece.stretch is None:
-            return True
-        if stretch is None:
-            return not self._apart
-        return stretch.kind is piece.stretch.kind
+                return last
+        self.pieces.append(Piece(self._place, stretch=stretch))
+        return self.pieces[-1]

@@ -6,7 +6,6 @@ be replayed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from enum import Enum
 from typing import Protocol
 
@@ -29,7 +28,7 @@ class Stretch:
     kind: Kind
     text: str = ""
     """What was said or thought."""
-    calls: list[pb.ToolCallDelta] = field(default_factory=list)
+    calls: Sequence[pb.ToolCallDelta] = ()
     """Parts of calls, in order."""
 
     def add(self, more: "Stretch") -> None:
@@ -45,7 +44,7 @@ class Stretch:
         if not begins and self.calls and self.calls[-1].index == part.index:
             self.calls[-1].arguments += part.arguments
         else:
-            self.calls.append(part)
+            self.calls = [*self.calls, part]
 
 
 class Said:

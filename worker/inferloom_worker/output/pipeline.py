@@ -140,6 +140,11 @@ class Pipeline:
 
     def _pass(self, found: Said, said: Said, first: int) -> None:
         """Keep what a parser found, and pass its text on to those from the ``first`` on, in order."""
+        if first == len(self._parsers) and not said.stretches:  # as for nearly every token
+            said.stretches = found.stretches
+            for each in said.stretches:
+                self.called = self.called or each.kind is Kind.CALLS
+            return
         for each in found.stretches:
             if each.kind is Kind.TEXT:
                 self._say(each.text, said, first)

@@ -204,7 +204,7 @@ def _deltas(
     for stretch in before:
         yield delta_of(choice, place, (), stretch)
     if ids or entries or last is not None:
-        yield delta_of(choice, place, ids, last, entries)
+        yield delta_of(choice, place, ids, last, entries or None)
 
 
 def _prompt_ids(chunk: Mapping[str, Any]) -> list[int]:
