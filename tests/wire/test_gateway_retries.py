@@ -328,6 +328,16 @@ async def test_all_that_a_failed_model_had_is_answered_elsewhere() -> None:
     assert len(workers[0].requests) > 8
 
 
+async def test_a_worker_that_says_that_it_is_lost_is_left_alone() -> None:
+    """For as long as it says, and whatever each of its calls was: not every request has to find it out."""
+    lost = InferloomError(Reason.WORKER_LOST, "The model's server was lost.", retry_after=30)
+    workers = [FakeWorker("worker-1", script=refuse(lost)), FakeWorker("worker-2"), FakeWorker("worker-3")]
+    async with gateway_mesh(*workers) as mesh:
+        answers = [await post(mesh, number) for number in range(60)]
+    assert [answer.status_code for answer in answers] == [200] * 60
+    assert len(workers[0].requests) == 1
+
+
 async def test_a_request_that_saw_two_models_fail_is_tried_no_more() -> None:
     """It may be what breaks them."""
     workers = [FakeWorker(f"worker-{number}", script=break_down) for number in range(4)]

@@ -24,6 +24,16 @@ async def test_a_client_that_is_closed_says_that_the_server_is_lost() -> None:
         await client.get("http://127.0.0.1:9/health")
 
 
+async def test_a_server_that_is_not_reached_is_none_that_was_lost() -> None:
+    """It had nothing of the request, which so cannot have ended it; the gateway asks elsewhere."""
+    client = Client(ServerAddress.parse("http://127.0.0.1:9"), Key(""))
+    for asking in (client.post("http://127.0.0.1:9/v1/rerank", {}), client.get("http://127.0.0.1:9/health")):
+        with pytest.raises(InferloomError, match="cannot be reached") as caught:
+            await asking
+        assert caught.value.reason is Reason.NO_WORKER
+    await client.close()
+
+
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_request_that_a_server_may_have_read_is_not_sent_again(times: int) -> None:
     """Only one on a connection that had stayed open, and was closed meanwhile."""

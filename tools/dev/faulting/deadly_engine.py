@@ -17,8 +17,11 @@ DEADLY = "a prompt that kills"
 DEADLY_TO_READ = "reading this kills"
 """A prompt that does so before anything is said of it."""
 
-AFTER_S = 0.1
-"""How long the process lives on."""
+TOKEN_MS = 100
+"""What a token takes: less than a suspect has before the next may join it, so that deaths can be counted."""
+
+AFTER_S = 0.05
+"""How long the process lives on: it has no token by then."""
 
 ENTRY_POINTS = "[inferloom.engines]\ndeadly = faulting.deadly_engine:KIND\n"
 """What a distribution says that offers it."""
@@ -38,7 +41,7 @@ class DeadlyEngine(EchoEngine):
 
 
 def _start(source: ModelSource, options: EngineOptions, vocab_size: int) -> DeadlyEngine:
-    return DeadlyEngine(EchoOptions(delay_ms=150), options, vocab_size)
+    return DeadlyEngine(EchoOptions(delay_ms=TOKEN_MS), options, vocab_size)
 
 
 KIND = EngineKind(_start, reads_files=False)
