@@ -88,7 +88,7 @@ async def test_reading_for_long_is_no_stall(link: str, size: int, monkeypatch: p
     monkeypatch.setattr(worker_call, "STALL_S", 1.5)
 
     async def read(worker: FakeWorker, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
-        await asyncio.sleep(4)
+        await asyncio.sleep(3)
         async for event in say_hello(worker, request):
             yield event
 

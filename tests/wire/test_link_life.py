@@ -153,3 +153,20 @@ async def test_closing_takes_its_grace_once_and_leaves_no_stream() -> None:
                 await line.link.close(1.0)
             assert time.monotonic() - began > 0.9
             await worker.until(running=0)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "grpc"])
+async def test_a_request_of_megabytes_is_read_and_refused_in_the_workers_own_words(transport: str) -> None:
+    """It goes in pieces, and a small one that is asked behind it is answered before it all has come."""
+    async with running_worker("echo") as worker:
+        port = await port_of(worker) if transport == "tcp" else ""
+        async with line_to(worker, port) as line:
+            line.link.attach()
+            await line.by(transport)
+            large = line.ask(text_request("x" * 15 * 2**20))
+            small = line.ask(text_request("ab", **limited(4)))
+            assert await small.over() is None
+            assert not large.ends
+            failure = await large.over()
+            assert failure is not None
+            assert failure.verdict.error.reason is Reason.CONTEXT_LENGTH_EXCEEDED
