@@ -254,19 +254,20 @@ async def check(
         texts.close()
 
 
-def load(path: Path, speculation: Any, dtype: Any = "auto") -> Generator:
+def load(path: Path, speculation: Any, **options: Any) -> Generator:
     """A model."""
-    served = load_model(
-        "m", str(path), LoadOptions(engine=EngineOptions(speculation=speculation, dtype=dtype, threads=1))
-    )
+    engine = EngineOptions(speculation=speculation, threads=1, **options)
+    served = load_model("m", str(path), LoadOptions(engine=engine))
     assert isinstance(served, Generator)
     return served
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model that reads and writes bytes, with a template that reasons and calls."""
-    folder = make_base(tmp_path_factory.mktemp("base"), max_position_embeddings=1024)
+    """A random model that reads and writes bytes, with a template that reasons and calls. In widths that the
+    kernels take."""
+    widths = {"hidden_size": 96, "head_dim": 16}
+    folder = make_base(tmp_path_factory.mktemp("base"), max_position_embeddings=1024, **widths)
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": THINKING}))
     return folder
 
@@ -274,7 +275,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["torch", "kernels, drafting"])
 def tiny(folder: Path, request: pytest.FixtureRequest) -> Iterator[Generator]:
     """It in float32, and in the kernels with drafts wherever there is a guess."""
-    served = load(folder, "off", "float32") if request.param == "torch" else load(folder, 4)
+    if request.param == "torch":
+        served = load(folder, "off", dtype="float32")
+    else:
+        served = load(folder, 4, quantize="int8")
+        assert served.card.engine == "kernels"
     yield served
     served.close()
 
@@ -296,7 +301,7 @@ async def test_wherever_it_was_cut(tiny: Generator, case: str) -> None:
 
 async def test_an_adapter_goes_on(folder: Path, tmp_path: Path) -> None:
     """As the adapter."""
-    base = load(folder, "off", "float32")
+    base = load(folder, "off", dtype="float32")
     try:
         adapter = base.load_adapter(make_adapter(tmp_path, folder))
         card = pb.Model()
