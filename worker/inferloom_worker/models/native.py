@@ -51,7 +51,7 @@ class NativeModel:
     """A :class:`~inferloom_worker.models.protocol.CausalModel` in the kernel library.
 
     Weights stay as the source has them. Before a product with quantised ones, activations are rounded to
-    15 bits per 32, with AVX2 to 16; everything else is float32, and the cache float16.
+    16 bits per 32; everything else is float32, and the cache float16.
 
     Args:
         config: The decoder's shape, which :func:`can_compute` allows.

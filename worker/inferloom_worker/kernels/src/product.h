@@ -1,9 +1,8 @@
 // Products of weight matrices with rows of activations.
 //
-// For quantised weights, activations are rounded to 15 bits with VNNI and to 16 elsewhere, in groups of 32 with a
-// float32 scale each. (Eight bits, as llama.cpp has it, are the larger part of a 4-bit model's error.) The order of
-// operations on a row does not depend on how many rows there are: a row's result is the same bit for bit alone and in a
-// batch.
+// For quantised weights, activations are rounded to 16 bits in groups of 32 with a float32 scale each. (Eight bits, as
+// llama.cpp has it, are the larger part of a 4-bit model's error.) The order of operations on a row does not depend on
+// how many rows there are: a row's result is the same bit for bit alone and in a batch.
 #pragma once
 
 #include "weights.h"

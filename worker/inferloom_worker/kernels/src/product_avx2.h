@@ -1,6 +1,6 @@
 // Products on processors with AVX2.
 //
-// Activations are rounded to 16 bits, one more than with VNNI, and weights are widened to 16 bits as they are read: one
+// Activations are rounded to 16 bits, and weights are widened to 16 bits as they are read: one
 // instruction multiplies two inputs of eight outputs and adds the pair. A 16-bit word of a weight vector holds
 // two bytes, so words that are masked or shifted give inputs two apart: activations are stored in that order.
 // Many rows share the widening: a tile is widened once, into the first-level cache, and all rows read it there.

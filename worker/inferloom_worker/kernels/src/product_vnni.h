@@ -1,7 +1,8 @@
 // Products on processors with AVX-512 VNNI.
 //
-// The 15-bit activations are held as two planes of 8 bits, q = 128 · high + low, so that the inner loop is 8-bit
-// dot products. For bfloat16 weights they are split into bfloat16 numbers, where the processor multiplies those.
+// The 16-bit activations are held as two planes of 8 bits, q = 256 · high + low, both signed, so that the inner loop
+// is 8-bit dot products. For bfloat16 weights they are split into bfloat16 numbers, where the processor multiplies
+// those.
 #pragma once
 
 #include <algorithm>
@@ -55,8 +56,8 @@ struct Activations {
 
   void quantize(int row, const float* x) {
     const int groups = cols / kGroup;
-    constexpr float kMost = 127 * 128;
-    f32x16 strange = zero();  // NaN where a number is not finite, else 0
+    constexpr float kMost = 127 * 256;  // so that rounding high to nearest leaves it within 8 bits
+    f32x16 strange = zero();            // NaN where a number is not finite, else 0
     for (int g = 0; g < groups; ++g) {
       const f32x16 a = load(x + g * kGroup), b = load(x + g * kGroup + 16);
       strange = strange + ((a - a) + (b - b));
@@ -92,8 +93,8 @@ struct Activations {
   }
 
   static void put(int8_t* out, i32x16 v) {
-    const i32x16 high = _mm512_srai_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(64)), 7);
-    const i32x16 low = _mm512_sub_epi32(v, _mm512_slli_epi32(high, 7));
+    const i32x16 high = _mm512_srai_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(128)), 8);
+    const i32x16 low = _mm512_sub_epi32(v, _mm512_slli_epi32(high, 8));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(high));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + kGroup), _mm512_cvtepi32_epi8(low));
   }
@@ -126,7 +127,7 @@ struct Dots {
     }
   }
 
-  i32x16 whole(int r, int n) const { return _mm512_add_epi32(_mm512_slli_epi32(high[r][n], 7), low[r][n]); }
+  i32x16 whole(int r, int n) const { return _mm512_add_epi32(_mm512_slli_epi32(high[r][n], 8), low[r][n]); }
 };
 
 // out[r][n] = tile n · activations of row first + r. Tiles are tile_bytes apart.
@@ -158,7 +159,7 @@ inline void product(const uint8_t* tile, size_t tile_bytes, const Activations& x
           int sum_high = 0, sum_low = 0;
           for (int k = 0; k < 16; ++k) sum_high += a[k], sum_low += a[kGroup + k];
           // Weights are stored with 128 added; the activations' own sums take it off again.
-          const i32x16 excess = _mm512_set1_epi32(128 * (128 * sum_high + sum_low));
+          const i32x16 excess = _mm512_set1_epi32(128 * (256 * sum_high + sum_low));
           const f32x16 s = set1(scale[size_t(r) * groups + g]);
           for (int n = 0; n < N; ++n) {
             const f32x16 d = load(reinterpret_cast<const float*>(tile + n * tile_bytes + 512) + half * kTile);
