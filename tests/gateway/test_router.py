@@ -10,7 +10,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls.compute_pin import ComputePin
 from inferloom_gateway.fleet.ask import Ask
-from inferloom_gateway.fleet.member import SLOW_START_S
+from inferloom_gateway.fleet.member import SLOW_START_S, Member
 from inferloom_gateway.fleet.router import MOST_SHOWN, Tuning
 from tests.gateway.routing import Routed, crowd, honouring, placed
 from tests.gateway.samples import EMBED, change, entry, snapshot
@@ -199,11 +199,11 @@ def test_the_own_zone_comes_first_while_it_has_room() -> None:
 
 
 def test_a_newcomer_takes_its_keys_little_by_little() -> None:
-    """It gets a tenth of its keys at first and soon all of them, and keeps those that it has."""
+    """It gets half of its keys at first and soon all of them, and keeps those that it has."""
     routed = Routed(*crowd(3))
     routed.fleet.apply(change(put=entry("new")), 100)
     had: set[int] = set()
-    for part, least, most in ((0.0, 0.02, 0.25), (0.5, 0.35, 0.65), (1.0, 1.0, 1.0)):
+    for part, least, most in ((0.0, 0.35, 0.65), (0.75, 0.6, 0.9), (1.0, 1.0, 1.0)):
         routed.now = 100 + part * SLOW_START_S
         routed.forget()
         has = {key for key in KEYS if routed.worker(key).id == "new"}
@@ -213,6 +213,15 @@ def test_a_newcomer_takes_its_keys_little_by_little() -> None:
         routed.forget()
         full = sum(routed.worker(key).id == "new" for key in KEYS)
         assert least * full <= len(has) <= most * full
+
+
+def test_who_comes_back_from_an_ejection_begins_with_less() -> None:
+    """Than one that comes: it has to show that it works."""
+    new, back = (Member(id=name, address=name, fresh_since=100.0) for name in ("new", "back"))
+    back.health.ejected_until = 110.0
+
+    assert (new.weight(100.0), new.weight(100.0 + SLOW_START_S)) == (0.5, 1.0)
+    assert (back.weight(110.0), back.weight(110.0 + SLOW_START_S)) == (0.1, 1.0)
 
 
 def test_much_used_instructions_are_on_many_workers_and_others_on_few() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 
-FRESH_S = 0.15
+FRESH_S = 0.25
 """How long a worker is kept to the suspects of one turn, if they have not got a token before."""
 
 SINGLE_TURNS = 3

@@ -10,8 +10,11 @@ from inferloom_gateway.fleet.worker_health import Health
 SLOW_START_S = 3.0
 """How long a worker that came, or came back from an ejection, takes to get its full share."""
 
-LEAST_WEIGHT = 0.1
-"""The part of its share that it begins with."""
+NEW_WEIGHT = 0.5
+"""The part of its share that a newcomer begins with. With less, what comes in a moment goes to the others."""
+
+RETURNING_WEIGHT = 0.1
+"""The same of one that comes back from an ejection: it has to show that it works."""
 
 LINK_LOAD_S = 10.0
 """How long the load that a worker told the gateway itself counts for more than what the registry tells."""
@@ -78,8 +81,10 @@ class Member:
         """The part of its share that it gets, above 0 and at most 1: less in its first seconds and in those
         after an ejection (slow start), and less if it is slower than its peers."""
         health = self.health
-        age = now - max(self.fresh_since, health.ejected_until)
-        ramp = 1.0 if age >= SLOW_START_S else max(LEAST_WEIGHT, age / SLOW_START_S)
+        least, since = NEW_WEIGHT, self.fresh_since
+        if health.ejected_until > since:
+            least, since = RETURNING_WEIGHT, health.ejected_until
+        ramp = max(least, min(1.0, (now - since) / SLOW_START_S))
         return ramp / health.slowness
 
     def pace(self, model: str) -> Pace:

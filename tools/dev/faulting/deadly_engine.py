@@ -17,10 +17,10 @@ DEADLY = "a prompt that kills"
 DEADLY_TO_READ = "reading this kills"
 """A prompt that does so before anything is said of it."""
 
-TOKEN_MS = 100
+TOKEN_MS = 150
 """What a token takes: less than a suspect has before the next may join it, so that deaths can be counted."""
 
-AFTER_S = 0.05
+AFTER_S = 0.1
 """How long the process lives on: it has no token by then."""
 
 ENTRY_POINTS = "[inferloom.engines]\ndeadly = faulting.deadly_engine:KIND\n"
