@@ -16,7 +16,7 @@ from inferloom_gateway.calls.poison import (
     Poison,
     digest,
 )
-from inferloom_gateway.calls.suspects import Suspects
+from inferloom_gateway.calls.suspects import Blame, Suspects
 from inferloom_gateway.calls.suspicion import Suspicion
 from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.errors import InferloomError, Reason
@@ -245,3 +245,17 @@ def test_one_worker_that_dies_with_many_alike_is_one_loss(clock: Clock) -> None:
         each.lost(lost, 0.0)
     assert not any(each.over for each in every)
     suspicion(poison).begin()
+
+
+def test_a_request_that_was_answered_leaves_no_mark(clock: Clock) -> None:
+    """Whoever is lost there later bears it alone."""
+    suspects = Suspects()
+    answered = Suspicion(suspects, Poison(clock), "t", pb.TokenizeRequest(text="a"), "name")
+    lost, worker = Member("a", "a:1"), Member("b", "b:1")
+    answered.enter(lost, 0.0)
+    answered.lost(lost, 0.0)
+    answered.enter(worker, 0.0)
+    answered.leave()
+    answered.token()
+    suspects.mark(worker, "killer")
+    assert suspects.lost(worker, "killer", 1.0) is Blame.OWN

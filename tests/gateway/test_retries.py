@@ -550,3 +550,39 @@ def test_whoever_dies_and_in_whichever_order_calls_go_on(seed: int) -> None:
         for earlier, later in combinations(refused, 2):
             same = (later.worker, later.epoch) == (earlier.worker, earlier.epoch)
             assert not same or later.began_s >= earlier.began_s + 0.99
+
+
+class Tokenizing(Refusing):
+    """One that answers at once, or is lost with a call after a while."""
+
+    def unary(self, request: Any, context: CallContext, sink: CallSink[Any]) -> AnsweringCall:
+        """Take the request."""
+        loop = asyncio.get_running_loop()
+        if self.dead:
+            loop.call_later(0.2, sink.end, CallFailedError(attempt.lost()))
+        else:
+            loop.call_soon(sink.take, pb.TokenizeResponse(token_ids=[1]))
+        return AnsweringCall(self, sink)
+
+
+def test_a_call_with_one_response_leaves_nothing_behind_where_it_moved_to() -> None:
+    """It was a suspect until it was answered, and then it is over."""
+
+    async def moving() -> tuple[Any, Mesh]:
+        mesh = Mesh()
+        mesh.kinds = dict.fromkeys(("w0", "w1"), Tokenizing)
+        mesh.tell(state("w0", READY))
+        mesh.link("w0").dead = True
+        with mesh.dispatcher.group(CallContext("r", mesh.clock() + 600), "tokenize", "chat") as calls:
+            asked = asyncio.create_task(calls.tokenize(pb.TokenizeRequest(model="chat", text="a")))
+            await asyncio.sleep(0.1)
+            mesh.tell(state("w0", READY), state("w1", READY))
+            answer = await asked
+        assert not await mesh.answers([])
+        return answer, mesh
+
+    answer, mesh = run(moving())
+    assert answer.token_ids == [1]
+    suspects = mesh.dispatcher._suspects
+    assert suspects._blamed
+    assert [suspects._on, suspects._where, suspects._marked, suspects._where_marked] == [{}] * 4

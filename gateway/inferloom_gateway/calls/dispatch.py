@@ -114,14 +114,14 @@ class Dispatcher:
         attempts = self._attempts(group, request)
         try:
             call, response = await self._open(group, attempts, request)
+            call.close()
+            if isinstance(response, pb.RerankResponse):
+                attempts.completed(response.usage, response.timings)
+            else:
+                attempts.answered()
+            return response
         finally:
             attempts.close()
-        call.close()
-        if isinstance(response, pb.RerankResponse):
-            attempts.completed(response.usage, response.timings)
-        else:
-            attempts.answered()
-        return response
 
     def _attempts(self, group: CallGroup, request: AnyRequest, asked: AnyRequest | None = None) -> Attempts:
         task: pb.Task.ValueType | None = None

@@ -44,9 +44,9 @@ class Suspicion:
         self._place = 0
         """How many tokens it had when a worker was last lost with it."""
         self._member: Member | None = None
-        """The worker that it was last given."""
+        """The worker that it is on."""
         self._epoch = 0
-        """And which of that name it was."""
+        """Which of its worker's name that is, or was the last."""
         self._workers: list[str] = []
         """Those that were lost with itself, since it came on."""
         self._in_all: list[str] = []
@@ -108,6 +108,7 @@ class Suspicion:
 
     def leave(self) -> None:
         """Note that it is there no more."""
+        self._member = None
         self._suspects.leave(self)
         self._suspects.unmark(self)
 
