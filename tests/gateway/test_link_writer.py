@@ -12,6 +12,7 @@ from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
 from inferloom_gateway.calls.attach.link_call import LinkCall
 from inferloom_gateway.calls.attach.stream import Desk
 from inferloom_gateway.calls.gathering import Gathering
+from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -147,3 +148,30 @@ async def test_what_was_not_written_was_not_sent() -> None:
     calls[0].cancel()
     attachment.next()
     assert [call.sent for call in calls] == [False, True]
+
+
+class Weighed:
+    """A large start that counts how often its bytes are counted."""
+
+    def __init__(self, call: int) -> None:
+        self.call = call
+        self.weighed = 0
+
+    def ByteSize(self) -> int:
+        """Serialize it, as a message does for this."""
+        self.weighed += 1
+        return 2**23
+
+
+async def test_a_start_that_waits_costs_those_behind_it_nothing() -> None:
+    """A message's bytes are counted by writing it out, on the event loop."""
+    attachment = Attachment(Noted(), "127.0.0.1:1", lambda load: None, lambda attachment: None, Gathering())
+    attachment.take(link_pb2.AttachResponse(largest_start=MAX_MESSAGE_BYTES))
+    starts = []
+    for _ in range(50):
+        number = attachment.number()
+        request = pb.GenerateRequest(model="m")
+        call = LinkCall(number, request, cast("Any", None), attachment, cast("Any", None))
+        starts.append(Weighed(number))
+        attachment.start(call, cast("link_pb2.StartCall", starts[-1]))
+    assert [start.weighed for start in starts] == [1] * 50

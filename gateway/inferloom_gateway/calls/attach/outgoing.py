@@ -16,6 +16,9 @@ MOST_ENTRIES = 10_000
 
 _ENTRY = 32
 
+_Sized = tuple[link_pb2.StartCall, int]
+"""A start and its bytes, which are counted once: that takes as long as to write it out."""
+
 
 class Outgoing:
     """Starts, cancels and credits. All that comes together in one turn of the loop goes in one frame, as far
@@ -28,8 +31,8 @@ class Outgoing:
     def __init__(self) -> None:
         self.takes_pieces = False
         """Whether the worker has said so."""
-        self._starts: dict[int, link_pb2.StartCall] = {}
-        self._large: dict[int, link_pb2.StartCall] = {}
+        self._starts: dict[int, _Sized] = {}
+        self._large: dict[int, _Sized] = {}
         self._cutting: tuple[int, Iterator[link_pb2.StartPiece]] | None = None
         """The call whose start is being sent, and the rest of that."""
         self._cancels: list[int] = []
@@ -37,12 +40,12 @@ class Outgoing:
 
     def start(self, start: link_pb2.StartCall) -> None:
         """Begin a call."""
-        large = start.ByteSize() > LARGEST_WHOLE
-        (self._large if large else self._starts)[start.call] = start
+        size = start.ByteSize()
+        (self._large if size > LARGEST_WHOLE else self._starts)[start.call] = start, size
 
-    def larger_than(self, size: int) -> list[int]:
+    def larger_than(self, most: int) -> list[int]:
         """The calls whose starts take more bytes and wait to go in pieces."""
-        return [call for call, start in self._large.items() if start.ByteSize() > size]
+        return [call for call, (_, size) in self._large.items() if size > most]
 
     def cancel(self, call: int) -> None:
         """End a call; one of which nothing was sent will not be."""
@@ -74,11 +77,10 @@ class Outgoing:
             frame.credits.add(call=call, events=events, bytes=size)
             room -= _ENTRY
         while self._starts:
-            number, start = next(iter(self._starts.items()))
-            size = start.ByteSize() + _ENTRY
-            if size > room:
+            number, (start, size) = next(iter(self._starts.items()))
+            if size + _ENTRY > room:
                 break
-            room -= size
+            room -= size + _ENTRY
             frame.starts.append(start)
             del self._starts[number]
         while pieces and room >= LARGEST_PIECE + _ENTRY and (piece := self._piece()) is not None:
@@ -92,7 +94,7 @@ class Outgoing:
             if not self._large:
                 return None
             number = next(iter(self._large))
-            self._cutting = number, _pieces(self._large.pop(number))
+            self._cutting = number, _pieces(self._large.pop(number)[0])
         piece = next(self._cutting[1])
         if piece.last:
             self._cutting = None
