@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_UNREACHED = "failed to connect to all addresses"
-"""How gRPC begins the details of a call for which there was no connection."""
+_UNREACHED = (
+    "failed to connect to all addresses",
+    "errors resolving ",
+    "DNS resolution failed for ",
+    "empty address list",
+)
+"""How gRPC begins the details of a call for which there was no connection: nobody listens, or the name is not
+known, in the words of each resolver that it has."""
 
 
 class GrpcLink:
