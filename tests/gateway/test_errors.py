@@ -244,6 +244,15 @@ def test_a_missing_model_is_told_where_all_are_listed() -> None:
     )
 
 
+def test_a_missing_model_keeps_what_its_error_carries() -> None:
+    """The fields that it names are renamed again, and who may ask again is told when."""
+    said = f"The model 'm' does not exist, nor {named('inputs[0].text')}."
+    error = InferloomError(Reason.MODEL_NOT_FOUND, said, param="model", retry_after=3.0)
+    restated = fields.restate(error, fields.of_embedding(2))
+    assert restated.retry_after == 3.0
+    assert [restated.message[slice(*place)] for place in restated.places] == ["input[2]"]
+
+
 @pytest.mark.parametrize("text", [" 'a", ' "b', "', '", " 'a' or ", "(' \"", "' "])
 def test_no_text_makes_an_error_costly(text: str) -> None:
     """Whatever quotes a caller's 100 kB are made of: an error is made on the event loop."""

@@ -7,6 +7,7 @@ from functools import cache
 from inferloom.parameter_table import Meaning
 from inferloom.parameters import ENDPOINTS
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.named_fields import renamed
 
 _INDEX = re.compile(r"\[([^\]]*)\]")
 _PROMPT = re.compile(r"^(text|input|token_ids(\.ids)?(?P<index>\[\d+\])?)$")
@@ -20,7 +21,8 @@ def restate(error: InferloomError, rename: Rename) -> InferloomError:
     told = error.restated(rename)
     if error.reason is not Reason.MODEL_NOT_FOUND or error.param is None:
         return told
-    return InferloomError(told.reason, f"{told.message} GET /v1/models lists all.", param=told.param)
+    message = f"{renamed(told.message, told.places)} GET /v1/models lists all."
+    return InferloomError(told.reason, message, param=told.param, retry_after=told.retry_after)
 
 
 def of(endpoint: str) -> Rename:
