@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-import time
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +20,7 @@ from inferloom_mesh.pieces import cut
 from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from inferloom_mesh.status import from_rpc_error
 from inferloom_worker.rpc import inference
+from inferloom_worker.rpc.attach import attachments
 from inferloom_worker.validate.generate import read_generate
 from tests.patience import PATIENCE_S
 from tests.wire.attached import Link, Linked, attached, joined, start_call
@@ -339,15 +340,25 @@ async def test_a_start_that_is_cancelled_amid_its_pieces_never_begins(link: Link
 
 async def test_what_is_read_is_said_to_be(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a second, from a start's first piece on until there is an event, also where no engine beats."""
+    monkeypatch.setattr(attachments, "LOAD_S", 0.02)  # so a fifth of one
+    told = threading.Event()
 
     def slow(*args: Any, **more: Any) -> Any:
-        time.sleep(2.5)
+        told.wait(PATIENCE_S)
         return read_generate(*args, **more)
+
+    def said(call: int) -> int:
+        return [number for frame in link.frames for number in frame.reading].count(call)
 
     monkeypatch.setattr(inference, "read_generate", slow)
     await link.send(link_pb2.AttachRequest(pieces=parts_of(78, text_request("x" * 600_000))[:1]))
-    await link.over(await link.start(text_request("x" * 20_000), number=79))
-    said = [number for frame in link.frames for number in frame.reading]
-    assert said.count(79) >= 2
-    assert said.count(78) >= 2
+    try:
+        linked = await link.start(text_request("x" * 20_000), number=79)
+        async with asyncio.timeout(PATIENCE_S):
+            while min(said(78), said(79)) < 2:
+                link.came.clear()
+                await link.came.wait()
+    finally:
+        told.set()
+    await link.over(linked)
     assert not any(frame.beats for frame in link.frames)
