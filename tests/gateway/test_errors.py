@@ -86,7 +86,7 @@ def test_the_transports_failures_are_judged_by_code(
         (Reason.INVALID_ARGUMENT, False, False),
         (Reason.RATE_LIMIT_EXCEEDED, False, False),
         (Reason.SERVER_ERROR, False, True),
-        (Reason.WORKER_LOST, True, True),
+        (Reason.WORKER_LOST, True, False),
     ],
 )
 def test_a_workers_own_refusals_are_judged_by_reason(reason: Reason, elsewhere: bool, blamed: bool) -> None:

@@ -16,7 +16,7 @@ from inferloom_gateway.calls.poison import BARRED_S
 from inferloom_gateway.calls.records import Attempt, Record, Records
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
-from tests.gateway.samples import entry
+from tests.gateway.samples import CHAT, entry
 from tests.gateway.test_turns import AnsweringCall
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import DRAINING, READY, Mesh, Refusing, good, state
@@ -114,6 +114,41 @@ def test_calls_on_a_worker_that_is_ejected_go_on() -> None:
 
 
 TOKENS = 300
+
+
+class HalfLost(Refusing):
+    """One whose own server for one of its models was lost."""
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Say so, or take the request for the other."""
+        if request.model == "chat":
+            self.says = [InferloomError(Reason.WORKER_LOST, "The model's server was lost.", retry_after=5)]
+        return super().generate(request, context, sink)
+
+
+def test_a_worker_that_lost_one_of_its_models_has_calls_for_the_others() -> None:
+    """What it says of the one keeps calls for that from it, and no others."""
+
+    async def lost() -> tuple[list[Any], int]:
+        mesh = Mesh()
+        mesh.kinds["w0"] = HalfLost
+        both = (CHAT, pb.Model(id="other", tasks=CHAT.tasks))
+        mesh.tell(*(entry(name, models=both, capacity=1000) for name in ("w0", "w1")))
+        half = mesh.link("w0")
+        asked = mesh.ask(CALLS)
+        await asyncio.sleep(1)
+        before = half.asked
+        asked += mesh.ask(CALLS, CALLS)
+        await asyncio.sleep(1)
+        assert half.asked == before
+        asked += mesh.ask(CALLS, 2 * CALLS, model="other")
+        return await mesh.answers(asked), half.taken
+
+    answers, taken = run(lost())
+    assert good(answers)
+    assert taken > CALLS / 4
 
 
 class Generating(Refusing):

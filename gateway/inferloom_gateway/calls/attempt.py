@@ -27,8 +27,6 @@ _LEFT_ALONE = _NOT_NOW | {Reason.WORKER_LOST}
 
 _UNABLE = frozenset({Reason.NO_WORKER, Reason.WORKER_LOST})
 
-_FAILED = frozenset({Reason.SERVER_ERROR, Reason.WORKER_LOST})
-
 _ELSEWHERE = _LEFT_ALONE | {Reason.WAIT_TOO_LONG}
 
 
@@ -71,7 +69,7 @@ def refused(error: InferloomError) -> Verdict:
     return Verdict(
         error,
         elsewhere=error.reason in _ELSEWHERE,
-        blamed=error.reason in _FAILED,
+        blamed=error.reason is Reason.SERVER_ERROR,  # where a model is lost, the worker's others are not
         not_now_s=not_now_s,
         free=error.reason in _OUT_OF_THE_WAY,
         unable=error.reason in _UNABLE,
