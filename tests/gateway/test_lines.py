@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.link import CallFailedError, CallSink
 from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Record
+from inferloom_gateway.calls.waiting_line import WaitingLine
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.ask import Wanted
 from inferloom_gateway.fleet.members import Fleet
@@ -145,7 +147,7 @@ def test_how_fast_places_became_free_before_an_absence_says_nothing_behind_it() 
         assert line.wait_s(0, 30.0) == pytest.approx(30)
         fleet.apply(snapshot(), 30.0)
         room.workers_changed()
-        assert line.wait_s(0, 30.0) is None
+        assert room.line(chat).wait_s(0, 30.0) is None
 
     run(away())
 
@@ -274,3 +276,106 @@ def test_who_ends_calls_those_who_wait_for_the_same_worker(parent: str) -> None:
         return called
 
     assert run(ending()) is bool(parent)
+
+
+def honouring(name: str, *fields: str) -> rpb.RegisteredWorker:
+    """A worker that honours some optional parameters."""
+    found = state(name, READY)
+    for card in found.worker.models:
+        card.supported_parameters.extend(fields)
+    return found
+
+
+KINDS: list[dict[str, Any]] = [
+    {"constraint": CONSTRAINT},
+    {"cache_salt": "salt"},
+    {"constraint": CONSTRAINT, "cache_salt": "salt"},
+]
+"""Fields of requests that not all workers honour, so that each kind has a line."""
+
+
+def test_a_line_is_there_while_somebody_stands_in_it() -> None:
+    """What kinds there are is up to who asks, and is not to be kept."""
+
+    async def gone() -> None:
+        mesh = Mesh(queue=64)
+        mesh.kinds["w1"] = Plain
+        mesh.tell(honouring("w0", "constraint", "cache_salt"), state("w1", READY))
+        able = mesh.link("w0")
+        able.room = 0
+        asked = [each for fields in KINDS for each in mesh.ask(1, **fields)]
+        await asyncio.sleep(0.2)
+        assert len(mesh.waiting._lines) == 3
+        able.room = 1000
+        await asyncio.wait(asked)
+        assert not mesh.waiting._lines
+        await mesh.answers(asked)
+        assert not mesh.waiting._timers
+
+    run(gone())
+
+
+def test_how_many_may_wait_is_told_for_each_model_in_whatever_lines_they_stand() -> None:
+    """Who asks chooses the lines: with one for each kind, each could be full."""
+
+    async def crowd() -> list[Any]:
+        mesh = Mesh(queue=2)
+        mesh.kinds["w1"] = Plain
+        mesh.tell(honouring("w0", "constraint", "cache_salt"), state("w1", READY))
+        able = mesh.link("w0")
+        able.room = 0
+        asked = [each for fields in KINDS for each in mesh.ask(2, **fields)]
+        await asyncio.sleep(0.2)
+        assert mesh.waiting.waiting == 2
+        able.room = 1000
+        return await mesh.answers(asked)
+
+    answers = run(crowd())
+    assert [answers.count(each) for each in (1, Reason.SERVER_OVERLOADED)] == [2, 4]
+
+
+def test_who_stands_in_many_lines_keeps_nobody_else_out() -> None:
+    """Tenants take turns, so that of each other's only as many count as one has himself, and one more."""
+    lines = [WaitingLine(8, 2) for _ in range(9)]
+    for line in lines[:8]:
+        line.join("greedy", 0.0, None, 0.0, [each for each in lines if each is not line])
+    with pytest.raises(InferloomError):
+        lines[8].join("greedy", 0.0, None, 0.0, lines[:8])
+    lines[8].join("modest", 0.0, None, 0.0, lines[:8])
+
+
+def test_a_line_that_no_worker_is_there_for_is_gone() -> None:
+    """Models come and go as well."""
+
+    async def gone() -> None:
+        fleet, chat = Fleet(), Wanted("chat")
+        room = WaitingRoom(fleet, 64, 2, asyncio.get_running_loop().time)
+        room.line(chat)
+        room.look_at(chat, 60)
+        room.workers_changed()
+        assert not room._lines
+        assert not room._timers
+
+    run(gone())
+
+
+def test_whoever_has_his_turn_and_stands_in_another_line_then_passes_it_on() -> None:
+    """Workers that came tell requests apart: those behind him need not wait until something else happens."""
+
+    async def changed() -> list[Any]:
+        mesh = Mesh(queue=64, room=0)
+        mesh.tell(honouring("w0", "cache_salt"))
+        mesh.link("w0").retry_s = 0.9
+        needs = mesh.ask(1, cache_salt="salt")
+        await asyncio.sleep(0.05)
+        asked = mesh.ask(3, 1)
+        await asyncio.sleep(0.05)
+        assert (mesh.waiting.waiting, len(mesh.waiting._lines)) == (4, 1)
+        mesh.kinds["w1"], mesh.room = Plain, 1000
+        mesh.tell(honouring("w0", "cache_salt"), state("w1", READY))
+        await asyncio.sleep(0.1)
+        assert (mesh.waiting.waiting, mesh.link("w1").taken) == (1, 3)
+        mesh.links["w0"].room = 1000
+        return await mesh.answers([*needs, *asked])
+
+    assert good(run(changed()))

@@ -44,6 +44,8 @@ class Visit:
         if retry_s is None and self._place is None and not room.waiting:
             return
         wanted = attempts.wanted()
+        if self._called not in (None, wanted):
+            self.pass_on()  # workers changed what tells requests apart: it is of use to those in that line
         if retry_s is None:
             if self._place is None and not room.waits(wanted):
                 return
@@ -79,14 +81,13 @@ class Visit:
             InferloomError: SERVER_OVERLOADED: it has waited for long enough, or would have to wait too long.
         """
         room, record, place = self._room, self._record, self._place
-        line, wait_s = room.line(wanted), retry_s or 0.0
-        left_s = record.context.time_left(now)
+        wait_s, left_s = retry_s or 0.0, record.context.time_left(now)
         if place is None:
-            place = self._place = line.join(record.context.tenant, now, left_s, wait_s)
+            place = self._place = room.join(wanted, record.context, wait_s)
         elif now + wait_s >= place.until:
             raise no_room(wait_s)
         else:
-            line.again(place)
+            room.line(wanted).again(place)
         self._called = None
         room.look_at(wanted, retry_s)
         if record.lined_up_s is None:

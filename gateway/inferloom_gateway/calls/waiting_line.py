@@ -5,7 +5,8 @@ It evens out moments in which every worker is full; what is more than that is re
 turns, and within one the first to come is the first to go.
 """
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferloom_mesh.errors import InferloomError, overloaded
@@ -42,7 +43,7 @@ def no_room(retry_s: float) -> InferloomError:
 
 
 class WaitingLine:
-    """The line before the workers of one model.
+    """The line before the workers of one model that can take requests of one kind.
 
     Args:
         most: Requests that may be ahead of one that comes.
@@ -65,17 +66,20 @@ class WaitingLine:
         """Note that a call ended, so that there may be room for another."""
         self._departures.append(now)
 
-    def forget(self) -> None:
-        """Forget how fast places became free: there is nobody who has any."""
-        self._departures.clear()
-
     def wait_s(self, ahead: int, now: float) -> float | None:
         """How long somebody with so many ahead of him will wait; None: that cannot be told."""
         if len(self._departures) < 2 or now <= self._departures[0]:
             return None
         return (ahead + 1) * (now - self._departures[0]) / (len(self._departures) - 1)
 
-    def join(self, tenant: str, now: float, left_s: float | None, retry_s: float) -> Place:
+    def join(
+        self,
+        tenant: str,
+        now: float,
+        left_s: float | None,
+        retry_s: float,
+        others: "Sequence[WaitingLine]" = (),
+    ) -> Place:
         """Take a place at the end.
 
         Args:
@@ -84,16 +88,17 @@ class WaitingLine:
             left_s: Seconds until its deadline; None: it has none.
             retry_s: When a worker said that it would have room, in seconds from now: what is known while no
                 calls have ended.
+            others: The model's other lines: how many may wait is for all of them together.
 
         Raises:
             InferloomError: SERVER_OVERLOADED: it would wait too long, or too many do.
         """
-        ahead = self._ahead(tenant)
-        wait = self.wait_s(ahead, now)
+        lines = (self, *others)
+        wait = self.wait_s(_ahead((self,), tenant), now)
         if wait is None:
             wait = retry_s
         most_s = self._most_s if left_s is None else min(self._most_s, left_s)
-        full = ahead >= self._most or len(self) >= FACTOR * self._most
+        full = _ahead(lines, tenant) >= self._most or sum(map(len, lines)) >= FACTOR * self._most
         if full or CAUTION * wait > most_s:
             raise no_room(max(retry_s, CAUTION * wait - most_s))
         place = Place(tenant, now + PATIENCE * self._most_s)
@@ -126,7 +131,15 @@ class WaitingLine:
             if not places:
                 del self._tenants[place.tenant]
 
-    def _ahead(self, tenant: str) -> int:
-        own = len(self._tenants.get(tenant, ()))
-        others = (len(places) for name, places in self._tenants.items() if name != tenant)
-        return len(self._first) + own + sum(min(number, own + 1) for number in others)
+    def count(self, numbers: Counter[str]) -> int:
+        """Add up how many wait, by tenant; the number of those who had their turn, and go before all."""
+        for name, places in self._tenants.items():
+            numbers[name] += len(places)
+        return len(self._first)
+
+
+def _ahead(lines: Sequence[WaitingLine], tenant: str) -> int:
+    numbers: Counter[str] = Counter()
+    first = sum(line.count(numbers) for line in lines)
+    own = numbers.pop(tenant, 0)
+    return first + own + sum(min(number, own + 1) for number in numbers.values())

@@ -8,6 +8,7 @@ from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.waiting_line import Place, WaitingLine, no_room
 from inferloom_gateway.fleet.ask import Wanted
 from inferloom_gateway.fleet.members import Fleet, Member
+from inferloom_mesh.context import CallContext
 
 
 class WaitingRoom(Listener):
@@ -18,9 +19,12 @@ class WaitingRoom(Listener):
     (:class:`~inferloom_gateway.calls.visit.Visit`): so workers that are full are asked about as often as they
     have room. While no worker is there at all, nobody waits here.
 
+    What kinds there are is up to those who ask: a line that is told apart by what a request needs is there
+    only while somebody stands in it, and how many may wait is told for each model.
+
     Args:
         fleet: The workers.
-        most: Requests that may wait ahead of another in a line; 0: none waits here.
+        most: Requests that may wait ahead of another for a model; 0: none waits here.
         most_s: Seconds that a request may have to wait, as far as can be told.
         clock: Monotonic seconds.
     """
@@ -51,6 +55,21 @@ class WaitingRoom(Listener):
             line = self._lines[wanted] = WaitingLine(self.most, self._most_s)
         return line
 
+    def join(self, wanted: Wanted, context: CallContext, retry_s: float) -> Place:
+        """Take a place at the end of a line; ``retry_s`` as :meth:`WaitingLine.join` has it.
+
+        Raises:
+            InferloomError: SERVER_OVERLOADED: it would wait too long, or too many do.
+        """
+        line, now = self.line(wanted), self.clock()
+        others = [
+            other for each, other in self._lines.items() if other is not line and each.model == wanted.model
+        ]
+        try:
+            return line.join(context.tenant, now, context.time_left(now), retry_s, others)
+        finally:
+            self._tidy(wanted)
+
     async def wait(self, wanted: Wanted, place: Place, most_s: float) -> None:
         """Wait in a line, in which one has ``place``, until it has its turn, for ``most_s`` seconds at most.
 
@@ -69,7 +88,9 @@ class WaitingRoom(Listener):
             raise
         finally:
             self._turns.pop(place, None)
-            self._lines[wanted].leave(place)
+            if (line := self._lines.get(wanted)) is not None:
+                line.leave(place)
+                self._tidy(wanted)
 
     def call(self, wanted: Wanted) -> None:
         """Let the next in a line ask."""
@@ -99,13 +120,13 @@ class WaitingRoom(Listener):
 
     def workers_changed(self) -> None:
         """Workers came, went, or can be reached again."""
-        for wanted, line in self._lines.items():
+        for wanted, line in list(self._lines.items()):
             if any(each.usable and wanted.by(each) for each in self._fleet.holding(wanted.model)):
                 self.call(wanted)
                 continue
-            line.forget()
             while line:
                 self.call(wanted)
+            self._drop(wanted)  # with how fast places became free: there is nobody who has any
 
     def on_ended(self, record: Record) -> None:
         """A request that workers had is over: there is room for others that these could take."""
@@ -124,11 +145,21 @@ class WaitingRoom(Listener):
             timer.cancel()
         self._timers.clear()
 
+    def _tidy(self, wanted: Wanted) -> None:
+        if wanted.needs and not self._lines[wanted]:
+            self._drop(wanted)
+
+    def _drop(self, wanted: Wanted) -> None:
+        del self._lines[wanted]
+        if wanted in self._timers:
+            timer, _ = self._timers.pop(wanted)
+            timer.cancel()
+
 
 def _shared(member: Member, model: str, wanted: Wanted) -> bool:
     """Whether the end of a request for a model leaves room at a worker for others: of the same model, or of
     one that is computed with it, as another name or adapter."""
-    return wanted.by(member) and _computed(member, model) == _computed(member, wanted.model)
+    return _computed(member, model) == _computed(member, wanted.model) and wanted.by(member)
 
 
 def _computed(member: Member, model: str) -> str:
