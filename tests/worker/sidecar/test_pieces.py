@@ -12,7 +12,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError
 from inferloom_worker.engines.sidecar.sse import EventReader, MalformedError
 from inferloom_worker.hosting.sidecar.chunks import Chunks
-from inferloom_worker.hosting.sidecar.tool_calls import ToolCalls
+from inferloom_worker.hosting.sidecar.tool_calls import Arguments, ToolCalls
 from inferloom_worker.output.completion import PlainDelta, response_of
 
 
@@ -161,6 +161,35 @@ def test_calls_without_ids_are_told_apart_by_their_names() -> None:
         calls_of([part_of("{}")])
 
 
+def test_long_calls_without_ids_are_told_apart() -> None:
+    """A name that is the same begins another call behind arguments of any length."""
+    long = f'{{"x": "{"y" * 2**17}"}}'
+    pieces = [part_of(long[:2], "f")], [part_of(long[2 : 2**17])], [part_of(long[2**17 :])]
+    assert calls_of(*pieces, [part_of("{}", "f")]) == [("", "f", long), ("", "f", "{}")]
+
+
+VALUES = st.recursive(
+    st.integers() | st.booleans() | st.text('{}[]"\\\n \u1234a'),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('{}"\\a'), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text('{}"\\a'), VALUES, max_size=3) | st.lists(VALUES, max_size=3), st.data())
+def test_arguments_are_whole_at_their_end_however_they_are_cut(value: Any, data: st.DataObject) -> None:
+    """And never before it, whatever brackets and escapes their strings have; nor with more behind them."""
+    text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
+    cuts = sorted(data.draw(st.lists(st.integers(1, len(text) - 1))))
+    arguments = Arguments()
+    for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        assert not arguments.are_whole
+        arguments.add(text[start:end])
+        assert arguments.are_open is (0 < end < len(text))
+    arguments.add(" \n")
+    assert arguments.are_whole
+    arguments.add("x")
+    assert not arguments.are_whole
+
+
 def told_of(*deltas: dict[str, Any], ends: bool = True) -> list[tuple[str, str]]:
     """What is told of a server's chunks, in order: texts and thoughts, and calls by their indices."""
     chunks, found = Chunks(1), list[tuple[str, str]]()
@@ -225,6 +254,15 @@ def test_what_comes_in_one_chunk_is_told_one_after_another() -> None:
             ],
             [("call 0", "{}"), ("text", "Done.")],
         ),
+        (
+            [
+                {"tool_calls": [part_of("", name, id=name, index=at)]}
+                if arguments is None
+                else {"tool_calls": [part_of(arguments, index=at)]}
+                for at, name, arguments in ((0, "f", None), (1, "g", None), (0, "f", "{}"), (1, "g", "[]"))
+            ],
+            [("call 0", "{}"), ("call 1", "[]")],
+        ),
     ],
 )
 def test_nothing_comes_between_the_parts_of_a_call(
@@ -232,6 +270,28 @@ def test_nothing_comes_between_the_parts_of_a_call(
 ) -> None:
     """What a server says meanwhile waits until the call is whole, or for the end."""
     assert told_of(*deltas, ends=ends) == expected
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part_of("", "f", id="a", index=0)],
+        [part_of("", "f", id="a", index=0), part_of("", "g", id="b", index=1)],
+        [
+            part_of('{"x": "', "f", id="a", index=0),
+            *[part_of("y" * 2**12, index=0)] * 32,
+            part_of('"}', index=0),
+        ],
+    ],
+    ids=["no parameters", "two of no parameters", "long"],
+)
+def test_a_whole_call_holds_nothing_back(parts: list[dict[str, Any]]) -> None:
+    """Neither one of a function without parameters, whose arguments are empty, nor a long one."""
+    chunks, told = Chunks(1), []
+    for delta in (*({"tool_calls": [part]} for part in parts), {"content": "x" * 2**19}):
+        choice = {"index": 0, "delta": delta}
+        told.append(chunks.read(json.dumps({"choices": [choice]}).encode()))
+    assert isinstance(told[-1][-1], PlainDelta)
 
 
 def test_a_call_that_goes_on_behind_what_followed_is_none_of_the_api() -> None:

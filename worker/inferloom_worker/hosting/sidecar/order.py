@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from inferloom_worker.engines.sidecar.sse import MalformedError
-from inferloom_worker.hosting.sidecar.tool_calls import MOST_KEPT, is_whole
+from inferloom_worker.hosting.sidecar.tool_calls import Arguments
 from inferloom_worker.output.parsing import Kind, Said, Stretch
 
 MOST_WAITING = 2**18
@@ -12,15 +12,14 @@ MOST_WAITING = 2**18
 
 class Order:
     """Nothing comes between the parts of a call: what a server says before the call is whole waits for that,
-    or for the answer's end."""
+    or for the answer's end. Some servers say no arguments at all of a function without parameters: such a
+    call is whole when, by the end of a chunk, something is said behind it."""
 
     def __init__(self) -> None:
         self._open: int | None = None
         """The call that was told of last, if nothing was told behind it."""
-        self._arguments: list[str] = []
+        self._arguments = Arguments()
         """Its arguments."""
-        self._kept = 0
-        """Characters of them."""
         self._waiting: list[Stretch] = []
         """In the order in which they began, each call by itself."""
 
@@ -44,6 +43,8 @@ class Order:
                 self._wait(one)
             while self._waiting and not self._is_amid():
                 self._tell(self._waiting.pop(0), told)
+        while self._waiting and not (self._is_amid() and self._may_go_on()):
+            self._tell(self._waiting.pop(0), told)
         if sum(map(_size, self._waiting)) > MOST_WAITING:
             raise MalformedError(f"over {MOST_WAITING} characters amid a tool call")
         return told
@@ -66,7 +67,11 @@ class Order:
 
     def _is_amid(self) -> bool:
         """Whether a call is not whole yet."""
-        return self._open is not None and not is_whole("".join(self._arguments))
+        return self._open is not None and not self._arguments.are_whole
+
+    def _may_go_on(self) -> bool:
+        """Whether the call that is not whole has begun to say something, or nothing was said behind it."""
+        return self._arguments.are_open or not any(map(_says, self._waiting))
 
     def _wait(self, one: Stretch) -> None:
         # More of a call belongs to the call, wherever that waits.
@@ -79,16 +84,14 @@ class Order:
     def _tell(self, one: Stretch, told: Said) -> None:
         call = _call(one)
         if call != self._open:
-            self._open, self._arguments, self._kept = call, [], 0
+            self._open, self._arguments = call, Arguments()
         if one.kind is Kind.TEXT:
             told.add_text(one.text)
         elif one.kind is Kind.REASONING:
             told.add_reasoning(one.text)
         for part in one.calls:
             told.add_call(part)
-            if self._kept <= MOST_KEPT:
-                self._arguments.append(part.arguments)
-                self._kept += len(part.arguments)
+            self._arguments.add(part.arguments)
 
 
 def _single(said: Said) -> Iterator[Stretch]:
@@ -103,6 +106,10 @@ def _single(said: Said) -> Iterator[Stretch]:
 def _call(one: Stretch) -> int | None:
     """The call that it is a part of. None: it is of none."""
     return one.calls[0].index if one.kind is Kind.CALLS else None
+
+
+def _says(one: Stretch) -> bool:
+    return bool(one.text.strip()) or any(part.arguments.strip() for part in one.calls)
 
 
 def _size(one: Stretch) -> int:

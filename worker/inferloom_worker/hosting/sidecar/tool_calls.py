@@ -1,8 +1,7 @@
 """Which call of a tool a server's part belongs to. Pure."""
 
-from dataclasses import dataclass
-
-import orjson
+import re
+from dataclasses import dataclass, field
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engines.sidecar import reading
@@ -12,8 +11,49 @@ MOST_CALLS = 1024
 """Tool calls of one choice."""
 
 _MOST_PARTS = 2 * MOST_CALLS
-MOST_KEPT = 2**16
-"""Characters of a call's arguments that are kept to tell whether they are whole; longer ones are not."""
+
+_SIGN = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
+
+
+class Arguments:
+    """How far a call's arguments have come. They are JSON, of which nothing is kept."""
+
+    __slots__ = ("_amid_escape", "_amid_string", "_depth", "are_whole")
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._amid_string = False
+        self._amid_escape = False
+        """Whether they end with the first half of one."""
+        self.are_whole = False
+        """Whether an object or a list is all there, and nothing is behind it."""
+
+    @property
+    def are_open(self) -> bool:
+        """Whether something of them has begun that has no end yet."""
+        return self._depth > 0 or self._amid_string
+
+    def add(self, text: str) -> None:
+        """Go on with this much more."""
+        if not text:
+            return
+        first, behind = int(self._amid_escape), 0
+        self._amid_escape = False
+        for found in _SIGN.finditer(text, first):
+            sign = found[0]
+            if sign[0] == "\\":
+                self._amid_escape = len(sign) == 1
+            elif sign == '"':
+                self._amid_string = not self._amid_string
+            elif self._amid_string:
+                continue
+            elif sign in "{[":
+                self._depth += 1
+                self.are_whole = False
+            else:
+                self._depth = max(self._depth - 1, 0)
+                self.are_whole, behind = self._depth == 0, found.end()
+        self.are_whole = self.are_whole and not text[behind:].strip()
 
 
 @dataclass(slots=True)
@@ -21,18 +61,7 @@ class _Call:
     index: int
     id: str
     name: str
-    arguments: str = ""
-
-
-def is_whole(arguments: str) -> bool:
-    """Whether a call's arguments are all there."""
-    if not arguments.rstrip().endswith(("}", "]")):
-        return False
-    try:
-        orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    arguments: Arguments = field(default_factory=Arguments)
 
 
 class ToolCalls:
@@ -73,8 +102,7 @@ class ToolCalls:
             self._open[at] = call
             if id_:
                 self._by_id[at, id_] = call
-        if len(call.arguments) <= MOST_KEPT:
-            call.arguments += arguments
+        call.arguments.add(arguments)
         part = pb.ToolCallDelta(index=call.index, arguments=arguments)
         if begins:
             part.id, part.name = id_, name
@@ -84,4 +112,4 @@ class ToolCalls:
 def _another(call: _Call, id_: str, name: str) -> bool:
     if id_ and call.id:
         return id_ != call.id
-    return name != call.name or is_whole(call.arguments)
+    return name != call.name or call.arguments.are_whole
