@@ -642,3 +642,41 @@ def test_matchers_of_those_who_run_fit_into_memory() -> None:
     (huge,) = arrive(alone, 4, constraint=Heavy(9 * MOST_MATCHER_BYTES))
     alone.schedule()
     assert alone.running == [huge]
+
+
+def test_a_grammar_that_takes_much_gets_its_turn() -> None:
+    """While it waits no other that takes memory goes before it, and everything else does."""
+    target = scheduler(running=8, budget=64)
+    small = Heavy(MOST_MATCHER_BYTES // 8)
+    for _ in range(7):
+        arrive(target, 4, constraint=small)
+    run(target, target.schedule())
+    (large,) = arrive(target, 5, constraint=Heavy(MOST_MATCHER_BYTES // 2))
+    for left in (6, 5, 4):  # one ends, and another like it comes
+        target.remove(target.running[0])
+        (other,) = arrive(target, 4, constraint=small)
+        run(target, target.schedule())
+        assert (large in target.running) is (left == 4)
+        assert other in target.waiting
+    target.remove(target.running[0])
+    (free,) = arrive(target, 4)
+    run(target, target.schedule())
+    assert free in target.running
+
+
+def test_who_waits_in_vain_counts_once_wherever_it_comes_from() -> None:
+    """Steps are longer by the number of those that wait, and by no more for an answer that cannot join."""
+    target = scheduler(running=2)
+    arrive(target, 1)
+    run(target, target.schedule())
+    arrive(target, 40)
+    target.schedule()
+    moved(target, 40)
+    asked: list[tuple[int, int]] = []
+
+    def prompt_rows(decoding: int, reading: int) -> int:
+        asked.append((decoding, reading))
+        return 5
+
+    target.schedule(prompt_rows)
+    assert asked == [(1, 2)]

@@ -22,7 +22,6 @@ from inferloom_worker.stepping.speculation import Speculation
 MOST_MATCHER_BYTES = 2**30
 """Memory that the matchers of all who run may take, as far as it is known before. One alone may take more."""
 
-
 MOVED_WEIGHT = 8
 """As how many that wait for a prompt one counts that was generated elsewhere: its reader is in the middle of
 an answer, and sees nothing come at all where the others see it come more slowly."""
@@ -152,7 +151,8 @@ class Scheduler:
         if most_rows is not None:
             bound = min(bound, max(most_rows, len(decoding) + LEAST_ROWS))
         budget = bound
-        # Whoever waits and cannot join is no reason to leave rows to him, or to make steps longer.
+        # To whoever waits and cannot join no rows are left, and he counts as one of those who want to be read
+        # wherever he comes from: their number alone makes steps longer.
         could_join = len(self.running) < self.max_running and not self.short_of_memory
         if decoding and prompt_rows is not None:
             read = (*reading, *self.waiting) if could_join else reading
@@ -207,14 +207,16 @@ class Scheduler:
             return
         promised = sum(_lacks(s) for s in self.running if s.remaining > 1)
         held = sum(s.matcher_bytes for s in self.sequences() if s.blocks or s.preempted)
+        full = False
         for sequence in self.fairness.order(self.waiting, self.running):
             if not left.tokens or len(self.running) >= self.max_running or (moved and not sequence.moved):
                 break
             if not left.scores and sequence.scored < len(sequence.request.prompt):
                 continue
             fresh = 0 if sequence.preempted else sequence.matcher_bytes
-            if held and fresh and held + fresh > MOST_MATCHER_BYTES:
-                continue  # who asks for less may go before it
+            full = full or (held > 0 and fresh > 0 and held + fresh > MOST_MATCHER_BYTES)
+            if full and fresh:
+                continue  # who asks for less would take, again and again, what it waits for
             match = self.prefixes.match(sequence)
             if match.pending:
                 continue  # its beginning is being computed for another: waiting is cheaper than doing it too
