@@ -383,6 +383,7 @@ def test_what_masks_found_is_let_go(
     constraint = GrammarCompiler(smollm_tokenizer, width).compile(Grammar(text, "regex", Kind.REGEX))
     kept, anew, chance = constraint.matcher(), constraint.matcher(), random.Random(3)
     own, other = (np.zeros(-(-width // 32), np.int32) for _ in range(2))
+    monkeypatch.setattr(compiled, "FEWEST_TOKENS", 0)
     for _ in range(30):
         monkeypatch.setattr(compiled, "MOST_FOUND_S", 99.0)
         kept.fill(own)
@@ -399,3 +400,51 @@ def test_what_masks_found_is_let_go(
             if chance.random() < 0.2:
                 matcher.rollback(1)
                 matcher.accept(token)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "next_s", "fewest", "most"),
+    [(0.3, 0.0, 0, 0), (0.3, 0.005, 2, 3), (1.5, 1.5, 0, 60), (0.01, 0.01, 1, 3)],
+    ids=["found at once", "found and used", "always dear", "always cheap"],
+)
+def test_what_masks_found_is_seldom_found_again(
+    smollm_tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    first_s: float,
+    next_s: float,
+    fewest: int,
+    most: int,
+) -> None:
+    """Where the first mask takes long it does so once in a while, and not each time; and what is found is let
+    go all the same. ``first_s`` is what the first mask of a copy takes, ``next_s`` what others do."""
+    width = smollm_tokenizer.vocab_size
+    matcher = (
+        GrammarCompiler(smollm_tokenizer, width).compile(Grammar("[a-c]+", "regex", Kind.REGEX)).matcher()
+    )
+
+    class Clock:
+        """Of processor time, which passes between a mask's two readings."""
+
+        now, amid = 0.0, False
+        copy: object = None
+
+        @classmethod
+        def thread_time(cls) -> float:
+            if cls.amid:
+                cls.now += next_s if cls.copy is matcher._moved else first_s
+                cls.copy = matcher._moved
+            cls.amid = not cls.amid
+            return cls.now
+
+    monkeypatch.setattr(compiled, "time", Clock)
+    mask, token = (
+        np.zeros(-(-width // 32), np.int32),
+        smollm_tokenizer.encode("a", add_special_tokens=False)[0],
+    )
+    copies: list[object] = []
+    for _ in range(200):
+        assert matcher.fill(mask)
+        if not copies or copies[-1] is not matcher._moved:
+            copies.append(matcher._moved)
+        matcher.accept(token)
+    assert fewest <= len(copies) - 1 <= most

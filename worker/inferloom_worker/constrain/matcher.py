@@ -13,9 +13,13 @@ from inferloom_worker.constrain.vocabulary import Vocabulary
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, PortableConstraint
 
 MOST_FOUND_S = 0.25
-"""Processor time of a choice's masks after which what was found for them is let go. It would grow for as long
-as the choice goes on: for an expression of 40 characters by 200 MiB in 2,500 tokens. To go by as many tokens
-anew takes a millisecond."""
+"""Processor time of a choice's masks, but for the first, after which what was found for them is let go. It
+would grow for as long as the choice goes on: for an expression of 40 characters by 200 MiB in 2,500 tokens.
+To go by as many tokens anew takes a millisecond; but the masks that follow find again what they need."""
+FEWEST_TOKENS = 64
+"""Until as many have come since the last time, or the beginning, it takes ``DEAR`` times as much, or ``DEAR``
+times what the first mask since then took: where masks take long, so does finding it again."""
+DEAR = 4
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +107,8 @@ class GrammarMatcher:
     """
 
     __slots__ = (
-        *("_beginning", "_ends", "_moved", "_run", "_scratch", "_spent_s", "_started", "_tokens"),
-        *("_vocabulary", "_way"),
+        *("_beginning", "_ends", "_first_s", "_moved", "_run", "_scratch", "_spent_s", "_started", "_tokens"),
+        *("_vocabulary", "_way", "_went_at"),
     )
 
     def __init__(
@@ -116,8 +120,11 @@ class GrammarMatcher:
         self._vocabulary = vocabulary
         self._ends = ends
         self._way = way
+        self._first_s = 0.0
+        """What the first mask took since it went its way from the beginning, and what those behind it did."""
         self._spent_s = 0.0
-        """What masks took since it went its way from the beginning."""
+        self._went_at = 0
+        """How many tokens it went by then."""
         self._tokens: list[int] = []
         """Those that were accepted."""
         self._run: Sequence[int] = beginning.forced
@@ -138,7 +145,8 @@ class GrammarMatcher:
         return bool(here.is_stopped())
 
     def fill(self, mask: Mask) -> bool:
-        if self._spent_s > MOST_FOUND_S:
+        recent = len(self._tokens) - self._went_at < FEWEST_TOKENS
+        if self._spent_s > (DEAR * max(MOST_FOUND_S, self._first_s) if recent else MOST_FOUND_S):
             self._go_anew()
         inner = self._inner  # made here, where nobody else waits for it
         if self.ended:
@@ -159,7 +167,11 @@ class GrammarMatcher:
         into = mask if self._scratch is None else self._scratch
         began = time.thread_time()
         inner.unsafe_compute_mask_ptr(into.ctypes.data, into.nbytes)
-        self._spent_s += time.thread_time() - began
+        took = time.thread_time() - began
+        if self._first_s:
+            self._spent_s += took
+        else:
+            self._first_s = took
         self._check()
         if way is not None:
             into[:] = way.next(inner, self._tokens, into)
@@ -223,7 +235,8 @@ class GrammarMatcher:
         """Go by the same tokens with another copy, which has nothing but what these need."""
         self._moved = self._beginning.start.deep_copy()
         self._moved.consume_tokens(self._tokens)
-        self._spent_s = 0.0
+        self._spent_s = self._first_s = 0.0
+        self._went_at = len(self._tokens)
 
     def _check(self) -> None:
         if self._inner.is_error():
