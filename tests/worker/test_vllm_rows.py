@@ -188,7 +188,7 @@ def constrained(grammars: Slow, committed: list[int], output: list[int]) -> tupl
 
 
 def test_a_grammar_is_compiled_while_the_model_computes() -> None:
-    """Who comes does not hold up the step; its first token waits for its own."""
+    """The step that its request joins goes on meanwhile, and waits for it at its end."""
     grammars = Slow()
     batch, output = constrained(grammars, [7], [])
     grammars.let.set()
@@ -196,6 +196,32 @@ def test_a_grammar_is_compiled_while_the_model_computes() -> None:
         left = batch.apply(torch.zeros(1, VOCABULARY))
         output.append(int(left[0].argmax()))
     assert output == [7, 7, 7]
+
+
+def test_choices_that_want_the_same_have_it_compiled_once() -> None:
+    """And none of them has a thread that waits: another request's grammar finds one."""
+    slow: Any = Slow()
+    quick: Any = Slow()
+    other = PortableConstraint("start: /7+/")
+    quick.let.set()
+    asked: list[str] = []
+
+    class Both:
+        def compile(self, grammar: Grammar, **how: object) -> Any:
+            asked.append(grammar.text)
+            return (quick if grammar.text == other.grammar else slow).compile(grammar, **how)
+
+    batch, matchers = CarriedBatch(Both), []
+    for index, constraint in enumerate([PortableConstraint("start: /7*/")] * 8 + [other]):
+        batch.came(index, Carried(request([1], 9), 0, 0, constraint).told(), [1], [])
+        matchers.append(batch._rows[index]._coming)
+    last = matchers.pop()
+    assert last is not None
+    assert last.result(PATIENCE_S) is quick
+    slow.let.set()
+    assert all(each is not None and each.result(PATIENCE_S) is slow for each in matchers)
+    assert asked == ["start: /7*/", other.grammar]
+    assert not batch._compiling
 
 
 @pytest.mark.parametrize("refuses", [True, False])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inferloom_mesh.errors import InferloomError
-from inferloom_worker.constrain.grammar import Grammar, Grammars
+from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Grammars
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher, PortableConstraint
 from inferloom_worker.engines.vllm.carried import Carried, read_carried, stand_in
 from inferloom_worker.stepping.adjustment import Adjustment
@@ -23,7 +23,7 @@ NEVER = -1
 """A token that vLLM has not told yet: behind it nothing is known."""
 
 _THREADS = 4
-"""Grammars that are compiled at once: while vLLM computes, which knows nothing of it."""
+"""Grammars that are compiled at once, while vLLM computes the step that their requests join."""
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class CarriedSequence:
         carried: What was told of it.
         committed: Its tokens of before.
         output: vLLM's own list of what it has generated since, which grows.
-        coming: Its constraint behind those of before, which may still be compiled: the first token that is
-            chosen waits for it. None: it has none.
+        coming: Its constraint behind those of before, which may still be compiled: its first step, and with
+            it everybody's, waits for it. None: it has none.
     """
 
     def __init__(
@@ -116,6 +116,8 @@ class CarriedBatch:
         self._grammars: Grammars | None = None
         self._making = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grammars")
+        self._compiling: dict[PortableConstraint, Future[GrammarConstraint]] = {}
+        """What is being compiled: the choices of a request come together, and want the same."""
 
     def left(self, index: int) -> None:
         """A row is free."""
@@ -138,7 +140,7 @@ class CarriedBatch:
             committed = prompt[len(prompt) - carried.committed :]
             coming = None
             if carried.constraint is not None:
-                coming = self._threads.submit(self._matcher, carried, carried.constraint, committed)
+                coming = self._begin(carried.constraint, committed, carried.request.stop_token_ids)
             self._rows[index] = CarriedSequence(carried, committed, output, coming)
 
     def moved(self, one: int, other: int, *, swap: bool) -> None:
@@ -158,17 +160,42 @@ class CarriedBatch:
             put(logits, places, [_named(*each) for each in zip(tokens, sequences, strict=True)])
         return logits
 
-    def _matcher(self, carried: Carried, asked: PortableConstraint, committed: Sequence[int]) -> Matcher:
-        """A constraint behind these tokens. On a thread of its own: others' steps go on."""
+    def _begin(
+        self, asked: PortableConstraint, committed: Sequence[int], stops: Container[int]
+    ) -> "Future[Matcher]":
+        """Make a constraint behind these tokens, on threads. vLLM tells of a request with the step that it
+        joins: what that computes goes on meanwhile, and its end waits."""
+        compiled = self._compiling.get(asked)
+        if compiled is None:
+            compiled = self._compiling[asked] = self._threads.submit(self._compile, asked)
+            compiled.add_done_callback(lambda _: self._compiling.pop(asked))
+        coming: Future[Matcher] = Future()
+        # Behind it, and not on a thread that waits for it: others' grammars want that.
+        compiled.add_done_callback(lambda made: self._threads.submit(_come, coming, made, committed, stops))
+        return coming
+
+    def _compile(self, asked: PortableConstraint) -> GrammarConstraint:
         with self._making:
             if self._grammars is None:
                 self._grammars = self._make()
-        compiled = self._grammars.compile(
+        return self._grammars.compile(
             Grammar(asked.grammar), stops=frozenset(asked.stops), ignores_ends=asked.ignores_ends
         )
-        matcher = compiled.matcher()
-        follow(matcher, committed, carried.request.stop_token_ids)
-        return matcher
+
+
+def _come(
+    coming: "Future[Matcher]",
+    compiled: "Future[GrammarConstraint]",
+    committed: Sequence[int],
+    stops: Container[int],
+) -> None:
+    try:
+        matcher = compiled.result().matcher()
+        follow(matcher, committed, stops)
+    except BaseException as failure:  # the step that waits for it is told of everything
+        coming.set_exception(failure)
+    else:
+        coming.set_result(matcher)
 
 
 def follow(matcher: Matcher, tokens: Sequence[int], stops: Container[int]) -> None:
