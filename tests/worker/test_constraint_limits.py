@@ -228,7 +228,7 @@ def test_a_mask_that_waits_for_others_has_a_limit_of_its_own(monkeypatch: pytest
 
 def test_a_mask_for_which_there_was_no_time_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a machine stands still, or has much to do, as threads that compute nothing show."""
-    monkeypatch.setattr(masks, "LIMIT_S", 0.2)
+    monkeypatch.setattr(masks, "LIMIT_S", 1.0)
     gate, filler = threading.Event(), MaskFiller()
     waiting, good = Scripted(gate), Scripted()
     first, second = filler.start([MaskWork(waiting), MaskWork(good)], 40).wait()
