@@ -8,10 +8,16 @@ import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.hosting.capabilities import read_by
 from inferloom_worker.hosting.dialect import Dialect
+from inferloom_worker.hosting.generator import Generator
+from inferloom_worker.hosting.load_options import LoadOptions
+from inferloom_worker.hosting.model_loading import load_model
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer
+from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
+from inferloom_worker.validate.generate import read_generate
 from tests.worker.heard import Heard, heard
 from tests.worker.tool_templates import TEMPLATES
 
@@ -323,3 +329,37 @@ def test_an_effort_that_the_template_does_not_read_is_refused() -> None:
         dialect(TEMPLATES["hermes"]).variables(chat)
 
     assert caught.value.reason is Reason.UNSUPPORTED_PARAMETER
+
+
+class Noting(TextPool):
+    """Notes whose work it does, and what goes to a thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tenants: set[str] = set()
+        self.threaded: list[str] = []
+
+    async def run(self, param: str, work: Any, **how: Any) -> Any:
+        self.tenants.add(how.get("tenant", ""))
+        if not how.get("quick"):
+            self.threaded.append(param)
+        return await super().run(param, work, **how)
+
+
+@pytest.mark.parametrize(
+    ("name", "threaded"),
+    [("qwen3-coder", ["chat.messages", "chat.messages", "chat.tools"]), ("hermes", ["chat.messages"] * 2)],
+)
+async def test_work_on_texts_is_its_tenants(name: str, threaded: list[str]) -> None:
+    """All of it: what a tenant has no turn for waits behind everybody's. Schemas are read on a thread, where
+    they are read at all."""
+    model, texts = load_model("m", "echo", LoadOptions()), Noting()
+    assert isinstance(model, Generator)
+    model.template, model.dialect = ChatTemplate(TEMPLATES[name], {}), dialect(TEMPLATES[name])
+    tool = pb.Tool(name="weather", description="Tells it. " * 200, parameters_json_schema=SCHEMA)
+    request = pb.GenerateRequest(model="m", chat=asked(tool), output=pb.OutputOptions(prompt_token_ids=True))
+    answer = await model.answer(read_generate(request, 259), Terms(tenant="his"), texts)
+    answer.abort()
+    assert (texts.tenants, texts.threaded) == ({"his"}, threaded)
+    texts.close()
+    model.close()

@@ -157,6 +157,11 @@ class Dialect:
         marks = self.reasoning
         return marks is not None and prompt is not None and prompt.rstrip().endswith(marks.begin.strip())
 
+    def reads_schemas(self, chat: pb.ChatInput) -> bool:
+        """Whether :meth:`reading` reads the tools' schemas, which may be long: arguments between tags have no
+        quotes, and the schemas tell texts from other values."""
+        return self.form.tags is not None and calling(chat) is not None
+
     def reading(self, chat: pb.ChatInput, prompt: str | None, seed: int) -> Reading:
         """What reads the answer to a validated conversation, whose prompt and seed are given."""
         may = calling(chat)

@@ -110,11 +110,15 @@ class Generator:
         about_prompt = await texts.run(
             asked.prompt.param,
             partial(told, asked, prompt, self.tokenizer),
+            tenant=terms.tenant,
             quick=not tells_of_prompt(asked),
         )
-        # Where arguments are written without quotes, what they stand for is found out of the tools' schemas.
-        few = not isinstance(asked.prompt, ChatPrompt) or is_short(asked)
-        reading = await texts.run("chat.tools", partial(self._reading, asked, prompt.text), quick=few)
+        reading = await texts.run(
+            "chat.tools",
+            partial(self._reading, asked, prompt.text),
+            tenant=terms.tenant,
+            quick=is_short(asked) or not self._reads_schemas(asked),
+        )
         resumed = Resumed(request, {})
         if asked.resume is not None and asked.resume.choices:
             work = partial(self._resume, asked, asked.resume, request, reading)
@@ -161,6 +165,11 @@ class Generator:
             hidden=hidden,
         )
         return resume(at, request, asked.stopping, pipeline)
+
+    def _reads_schemas(self, asked: CompletionRequest) -> bool:
+        if not isinstance(asked.prompt, ChatPrompt) or self.dialect is None:
+            return False
+        return self.dialect.reads_schemas(asked.prompt.chat)
 
     def _reading(self, asked: CompletionRequest, prompt: str | None) -> Reading:
         if not isinstance(asked.prompt, ChatPrompt) or self.dialect is None:
