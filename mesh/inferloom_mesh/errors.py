@@ -199,6 +199,14 @@ def overloaded(message: str, retry_after: float = 1.0) -> InferloomError:
     return InferloomError(Reason.SERVER_OVERLOADED, message, retry_after=retry_after)
 
 
+def stopped() -> InferloomError:
+    """The error for a call of a worker that stops, or whose model does: another goes on with it, and nothing
+    is held against either."""
+    return InferloomError(
+        Reason.NO_WORKER, "The worker stopped before the request was complete.", retry_after=1.0
+    )
+
+
 def server_error() -> InferloomError:
     """The error for a fault of our own, which shows no internals."""
     return InferloomError(Reason.SERVER_ERROR, "The server had an internal error.")

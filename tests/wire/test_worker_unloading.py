@@ -1,14 +1,18 @@
 """Unloading, draining and loading anew while requests run."""
 
 import asyncio
+import threading
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
-from inferloom_mesh.errors import Reason
+from inferloom_mesh.errors import Reason, invalid
+from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.text.pool import TextPool
 from tests.patience import PATIENCE_S
 from tests.wire.running_worker import limited, refused, running_worker, text_request
@@ -67,6 +71,43 @@ async def test_a_request_that_is_being_checked_counts_as_running(monkeypatch: py
         go_on.set()
         assert answer.ended_requests == 1
         assert await asked is Reason.NO_WORKER
+
+
+async def test_requests_whose_grammars_wait_go_on_elsewhere(
+    smollm_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of a tenant's are compiled; the third waits for them when the model is unloaded, and one is still
+    tokenised. None is held against the worker."""
+    begun, release = asyncio.Semaphore(0), threading.Event()
+    loop, run, tokenising, go_on = asyncio.get_running_loop(), TextPool.run, asyncio.Event(), asyncio.Event()
+
+    def compile_(*_: object, **__: object) -> None:
+        loop.call_soon_threadsafe(begun.release)
+        assert release.wait(PATIENCE_S)
+        raise invalid("constraint", "no")
+
+    async def slow(self: TextPool, param: str, work: Any, **how: Any) -> Any:
+        if param == "text" and not how["quick"]:
+            tokenising.set()
+            await go_on.wait()
+        return await run(self, param, work, **how)
+
+    monkeypatch.setattr(GrammarCompiler, "compile", compile_)
+    monkeypatch.setattr(TextPool, "run", slow)
+    async with running_worker(f"m={smollm_file}", drain_limit_s=0.2) as worker:
+        texts = ("a", "a", "a", "a " * 2000)
+        requests = [text_request(text, "m", constraint=pb.Constraint(regex="[a-z]+")) for text in texts]
+        asked = [asyncio.create_task(_reason(worker.stub.Generate(request))) for request in requests]
+        async with asyncio.timeout(PATIENCE_S):
+            await begun.acquire()
+            await begun.acquire()
+            await tokenising.wait()
+            await worker.control.UnloadModel(worker_pb2.UnloadModelRequest(model="m"))
+            go_on.set()
+            assert await asked[2] is Reason.NO_WORKER
+            assert await asked[3] is Reason.NO_WORKER
+            release.set()
+            assert await asyncio.gather(*asked) == [Reason.NO_WORKER] * 4
 
 
 async def _finish(call: Any) -> Any:

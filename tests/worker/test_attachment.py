@@ -158,3 +158,25 @@ async def test_a_call_that_has_to_end_while_it_is_read_ends() -> None:
             if frame.ends:
                 break
     assert "stopped before" in frame.ends[0].message
+
+
+class Cancelled:
+    """What its calls wait for is cancelled, and they are not."""
+
+    async def begin(self, request: pb.GenerateRequest, incoming: object) -> Generating:
+        waiting = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(waiting.cancel)
+        await waiting
+        raise AssertionError
+
+
+async def test_a_call_ends_whose_work_was_cancelled_by_another() -> None:
+    """Otherwise the gateway is told every second that it is read, and waits for ever."""
+    attachment = Attachment(cast("Inference", Cancelled()), Observers(()), "ipv4:127.0.0.1:1")
+    generate = link_pb2.StartCall(call=1, events=4, bytes=4096, generate=pb.GenerateRequest(model="m"))
+    attachment.take(link_pb2.AttachRequest(starts=[generate]))
+    async with asyncio.timeout(PATIENCE_S):
+        async for frame in attachment.frames():
+            if frame.ends:
+                break
+    assert "stopped before" in frame.ends[0].message

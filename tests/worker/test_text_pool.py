@@ -255,21 +255,29 @@ async def test_a_tenant_does_not_take_all_places() -> None:
     pool.close()
 
 
-async def test_what_waits_when_a_pool_is_closed_is_cancelled() -> None:
-    """Nobody waits for it for ever."""
+async def test_what_waits_when_a_pool_is_closed_fails() -> None:
+    """Nobody waits for it for ever, nor takes it for his own cancellation. What comes later fails too."""
     pool, going, release = TextPool(threads=1), threading.Event(), threading.Event()
 
     def first() -> bool:
         going.set()
         return release.wait(PATIENCE_S)
 
-    running, waiting = (asyncio.create_task(pool.run("text", work)) for work in (first, lambda: True))
+    running, waiting, left = (
+        asyncio.create_task(pool.run("text", work)) for work in (first, lambda: True, lambda: True)
+    )
     await asyncio.to_thread(going.wait, PATIENCE_S)
+    left.cancel()
+    await asyncio.sleep(0)
     pool.close()
     release.set()
-    results = await asyncio.gather(running, waiting, return_exceptions=True)
+    late = pool.run("text", lambda: True)
+    results = await asyncio.gather(running, waiting, late, left, return_exceptions=True)
     assert results[0] is True
-    assert isinstance(results[1], asyncio.CancelledError)
+    assert [isinstance(each, InferloomError) and each.reason for each in results[1:3]] == [
+        Reason.NO_WORKER
+    ] * 2
+    assert isinstance(results[3], asyncio.CancelledError)
 
 
 SEEN: ContextVar[str] = ContextVar("seen", default="nothing")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import stopped
 
 LEAVING_S = 1.0
 """Seconds that an ended call gets to leave. One whose client does not read is stuck: the server ends it."""
@@ -27,9 +27,7 @@ class Call:
                 it.
         """
         if self.ended:
-            raise InferloomError(
-                Reason.NO_WORKER, "The worker stopped before the request was complete.", retry_after=1.0
-            )
+            raise stopped()
 
 
 class RunningCalls:

@@ -107,6 +107,10 @@ class Inference:
                 ),
                 self._texts,
             )
+        except Exception:
+            calls.leave(call)
+            call.check()  # where it was ended, what it fails with comes of that: its model is closed
+            raise
         except BaseException:
             calls.leave(call)
             raise

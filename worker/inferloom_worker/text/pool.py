@@ -68,7 +68,8 @@ class TextPool:
 
         Raises:
             InferloomError: SERVER_OVERLOADED when it could not start in time, INVALID_ARGUMENT when it did
-                not end in time; and whatever ``work`` raises.
+                not end in time, NO_WORKER when the pool was closed before it began; and whatever ``work``
+                raises.
         """
         if quick:
             return work()
@@ -126,7 +127,7 @@ class TextPool:
             seen = job
 
     def close(self) -> None:
-        """Let the threads end when their work is done."""
+        """Let the threads end when their work is done. What waits for one fails."""
         self._closed.set()
         self._turns.close()
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from inferloom_mesh.errors import stopped
+
 T = TypeVar("T")
 
 _Waiting = tuple["Future[Any]", Callable[[], Any]]
@@ -27,23 +29,36 @@ class Turns:
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
         """What waits, by tenants, the next one first."""
         self._running: Counter[str] = Counter()
+        self._closed = False
 
     def submit(self, tenant: str, work: Callable[[], T]) -> "Future[T]":
-        """Run ``work`` when it is its turn. Raises RuntimeError after :meth:`close`."""
+        """Run ``work`` when it is its turn.
+
+        Raises:
+            InferloomError: NO_WORKER, after :meth:`close`; so does what is returned, where that comes before
+                the work's turn.
+        """
         future: Future[T] = Future()
         with self._lock:
+            if self._closed:
+                raise stopped()
             self._waiting.setdefault(tenant, deque()).append((future, work))
-        self._threads.submit(self._serve)
+            self._threads.submit(self._serve)
         return future
 
     def close(self) -> None:
-        """Let the threads end when what they do is done. What waits is cancelled."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let the threads end when what they do is done. What waits fails.
+
+        It is not cancelled: who awaits it would take that for his own cancellation, and tell nobody.
+        """
         with self._lock:
+            self._closed = True
             left = [future for waiting in self._waiting.values() for future, _ in waiting]
             self._waiting.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for future in left:
-            future.cancel()
+            if future.set_running_or_notify_cancel():
+                future.set_exception(stopped())
 
     def _serve(self) -> None:
         """Work until nothing may be begun. Each piece has a call of this; one that comes while its tenant has

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
 from inferloom_mesh.call_observer import Observers, SeenCall
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, stopped
 from inferloom_mesh.interceptor import told
 from inferloom_mesh.status import rich_status
 from inferloom_worker.hosting.answer import Followed
@@ -184,6 +184,12 @@ class LinkedCall:
     async def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await work()
+        except asyncio.CancelledError:
+            # Where nobody has ended the call, what it waited for was cancelled, as by something that closes.
+            # The gateway would wait for it for ever.
+            if self._over or self._end is not None:
+                raise
+            self.fail(stopped())
         except Exception as failure:
             self.fail(told(failure, self._name))
 
