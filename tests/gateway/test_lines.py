@@ -379,3 +379,28 @@ def test_whoever_has_his_turn_and_stands_in_another_line_then_passes_it_on() -> 
         return await mesh.answers([*needs, *asked])
 
     assert good(run(changed()))
+
+
+def test_lines_for_the_same_workers_take_turns() -> None:
+    """Where one place becomes free, it is for who has waited longest, in whichever line."""
+
+    async def crowded() -> int:
+        mesh = judged(Mesh(queue=64, room=1))
+        there = state("w0", READY)
+        there.worker.models.append(pb.Model(id="adapter", tasks=CHAT.tasks, parent="chat"))
+        mesh.tell(there)
+        mesh.link("w0").retry_s = 0.9
+        asked = mesh.ask(1)
+        await asyncio.sleep(0.05)
+        asked += [*mesh.ask(1), *mesh.ask(1, model="adapter")]
+        other = asked[-1]
+        await asyncio.sleep(0.05)
+        assert mesh.waiting.waiting == 2
+        asked += [each for _ in range(4) for each in mesh.ask(1)]
+        await asyncio.wait([other])
+        ended = sum(each.done() for each in asked)
+        mesh.links["w0"].room = 1000
+        assert good(await mesh.answers(asked))
+        return ended
+
+    assert run(crowded()) == 3

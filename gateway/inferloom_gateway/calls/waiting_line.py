@@ -5,6 +5,7 @@ It evens out moments in which every worker is full; what is more than that is re
 turns, and within one the first to come is the first to go.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,13 @@ class WaitingLine:
 
     def __len__(self) -> int:
         return len(self._first) + sum(map(len, self._tenants.values()))
+
+    @property
+    def until(self) -> float:
+        """When the place whose turn it is has waited long enough; infinite: nobody waits."""
+        if self._first:
+            return self._first[0].until
+        return next((places[0].until for places in self._tenants.values()), math.inf)
 
     def departed(self, now: float) -> None:
         """Note that a call ended, so that there may be room for another."""

@@ -120,7 +120,7 @@ class WaitingRoom(Listener):
 
     def workers_changed(self) -> None:
         """Workers came, went, or can be reached again."""
-        for wanted, line in list(self._lines.items()):
+        for wanted, line in self._by_age():
             if any(each.usable and wanted.by(each) for each in self._fleet.holding(wanted.model)):
                 self.call(wanted)
                 continue
@@ -134,7 +134,7 @@ class WaitingRoom(Listener):
             return
         had = {each.worker for each in record.attempts if each.accepted_s is not None}
         left = [member for member in map(self._fleet.member, had) if member is not None]
-        for wanted, line in self._lines.items():
+        for wanted, line in self._by_age():
             if any(_shared(member, record.model, wanted) for member in left):
                 line.departed(self.clock())
                 self.call(wanted)
@@ -144,6 +144,11 @@ class WaitingRoom(Listener):
         for timer, _ in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+    def _by_age(self) -> list[tuple[Wanted, WaitingLine]]:
+        """The lines, the one whose next has waited longest first: where there is one place, who is called
+        first has it."""
+        return sorted(self._lines.items(), key=lambda each: each[1].until)
 
     def _tidy(self, wanted: Wanted) -> None:
         if wanted.needs and not self._lines[wanted]:
