@@ -13,6 +13,7 @@ from inferloom_gateway.calls.attach.link_call import LinkCall
 from inferloom_gateway.calls.attach.stream import Desk
 from inferloom_gateway.calls.gathering import Gathering
 from inferloom_mesh.server import MAX_MESSAGE_BYTES
+from tests.gateway.test_link_frames import Seen
 from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -135,6 +136,25 @@ async def test_a_large_call_waits_for_what_its_worker_takes(largest: int) -> Non
         assert {piece.call for piece in frame.pieces} == {number}
     else:
         assert frame is None
+
+
+async def test_who_waits_behind_large_starts_is_not_stalled() -> None:
+    """Each piece that goes tells that the line moves: of a start behind it no worker can say anything."""
+    attachment = Attachment(Noted(), "127.0.0.1:1", lambda load: None, lambda attachment: None, Gathering())
+    attachment.take(link_pb2.AttachResponse(largest_start=2**24))
+    sinks = []
+    for _ in range(3):
+        request, number = pb.GenerateRequest(model="m", text="x" * 2**21), attachment.number()
+        sinks.append(Seen())
+        call = LinkCall(number, request, sinks[-1], attachment, cast("Any", None))
+        attachment.start(call, link_pb2.StartCall(call=number, generate=request))
+    for _ in range(3):
+        attachment.next()
+    beats = [sink.beats for sink in sinks]
+    assert beats[0] == []
+    assert beats[1]
+    assert len(beats[2]) >= len(beats[1])
+    assert all(beats[1] + beats[2])
 
 
 async def test_what_was_not_written_was_not_sent() -> None:

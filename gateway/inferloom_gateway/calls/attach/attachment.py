@@ -129,6 +129,10 @@ class Attachment:
             for number in (*begun, *(piece.call for piece in frame.pieces)):
                 if (call := calls.get(number)) is not None:
                     call.went()
+            # Those behind it wait for the line and not for the worker, which cannot even name them.
+            for number in self._outgoing.behind if frame.pieces else ():
+                if (call := calls.get(number)) is not None:
+                    call.beat(moved=True)
         return frame
 
     def fault(self, failure: Exception) -> Verdict:

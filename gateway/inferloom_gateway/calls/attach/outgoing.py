@@ -47,6 +47,11 @@ class Outgoing:
         """The calls whose starts take more bytes and wait to go in pieces."""
         return [call for call, (_, size) in self._large.items() if size > most]
 
+    @property
+    def behind(self) -> list[int]:
+        """The calls whose starts wait for those of others that go in pieces."""
+        return list(self._large)
+
     def cancel(self, call: int) -> None:
         """End a call; one of which nothing was sent will not be."""
         self._credits.pop(call, None)
