@@ -20,6 +20,7 @@ from inferloom_worker.constrain.source import source
 from inferloom_worker.constrain.trials import Trials
 from inferloom_worker.constrain.vocabulary import from_bytes
 from inferloom_worker.engine.constraint import ConstraintError, Mask
+from inferloom_worker.hosting.generator import COMPILING_S
 from inferloom_worker.stepping import masks
 from inferloom_worker.stepping.masks import MaskFiller, MaskWork
 from inferloom_worker.stepping.outcome import NO_TIME, verify
@@ -295,7 +296,7 @@ def test_a_grammar_that_failed_can_be_taken_back(smollm_tokenizer: Tokenizer) ->
 
 def test_who_waits_for_a_process_that_starts_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where that takes long, as with large vocabularies on slow machines, one of the next finds it ready."""
-    monkeypatch.setattr(trials, "WAIT_S", 0.01)
+    monkeypatch.setattr(trials, "START_WAIT_S", 0.01)
     tried = Trials((_slowly, ()))
     with pytest.raises(InferloomError, match="Other grammars"):
         tried.verdict('start: "a"')
@@ -305,6 +306,16 @@ def test_who_waits_for_a_process_that_starts_does_not_end_it(monkeypatch: pytest
     monkeypatch.setattr(trials, "WAIT_S", PATIENCE_S)
     assert tried.verdict('start: "a"').refusal == ""
     assert tried._process is first
+    tried.close()
+
+
+def test_a_start_is_waited_for_as_long_as_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than for other grammars; and all that a request may wait for is over before its own time is."""
+    assert trials.WAIT_S + trials.START_WAIT_S + trials.WAIT_S < COMPILING_S
+    monkeypatch.setattr(trials, "WAIT_S", 0.3)
+    tried = Trials((_slowly, ()))
+    process = tried._running()
+    assert process.ready.is_set()
     tried.close()
 
 

@@ -15,6 +15,10 @@ PROCESSOR_S = 2.0
 WAIT_S = 5.0
 """Time that it may take with waiting for others."""
 
+START_WAIT_S = 20.0
+"""Time that the process may take to start, for who waits for that: busy machines with large vocabularies take
+long, and it is nobody's fault."""
+
 
 class Verdict(NamedTuple):
     """What came of a grammar's trial."""
@@ -67,7 +71,7 @@ class Trials:
         if self._process is None or self._process.over:
             self._end()
             self._process = TrialProcess(self._maker)
-        if not self._process.ready.wait(WAIT_S) or self._process.over:
+        if not self._process.ready.wait(START_WAIT_S) or self._process.over:
             raise _busy()
         return self._process
 

@@ -52,6 +52,10 @@ from inferloom_worker.validate.resume import Resumption
 COMPILING_THREADS, COMPILING_EACH = 4, 2
 """Grammars that are compiled at once, and those of one tenant: his may take long."""
 
+COMPILING_S = 35.0
+"""Time that one may take: more than all that it may wait for (:mod:`.constrain.trials`), which is no fault of
+its own."""
+
 
 class Generator:
     """A model that generates. Where its engine shows its states, it gives vectors too."""
@@ -83,7 +87,10 @@ class Generator:
         self.embedder = embedder
         self.grammars = grammars
         self._compiling = TextPool(
-            threads=COMPILING_THREADS, each=COMPILING_EACH, doing="compiling grammars for"
+            threads=COMPILING_THREADS,
+            each=COMPILING_EACH,
+            limit_s=COMPILING_S,
+            doing="compiling grammars for",
         )
         self.infilling = infilling(tokenizer, tokenizer.named)
         self.trial = Trial()
