@@ -78,7 +78,7 @@ async def test_requests_whose_grammars_wait_go_on_elsewhere(
 ) -> None:
     """Two of a tenant's are compiled; the third waits for them when the model is unloaded, and one is still
     tokenised. None is held against the worker."""
-    begun, release = asyncio.Semaphore(0), threading.Event()
+    asking, begun, release = asyncio.Semaphore(0), asyncio.Semaphore(0), threading.Event()
     loop, run, tokenising, go_on = asyncio.get_running_loop(), TextPool.run, asyncio.Event(), asyncio.Event()
 
     def compile_(*_: object, **__: object) -> None:
@@ -90,6 +90,8 @@ async def test_requests_whose_grammars_wait_go_on_elsewhere(
         if param == "text" and not how["quick"]:
             tokenising.set()
             await go_on.wait()
+        if param == "constraint.regex":
+            asking.release()
         return await run(self, param, work, **how)
 
     monkeypatch.setattr(GrammarCompiler, "compile", compile_)
@@ -99,12 +101,13 @@ async def test_requests_whose_grammars_wait_go_on_elsewhere(
         requests = [text_request(text, "m", constraint=pb.Constraint(regex="[a-z]+")) for text in texts]
         asked = [asyncio.create_task(_reason(worker.stub.Generate(request))) for request in requests]
         async with asyncio.timeout(PATIENCE_S):
-            await begun.acquire()
-            await begun.acquire()
+            for each in (begun, begun, asking, asking, asking):
+                await each.acquire()
             await tokenising.wait()
             await worker.control.UnloadModel(worker_pb2.UnloadModelRequest(model="m"))
             go_on.set()
-            assert await asked[2] is Reason.NO_WORKER
+            (waited,), _ = await asyncio.wait(asked[:3], return_when=asyncio.FIRST_COMPLETED)
+            assert waited.result() is Reason.NO_WORKER
             assert await asked[3] is Reason.NO_WORKER
             release.set()
             assert await asyncio.gather(*asked) == [Reason.NO_WORKER] * 4
