@@ -86,7 +86,7 @@ async def test_a_request_reaches_the_worker_whole(mesh: GatewayMesh, door: str) 
         invalid("sampling.top_p", "sampling.top_p must be at most 1 — really."),
         InferloomError(Reason.CONTEXT_LENGTH_EXCEEDED, "Too long: 100% over.", param="text"),
         overloaded("Full.", retry_after=2.5),
-        InferloomError(Reason.PERMISSION_DENIED, "No."),
+        InferloomError(Reason.SERVER_ERROR, "A grammar could not be compiled."),
     ],
     ids=lambda error: error.reason.value,
 )
@@ -101,6 +101,17 @@ async def test_a_refusal_has_its_details_at_every_door(
     assert (told.reason, told.message, told.param) == (error.reason, error.message, error.param)
     assert told.retry_after == error.retry_after
     assert caught.value.code == error.row.grpc.name.lower()
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_what_a_worker_holds_against_the_gateway_is_not_told_to_its_caller(
+    mesh: GatewayMesh, door: str
+) -> None:
+    """Who may do what between services is no matter of whoever calls."""
+    mesh.worker.script = refuse(InferloomError(Reason.PERMISSION_DENIED, "No."))
+    with pytest.raises(RefusedError) as caught:
+        await anext(responses(mesh, door, GENERATE, TEXT))
+    assert caught.value.error.reason is Reason.NO_WORKER
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -88,8 +88,11 @@ def test_scores_are_sentence_transformers_own(
         pairs = [[query, document] for document in DOCUMENTS]
         plain = reference.predict(pairs, activation_fn=torch.nn.Identity())
         rows = rows_of(model, query, *DOCUMENTS)
-        np.testing.assert_allclose(rows[:, 0], plain, atol=0.02 * np.abs(plain).max())
-        np.testing.assert_allclose(rows[:, 1], reference.predict(pairs), atol=0.01)
+        most = 0.02 * np.abs(plain).max()
+        np.testing.assert_allclose(rows[:, 0], plain, atol=most)
+        # An activation into 0 … 1 has a slope of a quarter at most; without one it is the same number.
+        scored = reference.predict(pairs)
+        np.testing.assert_allclose(rows[:, 1], scored, atol=most if np.array_equal(scored, plain) else 0.01)
 
 
 @pytest.mark.parametrize(("form", "change"), NOT_READ.values(), ids=NOT_READ)
