@@ -123,6 +123,18 @@ async def test_the_stream_ends_with_its_reader(raised: type[BaseException]) -> N
     assert failure.value.reason is Reason.SERVER_ERROR
 
 
+async def how_it_ends(inference: object) -> str:
+    """What a gateway is told at the end of a Generate call."""
+    attachment = Attachment(cast("Inference", inference), Observers(()), "ipv4:127.0.0.1:1")
+    generate = link_pb2.StartCall(call=1, events=4, bytes=4096, generate=pb.GenerateRequest(model="m"))
+    attachment.take(link_pb2.AttachRequest(starts=[generate]))
+    async with asyncio.timeout(PATIENCE_S):
+        async for frame in attachment.frames():
+            if frame.ends:
+                return frame.ends[0].message
+    return ""
+
+
 class Endless:
     """An answer that never ends."""
 
@@ -150,14 +162,7 @@ class StopsMeanwhile:
 
 async def test_a_call_that_has_to_end_while_it_is_read_ends() -> None:
     """So that it goes on elsewhere, and is not waited for."""
-    attachment = Attachment(cast("Inference", StopsMeanwhile()), Observers(()), "ipv4:127.0.0.1:1")
-    generate = link_pb2.StartCall(call=1, events=4, bytes=4096, generate=pb.GenerateRequest(model="m"))
-    attachment.take(link_pb2.AttachRequest(starts=[generate]))
-    async with asyncio.timeout(PATIENCE_S):
-        async for frame in attachment.frames():
-            if frame.ends:
-                break
-    assert "stopped before" in frame.ends[0].message
+    assert "stopped before" in await how_it_ends(StopsMeanwhile())
 
 
 class Cancelled:
@@ -172,11 +177,4 @@ class Cancelled:
 
 async def test_a_call_ends_whose_work_was_cancelled_by_another() -> None:
     """Otherwise the gateway is told every second that it is read, and waits for ever."""
-    attachment = Attachment(cast("Inference", Cancelled()), Observers(()), "ipv4:127.0.0.1:1")
-    generate = link_pb2.StartCall(call=1, events=4, bytes=4096, generate=pb.GenerateRequest(model="m"))
-    attachment.take(link_pb2.AttachRequest(starts=[generate]))
-    async with asyncio.timeout(PATIENCE_S):
-        async for frame in attachment.frames():
-            if frame.ends:
-                break
-    assert "stopped before" in frame.ends[0].message
+    assert "stopped before" in await how_it_ends(Cancelled())
