@@ -15,21 +15,18 @@ it ends with those.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from peers.linkload import Said, ask, bare_write
 from peers.own import create_key, keys_file, mesh
 
 MODEL = "echo"
-LOAD = Path(__file__).parent / "linkload"
 EVENT = 270
 """Bytes of an event of a chat completion, as it goes out."""
 
@@ -38,36 +35,16 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the client is to do, and where."""
+    """What is asked, and where."""
 
-    client: Path
-    writes: Path
     address: str
     key: str
-    folder: Path
 
-    def run(self, clients: int, requests: int, tokens: int, *, kept: bool) -> dict[str, Any]:
+    def run(self, clients: int, requests: int, tokens: int, *, kept: bool) -> Said:
         """Make requests; return what the client says of them."""
         message = {"role": "user", "content": "Tell me something of the number 17, and of those beside it."}
-        body = self.folder / "body.json"
-        asked = {"model": MODEL, "messages": [message], "max_tokens": tokens, "ignore_eos": True}
-        body.write_text(json.dumps(asked | {"stream": True}))
-        host, _, port = self.address.rpartition(":")
-        words = [host, port, "/v1/chat/completions", str(body), str(clients), str(requests)]
-        made = subprocess.run(
-            [str(self.client), *words, str(int(kept)), self.key or "none"],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        said: dict[str, Any] = json.loads(made.stdout)
-        return said
-
-    def write(self, connections: int) -> float:
-        """Microseconds of a bare write."""
-        words = [str(self.writes), str(connections), str(EVENT), "3000"]
-        return float(subprocess.run(words, check=True, capture_output=True, timeout=300).stdout)
+        body = {"model": MODEL, "messages": [message], "max_tokens": tokens, "ignore_eos": True}
+        return ask(self.address, body | {"stream": True}, clients, requests, kept=kept, key=self.key)
 
 
 def descendants(pid: int) -> Iterator[tuple[int, str]]:
@@ -112,22 +89,22 @@ def measure(asked: Asked, mesh_pid: int, options: argparse.Namespace) -> Figures
             after = seconds(gateways), seconds(workers)
             count = requests * tokens
             found |= {
-                f"{kind} connections: {what}s a second": count / said["seconds"],
+                f"{kind} connections: {what}s a second": count / said.seconds,
                 f"{kind} connections: gateway, us a {what}": (after[0] - before[0]) * 1e6 / count,
                 f"{kind} connections: worker, us a {what}": (after[1] - before[1]) * 1e6 / count,
-                f"{kind} connections: client, us a {what}": said["own_s"] * 1e6 / count,
+                f"{kind} connections: client, us a {what}": said.own_s * 1e6 / count,
             }
         one, all_of_it = (found[f"{kind} connections: gateway, us a {what}"] for what in ("request", "token"))
         share = (all_of_it * options.tokens - one) / (options.tokens - 1)
         found[f"{kind} connections: gateway, us a token beside its request"] = share
         alone = asked.run(1, 200, 2, kept=kept)  # the client waits for text, which the first token has not
-        found[f"{kind} connections: second token at one client, p50 ms"] = alone["first_p50_ms"]
-        found[f"{kind} connections: second token at one client, least ms"] = alone["first_least_ms"]
-    found["a write of one event and nothing else, us"] = asked.write(streams)
+        found[f"{kind} connections: second token at one client, p50 ms"] = alone.first_p50_ms
+        found[f"{kind} connections: second token at one client, least ms"] = alone.first_least_ms
+    found["a write of one event and nothing else, us"] = bare_write(streams, EVENT)
     return found
 
 
-def one_round(client: Path, writes: Path, processes: int, options: argparse.Namespace) -> Figures:
+def one_round(processes: int, options: argparse.Namespace) -> Figures:
     """Start a mesh, measure, and end it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -137,7 +114,7 @@ def one_round(client: Path, writes: Path, processes: int, options: argparse.Name
             key = create_key(folder)
             flags += ["--keys", str(keys_file(folder))]
         with mesh(folder / "mesh.log", *flags) as (report, _):
-            return measure(Asked(client, writes, report["rest"], key, folder), report["pid"], options)
+            return measure(Asked(report["rest"], key), report["pid"], options)
 
 
 def main() -> None:
@@ -150,15 +127,10 @@ def main() -> None:
     parser.add_argument("--keys", choices=("on", "off"), default="on")
     options = parser.parse_args()
     rounds: dict[int, list[Figures]] = {count: [] for count in options.processes}
-    with tempfile.TemporaryDirectory() as folder:
-        client, writes = Path(folder) / "client", Path(folder) / "writes"
-        for made in (client, writes):
-            source = LOAD / f"{made.name}.c"
-            subprocess.run(["cc", "-O2", "-o", str(made), str(source)], check=True)
-        for number in range(options.rounds):
-            for count, found in rounds.items():
-                print(f"round {number + 1}: gateway processes: {count}", file=sys.stderr, flush=True)
-                found.append(one_round(client, writes, count, options))
+    for number in range(options.rounds):
+        for count, found in rounds.items():
+            print(f"round {number + 1}: gateway processes: {count}", file=sys.stderr, flush=True)
+            found.append(one_round(count, options))
     show(rounds)
 
 

@@ -89,13 +89,16 @@ static void whole(struct connection *c) {
 
 static void note_first(struct connection *c, const char *data, size_t size) {
     if (c->first) return;
-    static const char text[] = "\"content\":\"";
-    const char *found = memmem(data, size, text, sizeof text - 1);
-    while (found && found + sizeof text <= data + size && found[sizeof text - 1] == '"')
-        found = memmem(found + 1, size - (size_t)(found + 1 - data), text, sizeof text - 1);
-    if (!found) return;
-    c->first = 1;
-    waits[firsts++] = (now() - c->asked) * 1e3;
+    static const char name[] = "\"content\":";
+    const char *end = data + size, *at = data;
+    while ((at = memmem(at, (size_t)(end - at), name, sizeof name - 1))) {
+        at += sizeof name - 1;
+        if (at < end && *at == ' ') at++;
+        if (at + 1 >= end || at[0] != '"' || at[1] == '"') continue; /* null, empty, or cut off */
+        c->first = 1;
+        waits[firsts++] = (now() - c->asked) * 1e3;
+        return;
+    }
 }
 
 static void body(struct connection *c, const char *data, size_t size) {

@@ -29,7 +29,7 @@ def inferloom(format_: str) -> Side:
     @contextmanager
     def start(place: Place, wants: Wants) -> Iterator[Running]:
         if wants.task == "proxy":
-            model, spec = "echo", "echo"
+            model, spec = "echo", "echo:chunk=1"
         elif wants.task == "embed":
             model = spec = EMBEDDING_MODEL
         else:
@@ -37,15 +37,15 @@ def inferloom(format_: str) -> Side:
             # The file as it comes needs no tools of a peer.
             spec = model if format_ == "q4_1" else str(weights(format_, place.cache, place.llama))
         flags = ["--model", f"{model}={spec}"]
-        by_one = key = None
+        at_once = key = None
         with TemporaryDirectory() as folder:
             if wants.task == "proxy":
-                by_one, key = "echo-by-one", create_key(Path(folder))
-                flags += ["--model", f"{by_one}=echo:chunk=1", "--keys", str(keys_file(Path(folder)))]
+                at_once, key = "echo-at-once", create_key(Path(folder))
+                flags += ["--model", f"{at_once}=echo", "--keys", str(keys_file(Path(folder)))]
             with mesh(place.logs / "inferloom.log", *flags) as (report, seconds):
                 url = f"http://{report['rest']}/v1"
                 computes = _weights(url, model, key)
-                yield Running(url, model, seconds, computes, by_one=by_one, key=key)
+                yield Running(url, model, seconds, computes, at_once=at_once, key=key)
 
     return start
 

@@ -78,8 +78,8 @@ class Running:
     """What it computes with, in a few words."""
     behind: str | None = None
     """Base URL of the upstream, if this is a proxy."""
-    by_one: str | None = None
-    """A model that hands over one token at a time, if ``model`` does not."""
+    at_once: str | None = None
+    """A model whose tokens are all ready at once, if those of ``model`` come one by one."""
     key: str | None = None
     """What callers show, where keys are on."""
 

@@ -2,19 +2,26 @@
 
 Usage: python tools/dev/peers/upstream.py PORT
 
-It answers chat completions with ``max_tokens`` pieces of text, each in a write of its own, as a model server
-sends them, and the few questions that proxies ask of a server before they use it.
+It answers chat completions with ``max_tokens`` pieces of text, each in a write of its own, and the few
+questions that proxies ask of a server before they use it. As in a model server, a step has a piece for each
+stream that runs, and the next step waits for what has come meanwhile. A second model has all pieces of an
+answer ready at once: they reach a proxy as a few blocks, which it can hand on as such.
 """
 
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 
 MODEL = "costless"
+AT_ONCE = "costless-at-once"
 _USAGE_PROMPT_TOKENS = 5
 
 _GETS: dict[str, object] = {
-    "/v1/models": {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "upstream"}]},
+    "/v1/models": {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "owned_by": "upstream"} for name in (MODEL, AT_ONCE)],
+    },
     "/health": {"status": "ok"},
     "/get_server_info": {"model_id": MODEL, "served_model_name": MODEL},
     "/server_info": {"model_id": MODEL, "served_model_name": MODEL},
@@ -49,10 +56,32 @@ LAST = chunk([{"index": 0, "delta": {}, "finish_reason": "length"}])
 DONE = framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
+class Steps:
+    """Lets all streams go on by one piece in each turn of the event loop."""
+
+    def __init__(self) -> None:
+        self._streams: list[Iterator[None]] = []
+        self._runs = False
+
+    def add(self, stream: Iterator[None]) -> None:
+        """A stream begins with the next step."""
+        self._streams.append(stream)
+        if not self._runs:
+            self._runs = True
+            asyncio.get_running_loop().call_soon(self._step)
+
+    def _step(self) -> None:
+        self._streams = [each for each in self._streams if next(each, self) is None]
+        self._runs = bool(self._streams)
+        if self._runs:
+            asyncio.get_running_loop().call_soon(self._step)
+
+
 class Upstream(asyncio.Protocol):
     """One connection, whose requests come one after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
         self._rest = b""
         self._transport: asyncio.Transport | None = None
 
@@ -77,7 +106,11 @@ class Upstream(asyncio.Protocol):
             asked = json.loads(body)
             tokens = asked.get("max_completion_tokens") or asked.get("max_tokens") or 16
             if asked.get("stream"):
-                self._stream(tokens)
+                stream = self._stream(tokens)
+                if asked.get("model") == AT_ONCE:
+                    list(stream)
+                else:
+                    self._steps.add(stream)
             else:
                 self._json(whole(tokens))
         elif method == "GET" and path in _GETS:
@@ -85,10 +118,11 @@ class Upstream(asyncio.Protocol):
         else:
             self._json({"error": {"message": f"no {method} {path} here"}}, b"404 Not Found")
 
-    def _stream(self, tokens: int) -> None:
+    def _stream(self, tokens: int) -> Iterator[None]:
         self._write(HEAD + FIRST)
         for n in range(tokens):
             self._write(PIECES[n % len(PIECES)])
+            yield
         self._write(LAST + chunk([], usage=usage(tokens)) + DONE)
 
     def _json(self, value: object, status: bytes = b"200 OK") -> None:
@@ -111,7 +145,8 @@ def whole(tokens: int) -> dict[str, object]:
 
 async def serve(port: int) -> None:
     # Not uvloop: it gathers the writes of one turn, and a model server's tokens do not come gathered.
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
+    steps = Steps()
+    server = await asyncio.get_running_loop().create_server(lambda: Upstream(steps), "127.0.0.1", port)
     await server.serve_forever()
 
 

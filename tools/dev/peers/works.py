@@ -1,14 +1,22 @@
 """The works that the sides do, and what is measured of each."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from math import ceil
+from subprocess import CalledProcessError
+from urllib.parse import urlsplit
 
 from inferloom_cli.bench import measure
 from inferloom_cli.benchmark.endpoint import Endpoint
 from inferloom_cli.benchmark.load import Load
 from inferloom_cli.benchmark.summary import Summary
+from peers.linkload import Said, ask
 from peers.sides import FailedRequestsError, Figures, Running, Wants
 from peers.stall import stall
+
+_LEAST_S = 2.0
+"""How long a load runs that tells a rate, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +102,59 @@ async def embed(running: Running, first: int) -> Figures:
 
 
 async def proxy(running: Running, first: int) -> Figures:
-    """Requests of 1 and of 128 tokens from 32 clients, and the wait for text at 1 client.
+    """Requests of 1 and of 128 tokens from 32 clients, and the wait for text at 1 client, by the client in C.
 
     The wait is over the upstream's own where there is one. Some proxies wait for the client's acknowledgement
-    before they send on over a connection that is not new, so both kinds of connection are measured. The
-    upstream sends an event for each token, so tokens that share one are shown apart.
+    before they send on over a connection that is not new, so both kinds of connection are measured. Tokens
+    come one by one; those that are all ready at once are shown apart.
     """
+    return await asyncio.to_thread(_proxy, running, first)
+
+
+def _proxy(running: Running, first: int) -> Figures:
     figures: Figures = {}
     for kept, kind in ((False, "new"), (True, "kept")):
-        # echo's first token has no text
-        alone = Load("", requests=100, tokens=2, keep_alive=kept, first=first)
-        wait = _ms((await summarise(running, alone)).ttft_p50_ms)
-        if running.behind is not None:
-            wait -= _ms((await summarise(replace(running, url=running.behind), alone)).ttft_p50_ms)
-        short = await summarise(running, replace(alone, clients=32, requests=800, tokens=1))
-        many = replace(alone, clients=32, requests=96, tokens=128)
-        together = long = await summarise(running, many)
-        if running.by_one is not None:
-            long = await summarise(replace(running, model=running.by_one), many)
         figures |= {
-            f"{kind} connections: req/s, 1 token": short.requests_per_s,
-            f"{kind} connections: tok/s, 128 tokens": long.tokens_per_s,
-            f"({kind} connections: tok/s, tokens that are ready sharing an event)": together.tokens_per_s,
-            f"{kind} connections: added TTFT p50 at 1, ms": wait,
+            f"{kind} connections: req/s, 1 token": _rate(running, first, 1, 200, kept=kept),
+            f"{kind} connections: tok/s, 128 tokens": 128 * _rate(running, first, 128, 64, kept=kept),
+            f"{kind} connections: added TTFT p50 at 1, ms": _added_ms(running, first, kept=kept),
         }
+        if running.at_once is not None:
+            merged = replace(running, model=running.at_once)
+            tokens = 128 * _rate(merged, first, 128, 64, kept=kept, merged=True)
+            figures[f"({kind} connections: tok/s, tokens that are ready at once)"] = tokens
     return figures
+
+
+def _added_ms(running: Running, first: int, *, kept: bool) -> float:
+    """The median wait for text of one client, over the upstream's own."""
+
+    def wait(side: Running) -> float:
+        # echo's first token has no text
+        return _asked(side, first, 2, clients=1, requests=200, kept=kept).first_p50_ms
+
+    return wait(running) - (0.0 if running.behind is None else wait(replace(running, url=running.behind)))
+
+
+def _rate(
+    running: Running, first: int, tokens: int, requests: int, *, kept: bool, merged: bool = False
+) -> float:
+    """Requests a second of 32 clients, of so many that they take a while; the first are ``requests``."""
+    while True:
+        said = _asked(running, first, tokens, clients=32, requests=requests, kept=kept)
+        if said.events < requests * tokens and not merged:
+            raise FailedRequestsError(f"{requests} requests of {tokens} tokens had {said.events} events")
+        if said.seconds >= _LEAST_S:
+            return requests / said.seconds
+        requests = ceil(requests * min(10.0, 1.5 * _LEAST_S / said.seconds))
+
+
+def _asked(running: Running, first: int, tokens: int, *, clients: int, requests: int, kept: bool) -> Said:
+    body = Load(running.model, tokens=tokens, first=first).body(0)
+    try:
+        return ask(urlsplit(running.url).netloc, body, clients, requests, kept=kept, key=running.key)
+    except CalledProcessError:
+        raise FailedRequestsError("a request failed; the client in C has said why") from None
 
 
 WORKS = {
