@@ -37,6 +37,7 @@ class Suspect:
         self.workers = list(workers)
         self.suspect = True
         self.alone = alone
+        self.slowness = 0.0
         self.kept_from: list[Member] = []
         self.asked = 0
         self.ends_at = float("inf")
@@ -112,6 +113,23 @@ def test_of_five_hundred_that_wait_each_is_called_once(token_s: float | None) ->
     turn_s = FRESH_S if token_s is None else token_s
     assert line.entered[-1][1] == pytest.approx(10 * turn_s, abs=0.1)
     assert line.turns.waiting == 0
+
+
+def test_who_waited_longest_for_a_first_token_goes_on_first() -> None:
+    """Whoever they are, and in whatever order they came; who is no suspect comes behind them."""
+
+    async def crowd() -> Line:
+        line, worker = Line(), Member("w", "w:1")
+        line.suspects.enter(worker, "there", line.clock())
+        calls = [Suspect(f"r{each}", line.suspects, [worker]) for each in range(6)]
+        for call, slowness in zip(calls, (0.1, 2.5, 0.3, 2.5, 1.0, 0.2), strict=True):
+            call.slowness = slowness
+        async with asyncio.TaskGroup() as tasks:
+            for call in calls:
+                tasks.create_task(line.go(call))
+        return line
+
+    assert [name for name, _ in run(crowd()).entered] == ["r1", "r3", "r4", "r2", "r5", "r0"]
 
 
 def test_who_leaves_is_passed_over_even_when_it_was_just_called() -> None:

@@ -146,6 +146,12 @@ class Attempts:
         """Whether its turn is for it alone."""
         return self._suspicion.alone
 
+    @property
+    def slowness(self) -> float:
+        """For how long the request's first token was, or has been, waited for, in seconds."""
+        first = self._record.first_token_s
+        return self._delivery.now() if first is None else first
+
     def candidates(self) -> Sequence[Member]:
         """The workers that may be given the call, now or in its turn."""
         return self._prospects.candidates(self._clock())

@@ -1,6 +1,8 @@
 """Where calls wait for a worker that they may have soon."""
 
 import asyncio
+import math
+from bisect import bisect_right, insort
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -30,6 +32,10 @@ class Caller(Protocol):
         """Whether its turn is for it alone."""
 
     @property
+    def slowness(self) -> float:
+        """For how long its first token was, or has been, waited for, in seconds."""
+
+    @property
     def kept_from(self) -> Sequence[Member]:
         """The workers that it may have in its turn."""
 
@@ -43,10 +49,14 @@ class Caller(Protocol):
         """When it asks again in any case."""
 
 
+_Order = tuple[float, int]
+
+
 @dataclass(slots=True, eq=False)
 class _Place:
     caller: Caller
-    number: int
+    order: _Order
+    """The less, the earlier it is called."""
     waits_for: set[Hashable] = field(default_factory=set)
     turn: asyncio.Future[None] | None = None
     """Is done when it is to ask. None: it asks just now."""
@@ -64,14 +74,15 @@ class _Round:
     """One after another of those that wait for a worker is called, as long as it may take them."""
 
     worker: Hashable
-    behind: int = -1
-    """The number of the last that was called."""
+    behind: _Order = (-math.inf, 0)
+    """The order of the last that was called."""
     again: bool = False
     """Whether the worker was freed meanwhile."""
 
 
 class Turns:
-    """Calls that wait, in the order in which they came.
+    """Calls that wait: suspects in the order of how slow their first token was, so that those for whom it takes
+    longest do not wait longest for their turn too; behind them others, in the order in which they came.
 
     Nobody looks again and again: one is called when a worker that it waits for has room for a suspect, the
     next when that one has a worker or has to wait on; and those that a worker is new for when it comes.
@@ -87,7 +98,8 @@ class Turns:
         self._suspects = suspects
         suspects.freed = self._look
         self._clock = clock
-        self._places: dict[_Place, None] = {}
+        self._places: list[_Place] = []
+        """In order."""
         self._count = 0
         self._rounds: dict[Hashable, _Round] = {}
         self._timers: dict[Hashable, tuple[asyncio.TimerHandle, float]] = {}
@@ -105,16 +117,16 @@ class Turns:
         Raises:
             InferloomError: It may have none any more.
         """
-        place = _Place(caller, self._count)
+        place = _Place(caller, (-caller.slowness if caller.suspect else math.inf, self._count))
         self._count += 1
-        self._places[place] = None
+        insort(self._places, place, key=_order)
         try:
             while True:
                 await self._wait(place)
                 if (member := caller.next()) is not None:
                     return member
         finally:
-            del self._places[place]
+            self._places.remove(place)
             self._asked(place)
             if not self._places:
                 self._rest()
@@ -163,7 +175,7 @@ class Turns:
         worker = running.worker
         place = self._next(worker, running.behind)
         if place is not None:
-            running.behind, place.called_by = place.number, running
+            running.behind, place.called_by = place.order, running
             self._call(place)
             return
         del self._rounds[worker]
@@ -173,12 +185,13 @@ class Turns:
         if running.again:
             self._look(worker)
 
-    def _next(self, worker: Hashable, behind: int) -> _Place | None:
-        """The first behind a number that waits for a worker and may have it."""
+    def _next(self, worker: Hashable, behind: _Order) -> _Place | None:
+        """The first behind another that waits for a worker and may have it."""
         now = self._clock()
         takes = {alone: self._suspects.may_take(worker, now, alone=alone) for alone in (False, True)}
-        for place in self._places:
-            if place.number > behind and place.waits and worker in place.waits_for:
+        for at in range(bisect_right(self._places, behind, key=_order), len(self._places)):
+            place = self._places[at]
+            if place.waits and worker in place.waits_for:
                 caller = place.caller
                 if not caller.suspect or takes[caller.alone]:
                     return place
@@ -221,3 +234,7 @@ class Turns:
         if self._changing is not None:
             self._changing.cancel()
             self._changing = None
+
+
+def _order(place: _Place) -> _Order:
+    return place.order
