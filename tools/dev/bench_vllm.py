@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from faulting.parts import EndedError
 from peers.bars import Bar, judge
 from peers.process import DidNotStartError, end_well
 from peers.show import numbers, table
@@ -165,7 +166,7 @@ def main() -> None:
         what = f"{'a tiny random Llama' if args.tiny else model.name}, {args.threads} threads"
         try:
             rounds = run_fast(lambda: compare(args, model, folder))
-        except (DidNotStartError, FailedRequestsError) as failure:
+        except (DidNotStartError, EndedError, FailedRequestsError) as failure:
             sys.exit(str(failure))
         sys.exit(0 if report(args, rounds, what) else 1)
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from answering.engines import ENGINES, Given
 from answering.show import Answers, differences, table
 from answering.suite import CASES, card_of, suite
+from faulting.parts import EndedError
 from openai import AsyncOpenAI
 from peers.process import DidNotStartError, end_well
 from rich.console import Console
@@ -73,7 +74,7 @@ def main() -> None:
             (folder / name).mkdir(parents=True, exist_ok=True)
             try:
                 found[name] = asyncio.run(answers(given, name))
-            except DidNotStartError as failure:
+            except (DidNotStartError, EndedError) as failure:
                 sys.exit(f"{name}: {failure}")
     if args.json is not None:
         write(args.json, found)

@@ -81,8 +81,8 @@ class _Round:
 
 
 class Turns:
-    """Calls that wait. Suspects come in the order of how slow their first token was, the slowest first, so that
-    these do not wait longest for their turn too; behind them others, in the order in which they came.
+    """Calls that wait: suspects in the order of how slow their first token was, the slowest first, and others
+    behind them, in the order in which they came.
 
     Nobody looks again and again: one is called when a worker that it waits for has room for a suspect, the
     next when that one has a worker or has to wait on; and those that a worker is new for when it comes.

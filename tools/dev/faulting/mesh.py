@@ -116,11 +116,14 @@ class RunningMesh:
         """Wait until every worker has registered and every gateway answers.
 
         Raises:
+            EndedError: One of them has ended.
             TimeoutError: They did not in time.
         """
         deadline = time.monotonic() + self.plan.start_limit_s
         async with httpx.AsyncClient(timeout=10) as http:
             while not await self._all_there(http):
+                for part in self.parts.values():
+                    part.check()
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the mesh did not become ready; see the logs in {self.folder}")
                 await asyncio.sleep(0.2)

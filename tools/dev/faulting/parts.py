@@ -20,6 +20,12 @@ MODEL = "m"
 
 POLL_S = 0.02
 
+_LAST_LINES = 15
+
+
+class EndedError(Exception):
+    """A part that is to run has ended; the message has its last lines."""
+
 
 @dataclass
 class Part:
@@ -71,6 +77,17 @@ class Part:
         """Wait until it has ended; return its status."""
         assert self.process is not None
         return await asyncio.to_thread(self.process.wait, STOP_LIMIT_S)
+
+    def check(self) -> None:
+        """Note whether it runs.
+
+        Raises:
+            EndedError: It was started, and has ended.
+        """
+        status = None if self.process is None else self.process.poll()
+        if status is not None:
+            tail = "\n".join(self.said.splitlines()[-_LAST_LINES:])
+            raise EndedError(f"{self.name} ended with status {status}:\n{tail}")
 
     @property
     def said(self) -> str:
