@@ -16,6 +16,7 @@ from inferloom.v1 import registry_pb2
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.lateness import TICK_S
 from inferloom_mesh.net import Address
 from inferloom_registry.service import serve
 from inferloom_registry.settings import RegistrySettings
@@ -242,6 +243,7 @@ async def test_a_registry_counts_leases_and_what_happens_to_them(
             await call.write(registry_pb2.KeepAliveRequest(lease_id=lease.lease_id, epoch=lease.epoch))
             await call.read()
         call.cancel()
+        await asyncio.sleep(2 * TICK_S)  # the loop is measured once
         text = await read(http)
         assert value(text, "inferloom_leases", state="active") == 1
         assert value(text, "inferloom_leases", state="suspect") == 0
