@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from inferloom_mesh.metrics import Metrics
 
 TICK_S = 0.05
-"""Time between two measurements. Work that holds the loop for B seconds shows as at least B − TICK_S, where that is
-more than nothing. Each wakes the process: ten times as many took two hundredths of a core of one that rests."""
+"""Time between two measurements, each of which wakes the process. Work that holds the loop for B seconds
+shows as at least B − TICK_S, or not at all if it takes less."""
 
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Upper bounds of the histogram's buckets but the last, which has none."""
