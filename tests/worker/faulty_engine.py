@@ -8,7 +8,7 @@ from inferloom_worker.engines.registry import EngineKind
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.sourcing.sources import ModelSource
 from inferloom_worker.stepping.batch import StepBatch
-from inferloom_worker.stepping.scheduler import Work
+from inferloom_worker.stepping.work import Work
 from tests.worker.fake_model import FakeModel
 
 BUG, CRASH, FAIL = (ord(letter) for letter in "BCF")

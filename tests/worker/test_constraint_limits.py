@@ -25,9 +25,9 @@ from inferloom_worker.stepping import masks
 from inferloom_worker.stepping.masks import MaskFiller, MaskWork
 from inferloom_worker.stepping.outcome import NO_TIME, verify
 from inferloom_worker.stepping.sampler import SampledToken
-from inferloom_worker.stepping.scheduler import Work
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.thread_clock import ThreadClock
+from inferloom_worker.stepping.work import Work
 from inferloom_worker.text.job import Job, TimeUp
 from inferloom_worker.text.tokenizer import Tokenizer
 from tests.patience import PATIENCE_S

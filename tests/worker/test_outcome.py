@@ -9,8 +9,8 @@ from inferloom_worker.stepping.drawing import NO_TOKEN
 from inferloom_worker.stepping.masks import PlaceMask
 from inferloom_worker.stepping.outcome import NO_NUMBERS, TOO_EARLY, verify
 from inferloom_worker.stepping.sampler import SampledToken
-from inferloom_worker.stepping.scheduler import Work
 from inferloom_worker.stepping.sequence import SequenceState
+from inferloom_worker.stepping.work import Work
 from tests.worker.engines import request
 
 

@@ -11,9 +11,10 @@ from inferloom_worker.engine.options import SpeculationSetting
 from inferloom_worker.engine.protocol import Committed
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.pacing import LEAST_ROWS, Pacing
-from inferloom_worker.stepping.scheduler import MOST_MATCHER_BYTES, MOVED_WEIGHT, Scheduler, Work
+from inferloom_worker.stepping.scheduler import MOST_MATCHER_BYTES, MOVED_WEIGHT, Scheduler
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
+from inferloom_worker.stepping.work import Work
 from tests.worker.engines import request
 
 

@@ -12,7 +12,7 @@ from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 from inferloom_worker.stepping.prompt_rows import PromptRows
-from inferloom_worker.stepping.scheduler import Work
+from inferloom_worker.stepping.work import Work
 
 
 @dataclass(frozen=True, slots=True)

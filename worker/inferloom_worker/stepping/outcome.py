@@ -12,7 +12,7 @@ from inferloom_worker.engine.protocol import EndReason, GenerationRequest, Token
 from inferloom_worker.stepping.drawing import NO_TOKEN
 from inferloom_worker.stepping.masks import FREE, PlaceMask
 from inferloom_worker.stepping.sampler import SampledToken
-from inferloom_worker.stepping.scheduler import Work
+from inferloom_worker.stepping.work import Work
 
 
 @dataclass(frozen=True, slots=True)

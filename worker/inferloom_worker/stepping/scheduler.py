@@ -8,16 +8,16 @@ alike share blocks. A decoding sequence may bring a draft of what comes next, to
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from operator import attrgetter
 
-from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.fairness import Fairness
 from inferloom_worker.stepping.pacing import LEAST_ROWS
 from inferloom_worker.stepping.prefix import Match, PrefixCache
 from inferloom_worker.stepping.sequence import SequenceState
 from inferloom_worker.stepping.speculation import Speculation
+from inferloom_worker.stepping.step_drafts import StepDrafts
+from inferloom_worker.stepping.work import Room, Work, within, work_of
 
 MOST_MATCHER_BYTES = 2**30
 """Memory that the matchers of all who run may take, as far as it is known before. One alone may take more."""
@@ -27,41 +27,7 @@ MOVED_WEIGHT = 8
 an answer, and sees nothing come at all where the others see it come more slowly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Compute ``count`` tokens of a sequence from its first uncomputed one; ``samples`` when that is all of
-    them, so that the step yields its next token. The tokens of a ``draft`` are computed after them, and yield
-    one more for each that turns out right. ``scores`` are the places whose logits tell how likely the next
-    tokens of the prompt are, where that is wanted."""
-
-    sequence: SequenceState
-    count: int
-    samples: bool
-    draft: tuple[int, ...] = ()
-    forced: int = 0
-    """How many tokens of the draft come whatever the model says: a constraint leaves no others."""
-    scores: range = range(0)
-
-    @property
-    def guessed(self) -> int:
-        """Tokens of the draft that may turn out wrong."""
-        return len(self.draft) - self.forced
-
-    @property
-    def rows(self) -> int:
-        """Tokens that are computed, the draft's included."""
-        return self.count + len(self.draft)
-
-
 _arrival = attrgetter("arrival")
-
-
-@dataclass(slots=True)
-class _Room:
-    """What a step may still read: tokens, and places whose logits are wanted."""
-
-    tokens: int
-    scores: int
 
 
 class Scheduler:
@@ -82,7 +48,7 @@ class Scheduler:
         max_step_scores: int = 2**31,
     ) -> None:
         self.pool = pool
-        self.speculation = speculation
+        self._drafts = StepDrafts(pool, speculation)
         self.prefixes = PrefixCache(pool)
         self.max_running = max_running
         self.max_step_tokens = max_step_tokens
@@ -169,7 +135,7 @@ class Scheduler:
             room = sequence.computed < len(sequence.blocks) * BLOCK_TOKENS
             if room or (sequence not in gave_way and self._make_room(sequence, 1)):
                 step.append(Work(sequence, 1, sequence.request.max_tokens > 0))
-        left = _Room(budget - len(step), self.max_step_scores)
+        left = Room(budget - len(step), self.max_step_scores)
         reading.sort(key=_arrival)
         new = [s for s in reading if not s.moved]
         self.short_of_memory = False
@@ -189,18 +155,18 @@ class Scheduler:
             step = [work for work in step if work.sequence not in gave_way]
             gave_way.clear()
         self._join(step, left)
-        return self._draft(step, bound, left.scores)
+        return self._drafts.add(step, len(self.running), bound, left.scores)
 
-    def _read(self, step: list[Work], reading: Iterable[SequenceState], left: _Room) -> None:
+    def _read(self, step: list[Work], reading: Iterable[SequenceState], left: Room) -> None:
         """Add what is read of prompts that have begun."""
         for sequence in reading:
             if sequence in self._gave_way:
                 continue
-            count = _within(sequence, min(sequence.remaining, left.tokens), left.scores)
+            count = within(sequence, min(sequence.remaining, left.tokens), left.scores)
             if count and self._make_room(sequence, count):
                 self._take(step, sequence, count, left)
 
-    def _join(self, step: list[Work], left: _Room, *, moved: bool = False) -> None:
+    def _join(self, step: list[Work], left: Room, *, moved: bool = False) -> None:
         """Let those that wait run, and add what is read of them. ``moved``: only until it is the turn of one
         that was not generated elsewhere."""
         if not self.waiting or not left.tokens or len(self.running) >= self.max_running:
@@ -223,7 +189,7 @@ class Scheduler:
             if not self._admit(sequence, match, promised):
                 self.short_of_memory = True
                 break
-            count = _within(sequence, min(sequence.remaining, left.tokens), left.scores)
+            count = within(sequence, min(sequence.remaining, left.tokens), left.scores)
             sequence.blocks.extend(
                 self.pool.allocate(blocks_for(sequence.computed + count) - len(sequence.blocks))
             )
@@ -232,52 +198,10 @@ class Scheduler:
             self._take(step, sequence, count, left)
 
     @staticmethod
-    def _take(step: list[Work], sequence: SequenceState, count: int, left: _Room) -> None:
-        step.append(_work(sequence, count))
+    def _take(step: list[Work], sequence: SequenceState, count: int, left: Room) -> None:
+        step.append(work_of(sequence, count))
         left.tokens -= count
         left.scores -= len(step[-1].scores)
-
-    def _draft(self, step: list[Work], bound: int, places: int) -> list[Work]:
-        """Add tokens that are forced, and drafts that are worth it. Nobody gives way to them: they take the
-        room that is left of ``bound`` rows, and what is forced also the ``places`` whose logits may still be
-        computed."""
-        rows = sum([work.count for work in step])
-        drafts = self._forced(step, min(bound - rows, places))
-        rows += sum(map(len, drafts.values()))
-        certain = set(drafts)
-        guessing = [work.sequence for work in step if work.count == 1 and work.samples]
-        if certain:
-            guessing = [sequence for sequence in guessing if sequence not in certain]
-        drafts |= self.speculation.plan(guessing, rows, bound - rows)
-        if not drafts:
-            return step
-        # Everyone who runs may need a block of its own in the next step.
-        spare = self.pool.free - len(self.running)
-        for place, work in enumerate(step):
-            sequence, draft = work.sequence, drafts.get(work.sequence, ())
-            need = max(blocks_for(len(sequence.tokens) + len(draft)) - len(sequence.blocks), 0)
-            if draft and (not need or need <= spare):
-                sequence.blocks.extend(self.pool.allocate(need))
-                spare -= need
-                step[place] = replace(work, draft=draft, forced=len(draft) if sequence in certain else 0)
-        return step
-
-    def _forced(self, step: list[Work], room: int) -> dict[SequenceState, tuple[int, ...]]:
-        """The tokens that constraints force, of sequences that have some; at most ``room`` in all."""
-        forced: dict[SequenceState, tuple[int, ...]] = {}
-        for work in step:
-            sequence = work.sequence
-            if sequence.matcher is None or not work.samples or work.scores:
-                continue
-            # The step yields one token more. One that ends the choice is chosen like any other.
-            most = min(room, sequence.request.max_tokens - sequence.generated - 1)
-            run = tuple(sequence.matcher.forced()[: max(most, 0)])
-            stops = sequence.request.stop_token_ids
-            run = next((run[:at] for at, token in enumerate(run) if token in stops), run)
-            if run:
-                forced[sequence] = run
-                room -= len(run)
-        return forced
 
     def _admit(self, sequence: SequenceState, match: Match, promised: int) -> bool:
         """Let a waiting sequence run, with the blocks that it shares; False if memory does not allow it."""
@@ -330,18 +254,3 @@ def _lacks(sequence: SequenceState) -> int:
 def _dispensable(sequence: SequenceState) -> tuple[int, int]:
     """The greatest gives way: the least priority, then the latest arrival."""
     return -sequence.request.priority, sequence.arrival
-
-
-def _within(sequence: SequenceState, count: int, scores: int) -> int:
-    """As many of ``count`` tokens as need the logits of at most ``scores`` places of the prompt."""
-    wanted = sequence.unscored(sequence.computed, sequence.computed + count)
-    return count if len(wanted) <= scores else wanted.start + scores - sequence.computed
-
-
-def _work(sequence: SequenceState, count: int) -> Work:
-    return Work(
-        sequence,
-        count,
-        samples=count == sequence.remaining and sequence.request.max_tokens > 0,
-        scores=sequence.unscored(sequence.computed, sequence.computed + count),
-    )

@@ -30,9 +30,10 @@ from inferloom_worker.stepping.outcome import NO_NUMBERS, NO_TIME, Outcome, foll
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.row import Row
 from inferloom_worker.stepping.sampler import SampledToken, sample
-from inferloom_worker.stepping.scheduler import Scheduler, Work
+from inferloom_worker.stepping.scheduler import Scheduler
 from inferloom_worker.stepping.scoring import score
 from inferloom_worker.stepping.sequence import SequenceState
+from inferloom_worker.stepping.work import Work
 
 log = logging.getLogger(__name__)
 
