@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2, worker_pb2
-from inferloom_mesh.errors import InferloomError, Reason, unsupported
+from inferloom_mesh.errors import unsupported
 from inferloom_worker.constrain.grammar import Grammars
 from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.protocol import TokenEmbedder
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import NothingGenerated, submit
-from inferloom_worker.engine.prediction import NOTHING, Prediction
 from inferloom_worker.engine.protocol import Adapter, Engine, Generation, GenerationRequest
 from inferloom_worker.hosting.answer import Terms, TokenAnswer
 from inferloom_worker.hosting.dialect import Dialect, calling
@@ -24,16 +22,14 @@ from inferloom_worker.hosting.engine_request import (
     engine_request,
     is_quick,
     is_short,
-    prompt_room,
     tells_of_prompt,
     told,
-    word_tokens,
 )
+from inferloom_worker.hosting.prompts import Prompts
 from inferloom_worker.hosting.resuming import Resumed, resume
 from inferloom_worker.hosting.tool_constraint import Enforced, enforced
 from inferloom_worker.output.completion import Completion, make_pipeline
 from inferloom_worker.output.parsing import PLAIN, Reading
-from inferloom_worker.text.infilling import infilling
 from inferloom_worker.text.job import Trial
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.template import ChatTemplate
@@ -41,11 +37,7 @@ from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import (
     ChatPrompt,
     CompletionRequest,
-    Prompt,
-    TextPrompt,
-    TokenPrompt,
     fit_max_tokens,
-    too_long,
 )
 from inferloom_worker.validate.resume import Resumption
 
@@ -92,14 +84,14 @@ class Generator:
             limit_s=COMPILING_S,
             doing="compiling grammars for",
         )
-        self.infilling = infilling(tokenizer, tokenizer.named)
+        self.prompts = Prompts(card, tokenizer, template, self.dialect, drafts=engine.info.drafts)
         self.trial = Trial()
         """How its template has done with short conversations."""
 
     async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> TokenAnswer:
         prompt = await texts.run(
             asked.prompt.param,
-            partial(self.read, asked),
+            partial(self.prompts.read, asked),
             tenant=terms.tenant,
             quick=is_quick(asked),
             trial=self.trial if is_short(asked) else None,
@@ -207,90 +199,8 @@ class Generator:
         param = "chat.tools" if asked.grammar is None else asked.grammar.param
         return await self._compiling.run(param, work, tenant=tenant)
 
-    def read(self, asked: CompletionRequest) -> TokenizedPrompt:
-        """Render and tokenise all that a request has of texts. Blocking.
-
-        Raises:
-            InferloomError: The template refuses the messages, there is none, or the text is too long.
-        """
-        prompt = self._prompt(asked)
-        if not (asked.bad_words or asked.prediction):
-            return prompt
-        words = word_tokens(self.tokenizer, asked.bad_words)
-        return replace(prompt, bad_words=words, prediction=self._expected(asked, len(prompt.ids)))
-
-    def _prompt(self, asked: CompletionRequest) -> TokenizedPrompt:
-        if asked.resume is not None and asked.resume.prompt_ids:
-            return self._read_before(asked.prompt, asked.resume.prompt_ids)
-        prompt = self.tokenize(asked.prompt, cut=asked.truncate is not None)
-        kept = prompt_room(asked, self.card.context_length)
-        if kept is not None and kept < len(prompt.ids):
-            ids = prompt.ids[-kept:]
-            prompt = TokenizedPrompt(ids, self.tokenizer.decode(ids, skip_special_tokens=False))
-        return prompt
-
-    def _read_before(self, prompt: Prompt, ids: list[int]) -> TokenizedPrompt:
-        """A prompt that another worker has read."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=False)
-        if isinstance(prompt, TextPrompt) and prompt.suffix and self.infilling is not None:
-            return TokenizedPrompt(ids, prompt.text, ends=self.infilling.ends, reread=False)
-        return TokenizedPrompt(ids, None if isinstance(prompt, TokenPrompt) else text, reread=False)
-
-    def _expected(self, asked: CompletionRequest, prompt_tokens: int) -> Prediction:
-        """What is expected of a completion, no more of it than there is room for."""
-        room = max(self.card.context_length - prompt_tokens, 0)
-        most = room if asked.stopping.max_tokens is None else min(asked.stopping.max_tokens, room)
-        if not (asked.prediction and most and self.engine.info.drafts):
-            return NOTHING
-        return Prediction(self.tokenizer.encode(asked.prediction, add_special_tokens=False)[:most])
-
-    def tokenize(self, prompt: Prompt, *, cut: bool = False) -> TokenizedPrompt:
-        """Render and tokenise a prompt, which is to be ``cut`` if it is too long. Blocking.
-
-        Raises:
-            InferloomError: The template refuses the messages, there is none, or the text is too long.
-        """
-        if isinstance(prompt, TextPrompt) and prompt.suffix:
-            return self._infill(prompt.text, prompt.suffix)
-        if isinstance(prompt, TextPrompt):
-            ids = self._encode("text", prompt.text, special=True, cut=cut)
-            if not ids and self.tokenizer.bos_id is not None:
-                ids = [self.tokenizer.bos_id]  # nothing to continue: a new document
-            return TokenizedPrompt(ids, prompt.text)
-        if isinstance(prompt, ChatPrompt):
-            text = self.render(prompt.chat)
-            return TokenizedPrompt(self._encode("chat.messages", text, special=False, cut=cut), text)
-        return TokenizedPrompt(prompt.ids, None, reread=False)
-
-    def _infill(self, text: str, suffix: str) -> TokenizedPrompt:
-        if self.infilling is None:
-            raise unsupported("suffix", f"The model '{self.card.id}' does not support suffix.")
-        for param, part in (("text", text), ("suffix", suffix)):
-            self._check_length(param, part)
-        ids = self.infilling.ids(self.tokenizer, text, suffix)
-        return TokenizedPrompt(ids, text, ends=self.infilling.ends)
-
     def render(self, chat: pb.ChatInput) -> str:
-        if self.template is None:
-            raise InferloomError(
-                Reason.UNSUPPORTED_TASK,
-                f"The model '{self.card.id}' has no chat template; send text or token ids.",
-                param="chat",
-            )
-        assert self.dialect is not None  # as there is a template
-        options = chat.template
-        turns, tools = self.dialect.turns(chat)
-        return self.template.render(
-            turns,
-            tools=tools,
-            variables=self.dialect.variables(chat),
-            add_generation_prompt=(
-                options.add_generation_prompt
-                if options.HasField("add_generation_prompt")
-                else not options.continue_final_message
-            ),
-            continue_final_message=options.continue_final_message,
-        )
+        return self.prompts.render(chat)
 
     @property
     def health(self) -> Health:
@@ -299,16 +209,6 @@ class Generator:
     @property
     def ranker(self) -> CosineRanker | None:
         return None if self.embedder is None else CosineRanker(self.embedder)
-
-    def _encode(self, param: str, text: str, *, special: bool, cut: bool = False) -> list[int]:
-        if not cut:
-            self._check_length(param, text)
-        return self.tokenizer.encode(text, add_special_tokens=special)
-
-    def _check_length(self, param: str, text: str) -> None:
-        limit = self.card.context_length
-        if (fewest := self.tokenizer.fewest_tokens(text)) > limit:
-            raise too_long(param, fewest, limit, at_least=True)
 
     def status(self) -> worker_pb2.ModelStatus:
         info, load = self.engine.info, self.engine.load()
@@ -350,7 +250,7 @@ class Generator:
 
     def variant(self, card: pb.Model, adapter: Adapter | None = None) -> "Generator":
         other = copy(self)
-        other.card = card
+        other.card, other.prompts = card, self.prompts.of(card)
         other._owner = False
         if adapter is not None:
             other.adapter, other.embedder = adapter, None
