@@ -1,7 +1,9 @@
 """The console's data over HTTP, with keys and without."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +262,27 @@ async def test_a_gateway_that_is_watched_ends_in_time() -> None:
             async for _ in lines:
                 pass
         await stream.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+async def test_who_looks_is_shown_out_when_the_key_ends(keyed: GatewayMesh, keys: Keys, how: str) -> None:
+    """A page that stays open shows no more than one that is opened anew; one with another key goes on."""
+    ends = time.time() + 2.0 if how == "expired" else None
+    key, other = keys.make(endpoints=("console",), expires=ends), keys.make(endpoints=("console",))
+    await follows(keyed, other, 403)
+    path = "/console/data/live"
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        keyed.http.stream("GET", path, headers=bearer(key)) as answer,
+        keyed.http.stream("GET", path, headers=bearer(other)) as stays,
+    ):
+        reading = asyncio.ensure_future(stays.aread())
+        if how == "revoked":
+            keys.store.change_key(key[6:18], lambda held: replace(held, revoked=time.time()))
+        told = [line async for line in answer.aiter_lines()]
+        assert told[0] == "event: whole"
+        assert "event: error" in told
+        assert how in told[told.index("event: error") + 1]
+        assert not reading.done()
+        reading.cancel()
+    assert (await ask(keyed, "GET", "/live", key)).status_code == 401

@@ -140,7 +140,8 @@ def _model(told: pb.MeshModel) -> Row:
 
 
 def _happening(told: pb.Happening) -> tuple[str, Row]:
-    kind = pb.HappeningKind.Name(told.kind).removeprefix("HAPPENING_KIND_")
+    known = told.kind in pb.HappeningKind.values()  # another gateway may be newer
+    kind = pb.HappeningKind.Name(told.kind).removeprefix("HAPPENING_KIND_") if known else f"KIND_{told.kind}"
     name = f"{told.at.ToMilliseconds()} {kind} {told.worker} {told.model} {told.gateway}"
     return name, {
         "at": round(told.at.seconds + told.at.nanos / 1e9, 1),

@@ -65,8 +65,9 @@ def row_elsewhere(told: pb.RequestRecord) -> tuple[str, dict[str, Any]]:
     }
 
 
-def story(record: pb.RequestRecord) -> dict[str, Any]:
-    """All that is known of one request. Moments within it are seconds after its arrival."""
+def story(record: pb.RequestRecord, now: float) -> dict[str, Any]:
+    """All that is known of one request. Moments within it are seconds after its arrival; ``now`` in seconds
+    since 1970 says for how long one has run."""
     began = record.arrived_at.seconds + record.arrived_at.nanos / 1e9
     return {
         "id": record.request_id,
@@ -78,6 +79,7 @@ def story(record: pb.RequestRecord) -> dict[str, Any]:
         "key_id": record.key_id,
         "began": began,
         "state": STATES.get(record.state, ""),
+        "age": None if record.HasField("ended") else rounded(max(0.0, now - began)),
         "dispatched": _moment(record, "dispatched"),
         "lined_up": _moment(record, "lined_up"),
         "first": _moment(record, "first_token"),

@@ -1,6 +1,8 @@
 """The console over HTTP: its page, and its data."""
 
-from contextlib import ExitStack
+import time
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, aclosing
 from typing import Annotated, Any
 
 import orjson
@@ -8,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from google.protobuf.json_format import MessageToDict
 
 from inferloom.v1.gateway_pb2 import GetRequestRequest
+from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.console.assets import INDEX, SAFE, assets
 from inferloom_gateway.console.console import Console
 from inferloom_gateway.console.key_bodies import LaidDown, LimitedKind, NewKey
@@ -67,10 +70,22 @@ async def live(request: Request) -> Response:
         # The page's next try is a new connection, which another process of the gateway may get.
         return errors.response(full, {"connection": "close"})
 
-    async def begin(stack: ExitStack) -> Any:
-        return console.live.view()
+    async def begin(stack: ExitStack) -> AsyncGenerator[bytes, None]:
+        return _while_open(console, identity_of(request.scope))
 
     return EventStream(begin, lambda error: framed(errors.render(error), "error"), _PRIVATE, first=None)
+
+
+async def _while_open(console: Console, who: Identity) -> AsyncGenerator[bytes, None]:
+    """What a viewer sees, for as long as the key that he showed opens something; every second is looked.
+
+    Raises:
+        InferloomError: It does not any more, or that cannot be said now.
+    """
+    async with aclosing(console.live.view()) as pieces:
+        async for piece in pieces:
+            console.check(who)
+            yield piece
 
 
 @router.get("/console/data/request")
@@ -79,7 +94,8 @@ async def request_story(request: Request) -> Response:
     asked = GetRequestRequest(request_id=request.query_params.get("id", ""))
     found = await _console(request).view.get_request(asked)
     away = [f"{each.name} ({each.why})" for each in found.unanswered]
-    return _json({"records": [story(each) for each in found.records], "unanswered": away})
+    now = time.time()
+    return _json({"records": [story(each, now) for each in found.records], "unanswered": away})
 
 
 @router.post("/console/data/contract")

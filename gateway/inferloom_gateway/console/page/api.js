@@ -32,6 +32,11 @@ export class Refused extends Error {
   }
 }
 
+// Whether another key could open what was refused: a gateway that asks for none refuses for other reasons.
+export function keyHelps(status) {
+  return status === 401 || (status === 403 && key.get() !== "");
+}
+
 export function headers(more = {}) {
   const shown = key.get();
   return shown ? { ...more, authorization: `Bearer ${shown}` } : more;
@@ -65,8 +70,8 @@ export async function ask(path, options) {
   return (await send(path, options)).json();
 }
 
-// The events of a stream, as { event, data }.
-export async function* events(answer) {
+// The events of a stream, as { event, data }; `heard` is called whenever something has come, comments too.
+export async function* events(answer, heard = () => {}) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   let event = "message";
@@ -75,6 +80,7 @@ export async function* events(answer) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
+      heard();
       const lines = (rest + value).split("\n");
       rest = lines.pop();
       for (const line of lines) {

@@ -1,5 +1,5 @@
 // Puts the page together: views, the switch of the theme, the key, and the keyboard.
-import { key } from "./api.js";
+import { key, keyHelps } from "./api.js";
 import { dialog, field, h, say } from "./dom.js";
 import { keysView } from "./keys.js";
 import { Live } from "./live.js";
@@ -50,7 +50,8 @@ function decoded(text) {
 function notice() {
   const shown = live.state === "refused" && ["mesh", "requests"].includes(current);
   $("notice").hidden = !shown;
-  if (shown) say($("notice"), `${live.why} Press Key to show one that has the endpoint “console”.`);
+  const how = keyHelps(live.status) ? " Press Key to show one that has the endpoint “console”." : "";
+  if (shown) say($("notice"), live.why + how);
 }
 
 let models = "";
@@ -80,10 +81,13 @@ function theme() {
 function askKey() {
   const text = h("input", { type: "password", autocomplete: "off", value: key.get() });
   const forget = h("button", { type: "button" }, "Forget it");
-  const form = h("form", {}, field("API key", text, "It is kept for as long as this tab is open, and goes to this gateway only."),
+  const wrong = h("p", { class: "why", role: "alert" });
+  const form = h("form", {}, field("API key", text, "It is kept for as long as this tab is open, and goes to this gateway only."), wrong,
     h("div", { class: "actions" }, forget, h("button", { type: "submit", class: "main" }, "Use it")));
   const box = dialog("API key", form);
   const use = (value) => {
+    // A browser sends no others in a header.
+    if (/[^\x21-\x7e]/.test(value.trim())) return say(wrong, "No key has spaces, or letters and signs beyond ASCII: is all of it the key?");
     key.set(value.trim());
     box.close();
     live.start();

@@ -1,5 +1,5 @@
 // Keys and limits: what there is, what was used, new ones, changes, and taking some back.
-import { ask } from "./api.js";
+import { ask, keyHelps } from "./api.js";
 import { Keyed, copyButton, dialog, field, h, say } from "./dom.js";
 import { ask as askForm, listed, number, numeric } from "./form.js";
 import { count, date } from "./format.js";
@@ -84,7 +84,7 @@ export function keysView(section) {
       held = await ask("/console/data/keys");
     } catch (failure) {
       some.hidden = none.hidden = true;
-      const how = [401, 403].includes(failure.status) ? " Press Key to show one that has the endpoint “keys”." : "";
+      const how = keyHelps(failure.status) ? " Press Key to show one that has the endpoint “keys”." : "";
       say(why, failure.message + how);
       return;
     }

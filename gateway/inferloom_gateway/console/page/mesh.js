@@ -163,6 +163,7 @@ export function meshView(section, live) {
   };
   const cards = h("ul", { class: "cards" });
   const none = h("p", { class: "empty" });
+  const missing = h("p", { class: "why", role: "status" });
   const [models, gateways, registries] = [h("tbody"), h("tbody"), h("tbody")];
   const feed = h("ol", { class: "feed" });
   const quiet = h("p", { class: "empty" }, "Nothing yet.");
@@ -184,6 +185,7 @@ export function meshView(section, live) {
         h("h2", {}, "Gateways"),
         table("Gateways", [["Gateway · process"], ["State"], ["Running", "num"], ["Waiting", "num"], ["Requests/s", "num"],
           ["Tokens/s", "num"], ["Memory", "num"]], gateways),
+        missing,
         h("h2", {}, "Registries"),
         table("Registries", [["Registry"], ["State"], [""]], registries),
       ),
@@ -211,7 +213,13 @@ export function meshView(section, live) {
     const ready = workers.filter((row) => row.state === "ready").length;
     none.hidden = workers.length > 0;
     say(none, live.state === "live" ? "No worker has registered. Start one: inferloom worker --model NAME" : "");
-    if (!now) return;
+    const silent = now?.unanswered ?? [];
+    missing.hidden = !silent.length;
+    say(missing, silent.length ? `No answer of ${silent.join(", ")}.` : "");
+    if (!now) {
+      for (const each of Object.values(figures)) each.show("–");
+      return;
+    }
     const troubled = workers.length - ready;
     figures.workers.show(`${ready} of ${workers.length}`, troubled ? `${troubled} not ready` : "");
     figures.running.show(count(now.running), `${plural(live.rows("processes").length, "gateway process", "gateway processes")}`);

@@ -55,6 +55,7 @@ export function playgroundView(section) {
     busy(true);
     let first = null;
     let usage = null;
+    let failed = false;
     try {
       await asking; // who types at once is quicker than the first list of models
       if (running !== mine) return;
@@ -80,11 +81,13 @@ export function playgroundView(section) {
         for (const choice of whole.choices) answer.take(choice);
       }
     } catch (failure) {
+      failed = true;
       answer.fail(failure.name === "AbortError" ? "Stopped." : failure.message);
     }
     if (running !== mine) return; // another conversation has begun
     const message = answer.end();
     if (message) turns.push({ message, bubble: answer });
+    else if (failed) takeBack();
     answer.stats([
       first && `first token ${seconds((first - began) / 1000)}`,
       `${seconds((performance.now() - began) / 1000)} in all`,
@@ -95,6 +98,13 @@ export function playgroundView(section) {
     busy(false);
     follow();
     examples.refresh();
+  }
+
+  // A question without any answer is not part of the conversation: two in a row are more than some templates take.
+  function takeBack() {
+    if (turns.at(-1)?.message.role !== "user") return;
+    const { message } = turns.pop();
+    text.value ||= message.content;
   }
 
   function busy(on) {

@@ -75,34 +75,53 @@ export function requestsView(section, live) {
     keyed.show(rows);
     none.hidden = rows.length > 0;
     say(none, text || which.value ? "No request of late is like that. “Open by name” asks all gateways." : "No requests yet.");
-    if (opened && story.dataset.running === "true" && Date.now() - fetched > 900) open(opened, false);
+  }
+
+  // Whether somebody marks a part of the story, such as to copy it.
+  function chosen() {
+    const marked = getSelection();
+    return !marked.isCollapsed && story.contains(marked.anchorNode);
   }
 
   let opened = "";
-  let fetched = 0;
+  const controls = () => [...story.querySelectorAll("a, button")];
 
   async function open(id, focus = true) {
     opened = id;
-    fetched = Date.now();
     section.classList.toggle("opened", Boolean(id));
     if (!id) {
       story.replaceChildren(h("p", { class: "empty" }, "Choose a request to see its story."));
       return;
     }
     let shown;
+    let running = false;
     try {
       const found = await ask(`/console/data/request?id=${encodeURIComponent(id)}`);
       shown = storyOf(found);
-      story.dataset.running = String(found.records[0].state === "running");
+      running = found.records[0].state === "running";
     } catch (failure) {
+      if (!focus && failure.status === 0) return; // a gateway that is away for a moment; the next look is in a second
       shown = [h("h2", {}, id), h("p", { class: "why", role: "alert" }, failure.message)];
-      story.dataset.running = "false";
     }
     if (opened !== id) return;
+    story.dataset.running = String(running);
+    const at = controls().indexOf(document.activeElement);
     story.replaceChildren(...shown);
     if (focus) story.focus({ preventScroll: false });
+    else if (at >= 0) controls()[at]?.focus({ preventScroll: true }); // told anew each second, it takes nobody's place away
   }
 
+  // A request that hangs changes nothing which would be told by itself.
+  let asking = false;
+  async function again() {
+    const runs = opened && story.dataset.running === "true";
+    if (asking || !runs || section.hidden || document.hidden || chosen()) return;
+    asking = true;
+    await open(opened, false);
+    asking = false;
+  }
+
+  setInterval(again, 1000);
   filter.addEventListener("input", show);
   which.addEventListener("change", show);
   open("");

@@ -68,7 +68,7 @@ function one(record) {
       ["Prompt", `${count(record.prompt)} tokens${record.cached ? `, ${count(record.cached)} cached` : ""}`],
       ["Answer", record.method === "generate" ? `${count(record.tokens)} tokens${speed ? `, ${speed}` : ""}` : ""],
       ["First token", seconds(record.first)],
-      ["In all", record.ended === null ? "runs" : seconds(record.ended)],
+      ["In all", record.ended === null ? `runs, for ${seconds(record.age)} now` : seconds(record.ended)],
       ["Queue", seconds(record.queue_s)],
       ["Prefill", seconds(record.prefill_s)],
       ["Decode", seconds(record.decode_s)],
