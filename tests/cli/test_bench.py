@@ -189,3 +189,12 @@ def test_when_nothing_listens_the_line_says_so() -> None:
     done = run(*INFERLOOM, "bench", "http://127.0.0.1:1/v1", check=False)
     assert done.stderr == "inferloom: no server at http://127.0.0.1:1/v1 – start one with `inferloom up`\n"
     assert done.returncode == 1
+
+
+def test_numbers_that_cannot_be_written_are_a_line(echo: Mesh, tmp_path: Path) -> None:
+    """After all of the work: they were shown."""
+    args = (echo.base_url, "-c", "1", "--tokens", "2", "--json", str(tmp_path))
+    done = run(*INFERLOOM, "bench", *args, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"inferloom: cannot write the numbers to {tmp_path}: Is a directory")

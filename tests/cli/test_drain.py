@@ -1,5 +1,6 @@
 """``inferloom drain`` lets a worker finish."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_cli.drain import drain
 from inferloom_cli.refusal import RefusedError
 from tests.cli.fake_mesh import UNCALLED, FakeMesh, serving
+from tests.patience import until_async
 
 
 class Draining(WorkerServiceServicer):
@@ -18,10 +20,13 @@ class Draining(WorkerServiceServicer):
     def __init__(self) -> None:
         self.asked: list[worker_pb2.DrainRequest] = []
         self.ended = 0
+        self.finishes = asyncio.Event()
+        self.finishes.set()
 
     async def Drain(self, request: worker_pb2.DrainRequest, context: Any) -> Any:
         """Be finished."""
         self.asked.append(request)
+        await self.finishes.wait()
         return worker_pb2.DrainResponse(ended_requests=self.ended)
 
     GetStatus = UnloadModel = LoadModel = LoadAdapter = UnloadAdapter = UNCALLED
@@ -62,3 +67,15 @@ async def test_an_odd_address_is_named(mesh: FakeMesh, worker: Draining) -> None
     mesh.registry.workers[0].worker.address = "nowhere"
     with pytest.raises(RefusedError, match="'nowhere' is not an address"):
         await drain([mesh.address], "a", None)
+
+
+async def test_whoever_does_not_wait_is_told_that_it_goes_on(
+    mesh: FakeMesh, worker: Draining, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C ends the command, and not the draining."""
+    worker.finishes.clear()
+    draining = asyncio.ensure_future(drain([mesh.address], "a", None))
+    await until_async(lambda: worker.asked, "the request")
+    draining.cancel()
+    await asyncio.gather(draining, return_exceptions=True)
+    assert "a goes on draining, and takes no requests until it is restarted" in capsys.readouterr().err

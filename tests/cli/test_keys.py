@@ -1,6 +1,7 @@
 """`inferloom keys`, in this process."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,3 +178,22 @@ def test_what_a_command_shows_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None
     assert of_caller(secret, "sk-proj-real").metadata == peer
     monkeypatch.setenv("OPENAI_API_KEY", "sk-il-ours")
     assert of_caller(secret, "sk-il-ours").metadata == (("authorization", "Bearer sk-il-ours"),)
+
+
+def test_the_audit_log_has_exact_limits_and_somebody_without_a_name(
+    keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container a user may be a number only; a key that was made is shown nevertheless."""
+
+    def nameless() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr("inferloom_cli.keys.getuser", nameless)
+    monkeypatch.setenv("INFERLOOM_AUDIT_LOG", str(tmp_path / "audit.jsonl"))
+    key = made(keys)
+    keys("limit", "tenant", "acme", "--tpm", "1234567")
+    keys("limit", "key", key["id"], "--rpm", "1234")
+    written, tenant, own = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
+    assert (written["event"], written["who"]) == ("key.create", f"user:{os.getuid()}")
+    assert tenant["limits"]["tokens_per_minute"] == 1234567
+    assert own["limits"]["requests_per_minute"] == 1234

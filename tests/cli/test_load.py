@@ -124,6 +124,14 @@ def test_a_relative_path_counts_from_where_the_command_is(
     monkeypatch.chdir(tmp_path)
     assert Wanted.read("a=./tiny.gguf").spec == str(tmp_path.resolve() / "tiny.gguf")
     assert Wanted.read("a=org/tiny").spec == "org/tiny"
+    assert Wanted.read("a=torch:./tiny").spec == f"torch:{tmp_path.resolve() / 'tiny'}"
+    (tmp_path / "my models ü" / "tiny").mkdir(parents=True)
+    for engine, options in (("", ""), ("torch:", ""), ("vllm:", "?tensor_parallel_size=2")):
+        typed = f"a={engine}my models ü/tiny{options}"
+        assert Wanted.read(typed).spec == f"{engine}{tmp_path.resolve()}/my models ü/tiny{options}"
+    for name in ("echo", "smollm2-135m-instruct"):
+        (tmp_path / name).mkdir()
+        assert Wanted.read(f"a={name}").spec == name, "a name is no path"
 
 
 async def test_an_odd_address_is_the_outcome_of_its_own_worker(

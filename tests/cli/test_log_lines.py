@@ -71,5 +71,6 @@ def test_times_can_be_dates() -> None:
     """In local time where nothing else is said."""
     now = datetime(2026, 1, 2, 10, 0)
     assert since("2026-01-01 10:00", now) == datetime(2026, 1, 1, 10).timestamp()
-    with pytest.raises(ValueError, match="'soon' is neither"):
-        since("soon", now)
+    for text in ("soon", "99999999999d", "9999999d"):
+        with pytest.raises(ValueError, match=f"'{text}' is neither"):
+            since(text, now)

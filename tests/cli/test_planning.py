@@ -65,3 +65,16 @@ def test_up_shows_its_gateway_a_certificate_that_it_takes(certificates: Certific
     assert shown(others.ca, gateway_tls=door, **tls) == door
     with pytest.raises(RefusedError, match=r"none.crt: there is no such file"):
         shown(tmp_path / "none.crt", **tls)
+
+
+@pytest.mark.parametrize(
+    ("first", "named"), [({"worker_port": 65535}, "--worker-port"), ({}, "worker_metrics_listen")]
+)
+def test_ports_end(monkeypatch: pytest.MonkeyPatch, first: dict[str, int], named: str) -> None:
+    """Workers' ports follow each other, and there are no more than there are."""
+    if not first:
+        monkeypatch.setenv("INFERLOOM_WORKER_METRICS_LISTEN", "127.0.0.1:65535")
+    flags: dict[str, Any] = {"port": 0, "grpc_port": 0, "registry_port": 0, "worker_port": 0, **first}
+    with pytest.raises(RefusedError, match=f"end at 65535: lower {named}") as caught:
+        prepare(UpFlags(models=("echo=echo",), workers=2, **flags))
+    assert caught.value.status == MISUSED

@@ -21,7 +21,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.net import Address
 from inferloom_mesh.server import build_server
 from tests.cli.fake_mesh import CHAT, EMBEDDER, FakeMesh, FakeRegistry
-from tests.patience import until_async
+from tests.patience import PATIENCE_S, until_async
 
 WORKER = pb.RegisteredWorker(
     worker=pb.Worker(
@@ -133,7 +133,9 @@ async def test_models_and_texts_are_shown_as_they_are(
 def test_no_command_writes_by_a_console_that_reads_marks() -> None:
     """All take theirs from one place, or another would eat brackets again."""
     folder = Path(inferloom_cli.__file__).parent
-    made = {file.name for file in folder.rglob("*.py") if re.search(r"\bConsole\(", file.read_text())}
+    made = {
+        file.name for file in folder.rglob("*.py") if re.search(r"\bConsole\(|\(Console\):", file.read_text())
+    }
     assert made == {"terminal.py"}
 
 
@@ -350,3 +352,62 @@ async def test_workers_that_compute_differently_are_marked(
     assert "computes differently" in shown
     await models.show(mesh.address, [mesh.address], as_json=False)
     assert "2, 2 kinds!" in capsys.readouterr().out
+
+
+async def test_watching_shows_first_what_must_be_seen(
+    mesh: FakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal that is too low for all workers cuts their end off: that nothing is new stands above."""
+
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for name, value in (("COLUMNS", "100"), ("LINES", "8"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout", screen := Screen())
+    mesh.registry.workers = [
+        pb.RegisteredWorker(worker=pb.Worker(id=f"w{number}", address="a:1")) for number in range(40)
+    ]
+    watching = asyncio.create_task(ps.watch([mesh.address], as_json=False, interval=0.05))
+    try:
+        await until_async(lambda: "w1" in screen.getvalue(), "the workers")
+        mesh.registry.frozen = "no leader"
+        await until_async(lambda: "has lost its store" in screen.getvalue(), "the store's loss")
+        mesh.registry.failure = InferloomError(Reason.SERVER_OVERLOADED, "It stops.")
+        await until_async(lambda: "this is what was last said" in screen.getvalue(), "that it is away")
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_watching_without_a_terminal_shows_the_workers_once(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe would get nothing until the end."""
+    mesh.registry.workers = [WORKER]
+    async with asyncio.timeout(PATIENCE_S):
+        await ps.watch([mesh.address], as_json=False)
+    assert "worker-1" in capsys.readouterr().out
+
+
+async def test_what_goes_into_a_pipe_is_not_cut(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ps | grep NAME` finds the worker, and the model beside it."""
+    monkeypatch.delenv("COLUMNS")
+    name, model = "worker-of-a-long-name-in-the-cellar", "org/a-model-of-a-name-that-is-rather-long-Q4_K_M"
+    row = pb.RegisteredWorker(worker=pb.Worker(id=name, address="a:1", models=[Model(id=model)]))
+    mesh.registry.workers = [row]
+    await ps.show([mesh.address], as_json=False)
+    assert any(name in line and model in line for line in capsys.readouterr().out.splitlines())
+
+
+async def test_states_of_a_newer_version_have_their_numbers(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While a mesh is upgraded, commands of the version before show all of it."""
+    worker = pb.Worker(id="w", address="a:1", state=77)  # type: ignore[arg-type] # of a later version
+    mesh.registry.workers = [pb.RegisteredWorker(worker=worker)]
+    await ps.show([mesh.address], as_json=False)
+    assert "worker_state_77" in capsys.readouterr().out

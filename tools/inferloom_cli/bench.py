@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from inferloom_cli.refusal import MISUSED, RefusedError, needs
+from inferloom_cli.refusal import MISUSED, RefusedError, needs, writable
 
 with needs("all"):
     from inferloom_cli.benchmark.connection import HttpError
@@ -91,9 +91,11 @@ def report(url: str, load: Load, summaries: Sequence[Summary], output: Output) -
     else:
         terminal().print(table(summaries, load.api))
     if output.json is not None and output.json != STDOUT:
-        output.json.write_text(json.dumps(numbers, indent=2) + "\n")
+        with writable("the numbers", output.json, "they stand above"):
+            output.json.write_text(json.dumps(numbers, indent=2) + "\n")
     if output.plot is not None:
-        output.plot.write_text(plot(summaries, load.api, f"{load.model} at {url}"), encoding="utf-8")
+        with writable("the drawing", output.plot, "the numbers stand above"):
+            output.plot.write_text(plot(summaries, load.api, f"{load.model} at {url}"), encoding="utf-8")
 
 
 async def measure(endpoint: Endpoint, load: Load) -> Summary:

@@ -19,7 +19,7 @@ from inferloom_cli.keyboard import history, unechoed
 from inferloom_cli.model_choice import choose
 from inferloom_cli.models import list_models
 from inferloom_cli.refusal import RefusedError
-from inferloom_cli.terminal import terminal
+from inferloom_cli.terminal import harmless, terminal
 from inferloom_cli.trouble import trouble_of
 from inferloom_mesh.net import Address
 
@@ -194,8 +194,9 @@ async def _served(gateway: Address, shown: Credentials) -> Sequence[Model]:
 
 
 async def _answer(conversation: Conversation, message: str) -> None:
+    told = harmless if sys.stdout.isatty() else str
     async with aclosing(conversation.ask(message)) as pieces:
         async for text in pieces:
-            sys.stdout.write(text)
+            sys.stdout.write(told(text))
             sys.stdout.flush()
     print()

@@ -114,7 +114,7 @@ class Display:
         """Show a service's log line, if it matters enough."""
         if level >= self._least:
             style = _STYLES[sum(name.encode()) % len(_STYLES)]
-            self._say(Text.assemble((f"{name} │ ", style), line))
+            self._say(Text.assemble((f"{name} │ ", style), Text.from_ansi(line)))
 
     def news(self, sentence: str) -> None:
         """Show what happened to a service."""

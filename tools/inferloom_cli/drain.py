@@ -40,7 +40,8 @@ async def drain(
     [found] = named([row.worker for row in listed.workers], [worker])
     request = DrainRequest(limit=None if limit_s is None else duration(limit_s))
     timeout = (_LONGEST_S if limit_s is None else limit_s) + _MARGIN_S
-    with step(f"waiting for what runs on {worker}"):
+    left = f"{worker} goes on draining, and takes no requests until it is restarted"
+    with step(f"waiting for what runs on {worker}", left=left):
         async with calling_worker(found, shown) as channel:
             answer = await WorkerServiceStub(channel).Drain(request, timeout=timeout)
     ended = answer.ended_requests

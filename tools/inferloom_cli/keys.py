@@ -1,10 +1,11 @@
 """``inferloom keys``: API keys, what holds for them, and what they use."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from getpass import getuser
 from typing import Literal
 
@@ -20,6 +21,7 @@ from inferloom_gateway.access.api_key import (
     Policy,
     UnfitError,
     check_tenant,
+    to_plain,
 )
 from inferloom_gateway.access.endpoints import NAMES
 from inferloom_gateway.access.key_text import digest_of, id_of, new_key
@@ -134,7 +136,7 @@ def limit(
         return
     policy = Policy(limits, 1.0 if share is None else share)
     store.put_policy(kind, name, policy)
-    _note(audit, "limits.set", kind=kind, name=name, limits=limits_in_words(limits), share=policy.share)
+    _note(audit, "limits.set", kind=kind, name=name, **to_plain(policy))
     part = f", share {policy.share:g}" if kind == "tenant" else ""
     print(f"{kind} {name}: {limits_in_words(limits)}{part}")
 
@@ -148,7 +150,7 @@ def _limit_key(store: KeyStore, key_id: str, limits: Limits, audit: Audit | None
         raise _unknown([key_id])
     if key.revoked is not None:
         raise RefusedError(f"{key.id} is revoked: it opens nothing, whatever its limits")
-    _note(audit, "limits.set", kind="key", name=key.id, limits=limits_in_words(limits))
+    _note(audit, "limits.set", kind="key", name=key.id, limits=asdict(limits))
     print(f"key {key.id}: {limits_in_words(limits)}")
 
 
@@ -160,4 +162,12 @@ def _unknown(names: Sequence[str]) -> RefusedError:
 
 def _note(audit: Audit | None, event: str, **about: object) -> None:
     if audit is not None:
-        audit.done(event, f"user:{getuser()}", **about)
+        audit.done(event, f"user:{_user()}", **about)
+
+
+def _user() -> str:
+    """Who runs the command: a name, or a number where the machine has none for it, as in a container."""
+    try:
+        return getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
 from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
+from inferloom_worker.sourcing.demo import MODELS
 from inferloom_worker.sourcing.flags import parse_model_flag
 from inferloom_worker.sourcing.sources import SourceError
+
+_PARTS = re.compile(r"(?P<engine>[a-z][a-z0-9_-]*:)?(?P<path>[^?]+)(?P<query>\?.*)?", re.DOTALL)
 
 _DEADLINE_S = 6 * 3600.0
 """A worker may fetch the model first."""
@@ -52,9 +56,20 @@ class Wanted:
             raise RefusedError(str(error)[:400], MISUSED) from error
         if base is not None and not (name and found and spec):
             raise RefusedError(f"{typed[:200]!r} is not of the form NAME=SPEC", MISUSED)
-        if spec.startswith((".", "~")):
-            spec = str(Path(spec).expanduser().absolute().resolve())
-        return cls(name, spec, base)
+        return cls(name, _from_everywhere(spec), base)
+
+
+def _from_everywhere(spec: str) -> str:
+    """A spec whose path, behind an engine's name and before its options, counts from no folder."""
+    parts = _PARTS.fullmatch(spec)
+    if parts is None or spec in MODELS or spec.partition(":")[0] == "echo":
+        return spec
+    path = Path(parts["path"]).expanduser()
+    try:
+        here = parts["path"].startswith((".", "~")) or path.exists()
+    except OSError:  # no system has such a path
+        here = False
+    return f"{parts['engine'] or ''}{path.resolve()}{parts['query'] or ''}" if here else spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +110,8 @@ async def load(
         chosen = [worker for worker in chosen if worker.state != WORKER_STATE_DRAINING]
     if not chosen:
         raise RefusedError("every worker is draining")
-    with step(f"loading {wanted.name} on {', '.join(worker.id for worker in chosen)}"):
+    left = f"loading goes on there; `inferloom ps` shows who has {wanted.name}"
+    with step(f"loading {wanted.name} on {', '.join(worker.id for worker in chosen)}", left=left):
         outcomes = await asyncio.gather(*(_load(worker, wanted, shown) for worker in chosen))
     failed = [each for each in outcomes if each.error is not None]
     if as_json:

@@ -74,11 +74,11 @@ def since(text: str, now: datetime) -> float:
     Raises:
         ValueError: It stands for none.
     """
-    if match := _AGO.fullmatch(text.strip()):
-        return (now - timedelta(**{_UNITS[match[2]]: float(match[1])})).timestamp()
     try:
+        if match := _AGO.fullmatch(text.strip()):
+            return (now - timedelta(**{_UNITS[match[2]]: float(match[1])})).timestamp()
         return datetime.fromisoformat(text.strip()).astimezone(UTC).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):  # longer ago than there are years
         raise ValueError(
             f"{text!r} is neither a time such as 10m or 2h, nor one such as 2026-01-31 10:00"
         ) from None

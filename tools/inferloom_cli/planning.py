@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from inferloom_worker.settings import WorkerSettings
 
 _FIRST_WORKER_PORT = 7100
+_LAST_PORT = 65535
 
 _MARGIN_S = 5.0
 """How much longer than a service's own drain limit the supervisor waits for it."""
@@ -205,7 +206,7 @@ def _in_a_row(worker: "WorkerSettings", workers: int) -> dict[str, Address]:
     first = worker.worker_metrics_listen
     if first is None or not first.port or "worker_metrics_listen" not in worker.model_fields_set:
         return {}
-    return {f"worker-{n + 1}": Address(first.host, first.port + n) for n in range(workers)}
+    return {f"worker-{n + 1}": _nth(first, n, "worker_metrics_listen") for n in range(workers)}
 
 
 def _moved(address: Address, host: str | None, port: int | None) -> Address:
@@ -218,4 +219,15 @@ def _worker_addresses(listen: Address | None, flags: UpFlags) -> Iterator[Addres
     if listen is not None or flags.host is not None or flags.worker_port is not None:
         first = _moved(listen or Address("127.0.0.1", _FIRST_WORKER_PORT), flags.host, flags.worker_port)
     for n in range(flags.workers):
-        yield first and Address(first.host, first.port + n if first.port else 0)
+        yield first and _nth(first, n, "--worker-port")
+
+
+def _nth(first: Address, n: int, setting: str) -> Address:
+    """The address ``n`` ports further on; any free port stays one.
+
+    Raises:
+        RefusedError: There is no such port.
+    """
+    if first.port + n > _LAST_PORT:
+        raise RefusedError(f"the ports of so many workers end at {_LAST_PORT}: lower {setting}", MISUSED)
+    return Address(first.host, first.port + n if first.port else 0)

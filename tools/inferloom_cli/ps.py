@@ -32,6 +32,7 @@ _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.St
 """What a registry that is away, or is just stopping, answers."""
 _NUMBERS = ("RUN", "WAIT", "KV", "TOK/S")
 
+_NOBODY = "no workers – start one with `inferloom worker --model NAME=SPEC`"
 _DIFFERS = Text("! computes differently from another worker of the same model name", style="yellow")
 _BREAK = Text("\n")
 
@@ -46,7 +47,7 @@ async def show(registries: Sequence[Address], *, as_json: bool, shown: Credentia
     elif answer.workers:
         terminal().print(table(answer))
     else:
-        terminal().print("no workers – start one with `inferloom worker --model NAME=SPEC`")
+        terminal().print(_NOBODY)
         _tell_frozen(answer)
 
 
@@ -60,19 +61,33 @@ async def watch(
     """Keep the table on the terminal up to date until the program is interrupted.
 
     A registry that goes away meanwhile is waited for. As JSON, print the workers in one line whenever
-    something about them changed; how long ago a lease was renewed is no change.
+    something about them changed; how long ago a lease was renewed is no change. Where the output is no
+    terminal, the table is printed once.
     """
+    console = terminal()
+    if not (as_json or console.is_terminal):
+        await show(registries, as_json=False, shown=shown)
+        return
     async with asking(registries, shown) as ask:
         answer = await ask()
         if as_json:
             await _print_changes(ask, answer, interval)
-        with Live(table(answer), console=terminal(), auto_refresh=False) as live:
+        with Live(_picture(answer), console=console, auto_refresh=False) as live:
             while True:
                 await asyncio.sleep(interval)
                 newer = await _or_none(ask)
                 answer = newer or answer
-                away = Text(f"{_named(registries)} away; this is what was last said", style="yellow")
-                live.update(table(answer) if newer else Group(table(answer), away), refresh=True)
+                away = "" if newer else f"! {_named(registries)} away; this is what was last said"
+                live.update(_picture(answer, away), refresh=True)
+
+
+def _picture(answer: ListWorkersResponse, away: str = "") -> Group:
+    """The table, and above it what must be seen: a screen that is too low cuts its end off."""
+    notes = [Text(away, style="yellow")] if away else []
+    if answer.frozen:
+        notes.append(_frozen(answer))
+    calm = ListWorkersResponse(workers=answer.workers)
+    return Group(*notes, table(calm) if answer.workers else Text(_NOBODY))
 
 
 async def _print_changes(ask: Ask, answer: ListWorkersResponse, interval: float) -> None:

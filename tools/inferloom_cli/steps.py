@@ -1,5 +1,6 @@
 """What is seen while something takes its time: a line with the time on a terminal, nothing in a pipe."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,13 +10,19 @@ from inferloom_cli.terminal import terminal
 
 
 @contextmanager
-def step(words: str) -> Iterator[Callable[[str], None]]:
+def step(words: str, *, left: str = "") -> Iterator[Callable[[str], None]]:
     """Show ``words`` and how long it has taken, on standard error, until the block ends.
 
-    The block is given what changes the words.
+    The block is given what changes the words. ``left`` is said where somebody interrupts the block: what
+    becomes of that which others do.
     """
     console = terminal(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(words, total=None)
-        yield lambda newer: progress.update(task, description=newer)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task(words, total=None)
+            yield lambda newer: progress.update(task, description=newer)
+    except (CancelledError, KeyboardInterrupt):
+        if left:
+            console.print(left)
+        raise

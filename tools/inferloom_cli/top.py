@@ -26,8 +26,6 @@ from inferloom_cli.top_screen import screen
 _AGAIN_S = 1.0
 """Time between two tries to come back to a gateway that went away."""
 
-_PIPED_WIDTH = 140
-
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
@@ -48,8 +46,7 @@ async def top(settings: ClientSettings, api_key: str | None, *, once: bool, as_j
         if as_json:
             print(json.dumps(_fields(mesh), indent=2))
         else:
-            width = console.width if console.is_terminal else max(console.width, _PIPED_WIDTH)
-            terminal(width=width).print(screen(mesh, width, 0))
+            console.print(screen(mesh, console.width, 0))
     else:
         await _Top(door, console).run()
 

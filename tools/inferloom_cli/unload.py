@@ -39,7 +39,8 @@ async def unload(
     refusals: list[str] = []
     for each in chosen:
         try:
-            with step(f"waiting for what runs on {each.id}"):
+            left = f"{each.id} goes on taking {model} away"
+            with step(f"waiting for what runs on {each.id}", left=left):
                 async with calling_worker(each, shown) as channel:
                     request = UnloadModelRequest(model=model)
                     await WorkerServiceStub(channel).UnloadModel(request, timeout=_DEADLINE_S)

@@ -1,6 +1,7 @@
 """The contract's values in words for a table. Pure."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from rich.text import Text
@@ -12,17 +13,23 @@ from inferloom_mesh import durations
 
 def state(value: WorkerState.ValueType) -> str:
     """``ready`` for WORKER_STATE_READY."""
-    return WorkerState.Name(value).removeprefix("WORKER_STATE_").lower()
+    return _word(WorkerState, value, "WORKER_STATE_")
 
 
 def lease(value: LeaseState.ValueType) -> str:
     """``active`` for LEASE_STATE_ACTIVE."""
-    return LeaseState.Name(value).removeprefix("LEASE_STATE_").lower()
+    return _word(LeaseState, value, "LEASE_STATE_")
 
 
 def task(value: Task.ValueType) -> str:
     """``chat`` for TASK_CHAT."""
-    return Task.Name(value).removeprefix("TASK_").lower()
+    return _word(Task, value, "TASK_")
+
+
+def _word(kind: Any, value: int, prefix: str) -> str:
+    """Its name; its number where a newer version has given it one."""
+    name = kind.Name(value).removeprefix(prefix) if value in kind.values() else f"{prefix}{value}"
+    return str(name).lower()
 
 
 def seconds(duration: Duration) -> str:

@@ -15,7 +15,9 @@ def ps(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", "-w", help="Keep the table up to date; with --json, print a line for each change."
+            "--watch",
+            "-w",
+            help="Keep the table up to date on a terminal; with --json, print a line for each change.",
         ),
     ] = False,
 ) -> None:

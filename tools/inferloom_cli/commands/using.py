@@ -148,7 +148,7 @@ def _asked(
     """One message, typed or from a pipe, or None for a conversation; and how to answer.
 
     Raises:
-        RefusedError: The message is empty.
+        RefusedError: The message is empty, or no text.
     """
     from inferloom.v1.inference_pb2 import SamplingOptions, StoppingOptions
     from inferloom_cli.conversation import Manner
@@ -158,8 +158,13 @@ def _asked(
         SamplingOptions(temperature=temperature, top_p=top_p, seed=seed),
         StoppingOptions(max_tokens=max_tokens),
     )
-    if message is None and not sys.stdin.isatty():
-        message = sys.stdin.read()
+    try:
+        if message is None and not sys.stdin.isatty():
+            message = sys.stdin.read()
+        for text in (message, system):
+            (text or "").encode()  # what was no UTF-8 when it was typed cannot be written as such
+    except (UnicodeDecodeError, UnicodeEncodeError) as wrong:
+        raise RefusedError(f"only text in UTF-8 can be asked: {wrong.reason}", MISUSED) from wrong
     if message is not None and not message.strip():
         raise RefusedError("the message is empty", MISUSED)
     return message, manner
