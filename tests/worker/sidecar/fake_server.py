@@ -55,7 +55,10 @@ class FakeServer:
     refusal: tuple[int, Any, dict[str, str]] | None = None
     """What chats and completions are answered with instead."""
     key: str = ""
+    version: str = "0.99"
     healthy: int = 200
+    texts: int = 200
+    """The status of what it says to texts: vectors, scores, tokens."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     """Paths that were asked for beside answers."""
@@ -83,7 +86,7 @@ class FakeServer:
         told: dict[str, Any] = {"/v1/models": {"data": [{**self.model, "owned_by": owner}]}}
         if self.kind == "vllm":
             told |= {
-                "/version": {"version": "0.99"},
+                "/version": {"version": self.version},
                 "/openapi.json": {"paths": {path: {} for path in self.paths}},
             }
         if self.kind == "llama-server":
@@ -118,6 +121,8 @@ class FakeServer:
         if request.path in ("/tokenize", "/detokenize", "/v1/embeddings", "/v1/rerank"):
             body = await request.json()
             self.asked.append(body)
+            if self.texts != 200:
+                return web.Response(status=self.texts)
             return self._of_texts(request.path, body)
         told = self.answers().get(request.path)
         return web.json_response(told) if told is not None else web.Response(status=404)

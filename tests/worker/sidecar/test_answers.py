@@ -10,8 +10,10 @@ from aiohttp import web
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
+from inferloom_worker.engines.sidecar import watch
 from inferloom_worker.hosting.sidecar import shared
-from tests.patience import PATIENCE_S, undisturbed
+from inferloom_worker.sourcing.sources import SourceError
+from tests.patience import PATIENCE_S, undisturbed, until_async
 from tests.wire.running_worker import (
     RunningWorker,
     chat_request,
@@ -177,9 +179,10 @@ async def test_what_a_server_does_not_honour_is_refused_by_name() -> None:
             "refuses the worker's key",
         ),
         (404, {"error": {"message": "no such model"}}, {}, Reason.NO_WORKER, "does not have the model"),
-        (500, {"error": {"message": "x" * 5000}}, {}, Reason.SERVER_ERROR, "failed (500)"),
-        (302, {}, {"Location": "http://elsewhere/"}, Reason.SERVER_ERROR, "failed (302)"),
-        (500, {"error": {"message": "secret-key-1 was bad"}}, {}, Reason.SERVER_ERROR, "[key] was bad"),
+        (500, {"error": {"message": "x" * 5000}}, {}, Reason.WORKER_LOST, "failed (500)"),
+        (502, {}, {}, Reason.NO_WORKER, "cannot be reached"),
+        (302, {}, {"Location": "http://elsewhere/"}, Reason.WORKER_LOST, "failed (302)"),
+        (500, {"error": {"message": "secret-key-1 was bad"}}, {}, Reason.WORKER_LOST, "[key] was bad"),
     ],
 )
 async def test_a_refusal_is_told_in_the_contracts_words(
@@ -264,7 +267,8 @@ async def test_what_is_no_answer_ends_its_own_request() -> None:
             error = await refused(worker.stub.Generate(ask()))
             assert (hostile, error.reason) == (hostile, Reason.WORKER_LOST)
         said[0] = b'data: {"error": {"message": "out of memory", "code": 500}}\n\n'
-        assert "out of memory" in (await refused(worker.stub.Generate(ask()))).message
+        error = await refused(worker.stub.Generate(ask()))
+        assert (error.reason, "out of memory" in error.message) == (Reason.WORKER_LOST, True)
         said[0] = event(chunk("fine", finish="stop"))
         answer = await worker.generate(ask())
         assert answer.text() == "fine"
@@ -485,19 +489,153 @@ async def test_a_caller_loads_no_server_that_the_worker_does_not_name() -> None:
         assert server.seen == []
 
 
-async def test_a_server_that_is_not_there_is_waited_for() -> None:
-    """As long as its address says, and then the worker says why it ends."""
-    from inferloom_worker.sourcing.sources import SourceError
-
+async def test_a_server_that_is_not_there_is_away_until_it_comes() -> None:
+    """The worker serves its other models meanwhile."""
     async with fake_server() as server:
-        gone = spec(server, wait_s="0")
-    with pytest.raises(SourceError, match="cannot be reached"):
-        async with running_worker(gone):
-            pass
+        port = server.port
+    async with running_worker(spec(server), "e=echo") as worker:
+        status = (await worker.status()).worker
+        assert ([card.id for card in status.models], list(status.loading)) == (["e"], ["m"])
+        assert (await worker.generate(text_request("a", model="e", **limited(2)))).text() == "aa"
+        error = await refused(worker.stub.Generate(ask()))
+        assert (error.reason, "cannot be reached" in error.message) == (Reason.NO_WORKER, True)
+        embed = worker.stub.Embed(pb.EmbedRequest(model="m", inputs=[pb.EmbedInput(text="a")]))
+        assert (await refused(embed)).reason is Reason.NO_WORKER  # what it can do is not known
+        async with fake_server(FakeServer(), port):
+            await until_models(worker, ["e", "m"])
+            assert (await worker.generate(ask())).text() == "Hello"
+
+
+async def test_a_server_that_cannot_be_served_ends_the_worker() -> None:
+    """It says why; trying again would not help."""
     async with fake_server(FakeServer(key="k-12345")) as server:
-        with pytest.raises(SourceError, match="refuses the key"):
-            async with running_worker(spec(server)):
-                pass
-        with pytest.raises(SourceError, match="no variable NO_SUCH"):
-            async with running_worker(spec(server, key_env="NO_SUCH")):
-                pass
+        for query, words in (
+            ({}, "refuses the key"),
+            ({"model": "other"}, "refuses the key"),
+            ({"key_env": "NO_SUCH"}, "no variable NO_SUCH"),
+        ):
+            with pytest.raises(SourceError, match=words):
+                async with running_worker(spec(server, **query)):
+                    pass
+
+
+async def until_models(worker: RunningWorker, names: list[str]) -> None:
+    """Return when just these can be asked for."""
+
+    async def listed() -> list[str]:
+        return [card.id for card in (await worker.status()).worker.models]
+
+    await until_async(listed, f"the models {names}", lambda seen: seen == names)
+
+
+async def looked(server: FakeServer) -> None:
+    """Return when the look is over that follows the start; the next comes with the beat."""
+    await until_async(lambda: server.seen, "the first look", lambda seen: "/metrics" in seen)
+
+
+@pytest.mark.parametrize("in_stream", [False, True])
+async def test_a_server_that_fails_is_looked_at(in_stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM whose engine died answers 500, or says so in the streams that had begun."""
+    monkeypatch.setattr(watch, "BEAT_S", 3600.0)
+
+    async def dying(body: dict[str, Any], say: Say) -> None:
+        await say(event({"error": {"message": "", "type": "InternalServerError", "code": 500}}))
+
+    server = FakeServer(script=dying) if in_stream else FakeServer(refusal=(500, None, {}))
+    async with fake_server(server), running_worker(spec(server)) as worker:
+        await looked(server)
+        server.healthy = 503
+        assert (await refused(worker.stub.Generate(ask()))).reason is Reason.WORKER_LOST
+        await until_models(worker, [])
+
+
+async def test_vectors_and_tokens_that_fail_have_their_server_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As answers do."""
+    monkeypatch.setattr(watch, "BEAT_S", 3600.0)
+    embed = pb.EmbedRequest(model="m", inputs=[pb.EmbedInput(text="a")])
+    for method, request in (("Embed", embed), ("Tokenize", pb.TokenizeRequest(model="m", text="a"))):
+        server = FakeServer(paths=("/v1/embeddings",))
+        async with fake_server(server), running_worker(spec(server)) as worker:
+            await looked(server)
+            server.healthy = server.texts = 503
+            await refused(getattr(worker.stub, method)(request))
+            server.texts = 500
+            await refused(getattr(worker.stub, method)(request))
+            await until_models(worker, [])
+
+
+async def test_a_server_that_refuses_the_key_or_lost_its_model_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With that reason, in the log too, until it is mended."""
+    monkeypatch.setattr(watch, "BEAT_S", 3600.0)
+    monkeypatch.setattr(watch, "REMOTE_BEAT_S", 0.01)
+    caplog.set_level("INFO")
+    async with fake_server() as server, running_worker(spec(server, model="m")) as worker:
+        server.refusal, server.key = (401, {}, {}), "another"
+        assert (await refused(worker.stub.Generate(ask()))).reason is Reason.NO_WORKER
+        await until_models(worker, [])
+        assert "refuses the key" in (await refused(worker.stub.Generate(ask()))).message
+        server.refusal, server.key = None, ""
+        await until_models(worker, ["m"])
+        server.refusal, server.model = (404, {}, {}), {"id": "other"}
+        await refused(worker.stub.Generate(ask()))
+        await until_models(worker, [])
+        assert "has no model 'm'" in (await refused(worker.stub.Generate(ask()))).message
+    said = [record.message for record in caplog.records if "cannot be used" in record.message]
+    assert ["refuses the key" in said[0], "has no model 'm'" in said[1], len(said)] == [True, True, 2]
+
+
+async def test_answers_of_a_server_that_vanished_end_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections do not; what still comes goes on."""
+    monkeypatch.setattr(watch, "LATE_S", 0.05)
+    monkeypatch.setattr(watch, "BEAT_S", 0.01)
+    monkeypatch.setattr(shared, "SILENCE_S", 0.3)
+    begun, vanished, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(body: dict[str, Any], say: Say) -> None:
+        if body["messages"][0]["content"] == "silent":
+            await say(event(chunk("a")))
+            begun.set()
+            await over.wait()
+        while not over.is_set():
+            await say(event(chunk("a")))
+            await asyncio.sleep(0.01)
+        await say(event(chunk(finish="stop")))
+
+    server = FakeServer(script=script, paths=("/v1/chat/completions", "/v1/embeddings"))
+    about = server._about
+
+    async def gone(request: web.Request) -> web.StreamResponse:
+        if vanished.is_set():
+            await over.wait()
+        return await about(request)
+
+    monkeypatch.setattr(server, "_about", gone)
+    async with fake_server(server), running_worker(spec(server)) as worker:
+        silent = asyncio.create_task(refused(worker.stub.Generate(ask("silent"))))
+        lively = asyncio.create_task(worker.generate(ask("more")))
+        async with asyncio.timeout(PATIENCE_S):
+            await begun.wait()
+        vanished.set()
+        embed = pb.EmbedRequest(model="m", inputs=[pb.EmbedInput(text="a")])
+        for error in await asyncio.gather(silent, refused(worker.stub.Embed(embed))):
+            assert (error.reason, "nothing comes from it" in error.message) == (Reason.WORKER_LOST, True)
+        over.set()
+        assert [each.reason for each in (await lively).all("finished")] == [pb.FINISH_REASON_STOP]
+
+
+async def test_a_server_that_gives_vectors_ranks_by_them() -> None:
+    """Its worker compares them, as it does those of its own models."""
+    server = FakeServer(paths=("/v1/embeddings",))
+    async with fake_server(server), running_worker(spec(server)) as worker:
+        assert list((await card_of(worker)).tasks) == [pb.TASK_EMBED]
+        ranked = await worker.stub.Rerank(pb.RerankRequest(model="m", query="aaa", documents=["a", "bbb"]))
+        assert [each.index for each in ranked.results] == [1, 0]
+        assert ranked.results[0].score == pytest.approx(1.0)
+        assert ranked.usage.prompt_tokens == 6
+        cut = pb.RerankRequest(model="m", query="q", documents=["a"], max_document_tokens=3)
+        error = await refused(worker.stub.Rerank(cut))
+        assert (error.reason, error.param) == (Reason.UNSUPPORTED_PARAMETER, "max_document_tokens")

@@ -16,6 +16,7 @@ from inferloom_worker.engines.sidecar.kinds import MANNERS, ServerKind
 from inferloom_worker.hosting.sidecar.card import card
 from tests.patience import PATIENCE_S
 from tests.worker.sidecar.facts import facts_of
+from tests.worker.sidecar.fake_server import FakeServer, fake_server
 
 
 @pytest.mark.parametrize(
@@ -59,8 +60,8 @@ async def test_a_watch_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPa
     """And the model comes back with the next look that is fine."""
     monkeypatch.setattr(watch, "BEAT_S", 0.001)
     facts = Facts(kind=ServerKind.VLLM, version="", model="m", tasks=frozenset({"chat"}))
-    found: list[Exception | Facts] = [TypeError("aliases"), ValueError("top_k"), facts]
-    answers = [503, 200, 200, 200]
+    found: list[Exception | Facts] = [facts, TypeError("aliases"), ValueError("top_k"), facts]
+    answers = [200, 503, 200, 200, 200]
 
     class OneClient(Client):
         async def get(self, url: str, **_: Any) -> Answer:
@@ -81,12 +82,13 @@ async def test_a_watch_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPa
         if looking.away is None:
             back.set()
 
-    looking = watch.Watch(client, facts, changed)
+    looking = watch.Watch(client, "m", changed)
+    await looking.begin()
+    back.clear()
     async with asyncio.timeout(PATIENCE_S):
         await back.wait()
     await looking.close()
-    assert changes[0] is not None
-    assert changes[1] is None
+    assert [why is None for why in changes[:3]] == [True, False, True]
     assert not found
 
 
@@ -112,3 +114,37 @@ def test_numbers_without_end_are_no_numbers() -> None:
     """Python would refuse to read them."""
     many = b"9" * 5000
     assert kv_tokens(b'vllm:cache_config_info{block_size="' + many + b'",num_gpu_blocks="1"} 1.0') == 0
+
+
+@pytest.mark.parametrize("kind", ["vllm", "openai"])
+async def test_where_it_runs_and_its_version_are_not_what_a_model_is(kind: str) -> None:
+    """Which of its servers answers is in the compute hash alone; other weights are another model."""
+
+    async def found(**server: Any) -> Any:
+        fake = FakeServer(kind=kind, **server)
+        async with fake_server(fake):
+            client = Client(ServerAddress.parse(fake.url), Key(""))
+            try:
+                return card("m", await discover(client))
+            finally:
+                await client.close()
+
+    first, second = await found(), await found(version="1.0")
+    assert first.definition_hash == second.definition_hash != ""
+    assert first.compute_hash != second.compute_hash
+    other = await found(model={"id": "other", "root": "/w/other", "max_model_len": 100})
+    assert other.definition_hash != first.definition_hash
+
+
+async def test_what_keeps_a_server_from_being_reached_is_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A name that is not known, a refused connection, a certificate: callers hear the same of each."""
+    client = Client(ServerAddress.parse("http://127.0.0.1:9"), Key(""))
+    looking = watch.Watch(client, "m", lambda: None)
+    await looking.begin()
+    await looking.close()
+    await client.close()
+    assert looking.away == "The model's server cannot be reached."
+    assert "127.0.0.1:9" in caplog.text
+    assert "Connect call failed" in caplog.text

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import pytest
+from aiohttp import web
+
+from tests.patience import until_async
 from tests.wire.echo_mesh import echo_mesh
-from tests.worker.sidecar.fake_server import DONE, USAGE, FakeServer, Say, chunk, event, fake_server
+from tests.wire.running_worker import running_worker
+from tests.worker.sidecar.fake_server import DONE, USAGE, FakeServer, Say, chunk, event, fake_server, hello
 
 
 async def test_text_alone_is_streamed_whole_and_alternatives_are_told_by_their_text() -> None:
@@ -42,3 +47,50 @@ async def test_text_alone_is_streamed_whole_and_alternatives_are_told_by_their_t
     assert (choice.message.content, choice.finish_reason) == ("one two three", "length")
     assert choice.logprobs is not None
     assert [top.token for top in (choice.logprobs.content or [])[0].top_logprobs] == ["one ", "two "]
+
+
+@pytest.mark.parametrize("dies", ["before its head", "behind its head", "in an event"])
+async def test_another_server_takes_what_nothing_was_said_of(
+    dies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at another address has the same model, though nobody can say that it computes the same."""
+    asked = 0
+
+    async def script(body: dict[str, Any], say: Say) -> None:
+        if asked > 1:
+            await hello(body, say)
+        elif dies == "in an event":
+            await say(event({"error": {"message": "the engine died", "code": 500}}))
+        else:
+            writer: Any = say
+            writer.__self__._payload_writer.transport.abort()
+
+    def counted(answering: Any) -> Any:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            nonlocal asked
+            asked += 1
+            if asked == 1 and dies == "before its head":
+                return web.Response(status=500)
+            response: web.StreamResponse = await answering(request)
+            return response
+
+        return answer
+
+    servers = [FakeServer(kind="openai", script=script) for _ in range(2)]
+    for server in servers:
+        monkeypatch.setattr(server, "_answer", counted(server._answer))
+    messages: Any = [{"role": "user", "content": "hi"}]
+    async with (
+        fake_server(servers[0]),
+        fake_server(servers[1]),
+        echo_mesh(f"chat=sidecar:{servers[0].url}") as mesh,
+        running_worker(f"chat=sidecar:{servers[1].url}", registry=str(mesh.registry)),
+        mesh.openai() as client,
+    ):
+
+        async def workers() -> int:
+            return len((await mesh.http.get("/v1/models/chat")).json()["workers"])
+
+        await until_async(workers, "two workers", lambda count: count == 2)
+        answer = await client.chat.completions.create(model="chat", messages=messages)
+    assert (answer.choices[0].message.content, asked) == ("Hello", 2)

@@ -15,6 +15,7 @@ from inferloom_worker.engines.sidecar.client import Client
 from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.places import Place, Places
+from inferloom_worker.hosting.sidecar.posts import Posts
 from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder
 
 
@@ -105,6 +106,16 @@ async def test_more_places_are_given_at_once() -> None:
     assert places.taken == 2
 
 
+async def test_who_goes_first_and_fits_does_not_wait_for_who_does_not() -> None:
+    """A place is free, and those that wait come after him."""
+    places = Places(4, QueueBound(8, 1e9))
+    places.join(3, "a", 0, None)
+    low = places.join(2, "a", -1, None)
+    assert places.join(1, "a", 0, None).here
+    assert not low.here
+    assert (places.taken, places.waiting) == (4, 2)
+
+
 async def test_requests_for_vectors_wait_in_a_bounded_queue() -> None:
     """And those that are left before they begin leave no place taken."""
     go, asked = asyncio.Event(), list[str]()
@@ -117,7 +128,8 @@ async def test_requests_for_vectors_wait_in_a_bounded_queue() -> None:
 
     facts = Facts(kind=ServerKind.LLAMA, version="", model="m", tasks=frozenset({"embed"}), dimensions=1)
     places = Places(1, QueueBound(1, 1e9))
-    embedder = ServerEmbedder(OneClient(ServerAddress.parse("http://h"), Key("")), facts, places)
+    client = OneClient(ServerAddress.parse("http://h"), Key(""))
+    embedder = ServerEmbedder(Posts(client, places, lambda _: None), facts)
     streams = [embedder.embed([[1]], Caller(tenant=tenant)) for tenant in "ab"]
     with pytest.raises(InferloomError) as caught:
         embedder.embed([[1]], Caller(tenant="a"))

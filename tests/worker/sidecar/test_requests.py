@@ -234,6 +234,15 @@ def test_constraints_are_spelled_or_refused_by_name(
     assert caught.value.param == grammar.param
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"), [(ServerKind.VLLM, 0), (ServerKind.LLAMA, 0), (ServerKind.SGLANG, -1)]
+)
+def test_drawing_among_all_tokens_is_said_as_the_server_says_it(kind: ServerKind, said: int) -> None:
+    """SGLang refuses a zero."""
+    request = pb.GenerateRequest(model="m", text="a", sampling=pb.SamplingOptions(top_k=0))
+    assert body_of(request, kind)["top_k"] == said
+
+
 @given(st.integers(100, 599), st.binary(max_size=50), st.text(max_size=9))
 def test_any_refusal_has_a_row(status: int, body: bytes, retry: str) -> None:
     """And bounded words."""

@@ -77,8 +77,7 @@ def in_workers(vllm: Vllm, spec: str, folder: Path, workers: int = 1) -> Plan:
 
 def beside(url: str, workers: int = 1) -> Plan:
     """A mesh whose workers stand beside a server, which may still start."""
-    options = f"model={MODEL}&wait_s={START_LIMIT_S:g}"
-    return Plan(workers=workers, spec=f"sidecar:{url}?{options}", start_limit_s=START_LIMIT_S)
+    return Plan(workers=workers, spec=f"sidecar:{url}?model={MODEL}", start_limit_s=START_LIMIT_S)
 
 
 @contextmanager

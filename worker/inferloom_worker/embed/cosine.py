@@ -51,9 +51,7 @@ class CosineReading:
         return self.embedder.embed(self.texts, caller)
 
     def scores(self, rows: Vectors) -> Scores:
-        unit = finish(rows, dimensions=rows.shape[1], normalize=True)
-        cosines: Scores = (unit[self.queries :] * unit[: self.queries]).sum(axis=1)
-        return cosines
+        return cosines(rows, self.queries)
 
     def restated(self, error: InferloomError) -> InferloomError:
         match = _INPUT.fullmatch(error.param or "")
@@ -63,6 +61,18 @@ class CosineReading:
         one = f"queries[{index}]" if self.queries > 1 else "query"
         name = one if index < self.queries else f"documents[{index - self.queries}]"
         return InferloomError(error.reason, f"{name} could not be scored.", param=name)
+
+
+def cosines(rows: Vectors, queries: int) -> Scores:
+    """The cosine of each document's vector with its query's.
+
+    Args:
+        rows: ``queries`` vectors, and then those of the documents.
+        queries: One for all documents, or as many as there are.
+    """
+    unit = finish(rows, dimensions=rows.shape[1], normalize=True)
+    scores: Scores = (unit[queries:] * unit[:queries]).sum(axis=1)
+    return scores
 
 
 def _ids(reader: Reader, asked: RankingRequest, name: str, text: str) -> list[int]:

@@ -242,7 +242,7 @@ class Generator:
     def slots(self) -> int:
         return self.engine.info.slots
 
-    def attend(self, changed: Callable[[], object]) -> None:
+    async def attend(self, changed: Callable[[], object]) -> None:
         """What is in this process does not go away."""
 
     def load_adapter(self, folder: Path) -> Adapter:

@@ -138,9 +138,13 @@ class ModelHost:
         """
         with self._catalogue.taking(name, "model"):
             served = await in_background(f"load {name}", partial(self._load, name, spec))
+            try:
+                await served.attend(self._on_change)
+            except BaseException:
+                await asyncio.to_thread(served.close)
+                raise
             self._catalogue.add(served)
         loop = asyncio.get_running_loop()
-        served.attend(self._on_change)
         served.health.watch(lambda fault: hand_to_loops([fault], lambda _: loop, self._fail))
         self._on_change()
         return served
@@ -226,10 +230,14 @@ class ModelHost:
         """The model of that name, for a call that starts now.
 
         Raises:
-            InferloomError: MODEL_NOT_FOUND; NO_WORKER while it is loading, or the worker drains or fails.
+            InferloomError: MODEL_NOT_FOUND; NO_WORKER while it is loading or away, or the worker drains or
+                fails.
         """
         self.check_open()
-        return self._catalogue.find(name)
+        served = self._catalogue.find(name)
+        if (why := served.away) is not None:
+            raise not_now(f"The model '{name}' cannot be used now: {why}")
+        return served
 
     def generating(self, name: str) -> ServedModel:
         """As :meth:`served`; UNSUPPORTED_TASK for a model that does not generate."""

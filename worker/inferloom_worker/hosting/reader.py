@@ -38,7 +38,7 @@ class _Reader:
     def render(self, chat: pb.ChatInput) -> str:
         raise unsupported_task(self.card.id, "read conversations")
 
-    def attend(self, changed: Callable[[], object]) -> None:
+    async def attend(self, changed: Callable[[], object]) -> None:
         """What is in this process does not go away."""
 
     def load_adapter(self, folder: Path) -> Adapter:

@@ -57,9 +57,13 @@ class ServedModel(Protocol):
         """Why it cannot be called for the time being, although it is loaded. None: it can."""
         ...
 
-    def attend(self, changed: Callable[[], object]) -> None:
+    async def attend(self, changed: Callable[[], object]) -> None:
         """It is served from now on: ``changed`` is to be called, on this event loop, whenever it goes away or
-        comes back."""
+        comes back.
+
+        Raises:
+            SourceError: What is to compute it elsewhere cannot.
+        """
         ...
 
     @property

@@ -12,7 +12,7 @@ from inferloom_worker.engines.sidecar.kinds import ServerKind
 
 TASKS = ("chat", "completion", "embed", "rerank")
 
-_OPTIONS = ("model", "kind", "key_env", "key_file", "slots", "tasks", "wait_s", "silence_s")
+_OPTIONS = ("model", "kind", "key_env", "key_file", "slots", "tasks", "silence_s")
 _LARGEST_KEY = 16 * 1024
 """Bytes of a file that a key is read from."""
 
@@ -39,8 +39,6 @@ class ServerAddress:
     """Requests that it is sent at once. None: as many as it says, else as many as the worker runs."""
     tasks: tuple[str, ...] = ()
     """What its model does, of :data:`TASKS`. Empty: found out."""
-    wait_s: float = 120.0
-    """How long a worker that starts waits for it."""
     silence_s: float = 600.0
     """How long an answer may have no news before it is given up."""
 
@@ -89,7 +87,6 @@ class ServerAddress:
             key_file=Path(options["key_file"]).expanduser() if "key_file" in options else None,
             slots=None if "slots" not in options else int(_number("slots", options["slots"], 1, 65_536)),
             tasks=_tasks(options.get("tasks", "")),
-            wait_s=_number("wait_s", options.get("wait_s", "120"), 0, 86_400),
             silence_s=_number("silence_s", options.get("silence_s", "600"), 1, 86_400),
         )
 

@@ -110,8 +110,11 @@ class Client:
             response.close()  # one that was read to its end has given its connection back
 
     def refusal(self, answer: Answer) -> InferloomError:
-        """The error for an answer that is none, without the key."""
-        error = refused(answer.status, answer.body, answer.retry_after)
+        """The error for an answer that is none."""
+        return self.without_key(refused(answer.status, answer.body, answer.retry_after))
+
+    def without_key(self, error: InferloomError) -> InferloomError:
+        """The same error; servers repeat what they are sent."""
         hidden = self.key.hidden_in(error.message)
         if hidden == error.message:
             return error
@@ -155,8 +158,8 @@ class Client:
                     headers=_TYPE,
                     trace_request_ctx=sent,
                 )
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-                raise unreached() from None
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failure:
+                raise unreached() from failure  # callers are not told where it is; the log is
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as failure:
                 if last or not sent.in_vain():
                     raise lost(_why(failure)) from None

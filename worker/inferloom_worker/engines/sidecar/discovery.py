@@ -10,7 +10,7 @@ import orjson
 
 from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.client import Client
-from inferloom_worker.engines.sidecar.facts import Facts, UnfitError
+from inferloom_worker.engines.sidecar.facts import Facts, NotNowError, UnfitError
 from inferloom_worker.engines.sidecar.kind_facts import TOLD
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.questions import MOST_MODELS, Questions
@@ -29,10 +29,22 @@ async def discover(client: Client) -> Facts:
 
     Raises:
         UnfitError: It refuses the key, serves no such model, or several of which none is named.
+        NotNowError: It says that it cannot be asked now.
         InferloomError: It cannot be asked now.
     """
     try:
         return await _Discovery(client).facts()
+    except MalformedError as failure:
+        raise UnfitError(f"the server answered {failure}") from None
+
+
+async def check_listed(client: Client, model: str) -> None:
+    """Ask a server whether it takes the key and has a model by that name. Raises as :func:`discover`."""
+    try:
+        await _Discovery(client).card(model)
+    except NotNowError as failure:
+        if not failure.by_us:
+            raise
     except MalformedError as failure:
         raise UnfitError(f"the server answered {failure}") from None
 
@@ -43,18 +55,23 @@ class _Discovery:
         self._address = client.address
 
     async def facts(self) -> Facts:
-        card = await self._card()
+        card = await self.card(self._address.model)
         kind = self._address.kind or await self._kind(card)
         known: dict[str, Any] = await TOLD[kind](self._server, card)
         told = known.pop("tells", None)
-        identity = [kind.value, str(known.get("version", "")), card["id"], told or self._address.api]
-        tasks = frozenset(self._address.tasks) or known.pop("tasks")
-        known.pop("tasks", None)
+        tasks = frozenset(self._address.tasks) or known["tasks"]
+        if not tasks:
+            raise UnfitError("the server's model neither generates text nor gives vectors or scores")
+        del known["tasks"]
+        # A name is chosen by who starts the server, so that it tells something only where nothing else does.
+        weights = [kind.value, told or card["id"]]
+        computed = [*weights, str(known.get("version", "")), "" if told else self._address.api]
         facts = Facts(
             kind=kind,
             model=card["id"],
             tasks=tasks,
-            identity=blake2b(orjson.dumps(identity), digest_size=16).hexdigest(),
+            weights=_hash(weights),
+            identity=_hash(computed),
             **known,
         )
         if "embed" in tasks and not facts.dimensions:
@@ -64,20 +81,20 @@ class _Discovery:
             facts = replace(facts, dimensions=len(vector), normalizes=unit)
         return facts
 
-    async def _card(self) -> Mapping[str, Any]:
-        """The model's entry in the list of the server's."""
+    async def card(self, wanted: str | None) -> Mapping[str, Any]:
+        """The model's entry in the list of the server's. None: that of the only one."""
         answer = await self._server.client.get(f"{self._address.api}/models")
         if answer.status in (401, 403):
             raise UnfitError("the server refuses the key; name one with ?key_env=VARIABLE or ?key_file=PATH")
         if answer.status in (404, 405):
             raise UnfitError("the server has no list of models: is its address that of OpenAI's API?")
         if answer.status != 200:
-            raise self._server.client.refusal(answer)
+            refusal = self._server.client.refusal(answer)
+            raise NotNowError(refusal.message, by_us=answer.status < 500)
         cards = [
             reading.obj(each, "a model") for each in reading.items(answer.json().get("data"), "models", 10**5)
         ]
         names = [reading.text(card.get("id"), "a model's name") for card in cards[:MOST_MODELS]]
-        wanted = self._address.model
         if wanted is None:
             if len(names) != 1:
                 some = ", ".join(name[:64] for name in names[:8]) or "none"
@@ -106,3 +123,7 @@ class _Discovery:
         if await self._server.knows(f"{root}/api/version", "version"):
             return ServerKind.OLLAMA
         return ServerKind.OPENAI
+
+
+def _hash(parts: list[str]) -> str:
+    return blake2b(orjson.dumps(parts), digest_size=16).hexdigest()

@@ -10,6 +10,19 @@ class UnfitError(ValueError):
     """The server is there, and cannot be served; another try does not mend that. For people."""
 
 
+class NotNowError(Exception):
+    """The server answers, and says that it cannot be asked now. For people.
+
+    Args:
+        message: In its words.
+        by_us: Whether it is we who cannot, who ask too often, say.
+    """
+
+    def __init__(self, message: str, *, by_us: bool) -> None:
+        super().__init__(message)
+        self.by_us = by_us
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known of a server and of one of its models."""
@@ -36,8 +49,10 @@ class Facts:
     """Those that its model's chat template reads. None: it does not tell."""
     sampling: Mapping[str, float] = field(default_factory=dict)
     """What it draws with where a request is silent, by the contract's names, as far as it tells."""
+    weights: str = ""
+    """A hash of what tells its weights apart from others', as far as it tells."""
     identity: str = ""
-    """A hash of what tells its weights apart from others'; of its address too, where it tells nothing."""
+    """The same with what computes them: its version; its address too, where it tells nothing of weights."""
 
     @property
     def manner(self) -> Manner:
@@ -55,3 +70,7 @@ class Facts:
     def server(self) -> str:
         """Kind and version, as a card has it."""
         return f"{self.kind.value} {self.version}".strip()
+
+
+UNKNOWN = Facts(kind=ServerKind.OPENAI, version="", model="", tasks=frozenset())
+"""Those of a server that was not asked yet."""

@@ -5,6 +5,7 @@ import math
 import orjson
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
+from inferloom_worker.engines.http_status import reason_of
 
 MOST_RETRY_S = 60.0
 _MOST_WORDS = 300
@@ -16,6 +17,19 @@ _TOO_LONG = (
     "exceeds the available context",
     "context length",
 )
+
+_NOT_NOW = {
+    401: "The model's server refuses the worker's key.",
+    403: "The model's server refuses the worker's key.",
+    404: "The model's server does not have the model now.",
+    502: "The model's server cannot be reached.",
+}
+
+_SAYS = {
+    Reason.REQUEST_TOO_LARGE: "The model's server takes no request of this size",
+    Reason.TIMEOUT: "The model's server ran out of time",
+    Reason.UNSUPPORTED_TASK: "The model's server cannot do that",
+}
 
 
 def words_of(body: bytes) -> tuple[str, str]:
@@ -38,28 +52,21 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Inferlo
     """The error for a response with a status other than 200."""
     said, kind = words_of(body)
     colon = f": {said}" if said else "."
-    match status:
-        case 401 | 403:
-            # Its words are not repeated: they may hold a part of the key.
-            return _not_now("The model's server refuses the worker's key.")
-        case 404:
-            return _not_now("The model's server does not have the model now.")
-        case 413:
-            return InferloomError(
-                Reason.REQUEST_TOO_LARGE, f"The model's server takes no request of this size{colon}"
-            )
-        case 408 | 504:
-            return InferloomError(Reason.TIMEOUT, f"The model's server ran out of time{colon}")
-        case 429 | 503:
+    match reason_of(status):
+        case Reason.NO_WORKER:
+            # The words of one that refuses a key are not repeated: they may hold a part of it.
+            return _not_now(_NOT_NOW[status])
+        case Reason.SERVER_OVERLOADED:
             return overloaded(f"The model's server takes no more now{colon}", _seconds(retry_after))
-        case 501:
-            return InferloomError(Reason.UNSUPPORTED_TASK, f"The model's server cannot do that{colon}")
-        case _ if 400 <= status < 500:
+        case Reason.INVALID_ARGUMENT:
             long = any(mark in f"{kind} {said}".lower() for mark in _TOO_LONG)
             reason = Reason.CONTEXT_LENGTH_EXCEEDED if long else Reason.INVALID_ARGUMENT
             return InferloomError(reason, said or "The model's server refuses the request.")
-        case _:
-            return InferloomError(Reason.SERVER_ERROR, f"The model's server failed ({status}){colon}")
+        case Reason.WORKER_LOST as reason:
+            message = f"The model's server failed ({status}){colon}"
+            return InferloomError(reason, message, retry_after=1.0)
+        case reason:
+            return InferloomError(reason, f"{_SAYS[reason]}{colon}")
 
 
 def in_stream(body: bytes) -> InferloomError | None:

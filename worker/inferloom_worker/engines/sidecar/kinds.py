@@ -58,6 +58,8 @@ class Manner:
     takes_ids: bool = True
     """Whether a prompt or an input may be token ids."""
     largest_seed: int = 2**63 - 1
+    every_top_k: int = 0
+    """What it calls drawing among all tokens."""
     null_max_tokens: bool = False
     """Whether a completion needs ``max_tokens: null`` to be as long as there is room."""
     gauges: Mapping[str, str] = field(default_factory=dict)
@@ -107,6 +109,7 @@ MANNERS: dict[ServerKind, Manner] = {
         },
         grammars=frozenset(GrammarKind) - {GrammarKind.LLGUIDANCE},
         grammar_forms=frozenset({"gbnf"}),
+        every_top_k=-1,
         gauges={
             "running": "sglang:num_running_reqs",
             "waiting": "sglang:num_queue_reqs",

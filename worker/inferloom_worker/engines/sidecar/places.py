@@ -105,9 +105,9 @@ class Places:
         """
         now = self._clock()
         self._bound.passed(self.taken, 0, now)
-        # A queue is short, and looked through only where there is no room.
         turns = [*self._turns()]
-        if self._fits(count) and not turns:
+        # Those of a lower priority may wait for more places than there are.
+        if self._fits(count) and all(turn.priority < priority for turn in turns):
             self.taken += count
             return Place(self, count, None)
         waits = [Waiting(turn.tenant, turn.priority) for turn in turns for _ in range(turn.count)]

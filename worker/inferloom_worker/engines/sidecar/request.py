@@ -80,6 +80,8 @@ def _drawn(asked: CompletionRequest, facts: Facts) -> dict[str, Any]:
     for name in DRAWN:
         if name in asked.said and name in names:
             body[names[name]] = _short(getattr(asked.sampling, name))
+    if body.get("top_k") == 0:
+        body["top_k"] = facts.manner.every_top_k
     if facts.kind is ServerKind.LLAMA and _penalises(asked) and facts.context_length:
         body["repeat_last_n"] = facts.context_length  # it would look at the last 64 tokens only
     if "seed" in asked.said:

@@ -1,18 +1,14 @@
-"""Looks after one server: whether it is there, and how busy it is."""
+"""Looks after one server: what it is, whether it is there, and how busy it is."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engines.sidecar import reading
-from inferloom_worker.engines.sidecar.client import Answer, Client
-from inferloom_worker.engines.sidecar.discovery import discover
-from inferloom_worker.engines.sidecar.facts import Facts, UnfitError
-from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
-from inferloom_worker.engines.sidecar.kinds import ServerKind
-from inferloom_worker.engines.sidecar.sse import MalformedError
+from inferloom_worker.engines.sidecar.client import Client
+from inferloom_worker.engines.sidecar.discovery import check_listed, discover
+from inferloom_worker.engines.sidecar.facts import UNKNOWN, NotNowError, UnfitError
+from inferloom_worker.engines.sidecar.server_load import LoadQuestions, ServerLoad
 
 BEAT_S = 1.0
 """How often a server is asked."""
@@ -20,151 +16,170 @@ BEAT_S = 1.0
 REMOTE_BEAT_S = 10.0
 """The same of one that is not known to have a health endpoint of its own."""
 
+NOT_ASKED = "it was not asked yet"
+
+LATE_S = 5.0
+"""How long it may take to say how it is."""
+
 PATIENCE = 3
 """Times in a row that it may answer late before it is away. One that refuses connections is at once."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLoad:
-    """How busy a server says it is, whoever asked it. Zeros: it does not say."""
-
-    running: int = 0
-    waiting: int = 0
-    free_kv_tokens: int = 0
-    total_kv_tokens: int = 0
-
-
 class Watch:
-    """Asks a server again and again. Lives on the event loop.
+    """Asks a server what it is, and then again and again whether it is there. Lives on the event loop.
 
     Args:
         client: Speaks to it.
-        facts: What it was.
+        name: What its model is served as.
         changed: Called when it went away, came back, or became another.
+        unheard: Called after each look in vain while it is away because it cannot be asked.
     """
 
-    def __init__(self, client: Client, facts: Facts, changed: Callable[[], object]) -> None:
-        self.facts = facts
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        changed: Callable[[], object],
+        unheard: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.facts = UNKNOWN
         self.load = ServerLoad()
-        self.away: str | None = None
+        self.away: str | None = NOT_ASKED
         """Why it cannot be asked now. None: it can."""
         self._client = client
+        self._name = name
         self._changed = changed
+        self._unheard = unheard
         self._late = 0
         self._fails = False
         """Whether the last look failed in a way that was not foreseen."""
-        self._asks_load = True
+        self._unfit = False
+        """Whether it is away because it is none that can be served."""
+        self._loads = LoadQuestions(client)
         self._now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Find out what it is, and look after it from now on. One that cannot be asked now is away.
+
+        Raises:
+            UnfitError: It is there, and cannot be served.
+        """
+        try:
+            why = await self._why(closely=False)
+        except InferloomError as error:
+            self._note(error.message, error)
+        else:
+            if self._unfit:
+                raise UnfitError(why)
+            self._note(why)
         self._task = asyncio.create_task(self._run(), name="watch of a server")
 
     def look(self) -> None:
-        """Ask it now: a call to it failed."""
+        """Ask it now, and whether it still has the model: a call to it failed."""
         self._now.set()
 
     async def close(self) -> None:
         """Ask no more."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        health = self.facts.manner.health
-        between = BEAT_S if health else REMOTE_BEAT_S
-        url = f"{self._client.address.root}{health}" if health else f"{self._client.address.api}/models"
+        closely = False
         while True:
-            await self._look_surely(url)
+            await self._look_surely(closely=closely)
             try:
-                async with asyncio.timeout(between if self.away is None else BEAT_S):
+                async with asyncio.timeout(self._between_s):
                     await self._now.wait()
             except TimeoutError:
-                continue
-            self._now.clear()
+                closely = False
+            else:
+                closely = True
+                self._now.clear()
 
-    async def _look_surely(self, url: str) -> None:
+    @property
+    def _between_s(self) -> float:
+        """Until the next look."""
+        if self._unfit:
+            return REMOTE_BEAT_S  # somebody has to mend it
+        hurry = self.away is not None or self._late
+        return BEAT_S if hurry or self.facts.manner.health else REMOTE_BEAT_S
+
+    async def _look_surely(self, *, closely: bool) -> None:
         """Whatever a server says, it is asked again."""
         try:
-            await self._look(url)
+            await self._look(closely=closely)
         except Exception:  # a bug, or what nobody thought of: the server must be asked again
             if not self._fails:  # once a second would be too often
-                log.exception("looking after the server of %s failed", self.facts.model)
+                log.exception("looking after the server of %s failed", self._name)
             self._fails = True
         else:
             self._fails = False
 
-    async def _look(self, url: str) -> None:
+    async def _look(self, *, closely: bool) -> None:
         try:
-            answer = await self._client.get(url)
-            why = None if answer.status < 500 else self._client.refusal(answer).message
+            why = await self._why(closely=closely)
         except InferloomError as error:
             self._late += 1
             if error.reason is Reason.TIMEOUT and self._late < PATIENCE and self.away is None:
                 return
-            why = error.message
-        if why is None and self.away is not None:
-            why = await self._again()
-        if why is None:
-            self._late = 0
+            self._note(error.message, error)
+            self._unheard()
+            return
+        self._late = 0
         self._note(why)
-        if why is None and self._asks_load:
-            await self._ask_load()
+        if why is None and (load := await self._loads.ask(self.facts)) is not None:
+            self.load = load
 
-    async def _again(self) -> str | None:
-        """It answers again: find out what it is now. Returns why it is none that can be asked."""
+    async def _why(self, *, closely: bool) -> str | None:
+        """Why it cannot be used, in its own words. None: it can.
+
+        Raises:
+            InferloomError: It cannot be asked.
+        """
+        self._unfit, before = False, self.facts
+        why = await self._unwell()
         try:
-            self.facts = await discover(self._client)
-        except (UnfitError, InferloomError) as failure:
-            return str(failure)
-        self._asks_load = True
-        return None
+            if why is None and self.away is not None:
+                self.facts = await discover(self._client)
+                self._loads = LoadQuestions(self._client)
+                # One that was not known has not been asked how it is.
+                why = await self._unwell() if before is UNKNOWN else None
+            elif why is None and (closely or not before.manner.health):
+                await check_listed(self._client, before.model)
+        except UnfitError as failure:
+            self._unfit, why = True, str(failure)
+        except NotNowError as failure:
+            why = str(failure)
+        return why
 
-    def _note(self, why: str | None) -> None:
+    async def _unwell(self) -> str | None:
+        """What is wrong with its health, where it has something that tells."""
+        if self.facts is UNKNOWN or not self.facts.manner.health:
+            return None
+        url = f"{self._client.address.root}{self.facts.manner.health}"
+        answer = await self._client.get(url, limit_s=LATE_S)
+        return None if answer.status < 500 else self._client.refusal(answer).message
+
+    def _note(self, why: str | None, error: InferloomError | None = None) -> None:
         before, self.away = self.away, why
+        if why is not None and why != before:
+            # Where it is, and what the network says, is for who runs the worker, and not for callers.
+            cause = "" if error is None or error.__cause__ is None else f" ({error.__cause__})"
+            root = self._client.address.root
+            words = "%s: its server at %s cannot be used, and is asked again: %s%s"
+            log.warning(words, self._name, root, why, cause)
         if (before is None) == (why is None):
             return
-        model = self.facts.model
         if why is None:
-            log.info("the server of %s is back: %s", model, self.facts.server)
+            log.info("%s: %s is served by %s", self._name, self.facts.model, self.facts.server)
         else:
-            log.warning("the server of %s cannot be used, and is asked again: %s", model, why)
             self.load = ServerLoad()
         try:
             self._changed()
         except Exception:  # without a new card the model stays away
             self.away = self.away or before
             raise
-
-    async def _ask_load(self) -> None:
-        names, root = self.facts.manner.gauges, self._client.address.root
-        try:
-            answer = await self._client.get(f"{root}/metrics") if names else None
-            if answer is not None and answer.status == 200:
-                self.load = self._of_gauges(answer)
-            elif self.facts.kind is ServerKind.LLAMA:
-                self.load = _of_slots(await self._client.get(f"{root}/slots"))
-            else:
-                self._asks_load = False
-        except MalformedError:
-            self._asks_load = False
-        except InferloomError:
-            return  # the next look tells what that means
-
-    def _of_gauges(self, answer: Answer) -> ServerLoad:
-        names = self.facts.manner.gauges
-        found = gauges(answer.body, names.values())
-        values = {ours: max(0.0, min(1e9, found.get(theirs, 0.0))) for ours, theirs in names.items()}
-        total = kv_tokens(answer.body)
-        return ServerLoad(
-            running=int(values["running"]),
-            waiting=int(values["waiting"]),
-            free_kv_tokens=int(total * (1 - min(1.0, values.get("kv_use", 0.0)))),
-            total_kv_tokens=total,
-        )
-
-
-def _of_slots(answer: Answer) -> ServerLoad:
-    """Of llama-server's list of slots. Raises MalformedError."""
-    if answer.status != 200:
-        raise MalformedError("no slots")
-    slots = reading.items(reading.value(answer.body), "slots", 2**16)
-    return ServerLoad(running=sum(reading.obj(each, "a slot").get("is_processing") is True for each in slots))

@@ -77,7 +77,7 @@ class ServerAnswer:
         self._wake: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._submitted = self._sent = time.monotonic()
+        self._submitted = self._sent = self._heard = time.monotonic()
         self._first: float | None = None
         self.events_read = 0
         """Pieces of it that have come."""
@@ -87,9 +87,16 @@ class ServerAnswer:
             self._alarm = self._loop.call_later(max(0.0, asked.deadline - self._submitted), self._late)
 
     @property
-    def lost(self) -> bool:
-        """Whether it ended because the server was lost, or not there."""
-        return self._failure is not None and self._failure.reason in (Reason.WORKER_LOST, Reason.NO_WORKER)
+    def failure(self) -> InferloomError | None:
+        """What it ended with, where that is no answer."""
+        return self._failure
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has had no news, in seconds; 0 where none can come: before its turn, and while
+        nobody takes what has come."""
+        held_up = self._room is not None and not self._room.done()
+        return time.monotonic() - self._heard if self._place.here and not held_up else 0.0
 
     @property
     def tokens(self) -> int:
@@ -155,10 +162,10 @@ class ServerAnswer:
     async def _run(self) -> None:
         try:
             await self._place.come()
-            self._sent = time.monotonic()
+            self._sent = self._heard = time.monotonic()
             await self._exchange()
         except InferloomError as error:
-            self._failure = error
+            self._failure = self._client.without_key(error)
         except MalformedError as failure:
             self._failure = lost(f"it answered {failure}")
         except asyncio.InvalidStateError:
@@ -194,6 +201,7 @@ class ServerAnswer:
         chunks, reader = self._chunks, EventReader()
         while piece := await pieces.read():
             self.events_read += 1
+            self._heard = time.monotonic()
             items: list[Item] = []
             for data in reader.feed(piece):
                 if data == DONE:
@@ -206,6 +214,7 @@ class ServerAnswer:
             while self._unread.bytes >= MOST_HELD_BYTES:
                 self._room = self._loop.create_future()
                 await self._room
+                self._heard = time.monotonic()
 
     def _completed(self) -> pb.GenerateResponse:
         now = time.monotonic()

@@ -33,7 +33,7 @@ def card(name: str, facts: Facts, context_length: int | None = None) -> pb.Model
 
     Args:
         name: What it is served as.
-        facts: The facts.
+        facts: The facts. Where nothing is known yet, the card has a name, and no tasks.
         context_length: Most tokens of one sequence as the worker's settings say. None: as the server says.
     """
     known = [length for length in (facts.context_length, context_length) if length]
@@ -50,17 +50,22 @@ def card(name: str, facts: Facts, context_length: int | None = None) -> pb.Model
         architecture=facts.architecture,
         constraints=_constraints(facts),
         engine=ENGINE,
-        server=facts.server,
+        server=facts.server if facts.tasks else "",
         continuation=pb.Continuation(continuity=pb.CONTINUITY_NONE),
     )
     generates = not facts.tasks.isdisjoint(("chat", "completion"))
     if facts.sampling and generates:
         for name, value in facts.sampling.items():
             setattr(model.sampling_defaults, name, int(value) if name == "top_k" else value)
-    digest = blake2b(facts.identity.encode(), digest_size=16)
-    digest.update(f"{model.context_length}".encode())
-    model.compute_hash = digest.hexdigest()
+    if facts.tasks:
+        also = model.sampling_defaults.SerializeToString(deterministic=True)
+        model.definition_hash = _hash(facts.weights, model.context_length, also)
+        model.compute_hash = _hash(facts.identity, model.context_length, also)
     return model
+
+
+def _hash(told: str, context_length: int, also: bytes) -> str:
+    return blake2b(f"{told} {context_length} ".encode() + also, digest_size=16).hexdigest()
 
 
 def _constraints(facts: Facts) -> list[str]:

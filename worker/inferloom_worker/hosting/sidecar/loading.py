@@ -1,52 +1,19 @@
-"""From the address of a server to a served model. Blocking: it runs on a thread of its own."""
+"""From the address of a server to a served model, which is away until the server was asked."""
 
-import asyncio
-import logging
-import time
-
-from inferloom_mesh.backoff import backoff
-from inferloom_mesh.errors import InferloomError
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.queue_bound import QueueBound
-from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.engines.sidecar.client import Client
-from inferloom_worker.engines.sidecar.discovery import discover
-from inferloom_worker.engines.sidecar.facts import Facts
 from inferloom_worker.hosting.sidecar.model import SidecarModel
-
-log = logging.getLogger(__name__)
 
 
 def load_sidecar(name: str, spec: str, options: EngineOptions) -> SidecarModel:
-    """Find out what a server is, waiting for it where it starts, and serve its model as ``name``.
+    """Read where a server is, to serve its model as ``name``. Nothing is asked yet.
 
     Raises:
-        ValueError: The address is none, or what is there cannot be served; for people.
+        ValueError: The address is none, or its key cannot be read; for people.
     """
     address = ServerAddress.parse(spec)
-    key = address.read_key()
-    facts = asyncio.run(_found(name, address, key))
-    if not facts.tasks:
-        raise ValueError("the server's model neither generates text nor gives vectors or scores")
+    client = Client(address, address.read_key())
     bound = QueueBound(options.max_waiting, options.max_wait_s)
-    log.info("%s: %s is served by %s", name, facts.model, facts.server)
-    client = Client(address, key)
-    return SidecarModel(name, facts, client, bound, options.max_running, options.context_length)
-
-
-async def _found(name: str, address: ServerAddress, key: Key) -> Facts:
-    client = Client(address, key)
-    waits, end, told = backoff(most=2.0), time.monotonic() + address.wait_s, False
-    try:
-        while True:
-            try:
-                return await discover(client)
-            except InferloomError as error:
-                if time.monotonic() >= end:
-                    raise ValueError(error.message) from None
-                if not told:
-                    log.warning("%s: waiting for its server at %s: %s", name, address.root, error.message)
-                told = True
-            await asyncio.sleep(next(waits))
-    finally:
-        await client.close()
+    return SidecarModel(name, client, bound, options.max_running, options.context_length)

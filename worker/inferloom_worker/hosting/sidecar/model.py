@@ -12,17 +12,19 @@ from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.protocol import Adapter
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.sidecar.client import Client
-from inferloom_worker.engines.sidecar.facts import Facts
+from inferloom_worker.engines.sidecar.facts import UNKNOWN, UnfitError
 from inferloom_worker.engines.sidecar.request import seed_of, server_request
 from inferloom_worker.hosting.answer import Terms
-from inferloom_worker.hosting.refusals import not_now, unsupported_task
+from inferloom_worker.hosting.refusals import unsupported_task
 from inferloom_worker.hosting.sidecar.answer import Asked, ServerAnswer
 from inferloom_worker.hosting.sidecar.card import card as card_of
 from inferloom_worker.hosting.sidecar.chunks import Chunks
+from inferloom_worker.hosting.sidecar.ranking import ServerRanker, VectorRanker
 from inferloom_worker.hosting.sidecar.shared import Shared
 from inferloom_worker.hosting.sidecar.texts import ServerTexts
-from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder, ServerRanker
+from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder
 from inferloom_worker.lora.config import AdapterError
+from inferloom_worker.sourcing.sources import SourceError
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.validate.generate import (
     DRAWN,
@@ -42,8 +44,7 @@ class SidecarModel:
 
     Args:
         name: What it is served as.
-        facts: What the server is.
-        client: Speaks to it; not used yet.
+        client: Speaks to the server; not used yet. Until :meth:`attend` the model is away.
         bound: Decides who may wait for it.
         most: Requests that it is sent at once, where neither its address nor itself tells a number.
         context_length: Most tokens of one sequence as the settings say. None: as the server says.
@@ -55,40 +56,42 @@ class SidecarModel:
     def __init__(
         self,
         name: str,
-        facts: Facts,
         client: Client,
         bound: QueueBound,
         most: int,
         context_length: int | None = None,
     ) -> None:
-        self.card = card_of(name, facts, context_length)
+        self.card = card_of(name, UNKNOWN, context_length)
         self.card.created.GetCurrentTime()
         self.health = Health()
-        self._shared = Shared(self, facts, client, bound, most, context_length)
+        self._shared = Shared(self, client, bound, most, context_length)
 
     @property
     def embedder(self) -> ServerEmbedder | None:
         return self._shared.embedder
 
     @property
-    def ranker(self) -> ServerRanker | None:
+    def ranker(self) -> ServerRanker | VectorRanker | None:
         return self._shared.ranker
 
     @property
     def remote_texts(self) -> ServerTexts:
-        return ServerTexts(self._shared.client, self._shared.facts, self.card)
+        shared = self._shared
+        return ServerTexts(shared.client, shared.facts, self.card, shared.failed)
 
     @property
     def away(self) -> str | None:
         return self._shared.away
 
-    def attend(self, changed: Callable[[], object]) -> None:
-        self._shared.attend(changed)
+    async def attend(self, changed: Callable[[], object]) -> None:
+        try:
+            await self._shared.attend(changed)
+        except UnfitError as misfit:
+            root = self._shared.client.address.root
+            raise SourceError(f"the server at {root} cannot be served: {misfit}") from misfit
 
     async def answer(self, asked: CompletionRequest, terms: Terms, texts: TextPool) -> ServerAnswer:
         shared, prompt = self._shared, asked.prompt
-        if (why := shared.away) is not None:
-            raise not_now(f"The server of the model '{self.card.id}' cannot be used now: {why}")
         self._check(asked)
         salt = f"{terms.cache_scope}\0{asked.cache_salt}" if terms.cache_scope else asked.cache_salt
         facts = shared.facts

@@ -6,22 +6,31 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.sidecar.client import GONE, Client
-from inferloom_worker.engines.sidecar.facts import Facts
+from inferloom_worker.engines.sidecar.facts import UNKNOWN, Facts
 from inferloom_worker.engines.sidecar.failures import lost
 from inferloom_worker.engines.sidecar.places import Places
-from inferloom_worker.engines.sidecar.watch import ServerLoad, Watch
+from inferloom_worker.engines.sidecar.server_load import ServerLoad
+from inferloom_worker.engines.sidecar.watch import NOT_ASKED, Watch
 from inferloom_worker.hosting.refusals import not_now
 from inferloom_worker.hosting.sidecar.answer import ServerAnswer
 from inferloom_worker.hosting.sidecar.card import card as card_of
-from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder, ServerRanker
+from inferloom_worker.hosting.sidecar.posts import Posts
+from inferloom_worker.hosting.sidecar.ranking import ServerRanker, VectorRanker
+from inferloom_worker.hosting.sidecar.vectors import ServerEmbedder
 
 if TYPE_CHECKING:
     from inferloom_worker.hosting.sidecar.model import SidecarModel
 
 BEAT_S = 1.0
 """How often it is said that requests live."""
+
+SILENCE_S = 5.0
+"""How long what is under way may have no news of a server that cannot be asked."""
+
+NO_NEWS = "it cannot be asked, and nothing comes from it"
 
 CLOSE_S = 5.0
 """How long closing its connections may take."""
@@ -33,7 +42,6 @@ class Shared:
     def __init__(
         self,
         owner: "SidecarModel",
-        facts: Facts,
         client: Client,
         bound: QueueBound,
         most: int,
@@ -48,24 +56,30 @@ class Shared:
         self.beats = 0
         self._most = most
         self._context_length = context_length
+        self._posts = Posts(client, self.places, self.failed)
         self._watch: Watch | None = None
         self._changed: Callable[[], object] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._take(facts)
+        self._take(UNKNOWN)
 
     @property
     def away(self) -> str | None:
-        return None if self._watch is None else self._watch.away
+        return NOT_ASKED if self._watch is None else self._watch.away
 
     @property
     def load(self) -> ServerLoad:
         return ServerLoad() if self._watch is None else self._watch.load
 
-    def attend(self, changed: Callable[[], object]) -> None:
-        """Look after the server from now on, and tell when it goes or comes."""
+    async def attend(self, changed: Callable[[], object]) -> None:
+        """Find out what the server is, look after it from now on, and tell when it goes or comes.
+
+        Raises:
+            UnfitError: It is there, and cannot be served.
+        """
         self._loop, self._changed = asyncio.get_running_loop(), changed
-        self._watch = Watch(self.client, self.facts, self._news)
+        self._watch = Watch(self.client, self.owner.card.id, self._news, self._unheard)
+        await self._watch.begin()
         self._beating = asyncio.create_task(self._beat(), name="beats of a server's model")
 
     def ended(self, answer: ServerAnswer) -> None:
@@ -73,8 +87,8 @@ class Shared:
         if answer in self.answers:
             self.answers.discard(answer)
             self.generated += answer.tokens
-            if answer.lost and self._watch is not None:
-                self._watch.look()
+            if answer.failure is not None:
+                self.failed(answer.failure)
 
     def close(self) -> None:
         """End its requests. Callable from any thread."""
@@ -86,6 +100,7 @@ class Shared:
 
     async def _close(self) -> None:
         self.places.fail(lost(GONE))
+        self._posts.fail(lost(GONE))
         for answer in tuple(self.answers):
             answer.fail(lost(GONE))
         if self._beating is not None:
@@ -105,11 +120,29 @@ class Shared:
             self.places.fail(not_now("The model's server went away."))
         self._changed()
 
+    def failed(self, error: InferloomError) -> None:
+        """A call to it failed: it may be away, or have lost its model."""
+        if self._watch is not None and error.reason in (Reason.WORKER_LOST, Reason.NO_WORKER):
+            self._watch.look()
+
+    def _unheard(self) -> None:
+        """It cannot be asked. What hears nothing of it meanwhile will hear no more: of a machine that has
+        vanished, connections do not end. One that stops in order takes no more connections, and still ends
+        its answers."""
+        self._posts.fail(lost(NO_NEWS), SILENCE_S)
+        for answer in tuple(self.answers):
+            if answer.silent_s > SILENCE_S:
+                answer.fail(lost(NO_NEWS))
+
     def _take(self, facts: Facts) -> None:
         self.facts = facts
         self.places.resize(self.client.address.slots or facts.slots or self._most)
-        self.embedder = ServerEmbedder(self.client, facts, self.places) if "embed" in facts.tasks else None
-        self.ranker = ServerRanker(self.client, facts, self.places) if "rerank" in facts.tasks else None
+        self.embedder = ServerEmbedder(self._posts, facts) if "embed" in facts.tasks else None
+        self.ranker: ServerRanker | VectorRanker | None = None
+        if "rerank" in facts.tasks:
+            self.ranker = ServerRanker(self._posts, facts)
+        elif self.embedder is not None:
+            self.ranker = VectorRanker(self.embedder)
 
     def _restated(self, model: "SidecarModel", facts: Facts) -> pb.Model:
         """Another model, or another version, came back: the card tells."""

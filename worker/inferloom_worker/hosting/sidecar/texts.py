@@ -1,10 +1,10 @@
 """Texts and tokens of a model whose tokenizer is its server's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_mesh.errors import unsupported
+from inferloom_mesh.errors import InferloomError, unsupported
 from inferloom_worker.engines.sidecar import reading
 from inferloom_worker.engines.sidecar.client import Client
 from inferloom_worker.engines.sidecar.facts import Facts
@@ -24,12 +24,16 @@ class ServerTexts:
         client: Speaks to it.
         facts: What it is.
         card: The model's card.
+        failed: Told why a question failed.
     """
 
-    def __init__(self, client: Client, facts: Facts, card: pb.Model) -> None:
+    def __init__(
+        self, client: Client, facts: Facts, card: pb.Model, failed: Callable[[InferloomError], object]
+    ) -> None:
         self._client = client
         self._facts = facts
         self._card = card
+        self._failed = failed
 
     async def tokenize(self, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
         """The tokens of a valid request.
@@ -120,6 +124,13 @@ class ServerTexts:
         return body
 
     async def _ask(self, path: str, body: object) -> Mapping[str, Any]:
+        try:
+            return await self._asked(path, body)
+        except InferloomError as error:
+            self._failed(error)
+            raise
+
+    async def _asked(self, path: str, body: object) -> Mapping[str, Any]:
         answer = await self._client.ask(f"{self._client.address.root}{path}", body, limit_s=LIMIT_S)
         if answer.status != 200:
             raise self._client.refusal(answer)
