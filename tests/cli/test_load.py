@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inferloom.v1 import registry_pb2, worker_pb2
+from inferloom.v1 import inference_pb2, registry_pb2, worker_pb2
 from inferloom.v1.worker_pb2_grpc import WorkerServiceServicer
 from inferloom_cli.load import Wanted, load
 from inferloom_cli.refusal import RefusedError
@@ -23,13 +23,14 @@ class Loading(WorkerServiceServicer):
     def __init__(self) -> None:
         self.loaded: list[Any] = []
         self.failures: list[str] = []
+        self.card = inference_pb2.Model()
 
     async def LoadModel(self, request: worker_pb2.LoadModelRequest, context: Any) -> Any:
         """Load, or fail."""
         if self.failures:
             raise InferloomError(Reason.INVALID_ARGUMENT, self.failures.pop(), param="spec")
         self.loaded.append(request)
-        return worker_pb2.LoadModelResponse()
+        return worker_pb2.LoadModelResponse(model=self.card)
 
     async def LoadAdapter(self, request: worker_pb2.LoadAdapterRequest, context: Any) -> Any:
         """Load."""
@@ -62,7 +63,9 @@ async def test_a_model_is_loaded_everywhere_or_at_some_places(
     await load([mesh.address], Wanted.read("talker=echo"), (), as_json=False)
     assert capsys.readouterr().out == ("a has talker already\ntalker is loaded on b\ntalker is loaded on c\n")
     await load([mesh.address], Wanted.read("new=/x=y.gguf"), ["c"], as_json=True)
-    assert json.loads(capsys.readouterr().out) == [{"worker": "c", "loaded": True, "error": None}]
+    assert json.loads(capsys.readouterr().out) == [
+        {"worker": "c", "loaded": True, "error": None, "answers": True}
+    ]
     assert [(each.model, each.spec) for each in worker.loaded] == [
         ("talker", "echo"),
         ("talker", "echo"),
@@ -96,6 +99,15 @@ async def test_a_worker_that_is_not_there_is_named(mesh: FakeMesh, worker: Loadi
     assert worker.loaded == []
 
 
+async def test_a_server_that_is_away_is_told_of(
+    mesh: FakeMesh, worker: Loading, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its model is there and cannot be asked: a mistyped address, say."""
+    worker.card.engine = "sidecar"
+    await load([mesh.address], Wanted.read("new=http://h/v1"), ["c"], as_json=False)
+    assert capsys.readouterr().out.startswith("new is on c, and its server cannot be used yet")
+
+
 @pytest.mark.parametrize("typed", ["name=", "", " "])
 def test_a_model_needs_a_spec(typed: str) -> None:
     """It is asked for; an adapter needs its name too."""
@@ -123,6 +135,8 @@ def test_a_relative_path_counts_from_where_the_command_is(
     """Because the worker may have been started elsewhere."""
     monkeypatch.chdir(tmp_path)
     assert Wanted.read("a=./tiny.gguf").spec == str(tmp_path.resolve() / "tiny.gguf")
+    assert Wanted.read("a=vllm:./tiny?dtype=float32").spec == f"vllm:{tmp_path.resolve()}/tiny?dtype=float32"
+    assert Wanted.read("a=./lora", "talker").spec == str(tmp_path.resolve() / "lora")
     assert Wanted.read("a=org/tiny").spec == "org/tiny"
     assert Wanted.read("a=torch:./tiny").spec == f"torch:{tmp_path.resolve() / 'tiny'}"
     (tmp_path / "my models ü" / "tiny").mkdir(parents=True)

@@ -6,12 +6,13 @@ import pytest
 
 from inferloom_worker.hosting import weights_hash as hashing
 from inferloom_worker.hosting.card import architecture, quantization
-from inferloom_worker.hosting.finding import find_model
+from inferloom_worker.hosting.finding import find_model, require_model_present
 from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.weights_hash import weights_hash
-from inferloom_worker.sourcing import demo
+from inferloom_worker.sourcing import demo, hub
 from inferloom_worker.sourcing.flags import parse_model_flag
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve
+from inferloom_worker.sourcing.spec import Spec
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,53 @@ def test_equal_weights_have_equal_hashes(tmp_path: Path, monkeypatch: pytest.Mon
         assert same != other
         monkeypatch.setattr(hashing, "WHOLE_BYTES", 1000)
         monkeypatch.setattr(hashing, "SAMPLE_BYTES", 100)
+
+
+def test_a_path_behind_an_engines_name_is_looked_for_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's address is none, however it ends; options are no part of it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.gguf").touch()
+    for there in (
+        "sidecar:http://127.0.0.1:8080/v1?model=qwen3.gguf",
+        "http://h/v1?model=x.GGUF",
+        "torch:./x.gguf",
+        f"vllm:{tmp_path}?max_model_len=9",
+        "org/name",
+        "echo:chunk=2",
+    ):
+        require_model_present(there)
+    for missing, words in (
+        ("vllm:/models/typo?dtype=float32", "^/models/typo does not exist"),
+        ("torch:./y.gguf", r"^\./y\.gguf does not exist"),
+        ("y.GGUF", r"^y\.GGUF does not exist"),
+        ("steam:org/name", "no engine 'steam'"),
+    ):
+        with pytest.raises(SourceError, match=words):
+            require_model_present(missing)
+
+
+def test_a_relative_path_is_made_absolute_behind_an_engines_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no path stays as it was typed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "qwen").mkdir(parents=True)
+    here = tmp_path.resolve()
+    for typed, meant in (
+        ("vllm:./qwen?a=./b", f"vllm:{here}/qwen?a=./b"),
+        ("torch:qwen.gguf", f"torch:{here}/qwen.gguf"),
+        ("models/qwen", f"{here}/models/qwen"),
+        ("vllm:models/qwen?a=1", f"vllm:{here}/models/qwen?a=1"),
+        *((each, each) for each in ("org/qwen", "vllm:org/qwen", "/m/x.gguf", "echo:chunk=2")),
+        ("sidecar:http://h/v1?model=./x.gguf", "http://h/v1?model=./x.gguf"),
+    ):
+        assert str(Spec.parse(typed).absolute()) == meant
+
+
+def test_a_hubs_model_without_safetensors_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository of GGUF files leaves nothing on this machine, where its folder is called by a commit."""
+    monkeypatch.setattr(hub, "fetch", lambda repo, on_bytes: tmp_path / "0123abcd")
+    with pytest.raises(SourceError, match=r"^org/gguf holds no \*\.safetensors .* by the path of its file"):
+        resolve("org/gguf")

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from inferloom.v1.registry_pb2 import WORKER_STATE_DRAINING, Worker
 from inferloom.v1.worker_pb2 import LoadAdapterRequest, LoadModelRequest
@@ -18,11 +16,9 @@ from inferloom_cli.registries import asking
 from inferloom_cli.steps import step
 from inferloom_cli.terminal import terminal
 from inferloom_mesh.net import Address
-from inferloom_worker.sourcing.demo import MODELS
 from inferloom_worker.sourcing.flags import parse_model_flag
 from inferloom_worker.sourcing.sources import SourceError
-
-_PARTS = re.compile(r"(?P<engine>[a-z][a-z0-9_-]*:)?(?P<path>[^?]+)(?P<query>\?.*)?", re.DOTALL)
+from inferloom_worker.sourcing.spec import SIDECAR, Spec
 
 _DEADLINE_S = 6 * 3600.0
 """A worker may fetch the model first."""
@@ -56,20 +52,8 @@ class Wanted:
             raise RefusedError(str(error)[:400], MISUSED) from error
         if base is not None and not (name and found and spec):
             raise RefusedError(f"{typed[:200]!r} is not of the form NAME=SPEC", MISUSED)
-        return cls(name, _from_everywhere(spec), base)
-
-
-def _from_everywhere(spec: str) -> str:
-    """A spec whose path, behind an engine's name and before its options, counts from no folder."""
-    parts = _PARTS.fullmatch(spec)
-    if parts is None or spec in MODELS or spec.partition(":")[0] == "echo":
-        return spec
-    path = Path(parts["path"]).expanduser()
-    try:
-        here = parts["path"].startswith((".", "~")) or path.exists()
-    except OSError:  # no system has such a path
-        here = False
-    return f"{parts['engine'] or ''}{path.resolve()}{parts['query'] or ''}" if here else spec
+        read = Spec.parse(spec) if base is None else Spec(None, spec)  # adapters have no engines
+        return cls(name, str(read.absolute()), base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +65,15 @@ class Outcome:
     """Whether it was loaded just now."""
     error: str | None = None
     """Why it was not; None where it was, or was there already."""
+    answers: bool = True
+    """Whether it can be asked now: a model that a server computes cannot while that is away."""
 
     def sentence(self, name: str) -> str:
         """For people."""
         if self.error is not None:
             return f"{self.worker}: {self.error}"
+        if not self.answers:
+            return f"{name} is on {self.worker}, and its server cannot be used yet: the worker's log says why"
         return f"{name} is loaded on {self.worker}" if self.loaded else f"{self.worker} has {name} already"
 
 
@@ -129,12 +117,13 @@ async def _load(worker: Worker, wanted: Wanted, shown: Credentials) -> Outcome:
     try:
         async with calling_worker(worker, shown) as channel:
             stub = WorkerServiceStub(channel)
-            if wanted.base is None:
-                model = LoadModelRequest(model=wanted.name, spec=wanted.spec)
-                await stub.LoadModel(model, timeout=_DEADLINE_S)
-            else:
+            if wanted.base is not None:
                 adapter = LoadAdapterRequest(model=wanted.base, adapter=wanted.name, spec=wanted.spec)
                 await stub.LoadAdapter(adapter, timeout=_DEADLINE_S)
+                return Outcome(worker.id, loaded=True)
+            request = LoadModelRequest(model=wanted.name, spec=wanted.spec)
+            model = (await stub.LoadModel(request, timeout=_DEADLINE_S)).model
     except RefusedError as refusal:
         return Outcome(worker.id, loaded=False, error=str(refusal))
-    return Outcome(worker.id, loaded=True)
+    # What is not known yet can do nothing.
+    return Outcome(worker.id, loaded=True, answers=model.engine != SIDECAR or bool(model.tasks))

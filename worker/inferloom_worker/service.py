@@ -20,6 +20,7 @@ from inferloom_mesh.roles import Role
 from inferloom_mesh.server import Server, build_server
 from inferloom_mesh.tracer import sending, tracer_of
 from inferloom_mesh.waiting import first_of
+from inferloom_worker.hosting.finding import require_model_present
 from inferloom_worker.hosting.host import HostState, ModelHost
 from inferloom_worker.hosting.model_loading import load_adapter, load_model
 from inferloom_worker.joining.addresses import advertised, advertised_link, listen
@@ -80,7 +81,9 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, on_ready: Callabl
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     # Before anybody is told that it listens: a mistyped path is the likeliest mistake.
-    for spec in (*(spec for _, spec in settings.models), *(spec for *_, spec in settings.adapters)):
+    for _, spec in settings.models:
+        require_model_present(spec)
+    for *_, spec in settings.adapters:
         require_present(spec)
     if settings.tls is not None and settings.join_token_file is not None:
         await join(settings.tls, settings.join_token_file)

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferloom_worker.engines.registry import names, split_engine
+from inferloom_worker.engines.registry import names
 from inferloom_worker.engines.sidecar.address import Key, ServerAddress
 from inferloom_worker.sourcing.flags import parse_model_flag
 from inferloom_worker.sourcing.sources import SourceError
+from inferloom_worker.sourcing.spec import Spec
 
 
 def test_a_servers_address_says_what_people_type() -> None:
@@ -27,9 +28,9 @@ def test_a_servers_address_says_what_people_type() -> None:
     assert parse_model_flag("http://h/v1?model=m") == ("m", "http://h/v1?model=m")
     with pytest.raises(SourceError, match="name what a server serves"):
         parse_model_flag("sidecar:http://h/v1")
-    assert split_engine("http://h/v1?model=m") == ("sidecar", "http://h/v1?model=m")
-    assert split_engine("sidecar:http://h/v1") == ("sidecar", "http://h/v1")
-    assert split_engine("torch:" + "x" * 5000) == ("torch", "x" * 5000)
+    assert Spec.parse("http://h/v1?model=m") == Spec("sidecar", "http://h/v1?model=m")
+    assert Spec.parse("sidecar:http://h/v1") == Spec("sidecar", "http://h/v1")
+    assert Spec.parse("torch:" + "x" * 5000) == Spec("torch", "x" * 5000)
     assert "sidecar" in names()
 
 

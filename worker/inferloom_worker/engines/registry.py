@@ -4,11 +4,9 @@ A package offers an engine as an entry point of the group ``inferloom.engines`` 
 :class:`EngineKind`. It is found when a model asks for it by name: ``--model NAME=ENGINE:SPEC``.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
 
 from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Engine
@@ -16,6 +14,7 @@ from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError
+from inferloom_worker.sourcing.spec import SIDECAR
 
 GROUP = "inferloom.engines"
 
@@ -55,16 +54,12 @@ def _start_vllm(source: ModelSource, options: EngineOptions, vocab_size: int) ->
     return start(source, options)
 
 
-SIDECAR = "sidecar"
-
 BUILT_IN = {
     "echo": EngineKind(_start_echo, reads_files=False),
     SIDECAR: EngineKind(None, reads_files=False),
     "torch": EngineKind(_start_torch),
     "vllm": EngineKind(_start_vllm, takes_options=True),
 }
-
-_PREFIX = re.compile(r"([a-z][a-z0-9_-]*):(.*)", re.DOTALL)
 
 
 def names() -> list[str]:
@@ -85,21 +80,3 @@ def engine_kind(name: str) -> EngineKind:
         if isinstance(kind, EngineKind):
             return kind
     raise SourceError(f"there is no engine {name!r}; there are {', '.join(names())}")
-
-
-def split_engine(spec: str) -> tuple[str | None, str]:
-    """The engine that ``spec`` asks for, and the rest; None where it leaves that to the model. ``echo`` with
-    its options is one word, and an address of HTTP is a server's."""
-    if spec.startswith(("http://", "https://")):
-        return SIDECAR, spec
-    found = _PREFIX.fullmatch(spec)
-    if found is None or spec.startswith("echo:") or _exists(spec):
-        return None, spec
-    return found[1], found[2]
-
-
-def _exists(spec: str) -> bool:
-    try:
-        return Path(spec).exists()
-    except OSError:  # the system does not even look
-        return False

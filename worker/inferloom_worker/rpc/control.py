@@ -17,13 +17,13 @@ from inferloom_mesh.errors import invalid, shown
 from inferloom_mesh.identity import PEER
 from inferloom_mesh.interceptor import who
 from inferloom_mesh.lateness import Lateness
-from inferloom_worker.engines.registry import SIDECAR, split_engine
 from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.hosting.host import ModelHost
 from inferloom_worker.hosting.served import ServedModel
 from inferloom_worker.joining.self_description import SelfDescription
 from inferloom_worker.sourcing.flags import check_name
 from inferloom_worker.sourcing.sources import SourceError
+from inferloom_worker.sourcing.spec import SIDECAR, Spec
 
 SERVICE = "inferloom.v1.WorkerService"
 
@@ -119,11 +119,11 @@ class ControlServicer(WorkerServiceServicer):
     def _check_server(self, spec: str) -> None:
         """Refuse a server that callers may not name: the worker would ask whatever it reaches for them, and
         send it any file of this machine as a key."""
-        engine, rest = split_engine(spec)
-        if engine != SIDECAR:
+        read = Spec.parse(spec)
+        if read.engine != SIDECAR:
             return
         try:
-            address = ServerAddress.parse(rest, keys_allowed=False)
+            address = ServerAddress.parse(read.rest, keys_allowed=False)
         except ValueError as refusal:
             words = str(refusal)
             raise invalid("spec", f"{words[0].upper()}{words[1:]}.") from None

@@ -2,15 +2,13 @@
 
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from inferloom_worker.sourcing.sources import SourceError
+from inferloom_worker.sourcing.spec import Spec
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}")
-_ENGINE = re.compile(r"^[a-z][a-z0-9_-]*:(?=.)")
 _QUERY = re.compile(r"\?[A-Za-z].*$", re.DOTALL)
 """Options of an engine behind a spec."""
-_SERVER = re.compile(r"(sidecar:)?https?://")
 
 
 def parse_model_flag(flag: str) -> tuple[str, str]:
@@ -22,7 +20,7 @@ def parse_model_flag(flag: str) -> tuple[str, str]:
     """
     name, found, spec = flag.partition("=")
     # Engines' options have "=" signs of their own.
-    if not found or name.startswith("echo:") or _SERVER.match(name) or "?" in name:
+    if not found or name.startswith("echo:") or Spec.parse(name).is_server or "?" in name:
         name, spec = _default_name(flag), flag
     if not spec.strip():
         raise SourceError(f"{flag!r} names no model: expected NAME=SPEC or SPEC")
@@ -65,16 +63,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def _default_name(spec: str) -> str:
-    if spec.startswith("echo:"):
+def _default_name(typed: str) -> str:
+    if typed.startswith("echo:"):
         return "echo"
-    if _SERVER.match(spec):
-        model = parse_qs(urlsplit(spec).query).get("model", [""])[0]
-        if not model:
+    spec = Spec.parse(typed)
+    if spec.is_server:
+        if not spec.model_there:
             raise SourceError("name what a server serves: NAME=sidecar:URL, or ?model=NAME behind the URL")
-        return model
-    spec = _QUERY.sub("", _ENGINE.sub("", spec))
-    path = Path(spec)
+        return spec.model_there
+    what = _QUERY.sub("", spec.rest)
+    path = Path(what)
     if path.suffix.lower() == ".gguf":
         return path.stem
-    return path.resolve().name if path.is_dir() else spec
+    return path.resolve().name if path.is_dir() else what

@@ -13,6 +13,7 @@ from inferloom_worker.sourcing import demo, hub
 from inferloom_worker.sourcing.amounts import Counted, uncounted
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from inferloom_worker.sourcing.lfs_pointer import CheckpointError, refuse_pointer
+from inferloom_worker.sourcing.spec import is_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -92,23 +93,29 @@ def resolve(
         return ModelSource(spec, SourceKind.ECHO)
     if path.exists():
         return _local(spec, path)
-    if path.suffix.lower() == ".gguf" or spec.startswith((".", "/", "~")):
-        raise SourceError(f"{spec} does not exist")
+    require_present(spec)
     if not _HUB_ID.fullmatch(spec):
         known = ", ".join(demo.MODELS)
         raise SourceError(
             f"{spec!r} is no model that is known here ({known}), no file or folder, and no hub id"
         )
-    return _local(spec, _from_hub(spec, on_progress, on_bytes))
+    folder = _from_hub(spec, on_progress, on_bytes)
+    if not any(folder.glob("*.safetensors")):
+        raise SourceError(
+            f"{spec} holds no *.safetensors files on the model hub; a model in GGUF is for you to fetch, and "
+            "is given by the path of its file"
+        )
+    return _local(spec, folder)
 
 
 def require_present(spec: str) -> None:
-    """Make sure that a file or folder is there, if ``spec`` names one. Quick, and fetches nothing.
+    """Make sure that a file or folder is there, if ``spec``, without an engine's name, names one. Quick, and
+    fetches nothing.
 
     Raises:
         SourceError: It is not.
     """
-    if (spec.endswith(".gguf") or spec.startswith((".", "/", "~"))) and not Path(spec).expanduser().exists():
+    if is_path(spec) and not _path(spec).exists():
         raise SourceError(f"{spec} does not exist")
 
 
@@ -125,8 +132,7 @@ def resolve_adapter(
         return path
     if path.exists():
         raise SourceError(f"{path.name} is a file; an adapter is given as its folder")
-    if spec.startswith((".", "/", "~")):
-        raise SourceError(f"{spec} does not exist")
+    require_present(spec)
     if not _HUB_ID.fullmatch(spec):
         raise SourceError(f"{spec!r} is no folder and no hub id")
     return _from_hub(spec, on_progress, on_bytes)
