@@ -239,6 +239,9 @@ async def test_what_vllm_refuses_ends_its_own_request(engine: VllmEngine, backen
     """In its words; and what it fails at is the server's error."""
     for failure, reason in (
         (RefusedError("too odd"), Reason.INVALID_ARGUMENT),
+        (RefusedError("full", 503), Reason.SERVER_OVERLOADED),
+        (RefusedError("slower", 429), Reason.SERVER_OVERLOADED),
+        (RefusedError("too large", 413), Reason.REQUEST_TOO_LARGE),
         (ValueError(), Reason.SERVER_ERROR),
     ):
         generation = engine.submit(request([1], 9, sampling=GREEDY))
@@ -247,6 +250,7 @@ async def test_what_vllm_refuses_ends_its_own_request(engine: VllmEngine, backen
         with pytest.raises(InferloomError) as refused:
             await collect(generation)
         assert refused.value.reason is reason
+        assert (refused.value.retry_after is not None) is (reason is Reason.SERVER_OVERLOADED)
         await until_async(lambda: backend.open, "none", lambda open_: not open_)
     assert engine.health.fault is None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from inferloom.parameter_table import Honour
 from inferloom.v1 import inference_pb2 as pb
@@ -15,11 +15,11 @@ from inferloom_worker.constrain.grammar import Grammars
 from inferloom_worker.embed.causal import CausalEmbedder
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.encoder_loading import is_cpu, load_encoder
-from inferloom_worker.embed.options import EmbedderInfo
+from inferloom_worker.embed.options import EmbedderInfo, RankerInfo
 from inferloom_worker.embed.pair_loading import load_pair_model
 from inferloom_worker.embed.pair_ranker import PairRanker
-from inferloom_worker.engine.protocol import EngineInfo
-from inferloom_worker.engines.registry import SIDECAR, engine_kind
+from inferloom_worker.engine.protocol import Engine, EngineInfo
+from inferloom_worker.engines.registry import engine_kind
 from inferloom_worker.hosting import card
 from inferloom_worker.hosting.capabilities import CONSTRAINTS, honoured_by, read_by
 from inferloom_worker.hosting.dialect import Dialect
@@ -41,6 +41,7 @@ from inferloom_worker.kernels import kept
 from inferloom_worker.sourcing.amounts import Sayings
 from inferloom_worker.sourcing.imports import large_imports
 from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve_adapter
+from inferloom_worker.sourcing.spec import SIDECAR
 from inferloom_worker.text.infilling import infilling
 from inferloom_worker.text.job import TimeUp, run_within
 from inferloom_worker.text.template import ChatTemplate
@@ -75,8 +76,10 @@ def load_model(name: str, spec: str, options: LoadOptions) -> ServedModel:
         kept.ensure(lambda words: log.info("%s: %s", name, words))
     with _refusing(spec):
         kind = model_class(source)
-    with _loading(name, spec, "torch" if kind is ModelClass.GENERATES else "sentence-transformers"):
-        served = _loader(kind, source.engine)(name, source, options)
+    with (
+        _loading(name, spec, "torch" if kind is ModelClass.GENERATES else "sentence-transformers"),
+        _closed_on_failure(_loader(kind, source.engine)(name, source, options)) as served,
+    ):
         served.card.definition_hash = definition_hash(served.card, source, options.engine.quantize)
         served.card.compute_hash = compute_hash(served.card)
     served.card.created.GetCurrentTime()
@@ -134,6 +137,23 @@ def _loading(name: str, spec: str, extra: str) -> Iterator[None]:
     log.info("%s: loaded %s in %.1f s", name, spec, time.monotonic() - started)
 
 
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closable)
+
+
+@contextmanager
+def _closed_on_failure(started: C) -> Iterator[C]:
+    """Close what has a thread, or memory of an accelerator, and comes to nothing."""
+    try:
+        yield started
+    except BaseException:
+        started.close()
+        raise
+
+
 @contextmanager
 def _refusing(spec: str) -> Iterator[None]:
     """Turn whatever the libraries raise into a sentence about the model."""
@@ -169,14 +189,16 @@ def _load_generator(name: str, source: ModelSource, options: LoadOptions) -> Ser
     tokenizer = load_tokenizer(source)
     kind = engine_kind(source.engine or ("echo" if source.kind is SourceKind.ECHO else "torch"))
     assert kind.start is not None  # as it has tokens
-    engine = kind.start(source, options.engine, tokenizer.vocab_size)
-    try:
-        tokenizer = tokenizer.limited(engine.info.vocab_size)
-        template = _template(tokenizer)
-        dialect = None if template is None else _dialect(name, template, tokenizer, options)
-    except ValueError:
-        engine.close()
-        raise
+    with _closed_on_failure(kind.start(source, options.engine, tokenizer.vocab_size)) as engine:
+        return _generator(name, source, options, tokenizer, engine)
+
+
+def _generator(
+    name: str, source: ModelSource, options: LoadOptions, tokenizer: Tokenizer, engine: Engine
+) -> ServedModel:
+    tokenizer = tokenizer.limited(engine.info.vocab_size)
+    template = _template(tokenizer)
+    dialect = None if template is None else _dialect(name, template, tokenizer, options)
     model = _card(name, source, tokenizer)
     model.tasks.extend([pb.TASK_COMPLETION, *([pb.TASK_CHAT] if template else [])])
     model.context_length = engine.info.context_length
@@ -249,26 +271,20 @@ def _within_limit(work: Callable[[], T]) -> T:
 def _load_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     assert source.path is not None
     encoder = load_encoder(source.path, options.embed)
-    embedder = Embedder(encoder, options.embed)
-    model = _card(name, source, encoder.reader.tokenizer)
-    _offer_embeddings(model, embedder.info)
-    model.context_length = embedder.info.max_tokens
-    model.vocabulary_size = embedder.info.vocab_size
-    model.dtype = embedder.info.dtype
-    model.engine, model.instruction_set = embedder.info.engine, embedder.info.instruction_set
-    return Encoder(model, embedder)
+    with _closed_on_failure(Embedder(encoder, options.embed)) as embedder:
+        model = _card(name, source, encoder.reader.tokenizer)
+        _offer_embeddings(model, embedder.info)
+        _tell_encoder(model, embedder.info)
+        return Encoder(model, embedder)
 
 
 def _load_reranker(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
     assert source.path is not None
-    ranker = PairRanker(load_pair_model(source.path, options.embed), options.embed)
-    model = _card(name, source, ranker.reader.tokenizer)
-    model.tasks.append(pb.TASK_RERANK)
-    model.context_length = ranker.info.max_tokens
-    model.vocabulary_size = ranker.info.vocab_size
-    model.dtype = ranker.info.dtype
-    model.engine, model.instruction_set = ranker.info.engine, ranker.info.instruction_set
-    return Reranker(model, ranker)
+    with _closed_on_failure(PairRanker(load_pair_model(source.path, options.embed), options.embed)) as ranker:
+        model = _card(name, source, ranker.reader.tokenizer)
+        model.tasks.append(pb.TASK_RERANK)
+        _tell_encoder(model, ranker.info)
+        return Reranker(model, ranker)
 
 
 def _load_vllm_encoder(name: str, source: ModelSource, options: LoadOptions) -> ServedModel:
@@ -278,15 +294,12 @@ def _load_vllm_encoder(name: str, source: ModelSource, options: LoadOptions) -> 
 
     assert source.path is not None
     unit, tokenizer = normalizes(source.path), load_tokenizer(source)
-    engine = start(source, options.engine, pooling=True)
-    embedder = CausalEmbedder(engine, tokenizer, options.embed, normalizes=unit)
-    model = _card(name, source, tokenizer)
-    _offer_embeddings(model, embedder.info)
-    model.context_length = embedder.info.max_tokens
-    model.vocabulary_size = embedder.info.vocab_size
-    model.dtype = embedder.info.dtype
-    model.engine, model.instruction_set = embedder.info.engine, embedder.info.instruction_set
-    return Generator(model, tokenizer, None, engine, embedder)
+    with _closed_on_failure(start(source, options.engine, pooling=True)) as engine:
+        embedder = CausalEmbedder(engine, tokenizer, options.embed, normalizes=unit)
+        model = _card(name, source, tokenizer)
+        _offer_embeddings(model, embedder.info)
+        _tell_encoder(model, embedder.info)
+        return Generator(model, tokenizer, None, engine, embedder)
 
 
 def _loader(kind: ModelClass, engine: str | None) -> Callable[[str, ModelSource, LoadOptions], ServedModel]:
@@ -320,6 +333,14 @@ def _offer_embeddings(model: pb.Model, info: EmbedderInfo) -> None:
     model.supported_parameters.extend(honoured_by(Honour.EMBEDDING))
     if info.shortens:
         model.supported_parameters.extend(honoured_by(Honour.SHORTENING))
+
+
+def _tell_encoder(model: pb.Model, info: EmbedderInfo | RankerInfo) -> None:
+    """What computes a model that generates nothing."""
+    model.context_length = info.max_tokens
+    model.vocabulary_size = info.vocab_size
+    model.dtype = info.dtype
+    model.engine, model.instruction_set = info.engine, info.instruction_set
 
 
 def _card(name: str, source: ModelSource, tokenizer: Tokenizer) -> pb.Model:

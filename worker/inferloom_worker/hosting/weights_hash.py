@@ -29,7 +29,7 @@ _ABOUT_THE_FILE = frozenset({"_name_or_path", "transformers_version", "torch_dty
 def weights_hash(files: Iterable[Path], more: bytes = b"") -> str:
     """A hash of the content of files of weights, whatever they are called and in whatever order: thirty-two
     hexadecimal digits. The same tensors in another format, or divided otherwise, have another one. Blocking,
-    for about a second at most on a warm disk.
+    for about a second for each GiB that is read on a warm disk, which is at most one of each file.
 
     Args:
         files: The files.

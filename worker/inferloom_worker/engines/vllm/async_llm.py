@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import multiprocessing
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NoReturn
 
@@ -73,10 +72,21 @@ class Started:
     def __init__(self, args: AsyncEngineArgs) -> None:
         self._watchers: list[Callable[[StepRecord], None]] = []
         self._engines: dict[int, StepRecord] = {}
-        before = {child.pid for child in multiprocessing.active_children()}
-        self._llm = AsyncLLM.from_engine_args(args, stat_loggers=[self._logger])
-        children = {child.pid for child in multiprocessing.active_children()} - before
-        self._guard = Guard([pid for pid in children if pid is not None])
+        self._guard = Guard()
+        try:
+            # It returns when the weights are there, which can take minutes.
+            with self._guard.learning():
+                self._llm = AsyncLLM.from_engine_args(args, stat_loggers=[self._logger])
+        except BaseException:
+            self._guard.kill()
+            raise
+        try:
+            self._read_config()
+        except BaseException:
+            self.shutdown()
+            raise
+
+    def _read_config(self) -> None:
         config = self._llm.vllm_config
         self.vocab_size = int(config.model_config.get_vocab_size())
         self.context_length = int(config.model_config.max_model_len)
@@ -144,7 +154,7 @@ class Started:
         except EngineDeadError as dead:
             raise DeadError(str(dead)) from dead
         except (VLLMClientError, GracefulHTTPError, ValueError) as refused:
-            raise RefusedError(str(refused)) from refused
+            raise _refusal(refused) from refused
 
     async def embed(self, prompt: list[int], named: Named) -> NDArray[np.float32]:
         """See :class:`Backend`."""
@@ -162,7 +172,7 @@ class Started:
         except EngineDeadError as dead:
             raise DeadError(str(dead)) from dead
         except (VLLMClientError, GracefulHTTPError, ValueError) as refused:
-            raise RefusedError(str(refused)) from refused
+            raise _refusal(refused) from refused
         raise RefusedError("no vector came")
 
     async def add_adapter(self, adapter: LoadedAdapter) -> None:
@@ -202,6 +212,12 @@ class _Statistics(StatLoggerBase):
 
     def log_engine_initialized(self) -> None:
         pass
+
+
+def _refusal(refused: Exception) -> RefusedError:
+    """A full queue is no fault of the request, and has a status of its own."""
+    status = int(refused.http_status) if isinstance(refused, GracefulHTTPError) else 400
+    return RefusedError(str(refused), status)
 
 
 def _lora(adapter: LoadedAdapter | None) -> LoRARequest | None:

@@ -16,7 +16,16 @@ class DeadError(Exception):
 
 
 class RefusedError(Exception):
-    """vLLM does not take a request; the message says why, in its words."""
+    """vLLM does not take a request.
+
+    Args:
+        message: Why, in its words.
+        status: What that is over HTTP.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from inferloom_worker.engine.protocol import (
     ProgressEvent,
     VectorEvent,
 )
+from inferloom_worker.engines.http_status import reason_of
 from inferloom_worker.engines.vllm.adapters import Adapters, VllmAdapter
 from inferloom_worker.engines.vllm.backend import Backend, DeadError, Named, RefusedError, StepRecord
 from inferloom_worker.engines.vllm.following import Following
@@ -201,10 +202,7 @@ class VllmEngine:
             self._fail(mailbox, error)
         except RefusedError as refused:
             log.info("vLLM refused a request: %s", refused)
-            words = f"vLLM does not take the request: {str(refused)[:400]}"
-            constrained = request.constraint is not None
-            failure = InferloomError(Reason.INVALID_ARGUMENT, words)
-            self._fail(mailbox, invalid("constraint", words) if constrained else failure)
+            self._fail(mailbox, _refusal(refused, constrained=request.constraint is not None))
         except DeadError as dead:
             self._broke(dead)
         except asyncio.CancelledError:
@@ -289,3 +287,11 @@ class VllmEngine:
 
 async def _called(start: Callable[[], Any]) -> Any:
     return start()
+
+
+def _refusal(refused: RefusedError, *, constrained: bool) -> InferloomError:
+    words = f"vLLM does not take the request: {str(refused)[:400]}"
+    reason = reason_of(refused.status)
+    if reason is Reason.INVALID_ARGUMENT and constrained:
+        return invalid("constraint", words)
+    return InferloomError(reason, words, retry_after=1.0 if reason is Reason.SERVER_OVERLOADED else None)

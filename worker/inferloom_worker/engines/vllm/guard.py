@@ -5,29 +5,76 @@ the memory of the accelerator that the next worker needs. So a shell waits at th
 writing end only the worker has. Its own workers follow the engine by themselves.
 """
 
+import multiprocessing
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-_SCRIPT = 'read -r word || kill -9 "$@" 2>/dev/null'
-"""Without a word before the end, the worker did not close vLLM itself."""
+LOOK_S = 0.05
+"""How often new processes are looked for while vLLM starts."""
+
+_SCRIPT = """
+pids=
+while read -r word; do
+    [ "$word" = closed ] && exit
+    pids="$pids $word"
+done
+kill -9 $pids 2>/dev/null
+"""
+"""Without that word before the end, the worker did not close vLLM itself."""
 
 
 class Guard:
-    """Ends processes when this one ends without having closed it.
+    """Ends processes when this one ends without having closed it."""
 
-    Args:
-        pids: The processes.
-    """
-
-    def __init__(self, pids: Sequence[int]) -> None:
-        words = ["/bin/sh", "-c", _SCRIPT, "guard", *map(str, pids)]
+    def __init__(self) -> None:
+        words = ["/bin/sh", "-c", _SCRIPT]
         self._shell = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
+        self._known: set[int] = set()
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Guard each process that multiprocessing starts inside the block, from when it starts."""
+        before, over = _children(), threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_S):
+                self._add(_children() - before)
+
+        thread = threading.Thread(target=look, name="guard", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            self._add(_children() - before)
 
     def close(self) -> None:
         """The processes have ended: forget them."""
+        self._say("closed")
+        self.kill()
+
+    def kill(self) -> None:
+        """End those that have not."""
+        stdin = self._shell.stdin
+        assert stdin is not None
+        stdin.close()
+        self._shell.wait()
+
+    def _add(self, pids: set[int]) -> None:
+        for pid in pids - self._known:
+            self._known.add(pid)
+            self._say(str(pid))
+
+    def _say(self, word: str) -> None:
         stdin = self._shell.stdin
         assert stdin is not None
         if not stdin.closed:
-            stdin.write(b"closed\n")
-            stdin.close()
-        self._shell.wait()
+            stdin.write(f"{word}\n".encode())
+            stdin.flush()
+
+
+def _children() -> set[int]:
+    return {child.pid for child in multiprocessing.active_children() if child.pid is not None}
