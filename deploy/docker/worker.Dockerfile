@@ -35,9 +35,14 @@ ARG RUNTIME=
 RUN if [ -n "$RUNTIME" ]; then apt-get update && apt-get install -y --no-install-recommends $RUNTIME && rm -rf /var/lib/apt/lists/*; fi
 COPY --from=build /opt/inferloom /opt/inferloom
 COPY --chmod=755 deploy/docker/serving.py /opt/inferloom/serving.py
+# Where volumes go: what comes from the model hub, and what Triton and vLLM compile.
+RUN install -d -o 65532 -g 65532 /var/cache/inferloom
 # HOME is for libraries that look for it: nothing else is written but what volumes hold.
 ENV PATH=/opt/inferloom/bin:$PATH \
     HOME=/tmp \
+    HF_HOME=/var/cache/inferloom/huggingface \
+    TRITON_CACHE_DIR=/var/cache/inferloom/triton \
+    XDG_CACHE_HOME=/var/cache/inferloom \
     PYTHONUNBUFFERED=1 \
     INFERLOOM_WORKER_LISTEN=0.0.0.0:7100 \
     INFERLOOM_WORKER_LINK_PORT=7200 \

@@ -349,3 +349,37 @@ def test_proxies_wait_longer_than_the_gateway() -> None:
     assert all(int(seconds) > limit for seconds in silent)
     [body] = re.findall(r"client_max_body_size (\d+)m;", nginx)
     assert int(body) * 2**20 >= defaults["max_upload_bytes"].default
+
+
+def test_no_budget_counts_pods_of_ray() -> None:
+    """Kubernetes cannot tell how many there should be, and would let no other pod of the budget go."""
+    (cluster, *_) = documents(DEPLOY / "ray/raycluster.yaml")
+    budgets = [
+        one["spec"]["selector"]
+        for one in documents(KUBERNETES / "base/worker.yaml")
+        if one["kind"] == "PodDisruptionBudget"
+    ]
+    assert budgets
+    for name, pod in pods([cluster]):
+        labels = pod["metadata"]["labels"] | {"ray.io/cluster": cluster["metadata"]["name"]}
+        for selector in budgets:
+            selected = selector.get("matchLabels", {}).items() <= labels.items() and all(
+                (rule["key"] not in labels) is (rule["operator"] == "DoesNotExist")
+                for rule in selector.get("matchExpressions", ())
+            )
+            assert not selected, name
+
+
+def test_rays_pods_have_probes_of_their_own() -> None:
+    """KubeRay gives those that are missing, which ask a program and an agent that the image has not."""
+    (cluster, *_) = documents(DEPLOY / "ray/raycluster.yaml")
+    for name, pod in pods([cluster]):
+        for container in pod["spec"]["containers"]:
+            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                asked = container[kind].get("grpc") or container[kind]["tcpSocket"]
+                assert asked["port"] in {*ports, *ports.values()}, (name, kind)
+    [group] = cluster["spec"]["workerGroupSpecs"]
+    [container] = group["template"]["spec"]["containers"]
+    [port] = container["ports"]
+    assert group["rayStartParams"]["node-manager-port"] == str(port["containerPort"])

@@ -153,7 +153,8 @@ class WorkerSettings(ServiceSettings):
     """How long running requests may go on when the worker stops, in seconds."""
 
     cache_dir: Path | None = None
-    """Folder for fetched models. Not set: the user's cache folder."""
+    """Folder for the demo models and for kernels that are compiled here. Not set: the user's cache folder.
+    Models of the hub are in the cache of the hub's own client (HF_HOME), where other programs find them."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """Where models are computed."""
