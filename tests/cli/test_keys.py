@@ -15,7 +15,7 @@ from inferloom_cli.main import app
 from inferloom_cli.moments import moment_of, shown_moment
 from inferloom_cli.refusal import RefusedError
 from inferloom_gateway.access.key_text import digest_of
-from inferloom_gateway.access.stores.protocol import Usage
+from inferloom_gateway.access.stores.protocol import Flush, Usage
 from inferloom_gateway.access.stores.sqlite import SqliteStore
 from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.settings import ServiceSettings
@@ -97,7 +97,8 @@ def test_usage_is_shown_by_day_with_its_sum(keys: Keys, file: Path) -> None:
     """Of all keys, or some."""
     one = made(keys)
     today = datetime.now(UTC).date().isoformat()
-    SqliteStore(file).add_usage([Usage(today, one["id"], 2, 3000, 40), Usage(today, "gone", 1, 1, 1)])
+    used = [Usage(today, one["id"], 2, 3000, 40), Usage(today, "gone", 1, 1, 1)]
+    SqliteStore(file).add_usage(Flush("a gateway", 1, used))
     shown = keys("usage").stdout
     for word in (one["id"], "3,000", "gone", "3,001"):
         assert word in shown

@@ -1,24 +1,35 @@
 """The store of keys in a file."""
 
-import os
 import sqlite3
 import stat
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from inferloom_gateway.access.api_key import ApiKey, Limits, Policy
+from inferloom_gateway.access import usage
+from inferloom_gateway.access.api_key import ApiKey, Limits, Policy, key_from
 from inferloom_gateway.access.stores import sqlite
 from inferloom_gateway.access.stores.opening import open_store
-from inferloom_gateway.access.stores.protocol import StoreError, Usage
+from inferloom_gateway.access.stores.protocol import Flush, StoreError, Usage
 from inferloom_gateway.access.stores.sqlite import SqliteStore
 from inferloom_gateway.access.usage import UsageMeter
 
 KEY = ApiKey("0" * 12, "digest", "acme", models=("a*",), limits=Limits(60, None, 4), expires=9.0)
 TODAY = datetime.now(UTC).date().isoformat()
+
+
+def used(*rows: Usage) -> Flush:
+    """What one process used."""
+    return Flush("me", 1, rows)
+
+
+def fails(flush: Flush) -> None:
+    """A store that cannot be written."""
+    raise StoreError("away")
 
 
 @pytest.fixture
@@ -56,15 +67,15 @@ def test_what_one_writes_the_others_read(file: Path, store: SqliteStore) -> None
     store.put_policy("model", "m*", None)
     assert not other.read()[1].models
     revision = other.revision()
-    store.add_usage([Usage(TODAY, KEY.id, 1, 2, 3)])
+    store.add_usage(used(Usage(TODAY, KEY.id, 1, 2, 3)))
     assert other.revision() == revision
 
 
 def test_usage_is_added_up_and_forgotten_after_its_time(store: SqliteStore) -> None:
     """Days that are too old go when something is written."""
     old = (datetime.now(UTC) - timedelta(days=401)).date().isoformat()
-    store.add_usage([Usage(TODAY, "k", 1, 2, 3), Usage(old, "k", 1, 1, 1)])
-    store.add_usage([Usage(TODAY, "k", 1, 2, 3), Usage(TODAY, "l", 1, 0, 0)])
+    store.add_usage(used(Usage(TODAY, "k", 1, 2, 3), Usage(old, "k", 1, 1, 1)))
+    store.add_usage(used(Usage(TODAY, "k", 1, 2, 3), Usage(TODAY, "l", 1, 0, 0)))
     assert store.usage("0") == [Usage(TODAY, "k", 2, 4, 6), Usage(TODAY, "l", 1, 0, 0)]
 
 
@@ -110,7 +121,7 @@ def test_several_write_at_once(file: Path, store: SqliteStore) -> None:
         mine = SqliteStore(file, create=True)
         for n in range(10):
             mine.put_key(ApiKey(f"{number:06}{n:06}", "d", "acme"))
-            mine.add_usage([Usage(TODAY, "k", 1)])
+            mine.add_usage(used(Usage(TODAY, "k", 1)))
         mine.close()
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
@@ -171,18 +182,90 @@ def test_a_store_has_so_many_limits(store: SqliteStore, monkeypatch: pytest.Monk
     assert store.read()[1].tenants["a"].share == 2
 
 
-def test_usage_waits_for_a_store_that_cannot_be_written(file: Path, store: SqliteStore) -> None:
-    """It is held, joined by what comes meanwhile, and written later; it has a bound."""
+def test_usage_waits_for_a_store_that_cannot_be_written(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken again as it was, under its number, until it is written; then what came meanwhile is."""
     meter = UsageMeter(store, now=lambda: 0.0)
     meter.add("k", 1, 2)
-    rows = meter.take()
-    assert rows == [Usage("1970-01-01", "k", 1, 1, 2)]
-    store.close()
-    assert not meter.write(rows)
-    meter.add("k", 1, 2)
-    meter.give_back(rows)
-    assert meter.take() == [Usage("1970-01-01", "k", 2, 2, 4)]
-    os.stat(file)
+    flush = meter.take()
+    assert flush is not None
+    assert flush.rows == [Usage("1970-01-01", "k", 1, 1, 2)]
+    add_usage = store.add_usage
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "add_usage", fails)
+        assert not meter.write(flush)
+    meter.add("k", 3, 4)
+    assert meter.take() is flush
+    written = list[Flush]()
+
+    def writes(flush: Flush) -> None:
+        written.append(flush)
+        add_usage(flush)
+
+    monkeypatch.setattr(store, "add_usage", writes)
+    for _ in range(2):  # of two that wait for the same, the second has nothing to do
+        assert meter.write(flush)
+    then = meter.take()
+    assert then is not None
+    assert meter.write(then)
+    assert written == [flush, then]
+    assert (then.writer, then.number, then.rows) == (
+        *(flush.writer, flush.number + 1),
+        [Usage("1970-01-01", "k", 1, 3, 4)],
+    )
+    assert meter.take() is None
+
+
+def test_what_is_taken_at_once_has_a_bound(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is taken after it."""
+    monkeypatch.setattr(usage, "MOST_FLUSHED", 2)
+    meter = UsageMeter(store)
+    for key in "abc":
+        meter.add(key, 1, 1)
+    taken = list[str]()
+    while (flush := meter.take()) is not None:
+        taken.append("".join(row.key for row in flush.rows))
+        assert meter.write(flush)
+    assert taken == ["ab", "c"]
+
+
+def test_a_write_that_meets_a_reader_is_undone(
+    file: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves no lock on the file: once the reader has left, all go on, whoever they are."""
+    monkeypatch.setattr(sqlite, "PATIENCE_S", 0.1)
+    mine, other = SqliteStore(file), SqliteStore(file)
+    reader = sqlite3.connect(file, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM keys").fetchone()
+    with pytest.raises(StoreError, match="locked"):
+        mine.add_usage(used(Usage(TODAY, "k", 1)))
+    reader.execute("COMMIT")
+    reader.close()
+    assert other.revision() == mine.revision()
+    other.put_key(KEY)
+    mine.add_usage(used(Usage(TODAY, "k", 1)))
+    assert store.usage(TODAY) == [Usage(TODAY, "k", 1)]
+    for each in (mine, other):
+        each.close()
+
+
+def test_others_write_while_keys_are_made_of_what_was_read(
+    file: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many keys that takes long."""
+    monkeypatch.setattr(sqlite, "PATIENCE_S", 0.1)
+    other = SqliteStore(file)
+    store.put_key(KEY)
+
+    def slowly(plain: Any) -> ApiKey:
+        other.add_usage(used(Usage(TODAY, "k", 1)))
+        return key_from(plain)
+
+    monkeypatch.setattr(sqlite, "key_from", slowly)
+    assert store.read()[1].keys == {KEY.id: KEY}
+    other.close()
 
 
 def test_a_file_that_is_still_empty_is_opened_again(file: Path, store: SqliteStore) -> None:

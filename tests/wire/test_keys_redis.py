@@ -16,7 +16,7 @@ from inferloom_gateway.access.limits.counts import Ask, CountsAwayError, Refused
 from inferloom_gateway.access.limits.redis_counts import RedisCounts
 from inferloom_gateway.access.limits.redis_scripts import TAKE
 from inferloom_gateway.access.stores.opening import open_store
-from inferloom_gateway.access.stores.protocol import StoreError, Usage, shown_place
+from inferloom_gateway.access.stores.protocol import Flush, StoreError, Usage, shown_place
 from inferloom_gateway.access.stores.redis import RedisStore
 from tests.patience import PATIENCE_S, within
 from tests.wire.fake_worker import FakeWorker
@@ -83,9 +83,12 @@ def test_the_store_keeps_keys_policies_and_usage(redis: RedisServer) -> None:
     store.put_policy("tenant", "a:b*", None)
     assert not store.read()[1].tenants
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    for _ in range(2):
-        store.add_usage([Usage(today, key.id, 1, 20, 3)])
+    for number in (1, 2, 2, 1):  # Redis counted it, and answered too late
+        store.add_usage(Flush("a", number, [Usage(today, key.id, 1, 20, 3)]))
     assert store.usage(today) == [Usage(today, key.id, 2, 40, 6)]
+    yesterday = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    store.add_usage(Flush("b", 1, [Usage(yesterday, "k", 1, 2, 3), Usage(today, key.id, 1, 0, 0)]))
+    assert store.usage(yesterday) == [Usage(yesterday, "k", 1, 2, 3), Usage(today, key.id, 3, 40, 6)]
     assert store.usage("9999-01-01") == []
     store.close()
 

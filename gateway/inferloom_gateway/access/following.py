@@ -121,7 +121,7 @@ class Following:
             await self._write()
 
     async def _write(self) -> None:
-        if rows := self._usage.take():
-            written = await asyncio.get_running_loop().run_in_executor(self._thread, self._usage.write, rows)
-            if not written:
-                self._usage.give_back(rows)
+        loop = asyncio.get_running_loop()
+        while (flush := self._usage.take()) is not None:
+            if not await loop.run_in_executor(self._thread, self._usage.write, flush):
+                return

@@ -1,6 +1,6 @@
 """What a store of keys can do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -39,6 +39,17 @@ class Usage:
     completion_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Usage that is written at once."""
+
+    writer: str
+    """The process, by a name that no other has."""
+    number: int
+    """Higher than that of the process's flush before: each is counted once, however often it is written."""
+    rows: Sequence[Usage]
+
+
 class KeyStore(Protocol):
     """Keys, policies and usage. Methods block, may be called from any thread, and raise StoreError."""
 
@@ -59,8 +70,9 @@ class KeyStore(Protocol):
     def put_policy(self, kind: Kind, name: str, policy: Policy | None) -> None:
         """Lay down what holds for a tenant or a model, or a pattern of such; None: nothing any more."""
 
-    def add_usage(self, rows: Iterable[Usage]) -> None:
-        """Count what was used, and forget days that are over :data:`USAGE_DAYS` old."""
+    def add_usage(self, flush: Flush) -> None:
+        """Count what was used, unless it was counted already, and forget days that are over
+        :data:`USAGE_DAYS` days old."""
 
     def usage(self, since: str) -> list[Usage]:
         """What was used on ``since`` and later, by day and key."""

@@ -1,7 +1,7 @@
 """A store in Redis, for gateways of several machines."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from inferloom_gateway.access.stores.protocol import (
     MOST_KEYS,
     MOST_POLICIES,
     USAGE_DAYS,
+    Flush,
     Kind,
     StoreError,
     StoreFullError,
@@ -28,6 +29,20 @@ PATIENCE_S = 2.0
 
 _KEYS, _REVISION = f"{NAMESPACE}keys", f"{NAMESPACE}revision"
 _POLICIES = f"{NAMESPACE}policies"
+_COUNTED = ("requests", "prompt_tokens", "completion_tokens")
+
+_ADD_USAGE = f"""
+local number = tonumber(ARGV[1])
+if number <= tonumber(redis.call('GET', KEYS[1]) or 0) then return end
+redis.call('SET', KEYS[1], number, 'EX', 86400)
+for i = 2, #ARGV, 3 do
+  redis.call('HINCRBY', KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2])
+end
+for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], {USAGE_DAYS * 86_400}) end
+"""
+"""Counts a flush, once however often it is asked to. Keys: the number of the last that its writer had
+counted, then the usage of each day. Arguments: the number of this one; then for each count the day's key, by
+its place from 1, the field and what is added."""
 
 
 class RedisStore:
@@ -127,20 +142,16 @@ class RedisStore:
 
         self._try(put)
 
-    def add_usage(self, rows: Iterable[Usage]) -> None:
-        """See the protocol. A day's hash goes by itself."""
-
-        def add() -> None:
-            with self._redis.pipeline(transaction=True) as change:
-                for row in rows:
-                    day = _day(row.day)
-                    change.hincrby(day, f"{row.key}:requests", row.requests)
-                    change.hincrby(day, f"{row.key}:prompt_tokens", row.prompt_tokens)
-                    change.hincrby(day, f"{row.key}:completion_tokens", row.completion_tokens)
-                    change.expire(day, USAGE_DAYS * 86_400)
-                change.execute()
-
-        self._try(add)
+    def add_usage(self, flush: Flush) -> None:
+        """See the protocol. A day's hash goes by itself. Redis may have counted it and answered too late, so
+        it is told the flush's number."""
+        days = sorted({row.day for row in flush.rows})
+        keys = [f"{NAMESPACE}flushed:{flush.writer}", *map(_day, days)]
+        values: list[str | int] = [flush.number]
+        for row in flush.rows:
+            for name in _COUNTED:
+                values += (days.index(row.day) + 2, f"{row.key}:{name}", getattr(row, name))
+        self._try(lambda: self._redis.eval(_ADD_USAGE, len(keys), *keys, *values))
 
     def usage(self, since: str) -> list[Usage]:
         """See the protocol."""

@@ -5,8 +5,8 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from inferloom_gateway.access.stores.protocol import (
     MOST_KEYS,
     MOST_POLICIES,
     USAGE_DAYS,
+    Flush,
     Kind,
     StoreError,
     StoreFullError,
@@ -80,13 +81,15 @@ class SqliteStore:
 
     def read(self) -> tuple[str, Keyring]:
         """See the protocol."""
-        with self._transaction("DEFERRED"):
-            number = self._revision()
-            keys = [key_from(json.loads(body)) for (body,) in self._db.execute("SELECT body FROM keys")]
-            policies = self._db.execute("SELECT kind, name, body FROM policies").fetchall()
-        found: dict[str, dict[str, Policy]] = {"tenant": {}, "model": {}}
-        for kind, name, body in policies:
-            found[kind][name] = policy_from(json.loads(body))
+        with self._told():
+            with self._whole("DEFERRED"):  # while it lasts nobody can write
+                number = self._revision()
+                bodies = self._db.execute("SELECT body FROM keys").fetchall()
+                policies = self._db.execute("SELECT kind, name, body FROM policies").fetchall()
+            keys = [key_from(json.loads(body)) for (body,) in bodies]
+            found: dict[str, dict[str, Policy]] = {"tenant": {}, "model": {}}
+            for kind, name, body in policies:
+                found[kind][name] = policy_from(json.loads(body))
         return number, Keyring({key.id: key for key in keys}, found["tenant"], found["model"])
 
     def put_key(self, key: ApiKey) -> None:
@@ -123,10 +126,10 @@ class SqliteStore:
                 self._db.execute("INSERT OR REPLACE INTO policies VALUES (?, ?, ?)", row)
             self._db.execute("UPDATE revision SET number = number + 1")
 
-    def add_usage(self, rows: Iterable[Usage]) -> None:
-        """See the protocol."""
+    def add_usage(self, flush: Flush) -> None:
+        """See the protocol. What could not be written has not been."""
         oldest = (datetime.now(UTC) - timedelta(days=USAGE_DAYS)).date().isoformat()
-        values = [(r.day, r.key, r.requests, r.prompt_tokens, r.completion_tokens) for r in rows]
+        values = [(r.day, r.key, r.requests, r.prompt_tokens, r.completion_tokens) for r in flush.rows]
         with self._transaction("IMMEDIATE"):
             self._db.executemany(_ADD_USAGE, values)
             self._db.execute("DELETE FROM usage WHERE day < ?", (oldest,))
@@ -135,7 +138,7 @@ class SqliteStore:
         """See the protocol."""
         with self._told():
             found = self._db.execute("SELECT * FROM usage WHERE day >= ? ORDER BY day, key", (since,))
-            return [Usage(*row) for row in found]
+            return [Usage(*row) for row in found.fetchall()]
 
     def close(self) -> None:
         """See the protocol."""
@@ -197,11 +200,17 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
-        with self._told():
-            self._db.execute(f"BEGIN {kind}")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+        with self._told(), self._whole(kind):
+            yield
+
+    @contextmanager
+    def _whole(self, kind: str) -> Iterator[None]:
+        """A transaction. One that cannot be committed is undone: left open, it would keep the file locked."""
+        self._db.execute(f"BEGIN {kind}")
+        try:
+            yield
             self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite may have undone it
+                self._db.execute("ROLLBACK")
+            raise
