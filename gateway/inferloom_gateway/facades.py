@@ -69,7 +69,8 @@ class Facades:
             lambda: self.rest.server_state.connections, settings.slow_reader_s, gateway.clock
         )
         self.watch.measure_readers(self.readers, self.grpc)
-        self.runner = Runner(gateway.storage, asker(gateway, app.inside), settings, gateway.clock)
+        ask = asker(gateway, app.inside)
+        self.runner = Runner(gateway.storage, ask, gateway.dispatcher.missing, settings, gateway.clock)
         self._peer_door: Server | None = None
 
     async def opened(self, rest: Address, grpc: Address) -> None:

@@ -211,7 +211,8 @@ class GatewaySettings(ServiceSettings):
     """Most bytes that the store holds for all tenants together."""
 
     store_spare_bytes: int = Field(256 * 2**20, ge=0)
-    """What is left free on the store's disk; beyond that nothing is stored."""
+    """What is to be free on the store's disk for something to be stored, begun or accepted. What is under
+    way, such as a response in background or lines of a batch that run, goes on into it."""
 
     store_max_items: int = Field(100_000, ge=1)
     """Most files, batches, chat completions and responses, of each, that one tenant has in the store. Of the

@@ -30,7 +30,7 @@ from inferloom_gateway.storage.kinds import FILES
 from inferloom_gateway.storage.rows import Query, Row
 from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.store import Store
-from inferloom_mesh.errors import overloaded
+from inferloom_mesh.errors import InferloomError, overloaded
 from tests.gateway.test_storage import opened
 from tests.patience import PATIENCE_S
 
@@ -59,8 +59,19 @@ async def accepted(store: Store, tenant: str = "", model: str = "m") -> str:
     return str(batch["id"])
 
 
+def there(model: str) -> InferloomError | None:
+    """All models exist."""
+    return None
+
+
+async def join(store: Store, runner: str) -> None:
+    """Let a runner be known."""
+    await store.database.write(lambda at: runners.join(at, runner))
+
+
 async def claimed(store: Store, runner: str) -> Work:
     """A step for a runner."""
+    await join(store, runner)
     work = await store.database.write(lambda at: batch_rows.claim_work(at, runner))
     assert work is not None
     return work
@@ -74,6 +85,7 @@ async def put(store: Store, chunk: Chunk, line: int, *, by: str = "", failed: bo
 
 async def chunk_of(store: Store, runner: str) -> tuple[Chunk, frozenset[int]] | None:
     """Lines for a runner."""
+    await join(store, runner)
     return await store.database.write(lambda at: batch_rows.claim_chunk(at, runner))
 
 
@@ -85,7 +97,7 @@ def contents(folder: Path) -> set[str]:
 async def running(store: Store, tenant: str = "") -> str:
     """A batch whose lines are run."""
     batch = await accepted(store, tenant)
-    await do_step(store, "a", await claimed(store, "a"), GatewaySettings())
+    await do_step(store, "a", await claimed(store, "a"), GatewaySettings(), there)
     return batch
 
 
@@ -95,8 +107,9 @@ async def test_a_step_and_a_chunk_have_one_owner(tmp_path: Path) -> None:
         await accepted(store)
         work = await claimed(store, "a")
         assert work.step is Step.VALIDATE
+        await join(other, "b")
         assert await other.database.write(lambda at: batch_rows.claim_work(at, "b")) is None
-        await do_step(store, "a", work, GatewaySettings())
+        await do_step(store, "a", work, GatewaySettings(), there)
         mine, theirs = await chunk_of(store, "a"), await chunk_of(other, "b")
         assert mine is not None
         assert theirs is not None
@@ -147,7 +160,7 @@ async def test_a_batch_is_finished_once(tmp_path: Path) -> None:
         assert contents(tmp_path) == {ended["output_file_id"], ended["input_file_id"]}
         work = await claimed(store, "a")
         assert work.step is Step.CLEAN
-        await do_step(store, "a", work, GatewaySettings())
+        await do_step(store, "a", work, GatewaySettings(), there)
         assert not (await store.database.read(batch_rows.pending)).any
         assert await Batches(store).get("", batch) == ended
         assert not store.contents.path(batch).exists()
@@ -232,7 +245,7 @@ async def test_a_batch_that_waits_does_not_keep_others_waiting(
     waits = [await accepted(store, "waits") for _ in range(2)]
     goes = await accepted(store, "goes")
     stopping = asyncio.Event()
-    runner = Runner(storage, ask, GatewaySettings(batch_concurrency=2), time.monotonic)
+    runner = Runner(storage, ask, there, GatewaySettings(batch_concurrency=2), time.monotonic)
     task = asyncio.create_task(runner.run(stopping, 0))
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -296,7 +309,7 @@ async def test_results_count_and_end_a_batch_that_has_no_room_for_more(tmp_path:
             )
         assert count == 3
         assert await store.database.read(rows.total_bytes) >= before + 14_000
-        await do_step(store, "a", await claimed(store, "a"), GatewaySettings())
+        await do_step(store, "a", await claimed(store, "a"), GatewaySettings(), there)
         ended = await Batches(store).get("", batch)
         assert (ended["status"], ended["errors"]["data"][0]["code"]) == ("failed", "storage_full")
         assert len(store.contents.path(ended["output_file_id"]).read_bytes()) == 2 * 7001
@@ -336,7 +349,7 @@ async def test_files_that_cannot_be_finished_leave_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(Incoming, "complete", complete)
             patched.setattr(steps, "AGAIN_S", 0.0)
-            await do_step(store, "a", await claimed(store, "a"), GatewaySettings())
+            await do_step(store, "a", await claimed(store, "a"), GatewaySettings(), there)
         assert len(completed) == 2
         assert contents(tmp_path) == kept
         assert not list((tmp_path / "contents" / "incoming").iterdir())

@@ -44,7 +44,10 @@ def test_the_pace_halves_when_there_is_no_room_and_comes_back() -> None:
     [
         (200, None, None, 0, Verdict.DONE),
         (400, "context_length_exceeded", None, 0, Verdict.DONE),
-        (404, "model_not_found", None, 0, Verdict.DONE),
+        (404, "model_not_found", None, 99, Verdict.AWAY),
+        (504, "timeout", None, 99, Verdict.LATER),
+        (401, "invalid_api_key", None, 0, Verdict.BARRED),
+        (403, "model_not_allowed", None, 0, Verdict.DONE),
         (429, "rate_limit_exceeded", 7.0, 99, Verdict.LIMITED),
         (429, "rate_limit_exceeded", None, 0, Verdict.DONE),
         (503, "server_overloaded", 1.0, 99, Verdict.LATER),
@@ -58,7 +61,7 @@ def test_the_pace_halves_when_there_is_no_room_and_comes_back() -> None:
 def test_what_becomes_of_an_answer(
     status: int, code: str | None, retry_after: float | None, attempts: int, verdict: Verdict
 ) -> None:
-    """No room: as often as it takes, if ever. A fault: a few times. Anything else stands."""
+    """What passes: as often as it takes, if ever. A fault: a few times. Anything else stands."""
     assert judge(status, code, retry_after, attempts) is verdict
 
 
@@ -165,7 +168,7 @@ def test_lines_may_ask_for_several_models() -> None:
     """The mesh has them all; a batch's model is then none."""
     asked = [{"custom_id": m, "method": "POST", "url": CHAT, "body": {"model": m}} for m in ("one", "other")]
     found = check(io.BytesIO("\n".join(map(json.dumps, asked)).encode()), "b", CHAT, 1000)
-    assert (found.errors, found.model, found.models) == ([], None, {"one", "other"})
+    assert (found.errors, found.model, found.models) == ([], None, {"one": 1, "other": 2})
 
 
 def test_only_the_first_errors_are_told() -> None:

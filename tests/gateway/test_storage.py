@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from inferloom_gateway.settings import GatewaySettings
-from inferloom_gateway.storage import connection
-from inferloom_gateway.storage.failures import FailureLog
+from inferloom_gateway.storage import connection, rows
+from inferloom_gateway.storage.failures import FailureLog, full
 from inferloom_gateway.storage.ids import NOWHERE, new_id, store_in
 from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS, FILES
 from inferloom_gateway.storage.migrations import Migration, NewerSchemaError, migrate
+from inferloom_gateway.storage.reserve import SIZE
 from inferloom_gateway.storage.rows import Query, Row
 from inferloom_gateway.storage.schema import MIGRATIONS
 from inferloom_gateway.storage.storage import Storage
@@ -103,6 +104,27 @@ async def test_lists_go_on_behind_a_row(tmp_path: Path) -> None:
         assert [r.id for r in labelled.rows] == ["file-3", "file-1"]
         unknown = await refused(files.page("", Query(after="file-9")))
         assert (unknown.reason, unknown.param) == (Reason.INVALID_ARGUMENT, "after")
+
+
+async def test_what_is_listed_can_be_deleted_meanwhile(tmp_path: Path) -> None:
+    """The next page is behind the place of what is gone, for an hour; to others it was never there."""
+    async with opened(tmp_path) as store:
+        files = store.documents(FILES)
+        for n in range(5):
+            await files.put(row(f"file-{n}"))
+        seen, after = list[str](), None
+        while (page := await files.page("", Query(limit=2, after=after))).rows:
+            for each in page.rows:
+                seen.append(each.id)
+                await files.delete("", each.id)
+            after = seen[-1]
+        assert seen == [f"file-{n}" for n in (4, 3, 2, 1, 0)]
+        assert (await refused(files.page("other", Query(after=after)))).param == "after"
+        await files.put(row("file-0"))
+        await files.put(row("file-5"))
+        assert [r.id for r in (await files.page("", Query(after="file-5"))).rows] == ["file-0"]
+        await store.database.write(lambda at: rows.forget_places(at, time.time() + rows.PLACE_S + 1))
+        assert (await refused(files.page("", Query(after="file-1")))).param == "after"
 
 
 async def test_lists_leave_out_what_is_not_listed(tmp_path: Path) -> None:
@@ -203,6 +225,32 @@ async def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
         assert len((await files.page("", Query())).rows) == 2
 
 
+async def test_on_a_full_disk_things_can_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room that is kept for that, since SQLite writes before it deletes; it is kept again later."""
+    async with opened(tmp_path) as store:
+        files, reserve = store.documents(FILES), tmp_path / "contents" / "reserve"
+        await files.put(row("file-1"))
+        await files.put(row("file-2", expires=time.time() + 0.1))
+        assert reserve.stat().st_size == SIZE
+        write = store.database.write
+
+        async def on_full_disk(work: Any) -> Any:
+            if reserve.exists():
+                raise full()
+            return await write(work)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store.database, "write", on_full_disk)
+            await files.delete("", "file-1")
+            assert (await refused(files.get("", "file-1"))).reason is Reason.NOT_FOUND
+            store.contents.reserve.fill()
+            await asyncio.sleep(0.1)
+            await store.sweep()
+        held = await store.database.read(lambda c: c.execute("SELECT items FROM totals").fetchone())
+        assert held == (0,)
+        assert reserve.stat().st_size == SIZE
+
+
 async def test_a_folder_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> None:
     """The caller hears that the store cannot be used, and the log says why."""
     (tmp_path / "taken").write_text("")
@@ -260,17 +308,24 @@ def test_an_older_schema_is_brought_forward(tmp_path: Path) -> None:
     database.close()
 
 
-def test_file_systems_of_networks_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the deepest mount that a path is in."""
+def test_file_systems_that_machines_may_share_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the deepest mount that a path is in; what is not known may be shared."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(
         "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /shared\\040folder rw - nfs4 host:/x rw\n"
         "3 2 8:2 / /shared\\040folder/disk rw - xfs /dev/sdb rw\n"
+        "4 1 0:6 / /gluster rw - fuse.glusterfs host:/x rw\n5 1 0:7 / /host rw - virtiofs host rw\n"
+        "6 1 0:8 / /new rw - fs-of-tomorrow x rw\n"
     )
     monkeypatch.setattr(connection, "_MOUNTS", mounts)
-    assert connection.on_network(Path("/shared folder/store"))
-    assert not connection.on_network(Path("/shared folder/disk/store"))
-    assert not connection.on_network(Path("/elsewhere"))
+    for shared in ("/shared folder/store", "/gluster", "/host/store", "/new/store"):
+        assert not connection.local(Path(shared))
+    assert connection.local(Path("/shared folder/disk/store"))
+    assert connection.local(Path("/elsewhere"))
+    monkeypatch.setattr(connection, "_MOUNTS", tmp_path / "not there")
+    assert connection.local(Path("/elsewhere"))
 
 
 def test_names_cannot_be_guessed() -> None:

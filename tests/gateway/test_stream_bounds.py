@@ -86,3 +86,14 @@ def test_without_keys_everybody_has_what_all_have(store: sqlite3.Connection) -> 
     for number in range(3):
         streams.begin(store, stream(f"s{number}", ""), NOW)
     assert names(store) == ["s0", "s1", "s2"]
+
+
+def test_those_whose_process_is_dead_take_no_place(store: sqlite3.Connection) -> None:
+    """They may be gone on with for an hour; nobody computes them meanwhile."""
+    for name, tenant in (("s0", "t"), ("s1", "t"), ("s2", "other")):
+        streams.begin(store, replace(stream(name, tenant), claimed_until=NOW - 1), NOW)
+    streams.begin(store, stream("s3"), NOW)
+    streams.begin(store, stream("s4"), NOW)
+    with pytest.raises(InferloomError, match="2 of your prompts"):
+        streams.begin(store, stream("s5"), NOW)
+    assert names(store) == ["s0", "s1", "s2", "s3", "s4"]

@@ -19,6 +19,7 @@ from inferloom_gateway.batching.results import answered, request_id
 from inferloom_gateway.batching.verdict import Verdict, again_s, judge
 from inferloom_gateway.storage import batch_rows
 from inferloom_gateway.storage.batch_rows import Chunk
+from inferloom_gateway.storage.database import Work
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.rows import Row
 from inferloom_gateway.storage.store import Store
@@ -129,15 +130,17 @@ class ChunkRun:
         try:
             while True:
                 async with self._means.gate.turn(self._lane):
-                    if self._stopped or self._key_is_held():
+                    if self._means.gate.closed or self._stopped or self._key_is_held():
                         return
                     reply, verdict = await self._asked(number, asked, identity, attempts)
                     self._heed(reply, verdict)
                     if verdict is Verdict.DONE:
                         await self._keep(number, asked["custom_id"], reply)
+                    elif verdict is Verdict.BARRED:
+                        await self._bar(reply)
                 if verdict is Verdict.AGAIN:
                     attempts += 1
-                    await asyncio.sleep(again_s(reply.retry_after, attempts))
+                    await self._means.gate.pause(again_s(reply.retry_after, attempts))
                 elif verdict is not Verdict.LATER:
                     return
         finally:
@@ -179,16 +182,26 @@ class ChunkRun:
         except Exception:  # a body that is no JSON, or a bug: it fails its own line and no other
             log.exception("unexpected answer to %s", request_id(batch, number))
             result = answered(batch, number, custom_id, Reply.failed(server_error()))
+        now = int(self._means.now())
+        await self._written(lambda at: batch_rows.put_result(at, self.chunk, result, now, bound))
+        self._unanswered -= 1
+
+    async def _bar(self, reply: Reply) -> None:
+        """End the batch: none of its lines will be let in any more."""
+        self._stopped = True
+        error, now = orjson.loads(reply.raw)["error"], int(self._means.now())
+        await self._written(
+            lambda at: batch_rows.bar(at, self.chunk.batch, now, error["code"], error["message"])
+        )
+
+    async def _written(self, work: Work[Any]) -> None:
         while True:
             try:
-                await self._store.database.write(
-                    lambda at: batch_rows.put_result(at, self.chunk, result, int(self._means.now()), bound)
-                )
+                await self._store.database.write(work)
             except InferloomError as failure:
                 log.warning("an answer of a batch waits to be stored: %s", failure.message)
                 await asyncio.sleep(AGAIN_S)
             else:
-                self._unanswered -= 1
                 return
 
 

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from inferloom_gateway.batching.pace import Pace
 
@@ -27,6 +27,22 @@ class Gate:
         self._tenants: Counter[str] = Counter()
         self._lanes: Counter[Lane] = Counter()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more lines are to begin."""
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """Let those that wait have their turns at once, to find that no more are to begin."""
+        self._closed.set()
+        self._admit()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until no more lines are to begin."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
 
     @asynccontextmanager
     async def turn(self, lane: Lane) -> AsyncIterator[None]:
@@ -43,7 +59,7 @@ class Gate:
             self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and (wait := self._pace.wait(self._clock())) <= 0:
+        while self._waiting and (wait := self._wait()) <= 0:
             given = min(self._waiting, key=self._share)  # of equals the one that has waited longest
             self._count(self._waiting.pop(given), 1)
             if not given.done():
@@ -53,6 +69,9 @@ class Gate:
             self._timer = None
         if self._waiting and not math.isinf(wait):
             self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
+
+    def _wait(self) -> float:
+        return 0.0 if self.closed else self._pace.wait(self._clock())
 
     def _share(self, given: asyncio.Future[None]) -> tuple[int, int]:
         lane = self._waiting[given]

@@ -1,15 +1,16 @@
 """Reads the input of a batch: checks every line, and cuts it into chunks. Blocks; knows no event loop."""
 
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, BinaryIO
 
 import orjson
 
 from inferloom_gateway.http.unique_keys import repeated_key
 from inferloom_gateway.storage.batch_rows import Chunk
-from inferloom_mesh.errors import shown
+from inferloom_mesh.errors import InferloomError, shown
 
 MOST_LINES = 50_000
 MOST_PHYSICAL_LINES = 2 * MOST_LINES
@@ -29,6 +30,9 @@ _NOT_HERE = ("stream", "background")
 
 Error = dict[str, Any]
 
+Missing = Callable[[str], InferloomError | None]
+"""Says why nobody may wait for a model: there is none of that name. None: there is one, or may be."""
+
 
 @dataclass(slots=True)
 class Checked:
@@ -37,12 +41,20 @@ class Checked:
     chunks: list[Chunk] = field(default_factory=list)
     errors: list[Error] = field(default_factory=list)
     """The first things that are wrong with it."""
-    models: set[str] = field(default_factory=set)
+    models: dict[str, int] = field(default_factory=dict)
+    """Those that it asks for, each with the first line that does."""
 
     @property
     def model(self) -> str | None:
         """The model that all lines ask for; None: there are several."""
         return next(iter(self.models)) if len(self.models) == 1 else None
+
+    def unknown(self, missing: Missing) -> list[Error]:
+        """What is wrong with the models, each told of at its first line."""
+        told = ((line, missing(model)) for model, line in self.models.items())
+        wrong = ((line, why.message) for line, why in told if why is not None)
+        errors = (_error("model_not_found", message, line, "body.model") for line, message in wrong)
+        return list(islice(errors, MOST_ERRORS))
 
 
 def check(file: BinaryIO, batch: str, endpoint: str, longest: int) -> Checked:
@@ -104,7 +116,9 @@ def lines_of(file: BinaryIO, chunk: Chunk) -> Iterator[tuple[int, Any]]:
             yield number, orjson.loads(raw)
 
 
-def _complaints(raw: bytes, endpoint: str, names: set[str], models: set[str], line: int) -> Iterator[Error]:
+def _complaints(
+    raw: bytes, endpoint: str, names: set[str], models: dict[str, int], line: int
+) -> Iterator[Error]:
     try:
         asked = orjson.loads(raw)
     except orjson.JSONDecodeError as failure:
@@ -149,7 +163,7 @@ def _complaints(raw: bytes, endpoint: str, names: set[str], models: set[str], li
     if not isinstance(model, str) or not model:
         yield _error("missing_required_parameter", "Missing required parameter: 'model'.", line, "body.model")
     else:
-        models.add(model)
+        models.setdefault(model, line)
     for param in _NOT_HERE:
         if body.get(param):
             yield _error("unsupported_parameter", f"A batch cannot {param}.", line, f"body.{param}")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import secrets
+import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from inferloom_gateway.batching.chunk_run import ChunkRun, Means
 from inferloom_gateway.batching.gate import Gate
 from inferloom_gateway.batching.holds import Holds
+from inferloom_gateway.batching.input_file import Missing
 from inferloom_gateway.batching.line_call import Ask
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.steps import do_step
@@ -42,14 +44,21 @@ class Runner:
     Args:
         storage: Where batches are.
         ask: Answers one line.
+        missing: Says which models there are not.
         settings: The gateway's.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, storage: Storage, ask: Ask, settings: GatewaySettings, clock: Callable[[], float]
+        self,
+        storage: Storage,
+        ask: Ask,
+        missing: Missing,
+        settings: GatewaySettings,
+        clock: Callable[[], float],
     ) -> None:
         self._storage = storage
+        self._missing = missing
         self._settings = settings
         self._clock = clock
         self._most = settings.batch_concurrency
@@ -61,6 +70,7 @@ class Runner:
         self._watch = Watch(settings.batch_lease_s)
         self._beat_s = settings.batch_lease_s / BEATS
         self._beaten = -math.inf
+        self._full = False
         self._runs: dict[asyncio.Task[None], ChunkRun] = {}
         self._steps: set[asyncio.Task[None]] = set()
 
@@ -98,8 +108,7 @@ class Runner:
                 await self._resign(store)
             return
         if not self._name:
-            self._name = secrets.token_hex(8)
-            await store.database.write(lambda at: runners.join(at, self._name))
+            await self._join(store)
         if self._clock() - self._beaten >= self._beat_s:
             await self._beat(store)
         for task, run in self._runs.items():
@@ -108,7 +117,7 @@ class Runner:
         if pending.steps:
             while len(self._steps) < MOST_STEPS and await self._begin_step(store):
                 pass
-        if pending.lines:
+        if pending.lines and await self._has_room(store):
             while self._lines() < self._most and await self._begin_chunk(store, first=False):
                 pass
             while len(self._runs) < MOST_SIDE_BY_SIDE and await self._begin_chunk(store, first=True):
@@ -124,20 +133,42 @@ class Runner:
         if not await store.database.write(lambda at: runners.beat(at, self._name)):
             log.warning("batches: other gateways thought this one dead; what it had claimed is theirs")
             await self._abandon()
-            self._name = secrets.token_hex(8)
-            await store.database.write(lambda at: runners.join(at, self._name))
+            await self._resign(store)
+            await self._join(store)
         now = self._storage.now()
-        await store.database.write(lambda at: batch_rows.expire(at, now))
+
+        def tidy(at: sqlite3.Connection) -> None:
+            runners.free(at)
+            batch_rows.expire(at, now)
+
+        await store.database.write(tidy)
         for silent in self._watch.silent(await store.database.read(runners.beats), self._clock()):
             if silent != self._name:
                 log.warning("batches: runner %s is gone; its lines are taken over", silent)
                 await store.database.write(partial(runners.release, runner=silent))
 
+    async def _join(self, store: Store) -> None:
+        name = secrets.token_hex(8)
+        await store.database.write(lambda at: runners.join(at, name))
+        self._name = name
+
+    async def _has_room(self, store: Store) -> bool:
+        """Whether the disk has room for more answers; those of lines that run may need what is spare."""
+        full = False
+        try:
+            await store.check_disk()
+        except InferloomError as failure:
+            full = True
+            if not self._full:
+                log.warning("no more lines of batches are begun: %s", failure.message)
+        self._full = full
+        return not full
+
     async def _begin_step(self, store: Store) -> bool:
         work = await store.database.write(lambda at: batch_rows.claim_work(at, self._name))
         if work is None:
             return False
-        self._spawn(self._steps, do_step(store, self._name, work, self._settings))
+        self._spawn(self._steps, do_step(store, self._name, work, self._settings, self._missing))
         return True
 
     async def _begin_chunk(self, store: Store, *, first: bool) -> bool:
@@ -167,16 +198,26 @@ class Runner:
             log.error("unexpected failure in a batch", exc_info=failure)
 
     async def _leave(self, limit_s: float) -> None:
-        """Let what runs end, within the limit, and others have the rest."""
-        tasks = [*self._runs, *self._steps]
-        if tasks:
-            await asyncio.wait(tasks, timeout=limit_s)
+        """Let what runs end, within the limit, and others have the rest at once."""
+        self._means.gate.close()
+        until = self._clock() + limit_s
+        while (tasks := [*self._runs, *self._steps]) and (left := until - self._clock()) > 0:
+            await asyncio.wait(tasks, timeout=min(left, self._beat_s))
+            await self._still_here()
         await self._abandon()
         if self._name and self._storage.used:
             try:
                 await self._resign(await self._storage.open())
             except InferloomError as failure:
                 log.warning("batches: claims lapse by themselves: %s", failure.message)
+
+    async def _still_here(self) -> None:
+        """Beat, so that nobody else answers the lines that end here."""
+        try:
+            if self._name and self._clock() - self._beaten >= self._beat_s:
+                await self._beat(await self._storage.open())
+        except InferloomError as failure:
+            log.warning("batches: others may take this one for dead: %s", failure.message)
 
     async def _abandon(self) -> None:
         tasks: list[Awaitable[None]] = []

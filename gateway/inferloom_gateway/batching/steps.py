@@ -7,7 +7,7 @@ import orjson
 
 from inferloom_gateway.batching.claims import AGAIN_S, give_back
 from inferloom_gateway.batching.finishing import file_age, finish
-from inferloom_gateway.batching.input_file import Checked, check
+from inferloom_gateway.batching.input_file import Checked, Missing, check
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import batch_rows
 from inferloom_gateway.storage.batch_rows import Step, Work
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 _CLEANED_AT_ONCE = 500
 
 
-async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettings) -> None:
+async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettings, missing: Missing) -> None:
     """Do a step that ``runner`` has claimed; where it cannot be done now, somebody will later."""
     try:
         row = await store.batch(work.batch)
         if row is None or work.step is Step.CLEAN:
             await _clean(store, work)
         elif work.step is Step.VALIDATE:
-            await _validate(store, runner, work, row, settings)
+            await _validate(store, runner, work, row, settings, missing)
         else:
             await finish(store, runner, work, file_age(row.extra, settings.store_age_s))
     except Exception as failure:  # the claim must not outlive it
@@ -39,7 +39,9 @@ async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettin
         await give_back(store, lambda at: batch_rows.give_back(at, runner, work.batch), after_s=AGAIN_S)
 
 
-async def _validate(store: Store, runner: str, work: Work, row: Row, settings: GatewaySettings) -> None:
+async def _validate(
+    store: Store, runner: str, work: Work, row: Row, settings: GatewaySettings, missing: Missing
+) -> None:
     endpoint = orjson.loads(row.document)["endpoint"]
 
     def read() -> Checked:
@@ -48,8 +50,8 @@ async def _validate(store: Store, runner: str, work: Work, row: Row, settings: G
 
     found = await on_disk(read)
     now = int(time.time())
-    if found.errors:
-        await store.database.write(lambda at: batch_rows.fail(at, runner, work, found.errors, now))
+    if errors := found.errors or found.unknown(missing):
+        await store.database.write(lambda at: batch_rows.fail(at, runner, work, errors, now))
     else:
         await store.database.write(
             lambda at: batch_rows.start(at, runner, work, found.chunks, now, found.model)
@@ -57,6 +59,7 @@ async def _validate(store: Store, runner: str, work: Work, row: Row, settings: G
 
 
 async def _clean(store: Store, work: Work) -> None:
-    while not await store.database.write(lambda at: batch_rows.clean(at, work.batch, _CLEANED_AT_ONCE)):
+    while not await store.free(lambda at: batch_rows.clean(at, work.batch, _CLEANED_AT_ONCE)):
         pass
     await on_disk(lambda: store.contents.delete(work.batch))
+    await store.free(lambda at: batch_rows.forget(at, work.tenant, work.batch))

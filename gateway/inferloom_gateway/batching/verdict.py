@@ -10,8 +10,9 @@ FAULT_S = 1.0
 
 _LONGEST_S = 60.0
 
-_NOT_NOW = frozenset(("server_overloaded", "storage_unavailable"))
-_AWAY = frozenset(("no_worker", "storage_full"))
+_NOT_NOW = frozenset(("server_overloaded", "storage_unavailable", "timeout"))  # no token came in time
+_AWAY = frozenset(("no_worker", "model_not_found", "storage_full"))  # it was there when the batch began
+_BARRED = "invalid_api_key"
 _FAULTS = frozenset({500, 502, 503, 504})
 
 
@@ -27,6 +28,8 @@ class Verdict(Enum):
     takes. Others may need nothing of the kind."""
     LIMITED = "limited"
     """Its key has used up what it may: leave the key's lines alone for a while, as often as it takes."""
+    BARRED = "barred"
+    """The key that made the batch opens nothing any more: none of its lines will be let in."""
     AGAIN = "again"
     """It met a fault: ask once more."""
 
@@ -46,6 +49,8 @@ def judge(status: int, code: str | None, retry_after: float | None, attempts: in
         return Verdict.AWAY
     if code in _NOT_NOW:
         return Verdict.LATER
+    if code == _BARRED:
+        return Verdict.BARRED
     if status in _FAULTS and attempts + 1 < MOST_ATTEMPTS:
         return Verdict.AGAIN
     return Verdict.DONE

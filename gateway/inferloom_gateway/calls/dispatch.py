@@ -33,7 +33,7 @@ from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.prompt_keys import prompt_keys
 from inferloom_gateway.fleet.router import Router
 from inferloom_mesh.context import CallContext
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 
 T = TypeVar("T")
 
@@ -96,6 +96,11 @@ class Dispatcher:
     def absent(self, model: str) -> InferloomError:
         """The error for a model that cannot be called now."""
         return absent(self._fleet, model, self.clock())
+
+    def missing(self, model: str) -> InferloomError | None:
+        """The error for a model that does not exist, as far as is known; None: it does, or may."""
+        error = self.absent(model)
+        return error if error.reason is Reason.MODEL_NOT_FOUND else None
 
     def stream(
         self,

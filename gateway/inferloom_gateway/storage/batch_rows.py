@@ -41,6 +41,14 @@ MIGRATION = Migration(
     ),
 )
 
+ENDED = Migration(
+    "ended batches",  # whose input was deleted, and still counted
+    (
+        "UPDATE documents SET bytes = LENGTH(document) + LENGTH(extra)"
+        " WHERE kind = 'batch' AND id NOT IN (SELECT batch FROM batch_work)",
+    ),
+)
+
 
 class Step(StrEnum):
     """What a batch needs next."""
@@ -122,11 +130,13 @@ def accept(at: sqlite3.Connection, tenant: str, batch: str, expires: float) -> N
 
 
 def claim_work(at: sqlite3.Connection, runner: str) -> Work | None:
-    """A step that nobody does yet, other than running lines."""
+    """A step that nobody does yet, other than running lines; None also for a runner that is thought to be
+    dead: nobody would free what it claims."""
     found = at.execute(
-        "UPDATE batch_work SET owner = ? WHERE batch = (SELECT batch FROM batch_work WHERE owner IS NULL"
-        " AND step <> 'run' LIMIT 1) RETURNING batch, tenant, step, outcome",
-        (runner,),
+        "UPDATE batch_work SET owner = :runner WHERE batch = (SELECT batch FROM batch_work"
+        " WHERE owner IS NULL AND step <> 'run' AND EXISTS (SELECT 1 FROM runners WHERE id = :runner)"
+        " LIMIT 1) RETURNING batch, tenant, step, outcome",
+        {"runner": runner},
     ).fetchone()
     return None if found is None else Work(found[0], found[1], Step(found[2]), found[3])
 
@@ -173,6 +183,7 @@ _CLAIMABLE = """
         AND NOT (:first AND w.batch IN (SELECT batch FROM busy WHERE owner = :runner))
     )
     SELECT batch, chunk FROM next n WHERE chunk IS NOT NULL
+    AND EXISTS (SELECT 1 FROM runners WHERE id = :runner)
     ORDER BY (SELECT COUNT(*) FROM busy b WHERE b.tenant = n.tenant),
     (SELECT COUNT(*) FROM busy b WHERE b.batch = n.batch) LIMIT 1
 """
@@ -181,7 +192,8 @@ _CLAIMABLE = """
 def claim_chunk(
     at: sqlite3.Connection, runner: str, held: Sequence[str] = (), *, first: bool = False
 ) -> tuple[Chunk, frozenset[int]] | None:
-    """Lines that nobody runs yet, and which of them have been answered.
+    """Lines that nobody runs yet, and which of them have been answered; None also for a runner that is
+    thought to be dead.
 
     They are of the tenant, and there of the batch, that has the fewest running.
 
@@ -245,8 +257,15 @@ def put_result(at: sqlite3.Connection, chunk: Chunk, result: Result, now: int, m
 
 def full_errors() -> dict[str, Any]:
     """The ``errors`` of a batch that the store has no room for."""
-    error = {"code": "storage_full", "message": FULL, "param": None, "line": None}
-    return {"object": "list", "data": [error]}
+    return _errors("storage_full", FULL)
+
+
+def bar(at: sqlite3.Connection, batch: str, now: int, code: str, message: str) -> None:
+    """End a batch none of whose lines will be let in any more, if they are still run; what has been answered
+    is kept, and the error told once."""
+    work = at.execute("SELECT tenant FROM batch_work WHERE batch = ? AND step = 'run'", (batch,)).fetchone()
+    if work is not None:
+        end(at, work[0], batch, "failed", now, errors=_errors(code, message))
 
 
 def end(at: sqlite3.Connection, tenant: str, batch: str, outcome: str, now: int, **more: Any) -> None:
@@ -310,16 +329,21 @@ def finish(
 
 
 def clean(at: sqlite3.Connection, batch: str, most: int) -> bool:
-    """Remove some of what an ended batch had to be done; whether that was all."""
+    """Remove some of an ended batch's results, which its files hold now; whether that was all."""
     at.execute(
         "DELETE FROM batch_results WHERE rowid IN (SELECT rowid FROM batch_results WHERE batch = ? LIMIT ?)",
         (batch, most),
     )
-    if at.execute("SELECT 1 FROM batch_results WHERE batch = ? LIMIT 1", (batch,)).fetchone() is not None:
-        return False
+    return at.execute("SELECT 1 FROM batch_results WHERE batch = ? LIMIT 1", (batch,)).fetchone() is None
+
+
+def forget(at: sqlite3.Connection, tenant: str, batch: str) -> None:
+    """Have nothing more to do for an ended batch, whose input is gone and counts no more."""
     at.execute("DELETE FROM batch_chunks WHERE batch = ?", (batch,))
     at.execute("DELETE FROM batch_work WHERE batch = ?", (batch,))
-    return True
+    row = rows.get(at, BATCHES.name, tenant, batch, 0)
+    if row is not None:
+        rows.grow(at, BATCHES.name, tenant, batch, -row.content_bytes)
 
 
 def counts(at: sqlite3.Connection, batch: str) -> dict[str, int]:
@@ -330,6 +354,10 @@ def counts(at: sqlite3.Connection, batch: str) -> dict[str, int]:
         (batch,),
     ).fetchone()
     return {"total": total, "completed": answered, "failed": failed}
+
+
+def _errors(code: str, message: str) -> dict[str, Any]:
+    return {"object": "list", "data": [{"code": code, "message": message, "param": None, "line": None}]}
 
 
 def _move(at: sqlite3.Connection, runner: str, work: Work, step: Step) -> bool:

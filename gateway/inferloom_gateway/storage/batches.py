@@ -87,16 +87,23 @@ class Batches:
 
     async def get(self, tenant: str, batch: str) -> Document:
         """What is known of a batch. Raises InferloomError if it is not there."""
-        row = await self._documents.get(tenant, batch)
-        return _shown(row, await self._store.database.read(lambda at: batch_rows.counts(at, batch)))
+
+        def work(at: sqlite3.Connection) -> Document:
+            row = rows.get(at, BATCHES.name, tenant, batch, time.time())
+            if row is None:
+                raise self._documents.missing(batch)
+            return _shown(row, batch_rows.counts(at, batch))
+
+        return await self._store.database.read(work)
 
     async def page(self, tenant: str, query: Query) -> tuple[Sequence[Document], bool]:
         """Some of a tenant's batches, and whether there are more."""
-        page = await self._documents.page(tenant, query)
-        found = await self._store.database.read(
-            lambda at: [batch_rows.counts(at, row.id) for row in page.rows]
-        )
-        return [_shown(row, counts) for row, counts in zip(page.rows, found, strict=True)], page.has_more
+
+        def work(at: sqlite3.Connection) -> tuple[Sequence[Document], bool]:
+            page = self._documents.page_in(at, tenant, query)
+            return [_shown(row, batch_rows.counts(at, row.id)) for row in page.rows], page.has_more
+
+        return await self._store.database.read(work)
 
     async def cancel(self, tenant: str, batch: str) -> Document:
         """Let no more of a batch's lines be answered; return what is known of it.
@@ -120,5 +127,5 @@ class Batches:
 
 
 def _shown(row: Row, counts: Mapping[str, int]) -> Document:
-    """The batch object; while there are chunks, they know how far it is."""
+    """The batch object; while there are chunks, they know how far it is: both are to be of one moment."""
     return {"request_counts": dict(counts), **json.loads(row.document)}

@@ -6,9 +6,14 @@ from pathlib import Path
 BUSY_S = 15.0
 """How long a statement waits for another process's write to end."""
 
-_NETWORK = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "afs", "fuse.sshfs")
+_LOCAL = frozenset(
+    (
+        *("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "nilfs2", "reiserfs"),
+        *("ufs", "tmpfs", "ramfs", "rootfs", "overlay", "aufs", "vfat", "exfat", "ntfs3"),
+    )
 )
+"""File systems of one machine. Any other may be several machines' (all of FUSE, virtiofs), whose memory a WAL
+would have to share: it would be torn."""
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -18,14 +23,14 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
     Args:
         path: The file.
         journal: ``wal``; ``rollback``, which several machines can share, because no memory has to be; or
-            ``auto``: rollback where the file system is known to be a network's.
+            ``auto``: rollback where the file system is not known to be one machine's.
 
     Raises:
         sqlite3.Error: It cannot be opened.
     """
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
-        shared = journal == "rollback" or (journal == "auto" and on_network(path))
+        shared = journal == "rollback" or (journal == "auto" and not local(path))
         connection.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}")
         connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
@@ -36,12 +41,12 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
     return connection
 
 
-def on_network(path: Path) -> bool:
-    """Whether a path is on a file system of a network, as far as the system tells."""
+def local(path: Path) -> bool:
+    """Whether a path is on a file system of this machine alone. A system that does not tell has no other."""
     try:
         lines = _MOUNTS.read_text(errors="replace").splitlines()
     except OSError:  # not Linux
-        return False
+        return True
     place, kind = "", ""
     resolved = str(path.resolve())
     for line in lines:
@@ -50,4 +55,4 @@ def on_network(path: Path) -> bool:
         inside = resolved == mounted or resolved.startswith(mounted.rstrip("/") + "/")
         if inside and len(mounted) >= len(place):
             place, kind = mounted, after.split()[0]
-    return kind in _NETWORK
+    return kind in _LOCAL

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from inferloom_gateway.storage.failures import full
+from inferloom_gateway.storage.reserve import Reserve
 
 _ABANDONED_S = 6 * 3600.0
 """Age from which on a file that was not completed, or that nobody owns, is removed."""
@@ -32,6 +33,7 @@ class Contents:
         self._incoming = folder / "incoming"
         self._spare_bytes = spare_bytes
         self._incoming.mkdir(parents=True, exist_ok=True)
+        self.reserve = Reserve(folder / "reserve")
 
     def check_room(self, size: int = 0) -> None:
         """See to it that so many bytes more fit.

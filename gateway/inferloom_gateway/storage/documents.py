@@ -87,16 +87,16 @@ class Documents:
         return await self._database.write(work)
 
     async def delete(self, tenant: str, name: str) -> None:
-        """Delete one, with its content.
+        """Delete one, with its content, also on a full disk.
 
         Raises:
             InferloomError: It is not there.
         """
 
         def work(connection: sqlite3.Connection) -> bool:
-            return rows.delete(connection, self.kind.name, tenant, name, time.time())
+            return rows.take_out(connection, self.kind.name, tenant, name, time.time())
 
-        if not await self._database.write(work):
+        if not await self._contents.reserve.freeing(self._database, work):
             raise self.missing(name)
         await on_disk(lambda: self._contents.delete(name))
 
@@ -106,7 +106,11 @@ class Documents:
         Raises:
             InferloomError: That behind which they are to be is not there.
         """
-        found = await self._database.read(lambda c: rows.page(c, self.kind.name, tenant, query, time.time()))
+        return await self._database.read(lambda connection: self.page_in(connection, tenant, query))
+
+    def page_in(self, connection: sqlite3.Connection, tenant: str, query: Query) -> Page:
+        """As :meth:`page`, within a transaction of the database's thread."""
+        found = rows.page(connection, self.kind.name, tenant, query, time.time())
         if found is None:
             raise invalid("after", f"Invalid 'after': there is no {self.kind.noun} '{query.after}'.")
         return found

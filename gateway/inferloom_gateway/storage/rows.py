@@ -40,6 +40,20 @@ MIGRATION = Migration(
     ),
 )
 
+PLACES = Migration(
+    "places of deleted documents",
+    (
+        """CREATE TABLE deleted (
+            kind TEXT NOT NULL, tenant TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL,
+            at REAL NOT NULL, PRIMARY KEY (kind, tenant, id)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX deleted_at ON deleted (at)",
+    ),
+)
+
+PLACE_S = 3600.0
+"""How long it is known where in lists a document was: programs delete what they list, page by page."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -73,7 +87,7 @@ class Query:
     """Which rows of a tenant are listed, and in which order."""
 
     after: str | None = None
-    """Those behind the row of this id."""
+    """Those behind the row of this id, which may have been deleted meanwhile."""
     limit: int = 20
     ascending: bool = False
     """Whether the oldest come first."""
@@ -143,13 +157,28 @@ def delete(connection: sqlite3.Connection, kind: str, tenant: str, name: str, no
     return there
 
 
+def take_out(connection: sqlite3.Connection, kind: str, tenant: str, name: str, now: float) -> bool:
+    """Delete a row whose owner may be going through a list; whether it was there."""
+    connection.execute(
+        f"INSERT OR REPLACE INTO deleted SELECT kind, tenant, id, seq, :now FROM documents WHERE {_KEY}",
+        {**_key(kind, tenant, name), "now": now},
+    )
+    return delete(connection, kind, tenant, name, now)
+
+
+def forget_places(connection: sqlite3.Connection, now: float) -> None:
+    """Forget where in lists those were that have long been deleted."""
+    connection.execute("DELETE FROM deleted WHERE at < ?", (now - PLACE_S,))
+
+
 def page(connection: sqlite3.Connection, kind: str, tenant: str, query: Query, now: float) -> Page | None:
-    """Rows of a tenant; None if the row that they are to be behind is not there."""
+    """Rows of a tenant; None if the row that they are to be behind is not there, nor was lately."""
     where = ["kind = :kind", "tenant = :tenant", _LIVE]
     values: dict[str, object] = {"kind": kind, "tenant": tenant, "now": now, "limit": query.limit + 1}
     if query.after is not None:
         at = _key(kind, tenant, query.after)
-        found = connection.execute(f"SELECT seq FROM documents WHERE {_KEY}", at).fetchone()
+        place = f"SELECT seq FROM documents WHERE {_KEY} UNION ALL SELECT seq FROM deleted WHERE {_KEY}"
+        found = connection.execute(place, at).fetchone()
         if found is None:
             return None
         where.append("seq > :seq" if query.ascending else "seq < :seq")

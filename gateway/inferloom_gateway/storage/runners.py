@@ -29,6 +29,15 @@ def release(at: sqlite3.Connection, runner: str) -> None:
     at.execute("DELETE FROM runners WHERE id = ?", (runner,))
 
 
+def free(at: sqlite3.Connection) -> None:
+    """Let others do what is claimed by somebody who is not known: nobody would ever find him silent."""
+    at.execute("UPDATE batch_work SET owner = NULL WHERE owner NOT IN (SELECT id FROM runners)")
+    at.execute(
+        "UPDATE batch_chunks SET owner = NULL WHERE batch IN (SELECT batch FROM batch_work) AND done = 0"
+        " AND owner NOT IN (SELECT id FROM runners)"
+    )
+
+
 class Watch:
     """Tells which runners are silent, by one's own clock: those of machines need not agree. Pure.
 

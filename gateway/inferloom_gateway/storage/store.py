@@ -3,24 +3,32 @@
 import asyncio
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import rows
 from inferloom_gateway.storage.contents import Contents
-from inferloom_gateway.storage.database import Database
+from inferloom_gateway.storage.database import Database, Work
 from inferloom_gateway.storage.documents import Documents, Limits
 from inferloom_gateway.storage.failures import FULL, full, on_disk
 from inferloom_gateway.storage.ids import new_store_id
 from inferloom_gateway.storage.kinds import BATCHES, Kind
 from inferloom_gateway.storage.migrations import migrate
+from inferloom_gateway.storage.reserve import SIZE
 from inferloom_gateway.storage.schema import MIGRATIONS
+from inferloom_mesh.errors import InferloomError
+
+T = TypeVar("T")
 
 DATABASE = "store.sqlite3"
 
 SWEEP_S = 60.0
 """How often expired things are removed, by whichever process comes first; nobody sees them before that."""
+
+DISK_S = 1.0
+"""For how long a disk that had room is taken to have it still by what is small."""
 
 _AT_ONCE = 500
 _STORE_ID = "store_id"
@@ -35,6 +43,7 @@ class Store:
         self.contents = contents
         self.id = store_id
         self.limits = limits
+        self._had_room = float("-inf")
 
     @classmethod
     def open(cls, folder: Path, settings: GatewaySettings) -> Self:
@@ -45,6 +54,7 @@ class Store:
             sqlite3.Error, OSError: It cannot be used.
         """
         contents = Contents(folder / "contents", settings.store_spare_bytes)
+        contents.reserve.fill()
         found: list[str] = []
 
         def prepare(connection: sqlite3.Connection) -> None:
@@ -74,26 +84,48 @@ class Store:
         if await self.database.read(rows.total_bytes) + size > self.limits.total_bytes:
             raise full(FULL)
 
+    async def check_disk(self) -> None:
+        """See to it that the disk has what is to be spare, as it was within :data:`DISK_S`.
+
+        Raises:
+            InferloomError: It has not.
+        """
+        if time.monotonic() - self._had_room > DISK_S:
+            await on_disk(self.contents.check_room)
+            self._had_room = time.monotonic()
+
     async def sweep(self) -> None:
         """Remove what has expired and what nobody owns, unless another process has just done so.
 
         Raises:
             InferloomError: The store cannot be used.
         """
-        if not await self.database.write(_claims_sweep):
+        if not await self.free(_claims_sweep):
             return
         while await self._remove_expired() == _AT_ONCE:
             pass
         await self._remove_ownerless()
+        await on_disk(self._fill_reserve)
+
+    async def free(self, work: Work[T]) -> T:
+        """Do something that deletes, also on a full disk. Raises as :meth:`Database.write`."""
+        return await self.contents.reserve.freeing(self.database, work)
+
+    def _fill_reserve(self) -> None:
+        with suppress(InferloomError):
+            self.contents.check_room(SIZE)
+            self.contents.reserve.fill()
 
     async def _remove_expired(self) -> int:
         def work(connection: sqlite3.Connection) -> list[tuple[str, rows.Row]]:
-            gone = list(rows.expired(connection, time.time(), _AT_ONCE))
+            now = time.time()
+            rows.forget_places(connection, now)
+            gone = list(rows.expired(connection, now, _AT_ONCE))
             for kind, row in gone:
                 rows.delete(connection, kind, row.tenant, row.id, 0)
             return gone
 
-        gone = await self.database.write(work)
+        gone = await self.free(work)
 
         def remove() -> None:
             for _, row in gone:

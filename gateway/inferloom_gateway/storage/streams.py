@@ -36,6 +36,14 @@ HELD = Migration(
     "what streams hold", ("CREATE INDEX streams_held ON streams (tenant, over, prompts, bytes)",)
 )
 
+MADE = Migration(
+    "which streams are made",
+    (
+        "DROP INDEX streams_held",
+        "CREATE INDEX streams_held ON streams (tenant, over, claimed_until, prompts, bytes)",
+    ),
+)
+
 MOST_PROMPTS = 64
 """Prompts of one stream."""
 
@@ -106,12 +114,13 @@ def begin(connection: sqlite3.Connection, stream: KeptStream, now: float) -> Non
     if found.fetchone() is not None:
         message = "There is a resumable stream of this request's name already."
         raise InferloomError(Reason.ALREADY_EXISTS, message)
-    running = "SELECT COALESCE(SUM(prompts), 0) FROM streams WHERE over IS NULL"
-    (every,) = connection.execute(running).fetchone()
+    # One whose process is dead is not being made, and may never be.
+    made = "SELECT COALESCE(SUM(prompts), 0) FROM streams WHERE over IS NULL AND claimed_until >= ?"
+    (every,) = connection.execute(made, (now,)).fetchone()
     if every + stream.prompts > OF_ALL.prompts:
         message = f"{every} prompts are being answered as resumable streams, of {OF_ALL.prompts} at most."
         raise overloaded(message, retry_after=5.0)
-    (own,) = connection.execute(f"{running} AND tenant = ?", (stream.tenant,)).fetchone()
+    (own,) = connection.execute(f"{made} AND tenant = ?", (now, stream.tenant)).fetchone()
     most = _bounds(stream.tenant).prompts
     if own + stream.prompts > most:
         message = f"{own} of your prompts are being answered as resumable streams, of {most} at most."

@@ -55,11 +55,13 @@ class Book:
         """Keep a stream, claimed for this process.
 
         Raises:
-            InferloomError: There is one of this name, or there are as many as may be.
+            InferloomError: There is one of this name, there are as many as may be, or the disk is full.
         """
+        store = await self._storage.open()
+        await store.check_disk()
         now = time.time()
         mine = replace(kept, owner=self.owner, claimed_until=now + CLAIM_S, wanted_until=now + kept.seconds)
-        await self._write(lambda at: streams.begin(at, mine, now))
+        await store.database.write(lambda at: streams.begin(at, mine, now))
         return mine
 
     async def tell(

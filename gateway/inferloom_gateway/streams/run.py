@@ -8,14 +8,18 @@ from contextlib import suppress
 from inferloom.v1.inference_pb2 import GenerateResponse
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.storage.streams import KeptStream
-from inferloom_gateway.streams.book import RENEWED_S, Book
+from inferloom_gateway.streams.book import CLAIM_S, RENEWED_S, Book
 from inferloom_gateway.streams.generation import Generation, logged
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 
 log = logging.getLogger(__name__)
 
 _MOST_WAITING = 2**20
 """Bytes of events that wait to be written, before the generations do."""
+
+_AGAIN_S = 0.5
+_PASSING = frozenset({Reason.STORAGE_UNAVAILABLE, Reason.STORAGE_FULL, Reason.SERVER_OVERLOADED})
+"""What a store says that does not take something now."""
 
 
 class Run:
@@ -55,10 +59,13 @@ class Run:
         self._new = True
         """Whether its first reader may be on his way yet."""
         self._wake = asyncio.Event()
+        self._now = asyncio.get_running_loop().time
+        self._told = self._now()
+        """When the claim was renewed last, by the loop's time."""
 
     async def make(self) -> None:
         """Write what comes until the end, or until nobody wants it any more. Cancelling it lets another
-        process go on."""
+        process go on, and so does a store that takes nothing while the claim lasts."""
         kept = self._kept
         try:
             with self._calls:
@@ -71,7 +78,10 @@ class Run:
         except InferloomError as failure:
             log.warning("%s: a resumable stream ends: %s", kept.id, failure.message)
             with suppress(InferloomError):  # the store may be what failed
-                await self._book.tell(kept, self._next, [], over(failure), read=True)
+                if failure.reason in _PASSING:
+                    await self._book.release(kept)
+                else:
+                    await self._book.tell(kept, self._next, [], over(failure), read=True)
         except asyncio.CancelledError:
             await asyncio.shield(self._book.release(kept))
             raise
@@ -86,24 +96,43 @@ class Run:
         except TimeoutError:
             pass
         self._wake.clear()
-        events, self._waiting, self._size = self._waiting, [], 0
         ended = self._over
         if self._error is not None:
             self._calls.close(self._error)  # before anybody is told of it
         said, read = over(self._error) if ended else None, self._new or self._is_read(self._kept)
-        if not await self._book.tell(self._kept, self._next, events, said, read=read):
+        events, size, began = self._waiting, self._size, self._now()
+        self._waiting, self._size = [], 0
+        try:
+            made = await self._book.tell(self._kept, self._next, events, said, read=read)
+        except InferloomError as failure:
+            if failure.reason not in _PASSING or began - self._told > CLAIM_S:
+                raise
+            log.warning("%s: a resumable stream waits to be written: %s", self._kept.id, failure.message)
+            self._waiting, self._size = [*events, *self._waiting], self._size + size
+            self._wake.set()
+            await asyncio.sleep(_AGAIN_S)
+            return True
+        if not made:
             return False
-        self._new = False
+        self._told, self._new = began, False
         self._next += len(events)
         self._tell()
         if ended:
             return False
         for generation in self._generations:
             generation.resume()
-        if self._is_read(self._kept) or await self._book.wanted(self._kept):
-            return True
-        await self._book.forget(self._kept)  # nobody came back in time
-        return False
+        return not await self._left()
+
+    async def _left(self) -> bool:
+        """Whether nobody came back in time; it is forgotten then. A store that cannot say so knows of nobody
+        who left."""
+        try:
+            if self._is_read(self._kept) or await self._book.wanted(self._kept):
+                return False
+            await self._book.forget(self._kept)
+        except InferloomError:
+            return False
+        return True
 
     def _tell(self) -> None:
         self.changed.set()

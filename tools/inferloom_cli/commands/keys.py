@@ -143,7 +143,8 @@ def revoke(
     ],
     where: Where = None,
 ) -> None:
-    """Take keys back. Every gateway refuses them within five seconds; requests that run may end."""
+    """Take keys back. Every gateway refuses them within five seconds; requests that run may end, and batches
+    that they made fail with what has been answered."""
     from inferloom_cli import keys
 
     with keys.opened(_where(where)) as store:

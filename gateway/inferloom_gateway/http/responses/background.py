@@ -80,7 +80,7 @@ class Background:
             except Exception:  # a bug ends its own response and nothing else
                 log.exception("unexpected failure of a response in background")
                 recorder.add(assembly.fail(server_error()))
-            await recorder.end()
+            await recorder.end(patient=not self._stopping)
         except InferloomError as failure:
             log.warning("what became of a response in background is not kept: %s", failure.message)
 

@@ -42,8 +42,10 @@ class Kept:
         return (await self.storage.open()).documents(RESPONSES)
 
     async def save(self, tenant: str, saved: Saved) -> None:
-        """Keep one."""
-        await (await self.documents()).put(saved.row(tenant, self.age_s))
+        """Keep one, if there is room for it."""
+        store = await self.storage.open()
+        await store.check_disk()
+        await store.documents(RESPONSES).put(saved.row(tenant, self.age_s))
 
     async def get(self, tenant: str, name: str) -> Saved:
         """One of a tenant's."""

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.2
 """How often new events are written."""
 
+_AGAIN_S = 1.0
+"""How long the store is left alone that did not take what ends a response."""
+
 _RENEWED_S = 3.0
 _MOST_WAITING = 2**20
 """Bytes of events that wait to be written, before the generation does."""
@@ -46,6 +49,8 @@ class Recorder:
         self._first = 0
         self._waiting = self._written = 0
         self._status = assembly.status
+        self._told = time.monotonic()
+        """When the claim was renewed last."""
         self._room = asyncio.Event()
         self._room.set()
         self._over = asyncio.Event()
@@ -80,25 +85,39 @@ class Recorder:
             self._over.set()
             await writing
 
-    async def end(self) -> None:
-        """Write the rest, and the response as it is. Raises InferloomError if that cannot be done."""
-        made = self._making.saved(self._assembly.document).document
-        await self._under_way.end(self._tenant, self._name, self._taken(), made)
+    async def end(self, *, patient: bool) -> None:
+        """Write the rest, and the response as it is; where that cannot be done, again and again while the
+        claim lasts, if ``patient``.
+
+        Raises:
+            InferloomError: It could not be done.
+        """
+        made, chunk = self._making.saved(self._assembly.document).document, self._taken()
+        while True:
+            began = time.monotonic()
+            try:
+                await self._under_way.end(self._tenant, self._name, chunk, made)
+            except InferloomError as failure:
+                if not patient or began - self._told > CLAIM_S:
+                    raise
+                log.warning("the end of a response in background waits to be written: %s", failure.message)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
 
     async def _keep_writing(self, making: "asyncio.Task[None]") -> None:
-        told = time.monotonic()
         while not await _happens(self._over, EVERY_S):
             now = time.monotonic()
-            if not self._lines and now - told < _RENEWED_S:
+            if not self._lines and now - self._told < _RENEWED_S:
                 continue
             try:
                 if not await self._write():
                     making.cancel()
                     return
-                told = now
+                self._told = now
             except InferloomError as failure:
                 log.warning("a response in background is not written: %s", failure.message)
-                if now - told > CLAIM_S:
+                if now - self._told > CLAIM_S:
                     making.cancel()
                     return
 
@@ -112,6 +131,10 @@ class Recorder:
         except InferloomError:
             self._first, self._status = chunk.first, before
             self._lines = [*chunk.lines, *self._lines]
+            size = sum(map(len, chunk.lines))
+            self._waiting, self._written = self._waiting + size, self._written - size
+            if self._waiting > _MOST_WAITING:
+                self._room.clear()
             raise
 
     def _taken(self) -> Chunk:

@@ -58,9 +58,11 @@ class UnderWay:
         """Keep a response that is to be made, and claim it.
 
         Raises:
-            InferloomError: Too many are under way.
+            InferloomError: Too many are under way, or there is no room for it.
         """
-        documents, row = await self._kept.documents(), saved.row(tenant, self._kept.age_s)
+        store, row = await self._kept.storage.open(), saved.row(tenant, self._kept.age_s)
+        await store.check_disk()
+        documents = store.documents(RESPONSES)
 
         def work(connection: sqlite3.Connection) -> None:
             if runs.alive(connection, time.time()) >= self._most:
