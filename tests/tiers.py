@@ -18,6 +18,7 @@ FILES = frozenset(
         "cli/test_plan.py",
         "cli/test_restart.py",
         "client/test_course.py",
+        "client/test_directory.py",
         "client/test_requests.py",
         "parity/test_order.py",
         "worker/test_aliases.py",

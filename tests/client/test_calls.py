@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from inferloom.client import AsyncClient, Client, InferloomError, course
+from inferloom.client import AsyncClient, Client, InferloomError, directory, told
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
 from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_server
@@ -29,6 +29,7 @@ class Gateway(FakeGateway):
         super().__init__()
         self.metadata: list[dict[str, Any]] = []
         self.failures: list[Failure] = []
+        self.stream = ""
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
         self.metadata.append(dict(context.invocation_metadata()))
@@ -38,7 +39,8 @@ class Gateway(FakeGateway):
             async for event in super().Generate(request, context):
                 yield event
             return
-        await context.send_initial_metadata([("x-inferloom-stream", "s1")])
+        self.stream = request.request_id
+        await context.send_initial_metadata([("x-inferloom-stream", self.stream)])
         async for event in self._from(0):
             yield event
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is lost")
@@ -46,7 +48,8 @@ class Gateway(FakeGateway):
     async def ContinueGenerate(
         self, request: pb.ContinueGenerateRequest, context: Any
     ) -> AsyncIterator[pb.GenerateResponse]:
-        assert request.stream == "s1"
+        assert request.stream == self.stream
+        await context.send_initial_metadata([("x-inferloom-stream", self.stream)])
         count = 0
         async for event in self._from(request.after + 1):
             yield event
@@ -214,7 +217,7 @@ async def test_another_registry_is_asked_where_one_says_nothing(
     gateway: tuple[Gateway, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That it hangs is not the request's own deadline."""
-    monkeypatch.setattr(course, "_REGISTRY_S", 0.2)
+    monkeypatch.setattr(told, "REGISTRY_S", 0.2)
     with silent() as hung:
         async with AsyncClient(registry=[hung, gateway[1]], retries=1) as client:
             assert (await client.chat("talker", "Hi")).text == "Paris."
@@ -235,7 +238,7 @@ async def test_workers_that_a_new_registry_does_not_know_yet_are_waited_for(
     gateway: tuple[Gateway, str], registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They come back to it within seconds."""
-    monkeypatch.setattr(course, "_SETTLING_S", 0.05)
+    monkeypatch.setattr(directory, "_SETTLING_S", 0.05)
     registry.settling = 2
     async with AsyncClient(registry=gateway[1]) as client:
         assert (await client.chat("talker", "Hi")).text == "Paris."

@@ -4,40 +4,107 @@ import grpc
 import pytest
 
 from inferloom.client.course import Course, Trying
-from inferloom.client.errors import InferloomError
+from inferloom.client.errors import InferloomError, Kind
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1 import registry_pb2
 
 LOST = InferloomError("gone", grpc.StatusCode.UNAVAILABLE)
-FULL = InferloomError(
-    "full", grpc.StatusCode.RESOURCE_EXHAUSTED, reason="SERVER_OVERLOADED", retry_after_s=2.5
-)
+FULL = InferloomError("full", grpc.StatusCode.UNAVAILABLE, reason="SERVER_OVERLOADED", retry_after_s=2)
+BARRED = InferloomError("put off", grpc.StatusCode.UNAVAILABLE, reason="WORKER_LOST", retry_after_s=30)
 WRONG = InferloomError("no", grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_ARGUMENT")
-STARTED, WORD = (
+UNKNOWN = InferloomError("none", grpc.StatusCode.NOT_FOUND, reason="NOT_FOUND")
+TAKEN = InferloomError("taken", grpc.StatusCode.ALREADY_EXISTS, reason="ALREADY_EXISTS")
+UNLOADED = InferloomError("not here", grpc.StatusCode.NOT_FOUND, reason="MODEL_NOT_FOUND")
+STARTED, WORD, BEAT = (
     pb.GenerateResponse(started=pb.Started(request_id="r")),
     pb.GenerateResponse(delta=pb.Delta(text="a")),
+    pb.GenerateResponse(heartbeat=pb.Heartbeat()),
 )
 
 
-def course(retries: int = 3, timeout: float | None = None) -> Course:
-    """One whose clock stands still, without jitter."""
-    return Course(Trying(retries, timeout), lambda: 0.0, lambda: 1.0)
+class Clock:
+    """Stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+def course(
+    retries: int = 3, timeout: float | None = None, clock: Clock | None = None, stream: str = ""
+) -> Course:
+    """One without jitter."""
+    return Course(
+        Trying(retries, timeout), clock or Clock(), lambda: 1.0, stream=stream, resumable_s=60 * bool(stream)
+    )
+
+
+def number(sequence: int) -> pb.GenerateResponse:
+    """An event of a stream that is kept."""
+    return pb.GenerateResponse(delta=pb.Delta(text="a"), sequence=sequence)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "after", "kind"),
+    [
+        ("UNAVAILABLE", "", None, Kind.LOST),
+        ("INTERNAL", "", None, Kind.LOST),  # nginx, of an upstream that died
+        ("UNKNOWN", "", None, Kind.LOST),
+        ("ABORTED", "", None, Kind.LOST),
+        ("CANCELLED", "", None, Kind.LOST),
+        ("DEADLINE_EXCEEDED", "", None, Kind.LATE),
+        ("RESOURCE_EXHAUSTED", "", None, Kind.FINAL),  # a message that is too large
+        ("UNIMPLEMENTED", "", None, Kind.FINAL),
+        ("INTERNAL", "SERVER_ERROR", None, Kind.FINAL),
+        ("UNAVAILABLE", "WORKER_LOST", None, Kind.FINAL),  # of a stream that ended with it
+        ("UNAVAILABLE", "WORKER_LOST", 1.0, Kind.LATER),
+        ("UNAVAILABLE", "WORKER_LOST", 30.0, Kind.FINAL),  # a request that workers died of
+        ("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED", 20.0, Kind.LATER),
+    ],
+)
+def test_a_failure_is_of_one_kind(code: str, reason: str, after: float | None, kind: Kind) -> None:
+    """By who says it, and by whether he says when to come back."""
+    error = InferloomError("no", grpc.StatusCode[code], reason=reason, retry_after_s=after)
+    assert error.kind is kind
 
 
 def test_what_nobody_has_seen_anything_of_is_tried_again_later_and_later() -> None:
-    """So often, and then it is the answer."""
+    """So often, and then it is the answer: for long enough that what is started anew is there again."""
     one = course(retries=3)
     one.took(STARTED)
-    assert [one.failed(LOST) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.4])
+    assert [one.failed(LOST) for _ in range(3)] == pytest.approx([0.2, 0.8, 3.2])
     with pytest.raises(InferloomError, match="gone"):
         one.failed(LOST)
 
 
+def test_a_request_that_is_accepted_again_and_again_is_not_tried_for_ever() -> None:
+    """Neither Started nor Heartbeats are news."""
+    one = course(retries=3)
+    for _ in range(3):
+        one.took(STARTED)
+        one.took(BEAT)
+        one.failed(LOST)
+    with pytest.raises(InferloomError):
+        one.failed(LOST)
+
+
+def test_started_comes_once_with_what_follows_it() -> None:
+    """It is that of the try that the answer is of."""
+    one, second = course(), pb.GenerateResponse(started=pb.Started(request_id="r", seed=2))
+    assert [*one.took(STARTED), *one.took(BEAT)] == []
+    one.failed(LOST)
+    assert [*one.took(second), *one.took(WORD), *one.took(BEAT)] == [second, WORD, BEAT]
+
+
 def test_the_mesh_says_when_to_come_back() -> None:
-    """And the deadline bounds it."""
+    """It is asked then or somewhat later. The deadline bounds that, and so does how long is waited for
+    anything."""
     assert course().failed(FULL) == 2.5
     with pytest.raises(InferloomError, match="full"):
         course(timeout=2).failed(FULL)
+    with pytest.raises(InferloomError, match="put off"):
+        course().failed(BARRED)
 
 
 def test_a_request_that_is_at_fault_is_not_tried_again() -> None:
@@ -54,51 +121,67 @@ def test_what_has_been_seen_is_not_asked_for_again() -> None:
         one.failed(LOST)
 
 
-def test_a_resumable_stream_goes_on_behind_its_last_event() -> None:
-    """And news begin the count of tries anew."""
-    one = course(retries=1)
-    one.stream = "s"
+def test_a_resumable_stream_goes_on_behind_its_last_event_for_as_long_as_it_is_kept() -> None:
+    """However often it is tried; news begin the time anew, and so does a call that lasted."""
+    clock = Clock()
+    one = course(retries=1, clock=clock, stream="s")
+    one.accepted("s")
     for sequence in range(3):
-        one.took(pb.GenerateResponse(delta=pb.Delta(text="a"), sequence=sequence))
-        assert one.failed(LOST) == pytest.approx(0.1)
-    assert (one.goes_on, one.after) == (True, 2)
+        assert one.took(number(sequence)) == (number(sequence),)
+        assert one.failed(LOST) == pytest.approx(0.2)
+    assert (one.goes_on, one.after, one.took(number(2))) == (True, 2, ())
+    clock.now = 50
+    assert one.failed(LOST) == pytest.approx(0.8)
+    one.accepted("s")
+    clock.now = 100
+    assert one.failed(LOST) == pytest.approx(3.2)
+    clock.now = 159
     with pytest.raises(InferloomError):
         one.failed(LOST)
 
 
-def test_a_registry_that_is_late_is_lost_and_the_request_is_not() -> None:
-    """Where it has time. Its own deadline is one."""
-    late = InferloomError("late", grpc.StatusCode.DEADLINE_EXCEEDED)
-    one = course()
-    one.asked = "a:1"
-    assert one.patience() == 5.0
-    lost = one.unheard(late, one.patience())
-    assert (lost.lost, str(lost)) == (True, "The registry at a:1 does not answer.")
-    assert one.failed(lost) == pytest.approx(0.1)
-
-    short = course(timeout=2)
-    assert short.patience() == 2.0
-    assert short.unheard(late, short.patience()) is late
-
-
-def test_a_worker_that_a_new_registry_does_not_know_may_come_back() -> None:
-    """Until it knows better, it is asked again."""
-    one = course(retries=1)
-    with pytest.raises(InferloomError) as absent:
-        one.worker("m", registry_pb2.ListWorkersResponse(settling=True))
-    assert one.failed(absent.value) == 2.0
-    with pytest.raises(InferloomError) as absent:
-        one.worker("m", registry_pb2.ListWorkersResponse())
-    assert absent.value.code is grpc.StatusCode.NOT_FOUND
+def test_a_call_that_is_lost_before_anything_came_of_it_is_asked_for_by_its_name() -> None:
+    """And begun again only where nobody keeps it. That costs no time, and is bounded."""
+    one = course(retries=3, stream="s")
+    assert not one.goes_on
+    one.failed(LOST)
+    assert (one.goes_on, one.after) == (True, None)
+    assert one.failed(UNKNOWN) == 0.0
+    assert not one.goes_on
+    assert one.failed(TAKEN) == 0.0
+    assert one.goes_on
+    with pytest.raises(InferloomError, match="none"):
+        one.failed(UNKNOWN)
 
 
-def test_a_worker_that_failed_is_not_called_again_while_there_are_others() -> None:
-    """Each once; then all may be called anew. What failed before a worker was called is nobody's."""
-    one, able = course(retries=9), ["a:1", "b:1", "c:1"]
-    called = []
-    for _ in range(4):
-        called.append(one.choose(able))
+def test_a_name_that_another_stream_has_is_the_callers_mistake() -> None:
+    """As is one that is gone, once something of it has come."""
+    with pytest.raises(InferloomError, match="taken"):
+        course(stream="s").failed(TAKEN)
+    one = course(stream="s")
+    one.accepted("s")
+    one.took(number(0))
+    with pytest.raises(InferloomError, match="none"):
+        one.failed(UNKNOWN)
+
+
+def test_a_stream_that_nobody_keeps_is_like_any_other() -> None:
+    """Its events have no places."""
+    one = course(stream="s")
+    one.took(STARTED)
+    one.took(WORD)
+    with pytest.raises(InferloomError):
         one.failed(LOST)
-        one.failed(LOST)
-    assert called == ["a:1", "b:1", "c:1", "a:1"]
-    assert one.choose(["a:1"]) == "a:1"
+
+
+def test_what_one_worker_says_is_not_the_answer_while_there_is_another() -> None:
+    """It is asked at once, so often as any."""
+    for word in (UNLOADED, FULL):
+        one = course(retries=1)
+        assert one.failed(word, elsewhere=True) == 0.0
+        with pytest.raises(InferloomError):
+            one.failed(word, elsewhere=True)
+    with pytest.raises(InferloomError):
+        course().failed(UNLOADED)
+    with pytest.raises(InferloomError):
+        course().failed(WRONG, elsewhere=True)

@@ -4,9 +4,8 @@ import pytest
 
 from inferloom.client import requests
 from inferloom.client.answer import Answer
-from inferloom.client.targets import Turn, addresses, workers
+from inferloom.client.targets import Turn, addresses
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1 import registry_pb2
 
 
 def test_a_chat_is_a_request_of_the_contract() -> None:
@@ -85,32 +84,6 @@ def test_addresses_have_a_host_and_a_port(wrong: str) -> None:
     with pytest.raises(ValueError, match="address"):
         addresses(wrong)
     assert addresses("a:1, [::1]:2") == ["a:1", "[::1]:2"]
-
-
-def test_workers_with_the_least_to_do_come_first_and_others_not_at_all() -> None:
-    """Who drains, is suspect or has another model is left out."""
-
-    def row(name: str, model: str = "m", running: int = 0, **fields: object) -> registry_pb2.RegisteredWorker:
-        made = registry_pb2.RegisteredWorker(
-            lease_state=registry_pb2.LEASE_STATE_ACTIVE, load=registry_pb2.Load(running=running)
-        )
-        made.worker.MergeFrom(
-            registry_pb2.Worker(
-                address=name, state=registry_pb2.WORKER_STATE_READY, capacity=4, models=[pb.Model(id=model)]
-            )
-        )
-        for field, value in fields.items():
-            setattr(made if field == "lease_state" else made.worker, field, value)
-        return made
-
-    listed = [
-        row("busy", running=3),
-        row("idle"),
-        row("other", model="x"),
-        row("draining", state=registry_pb2.WORKER_STATE_DRAINING),
-        row("suspect", lease_state=registry_pb2.LEASE_STATE_SUSPECT),
-    ]
-    assert workers(listed, "m") == ["idle", "busy"]
 
 
 def test_the_address_that_answered_last_is_kept() -> None:

@@ -1,24 +1,13 @@
 """The client for programs with an event loop."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Self, TypeVar, Unpack
-
-import grpc
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self, Unpack
 
 from inferloom.client import requests
+from inferloom.client.aio_calls import AsyncCalls
 from inferloom.client.answer import Answer
-from inferloom.client.course import RESUMABLE, STREAM, Course
-from inferloom.client.errors import InferloomError, read
-from inferloom.client.settings import CHANNEL_OPTIONS
-from inferloom.client.told import Told
+from inferloom.client.course import Course
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse
-from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
-
-T = TypeVar("T")
 
 
 class AsyncStream:
@@ -55,7 +44,7 @@ class AsyncStream:
         await self._events.aclose()
 
 
-class AsyncClient(Told[grpc.aio.Channel]):
+class AsyncClient(AsyncCalls):
     """Calls a mesh over gRPC. What it is told is in :class:`~inferloom.client.told.Told`."""
 
     async def __aenter__(self) -> Self:
@@ -64,18 +53,10 @@ class AsyncClient(Told[grpc.aio.Channel]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Hang up."""
-        channels, self._channels = list(self._channels.values()), {}
-        for channel in channels:
-            await channel.close()
-
     async def models(self) -> list[pb.Model]:
         """The models that can be called."""
-        if self._settings.registries:
-            listed = await self._tried(self._registry)
-            cards = {card.id: card for row in listed.workers for card in row.worker.models}
-            return [cards[name] for name in sorted(cards)]
+        if self._directory is not None:
+            return await self._tried("", self._listed_models)
         return list((await self._call("", lambda stub: stub.ListModels, pb.ListModelsRequest())).models)
 
     async def chat(
@@ -136,14 +117,15 @@ class AsyncClient(Told[grpc.aio.Channel]):
         """
         request = requests.embedding(model, texts, dimensions)
 
-        async def read_all(course: Course, **how: Any) -> list[list[float]]:
+        async def read_all(course: Course) -> list[list[float]]:
             stub: Any = await self._stub(model, course)
+            call = stub.Embed(request, timeout=course.left(), metadata=self._settings.metadata)
             vectors: list[list[float]] = []
-            async for event in stub.Embed(request, **how):
+            async for event in call:
                 vectors.extend(map(requests.vector, event.part.embeddings))
             return vectors
 
-        return await self._tried(read_all)
+        return await self._tried(model, read_all)
 
     async def rerank(self, model: str, query: str, documents: str | Sequence[str]) -> list[tuple[int, float]]:
         """Documents by how well they answer a query, best first: their places and scores."""
@@ -161,91 +143,8 @@ class AsyncClient(Told[grpc.aio.Channel]):
         request = pb.DetokenizeRequest(model=model, token_ids=token_ids)
         return str((await self._call(model, lambda stub: stub.Detokenize, request)).text)
 
-    async def generate(
-        self, request: pb.GenerateRequest, resumable_s: int | None = None
-    ) -> AsyncIterator[pb.GenerateResponse]:
-        """The events of a request of the contract.
-
-        Args:
-            request: What is asked for.
-            resumable_s: The stream outlives a lost connection for so many seconds at the mesh, and is gone on
-                with at any gateway that shares the store. None: a connection that is lost after the first
-                text ends it.
-
-        Raises:
-            InferloomError: The request failed.
-        """
-        course = Course(self._settings.trying, time.monotonic)
-        metadata = self._settings.metadata
-        asking = metadata if resumable_s is None else (*metadata, (RESUMABLE, str(resumable_s)))
-        while True:
-            call: Any = None
-            try:
-                stub: Any = await self._stub(request.model, course)
-                if course.goes_on:
-                    rest = pb.ContinueGenerateRequest(stream=course.stream, after=course.after)
-                    call = stub.ContinueGenerate(rest, timeout=course.left(), metadata=metadata)
-                else:
-                    call = stub.Generate(request, timeout=course.left(), metadata=asking)
-                    if resumable_s is not None:
-                        told = dict(await call.initial_metadata() or ())
-                        course.stream = str(told.get(STREAM, ""))
-                async for event in call:
-                    course.took(event)
-                    yield event
-            except (grpc.RpcError, InferloomError) as failure:
-                await asyncio.sleep(self._failed(course, failure))
-            else:
-                return
-            finally:
-                if call is not None:
-                    call.cancel()
-
     async def _whole(self, request: pb.GenerateRequest) -> Answer:
         answer = Answer()
         async for event in self.generate(request):
             answer.add(event)
         return answer
-
-    async def _call(self, model: str, method: Callable[[Any], Any], request: Any) -> Any:
-        async def once(course: Course, **how: Any) -> Any:
-            return await method(await self._stub(model, course))(request, **how)
-
-        return await self._tried(once)
-
-    async def _tried(self, once: Callable[..., Awaitable[T]]) -> T:
-        course = Course(self._settings.trying, time.monotonic)
-        while True:
-            try:
-                return await once(course, timeout=course.left(), metadata=self._settings.metadata)
-            except (grpc.RpcError, InferloomError) as failure:
-                await asyncio.sleep(self._failed(course, failure))
-
-    async def _stub(self, model: str, course: Course) -> InferenceServiceStub:
-        if self._settings.registries:
-            return InferenceServiceStub(self._channel(course.worker(model, await self._registry(course))))
-        course.asked = self._turn.current
-        return InferenceServiceStub(self._channel(course.asked))
-
-    async def _registry(self, course: Course, **_: Any) -> ListWorkersResponse:
-        course.asked = self._turn.current
-        call: Any = RegistryServiceStub(self._channel(course.asked)).ListWorkers
-        patience, metadata = course.patience(), self._settings.metadata
-        try:
-            listed: ListWorkersResponse = await call(
-                ListWorkersRequest(), timeout=patience, metadata=metadata
-            )
-        except grpc.RpcError as failure:
-            self._turn.failed(course.asked)
-            raise course.unheard(read(failure), patience) from failure
-        return listed
-
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        if address not in self._channels:
-            credentials = self._settings.credentials
-            self._channels[address] = (
-                grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-                if credentials is None
-                else grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
-            )
-        return self._channels[address]

@@ -4,20 +4,17 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import grpc
-
-from inferloom.client.errors import InferloomError
-from inferloom.client.targets import workers
+from inferloom.client.errors import LONGEST_TOLD_S, InferloomError, Kind
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1.registry_pb2 import ListWorkersResponse
 
 RESUMABLE, STREAM = "x-inferloom-resumable", "x-inferloom-stream"
-_RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
-_REGISTRY_S = 5.0
-"""What a registry gets to answer, before the next one is asked."""
-_SETTLING_S = 2.0
-"""When workers that a new registry does not know may have come back."""
+_FIRST_WAIT_S, _GROWTH, _LONGEST_WAIT_S = 0.2, 4.0, 5.0
+"""Three waits last 4 s in all, or 2 where chance makes them short: a process that is started anew is there
+again by then."""
+_SPREAD = 0.25
+"""By how much more, at most, is waited than a mesh says, so that not all it refused come back together."""
+_LIVED_S = 5.0
+"""A stream whose call was accepted, and broke after so long, was not away until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +31,19 @@ class Course:
     """Decides about one request.
 
     A request is tried again where its caller has seen nothing of an answer, or where what he has seen can be
-    gone on from: a resumable stream. It is not, where the mesh said that the request is at fault.
+    gone on from: a resumable stream, for as long as that is kept. It is not, where the mesh said that the
+    request is at fault.
+
+    A resumable stream has a name before it is asked for. So a call that is lost before anything came of it
+    is followed by one that asks for the stream of that name, and only if there is none by the request again:
+    what a mesh has begun to generate is not generated twice.
 
     Args:
         trying: How often.
         clock: Monotonic seconds.
         jitter: Draws from 0 to 1; waits are spread by it, so that many clients do not come back together.
+        stream: Name of the stream. Empty: it is not resumable.
+        resumable_s: For how long the stream outlives a lost connection.
     """
 
     def __init__(
@@ -47,98 +51,114 @@ class Course:
         trying: Trying,
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
+        *,
+        stream: str = "",
+        resumable_s: float = 0.0,
     ) -> None:
         self._trying = trying
         self._clock = clock
         self._jitter = jitter
         self._deadline = None if trying.timeout_s is None else clock() + trying.timeout_s
+        self._resumable_s = resumable_s
         self._failures = 0
+        self._failing_since = 0.0
         self._seen = False
-        self._called = ""
-        self._avoided: set[str] = set()
+        self._begun = False
+        self._accepted_at: float | None = None
+        self._held: tuple[pb.GenerateResponse, ...] = ()
         self.asked = ""
-        """The gateway or the registry that was called last."""
-        self.stream = ""
+        """Who was called last. Empty: nobody was found."""
+        self.avoided: set[str] = set()
+        """Workers that have failed the request."""
+        self.stream = stream
         """Name of the resumable stream; empty: it is none."""
+        self.goes_on = False
+        """Whether the next call asks for the stream by its name, in place of the request."""
         self.after: int | None = None
         """Sequence of its last event."""
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the next call asks for the rest of a stream, in place of the request."""
-        return bool(self.stream)
-
-    def worker(self, model: str, listed: ListWorkersResponse) -> str:
-        """Which worker the next call goes to, of those that a registry lists.
-
-        Raises:
-            InferloomError: None has the model.
-        """
-        if able := workers(listed.workers, model):
-            return self.choose(able)
-        message = f"No worker that takes requests has the model '{model}'."
-        if not listed.settling:
-            raise InferloomError(message, grpc.StatusCode.NOT_FOUND)
-        message = f"{message} The registry has only just begun."
-        raise InferloomError(message, grpc.StatusCode.UNAVAILABLE, retry_after_s=_SETTLING_S)
-
-    def choose(self, able: Sequence[str]) -> str:
-        """Which worker the next call goes to: the first that has not failed this request, or the first of all
-        where each has.
-
-        Args:
-            able: Addresses, at least one, best first.
-        """
-        if self._avoided.issuperset(able):
-            self._avoided.clear()
-        self._called = next(each for each in able if each not in self._avoided)
-        return self._called
-
-    def patience(self) -> float:
-        """Seconds that a registry gets to answer."""
-        left = self.left()
-        return _REGISTRY_S if left is None else min(left, _REGISTRY_S)
-
-    def unheard(self, error: InferloomError, patience: float) -> InferloomError:
-        """What it means that a registry failed that had so many seconds. One that was late is lost, unless
-        they were all that the request had."""
-        late = error.code is grpc.StatusCode.DEADLINE_EXCEEDED and not error.reason
-        if not late or patience < _REGISTRY_S:
-            return error
-        return InferloomError(f"The registry at {self.asked} does not answer.", grpc.StatusCode.UNAVAILABLE)
 
     def left(self) -> float | None:
         """Seconds that the next call may take. None: any."""
         return None if self._deadline is None else max(0.0, self._deadline - self._clock())
 
-    def took(self, event: pb.GenerateResponse) -> None:
-        """Note what the caller gets."""
-        self._failures = 0
-        if event.HasField("sequence"):
-            self.after = event.sequence
-        if event.WhichOneof("event") not in ("started", "heartbeat"):
-            self._seen = True
+    def accepted(self, stream: str) -> None:
+        """Note that a call was accepted whose stream is kept, and by which name."""
+        self.stream, self._begun, self.goes_on = stream, True, True
+        self._accepted_at = self._clock()
 
-    def failed(self, error: InferloomError) -> float:
+    def took(self, event: pb.GenerateResponse) -> Sequence[pb.GenerateResponse]:
+        """Note what came; what the caller gets of it.
+
+        He is given Started together with what follows it: a request that is begun anew before that has
+        another one. Events of a stream that is kept are given at once, since they are not made anew.
+        """
+        kind, sequence = event.WhichOneof("event"), event.sequence if event.HasField("sequence") else None
+        if sequence is not None:
+            if self.after is not None and sequence <= self.after:
+                return ()
+            self.after = sequence
+        elif kind == "started":
+            self.stream, self._held = "", (event,)  # nobody keeps it
+            return ()
+        elif kind == "heartbeat":
+            return (event,) if self._seen else ()
+        self._failures, self._seen = 0, True
+        held, self._held = self._held, ()
+        return (*held, event)
+
+    def failed(self, error: InferloomError, *, elsewhere: bool = False) -> float:
         """Seconds to wait before the next call.
+
+        Args:
+            error: How the last one failed.
+            elsewhere: Whether a worker that has not failed the request can be called.
 
         Raises:
             InferloomError: There is none: ``error`` is the request's answer.
         """
-        self._failures += 1
-        if self._called:
-            # A registry lists a worker that has died until its lease ends, with the load of before.
-            self._avoided.add(self._called)
-            self._called = ""
-        again = error.code in _RETRYABLE and (not self._seen or self.goes_on)
-        if not again or self._failures > self._trying.retries:
+        self._count()
+        if self._other_way(error):
+            wait = 0.0
+        elif elsewhere and (error.kind is Kind.LATER or error.reason == "MODEL_NOT_FOUND"):
+            wait = 0.0  # that is one worker's word
+        elif error.kind in (Kind.LATER, Kind.LOST):
+            wait = self._wait(error)
+        else:
             raise error
-        wait = error.retry_after_s
-        if wait is None:
-            wait = min(_FIRST_WAIT_S * 2 ** (self._failures - 1), _LONGEST_WAIT_S) * (
-                0.5 + self._jitter() / 2
-            )
         left = self.left()
-        if left is not None and wait >= left:
+        if not self._may(wait) or (left is not None and wait >= left):
             raise error
         return wait
+
+    def _count(self) -> None:
+        now, accepted = self._clock(), self._accepted_at
+        self._accepted_at = None
+        if not self._failures or (accepted is not None and now - accepted >= _LIVED_S):
+            self._failing_since = now
+        self._failures += 1
+
+    def _other_way(self, error: InferloomError) -> bool:
+        """Whether a stream is to be begun in place of being gone on with, or the other way."""
+        if not self.stream:
+            return False
+        if error.reason == "NOT_FOUND" and self.goes_on and not self._seen:
+            self.goes_on = self._begun = False
+            return True
+        if error.reason == "ALREADY_EXISTS" and not self.goes_on and self._failures > 1:
+            self.goes_on = True  # an earlier call has begun it
+            return True
+        if error.kind is Kind.LOST:
+            self.goes_on = True
+        return False
+
+    def _wait(self, error: InferloomError) -> float:
+        if error.retry_after_s is not None and error.retry_after_s <= LONGEST_TOLD_S:
+            return error.retry_after_s * (1 + _SPREAD * self._jitter())
+        growing = _FIRST_WAIT_S * _GROWTH ** min(self._failures - 1, 9)
+        return min(growing, _LONGEST_WAIT_S) * (0.5 + self._jitter() / 2)
+
+    def _may(self, wait: float) -> bool:
+        """Whether there is another try in so many seconds."""
+        if self._begun:
+            return self._clock() + wait - self._failing_since < self._resumable_s
+        return self._failures <= self._trying.retries and not self._seen

@@ -1,5 +1,6 @@
-"""A call that failed, in the contract's words."""
+"""A call that failed, in the contract's words, and what that means for the request."""
 
+from enum import Enum
 from typing import Any
 
 import grpc
@@ -8,6 +9,34 @@ from google.rpc import error_details_pb2, status_pb2
 
 DETAILS = "grpc-status-details-bin"
 DOMAIN = "inferloom"
+
+LONGEST_TOLD_S = 20.0
+"""How far in the future a mesh may put the next try for it to be made without asking the caller. A request
+that workers died of is put off for longer."""
+
+_LOST = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        # What proxies make of an upstream that died, and servers of a call that broke in them.
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.ABORTED,
+    }
+)
+
+
+class Kind(Enum):
+    """What a failure means."""
+
+    FINAL = "final"
+    """It is the request's answer: the mesh's own word, or a refusal that would be the same again."""
+    LATER = "later"
+    """The mesh says so, and after how long the request may be asked again."""
+    LOST = "lost"
+    """The connection broke, or was none: nobody has said anything of the request."""
+    LATE = "late"
+    """The request's time is over, and whoever was called had not said so: he may hang."""
 
 
 class InferloomError(Exception):
@@ -32,9 +61,19 @@ class InferloomError(Exception):
         """Seconds after which another try is sensible. None: it does not say."""
 
     @property
+    def kind(self) -> Kind:
+        """What it means."""
+        if self.reason:
+            after = self.retry_after_s
+            return Kind.FINAL if after is None or after > LONGEST_TOLD_S else Kind.LATER
+        if self.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Kind.LATE
+        return Kind.LOST if self.code in _LOST else Kind.FINAL
+
+    @property
     def lost(self) -> bool:
         """Whether whoever was called went away, so that another may answer."""
-        return self.code is grpc.StatusCode.UNAVAILABLE and not self.reason
+        return self.kind is Kind.LOST
 
 
 def read(failure: grpc.RpcError | InferloomError) -> InferloomError:
@@ -58,6 +97,11 @@ def read(failure: grpc.RpcError | InferloomError) -> InferloomError:
             retry_after = retry.retry_delay.ToTimedelta().total_seconds()
     message = call.details() or call.code().name
     return InferloomError(message, call.code(), reason=reason, field=field, retry_after_s=retry_after)
+
+
+def closed() -> InferloomError:
+    """The error of a call whose client was closed."""
+    return InferloomError("The client is closed.", grpc.StatusCode.FAILED_PRECONDITION)
 
 
 def _status(details: object) -> status_pb2.Status:

@@ -1,23 +1,13 @@
 """The client for programs without an event loop. It may be used from several threads."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, TypeVar, Unpack
-
-import grpc
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, Unpack
 
 from inferloom.client import requests
 from inferloom.client.answer import Answer
-from inferloom.client.course import RESUMABLE, STREAM, Course
-from inferloom.client.errors import InferloomError, read
-from inferloom.client.settings import CHANNEL_OPTIONS
-from inferloom.client.told import Told
+from inferloom.client.course import Course
+from inferloom.client.sync_calls import SyncCalls
 from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
-from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse
-from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
-
-T = TypeVar("T")
 
 
 class Stream:
@@ -53,7 +43,7 @@ class Stream:
         self._events.close()
 
 
-class Client(Told[grpc.Channel]):
+class Client(SyncCalls):
     """Calls a mesh over gRPC. What it is told is in :class:`~inferloom.client.told.Told`."""
 
     def __enter__(self) -> Self:
@@ -62,19 +52,11 @@ class Client(Told[grpc.Channel]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Hang up."""
-        channels, self._channels = list(self._channels.values()), {}
-        for channel in channels:
-            channel.close()
-
     def models(self) -> list[pb.Model]:
         """The models that can be called."""
-        if self._settings.registries:
-            listed = self._tried(self._registry)
-            cards = {card.id: card for row in listed.workers for card in row.worker.models}
-            return [cards[name] for name in sorted(cards)]
-        return list((self._call("", lambda stub: stub.ListModels, pb.ListModelsRequest())).models)
+        if self._directory is not None:
+            return self._tried("", self._listed_models)
+        return list(self._call("", lambda stub: stub.ListModels, pb.ListModelsRequest()).models)
 
     def chat(
         self,
@@ -134,14 +116,14 @@ class Client(Told[grpc.Channel]):
         """
         request = requests.embedding(model, texts, dimensions)
 
-        def read_all(course: Course, **how: Any) -> list[list[float]]:
+        def read_all(course: Course) -> list[list[float]]:
             stub: Any = self._stub(model, course)
             vectors: list[list[float]] = []
-            for event in stub.Embed(request, **how):
+            for event in stub.Embed(request, timeout=course.left(), metadata=self._settings.metadata):
                 vectors.extend(map(requests.vector, event.part.embeddings))
             return vectors
 
-        return self._tried(read_all)
+        return self._tried(model, read_all)
 
     def rerank(self, model: str, query: str, documents: str | Sequence[str]) -> list[tuple[int, float]]:
         """Documents by how well they answer a query, best first: their places and scores."""
@@ -159,90 +141,8 @@ class Client(Told[grpc.Channel]):
         request = pb.DetokenizeRequest(model=model, token_ids=token_ids)
         return str((self._call(model, lambda stub: stub.Detokenize, request)).text)
 
-    def generate(
-        self, request: pb.GenerateRequest, resumable_s: int | None = None
-    ) -> Iterator[pb.GenerateResponse]:
-        """The events of a request of the contract.
-
-        Args:
-            request: What is asked for.
-            resumable_s: The stream outlives a lost connection for so many seconds at the mesh, and is gone on
-                with at any gateway that shares the store. None: a connection that is lost after the first
-                text ends it.
-
-        Raises:
-            InferloomError: The request failed.
-        """
-        course = Course(self._settings.trying, time.monotonic)
-        metadata = self._settings.metadata
-        asking = metadata if resumable_s is None else (*metadata, (RESUMABLE, str(resumable_s)))
-        while True:
-            call: Any = None
-            try:
-                stub: Any = self._stub(request.model, course)
-                if course.goes_on:
-                    rest = pb.ContinueGenerateRequest(stream=course.stream, after=course.after)
-                    call = stub.ContinueGenerate(rest, timeout=course.left(), metadata=metadata)
-                else:
-                    call = stub.Generate(request, timeout=course.left(), metadata=asking)
-                    if resumable_s is not None:
-                        told = dict(call.initial_metadata() or ())
-                        course.stream = str(told.get(STREAM, ""))
-                for event in call:
-                    course.took(event)
-                    yield event
-            except (grpc.RpcError, InferloomError) as failure:
-                time.sleep(self._failed(course, failure))
-            else:
-                return
-            finally:
-                if call is not None:
-                    call.cancel()
-
     def _whole(self, request: pb.GenerateRequest) -> Answer:
         answer = Answer()
         for event in self.generate(request):
             answer.add(event)
         return answer
-
-    def _call(self, model: str, method: Callable[[Any], Any], request: Any) -> Any:
-        def once(course: Course, **how: Any) -> Any:
-            return method(self._stub(model, course))(request, **how)
-
-        return self._tried(once)
-
-    def _tried(self, once: Callable[..., T]) -> T:
-        course = Course(self._settings.trying, time.monotonic)
-        while True:
-            try:
-                return once(course, timeout=course.left(), metadata=self._settings.metadata)
-            except (grpc.RpcError, InferloomError) as failure:
-                time.sleep(self._failed(course, failure))
-
-    def _stub(self, model: str, course: Course) -> InferenceServiceStub:
-        if self._settings.registries:
-            return InferenceServiceStub(self._channel(course.worker(model, self._registry(course))))
-        course.asked = self._turn.current
-        return InferenceServiceStub(self._channel(course.asked))
-
-    def _registry(self, course: Course, **_: Any) -> ListWorkersResponse:
-        course.asked = self._turn.current
-        call: Any = RegistryServiceStub(self._channel(course.asked)).ListWorkers
-        patience, metadata = course.patience(), self._settings.metadata
-        try:
-            listed: ListWorkersResponse = call(ListWorkersRequest(), timeout=patience, metadata=metadata)
-        except grpc.RpcError as failure:
-            self._turn.failed(course.asked)
-            raise course.unheard(read(failure), patience) from failure
-        return listed
-
-    def _channel(self, address: str) -> grpc.Channel:
-        with self._lock:
-            if address not in self._channels:
-                credentials = self._settings.credentials
-                self._channels[address] = (
-                    grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-                    if credentials is None
-                    else grpc.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
-                )
-            return self._channels[address]

@@ -1,8 +1,6 @@
 """Whom a client calls. Pure."""
 
-from collections.abc import Iterable, Sequence
-
-from inferloom.v1 import registry_pb2 as pb
+from collections.abc import Sequence
 
 
 def addresses(text: str | Sequence[str]) -> list[str]:
@@ -22,28 +20,15 @@ def addresses(text: str | Sequence[str]) -> list[str]:
     return found
 
 
-def workers(listed: Iterable[pb.RegisteredWorker], model: str) -> list[str]:
-    """The addresses of the workers that take requests for a model, those with the least to do first."""
-
-    def busy(row: pb.RegisteredWorker) -> float:
-        return (row.load.running + row.load.waiting) / max(1, row.worker.capacity)
-
-    able = [
-        row
-        for row in listed
-        if row.worker.state == pb.WORKER_STATE_READY
-        and row.lease_state == pb.LEASE_STATE_ACTIVE
-        and any(card.id == model for card in row.worker.models)
-    ]
-    return [row.worker.address for row in sorted(able, key=busy)]
-
-
 class Turn:
     """Which of several addresses is next: the one that answered last, until it fails."""
 
     def __init__(self, known: Sequence[str]) -> None:
         self._known = list(known)
         self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     @property
     def current(self) -> str:
