@@ -50,7 +50,8 @@ class Inference:
             caller.identity.check_endpoint("chat" if chats else "completions")
         name = caller.request_id or new_request_id()
         if method.name == "ContinueGenerate":
-            return Continued(self._desk, Reader(caller.identity, self._context(name, caller)), request)
+            reader = Reader(caller.identity, self._context(name, caller), caller.time_left)
+            return Continued(self._desk, reader, request)
         resumable = None
         if method.name == "Generate" and caller.resumable is not None:
             self._desk.check()
@@ -62,7 +63,8 @@ class Inference:
         kind = _CAPITAL.sub("_", method.name).lower()
         group = self._gateway.dispatcher.group(context, kind.removeprefix("get_"), request.model, admission)
         if resumable is not None:
-            return Resumable(self._desk, Reader(caller.identity, context), group, request, resumable)
+            reader = Reader(caller.identity, context)
+            return Resumable(self._desk, reader, group, request, resumable, caller.time_left)
         return _Routed(group, kind, request)
 
     def _context(self, name: str, caller: Caller) -> CallContext:

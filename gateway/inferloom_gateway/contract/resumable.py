@@ -5,13 +5,18 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from inferloom.v1.inference_pb2 import ContinueGenerateRequest, GenerateRequest, GenerateResponse
+from inferloom.v1.inference_pb2 import (
+    ContinueGenerateRequest,
+    GenerateRequest,
+    GenerateResponse,
+    Heartbeat,
+)
 from inferloom_gateway.calls.call_group import CallGroup
 from inferloom_gateway.calls.records import Record
 from inferloom_gateway.contract.service import NO_HEADERS
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.asking import STREAM_HEADER
-from inferloom_gateway.streams.desk import Restore, StreamDesk
+from inferloom_gateway.streams.desk import New, Restore, StreamDesk
 from inferloom_gateway.streams.follower import Follower, Reader
 from inferloom_gateway.streams.generation import Generation
 from inferloom_mesh.closing import Closing
@@ -22,6 +27,10 @@ GENERATE = "generate"
 """The endpoint that such streams are kept as."""
 
 
+SILENCE_S = 15.0
+"""How long a stream is silent before a Heartbeat, in seconds; proxies wait for 30 at least."""
+
+
 def _asked(kept: KeptStream) -> list[GenerateRequest]:
     return [GenerateRequest.FromString(kept.body)]
 
@@ -30,12 +39,13 @@ RESTORE: Mapping[str, Restore] = {GENERATE: _asked}
 
 
 class _Followed:
-    """The events of a stream, each with its sequence."""
+    """The events of a stream, each with its sequence, and Heartbeats without one while nothing comes."""
 
     def __init__(self, follower: Follower, first: int) -> None:
         self._follower = follower
         self._next = first
         self._held: deque[bytes] = deque()
+        self._told = time.monotonic()
 
     async def read(self) -> GenerateResponse | None:
         while not self._held:
@@ -43,11 +53,15 @@ class _Followed:
             if found is None:
                 return None
             self._held.extend(found)
+            if not found and time.monotonic() - self._told >= SILENCE_S:
+                self._told = time.monotonic()
+                return GenerateResponse(heartbeat=Heartbeat())
         event = GenerateResponse.FromString(self._held.popleft())
         if event.HasField("started"):
             event.started.ClearField("prompt_token_ids")  # they are kept for who goes on with it
         event.sequence = self._next
         self._next += 1
+        self._told = time.monotonic()
         return event
 
 
@@ -67,10 +81,12 @@ class _Call(Closing):
         if self._follower is not None:
             self._follower.close()
 
-    def _follow(self, kept: KeptStream, first: int) -> _Followed:
-        self._follower = self._desk.follow(self._reader, kept, first)
-        self.headers = {STREAM_HEADER: kept.id}
-        return _Followed(self._follower, first)
+    async def _follow(self, name: str, first: int, new: New | None = None) -> _Followed:
+        self._follower = follower = await self._desk.attach(self._reader, name, first, new)
+        if follower.kept.prompts > 1:  # an event of the contract does not say which
+            raise unsupported("id", "The stream answers several prompts: GET /v1/streams goes on with it.")
+        self.headers = {STREAM_HEADER: name}
+        return _Followed(follower, first)
 
 
 class Continued(_Call):
@@ -89,10 +105,7 @@ class Continued(_Call):
             InferloomError: There is no such stream, it answers several prompts, or as many follow as may.
         """
         request = self._request
-        kept = await self._desk.find(self._reader, request.stream)
-        if kept.prompts > 1:  # an event of the contract does not say which
-            raise unsupported("id", "The stream answers several prompts: GET /v1/streams goes on with it.")
-        return self._follow(kept, request.after + 1 if request.HasField("after") else 0)
+        return await self._follow(request.stream, request.after + 1 if request.HasField("after") else 0)
 
 
 class Resumable(_Call):
@@ -104,16 +117,24 @@ class Resumable(_Call):
         calls: Asks the workers.
         request: What is asked.
         seconds: For how long it outlives its readers.
+        time_left: In how many seconds it is to be over, as its caller says. None: he does not.
     """
 
     def __init__(
-        self, desk: StreamDesk, reader: Reader, calls: CallGroup, request: GenerateRequest, seconds: float
+        self,
+        desk: StreamDesk,
+        reader: Reader,
+        calls: CallGroup,
+        request: GenerateRequest,
+        seconds: float,
+        time_left: float | None,
     ) -> None:
         super().__init__(desk, reader)
         self.record = calls.record
         self._calls: CallGroup | None = calls
         self._request = request
         self._seconds = seconds
+        self._time_left = time_left
 
     async def events(self) -> _Followed:
         """All of them, once a worker has accepted the request.
@@ -125,17 +146,21 @@ class Resumable(_Call):
         assert calls is not None, "events are asked for once"
         if not is_request_id(request.request_id):  # it becomes a header
             raise invalid("request_id", "request_id must be 1 to 128 visible ASCII characters.")
-        body, now = request.SerializeToString(), int(time.time())
-        kept = KeptStream(tenant, request.request_id, GENERATE, body, now, self._seconds)
+        now = time.time()
+        deadline = None if self._time_left is None else now + self._time_left
+        kept = KeptStream(
+            *(tenant, request.request_id, GENERATE, request.SerializeToString(), int(now), self._seconds),
+            deadline=deadline,
+        )
 
         async def start() -> list[Generation]:
             generation = Generation(0, request)
             generation.begin(await calls.generate(request))
             return [generation]
 
-        await self._desk.begin(kept, calls, start)
+        followed = await self._follow(request.request_id, 0, New(kept, calls, start))
         self._calls = None
-        return self._follow(kept, 0)
+        return followed
 
     def close(self, error: BaseException | None = None) -> None:
         """Leave the stream; one that no worker has accepted ends."""

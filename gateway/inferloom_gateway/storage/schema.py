@@ -8,4 +8,5 @@ _META = Migration("meta", ("CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT N
 MIGRATIONS = (
     *(_META, rows.MIGRATION, runs.MIGRATION, batch_rows.MIGRATION, streams.MIGRATION),
     *(streams.PROMPTS, poison_rows.MIGRATION, streams.HELD, streams.MADE, batch_rows.ENDED, rows.PLACES),
+    streams.DEADLINE,
 )

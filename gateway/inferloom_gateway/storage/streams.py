@@ -44,6 +44,8 @@ MADE = Migration(
     ),
 )
 
+DEADLINE = Migration("deadlines of streams", ("ALTER TABLE streams ADD COLUMN deadline REAL",))
+
 MOST_PROMPTS = 64
 """Prompts of one stream."""
 
@@ -93,11 +95,13 @@ class KeptStream:
     """How it ended: empty, or an error as ``REASON message``. None: it has not."""
     prompts: int = 1
     """How many it answers, each with a generation of its own."""
+    deadline: float | None = None
+    """When its first caller wants it to be over. None: he does not say."""
 
 
 _COLUMNS = (
     "tenant, id, endpoint, body, created, seconds, compute_hash, owner, claimed_until, wanted_until, over,"
-    " prompts"
+    " prompts, deadline"
 )
 
 
@@ -128,11 +132,11 @@ def begin(connection: sqlite3.Connection, stream: KeptStream, now: float) -> Non
     size = max(LEAST_BYTES, len(stream.body))
     _make_room(connection, stream.tenant, size)
     connection.execute(
-        f"INSERT INTO streams ({_COLUMNS}, bytes) VALUES ({', '.join('?' * 13)})",  # noqa: S608 # no input
+        f"INSERT INTO streams ({_COLUMNS}, bytes) VALUES ({', '.join('?' * 14)})",  # noqa: S608 # no input
         (
             *(stream.tenant, stream.id, stream.endpoint, stream.body, stream.created, stream.seconds),
             *(stream.compute_hash, stream.owner, stream.claimed_until, stream.wanted_until, stream.over),
-            *(stream.prompts, size),
+            *(stream.prompts, stream.deadline, size),
         ),
     )
 

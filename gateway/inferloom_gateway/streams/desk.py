@@ -4,8 +4,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from inferloom.v1.inference_pb2 import GenerateRequest
 from inferloom_gateway.calls.call_group import CallGroup
@@ -13,6 +12,7 @@ from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams.asking import HEADER
 from inferloom_gateway.streams.book import Book, unknown
+from inferloom_gateway.streams.claims import Claims
 from inferloom_gateway.streams.follower import Follower, Reader
 from inferloom_gateway.streams.generation import Generation
 from inferloom_gateway.streams.run import Run
@@ -28,6 +28,17 @@ Restore = Callable[[KeptStream], Sequence[GenerateRequest]]
 """Makes of a kept stream what was asked of workers, for each of its generations."""
 
 
+@dataclass(frozen=True, slots=True)
+class New:
+    """A stream that is to be begun."""
+
+    kept: KeptStream
+    calls: CallGroup
+    """Its own from when its generations are accepted."""
+    start: Callable[[], Awaitable[Sequence[Generation]]]
+    """Has workers accept them."""
+
+
 class StreamDesk:
     """The resumable streams that pass through this process.
 
@@ -39,11 +50,14 @@ class StreamDesk:
     def __init__(self, gateway: Gateway, restore: Mapping[str, Restore]) -> None:
         self.book = Book(gateway.storage, secrets.token_hex(8))
         self._gateway = gateway
+        self._claims = Claims(self.book)
         self._restore = restore
         self._runs: dict[tuple[str, str], Run] = {}
         self._taking: set[tuple[str, str]] = set()
         """Those that are being gone on with, and are not made yet."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self.leaves = False
+        """Whether this process stops, and goes on with no stream any more."""
         self._followers: Counter[tuple[str, str]] = Counter()
 
     def check(self) -> None:
@@ -51,53 +65,29 @@ class StreamDesk:
         if not self._gateway.storage.on:
             raise unsupported(HEADER, f"{HEADER} is not supported: this gateway keeps nothing (--no-store).")
 
-    async def begin(
-        self, kept: KeptStream, calls: CallGroup, start: Callable[[], Awaitable[Sequence[Generation]]]
-    ) -> None:
-        """Make a stream: its place is kept, and then ``start`` has workers accept its generations. The call
-        group is the stream's from then on.
+    async def attach(self, reader: Reader, name: str, first: int, new: New | None = None) -> Follower:
+        """Read a stream's events from the ``first`` on, to the end.
+
+        The reader has his place before anything is looked for or begun, so that no stream is made for one who
+        cannot read it. A ``new`` one is kept, and then workers accept its generations.
 
         Raises:
-            InferloomError: There is one of this name, or there are as many as may be, or no worker accepts.
-        """
-        mine = await self.book.begin(kept)
-        try:
-            async with self.book.held(mine):
-                generations = await start()
-        except BaseException:
-            with suppress(InferloomError):  # it is forgotten when its time is over
-                await asyncio.shield(self.book.forget(mine))
-            raise
-        self._start(mine, calls, generations, 0)
-
-    async def find(self, reader: Reader, name: str) -> KeptStream:
-        """The stream that its reader has by this name.
-
-        Raises:
-            InferloomError: He has none.
+            InferloomError: As many follow as may; he has no stream of this name, or one that is to be new;
+                there are as many as may be; or no worker accepts it.
         """
         self.check()
         if not is_request_id(name):  # it becomes a header
             raise unknown(name)
-        return (await self.book.news(reader.identity.tenant, name, 2**31)).kept
-
-    def follow(self, reader: Reader, kept: KeptStream, first: int) -> Follower:
-        """Read its events from the ``first`` on, to the end.
-
-        Raises:
-            InferloomError: As many follow as may.
-        """
-        if self._followers.total() >= MOST_FOLLOWERS:
-            message = "As many connections follow streams as may."
-            raise InferloomError(Reason.RATE_LIMIT_EXCEEDED, message, retry_after=5.0)
-        key = kept.tenant, kept.id
-        self._followers[key] += 1
-
-        def leave() -> None:
-            self._followers[key] -= 1
-            if not self._followers[key]:
-                del self._followers[key]
-
+        tenant = reader.identity.tenant
+        leave = self._enter(tenant, name)
+        try:
+            if new is None:
+                kept = (await self.book.news(tenant, name, 2**31)).kept
+            else:
+                kept = await self._begin(new)
+        except BaseException:
+            leave()
+            raise
         return Follower(self, reader, kept, first, leave)
 
     def run_of(self, kept: KeptStream) -> Run | None:
@@ -112,7 +102,7 @@ class StreamDesk:
         nobody will.
         """
         key, restore = (kept.tenant, kept.id), self._restore.get(kept.endpoint)
-        if restore is None or kept.claimed_until >= self._gateway.storage.now():
+        if restore is None or not self.abandoned(kept) or self.leaves:
             return None
         if key in self._runs or key in self._taking:
             return None
@@ -130,28 +120,62 @@ class StreamDesk:
         return task
 
     async def _take_over(self, reader: Reader, kept: KeptStream, restore: Restore) -> None:
-        mine = await self.book.take_over(kept)
+        mine = await self._claims.take_over(kept)
         if mine is None:
             return
         try:
             async with self.book.held(mine):
                 found = await resumed(self._gateway, self.book, reader, mine, restore(mine))
         except BaseException as failure:  # the claim must not outlive it
-            await asyncio.shield(self.book.release(mine))
+            await self._claims.release(mine)
             if isinstance(failure, InferloomError) and failure.reason in _LATER:
                 return
             raise
         if found is not None:
             self._start(mine, found.calls, found.generations, found.known)
 
+    def abandoned(self, kept: KeptStream) -> bool:
+        """Whether the process that made it is dead, or has let it go."""
+        return kept.claimed_until < self._gateway.storage.now()
+
     async def drain(self, limit_s: float) -> None:
         """Let those that are made here finish; then let other processes go on with the rest."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=limit_s)
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.leaves = True
+        clock = asyncio.get_running_loop().time
+        until = clock() + limit_s
+        while self._tasks and clock() < until:  # one may begin meanwhile
+            await asyncio.wait(self._tasks, timeout=until - clock())
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._claims.settled()
+
+    def _enter(self, tenant: str, name: str) -> Callable[[], None]:
+        """Give a follower his place; what gives it back."""
+        if self._followers.total() >= MOST_FOLLOWERS:
+            message = "As many connections follow streams as may."
+            raise InferloomError(Reason.RATE_LIMIT_EXCEEDED, message, retry_after=5.0)
+        key = tenant, name
+        self._followers[key] += 1
+
+        def leave() -> None:
+            self._followers[key] -= 1
+            if not self._followers[key]:
+                del self._followers[key]
+
+        return leave
+
+    async def _begin(self, new: New) -> KeptStream:
+        mine = await self._claims.begin(new.kept)
+        try:
+            async with self.book.held(mine):
+                generations = await new.start()
+        except BaseException:
+            await self._claims.forget(mine)
+            raise
+        self._start(mine, new.calls, generations, 0)
+        return mine
 
     def _is_read(self, kept: KeptStream) -> bool:
         return (kept.tenant, kept.id) in self._followers

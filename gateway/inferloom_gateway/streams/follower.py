@@ -27,6 +27,8 @@ class Reader:
 
     identity: Identity
     context: CallContext
+    patience_s: float | None = None
+    """For how long he reads, as he says; None: to the end. It is nothing to the stream."""
 
 
 class Follower(Closing):
@@ -45,8 +47,11 @@ class Follower(Closing):
     ) -> None:
         self._desk = desk
         self._reader = reader
-        self._kept = kept
+        self.kept = kept
         self._place = first
+        self._until = math.inf
+        if reader.patience_s is not None:
+            self._until = asyncio.get_running_loop().time() + reader.patience_s
         self._told = -math.inf
         self._taking: asyncio.Task[None] | None = None
         """Goes on with the stream in this reader's name, and is not done."""
@@ -56,11 +61,12 @@ class Follower(Closing):
         """Some of the next events; empty where none has come for a moment, None behind the last.
 
         Raises:
-            InferloomError: The stream ended with it, or there is no such stream any more.
+            InferloomError: The stream ended with it, there is no such stream any more, the reader's time is
+                over, or this process stops and somebody else has to go on with it.
         """
-        run = self._desk.run_of(self._kept)
+        run = self._desk.run_of(self.kept)
         changed = None if run is None else run.changed
-        news = await self._desk.book.news(self._kept.tenant, self._kept.id, self._place)
+        news = await self._desk.book.news(self.kept.tenant, self.kept.id, self._place)
         if news.events:
             self._place += len(news.events)
             return news.events
@@ -70,17 +76,23 @@ class Follower(Closing):
                 raise InferloomError(Reason(reason), message)
             return None
         clock = asyncio.get_running_loop().time
+        if clock() >= self._until:
+            raise InferloomError(Reason.TIMEOUT, "The reader's time is over; the stream goes on.")
+        if run is None and self._desk.leaves and self._desk.abandoned(news.kept):
+            message = "This gateway stops; another one goes on with the stream."
+            raise InferloomError(Reason.NO_WORKER, message, retry_after=1.0)
+        patience = min(_PATIENCE_S, self._until - clock())
         if run is None and self._taking is None and clock() - self._told > _WANTED_S:
             self._told = clock()
             await self._desk.book.want(news.kept)
             self._taking = self._desk.take_over(self._reader, news.kept)
         if self._taking is not None:
-            await self._take(self._taking)
+            await self._take(self._taking, patience)
         elif changed is None:
             await asyncio.sleep(_POLL_S)
         else:
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), _PATIENCE_S)
+                await asyncio.wait_for(changed.wait(), patience)
         return ()
 
     def close(self) -> None:
@@ -91,9 +103,9 @@ class Follower(Closing):
             if self._taking is not None:
                 self._taking.cancel()
 
-    async def _take(self, taking: "asyncio.Task[None]") -> None:
+    async def _take(self, taking: "asyncio.Task[None]", patience: float) -> None:
         """Wait for a moment until the stream is gone on with; raise if nobody will."""
-        await asyncio.wait((taking,), timeout=_PATIENCE_S)
+        await asyncio.wait((taking,), timeout=patience)
         if taking.done():
             self._taking = None
             if not taking.cancelled():  # as this process stops

@@ -1,7 +1,7 @@
 """Goes on with a stream whose process is dead."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inferloom.v1.inference_pb2 import GenerateRequest
 from inferloom_gateway.calls.bounded_gather import gather_bounded
@@ -12,7 +12,7 @@ from inferloom_gateway.streams.book import Book
 from inferloom_gateway.streams.follower import Reader
 from inferloom_gateway.streams.generation import Generation, read
 from inferloom_gateway.streams.run import over
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,9 @@ async def resumed(
     gateway: Gateway, book: Book, reader: Reader, mine: KeptStream, asked: Sequence[GenerateRequest]
 ) -> Resumed | None:
     """Ask workers for what is missing of a stream that is claimed; None: it is over.
+
+    It has the time that its first caller gave it, or as much as the gateway gives; that of who reads it now
+    bounds his reading alone.
 
     Args:
         gateway: Asks them.
@@ -47,8 +50,11 @@ async def resumed(
         for data in found:
             place, event = read(data, len(generations))
             generations[place].know(event)
+    left = None if mine.deadline is None else mine.deadline - gateway.storage.now()
     try:
         rests = [generation.rest() for generation in generations]
+        if left is not None and left <= 0 and any(rests):
+            raise InferloomError(Reason.TIMEOUT, "The time that the stream was given is over.")
     except InferloomError as failure:
         await book.tell(mine, known, [], over(failure), read=True)
         return None
@@ -57,7 +63,8 @@ async def resumed(
         await book.tell(mine, known, [], over(None), read=True)
         return None
     admission = gateway.admission(reader.identity, model, limited=False)  # its tries are the mesh's own
-    calls = gateway.dispatcher.group(reader.context, "generate", model, admission)
+    context = replace(reader.context, deadline=gateway.deadline(left))
+    calls = gateway.dispatcher.group(context, "generate", model, admission)
     try:
         calls.pin.accept(mine.compute_hash)
         pairs = zip(generations, rests, strict=True)

@@ -370,7 +370,7 @@ class GenerateResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Place of the event in its resumable stream, from 0. Absent: the stream is
-    not resumable.
+    not resumable, or the event is a Heartbeat.
     """
     @_builtins.property
     def started(self) -> Global___Started:

@@ -98,7 +98,9 @@ class InferenceServiceServicer:
         "x-inferloom-resumable: SECONDS", at most 3600, makes a stream that outlives
         it: for so long without a reader it goes on, and is kept. Its name, which is
         the request's, is in the initial metadata "x-inferloom-stream", its events
-        have their sequence, and it has no Heartbeat. Cancelling the call leaves it.
+        have their sequence, but for Heartbeats, which come when it has been silent
+        for long. The call's deadline is the stream's; that of a call that goes on
+        with it bounds only the reading. Cancelling the call leaves it.
 
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
