@@ -48,6 +48,7 @@ class Facades:
         self._gateway = gateway
         self._intake = Intake(settings.body_memory_bytes)
         self.watch = Watch(gateway, self._intake)
+        self.watch.measure_door(tls)
         self.picture = Picture(gateway)
         self.peers = Peers(settings.registry, gateway.security, gateway.clock)
         self._view = View(self.picture, self.peers)

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from operator import add
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, ProcessCollector
@@ -50,9 +51,11 @@ TOKENS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 655
 
 _OPEN = "application/openmetrics-text"
 
-Merged = Literal["sum", "largest"]
+Merged = Literal["sum", "largest", "smallest"]
 """How the values of several processes are one: added up, where each has a part of it; the largest, where each
-sees the same thing, or where the one that is nearest to its limit matters."""
+sees the same thing; the largest or the smallest, where the one that is nearest to its limit matters."""
+
+_ONE_OF_TWO: dict[Merged, Callable[[float, float], float]] = {"sum": add, "largest": max, "smallest": min}
 
 _OF_PROCESS: dict[str, Merged] = {
     "process_virtual_memory_bytes": "sum",
@@ -171,10 +174,8 @@ def added(snapshots: Iterable[Iterable[Family]]) -> list[Family]:
                 before = to.rows.get(labels)
                 if before is None:
                     to.rows[labels] = list(row)
-                elif one.merged == "largest":
-                    to.rows[labels] = list(map(max, before, row))
                 else:
-                    to.rows[labels] = [a + b for a, b in zip(before, row, strict=True)]
+                    to.rows[labels] = list(map(_ONE_OF_TWO[one.merged], before, row))
     return list(total.values())
 
 

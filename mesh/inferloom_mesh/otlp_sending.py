@@ -52,6 +52,10 @@ class SendingError(Exception):
 class Way(Protocol):
     """A way to a collector."""
 
+    @property
+    def files(self) -> Watched[Shown] | None:
+        """What it is shown and known by. None: it is spoken to without TLS."""
+
     async def send(self, message: bytes, limit_s: float) -> bytes:
         """Send an export request; return the answer. Raises SendingError."""
         ...
@@ -66,8 +70,8 @@ def way_to(target: Target) -> Way:
     return GrpcWay(target) if target.protocol == GRPC else HttpWay(target)
 
 
-def _files_of(target: Target) -> Watched[Shown]:
-    return shown_files(target.authority, *(target.certificate or (None, None)))
+def _files_of(target: Target) -> Watched[Shown] | None:
+    return None if not target.tls else shown_files(target.authority, *(target.certificate or (None, None)))
 
 
 class GrpcWay:
@@ -75,8 +79,11 @@ class GrpcWay:
 
     def __init__(self, target: Target) -> None:
         self._metadata = target.headers
+        self.files = _files_of(target)
         self._channel: grpc.aio.Channel = (
-            channel_to(target.url, _files_of(target)) if target.tls else grpc.aio.insecure_channel(target.url)
+            grpc.aio.insecure_channel(target.url)
+            if self.files is None
+            else channel_to(target.url, self.files)
         )
         self._export: Any = self._channel.unary_unary(EXPORT)
 
@@ -102,7 +109,7 @@ class HttpWay:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._files = _files_of(target) if target.tls else None
+        self.files = _files_of(target)
         self._made = -1
         self._opener = build_opener(_NoRedirects(), _Plain())
         self._renew()
@@ -124,9 +131,9 @@ class HttpWay:
 
     def _renew(self) -> None:
         """Show, and trust, what the files hold now."""
-        if self._files is None or self._made == (generation := self._files.generation()):
+        if self.files is None or self._made == (generation := self.files.generation()):
             return
-        now = self._files.current()
+        now = self.files.current()
         trusted = None if now.authorities is None else text_of(now.authorities)
         context = ssl.create_default_context(cadata=trusted)
         if now.certificate is not None and now.key is not None:

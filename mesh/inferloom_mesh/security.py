@@ -84,9 +84,10 @@ class ServerTls:
         authorities: Watched[bytes] | None = None,
         protocol: str = HTTP,
     ) -> None:
-        self._files = files
+        self.files = files
         self._protocol = protocol
-        self._authorities = authorities
+        self.authorities = authorities
+        """Those that were named for clients' certificates. None: none were."""
         self.asks = asks
         """Whether every connection shows a certificate."""
         if asks and self._clients() is None:
@@ -94,14 +95,14 @@ class ServerTls:
         self._made: tuple[tuple[int, int], ssl.SSLContext] | None = None
 
     def _clients(self) -> bytes | None:
-        return self._files.current().authorities if self._authorities is None else self._authorities.current()
+        return self.files.current().authorities if self.authorities is None else self.authorities.current()
 
     def credentials(self) -> grpc.ServerCredentials:
         """For gRPC, which asks again at each handshake."""
         return grpc.dynamic_ssl_server_credentials(self._configuration(), self._configuration, self.asks)
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
-        now = self._files.current()
+        now = self.files.current()
         clients = self._clients() if self.asks else None
         return grpc.ssl_server_certificate_configuration([(now.key, now.certificate)], clients)
 
@@ -111,9 +112,9 @@ class ServerTls:
 
     def fresh(self) -> ssl.SSLContext:
         """For one handshake that begins now."""
-        authorities = 0 if self._authorities is None else self._authorities.generation()
-        generation = self._files.generation(), authorities
-        now = self._files.current()
+        authorities = 0 if self.authorities is None else self.authorities.generation()
+        generation = self.files.generation(), authorities
+        now = self.files.current()
         if self._made is not None and self._made[0] == generation:
             return self._made[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

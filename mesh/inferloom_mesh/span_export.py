@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import inferloom_mesh
+from inferloom_mesh.certificate_terms import CertificateTerms
 from inferloom_mesh.metrics import Metrics
 from inferloom_mesh.otlp_encoding import (
     Attributes,
@@ -23,6 +24,7 @@ from inferloom_mesh.otlp_encoding import (
 )
 from inferloom_mesh.otlp_sending import SendingError, Way, way_to
 from inferloom_mesh.otlp_target import Target, resource
+from inferloom_mesh.tls_reading import Shown
 
 BATCH = 512
 """Spans that are sent at once without waiting for more."""
@@ -91,8 +93,9 @@ class SpanExport:
         """Spans that never got there."""
         return self._ended["lost"]
 
-    def measure(self, metrics: Metrics) -> None:
-        """Tell what became of spans."""
+    def measure(self, metrics: Metrics, terms: CertificateTerms) -> None:
+        """Tell what became of spans, and until when what the collector is shown and known by is good."""
+        terms.outside("traces", self._shown)
         metrics.read_counter(
             "inferloom_spans",
             "Spans of traces, by what became of them: sent, or lost.",
@@ -143,7 +146,7 @@ class SpanExport:
         Raises:
             OSError: A file that they are sent with is of no use.
         """
-        way = self._way or way_to(self._target)
+        way = self._way = self._way or way_to(self._target)
         sending = asyncio.create_task(self._run(way), name="spans")
         try:
             yield
@@ -155,6 +158,10 @@ class SpanExport:
             await asyncio.gather(sending, return_exceptions=True)
             self._ended["lost"] += len(self._spans)
             await way.close()
+
+    def _shown(self) -> Shown | None:
+        files = None if self._way is None else self._way.files
+        return None if files is None else files.current()
 
     async def _run(self, way: Way) -> None:
         while not self._stopping.is_set():

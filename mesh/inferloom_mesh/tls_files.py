@@ -17,7 +17,7 @@ from inferloom_mesh.tls_reading import (
     TlsMaterial,
     checked,
     in_common,
-    read_authorities,
+    read_certificates,
     read_folder,
     read_shown,
 )
@@ -81,7 +81,16 @@ def authorities_in(file: Path) -> Watched[bytes]:
     Raises:
         TlsError: They cannot be used.
     """
-    return Watched((file,), lambda: read_authorities(file), f"the authorities in {file}")
+    return Watched((file,), lambda: read_certificates(file), f"the authorities in {file}")
+
+
+def certificate_in(file: Path) -> Watched[bytes]:
+    """A certificate whose key somebody else reads, in PEM.
+
+    Raises:
+        TlsError: It cannot be used.
+    """
+    return Watched((file,), lambda: read_certificates(file), f"the certificate in {file}")
 
 
 def shown_files(authorities: Path | None, certificate: Path | None, key: Path | None) -> Watched[Shown]:

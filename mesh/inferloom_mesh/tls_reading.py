@@ -47,6 +47,13 @@ class Shown:
     key: bytes | None
 
 
+class Term(NamedTuple):
+    """When a certificate is good."""
+
+    begins: datetime
+    ends: datetime
+
+
 class Places(NamedTuple):
     """Where something is, for the messages of faults."""
 
@@ -97,8 +104,8 @@ def checked(
     return TlsMaterial(certificate, key, authorities, identity, chain[0].not_valid_after_utc)
 
 
-def read_authorities(file: Path) -> bytes:
-    """The authorities in a file, in PEM.
+def read_certificates(file: Path) -> bytes:
+    """The certificates or authorities in a file, in PEM.
 
     Raises:
         TlsError: It cannot be read, or holds none.
@@ -115,12 +122,23 @@ def read_shown(authorities: Path | None, certificate: Path | None, key: Path | N
     Raises:
         TlsError: One cannot be read, or they do not belong together.
     """
-    known_by = None if authorities is None else read_authorities(authorities)
+    known_by = None if authorities is None else read_certificates(authorities)
     if certificate is None or key is None:
         return Shown(known_by, None, None)
     pem, key_pem = _read(certificate), _read(key)
     _check_key(_certificates(certificate, pem)[0], certificate, key_pem, key)
     return Shown(known_by, pem, key_pem)
+
+
+def term_of(certificate: bytes) -> Term:
+    """When a certificate is good, whatever follows it; in PEM, and checked."""
+    return _term(_certificates(Path(), certificate)[0])
+
+
+def longest_term(authorities: bytes) -> Term:
+    """When that of some authorities is good which ends last: until then somebody is known by them; in PEM,
+    and checked."""
+    return max(map(_term, _certificates(Path(), authorities)), key=lambda term: term.ends)
 
 
 def is_from(certificate: bytes, authorities: bytes) -> bool:
@@ -132,6 +150,10 @@ def is_from(certificate: bytes, authorities: bytes) -> bool:
 def in_common(some: bytes, others: bytes) -> bool:
     """Whether one of ``some`` authorities is one of ``others``; all in PEM, and checked."""
     return any(each in _certificates(Path(), others) for each in _certificates(Path(), some))
+
+
+def _term(certificate: "Certificate") -> Term:
+    return Term(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> tuple[Path, bytes]:

@@ -65,6 +65,11 @@ class Joining:
         self._using = threading.Lock()
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
+    @property
+    def authority(self) -> bytes:
+        """The certificate of what signs, in PEM."""
+        return self._authority.current().pem
+
     def join(self, token: str, request: bytes, peer: PeerIdentity | None) -> tuple[bytes, bytes]:
         """A certificate and the authority's, in PEM.
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from inferloom.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from inferloom_mesh.backoff import backoff
+from inferloom_mesh.certificate_terms import CertificateTerms
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.metrics import Metrics, rendered
@@ -66,8 +67,11 @@ async def serve(
     table.freeze("it is not open yet")
     metrics, monitor = Metrics(), LoopMonitor()
     monitor.measure(metrics)
-    registry = Registry(table, _store(settings, name), WatchHub(table, name), listener=Meters(metrics, table))
+    terms = CertificateTerms(metrics)
+    store = _store(settings, name, terms)
+    registry = Registry(table, store, WatchHub(table, name), listener=Meters(metrics, table))
     security = settings.security(Role.REGISTRY)
+    terms.mesh(security)
     server = build_server(
         [SERVICE],
         guard=security.guard,
@@ -77,6 +81,8 @@ async def serve(
     )
     signing, where_joined = settings.registry_ca, settings.registry_join_listen
     joining = None if signing is None else Joining(signing, settings.join_life_s, security.audit)
+    if joining is not None:
+        terms.certificate("joining", lambda: joining.authority)
     servicer = RegistryServicer(registry, AddressPolicy(settings.allowed_networks), settings, joining)
     add_RegistryServiceServicer_to_server(servicer, server.grpc)
 
@@ -108,10 +114,13 @@ async def serve(
     log.info("registry stopped")
 
 
-def _store(settings: RegistrySettings, name: str) -> Store:
+def _store(settings: RegistrySettings, name: str, terms: CertificateTerms) -> Store:
     if settings.etcd is None:
         return MemoryStore(name)
-    client = EtcdClient(settings.etcd, settings.etcd_access())
+    access = settings.etcd_access()
+    if (files := access.tls) is not None:
+        terms.outside("etcd", files.current)
+    client = EtcdClient(settings.etcd, access)
     return EtcdStore(client, name, str(settings.registry_listen), settings.etcd_prefix)
 
 

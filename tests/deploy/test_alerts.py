@@ -21,6 +21,15 @@ MODEL = f'{GATEWAY},model_name="m"'
 SERVED = f'{WORKER},model_name="m"'
 
 
+AT = "22m"
+"""When it is looked: longer than every alert waits, and soon after what grows has grown."""
+LOOKED_S = 22 * 60
+"""The same in seconds of the epoch, where promtool begins."""
+DAY = 86_400
+
+CERTIFICATE = f'{GATEWAY},use="door",kind="certificate"'
+
+
 @dataclass(frozen=True)
 class Case:
     """Series, in promtool's words, that have an alert fire, and such that do not."""
@@ -60,6 +69,16 @@ def grown(name: str, labels: str, told: str, bad: str = "0x70 0+1x30") -> Case:
     """A counter that goes up late, and one that stays where it is."""
     series = f"{name}{{{labels}}}"
     return Case({series: bad}, {series: "5x100"}, told)
+
+
+def certificate(left_s: float, life_s: float, use: str = "door") -> dict[str, str]:
+    """One that has so long left when it is looked, of so long."""
+    ends = LOOKED_S + left_s
+    name, labels = "inferloom_certificate_not", f'{GATEWAY},use="{use}",kind="certificate"'
+    return {
+        f"{name}_after_timestamp_seconds{{{labels}}}": f"{ends:.0f}x100",
+        f"{name}_before_timestamp_seconds{{{labels}}}": f"{ends - life_s:.0f}x100",
+    }
 
 
 CASES = {
@@ -113,12 +132,19 @@ CASES = {
         {f"process_open_fds{{{GATEWAY}}}": "700x100", f"process_max_fds{{{GATEWAY}}}": "1000x100"},
         GATEWAY,
     ),
+    "InferloomCertificateNotRenewed": Case(
+        certificate(13 * DAY, 365 * DAY),
+        certificate(15 * DAY, 365 * DAY) | certificate(2 * DAY, 7 * DAY, "mesh"),
+        CERTIFICATE,
+    ),
+    "InferloomCertificateEnds": Case(
+        certificate(-1 * DAY, 365 * DAY),
+        certificate(3 * DAY, 365 * DAY) | certificate(DAY, 7 * DAY, "mesh"),
+        CERTIFICATE,
+    ),
     "InferloomSlowReaders": grown("inferloom_slow_readers_total", GATEWAY, 'instance="g"', "0x70 0+2x30"),
     "InferloomTracesLost": grown("inferloom_spans_total", f'{WORKER},outcome="lost"', WORKER),
 }
-
-AT = "22m"
-"""When it is looked: longer than every alert waits, and soon after what grows has grown."""
 
 
 def looked_at(name: str, series: dict[str, str], fires: str | None) -> dict[str, Any]:

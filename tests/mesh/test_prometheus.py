@@ -16,13 +16,16 @@ from openai import APIStatusError, InternalServerError, OpenAI
 from tests.deploy.prometheus_needed import CONFIG, DASHBOARD, RULES, alerts, measured, needs_prometheus
 from tests.mesh.processes import Mesh
 from tests.patience import PATIENCE_S, until
+from tests.wire.certificates import Certificates, certificates
 from tests.wire.ports import free_port
+
+__all__ = ["certificates"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), needs_prometheus]
 
 SETTINGS = {
     "INFERLOOM_LEASE_TTL_S": "2",
-    "INFERLOOM_OTLP_ENDPOINT": "http://127.0.0.1:9",  # where nobody listens: spans are lost
+    "INFERLOOM_OTLP_ENDPOINT": "https://127.0.0.1:9",  # where nobody listens: spans are lost
     "INFERLOOM_MAX_RUNNING": "2",
     "INFERLOOM_MAX_WAITING": "0",
     "INFERLOOM_GATEWAY_QUEUE_SIZE": "0",
@@ -109,7 +112,7 @@ def panels() -> Iterator[tuple[str, str, str]]:
 
 
 def test_every_expression_gives_series_of_a_real_mesh(
-    up: Callable[..., Mesh], prometheus: Callable[..., Prometheus]
+    up: Callable[..., Mesh], prometheus: Callable[..., Prometheus], certificates: Certificates
 ) -> None:
     """After a stream that moved because its worker was killed, and all else that a mesh sees; the alert that
     tells of lost workers fires, and the one of a service that is away."""
@@ -119,7 +122,7 @@ def test_every_expression_gives_series_of_a_real_mesh(
     }
     mesh = up(
         *("--model", "echo=echo:delay_ms=20", "--workers", "2"),
-        settings={**listening, **SETTINGS},
+        settings={**listening, **SETTINGS, "OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificates.ca)},
     )
     at = {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
     at["worker"].append(f"127.0.0.1:{ports['worker'] + 1}")

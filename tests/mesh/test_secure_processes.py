@@ -20,6 +20,7 @@ from inferloom_cli.trouble import Trouble
 from inferloom_mesh.identity import PeerIdentity
 from inferloom_mesh.net import Address
 from inferloom_mesh.roles import Role
+from inferloom_mesh.tls_reading import term_of
 from tests.mesh.processes import INFERLOOM, Mesh, Running, environment
 from tests.patience import PATIENCE_S, until
 from tests.wire.certificates import LOCAL, Certificates
@@ -153,6 +154,7 @@ def test_up_with_certificates_asks_callers_for_theirs(tmp_path: Path, closing: E
     said = asking.gateway(rest, encrypted=True, caller=operator)
     assert isinstance(said, GatewaySaid)
     assert said.ready
+    assert said.term == term_of((folder / "gateway" / "tls.crt").read_bytes())
     refused = asking.gateway(rest, encrypted=True)
     assert isinstance(refused, Trouble)
     [found] = judge_gateway(str(rest), refused)

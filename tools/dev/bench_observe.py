@@ -143,6 +143,8 @@ def call(observers: list[CallObserver], frames: int) -> None:
 class Nobody:
     """Takes what is sent, and does nothing with it."""
 
+    files = None
+
     async def send(self, message: bytes, limit_s: float) -> bytes:
         """Take it."""
         return b""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_mesh.roles import Role
 from inferloom_mesh.tls_files import TlsFiles
-from inferloom_mesh.tls_reading import TlsError, is_from, read_authorities
+from inferloom_mesh.tls_reading import TlsError, is_from, read_certificates
 
 if TYPE_CHECKING:
     from inferloom_gateway.settings import GatewaySettings
@@ -27,7 +27,7 @@ def own_caller(gateway: "GatewaySettings", certs: Path | None) -> Path | None:
     if asked is None or not gateway.encrypted:
         return None
     try:
-        authorities = read_authorities(asked)
+        authorities = read_certificates(asked)
     except TlsError as failure:
         raise RefusedError(str(failure), MISUSED) from failure
     operator = None if certs is None else certs / Role.OPERATOR.value

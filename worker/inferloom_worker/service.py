@@ -12,6 +12,7 @@ from inferloom.v1.inference_pb2_grpc import add_InferenceServiceServicer_to_serv
 from inferloom.v1.link_pb2_grpc import add_LinkServiceServicer_to_server
 from inferloom.v1.worker_pb2_grpc import add_WorkerServiceServicer_to_server
 from inferloom_mesh.call_observer import CallObserver
+from inferloom_mesh.certificate_terms import CertificateTerms
 from inferloom_mesh.lateness import LoopMonitor
 from inferloom_mesh.metrics import Metrics, of_library, rendered
 from inferloom_mesh.metrics_listener import metrics_at
@@ -146,16 +147,18 @@ class Worker:
         self._monitor = LoopMonitor()
         self._metrics = Metrics()
         self._monitor.measure(self._metrics)
+        self._security = settings.security(Role.WORKER)
+        terms = CertificateTerms(self._metrics)
+        terms.mesh(self._security)
         observers: list[CallObserver] = [Meters(self._metrics, self.host)]
         self._tracer = tracer_of(settings, "inferloom-worker")
         if self._tracer is not None:
             from inferloom_worker.observe.spans import Spans  # it reads what makes spans
 
             observers.append(Spans(self._tracer, lambda: self.description.worker_id))
-            self._tracer.export.measure(self._metrics)
+            self._tracer.export.measure(self._metrics, terms)
         if settings.access_log:
             observers.append(AccessLog(lambda: self.description.worker_id))
-        self._security = settings.security(Role.WORKER)
         self._server: Server = build_server(
             [servicer.SERVICE, control.SERVICE],
             observers=observers,

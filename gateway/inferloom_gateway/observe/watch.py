@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from inferloom_gateway.access.stores.redis_files import authorities_of, certificate_of
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http.intake import Intake
 from inferloom_gateway.http.slow_readers import SlowReaders
@@ -11,10 +12,12 @@ from inferloom_gateway.http.stack import Layer
 from inferloom_gateway.observe.access_log import GrpcLog, RestLog
 from inferloom_gateway.observe.meters import Doors, Meters, measure_fleet, measure_lines
 from inferloom_mesh.call_observer import CallObserver
+from inferloom_mesh.certificate_terms import CertificateTerms
 from inferloom_mesh.errors import InferloomError
 from inferloom_mesh.metrics import Metrics, rendered
 from inferloom_mesh.metrics_listener import metrics_at
 from inferloom_mesh.metrics_reports import report, scrape
+from inferloom_mesh.security import ServerTls
 from inferloom_mesh.server import Server
 from inferloom_mesh.tracer import Tracer, sending, tracer_of
 
@@ -23,7 +26,7 @@ class Watch:
     """The access log, the metrics and the traces of a gateway, for its doors to tell.
 
     Made before the first request comes, because it listens to the gateway's requests. Raises OSError where
-    traces are to go where they cannot.
+    traces are to go where they cannot, or a file that the store of keys is spoken to with is of no use.
     """
 
     def __init__(self, gateway: Gateway, intake: Intake) -> None:
@@ -33,6 +36,9 @@ class Watch:
         gateway.monitor.measure(self.metrics)
         measure_fleet(self.metrics, gateway.fleet, gateway.clock)
         measure_lines(self.metrics, gateway.connections)
+        self._terms = CertificateTerms(self.metrics)
+        self._terms.mesh(gateway.security)
+        self._measure_keys(self._settings.keys or "")
         self.metrics.gauge(
             "inferloom_request_body_bytes",
             "Bytes of request bodies that are being read.",
@@ -68,7 +74,22 @@ class Watch:
         gateway.listeners.add(CallSpans(tracer))
         self.layers.append(RestSpans(tracer, gateway.clock, scheme))
         self.observers.append(GrpcSpans(tracer, gateway.clock))
-        tracer.export.measure(self.metrics)
+        tracer.export.measure(self.metrics, self._terms)
+
+    def _measure_keys(self, where: str) -> None:
+        """Tell until when what the store of keys is shown and known by is good, where it is a Redis."""
+        if (shown := certificate_of(where)) is not None:
+            self._terms.certificate("keys", shown.current)
+        if (known := authorities_of(where)) is not None:
+            self._terms.authorities("keys", known.current)
+
+    def measure_door(self, tls: ServerTls | None) -> None:
+        """Tell until when what the doors show their callers, and know them by, is good."""
+        if tls is None:
+            return
+        self._terms.certificate("door", lambda: tls.files.current().certificate)
+        if (callers := tls.authorities) is not None:
+            self._terms.authorities("door", callers.current)
 
     def measure_readers(self, readers: SlowReaders, server: Server) -> None:
         """Tell of clients that do not read, at both doors."""

@@ -4,9 +4,9 @@ import asyncio
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 
@@ -21,6 +21,7 @@ from inferloom_cli.probe import show
 from inferloom_cli.trouble import Trouble, trouble_of
 from inferloom_mesh.net import Address
 from inferloom_mesh.tls_files import TlsFiles
+from inferloom_mesh.tls_reading import Term, term_of
 
 _PATIENCE_S = 3.0
 _MOST_BYTES = 2**20
@@ -67,8 +68,8 @@ def gateway(address: Address, *, encrypted: bool, caller: Path | None = None) ->
     """How the gateway at a REST address is. Where it asks for a certificate, that in the folder ``caller`` is
     shown. Blocks."""
     try:
-        status, body = _get(address, "/health/ready", encrypted=encrypted, caller=caller)
-        _, live = _get(address, "/health/live", encrypted=encrypted, caller=caller)
+        status, body, term = _get(address, "/health/ready", encrypted=encrypted, caller=caller)
+        live = _get(address, "/health/live", encrypted=encrypted, caller=caller).body
     except _HungUpError:
         what = f"what listens at {address} speaks TLS, and takes no certificate that it is shown"
         return Trouble(what, "INFERLOOM_TLS=FOLDER names one, of an authority in its gateway_client_ca")
@@ -78,11 +79,19 @@ def gateway(address: Address, *, encrypted: bool, caller: Path | None = None) ->
         return Trouble(f"what listens at {address} is no gateway of ours")
     late = live.get("event_loop", {}).get("recent_ms", 0.0) if isinstance(live, dict) else 0.0
     return GatewaySaid(
-        status == 200, str(body["status"])[:200], late / 1e3 if isinstance(late, int | float) else 0
+        status == 200, str(body["status"])[:200], late / 1e3 if isinstance(late, int | float) else 0, term
     )
 
 
-def _get(address: Address, path: str, *, encrypted: bool, caller: Path | None) -> tuple[int, object]:
+class _Answer(NamedTuple):
+    status: int
+    body: object
+    """What its JSON is; None: it has none."""
+    term: Term | None
+    """When the certificate of whoever gave it is good; None: he has none."""
+
+
+def _get(address: Address, path: str, *, encrypted: bool, caller: Path | None) -> _Answer:
     host = address.host.strip("[]")
     if encrypted:
         # Health says nothing that is worth keeping from who answers in the gateway's place.
@@ -94,6 +103,9 @@ def _get(address: Address, path: str, *, encrypted: bool, caller: Path | None) -
         connection = HTTPConnection(host, address.port, timeout=_PATIENCE_S)
     try:
         connection.connect()
+        sock, term = connection.sock, None
+        if isinstance(sock, ssl.SSLSocket) and (held := sock.getpeercert(binary_form=True)) is not None:
+            term = term_of(ssl.DER_cert_to_PEM_cert(held).encode())
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -101,9 +113,10 @@ def _get(address: Address, path: str, *, encrypted: bool, caller: Path | None) -
             if encrypted:
                 raise _HungUpError from failure
             raise
-        return response.status, json.loads(response.read(_MOST_BYTES))
-    except ValueError:
-        return response.status, None
+        try:
+            return _Answer(response.status, json.loads(response.read(_MOST_BYTES)), term)
+        except ValueError:
+            return _Answer(response.status, None, term)
     finally:
         connection.close()
 
@@ -113,9 +126,9 @@ class _HungUpError(OSError):
     certificate that it does not take, as TLS 1.3 asks for one when the client is done."""
 
 
-def certificate(folder: Path) -> datetime | str:
-    """When the certificate in a folder ends."""
+def certificate(folder: Path) -> Term | str:
+    """When the certificate in a folder is good; a text says why it cannot be used."""
     try:
-        return TlsFiles(folder).current().ends
+        return term_of(TlsFiles(folder).current().certificate)
     except OSError as failure:
         return str(failure)

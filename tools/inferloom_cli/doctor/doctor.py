@@ -56,8 +56,8 @@ def examine(registry: str | None, *, alone: bool) -> Iterator[Finding]:
     )
     settings = load(ClientSettings, registry=registry)
     if settings.tls is not None:
-        ends = asking.certificate(settings.tls)
-        yield from mesh.judge_certificate(str(settings.tls), ends, datetime.now(UTC))
+        term = asking.certificate(settings.tls)
+        yield from mesh.judge_certificate(f"in {settings.tls}", term, datetime.now(UTC))
     if not alone:
         yield from of_mesh(settings, load(GatewaySettings), of_peer(settings))
 
@@ -147,3 +147,5 @@ def of_mesh(settings: ClientSettings, gateway: GatewaySettings, shown: Credentia
         )
     here = any(is_loopback(each.host) for each in settings.registry)
     yield from mesh.judge_gateway(str(rest), said, wanted=here or placed)
+    if isinstance(said, mesh.GatewaySaid) and said.term is not None:
+        yield from mesh.judge_certificate(f"of the gateway at {rest}", said.term, datetime.now(UTC))

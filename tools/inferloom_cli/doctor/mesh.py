@@ -17,13 +17,16 @@ from inferloom_cli.doctor.finding import Finding, Level
 from inferloom_cli.trouble import Trouble
 from inferloom_mesh.durations import seconds
 from inferloom_mesh.errors import Reason
+from inferloom_mesh.tls_reading import Term
 
 LATE_S = 1.0
 """How late an event loop may run what is due before everybody behind it notices."""
 FULL = 0.95
 """The part of the memory for state from which on requests are held up or preempted."""
 LEAST_LIFE = timedelta(days=14)
-"""How long a certificate should still be good."""
+LEAST_PART = 1 / 4
+"""How long a certificate should still be good, and which part of its time where that is less: who renews by
+himself does so when a third is left."""
 PEER_MEND = "export INFERLOOM_MESH_SECRET_FILE=FILE, as `inferloom up` prints it for its mesh"
 
 
@@ -36,6 +39,8 @@ class GatewaySaid:
     """``/health/ready`` in its own words."""
     late_s: float = 0.0
     """The latest that its event loop was in the last minutes."""
+    term: Term | None = None
+    """When the certificate that it shows is good. None: it speaks no TLS."""
 
 
 def judge_registry(said: Mapping[str, ListWorkersResponse | Trouble]) -> Iterator[Finding]:
@@ -136,21 +141,19 @@ def judge_gateway(address: str, said: GatewaySaid | Trouble, *, wanted: bool = T
         yield Finding("gateway", Level.WARNING, what, "more processes (--processes N), or a core of its own")
 
 
-def judge_certificate(folder: str, ends: datetime | str, now: datetime) -> Iterator[Finding]:
-    """Until when a certificate is good; a text says why it cannot be used."""
-    if isinstance(ends, str):
+def judge_certificate(where: str, term: Term | str, now: datetime) -> Iterator[Finding]:
+    """Until when a certificate is good, which is ``where``; a text says why it cannot be used."""
+    if isinstance(term, str):
         mend = "inferloom certs renew makes another of its key, inferloom certs issue one where none is"
-        yield Finding("certificates", Level.FAULT, ends, mend)
-    elif ends - now < LEAST_LIFE:
-        what = f"the certificate in {folder} ends on {ends:%Y-%m-%d}"
-        yield Finding(
-            "certificates",
-            Level.WARNING,
-            what,
-            "inferloom certs renew makes another; it is taken up without a restart",
-        )
+        yield Finding("certificates", Level.FAULT, term, mend)
+        return
+    ends = term.ends
+    if ends - now < min(LEAST_LIFE, LEAST_PART * (ends - term.begins)):
+        what = f"the certificate {where} ends on {ends:%Y-%m-%d}"
+        mend = "replace it (inferloom certs renew makes another of the mesh's own); that needs no restart"
+        yield Finding("certificates", Level.WARNING, what, mend)
     else:
-        yield Finding("certificates", Level.OK, f"the certificate in {folder} is good until {ends:%Y-%m-%d}")
+        yield Finding("certificates", Level.OK, f"the certificate {where} is good until {ends:%Y-%m-%d}")
 
 
 def _workers(count: int) -> str:
