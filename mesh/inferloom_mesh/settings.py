@@ -26,7 +26,7 @@ from inferloom_mesh.log_format import LogFormat
 from inferloom_mesh.net import Address, Addresses, AddressesField, AddressField
 from inferloom_mesh.networks import Networks
 from inferloom_mesh.roles import Role
-from inferloom_mesh.secret import MeshSecret
+from inferloom_mesh.secret import MeshSecret, SecretFile
 from inferloom_mesh.security import Security
 from inferloom_mesh.tls_files import TlsFiles
 
@@ -82,7 +82,9 @@ class ServiceSettings(BaseSettings):
     whoever reaches them may call."""
 
     mesh_secret_file: Path | None = None
-    """A file that holds the secret, in its place; white space around it does not count."""
+    """A file that holds the secret, in its place; white space around it does not count. One that is replaced
+    is used without a restart. While one secret takes another's place it holds both, each in a line: the first
+    is shown, and both are taken."""
 
     tls: Path | None = None
     """A folder with ``tls.crt``, ``tls.key`` and ``ca.crt``: this service's certificate, which names its
@@ -111,19 +113,15 @@ class ServiceSettings(BaseSettings):
         return Security(self.peer_secret(), files, audit_at(self.audit_log), self.allow)
 
     def peer_secret(self) -> MeshSecret | None:
-        """The mesh's secret; None: it has none.
+        """The mesh's secret; None: it has none. One in a file is what that holds at the time.
 
         Raises:
             OSError: The file that holds it cannot be read, or it is too short.
         """
-        if self.mesh_secret is not None:
-            secret = self.mesh_secret.get_secret_value()
-        elif self.mesh_secret_file is not None:
-            secret = self.mesh_secret_file.read_text().strip()
-        else:
-            return None
+        if self.mesh_secret is None:
+            return None if self.mesh_secret_file is None else SecretFile(self.mesh_secret_file)
         try:
-            return MeshSecret(secret)
+            return MeshSecret(self.mesh_secret.get_secret_value())
         except ValueError as wrong:
             raise OSError(str(wrong)) from wrong
 

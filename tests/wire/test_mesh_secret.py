@@ -1,30 +1,41 @@
 """A worker and a registry that take calls of peers only."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inferloom.v1 import registry_pb2, worker_pb2
+from inferloom.v1.link_pb2 import LinkHello
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
+from inferloom_gateway.calls.attach.dialer import Dialer
+from inferloom_gateway.calls.grpc_link import GrpcLink
+from inferloom_mesh import watched
 from inferloom_mesh.channel import open_channel
 from inferloom_mesh.context import KEY, CallContext, read_context
 from inferloom_mesh.errors import Reason
 from inferloom_mesh.guard import PeersOnly
+from inferloom_mesh.roles import Role
 from inferloom_mesh.secret import LEAST, MeshSecret
 from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.server import build_server
 from inferloom_mesh.settings import ServiceSettings
 from inferloom_worker.joining.lease import LeaseKeeper, RegistrationRefusedError
+from tests.patience import until_async
 from tests.registry.running import running_registry
 from tests.wire.fake_worker import ANYWHERE
 from tests.wire.running_worker import RunningWorker, error_of, running_worker, text_request
+from tests.wire.test_tls import running_gateway
 
 SECRET = "a secret of this mesh"
 PEER = MeshSecret(SECRET).metadata
 STRANGER = MeshSecret("another secret, as long").metadata
+NEXT = "the secret that comes next"
+NEXT_PEER = MeshSecret(NEXT).metadata
 
 
 @pytest.fixture
@@ -128,6 +139,88 @@ def test_a_secret_has_a_least_length_and_may_be_in_a_file(tmp_path: Any) -> None
     assert ServiceSettings().peer_secret() is None
     with pytest.raises(OSError, match="No such file"):
         ServiceSettings(mesh_secret_file=tmp_path / "none").peer_secret()
+
+
+def test_while_a_secret_is_replaced_both_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of a file is shown, and what is shown and taken is what the file holds then."""
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    secret = ServiceSettings(mesh_secret_file=file).peer_secret()
+    assert secret is not None
+    for content, shown, taken in (
+        (f"{SECRET}\n\n {NEXT} \n", PEER, (PEER, NEXT_PEER)),
+        (f"{NEXT}\n{SECRET}", NEXT_PEER, (PEER, NEXT_PEER)),
+        (f"{NEXT}\nshort", NEXT_PEER, (PEER, NEXT_PEER)),  # which is not used
+        (NEXT, NEXT_PEER, (NEXT_PEER,)),
+        ("", NEXT_PEER, (NEXT_PEER,)),
+    ):
+        file.write_text(content)
+        assert secret.metadata == shown
+        assert [secret.shown_by(each) for each in (PEER, NEXT_PEER, STRANGER)] == [
+            each in taken for each in (PEER, NEXT_PEER, STRANGER)
+        ]
+    file.write_bytes(b"\xff" * LEAST)
+    assert secret.metadata == NEXT_PEER
+    with pytest.raises(OSError, match=r"secret: is no text"):
+        ServiceSettings(mesh_secret_file=file).peer_secret()
+
+
+@pytest.mark.parametrize("link", ["attach", "call"])
+async def test_a_secret_is_replaced_part_by_part_while_requests_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    """In three steps, in each of which the parts may come in any order; each begins everything anew, as what
+    was begun before goes on. In the end the old secret opens nothing."""
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
+    files = {part: tmp_path / part for part in ("registry", "worker", "gateway")}
+    for file in files.values():
+        file.write_text(SECRET)
+    chat = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+
+    async def answered() -> None:
+        """A worker that comes now and a gateway that comes now work together."""
+        async with (
+            running_worker("echo=echo", registry=str(registry), mesh_secret_file=files["worker"]),
+            running_gateway(registry=registry, mesh_secret_file=files["gateway"], link=link) as (rest, _),
+            httpx.AsyncClient(base_url=f"http://{rest}") as http,
+        ):
+
+            async def status() -> int:
+                return (await http.post("/v1/chat/completions", json=chat)).status_code
+
+            await until_async(status, "an answer", lambda code: code == 200)
+            assert (await http.post("/v1/chat/completions", json=chat)).status_code == 200
+
+    async with (
+        running_registry(mesh_secret_file=files["registry"], settle_s=0.1) as registry,
+        open_channel(registry) as channel,
+    ):
+        listing: Any = RegistryServiceStub(channel).ListWorkers
+        orders = (("worker", "registry", "gateway"), ("gateway", "worker", "registry"), tuple(files))
+        for content, order in zip((f"{SECRET}\n{NEXT}", f"{NEXT}\n{SECRET}", NEXT), orders, strict=True):
+            for part in order:
+                files[part].write_text(content)
+                await answered()
+        assert await refusal(listing(registry_pb2.ListWorkersRequest(), metadata=PEER)) is Reason.NOT_A_PEER
+        await listing(registry_pb2.ListWorkersRequest(), metadata=NEXT_PEER)
+
+
+async def test_connections_to_workers_begin_with_the_secret_of_their_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines live as long as their worker, and connect again when it restarts."""
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    security = ServiceSettings(mesh_secret_file=file).security(Role.GATEWAY)
+    line, dialer = GrpcLink("127.0.0.1:1", security=security), Dialer(security)
+    before = line.peer, dialer.hello
+    file.write_text(NEXT)
+    assert line.peer == NEXT_PEER
+    assert LinkHello.FromString(dialer.hello).mesh_secret == NEXT_PEER[0][1]
+    assert before == (PEER, LinkHello(mesh_secret=PEER[0][1]).SerializeToString())
+    await line.close(None)
 
 
 def test_a_context_says_whose_cached_state_is_met() -> None:

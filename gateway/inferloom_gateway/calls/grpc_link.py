@@ -54,8 +54,7 @@ class GrpcLink:
         self.channel = open_channel(address, security=security, of=Role.WORKER)
         """Where its calls go; others may be made on it too."""
         self._clock = clock
-        self.peer = security.metadata
-        """What goes with each call."""
+        self._security = security
         stub: InferenceServiceAsyncStub = InferenceServiceStub(self.channel)
         self._stub = stub
         self._unary: dict[type, Callable[..., Any]] = {
@@ -64,6 +63,11 @@ class GrpcLink:
             pb.DetokenizeRequest: stub.Detokenize,
             pb.GetTokenizerRequest: stub.GetTokenizer,
         }
+
+    @property
+    def peer(self) -> tuple[tuple[str, str], ...]:
+        """What goes with a call that begins now."""
+        return self._security.metadata
 
     @property
     def transport(self) -> str:

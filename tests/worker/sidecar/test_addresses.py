@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferloom_worker.engines.registry import names
-from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.address import ServerAddress
+from inferloom_worker.engines.sidecar.key import Key
 from inferloom_worker.sourcing.flags import parse_model_flag
 from inferloom_worker.sourcing.sources import SourceError
 from inferloom_worker.sourcing.spec import Spec
@@ -66,17 +67,20 @@ def test_keys_come_from_files_and_variables_and_are_shown_nowhere(
     file = tmp_path / "key"
     file.write_text("  secret-1\n")
     monkeypatch.setenv("A_KEY", "secret-2")
-    assert ServerAddress.parse(f"http://h?key_file={file}").read_key().value == "secret-1"
-    assert ServerAddress.parse("http://h?key_env=A_KEY").read_key().value == "secret-2"
-    assert ServerAddress.parse("http://h").read_key().value == ""
+    assert ServerAddress.parse(f"http://h?key_file={file}").key_source()().value == "secret-1"
+    assert ServerAddress.parse("http://h?key_env=A_KEY").key_source()().value == "secret-2"
+    assert ServerAddress.parse("http://h").key_source()().value == ""
     assert "secret" not in repr(Key("secret-1"))
     assert Key("secret-1").hidden_in("no secret-1 here") == "no [key] here"
     monkeypatch.setenv("A_KEY", "two words")
     with pytest.raises(ValueError, match="one word") as caught:
-        ServerAddress.parse("http://h?key_env=A_KEY").read_key()
+        ServerAddress.parse("http://h?key_env=A_KEY").key_source()
     assert "two words" not in str(caught.value)
     with pytest.raises(ValueError, match="cannot be read"):
-        ServerAddress.parse(f"http://h?key_file={tmp_path}").read_key()
+        ServerAddress.parse(f"http://h?key_file={tmp_path}").key_source()
+    file.write_text("two words")
+    with pytest.raises(ValueError, match="one word"):
+        ServerAddress.parse(f"http://h?key_file={file}").key_source()
 
 
 KEYED = ("http://h?key_file=/x", "http://h/v1?model=a&key_env=B", "http://h?%6bey_file=/x")

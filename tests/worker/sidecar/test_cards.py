@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from inferloom_worker.engines.sidecar import watch
-from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.engines.sidecar.client import Answer, Client
 from inferloom_worker.engines.sidecar.discovery import discover
 from inferloom_worker.engines.sidecar.facts import Facts, UnfitError
 from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
+from inferloom_worker.engines.sidecar.key import no_key
 from inferloom_worker.engines.sidecar.kinds import MANNERS, ServerKind
 from inferloom_worker.hosting.sidecar.card import card
 from tests.patience import PATIENCE_S
@@ -74,7 +75,7 @@ async def test_a_watch_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(watch, "discover", discovered)
     changes: list[str | None] = []
-    client = OneClient(ServerAddress.parse("http://h"), Key(""))
+    client = OneClient(ServerAddress.parse("http://h"), no_key)
     back = asyncio.Event()
 
     def changed() -> None:
@@ -102,7 +103,7 @@ async def test_an_alias_is_one_of_a_list_and_means_its_own_model(aliases: Any) -
             told = {"data": cards} if url.endswith("/models") else {}
             return Answer(200, json.dumps(told).encode())
 
-    client = OneClient(ServerAddress.parse("http://h?model=m&kind=openai"), Key(""))
+    client = OneClient(ServerAddress.parse("http://h?model=m&kind=openai"), no_key)
     found = await discover(client)
     assert (found.model, found.context_length) == ("m", 7)
     cards[1]["aliases"] = aliases
@@ -123,7 +124,7 @@ async def test_where_it_runs_and_its_version_are_not_what_a_model_is(kind: str) 
     async def found(**server: Any) -> Any:
         fake = FakeServer(kind=kind, **server)
         async with fake_server(fake):
-            client = Client(ServerAddress.parse(fake.url), Key(""))
+            client = Client(ServerAddress.parse(fake.url), no_key)
             try:
                 return card("m", await discover(client))
             finally:
@@ -140,7 +141,7 @@ async def test_what_keeps_a_server_from_being_reached_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A name that is not known, a refused connection, a certificate: callers hear the same of each."""
-    client = Client(ServerAddress.parse("http://127.0.0.1:9"), Key(""))
+    client = Client(ServerAddress.parse("http://127.0.0.1:9"), no_key)
     looking = watch.Watch(client, "m", lambda: None)
     await looking.begin()
     await looking.close()

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.options import Caller
 from inferloom_worker.engine.queue_bound import QueueBound
-from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.engines.sidecar.client import Client
 from inferloom_worker.engines.sidecar.facts import Facts
+from inferloom_worker.engines.sidecar.key import no_key
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 from inferloom_worker.engines.sidecar.places import Place, Places
 from inferloom_worker.hosting.sidecar.posts import Posts
@@ -128,7 +129,7 @@ async def test_requests_for_vectors_wait_in_a_bounded_queue() -> None:
 
     facts = Facts(kind=ServerKind.LLAMA, version="", model="m", tasks=frozenset({"embed"}), dimensions=1)
     places = Places(1, QueueBound(1, 1e9))
-    client = OneClient(ServerAddress.parse("http://h"), Key(""))
+    client = OneClient(ServerAddress.parse("http://h"), no_key)
     embedder = ServerEmbedder(Posts(client, places, lambda _: None), facts)
     streams = [embedder.embed([[1]], Caller(tenant=tenant)) for tenant in "ab"]
     with pytest.raises(InferloomError) as caught:

@@ -32,11 +32,15 @@ class Dialer:
     """
 
     def __init__(self, security: Security) -> None:
-        shown = "".join(value for _, value in security.metadata)
-        self.hello = link_pb2.LinkHello(mesh_secret=shown).SerializeToString()
-        """What is said first."""
+        self._security = security
         self._turns = asyncio.Semaphore(MOST_HANDSHAKES)
         self._tls = None if security.tls is None else ClientTls(security.tls, PREAMBLE.decode())
+
+    @property
+    def hello(self) -> bytes:
+        """What is said first on a connection that is made now."""
+        shown = "".join(value for _, value in self._security.metadata)
+        return link_pb2.LinkHello(mesh_secret=shown).SerializeToString()
 
     async def dial(self, address: str, on_open: Callable[[TcpStream], object]) -> None:
         """Connect to a worker's link; ``on_open`` is given the stream in the moment in which the worker has

@@ -1,22 +1,17 @@
 """Where a server is, as people type it: ``http://127.0.0.1:8080/v1?model=NAME``."""
 
-import os
-import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
+from inferloom_worker.engines.sidecar.key import KeySource, in_file, in_variable, no_key
 from inferloom_worker.engines.sidecar.kinds import ServerKind
 
 TASKS = ("chat", "completion", "embed", "rerank")
 
 _OPTIONS = ("model", "kind", "key_env", "key_file", "slots", "tasks", "silence_s")
-_LARGEST_KEY = 16 * 1024
-"""Bytes of a file that a key is read from."""
-
-_KEY = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,42 +92,15 @@ class ServerAddress:
         port = url.port or (443 if url.scheme == "https" else 80)
         return host in hosts or f"{host}:{port}" in hosts
 
-    def read_key(self) -> "Key":
-        """The key to the server; an empty one where none was named.
+    def key_source(self) -> KeySource:
+        """Gives the key to the server as it is at the time: a file that holds it may be replaced.
 
         Raises:
             ValueError: It cannot be read, or is none.
         """
         if self.key_env is not None:
-            text = os.environ.get(self.key_env)
-            if text is None:
-                raise ValueError(
-                    f"there is no variable {self.key_env} in the environment, which key_env names"
-                )
-        elif self.key_file is not None:
-            try:
-                with self.key_file.open(encoding="utf-8") as file:
-                    text = file.read(_LARGEST_KEY)
-            except (OSError, UnicodeDecodeError) as failure:
-                words = failure.strerror if isinstance(failure, OSError) else "it is no text"
-                raise ValueError(f"the file that key_file names cannot be read: {words}") from None
-        else:
-            return Key("")
-        key = text.strip()
-        if not _KEY.fullmatch(key):
-            raise ValueError("the server's key must be one word of visible ASCII characters")
-        return Key(key)
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key, which no message and no log shows."""
-
-    value: str = field(repr=False)
-
-    def hidden_in(self, text: str) -> str:
-        """The text without it: servers repeat what they are sent."""
-        return text.replace(self.value, "[key]") if len(self.value) > 3 else text
+            return in_variable(self.key_env)
+        return no_key if self.key_file is None else in_file(self.key_file)
 
 
 def _options(query: str) -> dict[str, str]:

@@ -12,8 +12,9 @@ import aiohttp
 import orjson
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engines.sidecar.address import Key, ServerAddress
+from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.engines.sidecar.failures import lost, refused, unreached
+from inferloom_worker.engines.sidecar.key import Key, KeySource
 from inferloom_worker.engines.sidecar.reading import parsed
 from inferloom_worker.engines.sidecar.sse import MalformedError
 
@@ -53,12 +54,14 @@ class Client:
 
     Args:
         address: The server.
-        key: The key to it.
+        key: Gives the key to it.
     """
 
-    def __init__(self, address: ServerAddress, key: Key) -> None:
+    def __init__(self, address: ServerAddress, key: KeySource) -> None:
         self.address = address
-        self.key = key
+        self._key = key
+        self._shown: set[Key] = set()
+        """Those that it was sent."""
         self._calls: aiohttp.ClientSession | None = None
         self._control: aiohttp.ClientSession | None = None
         self._texts: aiohttp.ClientSession | None = None
@@ -115,7 +118,9 @@ class Client:
 
     def without_key(self, error: InferloomError) -> InferloomError:
         """The same error; servers repeat what they are sent."""
-        hidden = self.key.hidden_in(error.message)
+        hidden = error.message
+        for key in self._shown:
+            hidden = key.hidden_in(hidden)
         if hidden == error.message:
             return error
         return InferloomError(error.reason, hidden, retry_after=error.retry_after)
@@ -146,6 +151,10 @@ class Client:
     ) -> aiohttp.ClientResponse:
         data = None if body is None else orjson.dumps(body)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
+        headers = dict(_TYPE)
+        if (key := self._key()).value:
+            self._shown.add(key)
+            headers["Authorization"] = f"Bearer {key.value}"
         for last in (False, True):
             sent = _Sent()
             try:
@@ -155,7 +164,7 @@ class Client:
                     data=data,
                     timeout=timeout,
                     allow_redirects=False,
-                    headers=_TYPE,
+                    headers=headers,
                     trace_request_ctx=sent,
                 )
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failure:
@@ -190,13 +199,10 @@ class Client:
     def _session(self, connections: int) -> aiohttp.ClientSession:
         if self._closed:
             raise lost(GONE)
-        headers = {"Accept-Encoding": "identity", "User-Agent": "inferloom"}
-        if self.key.value:
-            headers["Authorization"] = f"Bearer {self.key.value}"
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
+            headers={"Accept-Encoding": "identity", "User-Agent": "inferloom"},
             trust_env=False,
             auto_decompress=False,
             trace_configs=[_tracing()],

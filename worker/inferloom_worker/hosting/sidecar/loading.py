@@ -14,6 +14,6 @@ def load_sidecar(name: str, spec: str, options: EngineOptions) -> SidecarModel:
         ValueError: The address is none, or its key cannot be read; for people.
     """
     address = ServerAddress.parse(spec)
-    client = Client(address, address.read_key())
+    client = Client(address, address.key_source())
     bound = QueueBound(options.max_waiting, options.max_wait_s)
     return SidecarModel(name, client, bound, options.max_running, options.context_length)
