@@ -115,6 +115,12 @@ def test_the_worst_that_speaks_against_a_worker_is_shown() -> None:
     assert standing(one).plain == "draining"
     one.standings.add(gateway="west", ejected_for=duration(29))
     assert standing(one).plain == "ejected 29 s"
+    del one.standings[-1]
+    failing = one.standings.add(gateway="west").ejected_models
+    failing.add(model="chat", time_left=duration(7))
+    assert standing(one).plain == "chat ejected 7 s"
+    failing.add(model="embed", time_left=duration(9))
+    assert standing(one).plain == "2 models ejected 9 s"
     one.lease_state = registry_pb2.LEASE_STATE_SUSPECT
     assert standing(one).plain == "lease suspect"
     one.standings[0].unreachable = True

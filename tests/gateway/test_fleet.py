@@ -1,8 +1,9 @@
 """The fold of the registry's changes into the set of workers."""
 
+from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.fleet.members import Fleet, Member
-from inferloom_gateway.fleet.worker_health import EJECTION_S
+from inferloom_gateway.fleet.tally import EJECTION_S, FAILURES, MODEL_FAILURES
 from tests.gateway.samples import CHAT, EMBED, change, entry, snapshot
 
 
@@ -111,16 +112,16 @@ def test_a_suspect_worker_is_kept_while_its_calls_go_well() -> None:
     fleet = Fleet()
     fleet.apply(change(put=entry("a")), 0)
     member = only(fleet)
-    assert member.preferred(0)
+    assert member.preferred("chat", 0)
     fleet.apply(change(put=entry("a", lease=rpb.LEASE_STATE_SUSPECT)), 10)
     assert member.usable
-    assert not member.preferred(10)
-    member.health.succeeded(11)
-    assert member.preferred(12)
+    assert not member.preferred("chat", 10)
+    member.health.succeeded(11, "chat")
+    assert member.preferred("chat", 12)
     member.health.failed(0)
-    assert not member.preferred(12)
+    assert not member.preferred("chat", 12)
     fleet.apply(change(put=entry("a")), 13)
-    assert member.preferred(13)
+    assert member.preferred("chat", 13)
 
 
 def test_a_model_is_remembered_for_a_while() -> None:
@@ -196,7 +197,57 @@ def test_what_fails_at_once_ejects_once() -> None:
     member = only(fleet)
     ejected = [fleet.eject(member, 10.0) for _ in range(12) if member.health.failed(10.0)]
     assert ejected.count(True) == 1
-    assert (member.health.ejections, member.health.ejected_until) == (1, 10.0 + EJECTION_S)
+    assert (member.health.own.ejections, member.health.own.ejected_until) == (1, 10.0 + EJECTION_S)
+
+
+def test_a_worker_is_ejected_from_the_model_that_fails_there() -> None:
+    """Under all of its names; for its other models it is as good as before. It comes back with less."""
+    other_name = pb.Model(id="gpt", alias_of="chat", tasks=CHAT.tasks)
+    fleet = Fleet()
+    fleet.apply(snapshot(entry("a", models=(CHAT, other_name, EMBED)), entry("b", models=(CHAT,))), 0)
+    a, b = fleet.members()
+    assert fleet.eject_model(a, "gpt", 10.0)
+    assert [a.preferred(name, 11.0) for name in ("chat", "gpt", "embed")] == [False, False, True]
+    assert a.failing(11.0) == dict.fromkeys(("chat", "gpt"), 10.0 + EJECTION_S)
+    assert not a.out(11.0)
+    assert not a.health.ejected(11.0)
+    assert fleet.ejections == {MODEL_FAILURES: 1}
+    assert not fleet.eject_model(a, "chat", 11.0)  # what fails now was asked before
+    back = 10.0 + EJECTION_S
+    assert a.preferred("chat", back)
+    assert (a.weight("chat", back), a.weight("embed", back)) == (0.1, 1.0)
+    assert fleet.eject_model(a, "chat", back + 1)
+    assert a.failing(back + 2)["chat"] == back + 1 + 2 * EJECTION_S
+    assert fleet.eject(a, back + 2)
+    assert not a.preferred("embed", back + 3)
+    assert fleet.ejections[FAILURES] == 1
+    assert b.preferred("chat", back + 3)
+
+
+def test_a_worker_that_is_ejected_from_one_model_is_among_the_tenth() -> None:
+    """And of a model at most half of the workers are ejected from it, or from all."""
+    fleet = Fleet()
+    fleet.apply(snapshot(*(entry(f"w{number}", models=(CHAT, EMBED)) for number in range(20))), 0)
+    out = [fleet.eject_model(member, "chat", 0) for member in fleet.members()]
+    assert sum(out) == 2
+    away = [member for member in fleet.members() if member.health.away(0)]
+    assert not fleet.eject(next(member for member in fleet.members() if member not in away), 0)
+    assert fleet.eject_model(away[0], "embed", 0)  # it is out already
+    assert away[0].out(0)
+    pair = Fleet()
+    pair.apply(snapshot(entry("a", models=(CHAT, EMBED)), entry("b", models=(CHAT, EMBED))), 0)
+    assert [pair.eject_model(member, "chat", 0) for member in pair.members()] == [True, False]
+
+
+def test_a_model_that_comes_anew_has_failed_nothing() -> None:
+    """It was unloaded, and loaded again."""
+    fleet = Fleet()
+    fleet.apply(snapshot(entry("a", models=(CHAT, EMBED))), 0)
+    member = only(fleet)
+    assert fleet.eject_model(member, "chat", 0)
+    for models in ((EMBED,), (CHAT, EMBED)):
+        fleet.apply(change(put=entry("a", models=models)), 1)
+    assert member.preferred("chat", 2)
 
 
 def test_what_a_worker_said_before_is_forgotten_when_it_changes() -> None:

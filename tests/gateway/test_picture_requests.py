@@ -162,6 +162,14 @@ def test_leases_ways_and_ejections_come_and_go() -> None:
     assert seen.look() == ["WORKER_UNREACHABLE"]
     member.health.reachable = True
     assert seen.look() == ["WORKER_REACHABLE"]
+    at = 100.0 * 5
+    assert seen.fleet.eject_model(member, "chat", at)
+    assert seen.look() == []  # it is over by then
+    assert seen.fleet.eject_model(member, "chat", at + 190)
+    assert seen.look() == ["WORKER_EJECTED"]
+    assert [seen.happenings._ring[-1].model, seen.happenings._ring[-1].reason] == ["chat", "failures"]
+    assert seen.look() == ["WORKER_BACK"]
+    assert seen.happenings._ring[-1].model == "chat"
 
 
 def test_registries_that_are_lost_frozen_and_back_are_told() -> None:

@@ -116,6 +116,39 @@ def test_calls_on_a_worker_that_is_ejected_go_on() -> None:
 TOKENS = 300
 
 
+class HalfBroken(Refusing):
+    """One that fails all that is asked of one of its models."""
+
+    def generate(
+        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
+    ) -> AnsweringCall:
+        """Fail, or take the request for the other."""
+        if request.model == "chat":
+            self.says = [InferloomError(Reason.SERVER_ERROR, "Something is wrong with it.")]
+        return super().generate(request, context, sink)
+
+
+def test_a_worker_with_one_broken_model_is_left_alone_for_that() -> None:
+    """Its other models are asked for as before, whatever else holds them."""
+
+    async def failing() -> tuple[list[Any], int, int]:
+        mesh = Mesh()
+        mesh.kinds["w0"] = HalfBroken
+        both = (CHAT, pb.Model(id="other", tasks=CHAT.tasks))
+        mesh.tell(*(entry(name, models=both, capacity=1000) for name in ("w0", "w1")))
+        half = mesh.link("w0")
+        await asyncio.gather(*mesh.ask(CALLS), return_exceptions=True)
+        failed = half.asked
+        asked = mesh.ask(CALLS) + mesh.ask(CALLS, model="other")
+        answers = await mesh.answers(asked)
+        return answers, failed, half.asked - failed
+
+    answers, failed, others = run(failing())
+    assert good(answers)
+    assert failed >= 5
+    assert others > CALLS / 4
+
+
 class HalfLost(Refusing):
     """One whose own server for one of its models was lost."""
 

@@ -13,7 +13,7 @@ from inferloom_gateway.fleet.ask import Ask
 from inferloom_gateway.fleet.member import SLOW_START_S, Member
 from inferloom_gateway.fleet.router import MOST_SHOWN, Tuning
 from tests.gateway.routing import Routed, crowd, honouring, placed
-from tests.gateway.samples import EMBED, change, entry, snapshot
+from tests.gateway.samples import CHAT, EMBED, change, entry, snapshot
 
 KEYS = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(1, 901)]
 
@@ -131,6 +131,22 @@ def test_suspect_and_ejected_workers_are_the_last_resort() -> None:
     assert routed.worker(1, tried=(members["suspect"],)).id == "good"
 
 
+def test_a_worker_whose_one_model_fails_keeps_the_others() -> None:
+    """It gets no requests for that one while another worker has it, and those for its others."""
+    routed = Routed(entry("broken", models=(CHAT, EMBED)), entry("chat", models=(CHAT,)))
+    routed.fleet.eject_model(routed.members["broken"], "chat", 0)
+    routed.now = 1
+    assert {routed.worker(key).id for key in KEYS[:40]} == {"chat"}
+    routed.fleet.apply(change(put=entry("embed", models=(EMBED,))), 1)
+    chosen = set()
+    for _ in range(8):
+        choice = routed.router.choose(Ask("embed", pb.TASK_EMBED), routed.fleet.holding("embed"), 10)
+        assert choice is not None
+        choice.member.in_flight += 1
+        chosen.add(choice.member.id)
+    assert chosen == {"broken", "embed"}
+
+
 def test_a_worker_that_says_not_now_is_the_very_last_resort() -> None:
     """For the model that it named; it is asked where there is nobody else."""
     routed = Routed(entry("a"), entry("b"))
@@ -218,10 +234,10 @@ def test_a_newcomer_takes_its_keys_little_by_little() -> None:
 def test_who_comes_back_from_an_ejection_begins_with_less() -> None:
     """Than one that comes: it has to show that it works."""
     new, back = (Member(id=name, address=name, fresh_since=100.0) for name in ("new", "back"))
-    back.health.ejected_until = 110.0
+    back.health.own.ejected_until = 110.0
 
-    assert (new.weight(100.0), new.weight(100.0 + SLOW_START_S)) == (0.5, 1.0)
-    assert (back.weight(110.0), back.weight(110.0 + SLOW_START_S)) == (0.1, 1.0)
+    assert (new.weight("chat", 100.0), new.weight("chat", 100.0 + SLOW_START_S)) == (0.5, 1.0)
+    assert (back.weight("chat", 110.0), back.weight("chat", 110.0 + SLOW_START_S)) == (0.1, 1.0)
 
 
 def test_much_used_instructions_are_on_many_workers_and_others_on_few() -> None:

@@ -10,7 +10,7 @@ from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls.call_group import CallGroup, GenerateStream
 from inferloom_gateway.calls.link import CallSink
 from inferloom_gateway.fleet.member import SLOW_START_S
-from inferloom_gateway.fleet.worker_health import EJECTION_S, SLOW
+from inferloom_gateway.fleet.tally import EJECTION_S, SLOW
 from inferloom_mesh.context import CallContext
 from tests.gateway.routing import Routed, crowd
 from tests.gateway.test_turns import AnsweringCall, delta
@@ -82,7 +82,7 @@ def test_alike_workers_are_left_alone() -> None:
     streams = Streams(4, 16)
     streams.run(30)
     assert streams.ejected == []
-    assert all(member.weight(streams.routed.now) == 1 for member in streams.routed.members.values())
+    assert all(member.weight("chat", streams.routed.now) == 1 for member in streams.routed.members.values())
 
 
 def test_a_worker_ten_times_slower_gets_less_and_is_ejected() -> None:
@@ -97,7 +97,7 @@ def test_a_worker_ten_times_slower_gets_less_and_is_ejected() -> None:
         (at, name), *_ = streams.ejected
         assert name == "w1"
         assert at - slowed < 15
-        assert streams.routed.members["w1"].health.reason == SLOW
+        assert streams.routed.members["w1"].health.own.reason == SLOW
         streams.gaps["w1"] = 0.02
         streams.run(EJECTION_S + SLOW_START_S + 10)
         assert len(streams.ejected) == 1
@@ -127,7 +127,7 @@ def test_a_few_measurements_say_nothing() -> None:
         if second % 5 == 0:
             routed.members["w1"].pace("chat").read(0.01, 1000, routed.now)
         routed.fleet.compare(routed.now)
-        assert member.weight(routed.now) == 1
+        assert member.weight("chat", routed.now) == 1
 
 
 def test_where_most_do_badly_nobody_is_ejected() -> None:
@@ -229,7 +229,7 @@ def test_clients_that_read_nothing_or_leave_make_no_worker_slow(leave: bool) -> 
             for _ in range(10):
                 await asyncio.sleep(1)
                 mesh.fleet.compare(clock())
-                weights += [member.weight(clock()) for member in mesh.fleet.members()]
+                weights += [member.weight("chat", clock()) for member in mesh.fleet.members()]
         await mesh.answers([])
         return min(map(len, on.values())), weights
 

@@ -14,9 +14,13 @@ from inferloom.v1.registry_pb2 import (
     WORKER_STATE_DRAINING,
     WORKER_STATE_READY,
 )
+from inferloom_cli.happening_words import sentence
+from inferloom_cli.top_rows import standing as standing_of
+from inferloom_gateway.console.mesh_rows import sections
 from inferloom_mesh.durations import seconds
+from inferloom_mesh.errors import InferloomError, Reason
 from tests.patience import PATIENCE_S
-from tests.wire.fake_worker import FakeWorker
+from tests.wire.fake_worker import FakeWorker, refuse
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.test_gateway_migration import BODY, drained, killed, spoiled, streamed, worker
 
@@ -66,6 +70,28 @@ async def test_the_mesh_is_told_whole() -> None:
     assert 0 < seconds(total.mean) <= seconds(total.longest)
     assert sum(total.buckets) == 3
     assert seen.activity.total.count == 3
+
+
+async def test_a_model_that_fails_on_a_worker_is_told_of() -> None:
+    """In the contract's message, the console's row, and as what happened; the worker's others go on."""
+    faulty = refuse(InferloomError(Reason.SERVER_ERROR, "bad luck"))
+    async with gateway_mesh(FakeWorker(script=faulty)) as mesh:
+        await looked(mesh)
+        for _ in range(5):
+            await mesh.http.post("/v1/chat/completions", json=BODY)
+        seen = await looked(mesh)
+    [one] = seen.workers
+    [standing] = one.standings
+    assert not standing.HasField("ejected_for")
+    [failing] = standing.ejected_models
+    assert (failing.model, 20 < seconds(failing.time_left) <= 30) == ("chat-model", True)
+    row = sections(seen)["workers"][one.id]
+    assert row["state"] == "ready"
+    assert row["why"].startswith("No requests for chat-model for ")
+    assert standing_of(one).plain.startswith("chat-model ejected ")
+    told = [sentence(each) for each in seen.happenings if each.kind == pb.HAPPENING_KIND_WORKER_EJECTED]
+    assert len(told) == 1
+    assert told[0].startswith(f"chat-model at {one.id} is left alone for a while")
 
 
 async def test_a_record_tells_all_but_what_was_said(mesh: GatewayMesh) -> None:

@@ -102,8 +102,11 @@ async def test_retries_and_ejections_are_counted() -> None:
         for _ in range(5):
             await mesh.http.post("/v1/chat/completions", json=CHAT)
         text = await read(mesh.http)
-        assert value(text, "inferloom_ejections_total", reason="failures") == 1
-        assert value(text, "inferloom_workers", state="ejected") == 1
+        # What fails is one of its two models.
+        assert value(text, "inferloom_ejections_total", reason="model_failures") == 1
+        assert value(text, "inferloom_ejections_total", reason="failures") == 0
+        assert value(text, "inferloom_workers_failing", **MODEL) == 1
+        assert value(text, "inferloom_workers", state="ready") == 1
 
 
 async def test_requests_that_run_are_seen_and_those_that_left_are_counted(mesh: GatewayMesh) -> None:

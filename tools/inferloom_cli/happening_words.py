@@ -75,9 +75,9 @@ def sentence(one: pb.Happening) -> str:
         case K.HAPPENING_KIND_WORKER_REACHABLE:
             return f"{worker} answers again{_by(one)}"
         case K.HAPPENING_KIND_WORKER_EJECTED:
-            return f"{worker} is left alone for a while{_by(one)}{why}"
+            return f"{_what(one)} is left alone for a while{_by(one)}{why}"
         case K.HAPPENING_KIND_WORKER_BACK:
-            return f"{worker} gets requests again{_by(one)}"
+            return f"{_what(one)} gets requests again{_by(one)}"
         case K.HAPPENING_KIND_MODEL_CAME:
             return f"{worker} serves {one.model}"
         case K.HAPPENING_KIND_MODEL_LEFT:
@@ -102,6 +102,10 @@ def sentence(one: pb.Happening) -> str:
 
 def _request(one: pb.Happening, model: str) -> str:
     return f"request {one.request_id}{model}" if one.request_id else f"a request{model}"
+
+
+def _what(one: pb.Happening) -> str:
+    return f"{one.model} at {one.worker}" if one.model else one.worker
 
 
 def _by(one: pb.Happening) -> str:

@@ -102,6 +102,10 @@ def _against(worker: pb.MeshWorker) -> Iterable[tuple[str, str]]:
     if away := [each for each in standings if each.HasField("ejected_for")]:
         longest = max(seconds(each.ejected_for) for each in away)
         yield f"ejected {longest:.0f} s", "red"
+    if failing := [each for one in standings for each in one.ejected_models]:
+        names = sorted({each.model for each in failing})
+        what = names[0] if len(names) == 1 else f"{len(names)} models"
+        yield f"{what} ejected {max(seconds(each.time_left) for each in failing):.0f} s", "red"
     if worker.state != registry_pb2.WORKER_STATE_READY:
         yield words.state(worker.state), "yellow"
     if any(each.full for one in standings for each in one.not_now):

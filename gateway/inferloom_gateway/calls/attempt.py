@@ -42,6 +42,8 @@ class Verdict:
     """Whether the worker is to be left alone until it answers a probe."""
     blamed: bool = False
     """Whether the failure counts against the worker."""
+    of_model: bool = False
+    """Whether it is the model's own there, and says nothing of the worker's others."""
     not_now_s: float = 0.0
     """Seconds that the worker is to be left alone for this model; 0: it is not."""
     free: bool = False
@@ -69,7 +71,8 @@ def refused(error: InferloomError) -> Verdict:
     return Verdict(
         error,
         elsewhere=error.reason in _ELSEWHERE,
-        blamed=error.reason is Reason.SERVER_ERROR,  # where a model is lost, the worker's others are not
+        blamed=error.reason is Reason.SERVER_ERROR,  # who says that a model is lost says it to all
+        of_model=True,
         not_now_s=not_now_s,
         free=error.reason in _OUT_OF_THE_WAY,
         unable=error.reason in _UNABLE,

@@ -299,7 +299,7 @@ class Attempts:
         if verdict.again_s and (self.resuming or verdict.unable):
             return True  # as often as its waiting allows
         now = self._clock()
-        ends = verdict.free or member.health.ejected(now)
+        ends = verdict.free or member.ejected(self._record.model, now)
         news = not (verdict.again_s and self._warned)
         return (ends and news and self._tried.frees(member)) or self._budget.take(now)
 

@@ -122,7 +122,7 @@ class Delivery:
     def _prove(self) -> None:
         self._suspicion.token()
         if self._unproven is not None:
-            self._in_flight.succeeded(self._unproven)
+            self._in_flight.succeeded(self._unproven, self._record.model)
             self._unproven = None
 
     def _end(self, error: InferloomError | None, cause: str) -> None:

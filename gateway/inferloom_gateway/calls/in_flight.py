@@ -8,7 +8,8 @@ from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.link import WorkerLink
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
-from inferloom_gateway.fleet.worker_health import EJECTION_S
+from inferloom_gateway.fleet.tally import EJECTION_S, Tally
+from inferloom_gateway.fleet.worker_health import Due
 from inferloom_mesh.errors import Reason, overloaded
 
 log = logging.getLogger(__name__)
@@ -53,15 +54,16 @@ class InFlight:
         """Count a call that is sent to a worker."""
         member.in_flight += 1
         for slow in self._fleet.compare(self._clock()):
-            log.warning("worker %s is ejected: much slower than its peers (%s)", slow.id, _term(slow))
+            term = _term(slow.health.own)
+            log.warning("worker %s is ejected: much slower than its peers (%s)", slow.id, term)
 
     def leave(self, member: Member) -> None:
         """Count a call that has ended there."""
         member.in_flight -= 1
 
-    def succeeded(self, member: Member) -> None:
+    def succeeded(self, member: Member, model: str) -> None:
         """Note that a worker did some of what it was asked for."""
-        member.health.succeeded(self._clock())
+        member.health.succeeded(self._clock(), member.own_name(model))
 
     def failed(self, member: Member, model: str, verdict: Verdict) -> None:
         """Note a call that failed."""
@@ -73,9 +75,19 @@ class InFlight:
             if verdict.cause == attempt.NOT_LET_IN and not member.health.refuses(model, now):
                 log.warning("worker %s at %s takes no calls of this gateway", member.id, member.address)
             member.health.not_now(model, now + verdict.not_now_s, full=full)
-        if verdict.blamed and member.health.failed(now) and self._fleet.eject(member, now):
-            log.warning("worker %s is ejected: its calls fail (%s)", member.id, _term(member))
+        if verdict.blamed:
+            self._blame(member, member.own_name(model) if verdict.of_model else None, now)
+
+    def _blame(self, member: Member, model: str | None, now: float) -> None:
+        """Count a failure against a worker, or one of its models alone."""
+        health = member.health
+        due = Due(health.failed(now), model=False) if model is None else health.model_failed(now, model)
+        if due.worker and self._fleet.eject(member, now):
+            log.warning("worker %s is ejected: its calls fail (%s)", member.id, _term(health.own))
+        elif due.model and model is not None and self._fleet.eject_model(member, model, now):
+            term = _term(health.models[model])
+            log.warning("worker %s is ejected from model %s, which fails there (%s)", member.id, model, term)
 
 
-def _term(member: Member) -> str:
-    return f"for {EJECTION_S * member.health.ejections:g} s"
+def _term(tally: Tally) -> str:
+    return f"for {EJECTION_S * tally.ejections:g} s"

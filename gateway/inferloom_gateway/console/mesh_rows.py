@@ -123,7 +123,13 @@ def _standing(told: pb.MeshWorker) -> tuple[str, str]:
             "ejected",
             f"No requests for {max(seconds(e.ejected_for) for e in ejected):.0f} s more: {reason}.",
         )
-    return _STATES.get(told.state, ""), ""
+    failing = [each for standing in told.standings for each in standing.ejected_models]
+    if not failing:
+        return _STATES.get(told.state, ""), ""
+    names = sorted({each.model for each in failing})
+    longest = max(seconds(each.time_left) for each in failing)
+    why = f"No requests for {', '.join(names)} for {longest:.0f} s more: what is asked of it fails there."
+    return "ejected" if names == list(told.models) else _STATES.get(told.state, ""), why
 
 
 def _model(told: pb.MeshModel) -> Row:

@@ -71,19 +71,45 @@ class Member:
         """Whether new calls may go to it: it takes requests and is not known to be unreachable."""
         return self.ready and self.health.reachable
 
-    def preferred(self, now: float) -> bool:
-        """Whether nothing speaks against it: not ejected, and its lease good or outlived by good calls."""
-        if now < self.health.ejected_until:
+    def own_name(self, model: str) -> str:
+        """What it calls the model that one of this name is: itself, where that is no other name of one."""
+        card = self.models.get(model)
+        return model if card is None else card.alias_of or model
+
+    def ejected(self, model: str, now: float) -> bool:
+        """Whether it is ejected from a model, or from all."""
+        health = self.health
+        if now < health.own.ejected_until:
+            return True
+        return now < health.models_until and now < health.model_ejected_until(self.own_name(model))
+
+    def failing(self, now: float) -> dict[str, float]:
+        """Models that it holds and is ejected from alone, because they fail, with when that ends."""
+        if now >= self.health.models_until:
+            return {}
+        ends = {name: self.health.model_ejected_until(self.own_name(name)) for name in self.models}
+        return {name: end for name, end in ends.items() if now < end}
+
+    def out(self, now: float) -> bool:
+        """Whether it is ejected from all that it holds."""
+        return self.health.ejected(now) or 0 < len(self.models) == len(self.failing(now))
+
+    def preferred(self, model: str, now: float) -> bool:
+        """Whether nothing speaks against it for a model: not ejected, and its lease good or outlived by good
+        calls."""
+        if self.ejected(model, now):
             return False
         return self.suspect_since is None or self.health.proven_since(self.suspect_since)
 
-    def weight(self, now: float) -> float:
-        """The part of its share that it gets, above 0 and at most 1: less in its first seconds and in those
-        after an ejection (slow start), and less if it is slower than its peers."""
+    def weight(self, model: str, now: float) -> float:
+        """The part of its share of a model that it gets, above 0 and at most 1: less in its first seconds and
+        in those after an ejection (slow start), and less if it is slower than its peers."""
         health = self.health
-        least, since = NEW_WEIGHT, self.fresh_since
-        if health.ejected_until > since:
-            least, since = RETURNING_WEIGHT, health.ejected_until
+        least, since, back = NEW_WEIGHT, self.fresh_since, health.own.ejected_until
+        if now < health.models_until + SLOW_START_S:
+            back = max(back, health.model_ejected_until(self.own_name(model)))
+        if back > since:
+            least, since = RETURNING_WEIGHT, back
         ramp = max(least, min(1.0, (now - since) / SLOW_START_S))
         return ramp / health.slowness
 

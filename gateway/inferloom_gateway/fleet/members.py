@@ -1,7 +1,7 @@
 """The workers as the gateway knows them: a pure fold over the registry's Watch stream. Time is given in."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from inferloom.v1 import inference_pb2, registry_pb2
 from inferloom_gateway.fleet.ask import Wanted, honoured
@@ -10,7 +10,7 @@ from inferloom_gateway.fleet.member import Member as Member
 from inferloom_gateway.fleet.member import definition, hash_of
 from inferloom_gateway.fleet.past import Past
 from inferloom_gateway.fleet.slow_workers import INTERVAL_S, look
-from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
+from inferloom_gateway.fleet.tally import FAILURES, MODEL_FAILURES, SLOW
 
 READY = registry_pb2.WORKER_STATE_READY
 
@@ -127,20 +127,26 @@ class Fleet:
         """Eject a worker; whether it was.
 
         It stays if it is ejected already, since what fails now was asked before. And it stays if a tenth of
-        the workers (or one) is ejected, or if of the workers of one of its models fewer than half would be
-        left: where most do badly, it is not for the worker's sake.
+        the workers (or one) is ejected, from all of their models or from one, or if of the workers of one of
+        its models fewer than half would be left: where most do badly, it is not for the worker's sake.
         """
-        if member.health.ejected(now):
-            return False
-        out = sum(m.health.ejected(now) for m in self._members.values() if m is not member)
-        if out >= max(1, len(self._members) // 10) or not all(
-            self._spares(member, model, now) for model in member.models
-        ):
+        if member.health.ejected(now) or not self._may_go(member, member.models, now):
             return False
         member.health.eject(now, reason)
         for pace in member.paces.values():
             pace.forget()
         self.ejections[reason] += 1
+        return True
+
+    def eject_model(self, member: Member, model: str, now: float) -> bool:
+        """Eject a worker from one model, and from its other names, because that fails there; whether it was.
+        What keeps a worker keeps it for a model."""
+        own = member.own_name(model)
+        names = [name for name in member.models if member.own_name(name) == own]
+        if member.ejected(model, now) or not self._may_go(member, names, now):
+            return False
+        member.health.eject_model(now, own)
+        self.ejections[MODEL_FAILURES] += 1
         return True
 
     def compare(self, now: float) -> list[Member]:
@@ -150,9 +156,15 @@ class Fleet:
         since, self._looked = max(self._looked, now - 60.0), now
         return [m for m in look(self._members.values(), now, since) if self.eject(m, now, SLOW)]
 
+    def _may_go(self, member: Member, models: Iterable[str], now: float) -> bool:
+        out = sum(m.health.away(now) for m in self._members.values() if m is not member)
+        return out < max(1, len(self._members) // 10) and all(
+            self._spares(member, model, now) for model in models
+        )
+
     def _spares(self, member: Member, model: str, now: float) -> bool:
         usable = [m for m in self.holding(model) if m.usable]
-        left = sum(m is not member and not m.health.ejected(now) for m in usable)
+        left = sum(m is not member and not m.ejected(model, now) for m in usable)
         return len(usable) < 2 or 2 * left >= len(usable)
 
     def _snapshot(self, snapshot: registry_pb2.Snapshot, now: float) -> list[Member]:
@@ -186,6 +198,7 @@ class Fleet:
         ready = worker.state == READY
         if member.epoch != entry.epoch or member.ready != ready or member.models.keys() != models.keys():
             member.health.refusing.clear()  # what it said before is no longer so
+        member.health.keep(card.alias_of or name for name, card in models.items())
         if ready and not member.ready:
             # Who came before this gateway did is not new.
             member.fresh_since = now if self.settled else float("-inf")

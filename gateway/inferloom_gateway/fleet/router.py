@@ -95,7 +95,7 @@ class Router:
             if chosen is not None:
                 return chosen
         standing = Standing()
-        standing.count(members, level, now)
+        standing.count(members, level, ask.model, now)
         return self._pick(ask, group or Group(tuple(members)), members, level, standing, now)
 
     def wanted(self, ask: Ask, now: float) -> Wanted:
@@ -125,15 +125,16 @@ class Router:
             (member,) = members
             return Choice(member, ((member.id, member.load / member.capacity),)) if level(member) else None
         if ask.keys is None:
-            return self._least(members, level, standing, now)
+            return self._least(ask.model, members, level, standing, now)
         keys = ask.keys()
-        choice = self._by_keys(keys, group, members, level, standing, now)
+        choice = self._by_keys(ask.model, keys, group, members, level, standing, now)
         if choice is not None:
             self._placements.note(keys.own, choice.member)
         return choice
 
     def _by_keys(
         self,
+        model: str,
         keys: PromptKeys,
         group: Group,
         members: Sequence[Member],
@@ -161,7 +162,7 @@ class Router:
             if level(member) < standing.level:
                 holds = False
                 continue
-            weight = member.weight(now)
+            weight = member.weight(model, now)
             over = member.load / (member.capacity * weight)
             if len(seen) < MOST_SHOWN:
                 seen.append((member.id, over))
@@ -207,7 +208,7 @@ class Router:
         return wide, _within(ring.walk(keys.shared), wide, keys.own, level, standing.level)
 
     def _least(
-        self, members: Sequence[Member], level: Level, standing: Standing, now: float
+        self, model: str, members: Sequence[Member], level: Level, standing: Standing, now: float
     ) -> Choice | None:
         """The worker with the least to do; among many, the best of some that take turns."""
         self._turn += 1
@@ -215,7 +216,8 @@ class Router:
         some: Sequence[Member] = members
         if count > 4 * MOST_SHOWN:
             some = [members[mix(self._turn * MOST_SHOWN + each) % count] for each in range(MOST_SHOWN)]
-        found = _ranked(some, level, standing.level, now) or _ranked(members, level, standing.level, now)
+        least = standing.level
+        found = _ranked(model, some, level, least, now) or _ranked(model, members, level, least, now)
         if not found:
             return None
         seen = tuple((member.id, load) for load, _, _, member in found[:MOST_SHOWN])
@@ -223,11 +225,11 @@ class Router:
 
 
 def _ranked(
-    members: Sequence[Member], level: Level, least: int, now: float
+    model: str, members: Sequence[Member], level: Level, least: int, now: float
 ) -> list[tuple[float, int, str, Member]]:
     """Workers by their load in relation to weighted capacity, the least loaded first."""
     return sorted(
-        ((m.load + 1) / (m.capacity * m.weight(now)), m.in_flight, m.id, m)
+        ((m.load + 1) / (m.capacity * m.weight(model, now)), m.in_flight, m.id, m)
         for m in members
         if level(m) >= least
     )
@@ -252,4 +254,4 @@ def _level(wanted: Wanted, tried: Collection[Member], now: float, member: Member
         return NONE
     if member.health.refuses(wanted.model, now):
         return LAST
-    return GOOD if member.preferred(now) else WILLING
+    return GOOD if member.preferred(wanted.model, now) else WILLING

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from inferloom_gateway.fleet.ask import Wanted
 from inferloom_gateway.fleet.member import Member
 
 NONE, LAST, WILLING, GOOD = range(4)
@@ -32,12 +33,12 @@ class Standing:
         """The highest weight of one of them."""
         self._left = 0
         self._at = float("-inf")
-        self._for: object = None
+        self._for: Wanted | None = None
 
-    def fresh(self, members: tuple[Member, ...], level: Level, asked: object, now: float) -> "Standing":
-        """Count anew if it is due, for what is ``asked`` (the level of a worker may depend on it)."""
+    def fresh(self, members: tuple[Member, ...], level: Level, asked: Wanted, now: float) -> "Standing":
+        """Count anew if it is due, for what is ``asked`` (how a worker stands depends on it)."""
         if self._left <= 0 or now - self._at >= OLDEST_S or asked != self._for:
-            self.count(members, level, now)
+            self.count(members, level, asked.model, now)
             self._left = len(members) // 8
             self._for = asked
         else:
@@ -45,8 +46,8 @@ class Standing:
         self._left -= 1
         return self
 
-    def count(self, members: Iterable[Member], level: Level, now: float) -> None:
-        """Count."""
+    def count(self, members: Iterable[Member], level: Level, model: str, now: float) -> None:
+        """Count those that hold a model."""
         self._at = now
         self.level, self.load, self.room, self.top = NONE, 0, 0.0, 0.0
         for member in members:
@@ -55,7 +56,7 @@ class Standing:
                 continue
             if its > self.level:
                 self.level, self.load, self.room, self.top = its, 0, 0.0, 0.0
-            weight = member.weight(now)
+            weight = member.weight(model, now)
             self.load += member.load
             self.room += member.capacity * weight
             self.top = max(self.top, weight)

@@ -9,7 +9,7 @@ from inferloom_gateway.calls.listener import Listener
 from inferloom_gateway.calls.records import Attempt, Move, Record
 from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.members import Fleet, Member
-from inferloom_gateway.fleet.worker_health import FAILURES, SLOW
+from inferloom_gateway.fleet.tally import FAILURES, MODEL_FAILURES, SLOW
 from inferloom_gateway.http.exchange import Exchange
 from inferloom_gateway.http.stack import Layer
 from inferloom_gateway.observe.access_log import QUIET, outcome
@@ -150,16 +150,24 @@ def measure_fleet(metrics: Metrics, fleet: Fleet, clock: Callable[[], float] = t
     )
     metrics.read_counter(
         "inferloom_ejections",
-        "Workers that were left alone for a while because their calls failed or they were slow, by why.",
+        "Workers that were left alone for a while because they, or one of their models, failed or were slow.",
         ("reason",),
-        lambda: [((reason,), fleet.ejections[reason]) for reason in (FAILURES, SLOW)],
+        lambda: [((reason,), fleet.ejections[reason]) for reason in (FAILURES, MODEL_FAILURES, SLOW)],
     )
+
+    def failing() -> Iterator[tuple[tuple[str, ...], float]]:
+        now = clock()
+        tally = Tally(name for member in fleet.members() for name in member.failing(now))
+        yield from (((name,), count) for name, count in tally.items())
+
+    text = "Workers that are left alone for a model, because it fails there."
+    metrics.gauge("inferloom_workers_failing", text, (MODEL,), failing, merged="largest")
 
 
 def _state(member: Member, now: float) -> str:
     if not member.health.reachable:
         return "unreachable"
-    if member.health.ejected(now):
+    if member.out(now):
         return "ejected"
     if member.suspect_since is not None:
         return "suspect"

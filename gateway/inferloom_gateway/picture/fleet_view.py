@@ -79,17 +79,19 @@ def _standing(member: Member, now: float, gateway: str, pid: int) -> pb.WorkerSt
         pid=pid,
         in_flight=member.in_flight,
         unreachable=not health.reachable,
-        ejected_because=health.reason,
-        failures=health.failures,
-        weight=round(member.weight(now), 2),
+        ejected_because=health.own.reason,
+        failures=health.own.failures,
+        weight=round(member.weight("", now), 2),
     )
     if health.ejected(now):
-        told.ejected_for.FromSeconds(round(health.ejected_until - now))
+        told.ejected_for.FromSeconds(round(health.own.ejected_until - now))
+    for model, until in member.failing(now).items():
+        told.ejected_models.add(model=model, time_left=duration(round(until - now)))
     for model, until in health.refusing.items():
         if until > now:
             left = duration(round(until - now))
             told.not_now.add(model=model, time_left=left, full=model in health.full)
-    quiet = not (told.in_flight or told.unreachable or told.failures or told.not_now)
+    quiet = not (told.in_flight or told.unreachable or told.failures or told.not_now or told.ejected_models)
     if quiet and told.weight == 1 and not told.HasField("ejected_for"):
         return None
     return told

@@ -7,6 +7,7 @@ from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1 import registry_pb2
 from inferloom_gateway.fleet.members import Fleet, Member
 from inferloom_gateway.fleet.membership import Membership
+from inferloom_gateway.fleet.tally import FAILURES
 from inferloom_gateway.picture.happenings import Happenings, Kind
 
 
@@ -17,6 +18,7 @@ class _Seen(NamedTuple):
     reachable: bool
     ejected: bool
     reason: str
+    failing: frozenset[str]
     models: frozenset[str]
 
 
@@ -55,12 +57,21 @@ class FleetWatch:
                 self._happenings.add(kind, at, worker=name, reason=reason)
             if (old := before.get(name)) is not None:
                 self._models(name, old.models, one.models, at)
+                self._failing(name, old, one, at)
 
     def _models(self, worker: str, before: frozenset[str], now: frozenset[str], at: float) -> None:
         for model in sorted(now - before):
             self._happenings.add(pb.HAPPENING_KIND_MODEL_CAME, at, worker=worker, model=model)
         for model in sorted(before - now):
             self._happenings.add(pb.HAPPENING_KIND_MODEL_LEFT, at, worker=worker, model=model)
+
+    def _failing(self, worker: str, before: _Seen, now: _Seen, at: float) -> None:
+        for model in sorted(now.failing - before.failing):
+            self._happenings.add(
+                pb.HAPPENING_KIND_WORKER_EJECTED, at, worker=worker, model=model, reason=FAILURES
+            )
+        for model in sorted((before.failing - now.failing) & now.models):
+            self._happenings.add(pb.HAPPENING_KIND_WORKER_BACK, at, worker=worker, model=model)
 
     def _look_at_registry(self, at: float) -> None:
         add: Callable[..., None] = self._happenings.add
@@ -86,7 +97,8 @@ def _see(member: Member, now: float) -> _Seen:
         member.suspect_since is not None,
         health.reachable,
         health.ejected(now),
-        health.reason,
+        health.own.reason,
+        frozenset(member.failing(now)),
         frozenset(member.models),
     )
 

@@ -50,9 +50,9 @@ class _HappeningKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Happeni
     HAPPENING_KIND_WORKER_REACHABLE: _HappeningKind.ValueType  # 8
     """A worker that could not be reached answers again."""
     HAPPENING_KIND_WORKER_EJECTED: _HappeningKind.ValueType  # 9
-    """A gateway leaves a worker alone for a while."""
+    """A gateway leaves a worker alone for a while; with a model, for that alone."""
     HAPPENING_KIND_WORKER_BACK: _HappeningKind.ValueType  # 10
-    """A worker that was ejected gets requests again."""
+    """A worker that was ejected gets requests again; with a model, for that."""
     HAPPENING_KIND_MODEL_CAME: _HappeningKind.ValueType  # 11
     """A worker holds a model that it did not hold."""
     HAPPENING_KIND_MODEL_LEFT: _HappeningKind.ValueType  # 12
@@ -94,9 +94,9 @@ HAPPENING_KIND_WORKER_UNREACHABLE: HappeningKind.ValueType  # 7
 HAPPENING_KIND_WORKER_REACHABLE: HappeningKind.ValueType  # 8
 """A worker that could not be reached answers again."""
 HAPPENING_KIND_WORKER_EJECTED: HappeningKind.ValueType  # 9
-"""A gateway leaves a worker alone for a while."""
+"""A gateway leaves a worker alone for a while; with a model, for that alone."""
 HAPPENING_KIND_WORKER_BACK: HappeningKind.ValueType  # 10
-"""A worker that was ejected gets requests again."""
+"""A worker that was ejected gets requests again; with a model, for that."""
 HAPPENING_KIND_MODEL_CAME: HappeningKind.ValueType  # 11
 """A worker holds a model that it did not hold."""
 HAPPENING_KIND_MODEL_LEFT: HappeningKind.ValueType  # 12
@@ -850,6 +850,7 @@ class WorkerStanding(_message.Message):
     FAILURES_FIELD_NUMBER: _builtins.int
     NOT_NOW_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    EJECTED_MODELS_FIELD_NUMBER: _builtins.int
     gateway: _builtins.str
     """The gateway's name."""
     pid: _builtins.int
@@ -874,6 +875,10 @@ class WorkerStanding(_message.Message):
     def not_now(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotNow]:
         """Models that it would take no request for just now."""
 
+    @_builtins.property
+    def ejected_models(self) -> _containers.RepeatedCompositeFieldContainer[Global___EjectedModel]:
+        """Models of its that it is ejected from alone, because they fail there."""
+
     def __init__(
         self,
         *,
@@ -886,14 +891,43 @@ class WorkerStanding(_message.Message):
         failures: _builtins.int = ...,
         not_now: _abc.Iterable[Global___NotNow] | None = ...,
         weight: _builtins.float = ...,
+        ejected_models: _abc.Iterable[Global___EjectedModel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ejected_for", b"ejected_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ejected_because", b"ejected_because", "ejected_for", b"ejected_for", "failures", b"failures", "gateway", b"gateway", "in_flight", b"in_flight", "not_now", b"not_now", "pid", b"pid", "unreachable", b"unreachable", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ejected_because", b"ejected_because", "ejected_for", b"ejected_for", "ejected_models", b"ejected_models", "failures", b"failures", "gateway", b"gateway", "in_flight", b"in_flight", "not_now", b"not_now", "pid", b"pid", "unreachable", b"unreachable", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkerStanding: _TypeAlias = WorkerStanding  # noqa: Y015
+
+@_typing.final
+class EjectedModel(_message.Message):
+    """Says that a worker is left alone for one of its models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model id."""
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """For how much longer."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        time_left: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_left", b"time_left"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "time_left", b"time_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EjectedModel: _TypeAlias = EjectedModel  # noqa: Y015
 
 @_typing.final
 class NotNow(_message.Message):

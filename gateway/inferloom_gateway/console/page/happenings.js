@@ -10,8 +10,8 @@ const WORDS = {
   LEASE_GOOD: ["good", (e) => `${e.worker} has a good lease again`],
   WORKER_UNREACHABLE: ["bad", (e) => `The way to ${e.worker} is lost`],
   WORKER_REACHABLE: ["good", (e) => `${e.worker} answers again`],
-  WORKER_EJECTED: ["warn", (e) => `${e.worker} is left alone for a while`],
-  WORKER_BACK: ["good", (e) => `${e.worker} gets requests again`],
+  WORKER_EJECTED: ["warn", (e) => `${what(e)} is left alone for a while`],
+  WORKER_BACK: ["good", (e) => `${what(e)} gets requests again`],
   MODEL_CAME: ["busy", (e) => `${e.worker} holds ${e.model}`],
   MODEL_LEFT: ["warn", (e) => `${e.worker} holds ${e.model} no more`],
   REQUEST_MOVED: ["warn", (e) => moved(e)],
@@ -22,6 +22,8 @@ const WORDS = {
   REGISTRY_FROZEN: ["warn", () => "The registry has lost its store; the workers stay as they were"],
   REGISTRY_THAWED: ["good", () => "The registry has its store again"],
 };
+
+const what = (e) => (e.model ? `${e.model} at ${e.worker}` : e.worker);
 
 const requests = (e) => (e.count > 1 ? plural(e.count, "request") : "A request");
 
