@@ -69,7 +69,9 @@ async def test_ps_as_json_has_the_contracts_names(mesh: FakeMesh, capsys: pytest
     """Scripts read the same fields as from grpcurl, zeros included."""
     mesh.registry.workers = [WORKER]
     await ps.show([mesh.address], as_json=True)
-    [worker] = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)
+    [worker] = told["workers"]
+    assert (told["frozen"], told["settling"]) == ("", False)
     assert worker["worker"]["id"] == "worker-1"
     assert worker["lease_state"] == "LEASE_STATE_SUSPECT"
     assert worker["ttl"] == "4s"
@@ -88,13 +90,17 @@ async def test_ps_of_an_empty_mesh_says_what_to_start(
 async def test_ps_tells_of_a_frozen_registry_that_has_no_workers(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    """Nobody could join it; as JSON, on standard error."""
+    """Nobody could join it; as JSON, where scripts look."""
     mesh.registry.frozen = "no quorum [of 3]"
     await ps.show([mesh.address], as_json=as_json)
     shown = capsys.readouterr()
+    if as_json:
+        told = json.loads(shown.out)
+        assert (told["workers"], told["frozen"], shown.err) == ([], "no quorum [of 3]", "")
+        return
     assert "the registry has lost its store" in shown.err
     assert "no quorum [of 3]" in shown.err
-    assert json.loads(shown.out) == [] if as_json else "no workers" in shown.out
+    assert "no workers" in shown.out
 
 
 async def test_ps_shows_names_and_addresses_as_they_are(
@@ -253,7 +259,7 @@ async def test_ps_asks_all_registries(mesh: FakeMesh, capsys: pytest.CaptureFixt
     address = await server.listen(Address("127.0.0.1", 0))
     try:
         await ps.show([NOWHERE, mesh.address, address], as_json=True)
-        [row] = json.loads(capsys.readouterr().out)
+        [row] = json.loads(capsys.readouterr().out)["workers"]
         assert (row["ttl"], row["load"]["running"]) == ("4s", 3)
     finally:
         await server.stop(0)
@@ -307,7 +313,7 @@ async def test_watching_outlives_the_registry(capsys: pytest.CaptureFixture[str]
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await server.stop(0)
-    assert [len(json.loads(line)) for line in lines] == [1, 2]
+    assert [len(json.loads(line)["workers"]) for line in lines] == [1, 2]
 
 
 def test_ps_has_a_block_for_each_worker_on_a_very_narrow_terminal() -> None:

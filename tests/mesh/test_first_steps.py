@@ -113,7 +113,7 @@ def test_the_command_line_lists_models_and_workers(demo: Mesh) -> None:
     models = inferloom("models", "--gateway", demo.grpc, "--registry", demo.registry)
     assert CHAT in models
     assert EMBEDDER in models
-    [worker] = json.loads(inferloom("ps", "--registry", demo.registry, "--json"))
+    [worker] = json.loads(inferloom("ps", "--registry", demo.registry, "--json"))["workers"]
     assert worker["worker"]["state"] == "WORKER_STATE_READY"
     assert {CHAT, EMBEDDER} == {model["id"] for model in worker["worker"]["models"]}
     assert "worker-1" in inferloom("ps", "--registry", demo.registry)

@@ -31,7 +31,8 @@ def echo(mesh: Mesh, prompts: list[str]) -> list[str]:
 
 def listed(mesh: Mesh) -> set[str]:
     """The workers that `inferloom ps` shows."""
-    return {row["worker"]["id"] for row in json.loads(inferloom("ps", "--registry", mesh.registry, "--json"))}
+    told = json.loads(inferloom("ps", "--registry", mesh.registry, "--json"))
+    return {row["worker"]["id"] for row in told["workers"]}
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_one_embeddings_response_is_made_by_one_model(start: Callable[..., Runni
     url = f"http://{gateway.report()['rest']}/v1/embeddings"
 
     def states() -> list[str]:
-        rows = json.loads(inferloom("ps", "--registry", registry, "--json"))
+        rows = json.loads(inferloom("ps", "--registry", registry, "--json"))["workers"]
         return [row["worker"]["state"] for row in rows]
 
     until(states, "both workers' registration", lambda seen: seen == ["WORKER_STATE_READY"] * 2)

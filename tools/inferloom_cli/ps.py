@@ -43,12 +43,12 @@ async def show(registries: Sequence[Address], *, as_json: bool, shown: Credentia
         answer = await ask()
     if as_json:
         print(to_json(answer))
-        _tell_frozen(answer)
     elif answer.workers:
         terminal().print(table(answer))
     else:
         terminal().print(_NOBODY)
-        _tell_frozen(answer)
+        if answer.frozen:
+            terminal(stderr=True).print(_frozen(answer), soft_wrap=True)
 
 
 async def watch(
@@ -60,9 +60,9 @@ async def watch(
 ) -> None:
     """Keep the table on the terminal up to date until the program is interrupted.
 
-    A registry that goes away meanwhile is waited for. As JSON, print the workers in one line whenever
-    something about them changed; how long ago a lease was renewed is no change. Where the output is no
-    terminal, the table is printed once.
+    A registry that goes away meanwhile is waited for. As JSON, print all of it in one line whenever something
+    changed; how long ago a lease was renewed is no change. Where the output is no terminal, the table is
+    printed once.
     """
     console = terminal()
     if not (as_json or console.is_terminal):
@@ -91,14 +91,11 @@ def _picture(answer: ListWorkersResponse, away: str = "") -> Group:
 
 
 async def _print_changes(ask: Ask, answer: ListWorkersResponse, interval: float) -> None:
-    told, frozen = None, ""
+    told = None
     while True:
         if (facts := _facts(answer)) != told:
             told = facts
             print(to_json(answer, indent=None), flush=True)
-        if answer.frozen != frozen:
-            frozen = answer.frozen
-            _tell_frozen(answer)
         await asyncio.sleep(interval)
         answer = await _or_none(ask) or answer
 
@@ -123,11 +120,11 @@ async def _or_none(ask: Ask) -> ListWorkersResponse | None:
 
 
 def to_json(answer: ListWorkersResponse, indent: int | None = 2) -> str:
-    """The workers with the contract's field names, as a JSON list."""
+    """The contract's message with its field names: the workers, and whether the registry can change them."""
     fields = MessageToDict(
         answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return json.dumps(fields["workers"], indent=indent)
+    return json.dumps(fields, indent=indent)
 
 
 def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
@@ -150,12 +147,6 @@ def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
         made.caption = _BREAK.join(captions)
         made.caption_justify = "left"
     return made
-
-
-def _tell_frozen(answer: ListWorkersResponse) -> None:
-    """Say on standard error that the set of workers cannot change, where it cannot."""
-    if answer.frozen:
-        terminal(stderr=True).print(_frozen(answer), soft_wrap=True)
 
 
 def _frozen(answer: ListWorkersResponse) -> Text:

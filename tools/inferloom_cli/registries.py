@@ -51,7 +51,8 @@ async def asking(
 
 
 def merged(answers: Sequence[ListWorkersResponse]) -> ListWorkersResponse:
-    """One answer of several: of each worker its newest registration, as told by who it renews with."""
+    """One answer of several: of each worker its newest registration, as told by who it renews with. It is
+    frozen if one of them is, and settles if all do. Revisions are each registry's own."""
     if len(answers) == 1:
         return answers[0]
     best: dict[str, RegisteredWorker] = {}
@@ -60,7 +61,10 @@ def merged(answers: Sequence[ListWorkersResponse]) -> ListWorkersResponse:
         if known is None or _rank(row) > _rank(known):
             best[row.worker.id] = row
     frozen = next((answer.frozen for answer in answers if answer.frozen), "")
-    return ListWorkersResponse(workers=[best[name] for name in sorted(best)], frozen=frozen)
+    settling = all(answer.settling for answer in answers)
+    return ListWorkersResponse(
+        workers=[best[name] for name in sorted(best)], frozen=frozen, settling=settling
+    )
 
 
 def _rank(row: RegisteredWorker) -> tuple[int, bool]:
