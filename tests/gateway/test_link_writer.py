@@ -1,23 +1,25 @@
 """What a gateway's link to a worker writes, and when; it ends with its writer."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import grpc
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import link_pb2
+from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attach.attachment import Attachment
 from inferloom_gateway.calls.attach.grpc_stream import GrpcStream
 from inferloom_gateway.calls.attach.link_call import LinkCall
 from inferloom_gateway.calls.attach.stream import Desk
+from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.gathering import Gathering
+from inferloom_mesh.errors import server_error
 from inferloom_mesh.server import MAX_MESSAGE_BYTES
+from inferloom_mesh.status import to_status
 from tests.gateway.test_link_frames import Seen
 from tests.patience import PATIENCE_S
-
-if TYPE_CHECKING:
-    import grpc
 
 
 class Unwritable:
@@ -26,7 +28,7 @@ class Unwritable:
     def __init__(self) -> None:
         self._over = asyncio.get_running_loop().create_future()
 
-    async def wait_for_connection(self) -> None:
+    async def initial_metadata(self) -> None:
         pass
 
     async def write(self, frame: link_pb2.AttachRequest) -> None:
@@ -54,6 +56,101 @@ async def test_a_stream_that_cannot_be_written_to_ends(caplog: pytest.LogCapture
         await ended.wait()
     assert "cannot be written to" in caplog.text
     await attachment.close(None)
+
+
+def status(code: grpc.StatusCode, details: str, *trailing: tuple[str, str | bytes]) -> grpc.aio.AioRpcError:
+    """What a stream ends with."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), details)
+
+
+class Refused:
+    """A stream that its worker ends, as grpc.aio tells of it: INTERNAL, for good, where something was sent.
+
+    Args:
+        end: What the worker ends it with.
+        answers: Whether it said something before.
+    """
+
+    def __init__(self, end: grpc.aio.AioRpcError, *, answers: bool = False) -> None:
+        self._end = end
+        self._answers = answers
+        self._over = asyncio.Event()
+
+    async def initial_metadata(self) -> None:
+        await asyncio.sleep(0.01)
+        self._over.set()
+
+    async def write(self, frame: link_pb2.AttachRequest) -> None:
+        if self._over.is_set():
+            raise asyncio.InvalidStateError
+        self._over.set()
+        self._end = status(grpc.StatusCode.INTERNAL, "Internal error from Core")
+        raise self._end
+
+    async def read(self) -> Any:
+        if self._answers:
+            self._answers = False
+            return link_pb2.AttachResponse()
+        await self._over.wait()
+        raise self._end
+
+    def cancel(self) -> None:
+        pass
+
+
+async def verdict_on(call: Refused) -> Verdict | str:
+    """What became of a call on it: its verdict, or that it went on by itself."""
+    ended, sink = asyncio.Event(), Seen()
+    attachment = Attachment(
+        GrpcStream(cast("grpc.aio.StreamStreamCall[Any, Any]", call), "127.0.0.1:1"),
+        "127.0.0.1:1",
+        lambda load: None,
+        lambda attachment: ended.set(),
+        Gathering(),
+    )
+    request, number = pb.GenerateRequest(model="m"), attachment.number()
+    alone = asyncio.Event()
+
+    def made() -> Made:
+        alone.set()
+        return Made()
+
+    attachment.start(
+        LinkCall(number, request, sink, attachment, made), link_pb2.StartCall(call=number, generate=request)
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        await ended.wait()
+    await attachment.close(None)
+    if alone.is_set():
+        return "by itself"
+    (failure,) = sink.ends
+    assert failure is not None
+    return failure.verdict
+
+
+async def test_nothing_is_sent_before_a_worker_has_taken_the_stream() -> None:
+    """What was being sent would hide why it is refused: who does not let the gateway in is not lost, and who
+    has no such streams is called otherwise."""
+    strange = await verdict_on(Refused(status(grpc.StatusCode.UNAUTHENTICATED, "not a peer")))
+    assert isinstance(strange, Verdict)
+    assert (strange.cause, strange.lost, strange.suspect) == (attempt.NOT_LET_IN, False, False)
+    assert await verdict_on(Refused(status(grpc.StatusCode.UNIMPLEMENTED, "none"))) == "by itself"
+
+
+@pytest.mark.parametrize("answers", [False, True])
+async def test_a_worker_that_ends_the_stream_itself_is_not_lost(answers: bool) -> None:
+    """By its own words; what others say, such as a proxy whose way to it broke, may be its end."""
+    said = to_status(server_error())
+    ends = {
+        (False, False): status(said.code, said.details, *said.trailing_metadata),
+        (True, True): status(grpc.StatusCode.UNAVAILABLE, "reset"),
+    }
+    for lost, end in ends.items():
+        verdict = await verdict_on(Refused(end, answers=answers))
+        assert isinstance(verdict, Verdict)
+        assert (verdict.lost, verdict.suspect) == lost
+        assert verdict.elsewhere
+        assert verdict.free
 
 
 class Noted:

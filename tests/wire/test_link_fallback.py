@@ -11,6 +11,7 @@ import pytest
 from inferloom_gateway.calls.attach import dialer
 from inferloom_gateway.calls.attach.dialer import Dialer
 from inferloom_gateway.calls.attach.tcp_stream import TcpStream
+from inferloom_gateway.calls.attempt import NOT_LET_IN
 from tests.patience import PATIENCE_S, until_async, within
 from tests.wire.certificates import Certificates, certificates
 from tests.wire.gateway_line import by_operator, line_to, port_of, unused
@@ -41,6 +42,20 @@ async def test_a_port_that_comes_back_is_used_again_and_costs_nobody_a_call(
             assert await paced.over() is None
             assert paced.text() == "ab" * 30
     assert "attached at its link's own port again" in caplog.text
+
+
+async def test_a_gateway_that_is_not_let_in_has_lost_nobody() -> None:
+    """Though calls begin in the moment in which the stream does, and more come while it is refused."""
+    secret = "a secret of this mesh"
+    async with running_worker("echo", mesh_secret=secret) as worker:
+        for length in (1, 100_000, 400_000):
+            async with line_to(worker, "") as line:
+                asked = [line.ask(text_request("x" * length, **limited(4))) for _ in range(3)]
+                await asyncio.sleep(0)
+                asked += [line.ask(text_request("y", **limited(4))) for _ in range(3)]
+                ends = [await each.over() for each in asked]
+            verdicts = [None if end is None else end.verdict for end in ends]
+            assert [each and (each.cause, each.suspect) for each in verdicts] == [(NOT_LET_IN, False)] * 6
 
 
 async def test_a_port_that_drops_what_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

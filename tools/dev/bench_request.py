@@ -271,7 +271,7 @@ class Stream:
         self._ready: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
 
-    async def wait_for_connection(self) -> None:
+    async def initial_metadata(self) -> None:
         """There is one."""
 
     async def write(self, frame: link_pb2.AttachRequest) -> None:

@@ -100,6 +100,11 @@ def lost() -> Verdict:
     )
 
 
+def cut() -> Verdict:
+    """The worker has ended the stream that carried the call with others. It is there, and died of none."""
+    return Verdict(worker_lost(), elsewhere=True, blamed=True, free=True, cause="disconnected")
+
+
 def broken() -> Verdict:
     """The worker is there, and failed without an error of its own, or ended its stream too early."""
     return Verdict(worker_lost(), elsewhere=True, blamed=True, cause="broken")

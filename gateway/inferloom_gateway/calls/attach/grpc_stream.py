@@ -8,6 +8,7 @@ import grpc
 
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.attach.stream import Desk
+from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.judging import NOT_LET_IN, judge
 from inferloom_mesh.status import read_failure
 
@@ -51,17 +52,11 @@ class GrpcStream:
     async def _read(self, desk: Desk) -> None:
         verdict, refused = attempt.lost(), False
         try:
-            while True:
-                frame: Any = await self._call.read()
-                if frame is grpc.aio.EOF:
-                    break
-                desk.take(frame)
-        except grpc.aio.AioRpcError as failure:
-            refused = failure.code() is grpc.StatusCode.UNIMPLEMENTED and not desk.heard
-            if not desk.heard and failure.code() in NOT_LET_IN:
-                verdict = judge(read_failure(failure))
-            if desk.heard:
-                log.info("the link to the worker at %s ended: %s", self._worker, failure.code().name)
+            if (end := await self._take_all(desk)) is not None:
+                refused = end.code() is grpc.StatusCode.UNIMPLEMENTED and not desk.heard
+                verdict = _judged(end, heard=desk.heard)
+                if desk.heard:
+                    log.info("the link to the worker at %s ended: %s", self._worker, end.code().name)
         except asyncio.CancelledError:
             pass  # closed here
         except Exception as failure:
@@ -71,10 +66,22 @@ class GrpcStream:
             self._tasks[1].cancel()
             desk.end(verdict, refused=refused)
 
+    async def _take_all(self, desk: Desk) -> grpc.aio.AioRpcError | None:
+        """Give the desk all frames; return what the stream ended with. None: nothing in particular."""
+        try:
+            while True:
+                frame: Any = await self._call.read()
+                if frame is grpc.aio.EOF:
+                    return None
+                desk.take(frame)
+        except grpc.aio.AioRpcError as failure:
+            return failure
+
     async def _write(self, desk: Desk) -> None:
         try:
-            # A write to a stream that its worker has refused would hide why.
-            await self._call.wait_for_connection()
+            # A worker that takes the stream speaks first. Where something was being sent when it refused, the
+            # call would have INTERNAL for good, which is grpc.aio's own, and hide why.
+            await self._call.initial_metadata()
             while True:
                 await self._wake.wait()
                 self._wake.clear()
@@ -85,3 +92,12 @@ class GrpcStream:
         except Exception:  # a bug: a stream that is not written to must end, so that there is another
             log.exception("the link to the worker at %s cannot be written to", self._worker)
             self._call.cancel()
+
+
+def _judged(end: grpc.aio.AioRpcError, *, heard: bool) -> Verdict:
+    """What the end of the stream means for its calls: the worker is lost, but for one that has ended the
+    stream itself, in its own words."""
+    read = read_failure(end)
+    if read.code in NOT_LET_IN and not heard:
+        return judge(read)
+    return attempt.cut() if read.ours else attempt.lost()
