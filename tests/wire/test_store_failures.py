@@ -120,3 +120,27 @@ async def test_without_room_on_the_disk_nothing_is_kept_or_begun() -> None:
         refused = await mesh.http.post("/v1/chat/completions", json=BODY, headers=header())
         assert (refused.status_code, refused.json()["error"]["code"]) == (507, "storage_full")
         assert len(first.requests) == asked
+
+
+async def test_a_gateway_that_stops_tries_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To write the end of a response that waits to be written."""
+    real, tried = UnderWay.end, asyncio.Event()
+
+    async def end(*args: Any) -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        if not task.cancelling():
+            tried.set()
+            raise AWAY
+        return await real(*args)
+
+    monkeypatch.setattr(UnderWay, "end", end)
+    store = {"store": tmp_path / "store"}
+    async with (
+        gateway_mesh(FakeWorker(script=says("Hello")), **store, drain_limit_s=0.1) as mesh,
+        mesh.openai() as client,
+    ):
+        made = await client.responses.create(model=MODEL, input="Hi", background=True)
+        await tried.wait()
+    async with gateway_mesh(FakeWorker(), **store) as mesh, mesh.openai() as client:
+        assert (await client.responses.retrieve(made.id)).output_text == "Hello"

@@ -87,7 +87,7 @@ class Recorder:
 
     async def end(self, *, patient: bool) -> None:
         """Write the rest, and the response as it is; where that cannot be done, again and again while the
-        claim lasts, if ``patient``.
+        claim lasts and the process goes on, if ``patient``.
 
         Raises:
             InferloomError: It could not be done.
@@ -101,7 +101,10 @@ class Recorder:
                 if not patient or began - self._told > CLAIM_S:
                     raise
                 log.warning("the end of a response in background waits to be written: %s", failure.message)
-                await asyncio.sleep(_AGAIN_S)
+                try:
+                    await asyncio.sleep(_AGAIN_S)
+                except asyncio.CancelledError:  # the process stops: once more
+                    patient = False
             else:
                 return
 
