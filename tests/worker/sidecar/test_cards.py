@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -135,6 +136,30 @@ async def test_where_it_runs_and_its_version_are_not_what_a_model_is(kind: str) 
     assert first.compute_hash != second.compute_hash
     other = await found(model={"id": "other", "root": "/w/other", "max_model_len": 100})
     assert other.definition_hash != first.definition_hash
+
+
+async def test_calls_that_fail_have_a_server_looked_at_a_few_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many they are: a server that is in trouble has no need of more."""
+    monkeypatch.setattr(watch, "LEAST_S", 0.05)
+    asked: list[str] = []
+
+    class OneClient(Client):
+        async def get(self, url: str, **_: Any) -> Answer:
+            asked.append(url)
+            return Answer(200, json.dumps({"data": [{"id": "m"}]}).encode())
+
+    looking = watch.Watch(OneClient(ServerAddress.parse("http://h?kind=openai"), Key("")), "m", lambda: None)
+    await looking.begin()
+    began = time.monotonic()
+    while len(asked) < 6:
+        looking.look()
+        await asyncio.sleep(0)
+    took = time.monotonic() - began
+    await looking.close()
+    # One finds out what it is, one follows, and one is at once.
+    assert took >= (len(asked) - 3) * 0.05
 
 
 async def test_what_keeps_a_server_from_being_reached_is_in_the_log(

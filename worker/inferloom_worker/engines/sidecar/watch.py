@@ -18,6 +18,9 @@ REMOTE_BEAT_S = 10.0
 
 NOT_ASKED = "it was not asked yet"
 
+LEAST_S = 0.2
+"""Time between two looks that failed calls ask for: thousands may fail in a second."""
+
 LATE_S = 5.0
 """How long it may take to say how it is."""
 
@@ -91,6 +94,8 @@ class Watch:
         closely = False
         while True:
             await self._look_surely(closely=closely)
+            if closely:
+                await asyncio.sleep(LEAST_S)
             try:
                 async with asyncio.timeout(self._between_s):
                     await self._now.wait()
