@@ -150,7 +150,7 @@ async def test_calls_that_fail_have_a_server_looked_at_a_few_times_a_second(
             asked.append(url)
             return Answer(200, json.dumps({"data": [{"id": "m"}]}).encode())
 
-    looking = watch.Watch(OneClient(ServerAddress.parse("http://h?kind=openai"), Key("")), "m", lambda: None)
+    looking = watch.Watch(OneClient(ServerAddress.parse("http://h?kind=openai"), no_key), "m", lambda: None)
     await looking.begin()
     began = time.monotonic()
     while len(asked) < 6:
