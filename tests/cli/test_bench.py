@@ -111,9 +111,16 @@ async def test_what_goes_wrong_is_a_failure_of_that_request_alone(answer: bytes 
     assert words in summary.first_error
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "a key with --api-key"), (404, "a model with --model")])
-async def test_a_refusal_says_what_to_name(status: int, words: str) -> None:
-    """A key where one is asked for, otherwise a model."""
+@pytest.mark.parametrize(
+    ("status", "path", "words"),
+    [
+        (401, "/v1", "a key with --api-key"),
+        (404, "/v1", "a model with --model"),
+        (404, "", "the base URL of its API, which often ends in /v1"),
+    ],
+)
+async def test_a_refusal_says_what_to_name(status: int, path: str, words: str) -> None:
+    """A key where one is asked for, the whole URL where its path was left out, otherwise a model."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -121,7 +128,7 @@ async def test_a_refusal_says_what_to_name(status: int, words: str) -> None:
         writer.close()
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listener:
-        endpoint = Endpoint("http", "127.0.0.1", listener.sockets[0].getsockname()[1], "/v1")
+        endpoint = Endpoint("http", "127.0.0.1", listener.sockets[0].getsockname()[1], path)
         with pytest.raises(RefusedError, match=f"status {status}.* – name {words}"):
             await first_model(endpoint, Load("", requests=1))
 

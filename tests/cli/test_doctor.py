@@ -231,6 +231,22 @@ async def test_a_registry_that_asks_for_the_secret_is_a_fault(mesh: FakeMesh) ->
     assert registry.what == "Calls of the mesh's own services only"
 
 
+async def test_the_gateway_that_was_named_is_asked(mesh: FakeMesh) -> None:
+    """As `inferloom up` says how the other commands find it, on whatever ports it is."""
+
+    async def said(where: Address) -> Finding:
+        settings = ClientSettings.model_construct({"gateway"}, gateway=where, registry=Addresses([NOBODY]))
+        away = GatewaySettings.model_construct(set(), gateway_listen=NOBODY)
+        found = await asyncio.to_thread(lambda: list(doctor.of_mesh(settings, away, NOTHING)))
+        [told] = [each for each in found if each.area == "gateway"]
+        return told
+
+    there, gone = await said(mesh.address), await said(NOBODY)
+    assert (there.level, there.what) == (Level.OK, f"{mesh.address} is ready")
+    assert (gone.level, gone.what) == (Level.FAULT, f"no gateway at {NOBODY}")
+    assert "--gateway" in gone.fix
+
+
 def test_whoever_looks_from_elsewhere_needs_no_gateway() -> None:
     """Where the registry is on another machine, and no gateway was named, its absence is a note."""
     for absent, level in ((True, Level.NOTE), (False, Level.FAULT)):

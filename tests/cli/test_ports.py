@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from inferloom_cli.ports import require_free
+from inferloom_cli.ports import require_apart, require_free
 from inferloom_cli.refusal import RefusedError
 from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeMesh
@@ -51,3 +51,22 @@ async def test_all_clashes_are_told_at_once_and_whose_they_are(mesh: FakeMesh) -
         f"  port {port} is taken by another process (--port)",
         f"  port {mesh.address.port} is taken by another Inferloom (--grpc-port)",
     ]
+
+
+def test_two_that_want_one_port_are_told_so() -> None:
+    """Nobody else has it; the flag of either moves it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = Address("127.0.0.1", other.getsockname()[1])
+    free = Address("127.0.0.1", 0)
+    with pytest.raises(
+        RefusedError, match=rf"^port {address.port} is that of --port; choose another with --grpc-port$"
+    ):
+        require_free([(address, "--port"), (free, "--worker-port"), (address, "--grpc-port"), (free, "-")])
+
+
+def test_a_service_has_a_port_for_each_of_its_doors() -> None:
+    """Any free port is another each time."""
+    free, one = Address("127.0.0.1", 0), Address("127.0.0.1", 8000)
+    require_apart([free, free, None, one, Address("127.0.0.1", 9000), None])
+    with pytest.raises(RefusedError, match=r"^127\.0\.0\.1:8000 is to be listened on twice"):
+        require_apart([one, free, one])

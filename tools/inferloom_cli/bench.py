@@ -130,12 +130,20 @@ async def first_model(endpoint: Endpoint, load: Load) -> str:
     except OSError as failure:
         raise RefusedError(f"no server at {where} – start one with `inferloom up`") from failure
     except (HttpError, ValueError) as failure:
-        keyless = isinstance(failure, HttpError) and failure.status == 401
-        instead = "a key with --api-key or INFERLOOM_API_KEY" if keyless else "a model with --model"
+        instead = _instead(failure.status if isinstance(failure, HttpError) else 0, endpoint)
         raise RefusedError(f"{where}/models: {failure} – name {instead}") from failure
     if name is None:
         raise RefusedError(f"no model for {load.api} is served at {where}")
     return name
+
+
+def _instead(status: int, endpoint: Endpoint) -> str:
+    """What to name where the list of models was refused with a status; 0: it could not be read."""
+    if status == 401:
+        return "a key with --api-key or INFERLOOM_API_KEY"
+    if status == 404 and endpoint.path in ("", "/"):
+        return "the base URL of its API, which often ends in /v1"
+    return "a model with --model"
 
 
 def run_fast(main: Callable[[], Coroutine[None, None, T]]) -> T:

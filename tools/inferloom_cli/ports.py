@@ -2,14 +2,14 @@
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inferloom_cli.probe import http_answer, reachable
-from inferloom_cli.refusal import RefusedError
+from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_mesh.net import Address
 
 _SERVICES = tuple(f"inferloom.v1.{name}" for name in ("InferenceService", "RegistryService", "WorkerService"))
@@ -23,7 +23,8 @@ def require_free(wanted: Sequence[tuple[Address, str]]) -> None:
         RefusedError: Some cannot; the message names them all with their flags, and says whether another
             Inferloom has them.
     """
-    faults = [(fault, flag) for address, flag in wanted if (fault := _fault(address)) is not None]
+    faults = [*_twice(wanted)]
+    faults += [(fault, flag) for address, flag in wanted if (fault := _fault(address)) is not None]
     if len(faults) == 1:
         [(fault, flag)] = faults
         raise RefusedError(f"{fault}; choose another with {flag}")
@@ -32,6 +33,26 @@ def require_free(wanted: Sequence[tuple[Address, str]]) -> None:
         raise RefusedError(
             f"these cannot be had; choose others with the flags, or 0 for any free port:{lines}"
         )
+
+
+def require_apart(listening: Sequence[Address | None]) -> None:
+    """Make sure that a service does not listen twice at one address.
+
+    Raises:
+        RefusedError: It would.
+    """
+    named = [address for address in listening if address is not None and address.port]
+    if twice := next((address for address in named if named.count(address) > 1), None):
+        raise RefusedError(f"{twice} is to be listened on twice: each needs a port of its own", MISUSED)
+
+
+def _twice(wanted: Sequence[tuple[Address, str]]) -> Iterator[tuple[str, str]]:
+    """Addresses that two are to have, by the later one's flag."""
+    first: dict[Address, str] = {}
+    for address, flag in wanted:
+        if address.port and address in first:
+            yield f"port {address.port} is that of {first[address]}", flag
+        first.setdefault(address, flag)
 
 
 def _fault(address: Address) -> str | None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from inferloom_cli.exposure import check_gateway, check_service, exposed, warning
+from inferloom_cli.ports import require_apart
 from inferloom_cli.refusal import RefusedError, needs
 from inferloom_cli.runmesh.keeper import GaveUpError
 from inferloom_cli.runmesh.readiness import Report, announce
@@ -75,6 +76,7 @@ def gateway(ready_file: Path | None, seat: int | None, **flags: object) -> None:
         _ready({"rest": str(rest), "grpc": str(grpc)}, ready_file)
 
     doors = settings.gateway_listen, settings.gateway_grpc_listen
+    require_apart([*doors, settings.gateway_peer_listen])
     run = keep if settings.gateway_processes > 1 and settings.seat is None else serve
     _run(
         settings,

@@ -133,6 +133,7 @@ def doctor(
         bool, typer.Option("--alone", help="Only this machine and its settings, and no mesh.")
     ] = False,
     registry: Registry = None,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong with this machine and the mesh, and say what mends it.
@@ -143,7 +144,7 @@ def doctor(
     from inferloom_cli.doctor.finding import Level
     from inferloom_cli.refusal import RefusedError
 
-    findings = list(work.examine(registry, alone=alone))
+    findings = list(work.examine(registry, gateway, alone=alone))
     work.tell(findings, as_json=as_json)
     if any(each.level is Level.FAULT for each in findings):
         raise RefusedError(work.verdict(findings))

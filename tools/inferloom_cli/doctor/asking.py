@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inferloom.v1.registry_pb2 import ListWorkersRequest, ListWorkersResponse, RegisteredWorker
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
@@ -62,6 +63,18 @@ async def statuses(
 
     answers = await asyncio.gather(*map(one, rows))
     return {row.worker.id: answer for row, answer in zip(rows, answers, strict=True)}
+
+
+async def named_gateway(address: Address, shown: Credentials) -> GatewaySaid | Trouble:
+    """How the gateway at a gRPC address is, by its health, which it tells to everybody."""
+    async with opened("gateway", address, shown) as channel:
+        asked = health_pb2.HealthCheckRequest(service="inferloom.v1.InferenceService")
+        try:
+            told = await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=_PATIENCE_S)
+        except grpc.aio.AioRpcError as failure:
+            return trouble_of(failure, "gateway", address, shown)
+    ready = told.status == health_pb2.HealthCheckResponse.SERVING
+    return GatewaySaid(ready, health_pb2.HealthCheckResponse.ServingStatus.Name(told.status))
 
 
 def gateway(address: Address, *, encrypted: bool, caller: Path | None = None) -> GatewaySaid | Trouble:

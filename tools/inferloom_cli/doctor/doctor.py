@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.credentials import Credentials, of_peer
 from inferloom_cli.doctor import asking, installation, machine, mesh
 from inferloom_cli.doctor.finding import Finding, Level
+from inferloom_cli.doctor.mesh import GatewaySaid
 from inferloom_cli.known_settings import strangers
 from inferloom_cli.probe import reachable
 from inferloom_cli.refusal import RefusedError
@@ -36,14 +37,16 @@ _MARKS = {
 }
 
 
-def examine(registry: str | None, *, alone: bool) -> Iterator[Finding]:
-    """Look at this machine, at what is installed and set, and at the mesh of a registry unless ``alone``."""
+def examine(registry: str | None, gateway: str | None = None, *, alone: bool) -> Iterator[Finding]:
+    """Look at this machine, at what is installed and set, and unless ``alone`` at a mesh: its registry and a
+    gateway."""
+    typed = {"registry": registry, "gateway": gateway}
     folders = {"cache": cache_folder(), "store": user_data_path("inferloom")}
     yield from machine.judge(machine.measure(folders))
     yield from installation.judge()
     yield from installation.judge_kernels()
     yield from installation.judge_gpu()
-    wrong = list(_wrong_settings(registry))
+    wrong = list(_wrong_settings(typed))
     yield from wrong
     if wrong:
         return  # whom to ask is one of them
@@ -54,7 +57,7 @@ def examine(registry: str | None, *, alone: bool) -> Iterator[Finding]:
         if settings_file().is_file()
         else "as they are by default, or in the environment",
     )
-    settings = load(ClientSettings, registry=registry)
+    settings = load(ClientSettings, **typed)
     if settings.tls is not None:
         term = asking.certificate(settings.tls)
         yield from mesh.judge_certificate(f"in {settings.tls}", term, datetime.now(UTC))
@@ -88,7 +91,7 @@ def verdict(findings: Sequence[Finding]) -> str:
     return " and ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count)
 
 
-def _wrong_settings(registry: str | None) -> Iterator[Finding]:
+def _wrong_settings(typed: Mapping[str, str | None]) -> Iterator[Finding]:
     try:
         unknown = list(strangers())
     except (OSError, ValueError) as wrong:
@@ -106,7 +109,7 @@ def _wrong_settings(registry: str | None) -> Iterator[Finding]:
     )
     for kind in kinds:
         try:
-            load(kind, **({"registry": registry} if kind is ClientSettings else {}))
+            load(kind, **(typed if kind is ClientSettings else {}))
         except RefusedError as refusal:
             if str(refusal) not in told:
                 told.add(str(refusal))
@@ -118,24 +121,29 @@ def of_mesh(settings: ClientSettings, gateway: GatewaySettings, shown: Credentia
     named one.
 
     Args:
-        settings: Where registries are.
-        gateway: Where the gateway is.
+        settings: Where registries are, and the gateway if somebody named one.
+        gateway: Where one listens on this machine.
         shown: What says who asks.
     """
     told = asyncio.run(asking.registries(settings.registry, shown))
-    rest = reachable(gateway.gateway_listen)
-    said = asking.gateway(rest, encrypted=gateway.encrypted, caller=settings.tls)
+    placed = "gateway_listen" in gateway.model_fields_set
+    pointed_at = "gateway" in settings.model_fields_set
+    at = settings.gateway if pointed_at else reachable(gateway.gateway_listen)
+    said: GatewaySaid | Trouble
+    if pointed_at:
+        said = asyncio.run(asking.named_gateway(at, shown))
+    else:
+        said = asking.gateway(at, encrypted=gateway.encrypted, caller=settings.tls)
     answers = [each for each in told.values() if isinstance(each, ListWorkersResponse)]
     absent = all(isinstance(each, Trouble) and each.absent for each in (said, *told.values()))
-    placed = "gateway_listen" in gateway.model_fields_set
-    named = placed or settings.model_fields_set & {"registry", "registry_listen"}
+    named = placed or pointed_at or settings.model_fields_set & {"registry", "registry_listen"}
     if absent and not named:
-        what = f"no mesh runs at {', '.join(told)} and {rest}"
+        what = f"no mesh runs at {', '.join(told)} and {at}"
         yield Finding(
             "mesh",
             Level.NOTE,
             what,
-            "inferloom up starts one; --registry and INFERLOOM_GATEWAY_LISTEN name another",
+            "inferloom up starts one; --registry and --gateway name another",
         )
         return
     yield from mesh.judge_registry(told)
@@ -146,6 +154,6 @@ def of_mesh(settings: ClientSettings, gateway: GatewaySettings, shown: Credentia
             listed, statuses, installation.installed(installation.DISTRIBUTION) or ""
         )
     here = any(is_loopback(each.host) for each in settings.registry)
-    yield from mesh.judge_gateway(str(rest), said, wanted=here or placed)
-    if isinstance(said, mesh.GatewaySaid) and said.term is not None:
-        yield from mesh.judge_certificate(f"of the gateway at {rest}", said.term, datetime.now(UTC))
+    yield from mesh.judge_gateway(str(at), said, wanted=here or placed or pointed_at)
+    if isinstance(said, GatewaySaid) and said.term is not None:
+        yield from mesh.judge_certificate(f"of the gateway at {at}", said.term, datetime.now(UTC))

@@ -32,11 +32,11 @@ PEER_MEND = "export INFERLOOM_MESH_SECRET_FILE=FILE, as `inferloom up` prints it
 
 @dataclass(frozen=True, slots=True)
 class GatewaySaid:
-    """What a gateway answered, by REST."""
+    """What a gateway answered, by REST or gRPC."""
 
     ready: bool
     status: str
-    """``/health/ready`` in its own words."""
+    """``/health/ready`` in its own words, or its health over gRPC."""
     late_s: float = 0.0
     """The latest that its event loop was in the last minutes."""
     term: Term | None = None
@@ -127,7 +127,7 @@ def _differing(rows: Sequence[RegisteredWorker]) -> Iterator[Finding]:
 def judge_gateway(address: str, said: GatewaySaid | Trouble, *, wanted: bool = True) -> Iterator[Finding]:
     """What a gateway told. That there is none is no fault where none is ``wanted``."""
     if isinstance(said, Trouble):
-        fix = said.mend or "inferloom gateway, or name where it listens with INFERLOOM_GATEWAY_LISTEN"
+        fix = said.mend or "inferloom gateway starts one; --gateway HOST:PORT names another, by its gRPC port"
         fault = wanted or not said.absent
         yield Finding("gateway", Level.FAULT if fault else Level.NOTE, said.what, fix)
         return
