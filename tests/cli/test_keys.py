@@ -181,6 +181,26 @@ def test_what_a_command_shows_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None
     assert of_caller(secret, "sk-il-ours").metadata == (("authorization", "Bearer sk-il-ours"),)
 
 
+@pytest.mark.parametrize("space", ["\n", " \r\n", "\t"])
+def test_white_space_around_a_key_is_none_of_it(monkeypatch: pytest.MonkeyPatch, space: str) -> None:
+    """A file that holds one ends with a line end; the key of another service is known with it too."""
+    monkeypatch.delenv("INFERLOOM_API_KEY", raising=False)
+    shown = of_caller(ServiceSettings(), f"sk-il-x{space}").metadata
+    assert shown == (("authorization", "Bearer sk-il-x"),)
+    monkeypatch.setenv("OPENAI_API_KEY", f"sk-proj-real{space}")
+    assert of_caller(ServiceSettings(), f"sk-proj-real{space}").metadata == ()
+
+
+@pytest.mark.parametrize("key", ["“sk-il-x”", "sk-il-x y", "sk-il-x\ny", "sk-il-\udcff"])
+def test_what_no_header_takes_is_no_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """gRPC would say only that a batch failed."""
+    with pytest.raises(RefusedError, match="the API key has white space, or"):
+        of_caller(ServiceSettings(), key)
+    monkeypatch.delenv("INFERLOOM_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "“not ours”")
+    assert of_caller(ServiceSettings(), "“not ours”").metadata == ()
+
+
 def test_the_audit_log_has_exact_limits_and_somebody_without_a_name(
     keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from inferloom_cli.benchmark.load import Load
 from inferloom_cli.benchmark.plot import plot
 from inferloom_cli.benchmark.summary import Summary
 from inferloom_cli.benchmark.table import table
+from inferloom_cli.credentials import as_header
 from inferloom_cli.terminal import terminal
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def bench(
         RefusedError: Nothing answers there, there is no such model, or a request failed.
     """
     try:
-        endpoint = Endpoint.parse(url, key, authorities)
+        endpoint = Endpoint.parse(url, key and as_header(key), authorities)
     except OSError as failure:
         raise RefusedError(f"{authorities}: holds no certificates: {failure.strerror}", MISUSED) from failure
     except ValueError as wrong:

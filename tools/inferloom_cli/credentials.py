@@ -1,6 +1,7 @@
 """What the commands that ask a running mesh show, where it asks who calls."""
 
 import os
+import re
 from dataclasses import dataclass
 
 from inferloom_cli.refusal import MISUSED, RefusedError
@@ -42,12 +43,25 @@ def of_caller(settings: ServiceSettings, key: str | None) -> Credentials:
     A key that the environment holds for OpenAI is shown only if it is one of ours.
 
     Raises:
-        RefusedError: A file that is to hold the secret or a certificate cannot be used.
+        RefusedError: A file that is to hold the secret or a certificate cannot be used, or the key is none.
     """
-    if key is not None and "INFERLOOM_API_KEY" not in os.environ and key == os.environ.get("OPENAI_API_KEY"):
-        key = key if key.startswith(PREFIX) else None
-    shown = (("authorization", f"Bearer {key}"),) if key else _secret(settings)
+    typed, others = (key or "").strip(), os.environ.get("OPENAI_API_KEY", "").strip()
+    if typed == others and "INFERLOOM_API_KEY" not in os.environ and not typed.startswith(PREFIX):
+        typed = ""
+    shown = (("authorization", f"Bearer {as_header(typed)}"),) if typed else _secret(settings)
     return Credentials(shown, _security(settings))
+
+
+def as_header(key: str) -> str:
+    """A key as a header takes it: without the white space around it, such as the end of a file's line.
+
+    Raises:
+        RefusedError: No header takes it.
+    """
+    if re.search(r"[^!-~]", key := key.strip()):
+        what = "the API key has white space, or letters and signs beyond ASCII, which no key has"
+        raise RefusedError(f"{what}: look at --api-key, INFERLOOM_API_KEY and OPENAI_API_KEY", MISUSED)
+    return key
 
 
 def _secret(settings: ServiceSettings) -> Metadata:

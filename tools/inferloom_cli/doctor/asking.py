@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -69,8 +69,9 @@ async def named_gateway(address: Address, shown: Credentials) -> GatewaySaid | T
     """How the gateway at a gRPC address is, by its health, which it tells to everybody."""
     async with opened("gateway", address, shown) as channel:
         asked = health_pb2.HealthCheckRequest(service="inferloom.v1.InferenceService")
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its types know no methods
         try:
-            told = await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=_PATIENCE_S)
+            told = await stub.Check(asked, timeout=_PATIENCE_S)
         except grpc.aio.AioRpcError as failure:
             return trouble_of(failure, "gateway", address, shown)
     ready = told.status == health_pb2.HealthCheckResponse.SERVING

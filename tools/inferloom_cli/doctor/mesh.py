@@ -40,7 +40,7 @@ class GatewaySaid:
     late_s: float = 0.0
     """The latest that its event loop was in the last minutes."""
     term: Term | None = None
-    """When the certificate that it shows is good. None: it speaks no TLS."""
+    """When the certificate that it shows is good. None: it speaks no TLS, or was asked by gRPC."""
 
 
 def judge_registry(said: Mapping[str, ListWorkersResponse | Trouble]) -> Iterator[Finding]:
