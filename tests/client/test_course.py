@@ -59,7 +59,9 @@ def number(sequence: int) -> pb.GenerateResponse:
         ("INTERNAL", "SERVER_ERROR", None, Kind.FINAL),
         ("UNAVAILABLE", "WORKER_LOST", None, Kind.FINAL),  # of a stream that ended with it
         ("UNAVAILABLE", "WORKER_LOST", 1.0, Kind.LATER),
-        ("UNAVAILABLE", "WORKER_LOST", 30.0, Kind.FINAL),  # a request that workers died of
+        ("UNAVAILABLE", "WORKER_LOST", 5.0, Kind.FINAL),  # a request that workers died of
+        ("UNAVAILABLE", "SERVER_OVERLOADED", 5.0, Kind.LATER),
+        ("UNAVAILABLE", "SERVER_OVERLOADED", 30.0, Kind.FINAL),
         ("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED", 20.0, Kind.LATER),
     ],
 )

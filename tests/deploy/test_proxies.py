@@ -9,12 +9,14 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
 
+from inferloom.client import AsyncClient
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from tests.deploy.tools import tool
@@ -23,6 +25,7 @@ from tests.patience import PATIENCE_S
 from tests.wire.certificates import Certificates
 from tests.wire.echo_mesh import EchoMesh, echo_mesh
 from tests.wire.ports import free_port
+from tests.wire.tcp_proxy import TcpProxy
 
 PACE_S = 0.1
 """Between two tokens."""
@@ -156,6 +159,28 @@ async def test_what_a_client_sees_through_a_proxy(
     said = [record.getMessage() for record in caplog.records if "/v1/completions" in record.getMessage()]
     callers = {match[1] for line in said if (match := re.search(r"client=([\d.]+)", line))}
     assert callers == {"127.0.0.2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [_nginx, _envoy])
+async def test_a_resumable_stream_goes_on_where_a_proxy_lost_its_gateway(
+    start: Callable[[EchoMesh, Path], AbstractContextManager[Proxy]], mesh: EchoMesh, tmp_path: Path
+) -> None:
+    """Whatever the proxy says of that: nginx says INTERNAL. No text is missing, and none comes twice."""
+    async with TcpProxy(mesh.grpc) as between:
+        with start(replace(mesh, grpc=between.address), tmp_path) as proxy:
+            await _up(proxy)
+            credentials = grpc.ssl_channel_credentials(proxy.ca.read_bytes())
+            async with AsyncClient(proxy.grpc, credentials=credentials) as client:
+                whole = await client.complete("slow", WORDS, max_tokens=12)
+                stream = client.stream_complete("slow", WORDS, max_tokens=12, resumable_s=30)
+                texts: list[str] = []
+                async for text in stream:
+                    texts.append(text)
+                    if len(texts) in (3, 6):
+                        between.cut()
+    assert "".join(texts) == whole.text
+    assert len(texts) > 6
 
 
 async def _streams(proxy: Proxy) -> None:

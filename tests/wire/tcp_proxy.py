@@ -1,4 +1,4 @@
-"""A TCP proxy before a server, which can be slow, or stop forwarding without closing anything."""
+"""A TCP proxy before a server, which can be slow, cut connections, or stop forwarding and close nothing."""
 
 import asyncio
 from types import TracebackType
@@ -21,6 +21,12 @@ class TcpProxy:
     def freeze(self) -> None:
         """Forward nothing from now on, in neither direction, and close nothing."""
         self._open.clear()
+
+    def cut(self) -> None:
+        """Break all connections, as if whoever has them had died; new ones are made."""
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.transport.abort()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)

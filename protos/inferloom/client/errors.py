@@ -11,8 +11,11 @@ DETAILS = "grpc-status-details-bin"
 DOMAIN = "inferloom"
 
 LONGEST_TOLD_S = 20.0
-"""How far in the future a mesh may put the next try for it to be made without asking the caller. A request
-that workers died of is put off for longer."""
+"""How far in the future a mesh may put the next try for it to be made without asking the caller."""
+
+_WORKER_LOST, _LONGEST_LOST_S = "WORKER_LOST", 2.0
+"""A worker that was lost is made up for at once. What is put off for longer is a request that workers died
+of, and only the caller may want that asked again."""
 
 _LOST = frozenset(
     {
@@ -64,8 +67,10 @@ class InferloomError(Exception):
     def kind(self) -> Kind:
         """What it means."""
         if self.reason:
-            after = self.retry_after_s
-            return Kind.FINAL if after is None or after > LONGEST_TOLD_S else Kind.LATER
+            after, most = self.retry_after_s, LONGEST_TOLD_S
+            if self.reason == _WORKER_LOST:
+                most = _LONGEST_LOST_S
+            return Kind.FINAL if after is None or after > most else Kind.LATER
         if self.code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Kind.LATE
         return Kind.LOST if self.code in _LOST else Kind.FINAL
