@@ -48,7 +48,7 @@ async def test_the_time_of_who_comes_back_is_not_the_streams(door: str, tmp_path
             sql(store, DEAD)
             request = pb.ContinueGenerateRequest(stream=name)
             with pytest.raises(grpc.aio.AioRpcError) as late:
-                [_ async for _ in mesh.stub.ContinueGenerate(request, timeout=1.5)]
+                [_ async for _ in mesh.stub.ContinueGenerate(request, timeout=4)]
             assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         else:
             async with killed.http.stream(
@@ -57,7 +57,7 @@ async def test_the_time_of_who_comes_back_is_not_the_streams(door: str, tmp_path
                 name = answer.headers["x-inferloom-stream"]
                 await anext(whole(answer))
             sql(store, DEAD)
-            late_ = await mesh.http.get(f"/v1/streams/{name}", headers={"x-request-timeout": "1.5"})
+            late_ = await mesh.http.get(f"/v1/streams/{name}", headers={"x-request-timeout": "4"})
             assert '"code":"timeout"' in late_.text
         await asyncio.sleep(1)  # whoever is late is ended by then
         assert (two.running, two.cancelled.is_set()) == (1, False)
