@@ -99,7 +99,7 @@ class Facades:
         gateway, settings = self._gateway, self._gateway.settings
         served = list(services)
         if settings.keys is not None or not settings.behind_proxy:  # behind one, nobody says who operates
-            served.append(GatewayReads(self._view))
+            served.append(GatewayReads(self._view, gateway.check))
         server = build_server(
             [each.methods[0].service for each in served],
             shared=settings.seat is not None,

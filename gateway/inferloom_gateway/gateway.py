@@ -132,6 +132,15 @@ class Gateway:
         """Who makes a gRPC call. Raises InferloomError for who may not."""
         return ANONYMOUS if self.access is None else self.access.identify_call(metadata)
 
+    def check(self, who: Identity) -> None:
+        """Make sure that one who was let in, and goes on looking, still may.
+
+        Raises:
+            InferloomError: The key that was shown opens nothing any more, or that cannot be said now.
+        """
+        if self.access is not None:
+            self.access.recall(who.tenant, who.key_id)
+
     def admission(self, identity: Identity, model: str, *, limited: bool = True) -> Admission | None:
         """What lets a request to a model in, and counts it; None: nobody counts what its caller does. One
         that is not ``limited`` was let in before.

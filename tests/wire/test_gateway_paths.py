@@ -59,6 +59,9 @@ async def test_head_of_what_is_not_there_is_404(mesh: GatewayMesh) -> None:
         ("POST", "/chat/completions", "The API is under /v1: /v1/chat/completions."),
         ("GET", "/v1", "It is the base URL of the API: /docs lists what is under it."),
         ("POST", "/v1/v1/chat/completions", "The base URL of the API ends in a single /v1."),
+        ("POST", "/api/chat", "is of Ollama's own API. Here is OpenAI's: /v1/chat/completions."),
+        ("GET", "/api/tags", "is of Ollama's own API. Here is OpenAI's: /v1/models."),
+        ("GET", "/api/other", "Not found: GET /api/other."),
         ("GET", "/nothing", "Not found: GET /nothing."),
     ],
 )

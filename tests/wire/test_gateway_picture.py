@@ -1,7 +1,9 @@
 """What a gateway knows, asked through the contract as an operator would."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -23,6 +25,8 @@ from tests.patience import PATIENCE_S
 from tests.wire.fake_worker import FakeWorker, refuse
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.test_gateway_migration import BODY, drained, killed, spoiled, streamed, worker
+from tests.wire.test_keys import SECRET as MESH_SECRET
+from tests.wire.test_keys import Keys, follows
 
 if TYPE_CHECKING:
     from inferloom.v1.gateway_pb2_grpc import GatewayServiceAsyncStub
@@ -221,3 +225,27 @@ async def test_a_watch_tells_at_once_and_when_something_changes(mesh: GatewayMes
     async with asyncio.timeout(PATIENCE_S):
         while await watch.read() is not grpc.aio.EOF:
             pass
+
+
+async def test_a_watch_ends_with_the_key_that_began_it(tmp_path: Path) -> None:
+    """What changes after it was revoked is told to nobody who showed it."""
+    keys = Keys(tmp_path)
+    async with gateway_mesh(FakeWorker(), keys=keys.place, mesh_secret=MESH_SECRET) as mesh:
+        key = keys.make(endpoints=("operating",))
+        await follows(mesh, key, 403)
+        shown = (("authorization", f"Bearer {key}"),)
+        watch = asking(mesh).WatchMesh(pb.WatchMeshRequest(), metadata=shown)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await watch.read() is not grpc.aio.EOF
+            keys.store.change_key(key[6:18], lambda held: replace(held, revoked=1.0))
+            await follows(mesh, key, 401)
+            mesh.registry.put(mesh.worker.registered(state=WORKER_STATE_DRAINING))
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await to_its_end(watch)
+        assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def to_its_end(watch: Any) -> None:
+    """Read all that a watch tells."""
+    while await watch.read() is not grpc.aio.EOF:
+        pass

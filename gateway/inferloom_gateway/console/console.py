@@ -2,7 +2,6 @@
 
 from itertools import islice
 
-from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.console import mesh_rows, requests
 from inferloom_gateway.console.elsewhere import Elsewhere
 from inferloom_gateway.console.key_desk import KeyDesk
@@ -44,15 +43,6 @@ class Console:
     def answers_to(self, host: str) -> bool:
         """Whether it tells its data to who calls the gateway by this Host."""
         return self._hosts is None or is_own(host, self._hosts)
-
-    def check(self, who: Identity) -> None:
-        """Make sure that one who was let in may still look.
-
-        Raises:
-            InferloomError: The key that he showed opens nothing any more, or that cannot be said now.
-        """
-        if self.gateway.access is not None:
-            self.gateway.access.recall(who.tenant, who.key_id)
 
     def look(self) -> Sections:
         """What the page shows now."""

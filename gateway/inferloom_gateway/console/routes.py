@@ -77,14 +77,14 @@ async def live(request: Request) -> Response:
 
 
 async def _while_open(console: Console, who: Identity) -> AsyncGenerator[bytes, None]:
-    """What a viewer sees, for as long as the key that he showed opens something; every second is looked.
+    """What a viewer sees, for as long as the key that was shown opens something; it is looked at each second.
 
     Raises:
         InferloomError: It does not any more, or that cannot be said now.
     """
     async with aclosing(console.live.view()) as pieces:
         async for piece in pieces:
-            console.check(who)
+            console.gateway.check(who)
             yield piece
 
 

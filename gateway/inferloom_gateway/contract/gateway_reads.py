@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from inferloom.v1 import gateway_pb2 as pb
+from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.contract.method import Method, methods_of
 from inferloom_gateway.contract.service import NO_HEADERS, Call, Caller, Events
 from inferloom_gateway.picture.view import View
@@ -15,12 +16,18 @@ SERVICE = pb.DESCRIPTOR.services_by_name["GatewayService"]
 
 
 class GatewayReads:
-    """``GatewayService``. Who may call it was asked before."""
+    """``GatewayService``. Who may call it was asked before.
+
+    Args:
+        view: What is told.
+        check: Told who watches before each picture; raises InferloomError for who may not any more.
+    """
 
     methods = methods_of(SERVICE)
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, check: Callable[[Identity], None] = lambda who: None) -> None:
         self._view = view
+        self._check = check
 
     def begin(self, method: Method, request: Any, caller: Caller) -> Call:
         """Begin a call."""
@@ -31,7 +38,8 @@ class GatewayReads:
         }
         if method.name in answers:
             return _Reading(partial(answers[method.name], request))
-        return _Reading(meshes=self._view.watch(only_here=request.only_here))
+        meshes = self._view.watch(only_here=request.only_here)
+        return _Reading(meshes=meshes, check=partial(self._check, caller.identity))
 
     async def _mesh(self, request: pb.GetMeshRequest) -> pb.GetMeshResponse:
         return pb.GetMeshResponse(mesh=await self._view.mesh(only_here=request.only_here))
@@ -47,8 +55,10 @@ class _Reading(Closing):
         self,
         answer: Callable[[], Awaitable[Any]] | None = None,
         meshes: AsyncGenerator[pb.Mesh, None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._answer = answer
+        self._check = check
         self._meshes = meshes
         self._reads = False
         self._closed = False
@@ -61,7 +71,11 @@ class _Reading(Closing):
         return self
 
     async def read(self) -> pb.WatchMeshResponse | None:
-        """The next picture; None after the last."""
+        """The next picture; None after the last.
+
+        Raises:
+            InferloomError: Who watches may not any more.
+        """
         assert self._meshes is not None, "the method streams"
         if self._closed:
             return None
@@ -72,7 +86,10 @@ class _Reading(Closing):
             self._reads = False
             if self._closed:
                 _end(self._meshes)
-        return None if mesh is None else pb.WatchMeshResponse(mesh=mesh)
+        if mesh is None:
+            return None
+        self._check()
+        return pb.WatchMeshResponse(mesh=mesh)
 
     def close(self) -> None:
         """End the watch: also between two reads it holds a place, and others are followed for it. A read that

@@ -1,7 +1,7 @@
 """The paths of the REST façade: which are served, with which methods, and which are known to be others'."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -18,6 +18,16 @@ _UNSERVED = frozenset({"/v1/responses/compact"})
 _ANTHROPIC = ("complete", "messages")
 _OTHERS = frozenset((*_OPENAI, *_ANTHROPIC))
 """First steps of paths, behind /v1, that clients know from other APIs."""
+
+_OLLAMA: Mapping[str, str] = {
+    "chat": "/chat/completions",
+    "generate": "/completions",
+    "embed": "/embeddings",
+    "embeddings": "/embeddings",
+    "tags": "/models",
+    "show": "/models/{id}",
+}
+"""What does the same as a path of Ollama's API, which is under /api."""
 
 _ADVERTISED = 500
 """Most characters of the list of what is served."""
@@ -50,6 +60,8 @@ class Paths:
         first = steps[1] if steps[0] == "v1" and len(steps) > 1 else steps[0]
         if first in self._bare and steps[0] != "v1":
             return f"Not found: {asked}. The API is under /v1: /v1{shown(path)}."
+        if steps[0] == "api" and "/".join(steps[1:]) in _OLLAMA:
+            return f"{asked} is of Ollama's own API. Here is OpenAI's: /v1{_OLLAMA['/'.join(steps[1:])]}."
         if path in _UNSERVED or first in _OTHERS - self._bare:
             return f"{asked} is not served here. What is: {self._served()}."
         return f"Not found: {asked}."
