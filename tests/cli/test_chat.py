@@ -5,7 +5,15 @@ from itertools import takewhile
 import pytest
 
 from inferloom.v1.inference_pb2 import SamplingOptions, StoppingOptions
-from inferloom_cli.chat_commands import Command, Message, UnknownCommandError, messages, read
+from inferloom_cli.chat_commands import (
+    MORE,
+    Command,
+    DroppedError,
+    Message,
+    UnknownCommandError,
+    messages,
+    read,
+)
 from inferloom_cli.chat_settings import change, shown, with_defaults
 
 
@@ -62,6 +70,20 @@ def test_a_line_is_a_message_and_triple_quotes_hold_several() -> None:
         Message("one", True),
         Message("c", False),
     ]
+
+
+def test_a_block_can_be_dropped() -> None:
+    """By Ctrl-C at one of its lines; what is typed next is a message of its own."""
+    lines = iter(('"""one', "two", None, "three", LEAVES))
+
+    def ask(prompt: str) -> str:
+        if (line := next(lines)) is None:
+            assert prompt == MORE
+            raise DroppedError
+        return line
+
+    said = [*takewhile(lambda message: message.text != LEAVES, messages(ask))]
+    assert said == [Message("three", False)]
 
 
 def test_a_silent_model_is_drawn_from_sanely() -> None:

@@ -73,6 +73,9 @@ def test_scopes_limits_and_an_end_are_kept_and_shown(keys: Keys) -> None:
     shown = keys("list").stdout
     for word in ("ci", "smol*, embed", "chat", "60 requests/min", "20.0k tokens/min", "4 at once", "active"):
         assert word in shown
+    assert "default endpoints" not in shown
+    made(keys)
+    assert "default endpoints: all but metrics, console, keys, operating" in keys("list").stdout
 
 
 @pytest.mark.parametrize("name", ["[team] bot", "[/x]", ":dog: [red]"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inferloom_cli.runmesh.logs import ServiceLog
+from inferloom_cli.runmesh.logs import ServiceLog, new_run_folder
 
 
 def test_every_line_goes_to_the_file(tmp_path: Path) -> None:
@@ -55,3 +55,13 @@ def test_a_full_disk_is_one_warning(tmp_path: Path, capfd: pytest.CaptureFixture
     assert "No space left" in warnings[0]
     assert list(log.tail)[-1] == "line 4"
     assert capfd.readouterr().err == ""
+
+
+def test_a_run_is_kept_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One whose name sorts before all others, as after a clock was set back, is not one of long past."""
+    monkeypatch.setattr("inferloom_cli.runmesh.logs.log_root", lambda: tmp_path)
+    for number in range(30):
+        (tmp_path / f"2099-01-01_00-00-{number:02}_1").mkdir()
+    folder = new_run_folder("2026-01-01_00-00-00_1")
+    assert folder.is_dir()
+    assert len(list(tmp_path.iterdir())) == 20

@@ -92,7 +92,11 @@ async def test_limits_of_a_key_are_changed_by_the_keyboard(
         await expect(button).to_be_focused()
         done = f"The limits of key {key_id} are changed."
         await expect(page.locator("#keys [role=status]")).to_have_text(done)
+        await expect(page.locator("#keys")).to_contain_text(
+            "Default endpoints are all but metrics, console, keys"
+        )
         row = page.locator("tr").filter(has_text=key_id)
+        await expect(row).to_contain_text("default")
         await expect(row).to_contain_text("120\u00a0requests/min, 5,000\u00a0tokens/min, 4\u00a0at once")
     assert keys.store.read()[1].keys[key_id].limits == Limits(120, 5000, 4)
 

@@ -11,7 +11,15 @@ from rich.text import Text
 from inferloom.v1.inference_pb2 import TASK_CHAT, Model
 from inferloom.v1.inference_pb2_grpc import InferenceServiceStub
 from inferloom_cli.calls import calling, opened
-from inferloom_cli.chat_commands import COMMANDS, Command, UnknownCommandError, messages, read
+from inferloom_cli.chat_commands import (
+    COMMANDS,
+    MORE,
+    Command,
+    DroppedError,
+    UnknownCommandError,
+    messages,
+    read,
+)
 from inferloom_cli.chat_settings import change, shown
 from inferloom_cli.conversation import Conversation, Manner
 from inferloom_cli.credentials import NOTHING, Credentials
@@ -123,6 +131,8 @@ class Talk:
                 return input(prompt)
             except KeyboardInterrupt:
                 print(f"\n{HINT}")
+                if prompt == MORE:
+                    raise DroppedError from None
 
     def _send(self, message: str) -> None:
         self._conversation.manner = self._manner.on(self._card)

@@ -8,6 +8,9 @@ from inferloom_mesh.suggestion import nearest
 QUOTES = '"""'
 """Begins and ends a message of several lines."""
 
+MORE = "… "
+"""Prompts for the further lines of such a message."""
+
 COMMANDS = {
     "/help": "this list; also /?",
     "/model [NAME]": "talk to another model, or show which there are",
@@ -57,6 +60,10 @@ def read(line: str) -> Command | None:
     return None
 
 
+class DroppedError(Exception):
+    """A message of several lines was begun, and is not to be sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a person typed."""
@@ -66,11 +73,12 @@ class Message:
     """Whether it stood between triple quotes, so that nothing in it is a command."""
 
 
-def messages(ask: Callable[[str], str], prompt: str = "> ", more: str = "… ") -> Iterator[Message]:
+def messages(ask: Callable[[str], str], prompt: str = "> ", more: str = MORE) -> Iterator[Message]:
     """What a person types, a line or a block between triple quotes at a time; never empty.
 
     Args:
-        ask: Shows a prompt and returns the line that is typed; what it raises ends the iterator.
+        ask: Shows a prompt and returns the line that is typed; what it raises ends the iterator, but for a
+            DroppedError in a block, which is dropped.
         prompt: Shown for each message.
         more: Shown for the further lines of a block.
     """
@@ -78,7 +86,10 @@ def messages(ask: Callable[[str], str], prompt: str = "> ", more: str = "… ") 
         line = ask(prompt).strip()
         quoted = line.startswith(QUOTES)
         if quoted:
-            line = _block(line.removeprefix(QUOTES), lambda: ask(more)).strip()
+            try:
+                line = _block(line.removeprefix(QUOTES), lambda: ask(more)).strip()
+            except DroppedError:
+                continue
         if line:
             yield Message(line, quoted)
 

@@ -18,8 +18,12 @@ from inferloom_gateway.access.api_key import (
     Limits,
     to_plain,
 )
+from inferloom_gateway.access.endpoints import NAMED_ONLY
 from inferloom_gateway.access.key_text import id_of
 from inferloom_gateway.access.stores.protocol import KeyStore, Usage
+
+_DEFAULT = "default"
+"""What a key opens that names no endpoints."""
 
 
 def listed(store: KeyStore, tenant: str | None, *, everything: bool, as_json: bool) -> None:
@@ -100,9 +104,12 @@ def _table(keys: Sequence[ApiKey], now: float) -> Table:
             Text(state, "green" if state == "active" else "red"),
             shown_moment(key.expires),
             ", ".join(key.models),
-            ", ".join(key.endpoints) or "all",
+            ", ".join(key.endpoints) or _DEFAULT,
             limits_in_words(key.limits),
         )
+    if any(not key.endpoints for key in keys):
+        made.caption = Text(f"{_DEFAULT} endpoints: all but {', '.join(NAMED_ONLY)}", style="dim")
+        made.caption_justify = "left"
     return made
 
 

@@ -17,7 +17,7 @@ from inferloom_gateway.access.api_key import (
     check_tenant,
     to_plain,
 )
-from inferloom_gateway.access.endpoints import NAMES
+from inferloom_gateway.access.endpoints import NAMED_ONLY, NAMES
 from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.access.key_text import digest_of, new_key
 from inferloom_gateway.access.keyring import Keyring
@@ -63,6 +63,7 @@ class KeyDesk:
             "policies": [{"kind": kind, "name": name, **to_plain(each)} for kind, name, each in policies],
             "days": USAGE_SHOWN_DAYS,
             "scopes": NAMES,
+            "named_only": NAMED_ONLY,
         }
 
     async def create(self, wanted: NewKey, who: Identity) -> dict[str, Any]:

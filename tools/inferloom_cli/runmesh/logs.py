@@ -36,7 +36,8 @@ def new_run_folder(name: str) -> Path:
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):  # what cannot be dropped is somebody else's
-        for old in sorted(f for f in root.iterdir() if f.is_dir())[:-_KEPT_RUNS]:
+        others = sorted(each for each in root.iterdir() if each.is_dir() and each != folder)
+        for old in others[: 1 - _KEPT_RUNS]:  # a clock that was set back names this run before those
             for file in old.glob("*.log*"):
                 file.unlink(missing_ok=True)
             if not any(old.iterdir()):

@@ -18,13 +18,14 @@ export function keysView(section) {
   const everything = h("input", { type: "checkbox" });
   const limiting = h("button", { type: "button" }, "New limits");
   const why = h("p", { class: "empty", role: "status" });
+  const scopes = h("span");
   const some = h(
     "div",
     { hidden: true },
     h("div", { class: "filters" }, making, h("label", {}, everything, " with revoked and expired ones")),
     table("Keys", [["Key"], ["Tenant"], ["Name"], ["State"], ["Made"], ["Ends"], ["Models"], ["Endpoints"], ["Limits"],
       ["Requests", "num"], ["Tokens", "num"], [""]], body),
-    h("p", { class: "muted" }, "Requests and tokens (of prompts + answers) are those of the last 30 days."),
+    h("p", { class: "muted" }, "Requests and tokens (of prompts + answers) are those of the last 30 days. ", scopes),
     h("h2", {}, "Limits of tenants and models"),
     h("div", { class: "filters" }, limiting),
     table("Limits of tenants and models", [["For"], ["Name"], ["Limits"], ["Share", "num"], [""]], policies),
@@ -57,7 +58,7 @@ export function keysView(section) {
         revoke.onclick = () => askRevoke(key);
         const used = key.used ?? { requests: 0, prompt_tokens: 0, completion_tokens: 0 };
         const texts = [key.tenant, key.name || "–", null, date(key.created), date(key.expires), key.models.join(", ").replace(/^\*$/, "all"),
-          key.endpoints.join(", ") || "all", limits(key.limits), count(used.requests), `${count(used.prompt_tokens)} + ${count(used.completion_tokens)}`];
+          key.endpoints.join(", ") || "default", limits(key.limits), count(used.requests), `${count(used.prompt_tokens)} + ${count(used.completion_tokens)}`];
         texts.forEach((text, at) => text !== null && say(cells[at], text));
         setPill(state, STATES[key.state]);
       },
@@ -94,6 +95,7 @@ export function keysView(section) {
       say(why, "");
       return;
     }
+    say(scopes, `Default endpoints are all but ${held.named_only.join(", ")}.`);
     const shown = held.keys.filter((key) => everything.checked || key.state === "active");
     keyed.keys.show(shown.map((key) => [key.id, key]));
     keyed.policies.show(held.policies.map((row) => [`${row.kind} ${row.name}`, row]));
