@@ -152,8 +152,28 @@ def test_a_call_that_is_lost_before_anything_came_of_it_is_asked_for_by_its_name
     assert not one.goes_on
     assert one.failed(TAKEN) == 0.0
     assert one.goes_on
-    with pytest.raises(InferloomError, match="none"):
-        one.failed(UNKNOWN)
+    assert one.failed(UNKNOWN) == 0.0
+    with pytest.raises(InferloomError, match="taken"):
+        one.failed(TAKEN)
+
+
+def test_that_a_lost_call_began_nothing_costs_no_try() -> None:
+    """A resumable request has as many as a plain one: with a gateway that is away for some seconds too."""
+    one = course(retries=1, stream="s")
+    one.failed(LOST)
+    assert (one.failed(UNKNOWN), one.goes_on) == (0.0, False)
+    with pytest.raises(InferloomError, match="gone"):
+        one.failed(LOST)
+    away = course(retries=3, stream="s")
+    for _ in range(3):
+        away.failed(LOST)
+    assert (away.failed(UNKNOWN), away.goes_on) == (0.0, False)
+    busy = course(retries=2, stream="s")
+    for failure in (LOST, FULL):
+        busy.failed(failure)
+    assert (busy.failed(UNKNOWN), busy.goes_on) == (0.0, False)
+    with pytest.raises(InferloomError, match="taken"):  # once for each that was lost
+        busy.failed(TAKEN)
 
 
 def test_a_name_that_another_stream_has_is_the_callers_mistake() -> None:

@@ -64,6 +64,8 @@ class Course:
         self._failing_since = 0.0
         self._seen = False
         self._begun = False
+        self._owed = False
+        """Whether the try that a lost call left may still go to a stream that there is not."""
         self._accepted_at: float | None = None
         self._held: tuple[pb.GenerateResponse, ...] = ()
         self.asked = ""
@@ -116,7 +118,10 @@ class Course:
         Raises:
             InferloomError: There is none: ``error`` is the request's answer.
         """
-        self._count()
+        if self._is_free(error):
+            self._owed = False
+        else:
+            self._count()
         if self._other_way(error):
             wait = 0.0
         elif elsewhere and (error.kind is Kind.LATER or error.reason == "MODEL_NOT_FOUND"):
@@ -130,6 +135,14 @@ class Course:
             raise error
         return wait
 
+    def _is_free(self, error: InferloomError) -> bool:
+        """Whether it only says that the lost call before it began nothing: the try is the request's."""
+        return self._owed and self._is_unknown(error)
+
+    def _is_unknown(self, error: InferloomError) -> bool:
+        """Whether there is no stream to go on with, and the caller has nothing of one."""
+        return error.reason == "NOT_FOUND" and self.goes_on and not self._seen
+
     def _count(self) -> None:
         now, accepted = self._clock(), self._accepted_at
         self._accepted_at = None
@@ -141,14 +154,14 @@ class Course:
         """Whether a stream is to be begun in place of being gone on with, or the other way."""
         if not self.stream:
             return False
-        if error.reason == "NOT_FOUND" and self.goes_on and not self._seen:
+        if self._is_unknown(error):
             self.goes_on = self._begun = False
             return True
         if error.reason == "ALREADY_EXISTS" and not self.goes_on and self._failures > 1:
             self.goes_on = True  # an earlier call has begun it
             return True
         if error.kind is Kind.LOST:
-            self.goes_on = True
+            self.goes_on = self._owed = True
         return False
 
     def _wait(self, error: InferloomError) -> float:
