@@ -18,24 +18,24 @@ _PURPOSE = b"inferloom mesh peer v1"
 
 
 class MeshSecret:
-    """What every service of a mesh has: a secret, or while one takes another's place both.
+    """What every service of a mesh has.
 
     What is sent is not the secret itself but its HMAC over a fixed text, which has one length and only ASCII.
     Whoever reads the traffic can send it again: that is what certificates will be for.
 
     Args:
-        secrets: One in each line; white space around each does not count. The first is shown, all are taken.
+        secret: The whole text; white space around it does not count.
 
     Raises:
-        ValueError: There is none, or one is shorter than :data:`LEAST`.
+        ValueError: It is shorter than :data:`LEAST`.
     """
 
-    def __init__(self, secrets: str) -> None:
-        self._tokens = _tokens(secrets)
+    def __init__(self, secret: str) -> None:
+        self._tokens = (_token(secret.strip()),)
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """What the secrets are shown by."""
+        """What is taken; the first is shown."""
         return self._tokens
 
     @property
@@ -44,7 +44,7 @@ class MeshSecret:
         return ((KEY, self.tokens[0]),)
 
     def shown(self, token: str) -> bool:
-        """Whether ``token`` was made of the same secret, in a time that does not depend on how much fits."""
+        """Whether ``token`` was made of one that is taken, in a time that does not depend on how much fits."""
         held = token.encode(errors="replace")
         return sum(hmac.compare_digest(held, each.encode()) for each in self.tokens) > 0
 
@@ -54,10 +54,11 @@ class MeshSecret:
 
 
 class SecretFile(MeshSecret):
-    """The same in a file, which may be replaced: what begins then shows, and takes, what it holds then.
+    """The same in a file, one in each line: while a secret takes another's place both are taken, and the first
+    is shown. A file that is replaced counts for what begins then. White space around a secret does not count.
 
     Raises:
-        OSError: It cannot be read, or holds none; the message names it.
+        OSError: It cannot be read, holds none, or has a line that is too short; the message names it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -74,16 +75,17 @@ def metadata_of(secret: MeshSecret | None) -> tuple[tuple[str, str], ...]:
     return secret.metadata if secret is not None else ()
 
 
-def _tokens(secrets: str) -> tuple[str, ...]:
-    lines = [line.strip() for line in secrets.splitlines() if line.strip()]
-    if not lines or any(len(line) < LEAST for line in lines):
-        raise ValueError(f"the mesh's secret must have at least {LEAST} characters")
-    return tuple(hmac.new(line.encode(), _PURPOSE, hashlib.sha256).hexdigest() for line in lines)
+def _token(secret: str, line: int | None = None) -> str:
+    if len(secret) < LEAST:
+        where = "" if line is None else f"line {line}: each line is a secret, and "
+        raise ValueError(f"{where}the mesh's secret must have at least {LEAST} characters")
+    return hmac.new(secret.encode(), _PURPOSE, hashlib.sha256).hexdigest()
 
 
 def _tokens_in(file: Path) -> tuple[str, ...]:
     try:
-        return _tokens(file.read_text())
+        lines = [(number, line.strip()) for number, line in enumerate(file.read_text().splitlines(), 1)]
+        return tuple(_token(line, number) for number, line in lines if line) or (_token(""),)
     except UnicodeDecodeError as failure:
         raise OSError(f"{file}: is no text") from failure
     except ValueError as wrong:

@@ -77,14 +77,14 @@ class ServiceSettings(BaseSettings):
     its maker keeps. Not set: what ``OTEL_TRACES_SAMPLER`` says, or all."""
 
     mesh_secret: SecretStr | None = None
-    """What the services of a mesh know each other by, at least 16 characters; the same for all of them. Where
-    it is set, workers and the registry take no other calls than those of services that have it. Not set:
+    """What the services of a mesh know each other by, at least 16 characters; the same for all of them. It is
+    one secret, whatever lines it has; white space around it does not count. Where it is set, workers and the registry take no other calls than those of services that have it. Not set:
     whoever reaches them may call."""
 
     mesh_secret_file: Path | None = None
-    """A file that holds the secret, in its place; white space around it does not count. One that is replaced
-    is used without a restart. While one secret takes another's place it holds both, each in a line: the first
-    is shown, and both are taken."""
+    """A file that holds the secret, in its place. Each line that is not empty is a secret, with at least 16
+    characters; white space around it does not count. The first is shown, and all are taken, which is for the
+    time in which one takes another's place. A file that is replaced is used without a restart."""
 
     tls: Path | None = None
     """A folder with ``tls.crt``, ``tls.key`` and ``ca.crt``: this service's certificate, which names its

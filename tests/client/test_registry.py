@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from inferloom.client import AsyncClient, Client, InferloomError, directory
+from inferloom.client import AsyncClient, Client, InferloomError, directory, told
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2
 from inferloom_mesh.errors import InferloomError as Failure
@@ -15,7 +15,7 @@ from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.security import Security
 from tests.cli.fake_mesh import FakeGateway, FakeRegistry
 from tests.client.gateways import Busy, listed, served
-from tests.patience import until_async, within
+from tests.patience import PATIENCE_S, until_async, within
 from tests.wire.certificates import Certificates, certificates
 
 __all__ = ["certificates"]
@@ -86,6 +86,36 @@ async def test_a_registry_that_is_away_is_nothing_to_requests() -> None:
             with pytest.raises(InferloomError) as lost:
                 await late.chat("talker", "Hi")
         assert lost.value.lost
+
+
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+async def test_requests_that_come_together_wait_for_a_new_list_where_theirs_is_old(
+    kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them is asked of a worker that has gone meanwhile."""
+    monkeypatch.setattr(directory, "_OLD_S", 0.2)
+    monkeypatch.setattr(told, "MOMENT_S", 2 * PATIENCE_S)
+    monkeypatch.setattr(directory, "FRESH_S", 0.1)
+    gone, there, registry = FakeGateway(), FakeGateway(), Slow()
+    async with served(registry) as (known, _), served(gone) as (one, _), served(there) as (two, _):
+        registry.workers.append(listed(one))
+        client = kind(registry=known)
+
+        async def chat() -> Any:
+            if isinstance(client, Client):
+                return await asyncio.to_thread(client.chat, "talker", "Hi")
+            return await client.chat("talker", "Hi")
+
+        await chat()
+        registry.workers[:] = [listed(two)]
+        registry.delay_s = 0.05
+        await asyncio.sleep(0.3)
+        await asyncio.gather(*(chat() for _ in range(20)))
+        if isinstance(client, Client):
+            await asyncio.to_thread(client.close)
+        else:
+            await client.close()
+    assert (len(gone.requests), len(there.requests)) == (1, 20)
 
 
 class Hung(FakeGateway):
@@ -172,12 +202,13 @@ async def test_a_mesh_with_a_secret_is_shown_it() -> None:
         served(worker, security=security) as (at, _),
     ):
         registry.workers.append(listed(at))
-        async with AsyncClient(registry=known, mesh_secret=secret) as client:
-            assert (await client.chat("talker", "Hi")).text == "Paris."
+        for of_a_file in (f"{secret}\n", f"\n {secret} \nthe next secret, which is taken"):
+            async with AsyncClient(registry=known, mesh_secret=of_a_file) as client:
+                assert (await client.chat("talker", "Hi")).text == "Paris."
         async with AsyncClient(registry=known) as client:
             with pytest.raises(InferloomError) as refused:
                 await client.chat("talker", "Hi")
     assert refused.value.reason == "NOT_A_PEER"
-    for how in ({"gateway": "a:1", "mesh_secret": secret}, {"registry": "a:1", "mesh_secret": "short"}):
+    for how in ({"gateway": "a:1", "mesh_secret": secret}, {"registry": "a:1", "mesh_secret": "short" + 20 * "\n"}):
         with pytest.raises(ValueError, match="secret"):
             Client(**how)  # type: ignore[arg-type] # as either is made

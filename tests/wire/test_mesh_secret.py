@@ -137,6 +137,11 @@ def test_a_secret_has_a_least_length_and_may_be_in_a_file(tmp_path: Any) -> None
     assert SECRET not in str(PEER)
     assert SECRET not in repr(ServiceSettings(mesh_secret=SECRET))
     assert ServiceSettings().peer_secret() is None
+    lines = f"{SECRET}\n{NEXT}"
+    of_lines = ServiceSettings(mesh_secret=f" {lines}\n").peer_secret()
+    assert of_lines is not None
+    assert of_lines.shown_by(MeshSecret(lines).metadata)  # the setting is one secret, whatever lines it has
+    assert not of_lines.shown_by(PEER)
     with pytest.raises(OSError, match="No such file"):
         ServiceSettings(mesh_secret_file=tmp_path / "none").peer_secret()
 
@@ -162,6 +167,11 @@ def test_while_a_secret_is_replaced_both_are_taken(tmp_path: Path, monkeypatch: 
         ]
     file.write_bytes(b"\xff" * LEAST)
     assert secret.metadata == NEXT_PEER
+    for content, fault in ((f"{NEXT}\n\nshort\n", "line 3: each line is a secret"), ("\n", str(LEAST))):
+        file.write_text(content)
+        with pytest.raises(OSError, match=fault):
+            ServiceSettings(mesh_secret_file=file).peer_secret()
+    file.write_bytes(b"\xff" * LEAST)
     with pytest.raises(OSError, match=r"secret: is no text"):
         ServiceSettings(mesh_secret_file=file).peer_secret()
 

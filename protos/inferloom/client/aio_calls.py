@@ -145,7 +145,7 @@ class AsyncCalls(Told[grpc.aio.Channel]):
         known, old, due = self._directory.known, self._directory.old, self._directory.due()
         if not known:
             await self._list(course)
-        elif due:
+        elif due or old:  # those that come together wait for the same one
             listing = self._ask()
             if old:
                 await asyncio.wait((listing,), timeout=told.MOMENT_S)

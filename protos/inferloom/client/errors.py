@@ -15,7 +15,7 @@ LONGEST_TOLD_S = 20.0
 
 _WORKER_LOST, _LONGEST_LOST_S = "WORKER_LOST", 2.0
 """A worker that was lost is made up for at once. What is put off for longer is a request that workers died
-of, and only the caller may want that asked again."""
+of (a gateway says at least 3 s then), and only the caller may want that asked again."""
 
 _LOST = frozenset(
     {

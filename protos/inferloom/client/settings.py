@@ -47,7 +47,8 @@ class Settings:
     credentials: grpc.ChannelCredentials | None = None
     """TLS. None: nothing is encrypted."""
     mesh_secret: str | None = None
-    """What the mesh's parts know each other by without certificates."""
+    """What the mesh's parts know each other by without certificates, or what a file of theirs holds: of
+    several lines the first is shown, as they do."""
     trying: Trying = field(default_factory=Trying)
 
     def __post_init__(self) -> None:
@@ -57,14 +58,20 @@ class Settings:
             raise ValueError(
                 "the mesh's secret is shown to registries and workers; a gateway takes an api_key"
             )
-        if len(self.mesh_secret) < _LEAST:
+        if len(self._secret) < _LEAST:
             raise ValueError(f"the mesh's secret must have at least {_LEAST} characters")
+
+    @property
+    def _secret(self) -> str:
+        """The mesh's secret as its parts read it from a file: the first line that is not empty."""
+        lines = (self.mesh_secret or "").strip().splitlines()
+        return lines[0].strip() if lines else ""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What each call shows."""
         if self.mesh_secret is not None:
-            token = hmac.new(self.mesh_secret.encode(), _PURPOSE, hashlib.sha256).hexdigest()
+            token = hmac.new(self._secret.encode(), _PURPOSE, hashlib.sha256).hexdigest()
             return ((_SECRET, token),)
         return () if self.api_key is None else (("authorization", f"Bearer {self.api_key}"),)
 

@@ -120,7 +120,7 @@ class SyncCalls(Told[grpc.Channel]):
             known, old, due = self._directory.known, self._directory.old, self._directory.due()
         if not known:
             self._list(course)
-        elif due:
+        elif due or old:  # those that come together wait for the same one
             listing = self._ask()
             if old:
                 with suppress(TimeoutError):

@@ -35,7 +35,8 @@ class Told(ABC, Generic[Channel]):
         api_key: Shown with each call of a gateway.
         credentials: For TLS, such as ``grpc.ssl_channel_credentials()``. With a registry: the certificate of
             an operator of the mesh, with its key and the mesh's authority.
-        mesh_secret: With a registry, where the mesh has a secret in the place of certificates.
+        mesh_secret: With a registry, where the mesh has a secret in the place of certificates. White space
+            around it does not count, and of several lines the first is the secret.
         retries: How often in a row a request is tried again that nothing has come of.
         timeout: Seconds for a request with all its tries. None: as long as the mesh takes.
 
