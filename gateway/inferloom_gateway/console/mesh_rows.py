@@ -126,10 +126,12 @@ def _standing(told: pb.MeshWorker) -> tuple[str, str]:
     failing = [each for standing in told.standings for each in standing.ejected_models]
     if not failing:
         return _STATES.get(told.state, ""), ""
-    names = sorted({each.model for each in failing})
+    names = {each.model for each in failing}
     longest = max(seconds(each.time_left) for each in failing)
-    why = f"No requests for {', '.join(names)} for {longest:.0f} s more: what is asked of it fails there."
-    return "ejected" if names == list(told.models) else _STATES.get(told.state, ""), why
+    why = f"No requests for {', '.join(sorted(names))} for {longest:.0f} s more: what is asked of it fails there."
+    of_one = ({each.model for each in standing.ejected_models} for standing in told.standings)
+    all_of_it = any(each.issuperset(told.models) for each in of_one)
+    return "ejected" if told.models and all_of_it else _STATES.get(told.state, ""), why
 
 
 def _model(told: pb.MeshModel) -> Row:

@@ -56,8 +56,6 @@ class Run:
         self._size = 0
         self._running = 0
         self._error: InferloomError | None = None
-        self._new = True
-        """Whether its first reader may be on his way yet."""
         self._wake = asyncio.Event()
         self._now = asyncio.get_running_loop().time
         self._told = self._now()
@@ -99,7 +97,7 @@ class Run:
         ended = self._over
         if self._error is not None:
             self._calls.close(self._error)  # before anybody is told of it
-        said, read = over(self._error) if ended else None, self._new or self._is_read(self._kept)
+        said, read = over(self._error) if ended else None, self._is_read(self._kept)
         events, size, began = self._waiting, self._size, self._now()
         self._waiting, self._size = [], 0
         try:
@@ -114,7 +112,7 @@ class Run:
             return True
         if not made:
             return False
-        self._told, self._new = began, False
+        self._told = began
         self._next += len(events)
         self._tell()
         if ended:
