@@ -44,7 +44,7 @@ class MeshSecret:
         return ((KEY, self.tokens[0]),)
 
     def shown(self, token: str) -> bool:
-        """Whether ``token`` was made of one that is taken, in a time that does not depend on how much fits."""
+        """Whether ``token`` was made of one that is taken, in a time that does not depend on what fits."""
         held = token.encode(errors="replace")
         return sum(hmac.compare_digest(held, each.encode()) for each in self.tokens) > 0
 
@@ -54,8 +54,8 @@ class MeshSecret:
 
 
 class SecretFile(MeshSecret):
-    """The same in a file, one in each line: while a secret takes another's place both are taken, and the first
-    is shown. A file that is replaced counts for what begins then. White space around a secret does not count.
+    """The same in a file, one in each line: while a secret takes another's place both are taken, and the
+    first is shown. A file that is replaced counts for what begins then. White space around one does not.
 
     Raises:
         OSError: It cannot be read, holds none, or has a line that is too short; the message names it.

@@ -78,8 +78,9 @@ class ServiceSettings(BaseSettings):
 
     mesh_secret: SecretStr | None = None
     """What the services of a mesh know each other by, at least 16 characters; the same for all of them. It is
-    one secret, whatever lines it has; white space around it does not count. Where it is set, workers and the registry take no other calls than those of services that have it. Not set:
-    whoever reaches them may call."""
+    one secret, whatever lines it has; white space around it does not count. Where it is set, workers and the
+    registry take no other calls than those of services that have it. Not set: whoever reaches them may
+    call."""
 
     mesh_secret_file: Path | None = None
     """A file that holds the secret, in its place. Each line that is not empty is a secret, with at least 16

@@ -209,6 +209,9 @@ async def test_a_mesh_with_a_secret_is_shown_it() -> None:
             with pytest.raises(InferloomError) as refused:
                 await client.chat("talker", "Hi")
     assert refused.value.reason == "NOT_A_PEER"
-    for how in ({"gateway": "a:1", "mesh_secret": secret}, {"registry": "a:1", "mesh_secret": "short" + 20 * "\n"}):
+    for how in (
+        {"gateway": "a:1", "mesh_secret": secret},
+        {"registry": "a:1", "mesh_secret": "short" + 20 * "\n"},
+    ):
         with pytest.raises(ValueError, match="secret"):
             Client(**how)  # type: ignore[arg-type] # as either is made

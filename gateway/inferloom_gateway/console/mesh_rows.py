@@ -126,9 +126,9 @@ def _standing(told: pb.MeshWorker) -> tuple[str, str]:
     failing = [each for standing in told.standings for each in standing.ejected_models]
     if not failing:
         return _STATES.get(told.state, ""), ""
-    names = {each.model for each in failing}
+    names = ", ".join(sorted({each.model for each in failing}))
     longest = max(seconds(each.time_left) for each in failing)
-    why = f"No requests for {', '.join(sorted(names))} for {longest:.0f} s more: what is asked of it fails there."
+    why = f"No requests for {names} for {longest:.0f} s more: what is asked of it fails there."
     of_one = ({each.model for each in standing.ejected_models} for standing in told.standings)
     all_of_it = any(each.issuperset(told.models) for each in of_one)
     return "ejected" if told.models and all_of_it else _STATES.get(told.state, ""), why
