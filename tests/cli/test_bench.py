@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from inferloom_cli.benchmark.endpoint import Endpoint
 from inferloom_cli.benchmark.load import Load
 from inferloom_cli.refusal import RefusedError
 from tests.mesh.processes import INFERLOOM, Mesh, inferloom, run
-from tests.patience import undisturbed
+from tests.patience import PATIENCE_S, undisturbed
 
 EVENTS = b'data: {"choices": [{"text": "a", "index": 0}]}\n\ndata: [DONE]\n\n'
 ANSWER = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(EVENTS), EVENTS)
@@ -205,3 +207,17 @@ def test_numbers_that_cannot_be_written_are_a_line(echo: Mesh, tmp_path: Path) -
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"inferloom: cannot write the numbers to {tmp_path}: Is a directory")
+
+
+def test_what_was_measured_is_shown_when_the_rest_is_interrupted(echo: Mesh) -> None:
+    """Minutes of work are not lost to Ctrl-C."""
+    levels = ",".join(["1"] * 500)
+    command = [*INFERLOOM, "bench", echo.base_url, "-c", levels, "--requests", "1", "--tokens", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as measuring:
+        assert measuring.stderr is not None
+        for _ in range(4):
+            assert "1 client" in measuring.stderr.readline()
+        measuring.send_signal(signal.SIGINT)
+        shown, _ = measuring.communicate(timeout=PATIENCE_S)
+    assert measuring.returncode == 130
+    assert len(shown.splitlines()) >= 2 + 3

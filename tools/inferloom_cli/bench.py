@@ -47,7 +47,7 @@ def bench(
     output: Output,
 ) -> None:
     """Measure ``load`` with each number of clients in turn, and show what came of it; ``authorities`` are in
-    the place of the system's.
+    the place of the system's. Of what is interrupted, the levels that were over are shown.
 
     Raises:
         RefusedError: Nothing answers there, there is no such model, or a request failed.
@@ -64,7 +64,10 @@ def bench(
     console = terminal(stderr=True)
     summaries: list[Summary] = []
 
-    async def measure_all() -> Load:
+    chosen = load
+
+    async def measure_all() -> None:
+        nonlocal chosen
         chosen = replace(load, model=model or await first_model(endpoint, load))
         await warm_up(endpoint, chosen)
         number = chosen.first
@@ -72,9 +75,13 @@ def bench(
             console.print(f"{clients} {'client' if clients == 1 else 'clients'} …", style="dim")
             summaries.append(await measure(endpoint, replace(chosen, clients=clients, first=number)))
             number += summaries[-1].requests  # no prompt twice, so no level finds the last one's cached
-        return chosen
 
-    chosen = run_fast(measure_all)
+    try:
+        run_fast(measure_all)
+    except KeyboardInterrupt:
+        if summaries:  # what was measured whole was measured
+            report(url, chosen, summaries, output)
+        raise
     report(url, chosen, summaries, output)
     if first := next((summary.first_error for summary in summaries if summary.first_error), None):
         raise RefusedError(f"{sum(s.failed for s in summaries)} requests failed, the first with: {first}")
