@@ -1,22 +1,26 @@
 """What is known of a server, by its own word, and what its card says of that."""
 
 import asyncio
+import errno
 import json
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engines.sidecar import watch
 from inferloom_worker.engines.sidecar.address import ServerAddress
 from inferloom_worker.engines.sidecar.client import Answer, Client
 from inferloom_worker.engines.sidecar.discovery import discover
 from inferloom_worker.engines.sidecar.facts import Facts, UnfitError
+from inferloom_worker.engines.sidecar.failures import lost, unreached
 from inferloom_worker.engines.sidecar.gauges import gauges, kv_tokens
 from inferloom_worker.engines.sidecar.key import no_key
 from inferloom_worker.engines.sidecar.kinds import MANNERS, ServerKind
 from inferloom_worker.hosting.sidecar.card import card
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until_async
 from tests.worker.sidecar.facts import facts_of
 from tests.worker.sidecar.fake_server import FakeServer, fake_server
 
@@ -118,24 +122,32 @@ def test_numbers_without_end_are_no_numbers() -> None:
     assert kv_tokens(b'vllm:cache_config_info{block_size="' + many + b'",num_gpu_blocks="1"} 1.0') == 0
 
 
-@pytest.mark.parametrize("kind", ["vllm", "openai"])
+@pytest.mark.parametrize("kind", ["vllm", "openai", "llama-server"])
 async def test_where_it_runs_and_its_version_are_not_what_a_model_is(kind: str) -> None:
     """Which of its servers answers is in the compute hash alone; other weights are another model."""
 
     async def found(**server: Any) -> Any:
-        fake = FakeServer(kind=kind, **server)
-        async with fake_server(fake):
-            client = Client(ServerAddress.parse(fake.url), no_key)
-            try:
-                return card("m", await discover(client))
-            finally:
-                await client.close()
+        fake = await running.enter_async_context(fake_server(FakeServer(kind=kind, **server)))
+        client = Client(ServerAddress.parse(fake.url), no_key)
+        try:
+            return card("m", await discover(client))
+        finally:
+            await client.close()
 
-    first, second = await found(), await found(version="1.0")
+    async with AsyncExitStack() as running:  # side by side, so that each has a port of its own
+        first, second = await found(), await found(version="1.0")
+        other = await found(model={"id": "other", "root": "/w/other", "max_model_len": 100})
     assert first.definition_hash == second.definition_hash != ""
     assert first.compute_hash != second.compute_hash
-    other = await found(model={"id": "other", "root": "/w/other", "max_model_len": 100})
     assert other.definition_hash != first.definition_hash
+
+
+def test_how_much_a_server_reads_is_not_what_a_model_is() -> None:
+    """Who starts it chooses that; but what it computes is told apart."""
+    facts = facts_of(ServerKind.VLLM)
+    short, long = card("m", facts, 100), card("m", facts, 200)
+    assert short.definition_hash == long.definition_hash != ""
+    assert short.compute_hash != long.compute_hash
 
 
 async def test_calls_that_fail_have_a_server_looked_at_a_few_times_a_second(
@@ -160,6 +172,48 @@ async def test_calls_that_fail_have_a_server_looked_at_a_few_times_a_second(
     await looking.close()
     # One finds out what it is, one follows, and one is at once.
     assert took >= (len(asked) - 3) * 0.05
+
+
+@pytest.mark.parametrize(
+    ("failure", "vanished"),
+    [
+        (unreached(), False),
+        (lost("it closed the connection"), False),
+        (InferloomError(Reason.TIMEOUT, "late"), True),
+    ],
+)
+async def test_only_of_a_server_that_says_nothing_nothing_more_is_awaited(
+    failure: InferloomError, vanished: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the third look in a row on. One that refuses connections may stop in order, and works off what
+    runs."""
+    monkeypatch.setattr(watch, "BEAT_S", 0.01)
+    looks, unheard, fails = 0, list[int](), False
+
+    class OneClient(Client):
+        async def get(self, url: str, **_: Any) -> Answer:
+            nonlocal looks
+            looks += fails
+            if fails:
+                raise failure
+            return Answer(200, json.dumps({"data": [{"id": "m"}]}).encode())
+
+    client = OneClient(ServerAddress.parse("http://h?kind=vllm"), no_key)
+    looking = watch.Watch(client, "m", lambda: None, lambda: unheard.append(looks))
+    await looking.begin()
+    fails = True
+    await until_async(lambda: looks, "looks in vain", lambda seen: seen >= 5)
+    await looking.close()
+    assert looking.away is not None
+    assert unheard[:2] == ([3, 4] if vanished else [])
+
+
+@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ECONNREFUSED])
+async def test_a_machine_that_cannot_be_reached_says_nothing(number: int) -> None:
+    """One whose system refuses the connection is there."""
+    error = unreached()
+    error.__cause__ = OSError(number, "why")
+    assert watch._silent(error) == (number == errno.EHOSTUNREACH)
 
 
 async def test_what_keeps_a_server_from_being_reached_is_in_the_log(

@@ -100,7 +100,7 @@ async def _llama(server: Questions, card: Mapping[str, Any]) -> dict[str, Any]:
             for ours, theirs in names.items()
             if theirs in drawn
         },
-        "tells": orjson.dumps(tells).decode(),
+        "tells": orjson.dumps(tells).decode() if any(tells) else "",
     }
 
 

@@ -59,13 +59,13 @@ def card(name: str, facts: Facts, context_length: int | None = None) -> pb.Model
             setattr(model.sampling_defaults, name, int(value) if name == "top_k" else value)
     if facts.tasks:
         also = model.sampling_defaults.SerializeToString(deterministic=True)
-        model.definition_hash = _hash(facts.weights, model.context_length, also)
-        model.compute_hash = _hash(facts.identity, model.context_length, also)
+        model.definition_hash = _hash(facts.weights, also)
+        model.compute_hash = _hash(f"{facts.identity} {model.context_length}", also)
     return model
 
 
-def _hash(told: str, context_length: int, also: bytes) -> str:
-    return blake2b(f"{told} {context_length} ".encode() + also, digest_size=16).hexdigest()
+def _hash(told: str, also: bytes) -> str:
+    return blake2b(f"{told} ".encode() + also, digest_size=16).hexdigest()
 
 
 def _constraints(facts: Facts) -> list[str]:
