@@ -179,10 +179,11 @@ async def test_what_a_server_does_not_honour_is_refused_by_name() -> None:
             "refuses the worker's key",
         ),
         (404, {"error": {"message": "no such model"}}, {}, Reason.NO_WORKER, "does not have the model"),
-        (500, {"error": {"message": "x" * 5000}}, {}, Reason.WORKER_LOST, "failed (500)"),
+        (500, {"error": {"message": "x" * 5000}}, {}, Reason.SERVER_ERROR, "failed (500)"),
+        (500, {}, {}, Reason.WORKER_LOST, "failed (500)"),
         (502, {}, {}, Reason.NO_WORKER, "cannot be reached"),
         (302, {}, {"Location": "http://elsewhere/"}, Reason.WORKER_LOST, "failed (302)"),
-        (500, {"error": {"message": "secret-key-1 was bad"}}, {}, Reason.WORKER_LOST, "[key] was bad"),
+        (500, {"error": {"message": "secret-key-1 was bad"}}, {}, Reason.SERVER_ERROR, "[key] was bad"),
     ],
 )
 async def test_a_refusal_is_told_in_the_contracts_words(
@@ -268,7 +269,7 @@ async def test_what_is_no_answer_ends_its_own_request() -> None:
             assert (hostile, error.reason) == (hostile, Reason.WORKER_LOST)
         said[0] = b'data: {"error": {"message": "out of memory", "code": 500}}\n\n'
         error = await refused(worker.stub.Generate(ask()))
-        assert (error.reason, "out of memory" in error.message) == (Reason.WORKER_LOST, True)
+        assert (error.reason, "out of memory" in error.message) == (Reason.SERVER_ERROR, True)
         said[0] = event(chunk("fine", finish="stop"))
         answer = await worker.generate(ask())
         assert answer.text() == "fine"
@@ -533,20 +534,51 @@ async def looked(server: FakeServer) -> None:
     await until_async(lambda: server.seen, "the first look", lambda seen: "/metrics" in seen)
 
 
+@pytest.mark.parametrize("words", ["", "Internal server error"])
 @pytest.mark.parametrize("in_stream", [False, True])
-async def test_a_server_that_fails_is_looked_at(in_stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """vLLM whose engine died answers 500, or says so in the streams that had begun."""
+async def test_a_server_that_fails_is_looked_at(
+    in_stream: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM whose engine died answers 500, or says so in the streams that had begun; its health tells, so that
+    another worker takes the request, as of any server that died."""
     monkeypatch.setattr(watch, "BEAT_S", 3600.0)
 
     async def dying(body: dict[str, Any], say: Say) -> None:
-        await say(event({"error": {"message": "", "type": "InternalServerError", "code": 500}}))
+        await say(event(said))
 
-    server = FakeServer(script=dying) if in_stream else FakeServer(refusal=(500, None, {}))
+    said = {"error": {"message": words, "type": "InternalServerError", "code": 500}}
+    server = FakeServer(script=dying) if in_stream else FakeServer(refusal=(500, said, {}))
     async with fake_server(server), running_worker(spec(server)) as worker:
         await looked(server)
         server.healthy = 503
         assert (await refused(worker.stub.Generate(ask()))).reason is Reason.WORKER_LOST
         await until_models(worker, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ({"type": "invalid_request_error", "code": None}, Reason.INVALID_ARGUMENT),
+        ({"type": "BadRequestError", "code": "400"}, Reason.INVALID_ARGUMENT),
+        ({"type": "?", "code": "context_length_exceeded"}, Reason.CONTEXT_LENGTH_EXCEEDED),
+        ({"type": "rate_limit_error"}, Reason.SERVER_OVERLOADED),
+        ({"type": "server_error", "code": None}, Reason.SERVER_ERROR),
+        ({"type": ["?"], "code": True}, Reason.SERVER_ERROR),
+    ],
+)
+async def test_an_error_in_a_stream_without_a_number_goes_by_its_type(
+    error: dict[str, Any], reason: Reason
+) -> None:
+    """A server that is well has told what it is: no other worker needs to try, and the model stays."""
+
+    async def script(body: dict[str, Any], say: Say) -> None:
+        await say(event({"error": {"message": "No such luck.", **error}}))
+
+    server = FakeServer(script=script)
+    async with fake_server(server), running_worker(spec(server)) as worker:
+        told = await refused(worker.stub.Generate(ask()))
+        assert (told.reason, "No such luck." in told.message) == (reason, True)
+        await until_models(worker, ["m"])
 
 
 async def test_vectors_and_tokens_that_fail_have_their_server_looked_at(
@@ -592,7 +624,7 @@ async def test_answers_of_a_server_that_vanished_end_with_it(monkeypatch: pytest
     """Its connections do not; what still comes goes on."""
     monkeypatch.setattr(watch, "LATE_S", 0.05)
     monkeypatch.setattr(watch, "BEAT_S", 0.01)
-    monkeypatch.setattr(shared, "SILENCE_S", 0.3)
+    monkeypatch.setattr(shared, "SILENCE_S", 2.0)
     begun, vanished, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def script(body: dict[str, Any], say: Say) -> None:

@@ -65,12 +65,16 @@ async def test_another_server_takes_what_nothing_was_said_of(
             writer: Any = say
             writer.__self__._payload_writer.transport.abort()
 
-    def counted(answering: Any) -> Any:
+    def counted(server: FakeServer) -> Any:
+        answering = server._answer
+
         async def answer(request: web.Request) -> web.StreamResponse:
             nonlocal asked
             asked += 1
             if asked == 1 and dies == "before its head":
                 return web.Response(status=500)
+            if asked == 1 and dies == "in an event":
+                server.model = {"id": "none"}  # what it has left when it is looked at
             response: web.StreamResponse = await answering(request)
             return response
 
@@ -78,7 +82,7 @@ async def test_another_server_takes_what_nothing_was_said_of(
 
     servers = [FakeServer(kind="openai", script=script) for _ in range(2)]
     for server in servers:
-        monkeypatch.setattr(server, "_answer", counted(server._answer))
+        monkeypatch.setattr(server, "_answer", counted(server))
     messages: Any = [{"role": "user", "content": "hi"}]
     async with (
         fake_server(servers[0]),

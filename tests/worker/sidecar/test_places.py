@@ -127,10 +127,13 @@ async def test_requests_for_vectors_wait_in_a_bounded_queue() -> None:
             await go.wait()
             return {"data": [{"index": 0, "embedding": [1.0]}]}
 
+    async def as_it_is(error: InferloomError) -> InferloomError:
+        return error
+
     facts = Facts(kind=ServerKind.LLAMA, version="", model="m", tasks=frozenset({"embed"}), dimensions=1)
     places = Places(1, QueueBound(1, 1e9))
     client = OneClient(ServerAddress.parse("http://h"), no_key)
-    embedder = ServerEmbedder(Posts(client, places, lambda _: None), facts)
+    embedder = ServerEmbedder(Posts(client, places, as_it_is), facts)
     streams = [embedder.embed([[1]], Caller(tenant=tenant)) for tenant in "ab"]
     with pytest.raises(InferloomError) as caught:
         embedder.embed([[1]], Caller(tenant="a"))

@@ -5,7 +5,7 @@ import math
 import orjson
 
 from inferloom_mesh.errors import InferloomError, Reason, overloaded
-from inferloom_worker.engines.http_status import reason_of
+from inferloom_worker.engines.http_status import reason_of, status_of
 
 MOST_RETRY_S = 60.0
 _MOST_WORDS = 300
@@ -13,6 +13,7 @@ _MOST_WORDS = 300
 
 _TOO_LONG = (
     "maximum context length",
+    "context_length_exceeded",
     "exceed_context_size",
     "exceeds the available context",
     "context length",
@@ -33,7 +34,7 @@ _SAYS = {
 
 
 def words_of(body: bytes) -> tuple[str, str]:
-    """What the server says, in one line, and of what type its error is; empty where it says nothing."""
+    """What the server says, in one line, and words for its error's type and code; empty where none are."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -44,8 +45,8 @@ def words_of(body: bytes) -> tuple[str, str]:
     if not isinstance(error, dict):
         return "", ""
     said = error.get("message") or error.get("detail") or error.get("error")
-    kind = error.get("type")
-    return (_line(said) if isinstance(said, str) else ""), (kind if isinstance(kind, str) else "")
+    kind = " ".join(word for name in ("type", "code") if isinstance(word := error.get(name), str))
+    return (_line(said) if isinstance(said, str) else ""), kind
 
 
 def refused(status: int, body: bytes, retry_after: str | None = None) -> InferloomError:
@@ -62,9 +63,10 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Inferlo
             long = any(mark in f"{kind} {said}".lower() for mark in _TOO_LONG)
             reason = Reason.CONTEXT_LENGTH_EXCEEDED if long else Reason.INVALID_ARGUMENT
             return InferloomError(reason, said or "The model's server refuses the request.")
-        case Reason.WORKER_LOST as reason:
-            message = f"The model's server failed ({status}){colon}"
-            return InferloomError(reason, message, retry_after=1.0)
+        case Reason.SERVER_ERROR as reason:
+            # A server that dies of a request, or at it, finds no words.
+            error = InferloomError(reason, f"The model's server failed ({status}){colon}")
+            return error if said else died(error)
         case reason:
             return InferloomError(reason, f"{_SAYS[reason]}{colon}")
 
@@ -78,15 +80,19 @@ def in_stream(body: bytes) -> InferloomError | None:
     if not isinstance(value, dict) or not value.get("error"):
         return None
     error = value["error"]
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600 else 500
-    return refused(status, body)
+    words = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
+    return refused(status_of(*words), body)
 
 
 def lost(why: str = "") -> InferloomError:
     """The error for a server that went away, or says what cannot be understood."""
     tail = f": {why}" if why else ""
     return InferloomError(Reason.WORKER_LOST, f"The model's server was lost{tail}.", retry_after=1.0)
+
+
+def died(error: InferloomError) -> InferloomError:
+    """The error for a failure of a server that can do no more."""
+    return InferloomError(Reason.WORKER_LOST, error.message, retry_after=1.0)
 
 
 def unreached() -> InferloomError:

@@ -1,8 +1,10 @@
 """Looks after one server: what it is, whether it is there, and how busy it is."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engines.sidecar.client import Client
@@ -21,6 +23,9 @@ NOT_ASKED = "it was not asked yet"
 LEAST_S = 0.2
 """Time between two looks that failed calls ask for: thousands may fail in a second."""
 
+MOST_LOOK_S = 2.0
+"""How long a call that failed waits for what a look says."""
+
 LATE_S = 5.0
 """How long it may take to say how it is."""
 
@@ -37,7 +42,8 @@ class Watch:
         client: Speaks to it.
         name: What its model is served as.
         changed: Called when it went away, came back, or became another.
-        unheard: Called after each look in vain while it is away because it cannot be asked.
+        unheard: Called after each look in a row, from the third on, in which nothing at all came from it. One
+            that refuses connections is there: it may stop in order, and still end its answers.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Watch:
         """Whether it is away because it is none that can be served."""
         self._loads = LoadQuestions(client)
         self._now = asyncio.Event()
+        self._looked = asyncio.Event()
+        """Set once the look that begins next is over."""
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -84,6 +92,14 @@ class Watch:
         """Ask it now, and whether it still has the model: a call to it failed."""
         self._now.set()
 
+    async def looked(self) -> None:
+        """Ask it now, and return when what it says is known, or when it takes too long."""
+        looked = self._looked
+        self._now.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MOST_LOOK_S):
+                await looked.wait()
+
     async def close(self) -> None:
         """Ask no more."""
         if self._task is not None:
@@ -93,7 +109,9 @@ class Watch:
     async def _run(self) -> None:
         closely = False
         while True:
+            looked, self._looked = self._looked, asyncio.Event()
             await self._look_surely(closely=closely)
+            looked.set()
             if closely:
                 await asyncio.sleep(LEAST_S)
             try:
@@ -128,11 +146,13 @@ class Watch:
         try:
             why = await self._why(closely=closely)
         except InferloomError as error:
-            self._late += 1
+            silent = _silent(error)
+            self._late = self._late + 1 if silent else 0
             if error.reason is Reason.TIMEOUT and self._late < PATIENCE and self.away is None:
                 return
             self._note(error.message, error)
-            self._unheard()
+            if silent and self._late >= PATIENCE:
+                self._unheard()
             return
         self._late = 0
         self._note(why)
@@ -188,3 +208,10 @@ class Watch:
         except Exception:  # without a new card the model stays away
             self.away = self.away or before
             raise
+
+
+def _silent(error: InferloomError) -> bool:
+    """Whether nothing came, of the server or of the system that it runs on."""
+    failure = getattr(error.__cause__, "os_error", error.__cause__)
+    unreached = isinstance(failure, OSError) and failure.errno in (errno.EHOSTUNREACH, errno.EHOSTDOWN)
+    return error.reason is Reason.TIMEOUT or unreached or isinstance(failure, TimeoutError)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -50,6 +50,7 @@ class ServerAnswer:
         asked: What it is asked.
         chunks: Reads its chunks.
         place: Its turn.
+        judged: Says what it ends with when it failed.
         on_end: Called with the answer when it is over, however it ends.
     """
 
@@ -59,12 +60,14 @@ class ServerAnswer:
         asked: Asked,
         chunks: Chunks,
         place: Place,
+        judged: Callable[[InferloomError], Awaitable[InferloomError]],
         on_end: Callable[["ServerAnswer"], object],
     ) -> None:
         self._client = client
         self._asked = asked
         self._chunks = chunks
         self._place = place
+        self._judged = judged
         self._on_end = on_end
         self._unread = Unread()
         self._failure: InferloomError | None = None
@@ -85,11 +88,6 @@ class ServerAnswer:
         self._alarm = None
         if asked.deadline is not None:
             self._alarm = self._loop.call_later(max(0.0, asked.deadline - self._submitted), self._late)
-
-    @property
-    def failure(self) -> InferloomError | None:
-        """What it ended with, where that is no answer."""
-        return self._failure
 
     @property
     def silent_s(self) -> float:
@@ -165,9 +163,9 @@ class ServerAnswer:
             self._sent = self._heard = time.monotonic()
             await self._exchange()
         except InferloomError as error:
-            self._failure = self._client.without_key(error)
+            self._failure = await self._judged(self._client.without_key(error))
         except MalformedError as failure:
-            self._failure = lost(f"it answered {failure}")
+            self._failure = await self._judged(lost(f"it answered {failure}"))
         except asyncio.InvalidStateError:
             return  # it left the queue
         except Exception:  # a bug: its caller must hear of it, or waits for ever

@@ -77,7 +77,7 @@ class SidecarModel:
     @property
     def remote_texts(self) -> ServerTexts:
         shared = self._shared
-        return ServerTexts(shared.client, shared.facts, self.card, shared.failed)
+        return ServerTexts(shared.client, shared.facts, self.card, shared.judged)
 
     @property
     def away(self) -> str | None:
@@ -125,6 +125,7 @@ class SidecarModel:
                 stop_strings=asked.stopping.strings,
             ),
             place,
+            shared.judged,
             shared.ended,
         )
         shared.answers.add(answer)

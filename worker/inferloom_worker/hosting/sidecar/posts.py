@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,18 @@ class Posts:
     Args:
         client: Speaks to the server.
         places: Its places: a stream takes one.
-        failed: Told why one failed.
+        judged: Says what one ends with that failed.
     """
 
-    def __init__(self, client: Client, places: Places, failed: Callable[[InferloomError], object]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        places: Places,
+        judged: Callable[[InferloomError], Awaitable[InferloomError]],
+    ) -> None:
         self._client = client
         self._places = places
-        self._failed = failed
+        self._judged = judged
         self._running: dict[VectorStream, _Running] = {}
 
     async def post(self, stream: VectorStream, path: str, body: object) -> Mapping[str, Any]:
@@ -70,8 +75,7 @@ class Posts:
                 raise lost(f"it answered {failure}") from None
             stream.compute_s = time.monotonic() - joined - stream.queue_s
         except InferloomError as error:
-            self._failed(error)
-            stream.fail(error)
+            stream.fail(await self._judged(error))
         except Exception:  # a bug: its caller must hear of it, or waits for ever
             stream.fail(server_error())
             raise

@@ -10,7 +10,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.sidecar.client import GONE, Client
 from inferloom_worker.engines.sidecar.facts import UNKNOWN, Facts
-from inferloom_worker.engines.sidecar.failures import lost
+from inferloom_worker.engines.sidecar.failures import died, lost
 from inferloom_worker.engines.sidecar.places import Places
 from inferloom_worker.engines.sidecar.server_load import ServerLoad
 from inferloom_worker.engines.sidecar.watch import NOT_ASKED, Watch
@@ -56,7 +56,7 @@ class Shared:
         self.beats = 0
         self._most = most
         self._context_length = context_length
-        self._posts = Posts(client, self.places, self.failed)
+        self._posts = Posts(client, self.places, self.judged)
         self._watch: Watch | None = None
         self._changed: Callable[[], object] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,8 +87,6 @@ class Shared:
         if answer in self.answers:
             self.answers.discard(answer)
             self.generated += answer.tokens
-            if answer.failure is not None:
-                self.failed(answer.failure)
 
     def close(self) -> None:
         """End its requests. Callable from any thread."""
@@ -120,15 +118,22 @@ class Shared:
             self.places.fail(not_now("The model's server went away."))
         self._changed()
 
-    def failed(self, error: InferloomError) -> None:
-        """A call to it failed: it may be away, or have lost its model."""
-        if self._watch is not None and error.reason in (Reason.WORKER_LOST, Reason.NO_WORKER):
+    async def judged(self, error: InferloomError) -> InferloomError:
+        """What a call to it ends with that failed: it may be away, or have lost its model, and is looked at.
+        Whether a failure that it tells in words is one with the request, or its own end, the look says."""
+        if self._watch is None:
+            return error
+        if error.reason in (Reason.WORKER_LOST, Reason.NO_WORKER):
             self._watch.look()
+        elif error.reason is Reason.SERVER_ERROR:
+            await self._watch.looked()
+            if self.away is not None:
+                return died(error)
+        return error
 
     def _unheard(self) -> None:
-        """It cannot be asked. What hears nothing of it meanwhile will hear no more: of a machine that has
-        vanished, connections do not end. One that stops in order takes no more connections, and still ends
-        its answers."""
+        """Nothing comes from where it was. What hears nothing of it meanwhile will hear no more: of a machine
+        that has vanished, connections do not end."""
         self._posts.fail(lost(NO_NEWS), SILENCE_S)
         for answer in tuple(self.answers):
             if answer.silent_s > SILENCE_S:

@@ -1,6 +1,6 @@
 """Texts and tokens of a model whose tokenizer is its server's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
@@ -24,16 +24,20 @@ class ServerTexts:
         client: Speaks to it.
         facts: What it is.
         card: The model's card.
-        failed: Told why a question failed.
+        judged: Says what a question ends with that failed.
     """
 
     def __init__(
-        self, client: Client, facts: Facts, card: pb.Model, failed: Callable[[InferloomError], object]
+        self,
+        client: Client,
+        facts: Facts,
+        card: pb.Model,
+        judged: Callable[[InferloomError], Awaitable[InferloomError]],
     ) -> None:
         self._client = client
         self._facts = facts
         self._card = card
-        self._failed = failed
+        self._judged = judged
 
     async def tokenize(self, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
         """The tokens of a valid request.
@@ -127,8 +131,7 @@ class ServerTexts:
         try:
             return await self._asked(path, body)
         except InferloomError as error:
-            self._failed(error)
-            raise
+            raise await self._judged(error) from None
 
     async def _asked(self, path: str, body: object) -> Mapping[str, Any]:
         answer = await self._client.ask(f"{self._client.address.root}{path}", body, limit_s=LIMIT_S)
