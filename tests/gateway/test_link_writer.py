@@ -31,6 +31,9 @@ class Unwritable:
     async def initial_metadata(self) -> None:
         pass
 
+    def done(self) -> bool:
+        return self._over.done()
+
     async def write(self, frame: link_pb2.AttachRequest) -> None:
         raise ValueError("it cannot be encoded")
 
@@ -79,6 +82,9 @@ class Refused:
     async def initial_metadata(self) -> None:
         await asyncio.sleep(0.01)
         self._over.set()
+
+    def done(self) -> bool:
+        return self._over.is_set()
 
     async def write(self, frame: link_pb2.AttachRequest) -> None:
         if self._over.is_set():
@@ -135,6 +141,26 @@ async def test_nothing_is_sent_before_a_worker_has_taken_the_stream() -> None:
     assert isinstance(strange, Verdict)
     assert (strange.cause, strange.lost, strange.suspect) == (attempt.NOT_LET_IN, False, False)
     assert await verdict_on(Refused(status(grpc.StatusCode.UNIMPLEMENTED, "none"))) == "by itself"
+
+
+async def test_nothing_counts_as_sent_to_who_was_not_reached() -> None:
+    """The stream ends before anything goes: a request that was never there has ended nobody."""
+    call = Refused(status(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses"))
+    await call.initial_metadata()
+    attachment = Attachment(
+        GrpcStream(cast("grpc.aio.StreamStreamCall[Any, Any]", call), "127.0.0.1:1"),
+        "127.0.0.1:1",
+        lambda load: None,
+        lambda attachment: None,
+        Gathering(),
+    )
+    request, number, sink = pb.GenerateRequest(model="m"), attachment.number(), Seen()
+    running = LinkCall(number, request, sink, attachment, Made)
+    attachment.start(running, link_pb2.StartCall(call=number, generate=request))
+    async with asyncio.timeout(PATIENCE_S):
+        await sink.ended.wait()
+    assert not running.sent
+    await attachment.close(None)
 
 
 @pytest.mark.parametrize("answers", [False, True])

@@ -274,6 +274,10 @@ class Stream:
     async def initial_metadata(self) -> None:
         """There is one."""
 
+    def done(self) -> bool:
+        """It goes on."""
+        return False
+
     async def write(self, frame: link_pb2.AttachRequest) -> None:
         """Answer calls."""
         self._ready += answers(frame.SerializeToString(), self._scripts)

@@ -85,7 +85,8 @@ class GrpcStream:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while (frame := desk.next()) is not None:
+                # Whoever is in a frame that was made counts as sent.
+                while not self._call.done() and (frame := desk.next()) is not None:
                     await self._call.write(frame)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the reader tells what became of the stream
