@@ -79,6 +79,7 @@ def test_any_process_tells_of_all(mesh: Mesh) -> None:
     assert [each["method"] for each in listed] == ["generate"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_comes_back_while_the_other_answers(mesh: Mesh) -> None:
     """Its parent starts it again on the same ports; nothing else is restarted."""
     parent, (first, second) = mesh.service("gateway"), processes(mesh)

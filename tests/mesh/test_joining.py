@@ -65,6 +65,7 @@ def test_a_second_worker_joins_and_takes_load(mesh: Mesh, start: Callable[..., R
     assert listed(mesh) == {"worker-1", "by-hand"}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_gets_no_new_request_and_leaves_the_list(
     mesh: Mesh, start: Callable[..., Running]
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_killed_worker_gets_no_new_request_and_leaves_the_list(
     until(lambda: listed(mesh), "leaving the list", lambda names: names == {"worker-1"}, FORGOTTEN_LIMIT_S)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_leaves_at_once(mesh: Mesh, start: Callable[..., Running]) -> None:
     """It gives its lease back instead of letting it run out."""
     second = by_hand(start, mesh)

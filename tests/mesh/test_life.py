@@ -131,7 +131,10 @@ def test_ctrl_c_while_starting_leaves_no_orphan(start: Callable[..., Running]) -
     assert alive(members) == []
 
 
-@pytest.mark.parametrize("service", ["worker", "gateway", "registry"])
+@pytest.mark.parametrize(
+    "service",
+    ["worker", *(pytest.param(other, marks=pytest.mark.slow) for other in ("gateway", "registry"))],
+)
 def test_a_killed_service_comes_back(mesh: Mesh, service: str) -> None:
     """On its old address, so that requests work again with nothing else restarted."""
     before = {name: mesh.service(name).pid for name in ("worker", "gateway", "registry")}
@@ -143,6 +146,7 @@ def test_a_killed_service_comes_back(mesh: Mesh, service: str) -> None:
     assert "was ended by SIGKILL" in mesh.output
 
 
+@pytest.mark.slow
 def test_a_ready_file_that_cannot_be_written_again_ends_nothing(mesh: Mesh) -> None:
     """A service came back, and the disk is full by then: the mesh goes on, and says so."""
     (mesh.folder / f".ready.json.{mesh.process.pid}").mkdir()  # where the new one is drafted
@@ -153,6 +157,7 @@ def test_a_ready_file_that_cannot_be_written_again_ends_nothing(mesh: Mesh) -> N
     assert mesh.process.is_running()
 
 
+@pytest.mark.slow
 def test_a_mesh_without_its_registry_answers(mesh: Mesh) -> None:
     """A registry that is down is a non-event for requests."""
     registry = mesh.service("registry")
@@ -163,6 +168,7 @@ def test_a_mesh_without_its_registry_answers(mesh: Mesh) -> None:
         registry.resume()
 
 
+@pytest.mark.slow
 def test_a_worker_with_the_real_models_is_back_soon(demo: Mesh) -> None:
     """Killed and restarted: the chat model answers again."""
     demo.service("worker").kill()

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from openai import OpenAI
 
 from tests.mesh.conftest import CHAT
@@ -43,6 +44,7 @@ def test_top_shows_the_mesh_once_where_it_is_piped(demo: Mesh) -> None:
     assert [worker["id"] for worker in seen["workers"]] == ["worker-1"]
 
 
+@pytest.mark.slow
 def test_top_redraws_resizes_and_leaves(demo: Mesh, tmp_path: Path) -> None:
     """A wide terminal has more columns than a narrow one; q leaves, and the screen is as it was before."""
     with terminal(tmp_path, "top", "--gateway", demo.grpc, size=(140, 30)) as screen:

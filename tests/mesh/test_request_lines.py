@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.mesh.processes import Mesh
 from tests.patience import PATIENCE_S, until
@@ -14,6 +15,7 @@ def logged(file: Path, request_id: str) -> None:
     until(file.read_text, f"a line of {request_id}", lambda text: request_id in text)
 
 
+@pytest.mark.slow
 def test_each_service_that_saw_a_request_has_logged_its_name(up: Callable[..., Mesh]) -> None:
     """The response's x-request-id is in the gateway's log and in the worker's; what was asked is not."""
     mesh = up("--model", "echo=echo")

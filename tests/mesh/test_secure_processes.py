@@ -48,6 +48,7 @@ def closing() -> Iterator[ExitStack]:
         yield stack
 
 
+@pytest.mark.slow
 def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
     """The lines run as they are; no secret is on a command line, in a log or open to others; an expired
     certificate ends a service with one line."""
@@ -139,6 +140,7 @@ def test_three_machines_as_printed(tmp_path: Path, closing: ExitStack) -> None:
     assert psutil.pid_exists(running[0].process.pid)
 
 
+@pytest.mark.slow
 def test_up_with_certificates_asks_callers_for_theirs(tmp_path: Path, closing: ExitStack) -> None:
     """It becomes ready, as it shows its own gateway one. The doctor says how that is to who has one, and to
     others what is needed."""
