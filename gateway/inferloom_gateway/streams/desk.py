@@ -5,6 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from inferloom.v1.inference_pb2 import GenerateRequest
 from inferloom_gateway.calls.call_group import CallGroup
@@ -55,9 +56,12 @@ class StreamDesk:
         self._runs: dict[tuple[str, str], Run] = {}
         self._taking: set[tuple[str, str]] = set()
         """Those that are being gone on with, and are not made yet."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        """Whatever is waited for before this process ends: what begins, is taken over, or is made."""
         self.leaves = False
         """Whether this process stops, and goes on with no stream any more."""
+        self._left = False
+        """Whether it begins none any more either."""
         self._followers: Counter[tuple[str, str]] = Counter()
 
     def check(self) -> None:
@@ -73,7 +77,7 @@ class StreamDesk:
 
         Raises:
             InferloomError: As many follow as may; he has no stream of this name, or one that is to be new;
-                there are as many as may be; or no worker accepts it.
+                there are as many as may be; no worker accepts it; or this process stops before one does.
         """
         self.check()
         if not is_request_id(name):  # it becomes a header
@@ -84,7 +88,7 @@ class StreamDesk:
             if new is None:
                 kept = (await self.book.news(tenant, name, 2**31)).kept
             else:
-                kept = await self._begin(new)
+                kept = await self._begun(new)
         except BaseException:
             leave()
             raise
@@ -149,6 +153,7 @@ class StreamDesk:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._left = True
         await self._claims.settled()
 
     def _enter(self, tenant: str, name: str) -> Callable[[], None]:
@@ -165,6 +170,21 @@ class StreamDesk:
                 del self._followers[key]
 
         return leave
+
+    async def _begun(self, new: New) -> KeptStream:
+        """Begin a stream as a task of its own, so that who stops waits for it, as for what it makes."""
+        if self._left:
+            raise _stops()
+        beginning = asyncio.create_task(self._begin(new), name=f"begins {new.kept.id}")
+        self._tasks.add(beginning)
+        beginning.add_done_callback(self._tasks.discard)
+        try:
+            return await beginning
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self.leaves or task is None or task.cancelling():
+                raise
+            raise _stops() from None
 
     async def _begin(self, new: New) -> KeptStream:
         mine = await self._claims.begin(new.kept)
@@ -193,3 +213,8 @@ class StreamDesk:
             self._runs.pop(key, None)
 
         task.add_done_callback(done)
+
+
+def _stops() -> InferloomError:
+    message = "This gateway stops; another one takes the request."
+    return InferloomError(Reason.NO_WORKER, message, retry_after=1.0)
