@@ -5,7 +5,7 @@ import sqlite3
 import time
 from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -15,8 +15,9 @@ from inferloom_gateway.contract import resumable
 from inferloom_gateway.storage.streams import KeptStream
 from inferloom_gateway.streams import desk
 from inferloom_gateway.streams.book import Book
+from inferloom_gateway.streams.claims import Claims
 from inferloom_mesh.errors import Reason
-from tests.patience import PATIENCE_S, until_async
+from tests.patience import PATIENCE_S, undisturbed, until_async
 from tests.wire.contract_clients import RefusedError, responses
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -36,6 +37,7 @@ DEAD = "UPDATE streams SET owner = 'dead', claimed_until = 0"
 
 
 @pytest.mark.parametrize("door", ["grpc", "rest"])
+@undisturbed(still_s=1.0)
 async def test_the_time_of_who_comes_back_is_not_the_streams(door: str, tmp_path: Path) -> None:
     """It ends his reading. The stream is gone on with, in the time that it had."""
     gate, store = asyncio.Event(), tmp_path / "store"
@@ -96,12 +98,30 @@ async def test_who_leaves_amid_a_write_leaves_no_claim(
         """Nothing: it is the write behind it that waits."""
 
     monkeypatch.setattr(Book, "want", want)
+    claiming, undoing = ("take_over", "release") if claimed else ("begin", "forget")
+    claim, undo = getattr(Claims, claiming), getattr(Book, undoing)
+    writes, left, undone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def seen_claim(claims: Claims, kept: KeptStream) -> KeptStream | None:
+        writes.set()
+        try:
+            return cast("KeptStream | None", await claim(claims, kept))
+        except asyncio.CancelledError:
+            left.set()
+            raise
+
+    async def seen_undo(book: Book, kept: KeptStream) -> None:
+        await undo(book, kept)
+        undone.set()
+
     store, first = tmp_path / "store", worker("a")
     first.script = slow(asyncio.Event())
     async with gateway_mesh(first, store=store) as mesh:
         name = (await begin(mesh, "grpc", 2))[0].started.request_id
     async with gateway_mesh(worker("b"), store=store) as mesh:
         await mesh.http.get("/v1/streams/nobody")  # which opens the store
+        monkeypatch.setattr(Claims, claiming, seen_claim)
+        monkeypatch.setattr(Book, undoing, seen_undo)
         sql(store, DEAD if claimed else "DELETE FROM streams")
         with closing(sqlite3.connect(store / "store.sqlite3", isolation_level=None)) as busy:
             busy.execute("BEGIN IMMEDIATE")
@@ -110,16 +130,13 @@ async def test_who_leaves_amid_a_write_leaves_no_claim(
                 if claimed
                 else mesh.stub.Generate(CHAT, metadata=tuple(ASKED.items()))
             )
-            await asyncio.sleep(0.3)  # its write waits
+            await asyncio.wait_for(writes.wait(), PATIENCE_S)
             call.cancel()
-            await asyncio.sleep(0.2)
+            await asyncio.wait_for(left.wait(), PATIENCE_S)
             busy.execute("COMMIT")
-            await asyncio.sleep(0.5)  # it is done by then
-        await until_async(
-            lambda: sql(store, "SELECT owner, claimed_until FROM streams"),
-            "the claim's end",
-            lambda rows: not rows if not claimed else rows[0][0] != "dead" and rows[0][1] == 0,
-        )
+        await asyncio.wait_for(undone.wait(), PATIENCE_S)
+        rows = sql(store, "SELECT owner, claimed_until FROM streams")
+        assert not rows if not claimed else rows[0][0] != "dead" and rows[0][1] == 0
 
 
 async def test_where_as_many_follow_as_may_no_stream_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
