@@ -122,8 +122,11 @@ async def test_without_room_on_the_disk_nothing_is_kept_or_begun() -> None:
         assert len(first.requests) == asked
 
 
-async def test_a_gateway_that_stops_tries_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To write the end of a response that waits to be written."""
+@pytest.mark.parametrize("store_is", ["away", "slow"])
+async def test_a_gateway_that_stops_tries_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_is: str
+) -> None:
+    """To write the end of a response that waits to be written, or is being written."""
     real, tried = UnderWay.end, asyncio.Event()
 
     async def end(*args: Any) -> bool:
@@ -131,6 +134,8 @@ async def test_a_gateway_that_stops_tries_once_more(tmp_path: Path, monkeypatch:
         assert task is not None
         if not task.cancelling():
             tried.set()
+            if store_is == "slow":
+                await asyncio.Event().wait()
             raise AWAY
         return await real(*args)
 

@@ -96,17 +96,19 @@ class Recorder:
         while True:
             began = time.monotonic()
             try:
-                await self._under_way.end(self._tenant, self._name, chunk, made)
-            except InferloomError as failure:
-                if not patient or began - self._told > CLAIM_S:
-                    raise
-                log.warning("the end of a response in background waits to be written: %s", failure.message)
                 try:
+                    await self._under_way.end(self._tenant, self._name, chunk, made)
+                except InferloomError as failure:
+                    if not patient or began - self._told > CLAIM_S:
+                        raise
+                    log.warning("the end of a response in background is not written: %s", failure.message)
                     await asyncio.sleep(_AGAIN_S)
-                except asyncio.CancelledError:  # the process stops: once more
-                    patient = False
-            else:
-                return
+                else:
+                    return
+            except asyncio.CancelledError:  # the process stops: once more
+                if not patient:
+                    raise
+                patient = False
 
     async def _keep_writing(self, making: "asyncio.Task[None]") -> None:
         while not await _happens(self._over, EVERY_S):
