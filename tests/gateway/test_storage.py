@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import connection, rows
+from inferloom_gateway.storage import store as store_module
 from inferloom_gateway.storage.failures import FailureLog, full
 from inferloom_gateway.storage.ids import NOWHERE, new_id, store_in
 from inferloom_gateway.storage.kinds import CHAT_COMPLETIONS, FILES
 from inferloom_gateway.storage.migrations import Migration, NewerSchemaError, migrate
-from inferloom_gateway.storage.reserve import SIZE
+from inferloom_gateway.storage.reserve import SIZE, Reserve
 from inferloom_gateway.storage.rows import Query, Row
 from inferloom_gateway.storage.schema import MIGRATIONS
 from inferloom_gateway.storage.storage import Storage
@@ -123,7 +125,7 @@ async def test_what_is_listed_can_be_deleted_meanwhile(tmp_path: Path) -> None:
         await files.put(row("file-0"))
         await files.put(row("file-5"))
         assert [r.id for r in (await files.page("", Query(after="file-5"))).rows] == ["file-0"]
-        await store.database.write(lambda at: rows.forget_places(at, time.time() + rows.PLACE_S + 1))
+        await store.database.write(lambda at: rows.forget_places(at, time.time() + rows.PLACE_S + 1, 9))
         assert (await refused(files.page("", Query(after="file-1")))).param == "after"
 
 
@@ -249,6 +251,86 @@ async def test_on_a_full_disk_things_can_be_deleted(tmp_path: Path, monkeypatch:
         held = await store.database.read(lambda c: c.execute("SELECT items FROM totals").fetchone())
         assert held == (0,)
         assert reserve.stat().st_size == SIZE
+
+
+async def test_on_a_full_disk_all_that_delete_at_once_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that find that another has given the reserve up."""
+    async with opened(tmp_path) as store:
+        files, write, tried = store.documents(FILES), store.database.write, list[Any]()
+        names = [f"file-{n}" for n in range(4)]
+        for name in names:
+            await files.put(row(name))
+
+        async def on_full_disk(work: Any) -> Any:
+            tried.append(work)
+            if len(tried) <= len(names):
+                raise full()
+            return await write(work)
+
+        monkeypatch.setattr(store.database, "write", on_full_disk)
+        await asyncio.gather(*(files.delete("", name) for name in names))
+        assert not (await files.page("", Query())).rows
+
+
+async def test_the_reserve_is_kept_for_what_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep that finds nothing to remove on a full disk leaves it."""
+
+    async def on_full_disk(work: Any) -> Any:
+        raise full()
+
+    async with opened(tmp_path) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(store.database, "write", on_full_disk)
+            assert (await refused(store.sweep())).reason is Reason.STORAGE_FULL
+        assert (tmp_path / "contents" / "reserve").stat().st_size == SIZE
+
+
+def test_the_reserve_takes_room(tmp_path: Path) -> None:
+    """Where the file system compresses too; one that was broken off is made whole."""
+    reserve = Reserve(tmp_path / "reserve")
+    (tmp_path / "reserve").write_bytes(b"short")
+    reserve.fill()
+    assert len(zlib.compress((tmp_path / "reserve").read_bytes(), 1)) > SIZE * 0.9
+
+
+async def test_many_expired_things_and_places_are_removed_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part fits into the reserve; all are gone after one sweep."""
+    monkeypatch.setattr(store_module, "_AT_ONCE", 3)
+    async with opened(tmp_path) as store:
+        files = store.documents(FILES)
+        for number in range(8):
+            await files.put(row(f"file-{number}", expires=time.time() + 0.2))
+            await files.put(row(f"file-b{number}"))
+            await files.delete("", f"file-b{number}")
+        await store.database.write(lambda at: at.execute("UPDATE deleted SET at = 0").rowcount)
+        await asyncio.sleep(0.2)
+        await store.sweep()
+        left = "SELECT (SELECT COUNT(*) FROM documents), (SELECT COUNT(*) FROM deleted WHERE at = 0)"
+        assert await store.database.read(lambda at: at.execute(left).fetchone()) == (0, 0)
+
+
+def test_a_store_that_another_has_open_keeps_its_wal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rolling upgrade to a rollback journal waits until all are stopped, and is served meanwhile."""
+    path = tmp_path / DATABASE
+    old = connection.connect(path, "wal")
+    old.execute("CREATE TABLE words (word TEXT)")
+    new = connection.connect(path, "rollback")
+    new.execute("INSERT INTO words VALUES ('new')")
+    assert old.execute("SELECT word FROM words").fetchall() == [("new",)]
+    assert "keeps its WAL" in caplog.text
+    old.close()
+    new.close()
+    last = connection.connect(path, "rollback")
+    assert last.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    last.close()
 
 
 async def test_a_folder_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """How a connection to the database is made."""
 
+import logging
 import sqlite3
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 BUSY_S = 15.0
 """How long a statement waits for another process's write to end."""
@@ -23,7 +26,8 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
     Args:
         path: The file.
         journal: ``wal``; ``rollback``, which several machines can share, because no memory has to be; or
-            ``auto``: rollback where the file system is not known to be one machine's.
+            ``auto``: rollback where the file system is not known to be one machine's. While others have it
+            open with a WAL, it is that, which is said in the log.
 
     Raises:
         sqlite3.Error: It cannot be opened.
@@ -31,7 +35,7 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         shared = journal == "rollback" or (journal == "auto" and not local(path))
-        connection.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}")
+        _set_journal(connection, "DELETE" if shared else "WAL")
         connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -39,6 +43,19 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
+    try:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+    except sqlite3.OperationalError as failure:
+        (now,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if failure.sqlite_errorcode != sqlite3.SQLITE_BUSY or now != "wal":
+            raise
+        log.warning(
+            "the store keeps its WAL, as another process has it open: only gateways of one machine may share"
+            " it until all of them have been stopped at once"
+        )
 
 
 def local(path: Path) -> bool:

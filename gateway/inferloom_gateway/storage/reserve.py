@@ -11,12 +11,13 @@ from inferloom_mesh.errors import InferloomError, Reason
 
 T = TypeVar("T")
 
-SIZE = 2**20
-"""Bytes: far more than a transaction's journal has that deletes."""
+SIZE = 8 * 2**20
+"""Bytes: more than a transaction that deletes writes first, and a WAL grows to before it is emptied."""
 
 
 class Reserve:
-    """A file of nothing, which is given up where the disk is so full that nothing could be deleted.
+    """A file of noise, which is given up where the disk is so full that nothing could be deleted. Zeros may
+    take no room.
 
     Args:
         path: Where it is.
@@ -26,31 +27,28 @@ class Reserve:
         self._path = path
 
     def fill(self) -> None:
-        """Make it, if it is not there and fits. Blocks."""
-        if self._path.exists():
-            return
+        """Make it, if it is not there whole and fits. Blocks."""
         try:
+            if self._path.exists() and self._path.stat().st_size == SIZE:
+                return
             with self._path.open("wb") as file:
-                file.write(bytes(SIZE))
+                file.write(os.urandom(SIZE))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
             with suppress(OSError):
                 self._path.unlink()
 
-    def give_up(self) -> bool:
-        """Let others have the room; whether there was any. Blocks."""
-        try:
-            self._path.unlink()
-        except FileNotFoundError:
-            return False
-        return True
+    def give_up(self) -> None:
+        """Let others have the room. Blocks."""
+        self._path.unlink(missing_ok=True)
 
     async def freeing(self, database: Database, work: Work[T]) -> T:
         """Do something that deletes: :meth:`Database.write`, with the reserve where the disk is full."""
         try:
             return await database.write(work)
         except InferloomError as failure:
-            if failure.reason is not Reason.STORAGE_FULL or not await on_disk(self.give_up):
+            if failure.reason is not Reason.STORAGE_FULL:
                 raise
+            await on_disk(self.give_up)  # or somebody has just done so
             return await database.write(work)

@@ -166,9 +166,13 @@ def take_out(connection: sqlite3.Connection, kind: str, tenant: str, name: str, 
     return delete(connection, kind, tenant, name, now)
 
 
-def forget_places(connection: sqlite3.Connection, now: float) -> None:
-    """Forget where in lists those were that have long been deleted."""
-    connection.execute("DELETE FROM deleted WHERE at < ?", (now - PLACE_S,))
+def forget_places(connection: sqlite3.Connection, now: float, most: int) -> int:
+    """Forget where in lists some of those were that have long been deleted; how many."""
+    return connection.execute(
+        "DELETE FROM deleted WHERE (kind, tenant, id) IN"
+        " (SELECT kind, tenant, id FROM deleted WHERE at < ? ORDER BY at LIMIT ?)",
+        (now - PLACE_S, most),
+    ).rowcount
 
 
 def page(connection: sqlite3.Connection, kind: str, tenant: str, query: Query, now: float) -> Page | None:

@@ -18,7 +18,7 @@ from inferloom_gateway.storage.kinds import BATCHES, Kind
 from inferloom_gateway.storage.migrations import migrate
 from inferloom_gateway.storage.reserve import SIZE
 from inferloom_gateway.storage.schema import MIGRATIONS
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 
 T = TypeVar("T")
 
@@ -30,7 +30,9 @@ SWEEP_S = 60.0
 DISK_S = 1.0
 """For how long a disk that had room is taken to have it still by what is small."""
 
-_AT_ONCE = 500
+_AT_ONCE = 100
+"""Rows that one transaction removes: each is on several pages of its own, which fit into the reserve."""
+
 _STORE_ID = "store_id"
 _SWEPT = "swept"
 
@@ -100,11 +102,18 @@ class Store:
         Raises:
             InferloomError: The store cannot be used.
         """
-        if not await self.free(_claims_sweep):
-            return
-        while await self._remove_expired() == _AT_ONCE:
+        try:
+            if not await self.database.write(_claims_sweep):
+                return
+        except InferloomError as failure:
+            if failure.reason is not Reason.STORAGE_FULL:
+                raise
+            # The reserve is for what makes room: nobody's turn on a full disk is everybody's.
+        while await self._remove_expired():
             pass
         await self._remove_ownerless()
+        while await self.database.write(lambda at: rows.forget_places(at, time.time(), _AT_ONCE)) == _AT_ONCE:
+            pass
         await on_disk(self._fill_reserve)
 
     async def free(self, work: Work[T]) -> T:
@@ -116,11 +125,13 @@ class Store:
             self.contents.check_room(SIZE)
             self.contents.reserve.fill()
 
-    async def _remove_expired(self) -> int:
+    async def _remove_expired(self) -> bool:
+        """Remove some of what has expired; whether there was any."""
+        if not await self.database.read(lambda at: rows.expired(at, time.time(), 1)):
+            return False
+
         def work(connection: sqlite3.Connection) -> list[tuple[str, rows.Row]]:
-            now = time.time()
-            rows.forget_places(connection, now)
-            gone = list(rows.expired(connection, now, _AT_ONCE))
+            gone = list(rows.expired(connection, time.time(), _AT_ONCE))
             for kind, row in gone:
                 rows.delete(connection, kind, row.tenant, row.id, 0)
             return gone
@@ -133,7 +144,7 @@ class Store:
                     self.contents.delete(row.id)
 
         await on_disk(remove)
-        return len(gone)
+        return True
 
     async def _remove_ownerless(self) -> None:
         """Remove contents that were being made when a process died."""
