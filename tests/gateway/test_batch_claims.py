@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inferloom_gateway.access.identity import Identity
-from inferloom_gateway.batching import chunk_run, claims, steps, verdict
+from inferloom_gateway.batching import chunk_run, claims, verdict
 from inferloom_gateway.batching.chunk_run import ChunkRun, Means
 from inferloom_gateway.batching.finishing import finish
 from inferloom_gateway.batching.gate import Gate
@@ -348,8 +348,7 @@ async def test_files_that_cannot_be_finished_leave_nothing(
 
         with monkeypatch.context() as patched:
             patched.setattr(Incoming, "complete", complete)
-            patched.setattr(steps, "AGAIN_S", 0.0)
-            await do_step(store, "a", await claimed(store, "a"), GatewaySettings(), there)
+            assert not await do_step(store, "a", await claimed(store, "a"), GatewaySettings(), there)
         assert len(completed) == 2
         assert contents(tmp_path) == kept
         assert not list((tmp_path / "contents" / "incoming").iterdir())

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from inferloom_gateway.access.identity import Identity
+from inferloom_gateway.batching import runner as runner_module
+from inferloom_gateway.batching.input_file import Missing
 from inferloom_gateway.batching.line_call import Ask, Reply
-from inferloom_gateway.batching.runner import Runner
+from inferloom_gateway.batching.runner import MOST_STEPS, Runner
 from inferloom_gateway.batching.steps import do_step
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import batch_rows, rows, runners
@@ -30,10 +32,12 @@ DONE = Reply(200, b"{}")
 
 
 @asynccontextmanager
-async def runs(folder: Path, ask: Ask, limit_s: float = 0, **settings: Any) -> AsyncIterator[asyncio.Event]:
+async def runs(
+    folder: Path, ask: Ask, limit_s: float = 0, missing: Missing = there, **settings: Any
+) -> AsyncIterator[asyncio.Event]:
     """A gateway that runs batches until the block ends, or until the event is set."""
     storage, stopping = Storage(GatewaySettings(store=folder)), asyncio.Event()
-    runner = Runner(storage, ask, there, GatewaySettings(batch_lease_s=1, **settings), time.monotonic)
+    runner = Runner(storage, ask, missing, GatewaySettings(batch_lease_s=1, **settings), time.monotonic)
     task = asyncio.create_task(runner.run(stopping, limit_s))
     try:
         yield stopping
@@ -178,6 +182,50 @@ async def test_a_batch_for_a_model_that_does_not_exist_fails_before_it_runs(tmp_
             *(1, "body.model"),
         )
         assert "Did you mean 'smollm2'?" in error["message"]
+
+
+async def test_a_batch_is_not_validated_while_the_fleet_cannot_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether there is its model: it waits, and many that do keep no other step from being done."""
+    monkeypatch.setattr(runner_module, "AGAIN_S", 0.1)
+    starting = True
+
+    def missing(model: str) -> InferloomError | None:
+        if model == "m":
+            return None
+        if starting:
+            raise InferloomError(Reason.NO_WORKER, "Perhaps.")
+        return model_not_found(model, ["m"])
+
+    async with opened(tmp_path) as store:
+        wait = [await accepted(store, model="smol") for _ in range(MOST_STEPS + 1)]
+        async with runs(tmp_path, answers, missing=missing):
+            goes = await accepted(store)
+            await until_async(lambda: status(store, goes), "an end", "completed".__eq__)
+            assert {await status(store, batch) for batch in wait} == {"validating"}
+            starting = False
+            for batch in wait:
+                await until_async(partial(status, store, batch), "an end", "failed".__eq__)
+
+
+async def test_room_is_made_before_it_is_taken(tmp_path: Path) -> None:
+    """Steps that clear up come first, and those that finish last; those put off, not at all."""
+    async with opened(tmp_path) as store:
+        batches = [await accepted(store) for _ in range(4)]
+        found = dict(zip(batches, ("finish", "validate", "clean", "finish"), strict=True))
+
+        def move(at: sqlite3.Connection) -> None:
+            at.executemany(
+                "UPDATE batch_work SET step = ? WHERE batch = ?", [(s, b) for b, s in found.items()]
+            )
+
+        await store.database.write(move)
+        await join(store, "a")
+        held = batches[:1]
+        claim = lambda at: batch_rows.claim_work(at, "a", held)  # noqa: E731
+        steps = [work and work.step for work in [await store.database.write(claim) for _ in range(4)]]
+        assert steps == ["clean", "validate", "finish", None]
 
 
 @pytest.mark.parametrize("how", ["completed", "failed"])

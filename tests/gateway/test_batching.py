@@ -12,7 +12,7 @@ from inferloom_gateway.batching.gate import Gate, Lane
 from inferloom_gateway.batching.holds import Holds
 from inferloom_gateway.batching.input_file import CHUNK_BYTES, LINES, MOST_PHYSICAL_LINES, check, lines_of
 from inferloom_gateway.batching.pace import Pace
-from inferloom_gateway.batching.verdict import MOST_ATTEMPTS, Verdict, again_s, judge
+from inferloom_gateway.batching.verdict import MOST_ATTEMPTS, MOST_LATE, Verdict, again_s, judge
 from inferloom_gateway.storage.runners import Watch
 
 CHAT = "/v1/chat/completions"
@@ -45,7 +45,8 @@ def test_the_pace_halves_when_there_is_no_room_and_comes_back() -> None:
         (200, None, None, 0, Verdict.DONE),
         (400, "context_length_exceeded", None, 0, Verdict.DONE),
         (404, "model_not_found", None, 99, Verdict.AWAY),
-        (504, "timeout", None, 99, Verdict.LATER),
+        (504, "timeout", None, MOST_ATTEMPTS, Verdict.AGAIN),
+        (504, "timeout", None, MOST_LATE - 1, Verdict.DONE),
         (401, "invalid_api_key", None, 0, Verdict.BARRED),
         (403, "model_not_allowed", None, 0, Verdict.DONE),
         (429, "rate_limit_exceeded", 7.0, 99, Verdict.LIMITED),

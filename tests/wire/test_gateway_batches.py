@@ -11,9 +11,11 @@ from openai import AsyncOpenAI
 from openai.types import Batch
 
 from inferloom.v1 import inference_pb2 as pb
+from inferloom.v1 import registry_pb2
+from inferloom_gateway.batching import runner
 from inferloom_mesh.context import CallContext, read_context
 from inferloom_mesh.errors import overloaded
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until_async
 from tests.wire.fake_worker import WORDS, FakeWorker, hang, say_hello
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
 from tests.wire.leftover import leftover
@@ -265,6 +267,31 @@ async def test_a_cancelled_batch_gives_what_it_has() -> None:
         assert len(errors) == 45
         assert {(each["error"]["code"], each["response"]) for each in errors} == {("batch_cancelled", None)}
         await worker.runs(0)
+
+
+async def test_a_batch_for_a_misspelt_model_fails_once_that_can_be_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a worker starts and does not say with what, it is being validated, and no line is run."""
+    monkeypatch.setattr(runner, "AGAIN_S", 0.1)
+    async with gateway_mesh(FakeWorker()) as mesh, mesh.openai() as client:
+        other = FakeWorker(models=()).registered(state=registry_pb2.WORKER_STATE_STARTING)
+        other.worker.id = "worker-2"
+        mesh.registry.put(other)
+        await until_async(
+            lambda: mesh.http.post(CHAT, json={**line(1)["body"], "model": "chat-mdel"}),
+            "the worker that starts",
+            lambda seen: seen.status_code == 503,
+        )
+        batch = await submit(client, [line(1, model="chat-mdel")])
+        known = await over(client, await submit(client, [line(1)]))
+        assert known.status == "completed"
+        await asyncio.sleep(0.3)
+        assert (await client.batches.retrieve(batch.id)).status == "validating"
+        mesh.registry.remove("worker-2")
+        batch = await over(client, batch)
+        assert batch.errors is not None
+        assert [each.code for each in batch.errors.data or ()] == ["model_not_found"]
 
 
 async def test_lines_wait_while_the_mesh_has_no_room() -> None:

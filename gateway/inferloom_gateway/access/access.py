@@ -94,6 +94,10 @@ class Access:
         policy = keyring.tenant(key.tenant)
         return Identity(key.tenant, key.id, key, 1.0 if policy is None else policy.share)
 
+    def knows(self, key_id: str) -> bool:
+        """Whether a key is there, whatever it opens. Raises InferloomError where that cannot be said now."""
+        return not key_id or key_id == OPERATOR_ID or key_id in self._following.keyring.keys
+
     def recall(self, tenant: str, key_id: str) -> Identity:
         """Who asked for something that is done only now.
 

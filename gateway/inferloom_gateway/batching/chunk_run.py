@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from inferloom_gateway.batching.input_file import lines_of
 from inferloom_gateway.batching.line_call import Ask, Reply
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.results import answered, request_id
-from inferloom_gateway.batching.verdict import Verdict, again_s, judge
+from inferloom_gateway.batching.verdict import LATE, Verdict, again_s, judge
 from inferloom_gateway.storage import batch_rows
 from inferloom_gateway.storage.batch_rows import Chunk
 from inferloom_gateway.storage.database import Work
@@ -126,7 +127,7 @@ class ChunkRun:
             return [(number, asked) for number, asked in lines if number not in self._known]
 
     async def _line(self, number: int, asked: Any, identity: Identity, woken: asyncio.Event) -> None:
-        attempts = 0
+        attempts = Counter[bool]()  # in vain, by whether it was late
         try:
             while True:
                 async with self._means.gate.turn(self._lane):
@@ -139,8 +140,8 @@ class ChunkRun:
                     elif verdict is Verdict.BARRED:
                         await self._bar(reply)
                 if verdict is Verdict.AGAIN:
-                    attempts += 1
-                    await self._means.gate.pause(again_s(reply.retry_after, attempts))
+                    attempts[reply.code == LATE] += 1
+                    await self._means.gate.pause(again_s(reply.retry_after, attempts.total()))
                 elif verdict is not Verdict.LATER:
                     return
         finally:
@@ -148,16 +149,16 @@ class ChunkRun:
             woken.set()
 
     async def _asked(
-        self, number: int, asked: Any, identity: Identity, attempts: int
+        self, number: int, asked: Any, identity: Identity, attempts: Counter[bool]
     ) -> tuple[Reply, Verdict]:
         name = request_id(self.chunk.batch, number)
         try:
             reply = await self._means.ask(asked["url"], orjson.dumps(asked["body"]), identity, name)
-            return reply, judge(reply.status, reply.code, reply.retry_after, attempts)
+            return reply, judge(reply.status, reply.code, reply.retry_after, attempts[reply.code == LATE])
         except Exception:  # a bug fails its own line and no other
             log.exception("unexpected failure in %s", name)
             reply = Reply.failed(server_error())
-            return reply, judge(reply.status, reply.code, None, attempts)
+            return reply, judge(reply.status, reply.code, None, attempts[False])
 
     def _heed(self, reply: Reply, verdict: Verdict) -> None:
         """Let the other lines know how this one was taken."""

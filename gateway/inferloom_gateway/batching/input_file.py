@@ -3,7 +3,6 @@
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, BinaryIO
 
 import orjson
@@ -31,7 +30,8 @@ _NOT_HERE = ("stream", "background")
 Error = dict[str, Any]
 
 Missing = Callable[[str], InferloomError | None]
-"""Says why nobody may wait for a model: there is none of that name. None: there is one, or may be."""
+"""Says why nobody may wait for a model: there is none of that name. None: there is one. Raises InferloomError
+where neither can be said now."""
 
 
 @dataclass(slots=True)
@@ -49,12 +49,15 @@ class Checked:
         """The model that all lines ask for; None: there are several."""
         return next(iter(self.models)) if len(self.models) == 1 else None
 
-    def unknown(self, missing: Missing) -> list[Error]:
-        """What is wrong with the models, each told of at its first line."""
-        told = ((line, missing(model)) for model, line in self.models.items())
-        wrong = ((line, why.message) for line, why in told if why is not None)
-        errors = (_error("model_not_found", message, line, "body.model") for line, message in wrong)
-        return list(islice(errors, MOST_ERRORS))
+    def unknown(self, missing: Missing) -> Iterator[Error | None]:
+        """What is wrong with each of the models, told of at its first line. Each is asked for as it is taken.
+
+        Raises:
+            InferloomError: As ``missing``.
+        """
+        for model, line in self.models.items():
+            why = missing(model)
+            yield None if why is None else _error("model_not_found", why.message, line, "body.model")
 
 
 def check(file: BinaryIO, batch: str, endpoint: str, longest: int) -> Checked:

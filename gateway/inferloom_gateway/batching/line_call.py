@@ -8,13 +8,15 @@ from typing import Self
 import orjson
 from starlette.types import ASGIApp, Message, Scope
 
+from inferloom_gateway.access.access import Access
 from inferloom_gateway.access.endpoints import of_path
+from inferloom_gateway.access.following import STALE_S
 from inferloom_gateway.access.identity import Identity
 from inferloom_gateway.gateway import Gateway
 from inferloom_gateway.http import exchange
 from inferloom_gateway.http.errors import render
 from inferloom_gateway.http.exchange import Exchange
-from inferloom_mesh.errors import InferloomError
+from inferloom_mesh.errors import InferloomError, Reason
 
 PRIORITY = -100
 """The highest scheduling priority of a line: whatever is asked for directly goes first."""
@@ -48,13 +50,26 @@ class Reply:
 
 
 def asker(gateway: Gateway, app: ASGIApp) -> Ask:
-    """Asks on behalf of who made a batch, as far as the key that was shown then still goes."""
+    """Asks on behalf of who made a batch, as far as the key that was shown then still goes. One that is not
+    known has its lines wait until it must be."""
+
+    unknown: dict[str, float] = {}
+    """Since when, by the ids of keys."""
+
+    def recalled(access: Access, caller: Identity) -> Identity:
+        now = gateway.clock()
+        if access.knows(caller.key_id):
+            unknown.pop(caller.key_id, None)
+        elif now - unknown.setdefault(caller.key_id, now) <= STALE_S:  # made elsewhere just now
+            message = f"The API key {caller.key_id} is not known here yet."
+            raise InferloomError(Reason.RATE_LIMIT_EXCEEDED, message, retry_after=1.0)
+        return access.recall(caller.tenant, caller.key_id)
 
     async def ask_as(path: str, body: bytes, caller: Identity, request_id: str) -> Reply:
         try:
             identity = caller
             if gateway.access is not None:
-                identity = gateway.access.recall(caller.tenant, caller.key_id)
+                identity = recalled(gateway.access, caller)
             identity.check_endpoint(of_path(path))
         except InferloomError as failure:
             return Reply.failed(failure)

@@ -18,6 +18,7 @@ from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.steps import do_step
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import batch_rows, runners
+from inferloom_gateway.storage.batch_rows import Work
 from inferloom_gateway.storage.runners import BEATS, Watch
 from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.store import Store
@@ -29,7 +30,7 @@ LOOK_S = 1.0
 """How often the store is looked at for work that others left there."""
 
 AGAIN_S = 5.0
-"""How long it is left alone when it cannot be used."""
+"""How long it is left alone when it cannot be used, and a batch whose step could not be done."""
 
 MOST_SIDE_BY_SIDE = 16
 """Chunks up to which every batch has one, also where those of others have lines enough."""
@@ -64,6 +65,8 @@ class Runner:
         self._most = settings.batch_concurrency
         pace = Pace(self._most)
         self._holds = Holds()
+        self._put_off = Holds()
+        """Batches whose step could not be done."""
         self._means = Means(Gate(pace, clock), pace, self._holds, ask, storage.now, clock)
         self._name = ""
         """This runner's, while it has claims."""
@@ -165,11 +168,16 @@ class Runner:
         return not full
 
     async def _begin_step(self, store: Store) -> bool:
-        work = await store.database.write(lambda at: batch_rows.claim_work(at, self._name))
+        held = self._put_off.names(self._clock())
+        work = await store.database.write(lambda at: batch_rows.claim_work(at, self._name, held))
         if work is None:
             return False
-        self._spawn(self._steps, do_step(store, self._name, work, self._settings, self._missing))
+        self._spawn(self._steps, self._step(store, self._name, work))
         return True
+
+    async def _step(self, store: Store, name: str, work: Work) -> None:
+        if not await do_step(store, name, work, self._settings, self._missing):
+            self._put_off.hold(work.batch, self._clock() + AGAIN_S)
 
     async def _begin_chunk(self, store: Store, *, first: bool) -> bool:
         held = self._holds.names(self._clock())

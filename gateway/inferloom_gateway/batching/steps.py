@@ -1,13 +1,14 @@
 """The steps of a batch besides its lines: validating, finishing, and clearing up."""
 
+import asyncio
 import logging
 import time
 
 import orjson
 
-from inferloom_gateway.batching.claims import AGAIN_S, give_back
+from inferloom_gateway.batching.claims import give_back
 from inferloom_gateway.batching.finishing import file_age, finish
-from inferloom_gateway.batching.input_file import Checked, Missing, check
+from inferloom_gateway.batching.input_file import MOST_ERRORS, Checked, Error, Missing, check
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import batch_rows
 from inferloom_gateway.storage.batch_rows import Step, Work
@@ -19,10 +20,12 @@ from inferloom_mesh.errors import InferloomError
 log = logging.getLogger(__name__)
 
 _CLEANED_AT_ONCE = 500
+_ASKED_AT_ONCE = 100
+"""Models that are asked for in one turn of the event loop."""
 
 
-async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettings, missing: Missing) -> None:
-    """Do a step that ``runner`` has claimed; where it cannot be done now, somebody will later."""
+async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettings, missing: Missing) -> bool:
+    """Do a step that ``runner`` has claimed; False: it cannot be done now, and is given back."""
     try:
         row = await store.batch(work.batch)
         if row is None or work.step is Step.CLEAN:
@@ -36,7 +39,9 @@ async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettin
             log.warning("batch %s waits: %s", work.batch, failure.message)
         else:
             log.exception("batch %s waits", work.batch)
-        await give_back(store, lambda at: batch_rows.give_back(at, runner, work.batch), after_s=AGAIN_S)
+        await give_back(store, lambda at: batch_rows.give_back(at, runner, work.batch), after_s=0.0)
+        return False
+    return True
 
 
 async def _validate(
@@ -50,12 +55,25 @@ async def _validate(
 
     found = await on_disk(read)
     now = int(time.time())
-    if errors := found.errors or found.unknown(missing):
+    if errors := found.errors or await _unknown(found, missing):
         await store.database.write(lambda at: batch_rows.fail(at, runner, work, errors, now))
     else:
         await store.database.write(
             lambda at: batch_rows.start(at, runner, work, found.chunks, now, found.model)
         )
+
+
+async def _unknown(found: Checked, missing: Missing) -> list[Error]:
+    """The first models that there are not. Raises InferloomError where that cannot be said now."""
+    errors: list[Error] = []
+    for number, error in enumerate(found.unknown(missing), 1):
+        if error is not None:
+            errors.append(error)
+        if len(errors) == MOST_ERRORS:
+            break
+        if error is not None or not number % _ASKED_AT_ONCE:  # to say what is meant takes a while
+            await asyncio.sleep(0)
+    return errors
 
 
 async def _clean(store: Store, work: Work) -> None:

@@ -5,12 +5,18 @@ from enum import Enum
 MOST_ATTEMPTS = 3
 """How often a line is asked for that fails by a fault of ours."""
 
+LATE = "timeout"
+"""The code of an answer without a token in time."""
+
+MOST_LATE = 20
+"""How often a line is asked for that gets none: others may have gone before it, or it never will."""
+
 FAULT_S = 1.0
 """How long a line waits that met its first fault."""
 
 _LONGEST_S = 60.0
 
-_NOT_NOW = frozenset(("server_overloaded", "storage_unavailable", "timeout"))  # no token came in time
+_NOT_NOW = frozenset(("server_overloaded", "storage_unavailable"))
 _AWAY = frozenset(("no_worker", "model_not_found", "storage_full"))  # it was there when the batch began
 _BARRED = "invalid_api_key"
 _FAULTS = frozenset({500, 502, 503, 504})
@@ -31,7 +37,7 @@ class Verdict(Enum):
     BARRED = "barred"
     """The key that made the batch opens nothing any more: none of its lines will be let in."""
     AGAIN = "again"
-    """It met a fault: ask once more."""
+    """It met a fault, or was late: ask once more."""
 
 
 def judge(status: int, code: str | None, retry_after: float | None, attempts: int) -> Verdict:
@@ -41,7 +47,7 @@ def judge(status: int, code: str | None, retry_after: float | None, attempts: in
         status: Its HTTP status.
         code: The error's code, if it tells of one.
         retry_after: After how many seconds another try is sensible, if it says so.
-        attempts: How often the line met a fault before.
+        attempts: How often the line met a fault before; with the code :data:`LATE`, how often it was late.
     """
     if status == 429:  # without a time it is over a limit by itself
         return Verdict.DONE if retry_after is None else Verdict.LIMITED
@@ -51,11 +57,11 @@ def judge(status: int, code: str | None, retry_after: float | None, attempts: in
         return Verdict.LATER
     if code == _BARRED:
         return Verdict.BARRED
-    if status in _FAULTS and attempts + 1 < MOST_ATTEMPTS:
+    if status in _FAULTS and attempts + 1 < (MOST_LATE if code == LATE else MOST_ATTEMPTS):
         return Verdict.AGAIN
     return Verdict.DONE
 
 
 def again_s(retry_after: float | None, attempts: int) -> float:
-    """How long a line waits that has met so many faults: longer each time, and as long as it was told."""
+    """How long a line waits that was asked for so often in vain: longer each time, and as it was told."""
     return max(FAULT_S * attempts, min(retry_after or 0.0, _LONGEST_S))

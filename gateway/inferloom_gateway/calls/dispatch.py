@@ -98,9 +98,17 @@ class Dispatcher:
         return absent(self._fleet, model, self.clock())
 
     def missing(self, model: str) -> InferloomError | None:
-        """The error for a model that does not exist, as far as is known; None: it does, or may."""
+        """The error for a model that does not exist; None: it does, or did not long ago.
+
+        Raises:
+            InferloomError: That cannot be said now.
+        """
+        if self._fleet.knows(model, self.clock()):
+            return None
         error = self.absent(model)
-        return error if error.reason is Reason.MODEL_NOT_FOUND else None
+        if error.reason is not Reason.MODEL_NOT_FOUND:
+            raise error
+        return error
 
     def stream(
         self,
