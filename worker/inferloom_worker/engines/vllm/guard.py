@@ -16,13 +16,16 @@ LOOK_S = 0.05
 
 _SCRIPT = """
 pids=
-while read -r word; do
-    [ "$word" = closed ] && exit
-    pids="$pids $word"
+while read -r line; do
+    [ "$line" = closed ] && exit
+    pids=$line
 done
 kill -9 $pids 2>/dev/null
 """
-"""Without that word before the end, the worker did not close vLLM itself."""
+"""Each line names all that live. Without that word before the end, the worker did not close vLLM itself."""
+
+_starting = threading.Lock()
+"""Who starts has a process's new children for its own: models are loaded side by side."""
 
 
 class Guard:
@@ -35,21 +38,23 @@ class Guard:
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """Guard each process that multiprocessing starts inside the block, from when it starts."""
-        before, over = _children(), threading.Event()
+        """Guard each process that multiprocessing starts inside the block, from when it starts. Waits until
+        no other guard learns."""
+        with _starting:
+            before, over = _children(), threading.Event()
 
-        def look() -> None:
-            while not over.wait(LOOK_S):
-                self._add(_children() - before)
+            def look() -> None:
+                while not over.wait(LOOK_S):
+                    self._guard(_children() - before)
 
-        thread = threading.Thread(target=look, name="guard", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-            self._add(_children() - before)
+            thread = threading.Thread(target=look, name="guard", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                over.set()
+                thread.join()
+                self._guard(_children() - before)
 
     def close(self) -> None:
         """The processes have ended: forget them."""
@@ -63,10 +68,11 @@ class Guard:
         stdin.close()
         self._shell.wait()
 
-    def _add(self, pids: set[int]) -> None:
-        for pid in pids - self._known:
-            self._known.add(pid)
-            self._say(str(pid))
+    def _guard(self, pids: set[int]) -> None:
+        """These, and no others: of one that has ended, another may have the number."""
+        if pids != self._known:
+            self._say(" ".join(map(str, pids)))
+            self._known = pids
 
     def _say(self, word: str) -> None:
         stdin = self._shell.stdin
