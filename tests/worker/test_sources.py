@@ -1,5 +1,6 @@
 """What a person types, resolved to files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.hosting.weights_hash import weights_hash
 from inferloom_worker.sourcing import demo, hub
 from inferloom_worker.sourcing.flags import parse_model_flag
-from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve
+from inferloom_worker.sourcing.sources import ModelSource, SourceError, SourceKind, resolve, resolve_adapter
 from inferloom_worker.sourcing.spec import Spec
 
 
@@ -201,10 +202,20 @@ def test_a_relative_path_is_made_absolute_behind_an_engines_name_too(
         ("torch:qwen.gguf", f"torch:{here}/qwen.gguf"),
         ("models/qwen", f"{here}/models/qwen"),
         ("vllm:models/qwen?a=1", f"vllm:{here}/models/qwen?a=1"),
-        *((each, each) for each in ("org/qwen", "vllm:org/qwen", "/m/x.gguf", "echo:chunk=2")),
+        *((each, each) for each in ("org/qwen", "vllm:org/qwen", "/m/x.gguf", "echo:chunk=2", "torch:")),
         ("sidecar:http://h/v1?model=./x.gguf", "http://h/v1?model=./x.gguf"),
     ):
         assert str(Spec.parse(typed).absolute()) == meant
+
+
+@pytest.mark.parametrize("find", [resolve, resolve_adapter])
+def test_an_empty_spec_is_not_the_folder_that_one_is_in(
+    find: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its path would be."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="is empty"):
+        find("")
 
 
 def test_a_hubs_model_without_safetensors_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,8 @@ def _path(spec: str) -> Path:
     Raises:
         SourceError: The system takes no such path.
     """
+    if not spec:
+        raise SourceError("a spec names a model or an adapter, and this one is empty")
     if len(spec) > _LONGEST_SPEC or "\0" in spec:
         raise SourceError(f"a spec has at most {_LONGEST_SPEC} characters, none of them NUL")
     try:

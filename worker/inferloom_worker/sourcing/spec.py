@@ -70,6 +70,6 @@ def _is_address(text: str) -> bool:
 
 def _exists(what: str) -> bool:
     try:
-        return Path(what).exists()
+        return bool(what) and Path(what).exists()  # the path of an empty text is the folder that one is in
     except (OSError, ValueError):  # the system does not even look
         return False
