@@ -9,10 +9,13 @@ from rich.text import Text
 
 from inferloom.v1 import gateway_pb2 as pb
 from inferloom.v1.inference_pb2 import SamplingOptions, StoppingOptions
+from inferloom_cli import logs
 from inferloom_cli.chat import say
 from inferloom_cli.conversation import Manner
 from inferloom_cli.display import Display
 from inferloom_cli.explain import tell
+from inferloom_cli.log_lines import Entry
+from inferloom_cli.runmesh import siblings
 from inferloom_cli.terminal import harmless, terminal
 from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeMesh
@@ -62,6 +65,17 @@ class Screen(io.StringIO):
     def isatty(self) -> bool:
         """It is one."""
         return True
+
+
+@pytest.mark.parametrize("screen", [Screen(), io.StringIO()])
+def test_lines_of_services_are_text(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They repeat what callers say; a file gets them as they are."""
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr("sys.stderr", screen)
+    logs._print([Entry("gateway", 1.0, [CLIPBOARD])], logs.Wanted((), None, 0.0), ["gateway"])
+    siblings._pass_on("gateway-1", CLIPBOARD, 20)
+    shown = harmless(CLIPBOARD) if screen.isatty() else CLIPBOARD
+    assert screen.getvalue() == f"gateway │ {shown}\n{shown}\n"
 
 
 @pytest.mark.parametrize("screen", [Screen(), io.StringIO()])

@@ -12,6 +12,7 @@ from pathlib import Path
 from inferloom_cli.log_lines import Entry, entries, merged, since
 from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_cli.runmesh.logs import log_root
+from inferloom_cli.terminal import harmless
 
 _POLL_S = 0.2
 _SUFFIX = ".log"
@@ -92,11 +93,12 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _print(found: Iterable[Entry], wanted: Wanted, names: Iterable[str]) -> int:
     width, count = max(map(len, names)), 0
+    told = harmless if sys.stdout.isatty() else str
     for entry in found:
         if wanted.shows(entry):
             count += 1
             for line in entry.shown(width):
-                print(line)
+                print(told(line))
     sys.stdout.flush()
     return count
 

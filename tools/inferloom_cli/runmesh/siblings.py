@@ -15,6 +15,7 @@ from inferloom_cli.runmesh.handing import handed
 from inferloom_cli.runmesh.keeper import Keeper
 from inferloom_cli.runmesh.logs import Tail
 from inferloom_cli.runmesh.readiness import Report
+from inferloom_cli.terminal import harmless
 from inferloom_gateway.access.limits.local_counts import make_shared
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_mesh.listening import reserve
@@ -105,7 +106,7 @@ async def _all_ready(keepers: Sequence[Keeper]) -> None:
 
 
 def _pass_on(name: str, line: str, level: int) -> None:
-    print(line, file=sys.stderr)
+    print(harmless(line) if sys.stderr.isatty() else line, file=sys.stderr)
 
 
 def _nothing() -> None:
