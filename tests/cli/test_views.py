@@ -340,6 +340,18 @@ async def test_models_show_how_they_are_drawn_from(
     assert row == "m chat 0 float32 float32 kernels t=0.6 k=20 ?"
 
 
+async def test_what_ps_says_below_its_table_is_one_line_in_a_pipe(
+    mesh: FakeMesh, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However narrow the table is: it is searched for."""
+    monkeypatch.delenv("COLUMNS")
+    mesh.registry.workers = [WORKER]
+    mesh.registry.frozen = "no quorum " * 20 + "at all"
+    await ps.show([mesh.address], as_json=False)
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "lost its store" in each]
+    assert line.endswith("at all")
+
+
 async def test_workers_that_compute_differently_are_marked(
     mesh: FakeMesh, capsys: pytest.CaptureFixture[str]
 ) -> None:

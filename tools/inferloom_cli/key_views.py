@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -93,7 +94,7 @@ def told(key: ApiKey, now: float) -> dict[str, Any]:
     return {**plain, "state": key.state(now)}
 
 
-def _table(keys: Sequence[ApiKey], now: float) -> Table:
+def _table(keys: Sequence[ApiKey], now: float) -> RenderableType:
     made = _bare_table("KEY", "TENANT", "NAME", "STATE", "EXPIRES", "MODELS", "ENDPOINTS", "LIMITS")
     for key in keys:
         state = key.state(now)
@@ -107,10 +108,10 @@ def _table(keys: Sequence[ApiKey], now: float) -> Table:
             ", ".join(key.endpoints) or _DEFAULT,
             limits_in_words(key.limits),
         )
-    if any(not key.endpoints for key in keys):
-        made.caption = Text(f"{_DEFAULT} endpoints: all but {', '.join(NAMED_ONLY)}", style="dim")
-        made.caption_justify = "left"
-    return made
+    if all(key.endpoints for key in keys):
+        return made
+    # Below the table: in it, it would be folded to its width in a pipe too.
+    return Group(made, Text(f"{_DEFAULT} endpoints: all but {', '.join(NAMED_ONLY)}", style="dim"))
 
 
 def _bare_table(*columns: str) -> Table:

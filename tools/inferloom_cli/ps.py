@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import grpc
 from google.protobuf.json_format import MessageToDict
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -127,8 +127,9 @@ def to_json(answer: ListWorkersResponse, indent: int | None = 2) -> str:
     return json.dumps(fields, indent=indent)
 
 
-def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
-    """The workers as a table, which fits 80 columns: a worker's address stands below its name.
+def table(answer: ListWorkersResponse, width: int | None = None) -> RenderableType:
+    """The workers as a table, which fits 80 columns: a worker's address stands below its name. What there is
+    to say of them stands below the table, and not in it, where it is folded to its width in a pipe too.
 
     On a terminal narrower than that (``width``, or as it is) each worker has a block of lines instead.
     """
@@ -142,11 +143,7 @@ def table(answer: ListWorkersResponse, width: int | None = None) -> Table:
         made.add_column(column, justify="right", no_wrap=True)
     for row in answer.workers:
         made.add_row(*_row(row, differing))
-    captions = [*([_DIFFERS] if differing else []), *([_frozen(answer)] if answer.frozen else [])]
-    if captions:
-        made.caption = _BREAK.join(captions)
-        made.caption_justify = "left"
-    return made
+    return Group(made, *([_DIFFERS] if differing else []), *([_frozen(answer)] if answer.frozen else []))
 
 
 def _frozen(answer: ListWorkersResponse) -> Text:
