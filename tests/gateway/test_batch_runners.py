@@ -210,7 +210,7 @@ async def test_a_batch_is_not_validated_while_the_fleet_cannot_say(
 
 
 async def test_room_is_made_before_it_is_taken(tmp_path: Path) -> None:
-    """Steps that clear up come first, and those that finish last; those put off, not at all."""
+    """Steps that clear up come first; of the others none holds up the rest; those put off come not at all."""
     async with opened(tmp_path) as store:
         batches = [await accepted(store) for _ in range(4)]
         found = dict(zip(batches, ("finish", "validate", "clean", "finish"), strict=True))
@@ -225,7 +225,9 @@ async def test_room_is_made_before_it_is_taken(tmp_path: Path) -> None:
         held = batches[:1]
         claim = lambda at: batch_rows.claim_work(at, "a", held)  # noqa: E731
         steps = [work and work.step for work in [await store.database.write(claim) for _ in range(4)]]
-        assert steps == ["clean", "validate", "finish", None]
+        assert steps[0] == "clean"
+        assert set(steps[1:3]) == {"validate", "finish"}
+        assert steps[3] is None
 
 
 @pytest.mark.parametrize("how", ["completed", "failed"])

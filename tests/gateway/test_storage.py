@@ -1,6 +1,7 @@
 """The store: rows and contents that several processes share."""
 
 import asyncio
+import shutil
 import sqlite3
 import time
 import zlib
@@ -297,6 +298,15 @@ def test_the_reserve_takes_room(tmp_path: Path) -> None:
     assert len(zlib.compress((tmp_path / "reserve").read_bytes(), 1)) > SIZE * 0.9
 
 
+def test_a_reserve_is_not_made_of_what_others_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a version that made smaller ones stays until there is room."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=SIZE - 1))
+    (tmp_path / "reserve").write_bytes(b"small")
+    Reserve(tmp_path / "reserve").fill()
+    assert (tmp_path / "reserve").read_bytes() == b"small"
+
+
 async def test_many_expired_things_and_places_are_removed_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,19 +326,24 @@ async def test_many_expired_things_and_places_are_removed_in_parts(
 
 
 def test_a_store_that_another_has_open_keeps_its_wal(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rolling upgrade to a rollback journal waits until all are stopped, and is served meanwhile."""
+    """A rolling upgrade to a rollback journal waits until all are stopped, and is served meanwhile; but where
+    that journal is asked for by name, the other may be another machine's."""
+    monkeypatch.setattr(connection, "BUSY_S", 0.05)
+    monkeypatch.setattr(connection, "local", lambda path: False)
     path = tmp_path / DATABASE
     old = connection.connect(path, "wal")
     old.execute("CREATE TABLE words (word TEXT)")
-    new = connection.connect(path, "rollback")
+    with pytest.raises(sqlite3.OperationalError):
+        connection.connect(path, "rollback")
+    new = connection.connect(path, "auto")
     new.execute("INSERT INTO words VALUES ('new')")
     assert old.execute("SELECT word FROM words").fetchall() == [("new",)]
     assert "keeps its WAL" in caplog.text
     old.close()
     new.close()
-    last = connection.connect(path, "rollback")
+    last = connection.connect(path, "auto")
     assert last.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     last.close()
 

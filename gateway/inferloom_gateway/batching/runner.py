@@ -176,8 +176,10 @@ class Runner:
         return True
 
     async def _step(self, store: Store, name: str, work: Work) -> None:
-        if not await do_step(store, name, work, self._settings, self._missing):
-            self._put_off.hold(work.batch, self._clock() + AGAIN_S)
+        if await do_step(store, name, work, self._settings, self._missing):
+            self._put_off.good(work.batch)
+        else:  # longer each time: to find out that one still waits its whole input is read
+            self._put_off.refused(work.batch, self._clock(), AGAIN_S)
 
     async def _begin_chunk(self, store: Store, *, first: bool) -> bool:
         held = self._holds.names(self._clock())

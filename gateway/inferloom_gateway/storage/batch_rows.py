@@ -131,13 +131,13 @@ def accept(at: sqlite3.Connection, tenant: str, batch: str, expires: float) -> N
 
 def claim_work(at: sqlite3.Connection, runner: str, held: Sequence[str] = ()) -> Work | None:
     """A step that nobody does yet, other than running lines, of a batch that is not among those ``held``:
-    what makes room first, and last what takes some. None also for a runner that is thought to be dead: nobody
-    would free what it claims."""
+    what makes room first, and any of the others: none of them is to hold up the rest. None also for a runner
+    that is thought to be dead: nobody would free what it claims."""
     found = at.execute(
         "UPDATE batch_work SET owner = :runner WHERE batch = (SELECT batch FROM batch_work"
         " WHERE owner IS NULL AND step <> 'run' AND EXISTS (SELECT 1 FROM runners WHERE id = :runner)"
         " AND batch NOT IN (SELECT value FROM json_each(:held))"
-        " ORDER BY step <> 'clean', step = 'finish' LIMIT 1) RETURNING batch, tenant, step, outcome",
+        " ORDER BY step <> 'clean', random() LIMIT 1) RETURNING batch, tenant, step, outcome",
         {"runner": runner, "held": json.dumps(list(held))},
     ).fetchone()
     return None if found is None else Work(found[0], found[1], Step(found[2]), found[3])

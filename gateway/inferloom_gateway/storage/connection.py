@@ -27,7 +27,7 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
         path: The file.
         journal: ``wal``; ``rollback``, which several machines can share, because no memory has to be; or
             ``auto``: rollback where the file system is not known to be one machine's. While others have it
-            open with a WAL, it is that, which is said in the log.
+            open with a WAL, it is that then, which is said in the log.
 
     Raises:
         sqlite3.Error: It cannot be opened.
@@ -35,7 +35,7 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         shared = journal == "rollback" or (journal == "auto" and not local(path))
-        _set_journal(connection, "DELETE" if shared else "WAL")
+        _set_journal(connection, "DELETE" if shared else "WAL", must=journal == "rollback")
         connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -45,13 +45,13 @@ def connect(path: Path, journal: str) -> sqlite3.Connection:
     return connection
 
 
-def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
+def _set_journal(connection: sqlite3.Connection, mode: str, *, must: bool) -> None:
     try:
         connection.execute(f"PRAGMA journal_mode = {mode}")
     except sqlite3.OperationalError as failure:
         (now,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if failure.sqlite_errorcode != sqlite3.SQLITE_BUSY or now != "wal":
-            raise
+        if must or failure.sqlite_errorcode != sqlite3.SQLITE_BUSY or now != "wal":
+            raise  # who asks for it by name may have it on several machines
         log.warning(
             "the store keeps its WAL, as another process has it open: only gateways of one machine may share"
             " it until all of them have been stopped at once"

@@ -1,6 +1,7 @@
 """Room on the disk for what makes room: SQLite writes before it deletes."""
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,8 @@ class Reserve:
         try:
             if self._path.exists() and self._path.stat().st_size == SIZE:
                 return
+            if shutil.disk_usage(self._path.parent).free < SIZE:
+                return  # one that is smaller is of more use than none, and others need what is left
             with self._path.open("wb") as file:
                 file.write(os.urandom(SIZE))
                 file.flush()

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import socket
 import time
 from contextlib import AsyncExitStack
 from typing import Any
@@ -208,12 +209,21 @@ async def test_only_of_a_server_that_says_nothing_nothing_more_is_awaited(
     assert unheard[:2] == ([3, 4] if vanished else [])
 
 
-@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ECONNREFUSED])
-async def test_a_machine_that_cannot_be_reached_says_nothing(number: int) -> None:
-    """One whose system refuses the connection is there."""
+@pytest.mark.parametrize(
+    ("cause", "silent"),
+    [
+        (OSError(errno.EHOSTUNREACH, "why"), True),
+        (OSError(errno.ENETUNREACH, "why"), True),
+        (socket.gaierror(socket.EAI_NONAME, "why"), True),
+        (OSError(errno.ECONNREFUSED, "why"), False),
+    ],
+)
+async def test_a_machine_that_cannot_be_reached_says_nothing(cause: OSError, silent: bool) -> None:
+    """Nor does one to which there is no way, or whose name is none any more. One whose system refuses the
+    connection is there."""
     error = unreached()
-    error.__cause__ = OSError(number, "why")
-    assert watch._silent(error) == (number == errno.EHOSTUNREACH)
+    error.__cause__ = cause
+    assert watch._silent(error) == silent
 
 
 async def test_what_keeps_a_server_from_being_reached_is_in_the_log(

@@ -95,7 +95,8 @@ export function keysView(section) {
       say(why, "");
       return;
     }
-    say(scopes, `Default endpoints are all but ${held.named_only.join(", ")}.`);
+    // Gateways of the version before do not tell.
+    say(scopes, held.named_only ? `Default endpoints are all but ${held.named_only.join(", ")}.` : "");
     const shown = held.keys.filter((key) => everything.checked || key.state === "active");
     keyed.keys.show(shown.map((key) => [key.id, key]));
     keyed.policies.show(held.policies.map((row) => [`${row.kind} ${row.name}`, row]));

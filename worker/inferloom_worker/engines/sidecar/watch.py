@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -31,6 +32,9 @@ LATE_S = 5.0
 
 PATIENCE = 3
 """Times in a row that it may answer late before it is away. One that refuses connections is at once."""
+
+_UNREACHED = frozenset((errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN))
+"""What a system says where no machine has answered."""
 
 log = logging.getLogger(__name__)
 
@@ -213,5 +217,7 @@ class Watch:
 def _silent(error: InferloomError) -> bool:
     """Whether nothing came, of the server or of the system that it runs on."""
     failure = getattr(error.__cause__, "os_error", error.__cause__)
-    unreached = isinstance(failure, OSError) and failure.errno in (errno.EHOSTUNREACH, errno.EHOSTDOWN)
+    unreached = isinstance(failure, socket.gaierror) or (
+        isinstance(failure, OSError) and failure.errno in _UNREACHED
+    )
     return error.reason is Reason.TIMEOUT or unreached or isinstance(failure, TimeoutError)
