@@ -71,6 +71,16 @@ def test_what_was_committed_is_told() -> None:
     assert (progress.rest(), progress.completed) == (None, True)
 
 
+def test_a_worker_is_told_that_another_had_begun() -> None:
+    """Also where it had come to no token, and its prompt is the input itself."""
+    progress = GenerationProgress(pb.GenerateRequest(token_ids=pb.TokenIds(ids=[5])))
+    assert not rest(progress).HasField("resume")
+    progress.take(pb.GenerateResponse(started=pb.Started(seed=7)))
+    asked = rest(progress)
+    assert asked.HasField("resume")
+    assert asked.resume == pb.Resume()
+
+
 def test_what_a_caller_brought_along_counts() -> None:
     """A request that goes on already goes on from there."""
     resume = pb.Resume(choices=[pb.ResumedChoice(token_ids=[1])], prompt_token_ids=[9])

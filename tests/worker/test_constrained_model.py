@@ -15,8 +15,10 @@ from llguidance import LLMatcher
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason, invalid
+from inferloom_worker.constrain.compiler import GrammarCompiler
 from inferloom_worker.constrain.grammar import Grammar, GrammarConstraint, Grammars, Kind
 from inferloom_worker.constrain.source import source
+from inferloom_worker.constrain.trials import Trials
 from inferloom_worker.constrain.vocabulary import vocabulary
 from inferloom_worker.engine.constraint import Matcher, PortableConstraint
 from inferloom_worker.engine.options import EngineOptions
@@ -25,6 +27,7 @@ from inferloom_worker.hosting.load_options import LoadOptions
 from inferloom_worker.hosting.model_loading import load_model
 from inferloom_worker.hosting.tool_constraint import ENDS_IN_TIME
 from inferloom_worker.text.pool import TextPool
+from inferloom_worker.text.tokenizer import Tokenizer
 from tests.patience import PATIENCE_S, until_async
 from tests.worker.constrained import ask
 
@@ -216,6 +219,9 @@ class OneByOne:
     constraint: GrammarConstraint | None = None
     notes: Sequence[str] = ()
 
+    def prepare(self) -> None:
+        """See :class:`Grammars`."""
+
     def compile(self, grammar: Grammar, **more: Any) -> "OneByOne":
         """See :class:`Grammars`."""
         return OneByOne(self.grammars, self.grammars.compile(grammar, **more))
@@ -292,6 +298,9 @@ class Blocked:
         self.asked: list[str] = []
         self.let = threading.Event()
 
+    def prepare(self) -> None:
+        """See :class:`Grammars`."""
+
     def compile(self, grammar: Grammar, **_: object) -> GrammarConstraint:
         """See :class:`Grammars`."""
         self.asked.append(grammar.text)
@@ -315,3 +324,40 @@ async def test_grammars_hold_up_no_prompts(model: Generator, monkeypatch: pytest
         Reason.INVALID_ARGUMENT
     ] * 5
     texts.close()
+
+
+async def test_the_first_grammar_finds_all_ready(smollm_file: Path) -> None:
+    """A model that is served has its vocabulary made and its process started before anybody asks."""
+    served = load(smollm_file, "off")
+    try:
+        await served.attend(lambda: None)
+        compiler = served.grammars
+        assert isinstance(compiler, GrammarCompiler)
+        trials = await until_async(lambda: compiler._trials, "a process that tries grammars", bool)
+        assert trials is not None
+        process = await until_async(lambda: trials._process, "the process itself", bool)
+        assert process is not None
+        assert await asyncio.to_thread(process.ready.wait, PATIENCE_S)
+        answered = await ask(served, pb.Constraint(regex=NUMBERED))
+        assert answered.choices[0].reason == STOP
+        assert trials._process is process
+        assert not process.over
+    finally:
+        served.close()
+
+
+def test_what_cannot_be_made_ready_is_made_when_it_is_asked_for(
+    smollm_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has why; who asks is answered."""
+    compiler = GrammarCompiler(smollm_tokenizer, smollm_tokenizer.vocab_size)
+    with monkeypatch.context() as patched:
+        patched.setattr(Trials, "begin", raises)
+        compiler._prepare()
+    assert "no memory" in caplog.text
+    compiler.compile(Grammar(NUMBERED, "constraint.regex", Kind.REGEX))
+
+
+def raises(*_: object) -> None:
+    """Fails as the system does."""
+    raise OSError("no memory")

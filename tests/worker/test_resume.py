@@ -14,6 +14,7 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.options import EngineOptions
+from inferloom_worker.engine.protocol import Generation, GenerationRequest
 from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions
@@ -297,6 +298,30 @@ async def test_wherever_it_was_cut(tiny: Generator, case: str) -> None:
     """After many of the events, and others than those that every run takes."""
     exact = tiny.card.engine == "kernels"
     await check(tiny, CASES[case], 32 if exact else 8, exact=exact, seed=2)
+
+
+async def test_what_had_begun_elsewhere_counts_as_moved(
+    tiny: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it had come to no token there: somebody has waited for it already."""
+    seen: list[bool] = []
+    submit = tiny.engine.submit
+
+    def noted(request: GenerationRequest) -> Generation:
+        seen.append(request.moved)
+        return submit(request)
+
+    monkeypatch.setattr(tiny.engine, "submit", noted)
+    texts = TextPool()
+    request = text(most=3)
+    for resume in (None, pb.Resume(), pb.Resume(choices=[pb.ResumedChoice(token_ids=[ord("a")])])):
+        request.ClearField("resume")
+        if resume is not None:
+            request.resume.CopyFrom(resume)
+            request.resume.SetInParent()
+        await events(tiny, request, texts)
+    texts.close()
+    assert seen == [False, True, True]
 
 
 async def test_an_adapter_goes_on(folder: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_step_has_no_more_rows_than_end_in_time() -> None:
 
 def moved(target: Scheduler, *lengths: int, said: int = 5, **fields: object) -> list[SequenceState]:
     """Queue sequences with prompts of these lengths, of which as many tokens were generated elsewhere."""
-    return arrive(target, *lengths, committed=Committed([7] * said), **fields)
+    return arrive(target, *lengths, committed=Committed([7] * said), moved=True, **fields)
 
 
 def test_what_stands_still_is_read_faster() -> None:
@@ -120,6 +120,24 @@ def test_what_stands_still_is_read_faster() -> None:
         for _ in range(2):
             run(target, target.schedule(rows))
         assert wanted == [weight, 0]
+
+
+def test_one_that_stands_still_is_read_at_once_beside_many() -> None:
+    """Others that stood still with it wait for its first token."""
+    pacing = paced()
+    steps = []
+    for new in (arrive, moved):
+        target = scheduler(blocks=2000, running=64, budget=512)
+        arrive(target, *[40] * 8)
+        while any(each.remaining > 1 for each in target.sequences()):
+            run(target, target.schedule(pacing.prompt_rows))
+        (came,) = new(target, 65)
+        steps.append(0)
+        while came.remaining > 1:
+            run(target, target.schedule(pacing.prompt_rows))
+            steps[-1] += 1
+    plain, quick = steps
+    assert quick <= 0.5 * plain
 
 
 def test_what_was_generated_elsewhere_is_read_as_one_prompt_before_what_is_new() -> None:

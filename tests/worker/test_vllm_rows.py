@@ -157,6 +157,9 @@ class Slow:
         self.let = threading.Event()
         self.refuses = False
 
+    def prepare(self) -> None:
+        """See :class:`Grammars`."""
+
     def compile(self, grammar: Grammar, **_: object) -> Any:
         """See :class:`Grammars`."""
         assert self.let.wait(PATIENCE_S)
@@ -207,6 +210,9 @@ def test_choices_that_want_the_same_have_it_compiled_once() -> None:
     asked: list[str] = []
 
     class Both:
+        def prepare(self) -> None:
+            raise AssertionError("nobody asked for it")
+
         def compile(self, grammar: Grammar, **how: object) -> Any:
             asked.append(grammar.text)
             return (quick if grammar.text == other.grammar else slow).compile(grammar, **how)

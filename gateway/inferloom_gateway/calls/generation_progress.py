@@ -138,6 +138,7 @@ class GenerationProgress:
             self._begin_anew()
             return again
         again.resume.Clear()
+        again.resume.SetInParent()  # without any choice it tells that another worker had begun
         again.resume.prompt_token_ids.extend(self._prompt)
         for index, choice in sorted(self._choices.items()):
             if choice.ids or choice.finished is not None:

@@ -1857,7 +1857,8 @@ class Resume(_message.Message):
     The committed tokens are replayed through the detokenizer, the stop matcher,
     penalties, grammar and random stream, and are not sent again. What follows is
     what would have followed, where model, request and seed are the same. Prompt
-    and the repeated prompt's text are sent again only where no choice is listed.
+    and the repeated prompt's text are sent again only where no choice is listed:
+    another worker had accepted the request then, and told no token of it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -1,5 +1,6 @@
 """From a grammar to a constraint for one model's tokens, bounded in time and memory."""
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ _BYTES_PER_CHARACTER = 512
 _COPIED_PER_CHARACTER = 64
 """What a choice's copy of it is taken for at least: it grows while the choice goes on."""
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
@@ -68,6 +71,9 @@ class GrammarCompiler:
         self._kept: Kept[tuple[Kind, str], _Compiled] = Kept(MOST_KEPT, MOST_KEPT_BYTES)
         self._refused: Kept[str, tuple[Verdict, float]] = Kept(MOST_REFUSED, MOST_REFUSED_BYTES)
 
+    def prepare(self) -> None:
+        threading.Thread(target=self._prepare, name="grammars", daemon=True).start()
+
     def compile(
         self,
         grammar: Grammar,
@@ -88,6 +94,13 @@ class GrammarCompiler:
         portable = PortableConstraint(made.text, tuple(sorted(stops)), ignores_ends)
         return CompiledGrammar(made.beginning, known, ends, portable, made.notes, way)
 
+    def _prepare(self) -> None:
+        """Make the vocabulary, here and in the process that tries grammars: together most of a second."""
+        try:
+            self._tried(self._known()).begin()
+        except Exception:  # nobody has asked for it yet: who does is told what is wrong
+            log.warning("grammars are made ready when they are first asked for", exc_info=True)
+
     def _closing(self, known: Vocabulary) -> Closers:
         """The tokens that end what is open, found out when they are first asked for."""
         with self._lock:
@@ -99,7 +112,7 @@ class GrammarCompiler:
             return self._closers
 
     def _known(self) -> Vocabulary:
-        """The vocabulary, made when it is first asked for: most models are never constrained."""
+        """The vocabulary, made once."""
         with self._lock:
             if self._vocabulary is None:
                 self._vocabulary = vocabulary(self._tokenizer, self._width)

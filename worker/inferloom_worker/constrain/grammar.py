@@ -58,6 +58,10 @@ class GrammarConstraint(Constraint, Protocol):
 class Grammars(Protocol):
     """Compiles grammars for one model. Callable from any thread."""
 
+    def prepare(self) -> None:
+        """Begin, on a thread of its own, what the first grammar would wait for."""
+        ...
+
     def compile(
         self,
         grammar: Grammar,

@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 class Trials:
-    """One process that tries grammars, started when the first is tried and again when one has ended it.
+    """One process that tries grammars, started before the first is tried and again when one has ended it.
 
     Args:
         maker: Makes the vocabulary there, as it was made here.
@@ -42,6 +42,11 @@ class Trials:
         self._maker = maker
         self._lock = threading.RLock()  # it knows whose it is: see _free
         self._process: TrialProcess | None = None
+
+    def begin(self) -> None:
+        """Start the process, if none runs, and do not wait for it."""
+        with self._lock:
+            self._begun()
 
     def verdict(self, text: str) -> Verdict:
         """Try a grammar. Blocking; one at a time.
@@ -68,11 +73,15 @@ class Trials:
 
     def _running(self) -> TrialProcess:
         """The process, ready. One that begins goes on beginning when nobody waits for it any more."""
+        process = self._begun()
+        if not process.ready.wait(START_WAIT_S) or process.over:
+            raise _busy()
+        return process
+
+    def _begun(self) -> TrialProcess:
         if self._process is None or self._process.over:
             self._end()
             self._process = TrialProcess(self._maker)
-        if not self._process.ready.wait(START_WAIT_S) or self._process.over:
-            raise _busy()
         return self._process
 
     def _tried(self, text: str, process: TrialProcess) -> Verdict:

@@ -113,6 +113,9 @@ class GenerationRequest:
     """Choices that go on from tokens which they have, fewer than ``max_tokens``. Events tell what follows."""
     over: frozenset[int] = frozenset()
     """Choices that have ended already, and yield no events. Not all of them."""
+    moved: bool = False
+    """Whether another worker had accepted it, whether or not it came to a token there: somebody has waited
+    for it since."""
     distinct: DistinctTokens = field(init=False, repr=False, compare=False)
     """Those of the prompt."""
 

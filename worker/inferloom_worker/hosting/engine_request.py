@@ -101,6 +101,7 @@ def engine_request(
             else TokenLimits(asked.allowed, prompt.bad_words)
         ),
         prediction=prompt.prediction,
+        moved=asked.resume is not None,
     )
 
 

@@ -243,7 +243,10 @@ class Generator:
         return self.engine.info.slots
 
     async def attend(self, changed: Callable[[], object]) -> None:
-        """What is in this process does not go away."""
+        """What is in this process does not go away. Who asks for the first grammar is not to wait for what
+        any needs."""
+        if self.grammars is not None:
+            self.grammars.prepare()
 
     def load_adapter(self, folder: Path) -> Adapter:
         return self.engine.load_adapter(folder)

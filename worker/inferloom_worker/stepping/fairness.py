@@ -48,7 +48,7 @@ class Fairness:
         """Whose turn it is, first to last: higher priority, then the least charged tenant, then the first to
         come.
 
-        Of what one tenant has with one priority, that which was generated elsewhere goes before what is new
+        Of what one tenant has with one priority, that which was begun elsewhere goes before what is new
         until as much of it runs, and then they take turns. That it was is the request's word: nobody comes
         before other tenants by it, nor keeps what is new waiting for long.
         """

@@ -23,8 +23,13 @@ MOST_MATCHER_BYTES = 2**30
 """Memory that the matchers of all who run may take, as far as it is known before. One alone may take more."""
 
 MOVED_WEIGHT = 8
-"""As how many that wait for a prompt one counts that was generated elsewhere: its reader is in the middle of
-an answer, and sees nothing come at all where the others see it come more slowly."""
+"""As how many that wait for a prompt one counts that was begun elsewhere: its reader is in the middle of an
+answer, or has waited for one twice, and sees nothing come at all where the others see it come more slowly."""
+
+
+MOVED_CROWD = 4
+"""How many times as many as those that decode are taken to wait for a prompt, at least, where one of them
+was begun elsewhere. Those come one after another, as each may be what ended its worker: the rest waits."""
 
 
 _arrival = attrgetter("arrival")
@@ -105,11 +110,11 @@ class Scheduler:
         """Decide the next step and take the blocks it needs. Empty when there is nothing to do.
 
         Decoding sequences go first, one token each; what is left of the step's budget reads prompts, those
-        that have begun before those that wait, in the order of :meth:`Fairness.order`. What was generated
+        that have begun before those that wait, in the order of :meth:`Fairness.order`. What was begun
         elsewhere is read before either as long as it is its turn, with half of what is left where others have
         something to read, too. Beside decoding, ``prompt_rows`` of the numbers of sequences that decode and
-        that have something to read (one from elsewhere counts for several) bounds what is read; ``most_rows``
-        bounds the whole step, but for one row of each that decodes and a few more.
+        that have something to read (those from elsewhere count for several) bounds what is read;
+        ``most_rows`` bounds the whole step, but for one row of each that decodes and a few more.
         """
         bound = self.max_step_tokens
         decoding = [s for s in self.running if len(s.tokens) - s.computed == 1]
@@ -124,6 +129,8 @@ class Scheduler:
             read = (*reading, *self.waiting) if could_join else reading
             moved = sum(s.moved for s in read)
             wanting = len(reading) + len(self.waiting) + (MOVED_WEIGHT - 1) * moved
+            if moved:
+                wanting = max(wanting, MOVED_CROWD * len(decoding))
             budget = min(budget, len(decoding) + prompt_rows(len(decoding), wanting))
         gave_way = self._gave_way
         decoding.sort(key=_arrival)
@@ -168,7 +175,7 @@ class Scheduler:
 
     def _join(self, step: list[Work], left: Room, *, moved: bool = False) -> None:
         """Let those that wait run, and add what is read of them. ``moved``: only until it is the turn of one
-        that was not generated elsewhere."""
+        that was not begun elsewhere."""
         if not self.waiting or not left.tokens or len(self.running) >= self.max_running:
             return
         promised = sum(_lacks(s) for s in self.running if s.remaining > 1)

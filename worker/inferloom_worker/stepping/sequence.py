@@ -33,7 +33,7 @@ class SequenceState:
     """Tokens whose state existed when it was first admitted."""
     preempted: bool = False
     moved: bool = field(init=False)
-    """Whether some of it was generated elsewhere, so that somebody has read that and waits for the rest."""
+    """Whether it was begun elsewhere, so that somebody has waited for it longer than it is here."""
     scored: int = field(init=False)
     """Tokens of the prompt whose log-probabilities are told, where they are wanted, or need not be: the first
     has none."""
@@ -61,7 +61,7 @@ class SequenceState:
             greedy=self.request.sampling.greedy,
             prediction=self.request.prediction,
         )
-        self.moved = committed is not None and len(committed.token_ids) > 0
+        self.moved = self.request.moved
         if committed is not None:
             self.tokens += committed.token_ids
 
