@@ -234,6 +234,6 @@ def told(failure: Exception, name: str) -> InferloomError:
     """What the caller of ``name`` is told of whatever its handler raised, through whichever door he came.
     What is not of the error table is logged, and he is told of no internals."""
     if isinstance(failure, InferloomError):
-        return failure
+        return failure.kept()
     log.exception("unexpected failure in %s", name, exc_info=failure)
     return server_error()

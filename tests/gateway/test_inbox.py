@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from inferloom_gateway.calls.inbox import Inbox
+from inferloom_mesh.errors import InferloomError, invalid
 
 
 class Sink:
@@ -33,7 +34,7 @@ def unheard(wanted: bool) -> None:
 async def test_a_reader_that_waits_gets_all_that_comes_in_one_turn() -> None:
     """He is woken by the first of them, and the rest waits behind it."""
     said: list[bool] = []
-    inbox: Inbox[str, ValueError] = Inbox(said.append)
+    inbox: Inbox[str, InferloomError] = Inbox(said.append)
     first = asyncio.create_task(inbox.read())
     await asyncio.sleep(0)
     inbox.take("a")
@@ -47,7 +48,7 @@ async def test_a_reader_that_waits_gets_all_that_comes_in_one_turn() -> None:
 
 async def test_a_reader_that_has_gone_is_not_woken() -> None:
     """What comes then waits for the next."""
-    inbox: Inbox[str, ValueError] = Inbox(unheard)
+    inbox: Inbox[str, InferloomError] = Inbox(unheard)
     gone = asyncio.create_task(inbox.read())
     await asyncio.sleep(0)
     gone.cancel()
@@ -59,21 +60,21 @@ async def test_a_reader_that_has_gone_is_not_woken() -> None:
 
 async def test_a_reader_hears_of_a_failure_behind_what_came() -> None:
     """In the turn in which both come, and again whenever he asks."""
-    inbox: Inbox[str, ValueError] = Inbox(unheard)
+    inbox: Inbox[str, InferloomError] = Inbox(unheard)
     reads = asyncio.create_task(inbox.read())
     await asyncio.sleep(0)
     inbox.take("a")
-    inbox.end(ValueError("no"))
+    inbox.end(invalid("a", "no"))
     assert await reads == "a"
     for _ in range(2):
-        with pytest.raises(ValueError, match="no"):
+        with pytest.raises(InferloomError, match="no"):
             await inbox.read()
 
 
 async def test_whoever_wants_nothing_when_all_is_handed_over_to_him_gets_no_more() -> None:
     """What waited comes, and the rest when he wants it, which is said once."""
     said: list[bool] = []
-    inbox: Inbox[str, ValueError] = Inbox(said.append)
+    inbox: Inbox[str, InferloomError] = Inbox(said.append)
     sink = Sink()
     inbox.take("a")
     inbox.pause()
@@ -87,7 +88,7 @@ async def test_whoever_wants_nothing_when_all_is_handed_over_to_him_gets_no_more
 async def test_one_read_lets_nothing_flow_that_the_reader_does_not_want() -> None:
     """Nor does what waits to be read, once he wants more."""
     said: list[bool] = []
-    inbox: Inbox[str, ValueError] = Inbox(said.append)
+    inbox: Inbox[str, InferloomError] = Inbox(said.append)
     inbox.pause()
     inbox.take("a")
     inbox.resume()

@@ -112,7 +112,7 @@ def carried(batches: Sequence[Sequence[Item]]) -> list[pb.GenerateResponse | Tok
     """What a gateway's call hears of them, each batch in a frame of the link."""
     link = Link()
     call, seen = link.call(begun=False)
-    outbox = Outbox(call.number, 2**20, 2**30, lambda _: None)
+    outbox = Outbox(call.number, 2**20, 2**30)
     for batch in batches:
         for item in batch:
             if isinstance(item, PlainDelta):
@@ -120,7 +120,7 @@ def carried(batches: Sequence[Sequence[Item]]) -> list[pb.GenerateResponse | Tok
             else:
                 outbox.put((link_pb2.CallEvent(call=call.number, generate=item),))
         frame = Frame()
-        assert not outbox.fill(frame)
+        assert not outbox.fill(frame, lambda _: None)
         message = frame.message()
         assert len(message.deltas.call) <= 1
         link.demultiplexer.take(link_pb2.AttachResponse.FromString(message.SerializeToString()))

@@ -14,6 +14,10 @@ from inferloom_worker.rpc.attach.outbox import Item, Outbox
 CALL = 7
 
 
+def unheard(item: Item) -> None:
+    """Nobody is told of it."""
+
+
 def event(kind: str, size: int = 0) -> link_pb2.CallEvent:
     """An event of a kind, of about so many bytes."""
     made = {
@@ -76,7 +80,7 @@ def test_all_events_come_once_in_order_and_within_credit(
     """In frames of at most 1 MiB, and those that need credit only where there is some of both kinds; what is
     sent is told."""
     told: list[Item] = []
-    outbox = Outbox(CALL, 1, 1000, told.append)
+    outbox = Outbox(CALL, 1, 1000)
     events, size = 1, 1000
     waiting, came, parts = list(batches), [], list[bytes]()
     turns = iter([*grants, *[(5, 1_000_000)] * 200])
@@ -84,7 +88,7 @@ def test_all_events_come_once_in_order_and_within_credit(
         if waiting and outbox.empty and outbox.open:
             outbox.put(waiting.pop(0))
         frame = Frame()
-        more = outbox.fill(frame)
+        more = outbox.fill(frame, told.append)
         message = frame.message()
         assert message.ByteSize() <= LARGEST_FRAME
         for whole, count in events_of(message, parts):
@@ -104,10 +108,10 @@ def test_all_events_come_once_in_order_and_within_credit(
 
 def test_a_delta_behind_others_is_told_in_full() -> None:
     """As an entry of the columns it would overtake what is in the closing list."""
-    outbox = Outbox(CALL, 9, 9000, lambda item: None)
+    outbox = Outbox(CALL, 9, 9000)
     outbox.put([PlainDelta(0, 0, [1], "a"), event("finished"), PlainDelta(1, 0, [2], "b")])
     frame = Frame()
-    assert not outbox.fill(frame)
+    assert not outbox.fill(frame, unheard)
     message = frame.message()
     assert (list(message.deltas.choice), list(message.deltas.text)) == ([], ["a"])
     assert [each.generate.WhichOneof("event") for each in message.closing] == ["finished", "delta"]
@@ -116,19 +120,19 @@ def test_a_delta_behind_others_is_told_in_full() -> None:
 def test_a_full_frame_takes_no_more() -> None:
     """What lacks room stays for the next."""
     frame = Frame()
-    boxes = [Outbox(CALL, 9, 2**30, lambda item: None) for _ in range(5)]
+    boxes = [Outbox(CALL, 9, 2**30) for _ in range(5)]
     for box in boxes:
         box.put([event("full", LARGEST_EVENT - 100)])
-    assert [box.fill(frame) for box in boxes] == [False, False, False, True, True]
+    assert [box.fill(frame, unheard) for box in boxes] == [False, False, False, True, True]
     assert frame.message().ByteSize() <= LARGEST_FRAME
 
 
 def test_a_choice_has_one_entry_in_the_columns() -> None:
     """What follows of it in the same frame is told in full; another choice has its own."""
-    outbox = Outbox(CALL, 9, 9000, lambda item: None)
+    outbox = Outbox(CALL, 9, 9000)
     outbox.put([PlainDelta(0, 0, [1], "a"), PlainDelta(1, 0, [2], "b"), PlainDelta(0, 1, [], "c")])
     frame = Frame()
-    assert not outbox.fill(frame)
+    assert not outbox.fill(frame, unheard)
     message = frame.message()
     assert (list(message.deltas.choice), list(message.deltas.text)) == ([0, 1], ["a", "b"])
     assert [each.generate.delta.text for each in message.closing] == ["c"]

@@ -276,7 +276,7 @@ class Attempts:
             self._tried.must_wait = crowded
             over = not crowded
         if over:
-            raise self._suspicion.barred() or verdict.error
+            raise self._suspicion.barred() or verdict.error.kept()
         if verdict.unable:
             self._tried.cannot(member)
         else:
@@ -316,7 +316,7 @@ class Attempts:
 
     def _choose(self, now: float) -> Choice | None:
         if self._tried.must_wait and self._reason is not None and self.full_s(now) is not None:
-            raise self._reason  # nobody lets it wait
+            raise self._reason.kept()  # nobody lets it wait
         outlook = self._prospects.outlook(now)
         self.kept_from = outlook.in_turn
         choice = self._router.choose(self._ask, outlook.members, now, outlook.barred)
@@ -339,7 +339,7 @@ class Attempts:
     def _nobody(self, now: float) -> InferloomError:
         """Why it is given no worker, and waits for none."""
         if self._reason is not None:
-            return self._reason
+            return self._reason.kept()
         if self._prospects.serving(now):
             return attempt.worker_lost()  # there are workers: they failed, or compute differently
         model = self._record.model

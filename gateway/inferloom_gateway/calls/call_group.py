@@ -99,7 +99,10 @@ class CallGroup:
         with await self._generate(request, whole=True) as stream:
             whole = _Whole(make)
             stream.push_to(whole)
-            return await whole.done
+            try:
+                return await whole.done
+            finally:
+                del whole  # it keeps the error that it ended with, which keeps this frame
 
     async def embed(self, request: pb.EmbedRequest) -> EmbedStream:
         """Start an embedding; return its stream once a worker has accepted it."""
@@ -152,9 +155,10 @@ class CallGroup:
             stream.close()
         record = self.record
         if isinstance(error, Exception):
-            record.error = error if isinstance(error, InferloomError) else server_error()
+            record.error = error.kept() if isinstance(error, InferloomError) else server_error()
         else:
             record.cancelled = error is not None or not all(stream.completed for stream in self._streams)
+        self._streams.clear()  # they hold this group
         record.ended_s = self._dispatcher.clock() - record.began
         self._dispatcher.listeners.on_ended(record)
 

@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from inferloom_gateway.calls.link import CallFailedError
 from inferloom_gateway.calls.sink import EventSink
 from inferloom_gateway.calls.tokens import Tokens
+from inferloom_mesh.errors import InferloomError
 
 Event = TypeVar("Event")
-Error = TypeVar("Error", bound=Exception)
+Error = TypeVar("Error", InferloomError, CallFailedError)
 
 
 class Inbox(Generic[Event, Error]):
@@ -60,7 +62,7 @@ class Inbox(Generic[Event, Error]):
         """Return the next; None after the last. Raises the error that ended them."""
         while not self._held:
             if self._error is not None:
-                raise self._error
+                raise self._error.kept()  # what is raised holds its reader, who holds this
             if self._over:
                 return None
             self._waiter = asyncio.get_running_loop().create_future()
@@ -85,6 +87,10 @@ class Inbox(Generic[Event, Error]):
             sink.end(self._error)
         else:
             self._settle()
+
+    def close(self) -> None:
+        """Nobody reads any more, and nobody is told what is wanted."""
+        self._want = _nobody
 
     # the reader's
 
@@ -116,3 +122,7 @@ class Inbox(Generic[Event, Error]):
         waiter, self._waiter = self._waiter, None  # the rest of a frame does not wake him again
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+def _nobody(wanted: bool) -> None:
+    """There is nobody to be told."""

@@ -20,6 +20,10 @@ class CallFailedError(Exception):
         super().__init__(verdict.error.message)
         self.verdict = verdict
 
+    def kept(self) -> "CallFailedError":
+        """The same for keeping, as :meth:`InferloomError.kept`."""
+        return CallFailedError(self.verdict)
+
 
 class CallSink(EventSink[EventT, CallFailedError], Protocol[EventT]):
     """Takes what a worker sends for one call. A call that has one response has one event."""

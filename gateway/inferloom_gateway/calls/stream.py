@@ -100,7 +100,10 @@ class Stream(Closing, Generic[Request, Event]):
         self._rest()
         if self._call is not None:
             self._call.close()
+            self._call = None
         self._attempts.close()
+        self._out = self._inbox  # what it held holds this stream
+        self._inbox.close()
 
     # the call's sink
 

@@ -164,5 +164,7 @@ class WorkerCall(Generic[Event]):
             self._over = True
             self._watch.discard(self)
             self._in_flight.leave(self.member)
-            if self._running is not None:
-                self._running.cancel()
+            running, self._running = self._running, None
+            if running is not None:
+                running.cancel()
+            self._inbox.close()

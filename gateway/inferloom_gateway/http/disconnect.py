@@ -43,6 +43,7 @@ class AbortOnDisconnect:
     ) -> None:
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None  # what cancelled it holds this block
         if self._direct is not None:
             self._direct.when_left(None)
         # A cancellation that came from elsewhere as well must go on.

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from inferloom_gateway.storage.connection import connect
 from inferloom_gateway.storage.failures import in_words
-from inferloom_mesh.errors import overloaded
+from inferloom_mesh.errors import InferloomError, overloaded
 
 T = TypeVar("T")
 
@@ -148,7 +148,7 @@ class _Thread:
                 raise
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
-            job.done.set_exception(failure)
+            job.done.set_exception(failure.kept() if isinstance(failure, InferloomError) else failure)
         else:
             self._connection.execute("RELEASE job")
             results.append((job, result))

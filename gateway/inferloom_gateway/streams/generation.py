@@ -109,8 +109,9 @@ class Generation:
 
     def end(self, error: InferloomError | None) -> None:
         """Take the end."""
-        assert self._writer is not None
-        self._writer.ended(error)
+        writer, self._writer = self._writer, None  # it holds this generation
+        assert writer is not None
+        writer.ended(error)
 
     def _add(self, event: GenerateResponse) -> None:
         assert self._writer is not None

@@ -111,7 +111,7 @@ class Mailbox:
         if not self._pending:
             if self._failure is not None and self._open:
                 self._rest()
-                raise self._failure
+                raise self._failure.kept()
             return ()
         batch, self._pending = self._pending, []
         if len(batch) > most:

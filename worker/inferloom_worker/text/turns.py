@@ -65,8 +65,8 @@ class Turns:
         all that he may have is left to those who work for him."""
         taken = self._next()
         while taken is not None:
-            tenant, (future, work) = taken
-            _run(future, work)
+            tenant = taken[0]
+            _run(*taken[1])  # no name here keeps it: a failure holds all frames that it came through
             taken = self._next(tenant)
 
     def _next(self, done: str | None = None) -> tuple[str, _Waiting] | None:

@@ -61,7 +61,7 @@ class LinkedCall:
         self._seen = seen
         self._observers = observers
         self._desk = desk
-        self._outbox = Outbox(start.call, start.events, start.bytes, self._tell)
+        self._outbox = Outbox(start.call, start.events, start.bytes)
         self._on_end: list[Callable[[], object]] = []
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -137,7 +137,7 @@ class LinkedCall:
             return
         self._stop_work()
         self._outbox.clear()
-        self._seen.error = error
+        self._seen.error = error.kept()
         self._end = end_of(self.number, error)
         self._news()
 
@@ -151,7 +151,7 @@ class LinkedCall:
         outbox, followed = self._outbox, self._followed
         if followed is not None and self._end is None and outbox.empty and outbox.open:
             self._read(followed)
-        more = outbox.fill(frame)
+        more = outbox.fill(frame, self._tell)
         if not outbox.empty:
             return more
         if self._end is not None:
@@ -217,9 +217,9 @@ class LinkedCall:
 
     def _stop(self) -> None:
         """End it because the worker ends."""
-        assert self._generating is not None
         try:
-            self._generating.check()
+            if self._generating is not None:
+                self._generating.check()
         except InferloomError as error:
             self.fail(error)
 
@@ -246,6 +246,7 @@ class LinkedCall:
         self._stop_work()
         if self._generating is not None:
             self._generating.close()
+        self._generating = self._followed = None  # both hold this call
         for act in self._on_end:
             act()
         self._desk.over(self)

@@ -21,18 +21,16 @@ class Outbox:
         call: The call's number.
         events: Credit in events.
         size: Credit in bytes.
-        sent: Told of each event that goes into a frame.
     """
 
-    __slots__ = ("_bytes", "_call", "_events", "_items", "_parts", "_sent")
+    __slots__ = ("_bytes", "_call", "_events", "_items", "_parts")
 
-    def __init__(self, call: int, events: int, size: int, sent: Callable[[Item], object]) -> None:
+    def __init__(self, call: int, events: int, size: int) -> None:
         self._call = call
         self._events = events
         self._bytes = size
         self._items: deque[Item] = deque()
         self._parts: deque[link_pb2.EventPiece] = deque()
-        self._sent = sent
 
     @property
     def empty(self) -> bool:
@@ -58,8 +56,9 @@ class Outbox:
         self._items.clear()
         self._parts.clear()
 
-    def fill(self, frame: Frame) -> bool:
-        """Move into a frame what may go, once a frame. True: there is more that only lacks room."""
+    def fill(self, frame: Frame, sent: Callable[[Item], object]) -> bool:
+        """Move into a frame what may go, once a frame, and tell ``sent`` of each event. True: there is more
+        that only lacks room."""
         if self._parts:
             return self._fill_part(frame)
         lists, behind = (frame.opening, frame.closing), 0
@@ -87,7 +86,7 @@ class Outbox:
                 if size > LARGEST_EVENT:
                     self._items.popleft()
                     self._charge(size)
-                    self._sent(item)
+                    sent(item)
                     self._cut(item)
                     return self._fill_part(frame)
                 if not frame.take_room(size):
@@ -99,7 +98,7 @@ class Outbox:
             self._items.popleft()
             if size >= 0:
                 self._charge(size)
-            self._sent(item)
+            sent(item)
         return False
 
     def _charge(self, size: int) -> None:
