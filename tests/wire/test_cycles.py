@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import types
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -81,6 +82,18 @@ async def leaves(mesh: EchoMesh) -> None:
     await asyncio.sleep(0.05)
 
 
+async def anew(mesh: EchoMesh) -> None:
+    """A request on a connection of its own."""
+    reader, writer = await asyncio.open_connection(mesh.rest.host, mesh.rest.port)
+    body = json.dumps({"model": MODEL, "messages": CHAT, "max_tokens": 9, "stream": True})
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(f"{head}{body}".encode())
+    assert b"[DONE]" in await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+
 CHAT = [{"role": "user", "content": "Tell me."}]
 KINDS: dict[str, Ask] = {
     "chat, streamed": post("/v1/chat/completions", messages=CHAT, max_tokens=9, stream=True),
@@ -111,6 +124,7 @@ KINDS: dict[str, Ask] = {
     "a worker's refusal": post("/v1/completions", 400, prompt="abc " * 99_999),
     "no such model": post("/v1/chat/completions", 404, messages=CHAT, model="no"),
     "no such path": get("/v1/nothing", 404),
+    "a connection of its own": anew,
     "a client that leaves": leaves,
     "generate": generates(),
     "generate, directly": directly(),
