@@ -90,7 +90,7 @@ class Stack:
         finally:
             for layer in reversed(begun):
                 layer.end(seen)
-            del scope[sink.KEY]  # it holds the connection's cycle, which holds the scope
+            scope.pop(sink.KEY, None)  # it holds the connection's cycle, which holds the scope
 
 
 def plain_path(path: str) -> str:
