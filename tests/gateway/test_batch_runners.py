@@ -18,13 +18,13 @@ from inferloom_gateway.batching.line_call import Ask, Reply
 from inferloom_gateway.batching.runner import MOST_STEPS, Runner
 from inferloom_gateway.batching.steps import do_step
 from inferloom_gateway.settings import GatewaySettings
-from inferloom_gateway.storage import batch_rows, rows, runners
+from inferloom_gateway.storage import batch_chunks, batch_work, rows, runners
 from inferloom_gateway.storage.batches import Batches
 from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.store import Store
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.suggestion import model_not_found
-from tests.gateway.test_batch_claims import LINES, accepted, chunk_of, claimed, join, put, running, there
+from tests.gateway.batch_store import LINES, accepted, chunk_of, claimed, join, put, running, there
 from tests.gateway.test_storage import opened
 from tests.patience import until_async
 
@@ -86,8 +86,8 @@ async def test_a_runner_that_was_released_claims_nothing(tmp_path: Path) -> None
         await accepted(store)
         await join(store, "a")
         await store.database.write(lambda at: runners.release(at, "a"))
-        assert await store.database.write(lambda at: batch_rows.claim_work(at, "a")) is None
-        assert await store.database.write(lambda at: batch_rows.claim_chunk(at, "a")) is None
+        assert await store.database.write(lambda at: batch_work.claim(at, "a")) is None
+        assert await store.database.write(lambda at: batch_chunks.claim(at, "a")) is None
         assert await chunk_of(store, "b") is not None
         assert await claimed(store, "b") is not None
 
@@ -223,7 +223,7 @@ async def test_room_is_made_before_it_is_taken(tmp_path: Path) -> None:
         await store.database.write(move)
         await join(store, "a")
         held = batches[:1]
-        claim = lambda at: batch_rows.claim_work(at, "a", held)  # noqa: E731
+        claim = lambda at: batch_work.claim(at, "a", held)  # noqa: E731
         steps = [work and work.step for work in [await store.database.write(claim) for _ in range(4)]]
         assert steps[0] == "clean"
         assert set(steps[1:3]) == {"validate", "finish"}
@@ -239,7 +239,7 @@ async def test_an_ended_batch_counts_for_what_there_is_of_it(tmp_path: Path, how
             emptied(store, batch)
         async with runs(tmp_path, answers):
             await until_async(
-                lambda: store.database.read(batch_rows.pending), "no work", lambda seen: not seen.any
+                lambda: store.database.read(batch_work.pending), "no work", lambda seen: not seen.any
             )
         ended = await Batches(store).get("", batch)
         assert (ended["status"], store.contents.path(batch).exists()) == (how, False)

@@ -18,8 +18,8 @@ from inferloom_gateway.batching.line_call import Ask, Reply
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.results import answered, request_id
 from inferloom_gateway.batching.verdict import LATE, Verdict, again_s, judge
-from inferloom_gateway.storage import batch_rows
-from inferloom_gateway.storage.batch_rows import Chunk
+from inferloom_gateway.storage import batch_chunks, batch_lifecycle
+from inferloom_gateway.storage.batch_chunks import Chunk
 from inferloom_gateway.storage.database import Work
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.rows import Row
@@ -90,7 +90,7 @@ class ChunkRun:
         self.left = 0
         if self._unanswered:
             await give_back(
-                self._store, lambda at: batch_rows.give_back_chunk(at, runner, self.chunk), after_s=wait
+                self._store, lambda at: batch_chunks.give_back(at, runner, self.chunk), after_s=wait
             )
 
     async def _run(self, woken: asyncio.Event) -> None:
@@ -184,7 +184,7 @@ class ChunkRun:
             log.exception("unexpected answer to %s", request_id(batch, number))
             result = answered(batch, number, custom_id, Reply.failed(server_error()))
         now = int(self._means.now())
-        await self._written(lambda at: batch_rows.put_result(at, self.chunk, result, now, bound))
+        await self._written(lambda at: batch_lifecycle.keep(at, self.chunk, result, now, bound))
         self._unanswered -= 1
 
     async def _bar(self, reply: Reply) -> None:
@@ -192,7 +192,7 @@ class ChunkRun:
         self._stopped = True
         error, now = orjson.loads(reply.raw)["error"], int(self._means.now())
         await self._written(
-            lambda at: batch_rows.bar(at, self.chunk.batch, now, error["code"], error["message"])
+            lambda at: batch_lifecycle.bar(at, self.chunk.batch, now, error["code"], error["message"])
         )
 
     async def _written(self, work: Work[Any]) -> None:

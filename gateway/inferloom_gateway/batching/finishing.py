@@ -14,8 +14,9 @@ import orjson
 from inferloom_gateway.batching.input_file import lines_of
 from inferloom_gateway.batching.results import unanswered, usage
 from inferloom_gateway.http.translate.stored import file_row
-from inferloom_gateway.storage import batch_rows
-from inferloom_gateway.storage.batch_rows import Chunk, Work
+from inferloom_gateway.storage import batch_chunks, batch_lifecycle, batch_results
+from inferloom_gateway.storage.batch_chunks import Chunk
+from inferloom_gateway.storage.batch_work import Work
 from inferloom_gateway.storage.contents import Incoming
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.kinds import FILES
@@ -45,9 +46,9 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
     Raises:
         InferloomError: The store cannot be used, or is full.
     """
-    chunks = await store.database.read(lambda at: batch_rows.chunks(at, work.batch))
+    chunks = await store.database.read(lambda at: batch_chunks.of_batch(at, work.batch))
     size, total = await store.database.read(
-        lambda at: (batch_rows.result_bytes(at, work.batch), total_bytes(at))
+        lambda at: (batch_results.size(at, work.batch), total_bytes(at))
     )
     await on_disk(lambda: store.contents.check_room(size))
     files = _Files(store, work, store.limits.total_bytes - total)
@@ -62,9 +63,9 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
             **{f"{kind}_file_id": row.id for kind, row in rows.items()},
         }
         if files.short:
-            changes["errors"] = batch_rows.full_errors()
+            changes["errors"] = batch_lifecycle.full_errors()
         done = await store.database.write(
-            lambda at: batch_rows.finish(at, runner, work, rows.values(), changes)
+            lambda at: batch_lifecycle.finish(at, runner, work, rows.values(), changes)
         )
         if done:
             log.info("batch %s is %s: %s", work.batch, work.outcome, changes["request_counts"])
@@ -100,7 +101,7 @@ class _Files:
     def add(self, chunk: Chunk, at: sqlite3.Connection) -> None:
         """Add a chunk's results, one at a time, and say of lines without one that they were not answered."""
         known = set[int]()
-        for result in batch_rows.results(at, chunk):
+        for result in batch_results.of_chunk(at, chunk.batch, chunk.number):
             known.add(result.line)
             self._write("error" if result.failed else "output", result.body)
             self._tally["failed" if result.failed else "completed"] += 1

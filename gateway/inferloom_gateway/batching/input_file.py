@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from inferloom_gateway.http.unique_keys import repeated_key
-from inferloom_gateway.storage.batch_rows import Chunk
+from inferloom_gateway.storage.batch_chunks import Chunk
 from inferloom_mesh.errors import InferloomError, shown
 
 MOST_LINES = 50_000

@@ -8,7 +8,7 @@ import orjson
 
 from inferloom_gateway.batching.line_call import Reply
 from inferloom_gateway.http.json_line import json_line
-from inferloom_gateway.storage.batch_rows import Result
+from inferloom_gateway.storage.batch_results import Result
 
 _USAGE = b'"usage":'
 _DECODER = json.JSONDecoder()

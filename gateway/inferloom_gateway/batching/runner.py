@@ -17,8 +17,8 @@ from inferloom_gateway.batching.line_call import Ask
 from inferloom_gateway.batching.pace import Pace
 from inferloom_gateway.batching.steps import do_step
 from inferloom_gateway.settings import GatewaySettings
-from inferloom_gateway.storage import batch_rows, runners
-from inferloom_gateway.storage.batch_rows import Work
+from inferloom_gateway.storage import batch_chunks, batch_lifecycle, batch_work, runners
+from inferloom_gateway.storage.batch_work import Work
 from inferloom_gateway.storage.runners import BEATS, Watch
 from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.store import Store
@@ -105,7 +105,7 @@ class Runner:
 
     async def _turn(self, store: Store) -> None:
         """Look once at all there is to do, and begin what there is room for."""
-        pending = await store.database.read(batch_rows.pending)
+        pending = await store.database.read(batch_work.pending)
         if not pending.any:
             if self._name and not (self._runs or self._steps):
                 await self._resign(store)
@@ -142,7 +142,7 @@ class Runner:
 
         def tidy(at: sqlite3.Connection) -> None:
             runners.free(at)
-            batch_rows.expire(at, now)
+            batch_lifecycle.expire(at, now)
 
         await store.database.write(tidy)
         for silent in self._watch.silent(await store.database.read(runners.beats), self._clock()):
@@ -169,7 +169,7 @@ class Runner:
 
     async def _begin_step(self, store: Store) -> bool:
         held = self._put_off.names(self._clock())
-        work = await store.database.write(lambda at: batch_rows.claim_work(at, self._name, held))
+        work = await store.database.write(lambda at: batch_work.claim(at, self._name, held))
         if work is None:
             return False
         self._spawn(self._steps, self._step(store, self._name, work))
@@ -184,7 +184,7 @@ class Runner:
     async def _begin_chunk(self, store: Store, *, first: bool) -> bool:
         held = self._holds.names(self._clock())
         claimed = await store.database.write(
-            lambda at: batch_rows.claim_chunk(at, self._name, held, first=first)
+            lambda at: batch_chunks.claim(at, self._name, held, first=first)
         )
         if claimed is None:
             return False

@@ -10,8 +10,8 @@ from inferloom_gateway.batching.claims import give_back
 from inferloom_gateway.batching.finishing import file_age, finish
 from inferloom_gateway.batching.input_file import MOST_ERRORS, Checked, Error, Missing, check
 from inferloom_gateway.settings import GatewaySettings
-from inferloom_gateway.storage import batch_rows
-from inferloom_gateway.storage.batch_rows import Step, Work
+from inferloom_gateway.storage import batch_lifecycle, batch_results, batch_work
+from inferloom_gateway.storage.batch_work import Step, Work
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.rows import Row
 from inferloom_gateway.storage.store import Store
@@ -39,7 +39,7 @@ async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettin
             log.warning("batch %s waits: %s", work.batch, failure.message)
         else:
             log.exception("batch %s waits", work.batch)
-        await give_back(store, lambda at: batch_rows.give_back(at, runner, work.batch), after_s=0.0)
+        await give_back(store, lambda at: batch_work.give_back(at, runner, work.batch), after_s=0.0)
         return False
     return True
 
@@ -56,10 +56,10 @@ async def _validate(
     found = await on_disk(read)
     now = int(time.time())
     if errors := found.errors or await _unknown(found, missing):
-        await store.database.write(lambda at: batch_rows.fail(at, runner, work, errors, now))
+        await store.database.write(lambda at: batch_lifecycle.fail(at, runner, work, errors, now))
     else:
         await store.database.write(
-            lambda at: batch_rows.start(at, runner, work, found.chunks, now, found.model)
+            lambda at: batch_lifecycle.start(at, runner, work, found.chunks, now, found.model)
         )
 
 
@@ -77,7 +77,7 @@ async def _unknown(found: Checked, missing: Missing) -> list[Error]:
 
 
 async def _clean(store: Store, work: Work) -> None:
-    while not await store.free(lambda at: batch_rows.clean(at, work.batch, _CLEANED_AT_ONCE)):
+    while not await store.free(lambda at: batch_results.remove(at, work.batch, _CLEANED_AT_ONCE)):
         pass
     await on_disk(lambda: store.contents.delete(work.batch))
-    await store.free(lambda at: batch_rows.forget(at, work.tenant, work.batch))
+    await store.free(lambda at: batch_lifecycle.forget(at, work.tenant, work.batch))

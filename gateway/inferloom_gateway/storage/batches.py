@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inferloom_gateway.storage import batch_rows, rows
+from inferloom_gateway.storage import batch_chunks, batch_lifecycle, batch_work, rows
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.kinds import BATCHES, FILES
 from inferloom_gateway.storage.rows import Query, Row
@@ -76,7 +76,7 @@ class Batches:
 
         def work(at: sqlite3.Connection) -> None:
             self._documents.put_in(at, row)
-            batch_rows.accept(at, tenant, batch, now + WINDOW_S)
+            batch_work.add(at, tenant, batch, now + WINDOW_S)
 
         try:
             await self._store.database.write(work)
@@ -92,7 +92,7 @@ class Batches:
             row = rows.get(at, BATCHES.name, tenant, batch, time.time())
             if row is None:
                 raise self._documents.missing(batch)
-            return _shown(row, batch_rows.counts(at, batch))
+            return _shown(row, batch_chunks.counts(at, batch))
 
         return await self._store.database.read(work)
 
@@ -101,7 +101,7 @@ class Batches:
 
         def work(at: sqlite3.Connection) -> tuple[Sequence[Document], bool]:
             page = self._documents.page_in(at, tenant, query)
-            return [_shown(row, batch_rows.counts(at, row.id)) for row in page.rows], page.has_more
+            return [_shown(row, batch_chunks.counts(at, row.id)) for row in page.rows], page.has_more
 
         return await self._store.database.read(work)
 
@@ -117,7 +117,7 @@ class Batches:
             if row is None:
                 raise self._documents.missing(batch)
             if row.status in _CANCELLABLE:
-                batch_rows.end(at, tenant, batch, "cancelled", int(time.time()))
+                batch_lifecycle.end(at, tenant, batch, "cancelled", int(time.time()))
             elif row.status not in _ENDING:
                 message = f"A batch with status '{row.status}' cannot be cancelled."
                 raise InferloomError(Reason.INVALID_ARGUMENT, message)
