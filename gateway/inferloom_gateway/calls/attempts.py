@@ -1,4 +1,4 @@
-"""The attempts at one call: which worker is next, and when it is over."""
+"""The attempts at one call: how each goes, and when it is over."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,22 +6,17 @@ from dataclasses import replace
 from inferloom.v1 import inference_pb2
 from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.absences import Absences
-from inferloom_gateway.calls.absent import absent
 from inferloom_gateway.calls.attempt import Verdict
 from inferloom_gateway.calls.compute_pin import ComputePin
-from inferloom_gateway.calls.continuing import Continuing
 from inferloom_gateway.calls.delivery import Delivery
 from inferloom_gateway.calls.in_flight import InFlight
 from inferloom_gateway.calls.link import CallFailedError, UnaryRequest
 from inferloom_gateway.calls.listener import Listener
-from inferloom_gateway.calls.prospects import Prospects
 from inferloom_gateway.calls.records import Attempt, Candidate, Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
+from inferloom_gateway.calls.selection import Selection
 from inferloom_gateway.calls.suspicion import Suspicion
-from inferloom_gateway.calls.wait import Wait
-from inferloom_gateway.fleet.ask import Ask, Wanted
-from inferloom_gateway.fleet.members import Fleet, Member
-from inferloom_gateway.fleet.router import Choice, Router
+from inferloom_gateway.fleet.members import Member
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
 
@@ -30,36 +25,29 @@ AnyRequest = inference_pb2.GenerateRequest | inference_pb2.EmbedRequest | UnaryR
 _BEFORE_SPAN, _BEHIND_SPAN = 36, 52
 """Where a traceparent names its span."""
 
-LONGEST_REST_S = 1.0
-"""How long a worker is not asked that would not go on with it just then."""
-
 
 class Attempts:
-    """Chooses the workers of one call, one after another, and keeps the books on them.
+    """Has workers selected for one call, one after another, and keeps the books on them.
 
     A worker that fails is tried once. What is tried again draws from the gateway's retry budget, but for one
     attempt for each worker, and each of its epochs, that gets no more calls itself: of these there are no
     more than workers that ended, times the calls that they had.
 
     Args:
-        fleet: The workers.
-        router: Chooses among them.
+        selection: Which worker is next.
         in_flight: Is told how they do.
         budget: Bounds attempts after the first.
         listener: Is told of each attempt.
         record: The request's record.
-        pin: Keeps the request's parts on workers that compute the same.
-        suspicion: Whether the request may be what ends workers.
-        absences: Whether it waits for a worker to come.
-        ask: What the request asks of a worker.
-        task_name: What its model must be able to do, for people.
+        pin: Is told what computes the request's parts.
+        suspicion: Is told where the request is, and what became of its workers.
+        absences: Is told of workers that accept calls.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        fleet: Fleet,
-        router: Router,
+        selection: Selection,
         in_flight: InFlight,
         budget: RetryBudget,
         listener: Listener,
@@ -67,13 +55,8 @@ class Attempts:
         pin: ComputePin,
         suspicion: Suspicion,
         absences: Absences,
-        *,
-        ask: Ask,
-        task_name: str,
         clock: Callable[[], float],
     ) -> None:
-        self._fleet = fleet
-        self._router = router
         self._in_flight = in_flight
         self._budget = budget
         self._listener = listener
@@ -84,23 +67,17 @@ class Attempts:
         self._pin = pin
         self._suspicion = suspicion
         self._absences = absences
-        self._wait = Wait(fleet, absences, record.model)
-        self._ask = ask
-        self._task_name = task_name
         self._clock = clock
-        self._continuing = Continuing(ask)
-        self._prospects = Prospects(fleet, router, pin, suspicion, self._continuing, ask)
-        self._tried = self._prospects.tried
+        self._continuing = selection.continuing
+        self.selection = selection
+        """Which worker is next."""
+        self._tried = selection.tried
         self._carried = False
         """Whether it counts among the calls that the gateway carries."""
         self._warned = False
         """Whether the worker that was chosen last was known to take no such calls."""
         self._chosen: inference_pb2.Model | None = None
         """The card of the worker that was chosen last, as it was then."""
-        self._reason: InferloomError | None = None
-        """What a worker said itself why it would not answer."""
-        self.kept_from: Sequence[Member] = ()
-        """The workers that it could not have when it last asked for one, but may have in its turn."""
 
     def next(self) -> Member | None:
         """Choose a worker, and count the call that will be made to it as in flight. None: there is none now
@@ -111,7 +88,7 @@ class Attempts:
         """
         now, record = self._clock(), self._record
         self._suspicion.begin()
-        choice = self._choose(now)
+        choice = self.selection.choose(now)
         left = record.context.time_left(now)
         if left is not None and left <= 0:
             raise InferloomError(
@@ -136,6 +113,8 @@ class Attempts:
         self._delivery.begin(chosen)
         return member
 
+    # what turns among those that wait are given by
+
     @property
     def suspect(self) -> bool:
         """Whether it takes turns on a worker with others like it."""
@@ -152,25 +131,20 @@ class Attempts:
         first = self._record.first_token_s
         return self._delivery.now() if first is None else first
 
+    @property
+    def kept_from(self) -> Sequence[Member]:
+        """The workers that it could not have when it last asked for one, but may have in its turn."""
+        return self.selection.kept_from
+
     def candidates(self) -> Sequence[Member]:
         """The workers that may be given the call, now or in its turn."""
-        return self._prospects.candidates(self._clock())
+        return self.selection.prospects.candidates(self._clock())
 
     def asks_again_at(self) -> float:
-        """When the call that was given no worker is to ask again, whatever happens until then: a worker's
-        rest is over, or its own time."""
-        now, context = self._clock(), self._record.context
-        left = context.time_left(now)
-        times = [*self._tried.ends_of_rests(now), *([] if left is None else [now + left])]
-        return min([*times, self._wait.until])
+        """When the call that was given no worker is to ask again, whatever happens until then."""
+        return self.selection.asks_again_at(self._clock())
 
-    def wanted(self) -> Wanted:
-        """What a worker must have."""
-        return self._prospects.wanted(self._clock())
-
-    def away(self) -> bool:
-        """Whether no worker is there that serves what is wanted, as far as is known or was said to it."""
-        return self._prospects.away(self._clock())
+    # how the attempt that runs goes
 
     def context(self, request: AnyRequest) -> CallContext:
         """What goes along with the attempt that was chosen last, for ``request``."""
@@ -182,20 +156,6 @@ class Attempts:
             return context
         here = f"{context.traceparent[:_BEFORE_SPAN]}{running.span_id}{context.traceparent[_BEHIND_SPAN:]}"
         return replace(context, traceparent=here)
-
-    def full_s(self, now: float) -> float | None:
-        """In how many seconds a worker may be asked, where all that could be have no room; None: one may be
-        asked now, or there is none."""
-        return self._prospects.full_s(now)
-
-    def again(self) -> None:
-        """Workers that had no room may be asked once more."""
-        self._tried.again()
-
-    def why_full(self, error: InferloomError) -> InferloomError:
-        """What to tell a caller who is not to wait: a worker's own words, if one was asked."""
-        said = self._reason
-        return said if said is not None and said.reason is Reason.SERVER_OVERLOADED else error
 
     def accepted(self, member: Member, compute_hash: str) -> None:
         """Note that the worker has accepted the call.
@@ -210,7 +170,7 @@ class Attempts:
         member.health.accepted(self._record.model)
         self._absences.answered(self._record.model, member)
         self._tried.can(member)
-        self._wait.ended()
+        self.selection.wait.ended()
         self._continuing.begun(self._chosen)  # by now the worker may say that it holds the model no more
         move = self._continuing.moved(member.id, self._delivery.now())
         if move is not None:
@@ -229,21 +189,9 @@ class Attempts:
         """Note that the call has ended well."""
         self._delivery.answered()
 
-    @property
-    def resuming(self) -> bool:
-        """Whether it is to go on behind what its caller has."""
-        return self._continuing.resuming
-
-    def resumes(self) -> bool:
-        """Whether there is, or may be, a worker that goes on with what another has begun."""
-        return self._continuing.may_move(self._prospects.untried(self._clock()))
-
-    def moves(self, place: int | None) -> None:
-        """Note that the call fails on its worker when its caller has ``place`` tokens, behind which another
-        has to go on. None: nothing that ties the rest to them."""
-        if self._continuing.leaves(place, self._delivery.attempt if self._delivery.was_accepted else None):
-            self._tried.forget()  # where it has come on since, trying again is no storm
-            self._wait.ended()
+    def want(self, wanted: bool) -> None:
+        """Note whether anybody wants something of its worker, which has changed."""
+        self._delivery.want(wanted)
 
     def close(self) -> None:
         """Forget the call, which is over. Again, it changes nothing."""
@@ -252,9 +200,23 @@ class Attempts:
             self._carried = False
             self._in_flight.release()
 
-    def want(self, wanted: bool) -> None:
-        """Note whether anybody wants something of its worker, which has changed."""
-        self._delivery.want(wanted)
+    # what follows where it fails
+
+    @property
+    def resuming(self) -> bool:
+        """Whether it is to go on behind what its caller has."""
+        return self._continuing.resuming
+
+    def resumes(self) -> bool:
+        """Whether there is, or may be, a worker that goes on with what another has begun."""
+        return self._continuing.may_move(self.selection.prospects.untried(self._clock()))
+
+    def moves(self, place: int | None) -> None:
+        """Note that the call fails on its worker when its caller has ``place`` tokens, behind which another
+        has to go on. None: nothing that ties the rest to them."""
+        if self._continuing.leaves(place, self._delivery.attempt if self._delivery.was_accepted else None):
+            self._tried.forget()  # where it has come on since, trying again is no storm
+            self.selection.wait.ended()
 
     def failed(self, member: Member, verdict: Verdict, *, final: bool = False) -> None:
         """Note that the call has failed; return if another worker is to be tried, which ``final`` excludes.
@@ -266,30 +228,20 @@ class Attempts:
         if verdict.suspect:
             self._suspicion.lost(member, now, self._continuing.place or 0)
         self.broke_off(member, verdict)
-        if verdict.error.reason is not Reason.WORKER_LOST:
-            self._reason = verdict.error
+        self.selection.said(verdict.error)
         crowded = verdict.error.reason is Reason.SERVER_OVERLOADED
         over = final or not verdict.elsewhere or self._suspicion.over
-        if self.resuming and verdict.again_s and not self._wait.asks_again(now):
+        if self.resuming and verdict.again_s and not self.selection.wait.asks_again(now):
             verdict, over = replace(verdict, error=attempt.worker_lost()), True
         if not over and not self._may_retry(member, verdict):
             self._tried.must_wait = crowded
             over = not crowded
         if over:
             raise self._suspicion.barred() or verdict.error.kept()
-        if verdict.unable:
-            self._tried.cannot(member)
-        else:
-            self._tried.can(member)
-        if self.resuming and verdict.again_s:
-            self._tried.rest(member, now + min(verdict.again_s, LONGEST_REST_S))
-        elif verdict.unable and verdict.again_s:
-            self._tried.rest(member, now + verdict.again_s)
-        else:
-            self._tried.add(member, crowded=crowded)
+        self.selection.pass_over(member, verdict, now)
 
     def broke_off(self, member: Member, verdict: Verdict) -> None:
-        """Note that the call has failed when all that was asked for was there."""
+        """Note that the call has failed, where nothing follows: all that was asked for was there."""
         self._delivery.failed(verdict.error, verdict.cause)
         if verdict.error.reason is Reason.SERVER_OVERLOADED and self._record.context.stands_back:
             verdict = replace(verdict, not_now_s=0.0)  # there may be room for others
@@ -302,48 +254,3 @@ class Attempts:
         ends = verdict.free or member.ejected(self._record.model, now)
         news = not (verdict.again_s and self._warned)
         return (ends and news and self._tried.frees(member)) or self._budget.take(now)
-
-    def _awaits(self, now: float) -> bool:
-        """Whether a call that has not begun, for which nobody is there, waits for a worker to come."""
-        if self._record.context.stands_back or not self._prospects.may_come(now):
-            return False
-        if not self._wait.begins(self._prospects.wanted(now), now, self._prospects.refused_until(now)):
-            return False
-        if self._reason is not None and self._reason.reason is not Reason.NO_WORKER:
-            self._reason = None  # who said so is there no more
-        self._tried.again()
-        return True
-
-    def _choose(self, now: float) -> Choice | None:
-        if self._tried.must_wait and self._reason is not None and self.full_s(now) is not None:
-            raise self._reason.kept()  # nobody lets it wait
-        outlook = self._prospects.outlook(now)
-        self.kept_from = outlook.in_turn
-        choice = self._router.choose(self._ask, outlook.members, now, outlook.barred)
-        if choice is not None:
-            if choice.member not in self._tried.unable:
-                self._wait.found()
-            return choice
-        if outlook.waits:
-            self._wait.found()
-            return None
-        self._tried.forgive_absent()
-        if self.resuming:
-            if self._wait.resumes(now):
-                return None
-            raise attempt.worker_lost()
-        if self._prospects.away(now) and self._awaits(now):
-            return None
-        raise self._nobody(now)
-
-    def _nobody(self, now: float) -> InferloomError:
-        """Why it is given no worker, and waits for none."""
-        if self._reason is not None:
-            return self._reason.kept()
-        if self._prospects.serving(now):
-            return attempt.worker_lost()  # there are workers: they failed, or compute differently
-        model = self._record.model
-        if not self._prospects.may_come(now):
-            message = f"The model '{model}' does not serve {self._task_name}."
-            return InferloomError(Reason.UNSUPPORTED_TASK, message, param="model")
-        return absent(self._fleet, model, now)

@@ -19,6 +19,7 @@ from inferloom_gateway.calls.poison import Poison
 from inferloom_gateway.calls.progress import Progress
 from inferloom_gateway.calls.records import Record
 from inferloom_gateway.calls.retry_budget import RetryBudget
+from inferloom_gateway.calls.selection import Selection
 from inferloom_gateway.calls.stall_watch import StallWatch
 from inferloom_gateway.calls.stream import Event, Request, Stream
 from inferloom_gateway.calls.suspects import Suspects
@@ -148,22 +149,33 @@ class Dispatcher:
             task = self._ranking_task(request.model)
         self._budget.request(self.clock())
         context = group.record.context
-        return Attempts(
+        suspicion = Suspicion(
+            self._suspects,
+            self._poison,
+            context.tenant,
+            request if asked is None else asked,
+            context.request_id,
+        )
+        selection = Selection(
             self._fleet,
             self._router,
+            group.pin,
+            suspicion,
+            self._absences,
+            context,
+            Ask(group.record.model, task, keys, request),
+            "" if task is None else _TASK_NAMES[task],
+        )
+        return Attempts(
+            selection,
             self._in_flight,
             self._budget,
             self.listeners,
             group.record,
             group.pin,
-            Suspicion(
-                *(self._suspects, self._poison, context.tenant),
-                *(request if asked is None else asked, context.request_id),
-            ),
+            suspicion,
             self._absences,
-            ask=Ask(group.record.model, task, keys, request),
-            task_name="" if task is None else _TASK_NAMES[task],
-            clock=self.clock,
+            self.clock,
         )
 
     def _workers_changed(self) -> None:
@@ -187,7 +199,7 @@ class Dispatcher:
         Raises:
             InferloomError: None does.
         """
-        with Visit(self._room, attempts, group.record) as visit:
+        with Visit(self._room, attempts.selection, group.record) as visit:
             while True:
                 if not attempts.resuming:  # what has begun waits for nobody who has not
                     await visit.turn()

@@ -3,8 +3,8 @@
 from types import TracebackType
 from typing import Self
 
-from inferloom_gateway.calls.attempts import Attempts
 from inferloom_gateway.calls.records import Record
+from inferloom_gateway.calls.selection import Selection
 from inferloom_gateway.calls.waiting_line import Place, no_room
 from inferloom_gateway.calls.waiting_room import WaitingRoom
 from inferloom_gateway.fleet.ask import Wanted
@@ -17,13 +17,14 @@ class Visit:
 
     Args:
         room: Where it waits.
-        attempts: The call's.
+        selection: Which worker the call is given.
         record: Its request's.
     """
 
-    def __init__(self, room: WaitingRoom, attempts: Attempts, record: Record) -> None:
+    def __init__(self, room: WaitingRoom, selection: Selection, record: Record) -> None:
         self._room = room
-        self._attempts = attempts
+        self._selection = selection
+        self._prospects = selection.prospects
         self._record = record
         self._place: Place | None = None
         """The place that it has, or had before its turn."""
@@ -36,20 +37,20 @@ class Visit:
         Raises:
             InferloomError: SERVER_OVERLOADED, at once where it would wait too long.
         """
-        room, attempts = self._room, self._attempts
+        room, prospects = self._room, self._prospects
         if not room.most or self._record.context.stands_back:  # who does asks again by himself
             return
         now = room.clock()
-        retry_s = attempts.full_s(now)
+        retry_s = prospects.full_s(now)
         if retry_s is None and self._place is None and not room.waiting:
             return
-        wanted = attempts.wanted()
+        wanted = prospects.wanted(now)
         if self._called not in (None, wanted):
             self.pass_on()  # workers changed what tells requests apart: it is of use to those in that line
         if retry_s is None:
             if self._place is None and not room.waits(wanted):
                 return
-            if attempts.away():
+            if prospects.away(now):
                 self._called = wanted  # who is behind it finds out for itself
                 self._leave()
                 return
@@ -58,10 +59,10 @@ class Visit:
         try:
             await self._line_up(wanted, retry_s, now)
         except InferloomError as error:
-            raise attempts.why_full(error) from None
+            raise self._selection.why_full(error) from None
         self._called = wanted
-        attempts.again()
-        if attempts.away():
+        prospects.tried.again()
+        if prospects.away(room.clock()):
             self._leave()
 
     def pass_on(self) -> None:
