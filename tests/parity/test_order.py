@@ -22,7 +22,7 @@ from inferloom_gateway.http.translate.outcome import Outcome
 from inferloom_gateway.http.translate.reports import Reports
 from inferloom_gateway.http.translate.responses.assembly import Assembly
 from inferloom_gateway.http.translate.responses.document import begun
-from inferloom_worker.engine.protocol import EndReason, TokenLogprobs, TokensEvent
+from inferloom_worker.engine.events import EndReason, TokenLogprobs, TokensEvent
 from inferloom_worker.output.calls.harmony import HarmonyReader
 from inferloom_worker.output.calls.json_forms import HermesReader
 from inferloom_worker.output.calls.offer import Offer

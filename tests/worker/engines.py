@@ -4,14 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inferloom_worker.engine.protocol import (
-    EndReason,
-    Engine,
-    GenerationRequest,
-    Sampling,
-    TokenLogprobs,
-    TokensEvent,
-)
+from inferloom_worker.engine.events import EndReason, TokenLogprobs, TokensEvent
+from inferloom_worker.engine.protocol import Engine
+from inferloom_worker.engine.request import GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 
 
 @dataclass

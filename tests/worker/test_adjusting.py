@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from inferloom_worker.engine.limits import TokenLimits
-from inferloom_worker.engine.protocol import Committed, GenerationRequest, Sampling
+from inferloom_worker.engine.request import Committed, GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.stepping import adjusting
 from inferloom_worker.stepping.adjusting import adjust
 from inferloom_worker.stepping.row import Row

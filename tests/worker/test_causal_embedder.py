@@ -16,7 +16,8 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.options import Caller, EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import Generation, GenerationRequest
+from inferloom_worker.engine.protocol import Generation
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions

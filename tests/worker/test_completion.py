@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import (
-    EndReason,
-    Event,
-    GenerationStats,
-    Phase,
-    ProgressEvent,
-    TokenLogprobs,
-    TokensEvent,
-)
+from inferloom_worker.engine.events import EndReason, Event, Phase, ProgressEvent, TokenLogprobs, TokensEvent
+from inferloom_worker.engine.protocol import GenerationStats
 from inferloom_worker.output.completion import Completion
 from inferloom_worker.text.tokenizer import Tokenizer
 from inferloom_worker.validate.generate import Stopping

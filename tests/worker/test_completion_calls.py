@@ -5,7 +5,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import EndReason, TokensEvent
+from inferloom_worker.engine.events import EndReason, TokensEvent
 from inferloom_worker.hosting.dialect import Dialect
 from inferloom_worker.output.completion import Completion
 from inferloom_worker.text.template import ChatTemplate

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.stepping.draft_price import CAUTION
 from inferloom_worker.stepping.pacing import Pacing
 from inferloom_worker.stepping.sequence import SequenceState

@@ -9,7 +9,8 @@ import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import EndReason, Event, Generation, ProgressEvent, TokensEvent
+from inferloom_worker.engine.events import EndReason, Event, ProgressEvent, TokensEvent
+from inferloom_worker.engine.protocol import Generation
 from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.sourcing.echo_options import EchoOptions
 from tests.patience import PATIENCE_S

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, Gemma3Config, Gemma3ForConditionalGeneration, SiglipVisionConfig
 
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.engines.torch.torch_loading import kv_blocks, load_model
 from inferloom_worker.models.config_transformers import from_transformers

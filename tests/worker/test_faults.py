@@ -12,7 +12,7 @@ from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.options import EmbedderInfo, EmbedOptions
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.stepping.batch import StepBatch
 from tests.patience import PATIENCE_S

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SETUP = """
 import sys, numpy as np, torch
 from pathlib import Path
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.weights.groups import quantize_int8
 from tests.worker.test_native import batch, both
 model, eager = both(Path(sys.argv[1]), quantize_int8, "llama")

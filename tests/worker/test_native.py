@@ -10,7 +10,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.kernels.library import library
 from inferloom_worker.models.config import DecoderConfig
 from inferloom_worker.models.config_gguf import from_gguf

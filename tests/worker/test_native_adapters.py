@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inferloom_worker.engine.protocol import Adapter
+from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.lora.weights import LoraWeights, read_lora
 from inferloom_worker.models.protocol import CausalModel
 from inferloom_worker.stepping.batch import Span, StepBatch

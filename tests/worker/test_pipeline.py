@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import EndReason, TokensEvent
+from inferloom_worker.engine.events import EndReason, TokensEvent
 from inferloom_worker.output.completion import Completion
 from inferloom_worker.output.parsing import PLAIN, Parser, Reading, Said
 from inferloom_worker.text.bytes_tokenizer import bytes_tokenizer

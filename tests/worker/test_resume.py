@@ -14,7 +14,8 @@ import pytest
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import Generation, GenerationRequest
+from inferloom_worker.engine.protocol import Generation
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.hosting.generator import Generator
 from inferloom_worker.hosting.load_options import LoadOptions

@@ -18,7 +18,7 @@ from transformers import (
 
 from inferloom_worker.engine.constraint import WORD
 from inferloom_worker.engine.limits import TokenLimits
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.stepping.mask_bits import barred_by, unpacked
 from inferloom_worker.stepping.row import Row
 from inferloom_worker.stepping.sampler import TorchChooser, sample

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import GenerationRequest, Sampling, VectorEvent
+from inferloom_worker.engine.events import VectorEvent
+from inferloom_worker.engine.request import GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.kernels import abi
 from inferloom_worker.kernels.build import VARIANTS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inferloom_worker.engine.constraint import Matcher, PortableConstraint
 from inferloom_worker.engine.options import SpeculationSetting
-from inferloom_worker.engine.protocol import Committed
+from inferloom_worker.engine.request import Committed
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS, BlockPool, blocks_for
 from inferloom_worker.stepping.pacing import LEAST_ROWS, Pacing
 from inferloom_worker.stepping.scheduler import MOST_MATCHER_BYTES, MOVED_WEIGHT, Scheduler

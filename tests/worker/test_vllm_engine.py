@@ -15,16 +15,9 @@ from numpy.typing import NDArray
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.health import Fault
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import (
-    EndReason,
-    EngineInfo,
-    Event,
-    Generation,
-    ProgressEvent,
-    Sampling,
-    TokensEvent,
-    VectorEvent,
-)
+from inferloom_worker.engine.events import EndReason, Event, ProgressEvent, TokensEvent, VectorEvent
+from inferloom_worker.engine.protocol import EngineInfo, Generation
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.vllm.backend import (
     Backend,
     DeadError,

@@ -11,7 +11,8 @@ from inferloom_mesh.errors import invalid
 from inferloom_worker.constrain.grammar import Grammar
 from inferloom_worker.engine.constraint import ConstraintError, Mask, PortableConstraint
 from inferloom_worker.engine.limits import TokenLimits
-from inferloom_worker.engine.protocol import Committed, GenerationRequest, Sampling
+from inferloom_worker.engine.request import Committed, GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.vllm.carried import Carried
 from inferloom_worker.engines.vllm.rows import CarriedBatch
 from inferloom_worker.stepping.row import Row

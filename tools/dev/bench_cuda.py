@@ -21,7 +21,9 @@ import torch
 from cuda.shapes import SHAPES, RandomCheckpoint
 
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import GenerationRequest, Sampling, TokensEvent
+from inferloom_worker.engine.events import TokensEvent
+from inferloom_worker.engine.request import GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.models.captured import CapturedModel
 from inferloom_worker.models.config import DecoderConfig

@@ -23,7 +23,9 @@ from torch import Tensor
 from inferloom_mesh.runtime import settle
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import Generation, GenerationRequest, Sampling
+from inferloom_worker.engine.protocol import Generation
+from inferloom_worker.engine.request import GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.models.captured import CapturedModel
 from inferloom_worker.models.graph_sizes import GraphSizes

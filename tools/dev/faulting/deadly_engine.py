@@ -6,7 +6,7 @@ import signal
 
 from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.engines.registry import EngineKind
 from inferloom_worker.sourcing.echo_options import EchoOptions

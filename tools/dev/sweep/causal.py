@@ -9,7 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import Engine, GenerationRequest, Sampling, TokensEvent
+from inferloom_worker.engine.events import TokensEvent
+from inferloom_worker.engine.protocol import Engine
+from inferloom_worker.engine.request import GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.torch_loading import load_engine
 from inferloom_worker.hosting.model_class import ModelClass, model_class
 from inferloom_worker.models.protocol import UnsupportedModelError

@@ -14,7 +14,9 @@ from inferloom_mesh.errors import InferloomError, Reason, overloaded, server_err
 from inferloom_worker.embed.options import NOBODY, Caller, EmbedderInfo, EmbedOptions
 from inferloom_worker.embed.reader import Reader
 from inferloom_worker.embed.vector_stream import VectorStream
-from inferloom_worker.engine.protocol import Engine, GenerationRequest, VectorEvent
+from inferloom_worker.engine.events import VectorEvent
+from inferloom_worker.engine.protocol import Engine
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)

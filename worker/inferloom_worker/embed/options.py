@@ -71,6 +71,6 @@ class EmbedderInfo:
     weights_bytes: int
     batch_size: int
     engine: str = "sentence-transformers"
-    """What computes: ``kernels``, ``torch``, ``sentence-transformers`` or ``echo``."""
+    """What computes: ``kernels``, ``torch``, ``vllm``, ``sentence-transformers`` or ``sidecar``."""
     instruction_set: str = ""
     """What it is computed with, as far as results depend on it. Empty: not told apart."""

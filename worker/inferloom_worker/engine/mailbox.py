@@ -10,14 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.handover import hand_to_loops
-from inferloom_worker.engine.protocol import (
-    EndReason,
-    Event,
-    GenerationRequest,
-    GenerationStats,
-    TokensEvent,
-    VectorEvent,
-)
+from inferloom_worker.engine.events import EndReason, Event, TokensEvent, VectorEvent
+from inferloom_worker.engine.protocol import GenerationStats
+from inferloom_worker.engine.request import GenerationRequest
 
 Abort = Callable[["Mailbox", int | None], None]
 

@@ -3,15 +3,9 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
-from inferloom_worker.engine.protocol import (
-    EndReason,
-    Engine,
-    Event,
-    Generation,
-    GenerationRequest,
-    GenerationStats,
-    TokensEvent,
-)
+from inferloom_worker.engine.events import EndReason, Event, TokensEvent
+from inferloom_worker.engine.protocol import Engine, Generation, GenerationStats
+from inferloom_worker.engine.request import GenerationRequest
 
 
 def submit(engine: Engine, request: GenerationRequest) -> Generation:

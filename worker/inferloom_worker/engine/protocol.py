@@ -1,223 +1,20 @@
-"""What a worker asks of an engine, and what an engine says back.
+"""What a worker asks of an engine, and what an engine says of itself.
 
-An engine knows tokens, not text: templates, detokenising and stop strings belong to ``text``. The servicer
-submits a validated :class:`GenerationRequest` and reads a :class:`Generation`.
+An engine knows tokens, not text: templates belong to ``text``, detokenising and stop strings to ``output``. Who
+answers a request submits a validated :class:`~inferloom_worker.engine.request.GenerationRequest` and reads the
+events of its :class:`Generation`.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import field
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inferloom_mesh.light_dataclasses import dataclass
-from inferloom_worker.engine.constraint import Constraint, Matcher
-from inferloom_worker.engine.distinct import DistinctTokens
+from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.events import Event
 from inferloom_worker.engine.health import Health
-from inferloom_worker.engine.limits import TokenLimits
-from inferloom_worker.engine.prediction import NOTHING, Prediction
-
-LEAST_TEMPERATURE = 1e-5
-"""Below it the likeliest token is taken: what a draw computes there leaves the numbers that there are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How tokens are drawn; every field is in the range that the contract documents."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    repetition_penalty: float = 1.0
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    seed: int = 0
-
-    @property
-    def greedy(self) -> bool:
-        """Whether the likeliest token is always taken."""
-        return not self.temperature >= LEAST_TEMPERATURE or self.top_k == 1
-
-
-class Adapter(Protocol):
-    """Weights that change what a model computes for the requests that ask for it.
-
-    The engine that loaded it is the only one to use it. Its memory is freed when nobody holds it any more:
-    neither who serves it nor a request.
-    """
-
-    @property
-    def id(self) -> int:
-        """Tells it from every other adapter of the process, earlier ones included."""
-        ...
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of its weights in memory."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What was generated of one choice before it came to this engine."""
-
-    token_ids: Sequence[int]
-    matcher: Matcher | None = None
-    """Its place in the request's constraint after them; for this one submission. None: there is none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationRequest:
-    """A validated request for ``n`` completions of one prompt.
-
-    ``prompt`` has at least one token and ``len(prompt) + max_tokens`` fits the engine's context.
-    ``stop_token_ids`` holds every token that ends a choice, the model's own end tokens included.
-    ``deadline`` is a reading of ``time.monotonic``; ``top_logprobs`` is None where no log-probabilities
-    are wanted, and so is ``prompt_logprobs`` for those of the prompt's tokens. Only with them may
-    ``max_tokens`` be 0. With ``embeds`` the prompt's vector is wanted and no token: ``max_tokens`` and ``n``
-    are 1.
-    """
-
-    request_id: str
-    prompt: Sequence[int]
-    max_tokens: int
-    sampling: Sampling = Sampling()
-    n: int = 1
-    min_tokens: int = 0
-    stop_token_ids: frozenset[int] = frozenset()
-    top_logprobs: int | None = None
-    prompt_logprobs: int | None = None
-    deadline: float | None = None
-    priority: int = 0
-    tenant: str = ""
-    """Who is to get a fair share of the engine."""
-    share: float = 1.0
-    """His part, in relation to other tenants'."""
-    cache_salt: str = ""
-    """Requests share cached state only with those that have the same salt."""
-    embeds: bool = False
-    adapter: Adapter | None = None
-    """None: the model as it is."""
-    limits: TokenLimits | None = None
-    """Which tokens may come at all. None: every one."""
-    prediction: Prediction = NOTHING
-    """What is expected to come, to be drafted from."""
-    constraint: Constraint | None = None
-    """What every choice must conform to; only for engines that constrain."""
-    committed: Mapping[int, Committed] = field(default_factory=dict)
-    """Choices that go on from tokens which they have, fewer than ``max_tokens``. Events tell what follows."""
-    over: frozenset[int] = frozenset()
-    """Choices that have ended already, and yield no events. Not all of them."""
-    moved: bool = False
-    """Whether another worker had accepted it, whether or not it came to a token there: somebody has waited
-    for it since."""
-    distinct: DistinctTokens = field(init=False, repr=False, compare=False)
-    """Those of the prompt."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "distinct", DistinctTokens(self.prompt))
-
-    @property
-    def choices(self) -> list[int]:
-        """The choices that are to be generated, in order."""
-        return [choice for choice in range(self.n) if choice not in self.over]
-
-    @property
-    def adjusts(self) -> bool:
-        """Whether logits are changed before a token is chosen from them, by more than a temperature and
-        filters."""
-        sampling = self.sampling
-        return bool(
-            sampling.repetition_penalty != 1.0
-            or sampling.presence_penalty
-            or sampling.frequency_penalty
-            or sampling.logit_bias
-            or self.min_tokens
-            or self.limits is not None
-        )
-
-
-class EndReason(Enum):
-    """Why an engine ended a choice."""
-
-    STOP_TOKEN = "stop_token"  # noqa: S105 # not a password
-    COMPLETE = "complete"
-    """Its constraint is fulfilled, and nothing may follow."""
-    LENGTH = "length"
-    DEADLINE = "deadline"
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLogprobs:
-    """Natural log-probabilities at one place, under the model's distribution before temperature and filters.
-
-    ``top`` holds the likeliest (token, log-probability) pairs, best first; ``rank`` is 1 for the likeliest
-    token of all.
-    """
-
-    logprob: float
-    top: tuple[tuple[int, float], ...]
-    rank: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TokensEvent:
-    """More tokens of one choice; ``end`` is set with the choice's last.
-
-    ``index`` is the place of the first token in the choice, from 0. A stop token is the last of
-    ``token_ids``. A choice that ends without a further token (a deadline, say) has no ``token_ids``.
-    Guesses foresaw ``accepted`` of the tokens; ``rejected`` guesses did not come.
-    """
-
-    choice: int
-    index: int
-    token_ids: tuple[int, ...]
-    logprobs: tuple[TokenLogprobs, ...] | None = None
-    end: EndReason | None = None
-    accepted: int = 0
-    rejected: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PromptEvent:
-    """Log-probabilities of the prompt's tokens from place ``first`` on. All of them come in order, each once,
-    before the first token of choice 0; the prompt's first token, at place 0, has none."""
-
-    first: int
-    logprobs: tuple[TokenLogprobs, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class VectorEvent:
-    """The vector of a prompt, float32 [embedding_dimensions]: the state of its last token after the last
-    layer's norm. Ends the request."""
-
-    vector: NDArray[np.float32]
-
-
-class Phase(Enum):
-    """What a request without new tokens is waiting for."""
-
-    QUEUED = "queued"
-    PREFILL = "prefill"
-    PREEMPTED = "preempted"
-
-
-@dataclass(frozen=True, slots=True)
-class ProgressEvent:
-    """Proof of life: nothing to send, but the engine moves. Between steps, every open request without other
-    events gets one about once a second, whether it waits, is read or decodes."""
-
-    phase: Phase
-    prefilled_tokens: int
-
-
-Event = TokensEvent | PromptEvent | VectorEvent | ProgressEvent
+from inferloom_worker.engine.request import GenerationRequest
 
 
 @dataclass(slots=True)
@@ -300,7 +97,7 @@ class EngineInfo:
     weights_bytes: int
     kv_bytes: int
     engine: str = "torch"
-    """What computes: ``kernels``, ``torch``, ``sentence-transformers`` or ``echo``."""
+    """What computes: ``kernels``, ``torch``, ``vllm`` or ``echo``."""
     instruction_set: str = ""
     """What it is computed with, as far as results depend on it. Empty: not told apart."""
     embedding_dimensions: int | None = None

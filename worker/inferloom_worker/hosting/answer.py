@@ -10,7 +10,8 @@ from typing import Protocol
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.light_dataclasses import dataclass
-from inferloom_worker.engine.protocol import Generation, PromptEvent
+from inferloom_worker.engine.events import PromptEvent
+from inferloom_worker.engine.protocol import Generation
 from inferloom_worker.output.completion import Completion, Item, PlainDelta, response_of
 
 MOST_EVENTS = 4096

@@ -7,7 +7,9 @@ from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.prediction import NOTHING, Prediction
-from inferloom_worker.engine.protocol import Adapter, GenerationRequest, Sampling
+from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.request import GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.hosting.answer import Terms
 from inferloom_worker.output.prompt import PromptReport
 from inferloom_worker.text.tokenizer import Tokenizer

@@ -13,7 +13,9 @@ from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.protocol import TokenEmbedder
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import NothingGenerated, submit
-from inferloom_worker.engine.protocol import Adapter, Engine, Generation, GenerationRequest
+from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.protocol import Engine, Generation
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.hosting.answer import Terms, TokenAnswer
 from inferloom_worker.hosting.dialect import Dialect, calling
 from inferloom_worker.hosting.engine_request import (

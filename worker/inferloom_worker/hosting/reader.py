@@ -10,7 +10,7 @@ from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.embedder import Embedder
 from inferloom_worker.embed.pair_ranker import PairRanker
-from inferloom_worker.engine.protocol import Adapter
+from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.hosting.answer import Answer, Terms
 from inferloom_worker.hosting.refusals import unsupported_task
 from inferloom_worker.text.pool import TextPool

@@ -6,7 +6,7 @@ from dataclasses import replace
 from inferloom_mesh.errors import invalid
 from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import ConstraintError, Matcher
-from inferloom_worker.engine.protocol import Committed, GenerationRequest
+from inferloom_worker.engine.request import Committed, GenerationRequest
 from inferloom_worker.output.pipeline import Pipeline
 from inferloom_worker.output.replay import Ends, Replayed, replay
 from inferloom_worker.validate.generate import Stopping

@@ -15,7 +15,7 @@ adapter_ids = count(1)
 
 
 class TorchAdapter:
-    """An :class:`~inferloom_worker.engine.protocol.Adapter` in a model's type and on its device."""
+    """An :class:`~inferloom_worker.engine.adapter.Adapter` in a model's type and on its device."""
 
     def __init__(self, changes: Mapping[P, Change], dtype: torch.dtype, device: torch.device) -> None:
         def placed(tensor: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import Adapter, Sampling
+from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.models.graph_sizes import GraphSizes, StepSize
 from inferloom_worker.models.llama import LlamaModel

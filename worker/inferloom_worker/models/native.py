@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.kernels.abi import (
     ACTIVATIONS,
     FILTER,

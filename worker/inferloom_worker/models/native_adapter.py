@@ -12,7 +12,7 @@ from inferloom_worker.models.adapter import adapter_ids
 
 
 class NativeAdapter:
-    """An :class:`~inferloom_worker.engine.protocol.Adapter` in float32, whatever the model's own weights are.
+    """An :class:`~inferloom_worker.engine.adapter.Adapter` in float32, whatever the model's own weights are.
 
     Args:
         library: The kernels.

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import Adapter
+from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.lora.weights import LoraWeights
 from inferloom_worker.stepping.batch import StepBatch
 from inferloom_worker.stepping.sampler import Chooser

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import Adapter
+from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.models.graph_sizes import StepSize
 from inferloom_worker.stepping.batch import Span, StepBatch
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS

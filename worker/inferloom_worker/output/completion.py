@@ -5,15 +5,8 @@ from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.durations import duration
-from inferloom_worker.engine.protocol import (
-    EndReason,
-    Event,
-    Generation,
-    Phase,
-    ProgressEvent,
-    PromptEvent,
-    TokensEvent,
-)
+from inferloom_worker.engine.events import EndReason, Event, Phase, ProgressEvent, PromptEvent, TokensEvent
+from inferloom_worker.engine.protocol import Generation
 from inferloom_worker.output.finishing import finished
 from inferloom_worker.output.news import News, Piece
 from inferloom_worker.output.parsing import PLAIN, Kind, Reading, Said, Stretch

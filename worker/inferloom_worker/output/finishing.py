@@ -1,7 +1,7 @@
 """How a choice ended, in the contract's words."""
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import EndReason
+from inferloom_worker.engine.events import EndReason
 from inferloom_worker.output.pipeline import Pipeline
 from inferloom_worker.validate.generate import Stopping
 

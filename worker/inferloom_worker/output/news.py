@@ -5,7 +5,7 @@ from dataclasses import field
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.light_dataclasses import dataclass
-from inferloom_worker.engine.protocol import TokenLogprobs
+from inferloom_worker.engine.events import TokenLogprobs
 from inferloom_worker.output.parsing import Kind, Said, Stretch
 
 

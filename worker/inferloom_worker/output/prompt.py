@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import PromptEvent, TokenLogprobs
+from inferloom_worker.engine.events import PromptEvent, TokenLogprobs
 from inferloom_worker.output.spelled import token_logprob
 from inferloom_worker.text.tokenizer import Tokenizer
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.errors import invalid
-from inferloom_worker.engine.protocol import EndReason
+from inferloom_worker.engine.events import EndReason
 from inferloom_worker.output.finishing import finished
 from inferloom_worker.output.parsing import Said
 from inferloom_worker.output.pipeline import Pipeline

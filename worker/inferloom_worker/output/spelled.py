@@ -1,7 +1,7 @@
 """Log-probabilities in the contract's words: with the text and the bytes of tokens."""
 
 from inferloom.v1 import inference_pb2 as pb
-from inferloom_worker.engine.protocol import TokenLogprobs
+from inferloom_worker.engine.events import TokenLogprobs
 from inferloom_worker.text.tokenizer import Tokenizer
 
 

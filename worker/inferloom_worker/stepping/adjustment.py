@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_worker.engine.constraint import Mask
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.stepping.penalties import Penalties
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inferloom_mesh.light_dataclasses import dataclass
-from inferloom_worker.engine.protocol import Adapter
+from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.stepping.blocks import BLOCK_TOKENS
 from inferloom_worker.stepping.prompt_rows import PromptRows
 from inferloom_worker.stepping.work import Work

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import LEAST_TEMPERATURE, Sampling
+from inferloom_worker.engine.sampling import LEAST_TEMPERATURE, Sampling
 
 NO_TOKEN = -1
 """What is chosen from logits of which none is finite and allowed."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import TokenLogprobs
+from inferloom_worker.engine.events import TokenLogprobs
 
 LEAST_LOGPROB = -9999.0
 """What is reported for a token that cannot come, as in OpenAI's API: JSON has no infinity."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferloom_worker.engine.distinct import NO_TOKENS, DistinctTokens
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 
 _LEAST = 64
 """Tokens that there is room for at first."""

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from inferloom_mesh.light_dataclasses import dataclass
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.stepping.adjustment import Adjustment
 
 

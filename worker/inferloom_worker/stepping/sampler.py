@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inferloom_mesh.light_dataclasses import dataclass
-from inferloom_worker.engine.protocol import Sampling, TokenLogprobs
+from inferloom_worker.engine.events import TokenLogprobs
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.stepping.adjusting import Masks, adjust
 from inferloom_worker.stepping.drawing import NO_TOKEN, draw
 from inferloom_worker.stepping.logprobs import report

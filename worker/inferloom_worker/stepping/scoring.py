@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inferloom_worker.engine.protocol import TokenLogprobs
+from inferloom_worker.engine.events import TokenLogprobs
 from inferloom_worker.stepping.logprobs import report
 
 MOST_BYTES = 64 * 2**20

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from inferloom_worker.engine.constraint import Matcher
 from inferloom_worker.engine.mailbox import Mailbox
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.stepping.adjustment import Adjustment
 from inferloom_worker.stepping.drafting import Drafter
 

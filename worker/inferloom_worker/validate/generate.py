@@ -11,7 +11,7 @@ from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_mesh.named_fields import named
 from inferloom_worker.constrain.grammar import Grammar
 from inferloom_worker.constrain.reading import read_constraint
-from inferloom_worker.engine.protocol import Sampling
+from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.validate import checks
 from inferloom_worker.validate.chat import check_chat
 from inferloom_worker.validate.ranges import check_fields, check_honoured

@@ -13,7 +13,7 @@ from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded, s
 from inferloom_worker.engine.health import MemorySuspectError
 from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.mailbox import Mailbox
-from inferloom_worker.engine.protocol import (
+from inferloom_worker.engine.events import (
     EndReason,
     Event,
     PromptEvent,

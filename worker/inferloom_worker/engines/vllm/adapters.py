@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, eq=False)
 class VllmAdapter:
-    """An :class:`~inferloom_worker.engine.protocol.Adapter`. vLLM keeps its weights, and reads them again
+    """An :class:`~inferloom_worker.engine.adapter.Adapter`. vLLM keeps its weights, and reads them again
     where they had to make room."""
 
     folder: Path

@@ -14,7 +14,8 @@ from typing import Any
 
 from inferloom_worker.engine.constraint import PortableConstraint
 from inferloom_worker.engine.limits import TokenLimits
-from inferloom_worker.engine.protocol import GenerationRequest, Sampling
+from inferloom_worker.engine.request import GenerationRequest
+from inferloom_worker.engine.sampling import Sampling
 
 KEY = "inferloom"
 """Its place in ``extra_args``."""

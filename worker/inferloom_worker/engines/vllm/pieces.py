@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from inferloom_worker.engine.protocol import TokenLogprobs
+from inferloom_worker.engine.events import TokenLogprobs
 from inferloom_worker.engines.vllm.backend import Timing
 
 LEAST_LOGPROB = -9999.0

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.queue_bound import QueueBound, Waiting, ahead_of
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferloom_mesh.errors import unsupported
-from inferloom_worker.engine.protocol import GenerationRequest
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.vllm.carried import KEY, Carried
 from inferloom_worker.engines.vllm.structured import structured
 
