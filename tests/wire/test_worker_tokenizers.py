@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_mesh.errors import Reason
-from inferloom_worker.hosting import model_loading
+from inferloom_worker.hosting import generator_loading
 from tests.wire.running_worker import RunningWorker, chat_request, refused, running_worker
 from tests.worker.gguf_files import write_gguf
 from tests.worker.models import VOCABULARY, make_model, reference
@@ -230,7 +230,7 @@ async def test_what_would_be_read_wrong_is_refused_at_load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one sentence that says what it is, with one full stop."""
-    monkeypatch.setattr(model_loading, "TEMPLATE_LIMIT_S", 0.5)
+    monkeypatch.setattr(generator_loading, "TEMPLATE_LIMIT_S", 0.5)
     path = make(model, tmp_path)
     failure = await refused(worker.control.LoadModel(worker_pb2.LoadModelRequest(model="m", spec=str(path))))
 

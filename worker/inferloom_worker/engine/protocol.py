@@ -1,8 +1,8 @@
 """What a worker asks of an engine, and what an engine says of itself.
 
-An engine knows tokens, not text: templates belong to ``text``, detokenising and stop strings to ``output``. Who
-answers a request submits a validated :class:`~inferloom_worker.engine.request.GenerationRequest` and reads the
-events of its :class:`Generation`.
+An engine knows tokens, not text: templates belong to ``text``, detokenising and stop strings to ``output``.
+Who answers a request submits a valid :class:`~inferloom_worker.engine.request.GenerationRequest`, and reads
+the events of its :class:`Generation`.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
