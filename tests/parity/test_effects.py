@@ -26,7 +26,7 @@ METHODS = pb.DESCRIPTOR.services_by_name["InferenceService"].methods_by_name
 EXEMPT = {
     "model": "tells who answers",
     "request_id": "names the request",
-    "priority": "tells whose turn it is: tests/worker/test_scheduler.py",
+    "priority": "tells whose turn it is: tests/worker/test_scheduler_turns.py",
     "prompt_cache_key": "the gateway's, by which it chooses a worker",
     "prediction": "costs fewer steps and changes no answer: tests/worker/test_speculative_engine.py",
     "activation": "of cross-encoders: tests/wire/test_worker_rerank.py",

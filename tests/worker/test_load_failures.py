@@ -56,9 +56,9 @@ def test_an_end_of_the_process_is_no_sentence() -> None:
 @pytest.mark.parametrize(("library", "extra"), [("torch", "torch"), ("vllm", "vllm")])
 def test_a_library_that_is_missing_is_named_with_what_brings_it(library: str, extra: str) -> None:
     """But for our own, whose lack is a bug."""
-    with pytest.raises(SourceError, match=rf"m cannot be loaded: {library} is not installed.*\[{extra}\]"):
-        with timed("name", "m", "torch"):
-            raise ModuleNotFoundError(name=library)
+    words = rf"m cannot be loaded: {library} is not installed.*\[{extra}\]"
+    with pytest.raises(SourceError, match=words), timed("name", "m", "torch"):
+        raise ModuleNotFoundError(name=library)
     with pytest.raises(SourceError, match="damaged"), timed("name", "m", "torch"):
         raise ModuleNotFoundError(name="inferloom_worker")
 
