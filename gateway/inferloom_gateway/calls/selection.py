@@ -106,7 +106,7 @@ class Selection:
     def why_full(self, error: InferloomError) -> InferloomError:
         """What to tell a caller who is not to wait: a worker's own words, if one was asked."""
         said = self._said
-        return said if said is not None and said.reason is Reason.SERVER_OVERLOADED else error
+        return said.kept() if said is not None and said.reason is Reason.SERVER_OVERLOADED else error
 
     def pass_over(self, member: Member, verdict: Verdict, now: float) -> None:
         """Ask a worker no more that has failed the call; for a while only, or until it has room, where it
