@@ -6,7 +6,7 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.calls.link import CallSink
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
-from tests.gateway.test_turns import AnsweringCall
+from tests.gateway.answering import AnsweringCall
 from tests.gateway.waiting_mesh import Refusing
 
 DRAINS = InferloomError(Reason.NO_WORKER, "The worker is draining.", retry_after=1.0)

@@ -9,7 +9,7 @@ from inferloom_gateway.calls.call_group import MOST_TOLD, CallGroup
 from inferloom_gateway.calls.records import Record, Records
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
-from tests.gateway.test_turns import Kept
+from tests.gateway.answering import Kept
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import READY, Mesh, state
 

@@ -13,7 +13,7 @@ from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
 from tests.gateway.dying_workers import DRAINS, TOKENS, Generating
 from tests.gateway.samples import entry
-from tests.gateway.test_turns import AnsweringCall
+from tests.gateway.answering import AnsweringCall
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import READY, Mesh, Refusing, state
 

@@ -12,7 +12,7 @@ from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
 from tests.gateway.dying_workers import DRAINS
 from tests.gateway.samples import CHAT, entry
-from tests.gateway.test_turns import AnsweringCall
+from tests.gateway.answering import AnsweringCall
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import DRAINING, READY, Mesh, Refusing, good, state
 

@@ -3,27 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from inferloom.v1 import inference_pb2 as pb
-from inferloom.v1 import registry_pb2 as rpb
 from inferloom_gateway.calls import attempt
-from inferloom_gateway.calls.dispatch import Dispatcher
-from inferloom_gateway.calls.in_flight import InFlight
-from inferloom_gateway.calls.link import CallFailedError, CallSink, WorkerLink
-from inferloom_gateway.calls.listener import Listeners
 from inferloom_gateway.calls.suspects import ALONE_S, DEATH_S, FRESH_S, Suspects
-from inferloom_gateway.calls.tokens import Tokens
 from inferloom_gateway.calls.turns import LOOK_S, SOON_S, Turns
-from inferloom_gateway.fleet.connections import Connections
 from inferloom_gateway.fleet.member import Member
-from inferloom_gateway.fleet.members import Fleet
-from inferloom_mesh.context import CallContext
-from inferloom_mesh.errors import InferloomError
-from tests.gateway.samples import entry, snapshot
+from inferloom_mesh.errors import InferloomError, Reason
 from tests.gateway.virtual_time import run
+from tests.gateway.waiting_mesh import READY, STARTING, Mesh, good, state
 
 
 class Suspect:
@@ -243,186 +233,42 @@ def test_suspects_that_are_long_on_a_worker_keep_their_turn() -> None:
     assert suspects.free_at("w", alone=True) == ALONE_S
 
 
-class Answering:
-    """A link to a worker that gives each call a token, and ends it a while later; or is lost with all."""
-
-    def __init__(self, token_s: float) -> None:
-        self.token_s = token_s
-        self.open: dict[CallSink[pb.GenerateResponse], list[asyncio.TimerHandle]] = {}
-        self.taken = 0
-
-    def generate(
-        self, request: pb.GenerateRequest, context: CallContext, sink: CallSink[pb.GenerateResponse]
-    ) -> "AnsweringCall":
-        """Take the request."""
-        loop = asyncio.get_running_loop()
-        self.taken += 1
-        started = pb.GenerateResponse(started=pb.Started(seed=1, prompt_token_ids=[1, 2]))
-        self.open[sink] = [
-            loop.call_soon(sink.take, started),  # type: ignore[list-item] # can be cancelled as well
-            loop.call_later(self.token_s, sink.take, delta()),
-            loop.call_later(self.token_s + 4, self._end, sink),
-        ]
-        return AnsweringCall(self, sink)
-
-    def lose(self) -> None:
-        """Be lost with all that it has."""
-        for sink in list(self.open):
-            self.left(sink)
-            sink.end(CallFailedError(attempt.lost()))
-
-    def left(self, sink: CallSink[pb.GenerateResponse]) -> None:
-        """A call is over."""
-        for timer in self.open.pop(sink, ()):
-            timer.cancel()
-
-    async def probe(self, timeout_s: float) -> bool:
-        """It does not come back."""
-        await asyncio.sleep(timeout_s)
-        return False
-
-    async def close(self, grace_s: float | None) -> None:
-        """There is nothing to close."""
-
-    def _end(self, sink: CallSink[pb.GenerateResponse]) -> None:
-        sink.take(pb.GenerateResponse(finished=pb.Finished(reason=pb.FINISH_REASON_STOP)))
-        sink.take(pb.GenerateResponse(completed=pb.Completed()))
-        self.left(sink)
-        sink.end(None)
-
-
-class AnsweringCall:
-    """One of its calls."""
-
-    mute = False
-
-    def __init__(self, worker: Answering, sink: CallSink[pb.GenerateResponse], *, sent: bool = True) -> None:
-        self.worker = worker
-        self.sink = sink
-        self.sent = sent
-
-    def pause(self) -> None:
-        """Nothing flows for long."""
-
-    def resume(self) -> None:
-        """Nothing flows for long."""
-
-    def cancel(self) -> None:
-        """Give it up."""
-        self.worker.left(self.sink)
-
-
-class Kept:
-    """Takes a generation's events."""
-
-    def __init__(self) -> None:
-        self.tokens_seen = 0
-
-    def add(self, event: Any) -> None:
-        """Count."""
-        self.tokens_seen += len(event.delta.token_ids)
-
-    def tokens(self, tokens: Tokens) -> None:
-        """Count."""
-        self.tokens_seen += 1
-
-
-def delta() -> pb.GenerateResponse:
-    """A token."""
-    return pb.GenerateResponse(delta=pb.Delta(text="x", token_ids=[1]))
-
-
 def test_five_hundred_streams_of_a_lost_worker_go_on_and_those_whose_clients_left_do_not() -> None:
     """The dispatcher's own way: one worker is lost under them, and the other takes them in turns."""
 
-    async def losing() -> tuple[Dispatcher, dict[str, Answering], int, list[Any]]:
-        clock = asyncio.get_running_loop().time
-        fleet = Fleet()
-        fleet.apply(snapshot(entry("w0", capacity=600)), clock())
-        for member in fleet.members():
-            member.models["chat"].supported_parameters.append("resume")
-        links: dict[str, Answering] = {}
-
-        def connect(member: Member) -> WorkerLink:
-            return cast("WorkerLink", links.setdefault(member.id, Answering(0.05)))
-
-        connections: Connections[WorkerLink] = Connections(connect, 0)
-        in_flight = InFlight(fleet, connections, 100_000, clock)
-        dispatcher = Dispatcher(fleet, connections, in_flight, Listeners(), clock)
-
-        async def ask(number: int) -> int:
-            context = CallContext(f"r{number}", clock() + 600)
-            request = pb.GenerateRequest(model="chat", text=f"{number} is asked")
-            with dispatcher.group(context, "generate", "chat") as calls:
-                return (await calls.collect(request, Kept)).tokens_seen
-
-        tasks = [asyncio.create_task(ask(number)) for number in range(500)]
+    async def losing() -> tuple[Mesh, int, list[Any]]:
+        mesh = Mesh()
+        mesh.tell(state("w0", READY))
+        tasks = mesh.ask(500)
         await asyncio.sleep(1)
-        fleet.apply(snapshot(entry("w0", capacity=600), entry("w1", capacity=600)), clock())
-        for member in fleet.members():
-            member.models["chat"].supported_parameters.append("resume")
-        links["w0"].lose()
+        mesh.lose("w0", state("w0", READY), state("w1", READY))
         await asyncio.sleep(0.2)
-        left = 0
-        for task in tasks[300:400]:
-            left += task.cancel()
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-        await connections.close()
-        return dispatcher, links, left, answers
+        left = sum(task.cancel() for task in tasks[300:400])
+        return mesh, left, await mesh.answers(tasks)
 
-    dispatcher, links, left, answers = run(losing())
+    mesh, left, answers = run(losing())
     assert left == 100
-    whole = [each for each in answers if not isinstance(each, BaseException)]
+    whole = [each for each in answers if not isinstance(each, asyncio.CancelledError)]
     assert len(whole) == 400
-    assert links["w1"].taken == 400
-    assert dispatcher.turns.calls <= 500
-    assert dispatcher.turns.waiting == 0
-    assert not links["w1"].open
+    assert good(whole)
+    assert mesh.links["w1"].taken == 400
+    assert mesh.dispatcher.turns.calls <= 500
+    assert not mesh.links["w1"].open
 
 
 @pytest.mark.parametrize("loading", [True, False])
 def test_a_stream_waits_longer_while_a_worker_loads_its_model(loading: bool) -> None:
     """Half a minute, where one that nobody loads is given up after ten seconds."""
 
-    async def restarting() -> int:
-        clock = asyncio.get_running_loop().time
-        fleet, links = Fleet(), dict[str, Answering]()
-
-        def there(name: str) -> None:
-            fleet.apply(snapshot(entry(name)), clock())
-            for member in fleet.members():
-                member.models["chat"].supported_parameters.append("resume")
-
-        def connect(member: Member) -> WorkerLink:
-            return cast("WorkerLink", links.setdefault(member.id, Answering(0.05)))
-
-        there("w0")
-        connections: Connections[WorkerLink] = Connections(connect, 0)
-        in_flight = InFlight(fleet, connections, 100, clock)
-        dispatcher = Dispatcher(fleet, connections, in_flight, Listeners(), clock)
-
-        async def ask() -> int:
-            context = CallContext("r", clock() + 600)
-            with dispatcher.group(context, "generate", "chat") as calls:
-                request = pb.GenerateRequest(model="chat", text="a")
-                return (await calls.collect(request, Kept)).tokens_seen
-
-        asked = asyncio.create_task(ask())
+    async def restarting() -> list[Any]:
+        mesh = Mesh(absent_s=0)
+        mesh.tell(state("w0", READY))
+        asked = mesh.ask(1)
         await asyncio.sleep(1)
-        starting = entry("w1", models=())
-        starting.worker.state = rpb.WORKER_STATE_STARTING
-        starting.worker.loading.append("chat" if loading else "other")
-        fleet.apply(snapshot(starting), clock())
-        links["w0"].lose()
+        mesh.lose("w0", state("w1", STARTING, "chat" if loading else "other"))
         await asyncio.sleep(30)
-        there("w1")
-        try:
-            return await asked
-        finally:
-            await connections.close()
+        mesh.tell(state("w1", READY))
+        return await mesh.answers(asked)
 
-    if loading:
-        assert run(restarting()) >= 1
-    else:
-        with pytest.raises(InferloomError):
-            run(restarting())
+    answers = run(restarting())
+    assert good(answers) if loading else answers == [Reason.WORKER_LOST]
