@@ -121,6 +121,19 @@ async def test_results_count_and_end_a_batch_that_has_no_room_for_more(tmp_path:
         assert before + 14_000 < after < bound
 
 
+async def test_a_second_result_ends_no_batch_for_want_of_room(tmp_path: Path) -> None:
+    """It would not be kept: a runner that was thought to be dead and comes back changes nothing."""
+    async with opened(tmp_path) as store:
+        batch = await running(store)
+        found = await chunk_of(store, "a")
+        assert found is not None
+        assert await put(store, found[0], 1)
+        bound = await store.database.read(rows.total_bytes)
+        late = Result(1, False, {}, b"x" * 100 + b"\n")
+        assert await store.database.write(lambda at: batch_lifecycle.keep(at, found[0], late, 1, bound))
+        assert (await Batches(store).get("", batch))["status"] == "in_progress"
+
+
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "full"), KeyError("a bug")])
 async def test_files_that_cannot_be_finished_leave_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception

@@ -49,6 +49,8 @@ def keep(at: sqlite3.Connection, chunk: Chunk, result: Result, now: int, most_by
     if tenant is None:
         return False
     if rows.total_bytes(at) + len(result.body) > most_bytes:
+        if batch_results.has(at, chunk.batch, chunk.number, result.line):
+            return True
         end(at, tenant, chunk.batch, "failed", now, errors=full_errors())
         return False
     if not batch_results.put(at, chunk.batch, chunk.number, result):

@@ -31,6 +31,12 @@ def put(at: sqlite3.Connection, batch: str, chunk: int, result: Result) -> bool:
     return inserted.rowcount == 1
 
 
+def has(at: sqlite3.Connection, batch: str, chunk: int, line: int) -> bool:
+    """Whether there is a result of a line."""
+    found = "SELECT 1 FROM batch_results WHERE batch = ? AND chunk = ? AND line = ?"
+    return at.execute(found, (batch, chunk, line)).fetchone() is not None
+
+
 def lines(at: sqlite3.Connection, batch: str, chunk: int) -> frozenset[int]:
     """The numbers of a chunk's lines that have a result."""
     found = at.execute("SELECT line FROM batch_results WHERE batch = ? AND chunk = ?", (batch, chunk))
