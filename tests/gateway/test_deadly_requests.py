@@ -10,8 +10,8 @@ from inferloom_gateway.calls.link import CallSink
 from inferloom_gateway.calls.poison import BARRED_S
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
-from tests.gateway.dying_workers import TOKENS, Generating
 from tests.gateway.answering import AnsweringCall
+from tests.gateway.dying_workers import TOKENS, Generating
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import READY, Mesh, Refusing, good, state
 

@@ -11,9 +11,9 @@ from inferloom_gateway.calls.link import CallFailedError, CallSink
 from inferloom_gateway.calls.poison import BARRED_S
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
+from tests.gateway.answering import AnsweringCall
 from tests.gateway.dying_workers import DRAINS, TOKENS, Generating
 from tests.gateway.samples import entry
-from tests.gateway.answering import AnsweringCall
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import READY, Mesh, Refusing, state
 

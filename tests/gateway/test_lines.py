@@ -17,8 +17,8 @@ from inferloom_gateway.fleet.ask import Wanted
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
-from tests.gateway.samples import CHAT, snapshot
 from tests.gateway.answering import AnsweringCall
+from tests.gateway.samples import CHAT, snapshot
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import CONSTRAINT, READY, Mesh, Plain, Refusing, constraining, good, state
 

@@ -10,9 +10,9 @@ from inferloom_gateway.calls import attempt
 from inferloom_gateway.calls.link import CallFailedError, CallSink
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
+from tests.gateway.answering import AnsweringCall
 from tests.gateway.dying_workers import DRAINS
 from tests.gateway.samples import CHAT, entry
-from tests.gateway.answering import AnsweringCall
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import DRAINING, READY, Mesh, Refusing, good, state
 

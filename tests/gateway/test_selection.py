@@ -76,8 +76,8 @@ def test_a_worker_that_failed_is_passed_over() -> None:
 
 
 def test_what_a_worker_said_is_told_where_nobody_else_answers() -> None:
-    """Not, though, that another was lost, which says nothing of it. What is kept is never what is raised: that
-    would hold the frames that it went through, and with them the request."""
+    """Not, though, that another was lost, which says nothing of it. What is kept is never what is raised:
+    that would hold the frames that it went through, and with them the request."""
     call = Call("a")
     call.told("a", NO_ROOM, 0)
     call.selection.said(InferloomError(Reason.WORKER_LOST, "Lost."))

@@ -12,8 +12,8 @@ from inferloom_gateway.calls.link import CallSink
 from inferloom_gateway.fleet.member import SLOW_START_S
 from inferloom_gateway.fleet.tally import EJECTION_S, SLOW
 from inferloom_mesh.context import CallContext
-from tests.gateway.routing import Routed, crowd
 from tests.gateway.answering import AnsweringCall, delta
+from tests.gateway.routing import Routed, crowd
 from tests.gateway.virtual_time import run
 from tests.gateway.waiting_mesh import READY, Mesh, Refusing, state
 

@@ -16,8 +16,8 @@ from inferloom_gateway.fleet.member import Member
 from inferloom_gateway.fleet.members import Fleet
 from inferloom_mesh.context import CallContext
 from inferloom_mesh.errors import InferloomError, Reason
-from tests.gateway.samples import entry, snapshot
 from tests.gateway.answering import Answering, AnsweringCall, Kept
+from tests.gateway.samples import entry, snapshot
 
 READY, STARTING, DRAINING = (
     rpb.WORKER_STATE_READY,

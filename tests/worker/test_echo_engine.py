@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.events import EndReason, Event, ProgressEvent, TokensEvent
+from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Generation
 from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.sourcing.echo_options import EchoOptions

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.events import Phase, ProgressEvent, TokensEvent
+from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.echo import EchoEngine
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.sourcing.echo_options import EchoOptions

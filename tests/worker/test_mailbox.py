@@ -8,8 +8,8 @@ import weakref
 import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.events import EndReason, Event, TokensEvent, VectorEvent
+from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.request import Committed, GenerationRequest
 from tests.worker.engines import request
 

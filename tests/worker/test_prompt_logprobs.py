@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from inferloom_worker.engine.events import EndReason, PromptEvent, TokenLogprobs, TokensEvent
 from inferloom_worker.engine.nothing import submit
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.events import EndReason, PromptEvent, TokenLogprobs, TokensEvent
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.engines.torch.torch_loading import kv_blocks, load_causal, load_model

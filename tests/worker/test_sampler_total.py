@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.events import VectorEvent
+from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine

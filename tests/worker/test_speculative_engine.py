@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.engine.events import TokensEvent
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.options import EngineOptions, SpeculationSetting
 from inferloom_worker.engine.prediction import Prediction
-from inferloom_worker.engine.events import TokensEvent
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.engine.events import EndReason, Phase, ProgressEvent, TokensEvent
+from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.torch import step_runner
 from inferloom_worker.engines.torch.engine import TorchEngine
 from inferloom_worker.lora.weights import LoraWeights

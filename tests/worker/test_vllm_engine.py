@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_worker.engine.events import EndReason, Event, ProgressEvent, TokensEvent, VectorEvent
 from inferloom_worker.engine.health import Fault
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.events import EndReason, Event, ProgressEvent, TokensEvent, VectorEvent
 from inferloom_worker.engine.protocol import EngineInfo, Generation
 from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.vllm.backend import (

@@ -9,8 +9,8 @@ import pytest
 
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_worker.engine.constraint import ConstraintError, Mask, PortableConstraint
-from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.events import EndReason, PromptEvent, TokenLogprobs, TokensEvent
+from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.request import Committed, GenerationRequest
 from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.vllm.backend import Piece

@@ -20,8 +20,8 @@ from functools import partial
 import torch
 from cuda.shapes import SHAPES, RandomCheckpoint
 
-from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.events import TokensEvent
+from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.engines.torch.engine import TorchEngine

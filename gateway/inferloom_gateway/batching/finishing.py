@@ -47,9 +47,7 @@ async def finish(store: Store, runner: str, work: Work, file_age_s: float) -> No
         InferloomError: The store cannot be used, or is full.
     """
     chunks = await store.database.read(lambda at: batch_chunks.of_batch(at, work.batch))
-    size, total = await store.database.read(
-        lambda at: (batch_results.size(at, work.batch), total_bytes(at))
-    )
+    size, total = await store.database.read(lambda at: (batch_results.size(at, work.batch), total_bytes(at)))
     await on_disk(lambda: store.contents.check_room(size))
     files = _Files(store, work, store.limits.total_bytes - total)
     try:

@@ -183,9 +183,7 @@ class Runner:
 
     async def _begin_chunk(self, store: Store, *, first: bool) -> bool:
         held = self._holds.names(self._clock())
-        claimed = await store.database.write(
-            lambda at: batch_chunks.claim(at, self._name, held, first=first)
-        )
+        claimed = await store.database.write(lambda at: batch_chunks.claim(at, self._name, held, first=first))
         if claimed is None:
             return False
         chunk, known = claimed

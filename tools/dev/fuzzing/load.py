@@ -9,8 +9,8 @@ import torch
 from fuzzing.cases import Bases
 from inferloom_worker.embed.bert import BertWeights, read_shape
 from inferloom_worker.embed.native import NativeEncoder, can_compute
-from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engines.torch.torch_loading import load_causal
 from inferloom_worker.lora.weights import read_lora
 from inferloom_worker.models.protocol import CausalModel

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.events import TokensEvent
+from inferloom_worker.engine.options import EngineOptions
 from inferloom_worker.engine.protocol import Engine
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.sampling import Sampling

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from inferloom_mesh.errors import InferloomError, Reason
-from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.events import EndReason, Event, TokensEvent, VectorEvent
+from inferloom_worker.engine.handover import hand_to_loops
 from inferloom_worker.engine.protocol import GenerationStats
 from inferloom_worker.engine.request import GenerationRequest
 

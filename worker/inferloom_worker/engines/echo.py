@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferloom_mesh.errors import InferloomError
+from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.events import EndReason, Event, Phase, ProgressEvent, TokenLogprobs, TokensEvent
 from inferloom_worker.engine.health import Health, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, deliver_all
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.adapter import Adapter
-from inferloom_worker.engine.events import EndReason, Event, Phase, ProgressEvent, TokenLogprobs, TokensEvent
 from inferloom_worker.engine.protocol import EngineInfo, EngineLoad
-from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.queue_bound import QueueBound
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.lora.config import AdapterError
 from inferloom_worker.sourcing.echo_options import EchoOptions
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_mesh.light_dataclasses import dataclass
+from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.engine.constraint import Constraint
 from inferloom_worker.engine.limits import TokenLimits
 from inferloom_worker.engine.prediction import NOTHING, Prediction
-from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.sampling import Sampling
 from inferloom_worker.hosting.answer import Terms

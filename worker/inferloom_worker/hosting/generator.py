@@ -11,9 +11,9 @@ from inferloom_mesh.errors import unsupported
 from inferloom_worker.constrain.grammar import Grammars
 from inferloom_worker.embed.cosine import CosineRanker
 from inferloom_worker.embed.protocol import TokenEmbedder
+from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.nothing import NothingGenerated, submit
-from inferloom_worker.engine.adapter import Adapter
 from inferloom_worker.engine.protocol import Engine, Generation
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.hosting.answer import Terms, TokenAnswer

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def load_generator(name: str, source: ModelSource, options: LoadOptions) -> Generator:
-    """Start a model's engine, to be served as ``name``. Blocking. Raises whatever the libraries do."""
+    """Start a model's engine, to be served as ``name``. Raises whatever the libraries do."""
     tokenizer = load_tokenizer(source)
     kind = engine_kind(source.engine or ("echo" if source.kind is SourceKind.ECHO else "torch"))
     assert kind.start is not None  # as it has tokens

@@ -16,7 +16,7 @@ from inferloom_worker.text.tokenizer_loading import load_tokenizer
 
 
 def load_embedder(name: str, source: ModelSource, options: LoadOptions) -> Encoder:
-    """Load a model that gives vectors, to be served as ``name``. Blocking. Raises whatever the libraries do."""
+    """Load a model that gives vectors, to be served as ``name``. Raises whatever the libraries do."""
     assert source.path is not None
     encoder = load_encoder(source.path, options.embed)
     with closed_on_failure(Embedder(encoder, options.embed)) as embedder:

@@ -8,8 +8,8 @@ from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import worker_pb2
 from inferloom_worker.embed.protocol import TextEmbedder
 from inferloom_worker.embed.ranker import Ranker
-from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.health import Health
 from inferloom_worker.hosting.answer import Answer, Terms
 from inferloom_worker.text.pool import TextPool
 from inferloom_worker.text.tokenizer import Tokenizer

@@ -7,8 +7,8 @@ import numpy as np
 
 from inferloom_mesh.light_dataclasses import dataclass
 from inferloom_worker.engine.constraint import ConstraintError, Matcher
-from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.events import EndReason, TokenLogprobs
+from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.stepping.drawing import NO_TOKEN
 from inferloom_worker.stepping.masks import FREE, PlaceMask

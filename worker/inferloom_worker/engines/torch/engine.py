@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 
 from inferloom_mesh.errors import InferloomError
+from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.events import Phase, ProgressEvent
 from inferloom_worker.engine.health import Fault, Health, engine_failed, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.adapter import Adapter
-from inferloom_worker.engine.events import Phase, ProgressEvent
 from inferloom_worker.engine.protocol import Continuity, EngineInfo, EngineLoad
-from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.queue_bound import QueueBound, Waiting, ahead_of
+from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.torch.step_runner import Post, StepRunner
 from inferloom_worker.lora.weights import read_lora
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel

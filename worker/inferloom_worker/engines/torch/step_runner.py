@@ -10,9 +10,6 @@ import torch
 from torch import Tensor
 
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded, server_error
-from inferloom_worker.engine.health import MemorySuspectError
-from inferloom_worker.engine.limits import NOTHING_ALLOWED
-from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.events import (
     EndReason,
     Event,
@@ -21,6 +18,9 @@ from inferloom_worker.engine.events import (
     TokensEvent,
     VectorEvent,
 )
+from inferloom_worker.engine.health import MemorySuspectError
+from inferloom_worker.engine.limits import NOTHING_ALLOWED
+from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.models.cuda_graph import wait_for
 from inferloom_worker.models.protocol import CausalModel, EmbeddingModel
 from inferloom_worker.stepping.adjusting import Masks

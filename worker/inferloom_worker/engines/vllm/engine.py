@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from inferloom_mesh.errors import InferloomError, Reason, invalid, server_error
+from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.events import Event, Phase, ProgressEvent, VectorEvent
 from inferloom_worker.engine.health import Fault, Health, engine_failed, unloaded
 from inferloom_worker.engine.mailbox import Mailbox, hand_over
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.adapter import Adapter
-from inferloom_worker.engine.events import Event, Phase, ProgressEvent, VectorEvent
 from inferloom_worker.engine.protocol import EngineInfo, EngineLoad
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.http_status import reason_of

@@ -6,8 +6,8 @@ import numpy as np
 
 from inferloom_mesh.errors import invalid, server_error
 from inferloom_worker.engine.constraint import WORD, ConstraintError, Mask, Matcher
-from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.events import EndReason, Event, PromptEvent, TokenLogprobs, TokensEvent
+from inferloom_worker.engine.limits import NOTHING_ALLOWED
 from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engines.vllm.backend import Piece
 from inferloom_worker.engines.vllm.carried import stand_in

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from inferloom_worker.engine.mailbox import Mailbox
 from inferloom_worker.engine.options import EngineOptions
-from inferloom_worker.engine.request import GenerationRequest
 from inferloom_worker.engine.queue_bound import QueueBound, Waiting, ahead_of
+from inferloom_worker.engine.request import GenerationRequest
 
 
 class Room:

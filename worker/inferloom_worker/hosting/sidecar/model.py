@@ -8,8 +8,8 @@ from pathlib import Path
 from inferloom.v1 import inference_pb2 as pb
 from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom_mesh.errors import InferloomError, Reason, unsupported
-from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.adapter import Adapter
+from inferloom_worker.engine.health import Health
 from inferloom_worker.engine.queue_bound import QueueBound
 from inferloom_worker.engines.sidecar.client import Client
 from inferloom_worker.engines.sidecar.facts import UNKNOWN, UnfitError
