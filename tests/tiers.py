@@ -30,6 +30,7 @@ FILES = frozenset(
         "worker/test_constraint_reading.py",
         "worker/test_drafting.py",
         "worker/test_lease.py",
+        "worker/test_load_failures.py",
         "worker/test_outbox.py",
         "worker/test_pacing.py",
         "worker/test_prediction.py",
