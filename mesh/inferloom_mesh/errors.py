@@ -51,6 +51,7 @@ class Reason(StrEnum):
     WAIT_TOO_LONG = "WAIT_TOO_LONG"
     NO_WORKER = "NO_WORKER"
     WORKER_LOST = "WORKER_LOST"
+    REQUEST_BARRED = "REQUEST_BARRED"
     TIMEOUT = "TIMEOUT"
     UNIMPLEMENTED = "UNIMPLEMENTED"
     SERVER_ERROR = "SERVER_ERROR"
@@ -67,6 +68,9 @@ class Row:
     http: int
     type: str
     code: str | None
+    final: bool = False
+    """Whether a program is not to ask the same again by itself. OpenAI's SDKs do so by the status: 408, 409,
+    429, and whatever is 500 or above."""
 
 
 _CALLER = "invalid_request_error"
@@ -89,7 +93,7 @@ TABLE: dict[Reason, Row] = {
     Reason.NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "not_found"),
     Reason.METHOD_NOT_ALLOWED: Row(_Code.UNIMPLEMENTED, 405, _CALLER, "method_not_allowed"),
     Reason.MODEL_NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "model_not_found"),
-    Reason.ALREADY_EXISTS: Row(_Code.ALREADY_EXISTS, 409, _CALLER, "already_exists"),
+    Reason.ALREADY_EXISTS: Row(_Code.ALREADY_EXISTS, 409, _CALLER, "already_exists", final=True),
     # Both have OpenAI's code; its type says what there was too much of.
     Reason.RATE_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "requests", "rate_limit_exceeded"),
     Reason.TOKEN_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "tokens", "rate_limit_exceeded"),
@@ -101,8 +105,10 @@ TABLE: dict[Reason, Row] = {
     Reason.WAIT_TOO_LONG: Row(_Code.UNAVAILABLE, 503, _SERVER, "server_overloaded"),
     Reason.NO_WORKER: Row(_Code.UNAVAILABLE, 503, _SERVER, "no_worker"),
     Reason.WORKER_LOST: Row(_Code.UNAVAILABLE, 503, _SERVER, "worker_lost"),
+    # Workers died of it: only who asks may want that again. Retry policies of gRPC name UNAVAILABLE.
+    Reason.REQUEST_BARRED: Row(_Code.FAILED_PRECONDITION, 503, _SERVER, "request_barred", final=True),
     Reason.TIMEOUT: Row(_Code.DEADLINE_EXCEEDED, 504, _SERVER, "timeout"),
-    Reason.UNIMPLEMENTED: Row(_Code.UNIMPLEMENTED, 501, _CALLER, "unimplemented"),
+    Reason.UNIMPLEMENTED: Row(_Code.UNIMPLEMENTED, 501, _CALLER, "unimplemented", final=True),
     Reason.SERVER_ERROR: Row(_Code.INTERNAL, 500, _SERVER, "server_error"),
 }
 
@@ -160,6 +166,12 @@ class InferloomError(Exception):
     def row(self) -> Row:
         """This error's row of the table."""
         return TABLE[self.reason]
+
+    @property
+    def final(self) -> bool:
+        """Whether a program is not to ask the same again by itself: 429 without a
+        time is of a limit that this request alone is over."""
+        return self.row.final or (self.row.http == 429 and self.retry_after is None)
 
 
 def shown(text: str, most: int = MOST_QUOTED) -> str:

@@ -9,7 +9,9 @@ from inferloom.v1 import inference_pb2 as pb
 
 LOST = InferloomError("gone", grpc.StatusCode.UNAVAILABLE)
 FULL = InferloomError("full", grpc.StatusCode.UNAVAILABLE, reason="SERVER_OVERLOADED", retry_after_s=2)
-BARRED = InferloomError("put off", grpc.StatusCode.UNAVAILABLE, reason="WORKER_LOST", retry_after_s=30)
+BARRED = InferloomError(
+    "put off", grpc.StatusCode.FAILED_PRECONDITION, reason="REQUEST_BARRED", retry_after_s=1
+)
 WRONG = InferloomError("no", grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_ARGUMENT")
 UNKNOWN = InferloomError("none", grpc.StatusCode.NOT_FOUND, reason="NOT_FOUND")
 TAKEN = InferloomError("taken", grpc.StatusCode.ALREADY_EXISTS, reason="ALREADY_EXISTS")
@@ -59,7 +61,8 @@ def number(sequence: int) -> pb.GenerateResponse:
         ("INTERNAL", "SERVER_ERROR", None, Kind.FINAL),
         ("UNAVAILABLE", "WORKER_LOST", None, Kind.FINAL),  # of a stream that ended with it
         ("UNAVAILABLE", "WORKER_LOST", 1.0, Kind.LATER),
-        ("UNAVAILABLE", "WORKER_LOST", 5.0, Kind.FINAL),  # a request that workers died of
+        ("UNAVAILABLE", "WORKER_LOST", 5.0, Kind.LATER),  # as a worker says that lost its server
+        ("FAILED_PRECONDITION", "REQUEST_BARRED", 1.0, Kind.FINAL),  # workers died of it
         ("UNAVAILABLE", "SERVER_OVERLOADED", 5.0, Kind.LATER),
         ("UNAVAILABLE", "SERVER_OVERLOADED", 30.0, Kind.FINAL),
         ("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED", 20.0, Kind.LATER),

@@ -55,6 +55,7 @@ def test_the_pace_halves_when_there_is_no_room_and_comes_back() -> None:
         (503, "no_worker", 1.0, 99, Verdict.AWAY),
         (507, "storage_full", None, 99, Verdict.AWAY),
         (503, "worker_lost", 1.0, 0, Verdict.AGAIN),
+        (503, "request_barred", 30.0, 0, Verdict.DONE),
         (500, "server_error", None, MOST_ATTEMPTS - 2, Verdict.AGAIN),
         (500, "server_error", None, MOST_ATTEMPTS - 1, Verdict.DONE),
     ],

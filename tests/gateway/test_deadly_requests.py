@@ -54,7 +54,7 @@ def test_a_generation_that_ends_its_workers_ends_few(kind: type[Generating], dea
         await asyncio.wait(asked)
         return await mesh.answers([*asked, *mesh.ask(1)]), sum(link.dead for link in links)
 
-    assert run(dying()) == ([Reason.WORKER_LOST] * 2, deaths)
+    assert run(dying()) == ([Reason.REQUEST_BARRED] * 2, deaths)
 
 
 def test_the_neighbours_of_one_that_ends_four_workers_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_the_neighbours_of_one_that_ends_four_workers_may_ask_again(monkeypatch:
         return await mesh.answers([*asked, *again]), sum(link.dead for link in links), told.retry_after
 
     answers, deaths, wait_s = run(dying())
-    assert answers == [Reason.WORKER_LOST, *[TOKENS] * 16] * 2
+    assert answers == [Reason.REQUEST_BARRED, *[TOKENS] * 16] * 2
     assert deaths == 4
     assert wait_s == pytest.approx(4 * BARRED_S, abs=30)
 
@@ -101,7 +101,7 @@ def test_the_neighbours_of_one_that_ends_workers_midway_go_on(
         return await mesh.answers(asked), sum(link.dead for link in links)
 
     (killer, *neighbours), deaths = run(dying())
-    assert killer is Reason.WORKER_LOST
+    assert killer is Reason.REQUEST_BARRED
     assert neighbours == [TOKENS] * 16
     assert 2 <= deaths <= 4
 
@@ -152,7 +152,7 @@ def test_a_request_that_ends_its_workers_while_they_read_it_ends_two(
         return await mesh.answers([*asked, *mesh.ask(1)]), sum(link.dead for link in links)
 
     (killer, *others, again), deaths = run(dying())
-    assert (killer, again) == (Reason.WORKER_LOST, Reason.WORKER_LOST)
+    assert (killer, again) == (Reason.REQUEST_BARRED, Reason.REQUEST_BARRED)
     assert good(others)
     assert deaths == 2
 
@@ -176,6 +176,6 @@ def test_a_request_that_ends_the_only_worker_while_it_is_read_does_so_twice() ->
         return await mesh.answers(asked), epoch - 1
 
     (killer, *others), deaths = run(restarting())
-    assert killer is Reason.WORKER_LOST
+    assert killer is Reason.REQUEST_BARRED
     assert good(others)
     assert deaths == 2

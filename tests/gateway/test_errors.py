@@ -39,6 +39,20 @@ def test_retry_after_is_in_whole_seconds(after: float | None, header: str | None
     assert answer.headers.get("retry-after") == header
 
 
+def test_what_a_program_is_not_to_ask_again_says_so() -> None:
+    """What others fail with may pass, and a limit with a time does; OpenAI's SDKs ask again by the status."""
+    told = {
+        reason: response(InferloomError(reason, "Said.", retry_after=1.0)).headers.get("x-should-retry")
+        for reason in Reason
+    }
+    never = (Reason.ALREADY_EXISTS, Reason.REQUEST_BARRED, Reason.UNIMPLEMENTED)
+    assert {reason: word for reason, word in told.items() if word} == dict.fromkeys(never, "false")
+    for after, word in ((None, "false"), (1.0, None)):
+        for reason in (Reason.RATE_LIMIT_EXCEEDED, Reason.TOKEN_LIMIT_EXCEEDED):
+            headers = response(InferloomError(reason, "Said.", retry_after=after)).headers
+            assert headers.get("x-should-retry") == word
+
+
 def test_a_missing_param_is_null() -> None:
     """An error about no field says so."""
     assert orjson.loads(render(InferloomError(Reason.TIMEOUT, "Late.")))["error"]["param"] is None

@@ -99,7 +99,7 @@ def test_a_stream_whose_workers_end_one_after_another_is_told_when_to_ask_again(
         assert again
         return
     assert told is not None
-    assert told.reason is Reason.WORKER_LOST
+    assert told.reason is Reason.REQUEST_BARRED
     assert told.retry_after == pytest.approx(4 * BARRED_S, abs=30)
 
 

@@ -219,7 +219,7 @@ async def test_a_request_that_ends_its_workers_is_given_up() -> None:
             each.script = failing(killed, most=1)
         text, last = await streamed(mesh)
         assert sum(bool(each.requests) for each in mesh.workers) == 2
-    assert orjson.loads(last)["error"]["code"] == "worker_lost"
+    assert orjson.loads(last)["error"]["code"] == "request_barred"
     assert text == "".join(WORDS[:2])
 
 

@@ -111,7 +111,7 @@ async def test_a_request_that_saw_two_workers_die_is_tried_no_more() -> None:
     workers = [FakeWorker(f"worker-{number}", script=dying(after=1)) for number in range(4)]
     async with gateway_mesh(*workers) as mesh:
         response = await post(mesh)
-        assert (response.status_code, response.json()["error"]["code"]) == (503, "worker_lost")
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "request_barred")
     assert sum(len(worker.requests) for worker in workers) == 2
 
 
@@ -131,7 +131,7 @@ async def test_a_request_that_its_workers_die_of_while_they_read_it_ends_two(lin
         for _ in range(2):
             body = {"model": "chat-model", "prompt": "x" * size}
             answer = await mesh.http.post("/v1/completions", json=body)
-            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_lost")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "request_barred")
     assert sum(len(worker.requests) for worker in workers) == 2
 
 
@@ -150,7 +150,7 @@ async def test_a_call_with_one_response_that_ends_its_workers_ends_two() -> None
         worker.on_unary = dying(worker)
     async with gateway_mesh(*workers) as mesh:
         answer = await mesh.http.post("/tokenize", json={"model": "chat-model", "prompt": "a"})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_lost")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "request_barred")
     assert sum(len(worker.requests) for worker in workers) == 2
 
 
@@ -342,7 +342,7 @@ async def test_a_request_that_saw_two_models_fail_is_tried_no_more() -> None:
     """It may be what breaks them."""
     workers = [FakeWorker(f"worker-{number}", script=break_down) for number in range(4)]
     async with gateway_mesh(*workers) as mesh:
-        assert (await post(mesh)).json()["error"]["code"] == "worker_lost"
+        assert (await post(mesh)).json()["error"]["code"] == "request_barred"
     assert sum(len(worker.requests) for worker in workers) == 2
 
 

@@ -8,15 +8,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
+import openai
 import pytest
+from openai import AsyncOpenAI
 
+from inferloom.client.errors import Kind, read
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_gateway.access.stores.redis_ledger import RedisLedger
-from inferloom_gateway.calls.poison import KEPT_S, MOST, LedgerAwayError, Loss
+from inferloom_gateway.calls.poison import BARRED_S, KEPT_S, MOST, LedgerAwayError, Loss
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.poison_ledger import StoreLedger
 from inferloom_gateway.storage.storage import Storage
+from inferloom_mesh.errors import Reason
+from inferloom_mesh.status import from_rpc_error
 from tests.patience import until_async
 from tests.wire.fake_worker import FakeWorker
 from tests.wire.gateway_mesh import GatewayMesh, gateway_mesh
@@ -24,7 +30,7 @@ from tests.wire.heard import heard
 from tests.wire.redis_server import needs_redis, redis_server
 from tests.wire.test_gateway_migration import tell, worker
 
-KILLER = {"model": "chat-model", "messages": [{"role": "user", "content": "die"}]}
+KILLER: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "die"}]}
 OTHER = {"model": "chat-model", "messages": [{"role": "user", "content": "live"}]}
 
 
@@ -79,10 +85,43 @@ async def test_asked_again_it_is_not_tried(tmp_path: Path) -> None:
         elsewhere = await ask(two, KILLER)
         assert asked(workers) == 2
         for answer in (first, again, elsewhere):
-            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_lost")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "request_barred")
             assert 20 < float(answer.headers["retry-after"]) <= 30
         assert (await ask(one, OTHER)).status_code == 200
         assert (await ask(two, OTHER)).status_code == 200
+
+
+async def test_who_asks_again_by_himself_is_told_not_to() -> None:
+    """OpenAI's SDK obeys, which would wait for the time that it is told, and ask again."""
+    workers = [mortal(str(number)) for number in range(4)]
+    async with (
+        gateway_mesh(*workers) as mesh,
+        AsyncOpenAI(base_url=mesh.base_url, api_key="EMPTY", max_retries=2) as client,
+    ):
+        for _ in range(2):
+            with pytest.raises(openai.InternalServerError) as caught:
+                async with asyncio.timeout(BARRED_S / 2):
+                    await client.chat.completions.create(**KILLER)
+            assert caught.value.code == "request_barred"
+    assert asked(workers) == 2
+
+
+async def test_who_calls_by_grpc_is_told_not_to_ask_again() -> None:
+    """By a status that no retry policy names, and by its reason."""
+    workers = [mortal(str(number)) for number in range(4)]
+    part = pb.ContentPart(text="die")
+    chat = pb.ChatInput(messages=[pb.ChatMessage(role=pb.ROLE_USER, parts=[part])])
+    request = pb.GenerateRequest(model="chat-model", chat=chat)
+    async with gateway_mesh(*workers) as mesh:
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                [event async for event in mesh.stub.Generate(request)]
+            assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            told = from_rpc_error(caught.value)
+            assert told.reason is Reason.REQUEST_BARRED
+            assert told.retry_after == pytest.approx(BARRED_S, abs=10)
+            assert read(caught.value).kind is Kind.FINAL
+    assert asked(workers) == 2
 
 
 async def test_a_gateway_that_keeps_nothing_goes_by_its_own_knowledge() -> None:
@@ -144,7 +183,7 @@ async def test_a_stream_that_another_gateway_goes_on_with_is_the_same_request(tm
             connection.execute("UPDATE streams SET owner = 'dead', claimed_until = 0")
         async with two.http.stream("GET", f"/v1/streams/{name}") as response:
             told = b"".join([piece async for piece in response.aiter_bytes()])
-    assert b"worker_lost" in told
+    assert b"request_barred" in told
     assert len(dead) == 2
 
 

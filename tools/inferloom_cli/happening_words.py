@@ -12,6 +12,7 @@ CAUSES = {
     "computes_differently": "it computes differently",
     "not_let_in": "it takes no calls of this gateway",
     "worker_lost": "it was lost",
+    "request_barred": "workers were lost with it",
     "no_worker": "it drains or loads",
     "server_overloaded": "it is full",
     "server_error": "it failed",

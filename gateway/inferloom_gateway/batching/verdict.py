@@ -19,6 +19,7 @@ _LONGEST_S = 60.0
 _NOT_NOW = frozenset(("server_overloaded", "storage_unavailable"))
 _AWAY = frozenset(("no_worker", "model_not_found", "storage_full"))  # it was there when the batch began
 _BARRED = "invalid_api_key"
+_DEADLY = "request_barred"  # workers died of it, and each try may cost another
 _FAULTS = frozenset({500, 502, 503, 504})
 
 
@@ -57,9 +58,10 @@ def judge(status: int, code: str | None, retry_after: float | None, attempts: in
         return Verdict.LATER
     if code == _BARRED:
         return Verdict.BARRED
-    if status in _FAULTS and attempts + 1 < (MOST_LATE if code == LATE else MOST_ATTEMPTS):
-        return Verdict.AGAIN
-    return Verdict.DONE
+    if status not in _FAULTS or code == _DEADLY:
+        return Verdict.DONE
+    most = MOST_LATE if code == LATE else MOST_ATTEMPTS
+    return Verdict.AGAIN if attempts + 1 < most else Verdict.DONE
 
 
 def again_s(retry_after: float | None, attempts: int) -> float:

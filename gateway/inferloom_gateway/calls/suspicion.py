@@ -17,10 +17,6 @@ ends the next at the same one. A few of those that a lost worker had made had no
 MOST_IN_ALL = 4
 """Workers that may be lost with a request, however far it comes between. They are remembered of it then."""
 
-_LEAST_TOLD_S = 3.0
-"""The shortest wait that is told: a client asks again by itself what fails as WORKER_LOST for up to 2 s
-(``inferloom.client.errors``), which is not for a request that workers died of."""
-
 
 class Suspicion:
     """One request's.
@@ -162,4 +158,4 @@ class Suspicion:
 
 def _not_again(wait_s: float) -> InferloomError:
     message = "Workers were lost with this request, which is not tried again for a while."
-    return InferloomError(Reason.WORKER_LOST, message, retry_after=max(wait_s, _LEAST_TOLD_S))
+    return InferloomError(Reason.REQUEST_BARRED, message, retry_after=wait_s)

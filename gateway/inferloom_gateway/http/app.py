@@ -107,6 +107,7 @@ _EXPOSED = (
     NOTES_HEADER,
     STREAM_HEADER,
     "retry-after",
+    errors.SHOULD_RETRY,
     "traceresponse",
     *RATE_HEADERS,
     *TRAILERS,

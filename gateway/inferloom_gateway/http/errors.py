@@ -28,6 +28,8 @@ _HTTP = {
 _ELSEWHERE = {"input": "/v1/responses", "prompt": "/v1/completions"}
 """Where bodies without messages belong, by what they have."""
 
+SHOULD_RETRY = "x-should-retry"
+
 CLIENT_CLOSED_REQUEST = 499
 """Status of a response that nobody waits for any more; it only shows in logs."""
 
@@ -43,10 +45,8 @@ def render(error: InferloomError) -> bytes:
 def head_of(error: InferloomError, length: int) -> list[tuple[bytes, bytes]]:
     """The headers of a response whose body of ``length`` bytes tells about an error, for where there is no
     application."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", _seconds(error.retry_after).encode()))
-    return headers
+    headers = {"content-type": "application/json", "content-length": str(length), **advice(error)}
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 class ErrorResponse(Response):
@@ -78,10 +78,13 @@ def response(error: InferloomError, headers: Mapping[str, str] | None = None) ->
 
 
 def advice(error: InferloomError) -> dict[str, str]:
-    """The headers that say what to do about an error: when another try is sensible, and how to come in."""
+    """The headers that say what to do about an error: when another try is sensible, whether a program may
+    make it by itself, and how to come in."""
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = _seconds(error.retry_after)
+    if error.final:  # what OpenAI's SDKs obey
+        headers[SHOULD_RETRY] = "false"
     if error.row.http == 401:  # RFC 9110 wants to be told how (RFC 6750's scheme)
         headers["www-authenticate"] = 'Bearer realm="inferloom"'
     return headers

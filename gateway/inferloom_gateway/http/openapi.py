@@ -25,6 +25,7 @@ _HEADERS = {
     "x-inferloom-ignored": "Fields of the body that nobody knows, and what may have been meant.",
     "x-inferloom-notes": "What was done otherwise than the request may have meant.",
     "retry-after": "Seconds after which another try is sensible.",
+    "x-should-retry": "false: a program is not to ask the same again by itself.",
 }
 _RATES = {
     "limit": "What the key may use in a minute.",

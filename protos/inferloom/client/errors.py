@@ -13,9 +13,8 @@ DOMAIN = "inferloom"
 LONGEST_TOLD_S = 20.0
 """How far in the future a mesh may put the next try for it to be made without asking the caller."""
 
-_WORKER_LOST, _LONGEST_LOST_S = "WORKER_LOST", 2.0
-"""A worker that was lost is made up for at once. What is put off for longer is a request that workers died
-of (a gateway says at least 3 s then), and only the caller may want that asked again."""
+_BARRED = "REQUEST_BARRED"
+"""Workers died of the request: only the caller may want that asked again."""
 
 _LOST = frozenset(
     {
@@ -67,10 +66,9 @@ class InferloomError(Exception):
     def kind(self) -> Kind:
         """What it means."""
         if self.reason:
-            after, most = self.retry_after_s, LONGEST_TOLD_S
-            if self.reason == _WORKER_LOST:
-                most = _LONGEST_LOST_S
-            return Kind.FINAL if after is None or after > most else Kind.LATER
+            after = self.retry_after_s
+            final = self.reason == _BARRED or after is None or after > LONGEST_TOLD_S
+            return Kind.FINAL if final else Kind.LATER
         if self.code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Kind.LATE
         return Kind.LOST if self.code in _LOST else Kind.FINAL
