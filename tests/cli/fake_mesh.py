@@ -92,6 +92,7 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
 
     frozen: str = ""
     failure: InferloomError | None = None
+    gateways: list[registry_pb2.GatewayInstance] = field(default_factory=list)
 
     async def ListWorkers(self, request: Any, context: Any) -> registry_pb2.ListWorkersResponse:
         if self.failure:
@@ -101,7 +102,10 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
             return registry_pb2.ListWorkersResponse(settling=True)
         return registry_pb2.ListWorkersResponse(workers=self.workers, frozen=self.frozen)
 
-    Register = Deregister = Join = Watch = KeepAlive = AnnounceGateway = ListGateways = UNCALLED
+    async def ListGateways(self, request: Any, context: Any) -> registry_pb2.ListGatewaysResponse:
+        return registry_pb2.ListGatewaysResponse(gateways=self.gateways)
+
+    Register = Deregister = Join = Watch = KeepAlive = AnnounceGateway = UNCALLED
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from inferloom.v1.gateway_pb2_grpc import GatewayServiceStub
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
 from inferloom_cli.calls import calling
 from inferloom_cli.client_settings import ClientSettings
+from inferloom_cli.credentials import NOTHING
+from inferloom_cli.doctor.clocks import read_clocks
 from inferloom_cli.gateway_door import door_of
 from inferloom_cli.refusal import RefusedError
 from inferloom_gateway.access.stores.opening import open_store
@@ -143,6 +146,15 @@ async def test_any_gateway_tells_of_all() -> None:
             await east.ask.GetRequest(pb.GetRequestRequest(request_id="r3"))
         assert failure.value.code() is grpc.StatusCode.NOT_FOUND
         assert "2 gateway processes, of east, west" in (failure.value.details() or "")
+
+
+@pytest.mark.parametrize("ahead", [0.0, 10.0])
+async def test_an_operator_reads_their_clocks(ahead: float) -> None:
+    """As doctor does, by his own, which may be ahead: all that the registry knows, and one that is named."""
+    async with mesh("east", "west") as ([east, _], registry):
+        read = await read_clocks([registry], east.door, NOTHING, lambda: time.time() + ahead)
+    assert [name.partition(" at ")[0] for name in sorted(read)] == ["east", "the gateway", "west"]
+    assert all(each.least <= -ahead <= each.most for each in read.values())
 
 
 @undisturbed(0.3)

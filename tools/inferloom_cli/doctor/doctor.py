@@ -12,7 +12,7 @@ from rich.text import Text
 from inferloom.v1.registry_pb2 import ListWorkersResponse
 from inferloom_cli.client_settings import ClientSettings
 from inferloom_cli.credentials import Credentials, of_peer
-from inferloom_cli.doctor import asking, installation, machine, mesh
+from inferloom_cli.doctor import asking, clocks, installation, machine, mesh
 from inferloom_cli.doctor.finding import Finding, Level
 from inferloom_cli.doctor.mesh import GatewaySaid
 from inferloom_cli.known_settings import strangers
@@ -155,5 +155,7 @@ def of_mesh(settings: ClientSettings, gateway: GatewaySettings, shown: Credentia
         )
     here = any(is_loopback(each.host) for each in settings.registry)
     yield from mesh.judge_gateway(str(at), said, wanted=here or placed or pointed_at)
+    there = [each for each in settings.registry if isinstance(told[str(each)], ListWorkersResponse)]
+    yield from clocks.judge_clocks(asyncio.run(clocks.read_clocks(there, at if pointed_at else None, shown)))
     if isinstance(said, GatewaySaid) and said.term is not None:
         yield from mesh.judge_certificate(f"of the gateway at {at}", said.term, datetime.now(UTC))

@@ -21,7 +21,8 @@ class Finding:
     """One thing that was looked at."""
 
     area: str
-    """What it is about: machine, installation, settings, registry, workers, gateway or certificates."""
+    """What it is about: machine, installation, settings, registry, workers, gateway, clocks or
+    certificates."""
     level: Level
     what: str
     """What was found, in a sentence without its full stop."""
