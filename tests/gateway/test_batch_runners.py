@@ -20,13 +20,14 @@ from inferloom_gateway.batching.steps import do_step
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage import batch_chunks, batch_work, rows, runners
 from inferloom_gateway.storage.batches import Batches
+from inferloom_gateway.storage.database import Database
 from inferloom_gateway.storage.storage import Storage
 from inferloom_gateway.storage.store import Store
 from inferloom_mesh.errors import InferloomError, Reason
 from inferloom_mesh.suggestion import model_not_found
 from tests.gateway.batch_store import LINES, accepted, chunk_of, claimed, join, put, running, there
 from tests.gateway.test_storage import opened
-from tests.patience import until_async
+from tests.patience import PATIENCE_S, until_async
 
 DONE = Reply(200, b"{}")
 
@@ -207,6 +208,35 @@ async def test_a_batch_is_not_validated_while_the_fleet_cannot_say(
             starting = False
             for batch in wait:
                 await until_async(partial(status, store, batch), "an end", "failed".__eq__)
+
+
+async def test_a_step_that_is_put_off_is_left_alone_from_when_it_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the store says that it was."""
+    asked, given_back, write = list[str](), asyncio.Event(), Database.write
+
+    def missing(model: str) -> InferloomError | None:
+        asked.append(model)
+        raise InferloomError(Reason.NO_WORKER, "Perhaps.")
+
+    async def late(self: Database, work: Any) -> Any:
+        done = await write(self, work)
+        free = "SELECT 1 FROM batch_work WHERE owner IS NULL"
+        if asked and not given_back.is_set() and await self.read(lambda at: at.execute(free).fetchone()):
+            given_back.set()
+            await asyncio.sleep(1)  # in which the runner looks for work
+        return done
+
+    monkeypatch.setattr(runner_module, "AGAIN_S", 60.0)
+    monkeypatch.setattr(Database, "write", late)
+    async with opened(tmp_path) as store:
+        await accepted(store)
+        async with runs(tmp_path, answers, missing=missing):
+            async with asyncio.timeout(PATIENCE_S):
+                await given_back.wait()
+            await asyncio.sleep(0.9)
+    assert asked == ["m"]
 
 
 async def test_room_is_made_before_it_is_taken(tmp_path: Path) -> None:

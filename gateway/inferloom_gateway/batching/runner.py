@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from inferloom_gateway.batching.chunk_run import ChunkRun, Means
+from inferloom_gateway.batching.claims import give_back
 from inferloom_gateway.batching.gate import Gate
 from inferloom_gateway.batching.holds import Holds
 from inferloom_gateway.batching.input_file import Missing
@@ -178,8 +179,10 @@ class Runner:
     async def _step(self, store: Store, name: str, work: Work) -> None:
         if await do_step(store, name, work, self._settings, self._missing):
             self._put_off.good(work.batch)
-        else:  # longer each time: to find out that one still waits its whole input is read
-            self._put_off.refused(work.batch, self._clock(), AGAIN_S)
+            return
+        # Before it may be claimed; longer each time: to find out that it still waits its whole input is read.
+        self._put_off.refused(work.batch, self._clock(), AGAIN_S)
+        await give_back(store, lambda at: batch_work.give_back(at, name, work.batch), after_s=0.0)
 
     async def _begin_chunk(self, store: Store, *, first: bool) -> bool:
         held = self._holds.names(self._clock())

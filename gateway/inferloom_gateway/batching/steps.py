@@ -6,11 +6,10 @@ import time
 
 import orjson
 
-from inferloom_gateway.batching.claims import give_back
 from inferloom_gateway.batching.finishing import file_age, finish
 from inferloom_gateway.batching.input_file import MOST_ERRORS, Checked, Error, Missing, check
 from inferloom_gateway.settings import GatewaySettings
-from inferloom_gateway.storage import batch_lifecycle, batch_results, batch_work
+from inferloom_gateway.storage import batch_lifecycle, batch_results
 from inferloom_gateway.storage.batch_work import Step, Work
 from inferloom_gateway.storage.failures import on_disk
 from inferloom_gateway.storage.rows import Row
@@ -25,7 +24,7 @@ _ASKED_AT_ONCE = 100
 
 
 async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettings, missing: Missing) -> bool:
-    """Do a step that ``runner`` has claimed; False: it cannot be done now, and is given back."""
+    """Do a step that ``runner`` has claimed; False: it cannot be done now, and is to be given back."""
     try:
         row = await store.batch(work.batch)
         if row is None or work.step is Step.CLEAN:
@@ -39,7 +38,6 @@ async def do_step(store: Store, runner: str, work: Work, settings: GatewaySettin
             log.warning("batch %s waits: %s", work.batch, failure.message)
         else:
             log.exception("batch %s waits", work.batch)
-        await give_back(store, lambda at: batch_work.give_back(at, runner, work.batch), after_s=0.0)
         return False
     return True
 
