@@ -11,6 +11,8 @@ from inferloom_cli.planning import prepare
 from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_cli.up_flags import UpFlags
 from inferloom_gateway.settings import GatewaySettings
+from inferloom_mesh import watched
+from inferloom_mesh.secret import MeshSecret
 from tests.wire.certificates import Certificates, certificates
 
 __all__ = ["certificates"]
@@ -78,3 +80,18 @@ def test_ports_end(monkeypatch: pytest.MonkeyPatch, first: dict[str, int], named
     with pytest.raises(RefusedError, match=f"end at 65535: lower {named}") as caught:
         prepare(UpFlags(models=("echo=echo",), workers=2, **flags))
     assert caught.value.status == MISUSED
+
+
+def test_up_shows_its_gateway_the_secret_of_the_moment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Models may take minutes to load, in which it is replaced."""
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
+    file, after = tmp_path / "secret", "the secret that comes next"
+    file.write_text("a secret of this mesh")
+    monkeypatch.setenv("INFERLOOM_MESH_SECRET_FILE", str(file))
+    flags: dict[str, Any] = {"port": 0, "grpc_port": 0, "registry_port": 0, "worker_port": 0}
+    plan, _ = prepare(UpFlags(models=("echo=echo",), **flags))
+    file.write_text(after)
+    assert plan.secret is not None
+    assert plan.secret.metadata == MeshSecret(after).metadata

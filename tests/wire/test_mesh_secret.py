@@ -12,6 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from inferloom.v1 import registry_pb2, worker_pb2
 from inferloom.v1.link_pb2 import LinkHello
 from inferloom.v1.registry_pb2_grpc import RegistryServiceStub
+from inferloom_cli.calls import opened
+from inferloom_cli.credentials import of_peer
 from inferloom_gateway.calls.attach.dialer import Dialer
 from inferloom_gateway.calls.grpc_link import GrpcLink
 from inferloom_mesh import watched
@@ -231,6 +233,25 @@ async def test_connections_to_workers_begin_with_the_secret_of_their_moment(
     assert LinkHello.FromString(dialer.hello).mesh_secret == NEXT_PEER[0][1]
     assert before == (PEER, LinkHello(mesh_secret=PEER[0][1]).SerializeToString())
     await line.close(None)
+
+
+async def test_a_command_that_runs_on_shows_the_secret_of_the_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a channel that it opened before, with calls of either kind."""
+    monkeypatch.setattr(watched, "LOOK_S", 0.0)
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    shown = of_peer(ServiceSettings(mesh_secret_file=file))
+    async with (
+        running_registry(mesh_secret_file=file, settle_s=0.1) as registry,
+        opened("registry", registry, shown) as channel,
+    ):
+        stub: Any = RegistryServiceStub(channel)
+        for secret in (SECRET, NEXT):
+            file.write_text(secret)
+            await stub.ListWorkers(registry_pb2.ListWorkersRequest())
+            await stub.Watch(registry_pb2.WatchRequest()).read()
 
 
 def test_a_context_says_whose_cached_state_is_met() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from inferloom.v1.registry_pb2 import Worker
-from inferloom_cli.credentials import NOTHING, Credentials, Metadata
+from inferloom_cli.credentials import NOTHING, Credentials
 from inferloom_cli.refusal import RefusedError
 from inferloom_cli.trouble import trouble_of
 from inferloom_mesh.channel import open_channel
@@ -24,7 +24,7 @@ _ROLES = {"registry": Role.REGISTRY, "worker": Role.WORKER}
 class _ShowsUnary(grpc.aio.UnaryUnaryClientInterceptor):
     """Adds metadata to calls that have one response."""
 
-    def __init__(self, shown: Metadata) -> None:
+    def __init__(self, shown: Credentials) -> None:
         self._shown = shown
 
     async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
@@ -35,7 +35,7 @@ class _ShowsUnary(grpc.aio.UnaryUnaryClientInterceptor):
 class _ShowsStream(grpc.aio.UnaryStreamClientInterceptor):
     """Adds metadata to calls that have a stream of responses."""
 
-    def __init__(self, shown: Metadata) -> None:
+    def __init__(self, shown: Credentials) -> None:
         self._shown = shown
 
     async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
@@ -43,8 +43,8 @@ class _ShowsStream(grpc.aio.UnaryStreamClientInterceptor):
         return await continuation(_with(details, self._shown), request)
 
 
-def _with(details: Any, shown: Metadata) -> Any:
-    return details._replace(metadata=(*(details.metadata or ()), *shown))
+def _with(details: Any, shown: Credentials) -> Any:
+    return details._replace(metadata=(*(details.metadata or ()), *shown.metadata))
 
 
 def opened(
@@ -52,8 +52,7 @@ def opened(
 ) -> grpc.aio.Channel:
     """A channel to ``service`` whose calls show who makes them; ``of`` is what must answer, where its name
     does not say that."""
-    metadata = shown.metadata
-    adding = [_ShowsUnary(metadata), _ShowsStream(metadata)] if metadata else []
+    adding = [_ShowsUnary(shown), _ShowsStream(shown)] if shown.metadata else []
     return open_channel(address, adding, security=shown.security, of=of or _ROLES.get(service))
 
 

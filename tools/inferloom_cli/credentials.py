@@ -2,11 +2,11 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inferloom_cli.refusal import MISUSED, RefusedError
 from inferloom_gateway.access.key_text import PREFIX
-from inferloom_mesh.secret import metadata_of
+from inferloom_mesh.secret import MeshSecret
 from inferloom_mesh.security import OPEN, Security
 from inferloom_mesh.settings import ServiceSettings
 from inferloom_mesh.tls_files import TlsFiles
@@ -19,10 +19,15 @@ Metadata = tuple[tuple[str, str], ...]
 class Credentials:
     """What is shown to whoever is called."""
 
-    metadata: Metadata = ()
-    """With each call: the mesh's secret, or a key."""
+    key: str = field(default="", repr=False)
+    """With each call: an API key. Empty: the mesh's secret, where there is one."""
     security: Security = OPEN
-    """On each connection: a certificate, where there is one."""
+    """That secret, and on each connection a certificate, where there is one."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What goes with a call that begins now: a command may run for longer than a secret is one."""
+        return (("authorization", f"Bearer {self.key}"),) if self.key else self.security.metadata
 
 
 NOTHING = Credentials()
@@ -34,7 +39,7 @@ def of_peer(settings: ServiceSettings) -> Credentials:
     Raises:
         RefusedError: A file that is to hold them cannot be used.
     """
-    return Credentials(_secret(settings), _security(settings))
+    return Credentials(security=_security(settings))
 
 
 def of_caller(settings: ServiceSettings, key: str | None) -> Credentials:
@@ -48,8 +53,7 @@ def of_caller(settings: ServiceSettings, key: str | None) -> Credentials:
     typed, others = (key or "").strip(), os.environ.get("OPENAI_API_KEY", "").strip()
     if typed == others and "INFERLOOM_API_KEY" not in os.environ and not typed.startswith(PREFIX):
         typed = ""
-    shown = (("authorization", f"Bearer {as_header(typed)}"),) if typed else _secret(settings)
-    return Credentials(shown, _security(settings))
+    return Credentials(as_header(typed), _security(settings, keyed=bool(typed)))
 
 
 def as_header(key: str) -> str:
@@ -64,15 +68,21 @@ def as_header(key: str) -> str:
     return key
 
 
-def _secret(settings: ServiceSettings) -> Metadata:
+def secret_of(settings: ServiceSettings) -> MeshSecret | None:
+    """The mesh's secret; None: it has none.
+
+    Raises:
+        RefusedError: The file that is to hold it cannot be used, or it is too short.
+    """
     try:
-        return metadata_of(settings.peer_secret())
+        return settings.peer_secret()
     except OSError as failure:
         raise RefusedError(f"the mesh's secret cannot be had: {failure}", MISUSED) from failure
 
 
-def _security(settings: ServiceSettings) -> Security:
+def _security(settings: ServiceSettings, *, keyed: bool = False) -> Security:
+    secret = None if keyed else secret_of(settings)
     try:
-        return OPEN if settings.tls is None else Security(tls=TlsFiles(settings.tls))
+        return Security(secret, None if settings.tls is None else TlsFiles(settings.tls))
     except OSError as failure:
         raise RefusedError(str(failure), MISUSED) from failure

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inferloom_mesh.net import Address
+from inferloom_mesh.secret import MeshSecret
 
 CLI = (sys.executable, "-m", "inferloom_cli")
 
@@ -51,8 +52,8 @@ class Plan:
     """Whether the gateway has a page for people."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the services are told by their environment, because it is secret."""
-    peer: Sequence[tuple[str, str]] = field(default=(), repr=False)
-    """What shows them the mesh's secret."""
+    secret: MeshSecret | None = None
+    """What shows them who calls. None: nobody need show anything, or it is not known to the supervisor."""
 
     def environment_of(self, name: str) -> Mapping[str, str]:
         """What one service is told by its environment."""

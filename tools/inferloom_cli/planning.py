@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inferloom_cli.credentials import of_peer
+from inferloom_cli.credentials import secret_of
 from inferloom_cli.exposure import check_gateway, check_service
 from inferloom_cli.own_caller import own_caller
 from inferloom_cli.plan import Plan, as_flags, threads_of_each
@@ -18,6 +18,7 @@ from inferloom_cli.settings import load
 from inferloom_cli.up_flags import UpFlags
 from inferloom_mesh.machine import cores
 from inferloom_mesh.net import Address
+from inferloom_mesh.secret import MeshSecret
 
 if TYPE_CHECKING:
     from inferloom_gateway.settings import GatewaySettings
@@ -49,7 +50,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
     }
     registry, gateway, worker = _settings(flags, passed_on)
     chosen = registry.mesh_secret is not None or registry.mesh_secret_file is not None
-    environment, peer = _keyed(gateway, chosen=chosen)
+    environment, secret = _keyed(gateway, chosen=chosen)
     plan = Plan(
         registry=_moved(registry.registry_listen, flags.host, flags.registry_port),
         rest=_moved(gateway.gateway_listen, flags.host, flags.port),
@@ -80,7 +81,7 @@ def prepare(flags: UpFlags) -> tuple[Plan, float]:
         door=_door(gateway),
         console=gateway.console and (gateway.keys is not None or not gateway.behind_proxy),
         environment=environment,
-        peer=peer,
+        secret=secret,
     )
     if len(plan.models) < len(worker.models):
         raise RefusedError("two models have the same name", MISUSED)
@@ -153,9 +154,9 @@ def _fetch(plan: Plan, cache_dir: Path | None) -> None:
         ensure(lambda words: print(words, file=sys.stderr, flush=True))
 
 
-def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
-    """What the services' environment holds where callers are asked for keys, and what shows the mesh's
-    secret.
+def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str], MeshSecret | None]:
+    """What the services' environment holds where callers are asked for keys, and the mesh's secret, if
+    the supervisor shows it.
 
     Args:
         gateway: The gateway's settings.
@@ -165,7 +166,7 @@ def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str],
         RefusedError: The keys, or the secret, cannot be had.
     """
     if gateway.keys is None:
-        return {}, of_peer(gateway).metadata if chosen else ()
+        return {}, secret_of(gateway) if chosen else None
     from inferloom_gateway.access.stores.opening import open_store
     from inferloom_gateway.access.stores.protocol import StoreError
 
@@ -174,7 +175,7 @@ def _keyed(gateway: "GatewaySettings", *, chosen: bool) -> tuple[dict[str, str],
     except StoreError as failure:
         raise RefusedError(str(failure)) from failure
     made = {} if chosen else gateway.peer_environment()
-    return {"INFERLOOM_KEYS": gateway.keys, **made}, of_peer(gateway).metadata
+    return {"INFERLOOM_KEYS": gateway.keys, **made}, secret_of(gateway)
 
 
 def _door(gateway: "GatewaySettings") -> Path | None:

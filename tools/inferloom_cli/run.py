@@ -50,7 +50,8 @@ def run(flags: UpFlags, api_key: str | None, settings: ClientSettings, talk: Tal
         try:
             with running(plan, Path(folder), display) as mesh:
                 [model] = plan.models
-                talk(reachable(Address.parse(mesh.grpc)), model, replace(shown, metadata=tuple(plan.peer)))
+                peer = Credentials(security=replace(shown.security, secret=plan.secret))
+                talk(reachable(Address.parse(mesh.grpc)), model, peer)
         except GaveUpError as failure:
             display.failed(str(failure), failure.tail)
             raise RefusedError(f"{wanted} cannot be served") from failure

@@ -16,6 +16,7 @@ from inferloom_cli.runmesh.keeper import GaveUpError, Keeper
 from inferloom_cli.runmesh.logs import ServiceLog
 from inferloom_cli.runmesh.readiness import Report
 from inferloom_mesh.net import Address
+from inferloom_mesh.secret import metadata_of
 
 ROUTED_LIMIT_S = 20.0
 """How long the gateway may take to route to workers that are ready."""
@@ -124,7 +125,8 @@ class Supervisor:
         wanted, doors = set(self._plan.models), (self._plan.door, self._plan.caller)
         deadline = time.monotonic() + ROUTED_LIMIT_S
         while True:
-            served = await asyncio.to_thread(served_models, reachable(rest), self._plan.peer, *doors)
+            shown = metadata_of(self._plan.secret)
+            served = await asyncio.to_thread(served_models, reachable(rest), shown, *doors)
             missing = wanted - {model.id for model in served}
             if not missing and await asyncio.to_thread(is_ready, reachable(rest), *doors):
                 return served
