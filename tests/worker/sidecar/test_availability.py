@@ -81,6 +81,27 @@ async def test_a_server_that_fails_is_looked_at(
         await until_models(worker, [])
 
 
+@pytest.mark.parametrize("word", ["abort", "error"])
+@pytest.mark.parametrize("well", [True, False])
+async def test_an_answer_that_a_server_gives_up_is_its_failure_with_the_request(
+    word: str, well: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is the end of the server, as a look says; one that is well keeps its model."""
+    monkeypatch.setattr(watch, "BEAT_S", 3600.0)
+
+    async def giving_up(body: dict[str, Any], say: Say) -> None:
+        await say(event(chunk(finish=word)))
+
+    server = FakeServer(script=giving_up)
+    async with fake_server(server), running_worker(spec(server)) as worker:
+        await looked(server)
+        server.healthy = 200 if well else 503
+        error = await refused(worker.stub.Generate(ask()))
+        assert error.reason is (Reason.SERVER_ERROR if well else Reason.WORKER_LOST)
+        assert f"gave the answer up ({word})" in error.message
+        await until_models(worker, ["m"] if well else [])
+
+
 async def test_vectors_and_tokens_that_fail_have_their_server_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

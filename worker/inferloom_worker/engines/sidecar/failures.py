@@ -64,9 +64,8 @@ def refused(status: int, body: bytes, retry_after: str | None = None) -> Inferlo
             reason = Reason.CONTEXT_LENGTH_EXCEEDED if long else Reason.INVALID_ARGUMENT
             return InferloomError(reason, said or "The model's server refuses the request.")
         case Reason.SERVER_ERROR as reason:
-            # A server that dies of a request, or at it, finds no words.
             error = InferloomError(reason, f"The model's server failed ({status}){colon}")
-            return error if said else died(error)
+            return error if status >= 500 else died(error)  # what leads elsewhere is none of the API
         case reason:
             return InferloomError(reason, f"{_SAYS[reason]}{colon}")
 
@@ -82,6 +81,11 @@ def in_stream(body: bytes) -> InferloomError | None:
     error = value["error"]
     words = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
     return refused(status_of(*words), body)
+
+
+def gave_up(word: str) -> InferloomError:
+    """The error for an answer that the server ended as failed, in its word for that."""
+    return InferloomError(Reason.SERVER_ERROR, f"The model's server gave the answer up ({word}).")
 
 
 def lost(why: str = "") -> InferloomError:

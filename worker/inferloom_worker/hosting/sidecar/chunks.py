@@ -6,7 +6,7 @@ from typing import Any
 
 from inferloom.v1 import inference_pb2 as pb
 from inferloom_worker.engines.sidecar import reading
-from inferloom_worker.engines.sidecar.failures import in_stream
+from inferloom_worker.engines.sidecar.failures import gave_up, in_stream
 from inferloom_worker.engines.sidecar.sse import MalformedError
 from inferloom_worker.hosting.sidecar.logprobs import logprobs
 from inferloom_worker.hosting.sidecar.order import Order
@@ -179,7 +179,7 @@ class Chunks:
     ) -> pb.Finished:
         reason = reading.text(told["finish_reason"], "a finish reason")
         if reason in _BROKEN:
-            raise MalformedError("an answer that it gave up")
+            raise gave_up(reason)
         finished = pb.Finished(choice=index, reason=_REASONS.get(reason, pb.FINISH_REASON_STOP))
         if finished.reason == pb.FINISH_REASON_STOP and choice.calls.count:
             finished.reason = pb.FINISH_REASON_TOOL_CALLS

@@ -120,7 +120,7 @@ class Shared:
 
     async def judged(self, error: InferloomError) -> InferloomError:
         """What a call to it ends with that failed: it may be away, or have lost its model, and is looked at.
-        Whether a failure that it tells in words is one with the request, or its own end, the look says."""
+        Whether a failure that it tells is one with the request, or its own end, the look says."""
         if self._watch is None:
             return error
         if error.reason in (Reason.WORKER_LOST, Reason.NO_WORKER):
