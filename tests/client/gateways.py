@@ -85,10 +85,13 @@ class Busy(FakeGateway):
 
 @asynccontextmanager
 async def served(
-    service: Any, at: Address = ANYWHERE, security: Security = OPEN
+    service: Any, at: Address = ANYWHERE, security: Security = OPEN, *, shared: bool = False
 ) -> AsyncIterator[tuple[str, Server]]:
-    """A gateway, worker or registry inside the block; its address, and what serves it."""
-    server = build_server(["inferloom.v1.InferenceService"], guard=security.guard, tls=security.inside())
+    """A gateway, worker or registry inside the block; its address, and what serves it. ``shared``: the
+    address is reserved."""
+    server = build_server(
+        ["inferloom.v1.InferenceService"], shared=shared, guard=security.guard, tls=security.inside()
+    )
     if isinstance(service, FakeRegistry):
         add_RegistryServiceServicer_to_server(service, server.grpc)
     else:

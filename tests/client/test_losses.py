@@ -9,19 +9,21 @@ from typing import Any
 import grpc
 import pytest
 
-from inferloom.client import AsyncClient, Client, InferloomError
+from inferloom.client import AsyncClient, Client, InferloomError, course
+from inferloom.client.course import Course, Trying
 from inferloom.v1 import inference_pb2 as pb
+from inferloom_mesh.listening import reserve
 from inferloom_mesh.net import Address
 from tests.cli.fake_mesh import FakeGateway
-from tests.client.gateways import Busy, Keeper, served, silent
+from tests.client.gateways import ANYWHERE, Busy, Keeper, served, silent
 from tests.patience import PATIENCE_S, until_async, within
 from tests.wire.tcp_proxy import TcpProxy
 
 SERVICE = "inferloom.v1.InferenceService"
 
 
-def serve(port: int = 0) -> tuple[grpc.Server, int]:
-    """A gateway with threads of its own, which only chats."""
+def serve(port: int) -> grpc.Server:
+    """A gateway with threads of its own, which only chats, at a port that is reserved."""
 
     def generate(request: pb.GenerateRequest, context: Any) -> Any:
         yield pb.GenerateResponse(delta=pb.Delta(text="Paris."))
@@ -32,42 +34,53 @@ def serve(port: int = 0) -> tuple[grpc.Server, int]:
     )
     server = grpc.server(futures.ThreadPoolExecutor(2))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Generate": handler}),))
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    return server, port
+    return server
 
 
 @pytest.mark.parametrize("away_s", [0.0, 0.3])
 def test_a_gateway_that_restarts_is_reached_by_the_tries_that_there_are(away_s: float) -> None:
     """The connection is made anew within the time that they take."""
-    server, port = serve()
-    with Client(f"127.0.0.1:{port}") as client:
+    with reserve(ANYWHERE) as held, Client(f"127.0.0.1:{held.getsockname()[1]}") as client:
+        port = held.getsockname()[1]
+        server = serve(port)
         assert client.chat("talker", "Hi").text == "Paris."
         server.stop(0).wait()
         back: list[grpc.Server] = []
-        timer = threading.Timer(away_s, lambda: back.append(serve(port)[0]))
+        timer = threading.Timer(away_s, lambda: back.append(serve(port)))
         timer.start()
         assert client.chat("talker", "Hi").text == "Paris."
         timer.join()
-    back[0].stop(0).wait()
+        back[0].stop(0).wait()
 
 
-async def test_a_resumable_stream_outlives_a_gateway_that_is_away_for_seconds() -> None:
+async def test_a_resumable_stream_outlives_a_gateway_that_is_away_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Longer than any other request is tried for: until the stream is kept no more."""
-    keeper = Keeper()
-    async with served(keeper) as (address, server):
-        client = AsyncClient(address, retries=0)
-        stream = client.stream_chat("talker", "Hi", resumable_s=60)
-        assert await anext(aiter(stream)) == "a "
-        await server.stop(0)
+    monkeypatch.setattr(course, "_LONGEST_WAIT_S", 0.02)
+    keeper, tried, failed = Keeper(), list[InferloomError](), Course.failed
+
+    def counted(self: Course, error: InferloomError, *, elsewhere: bool = False) -> float:
+        tried.append(error)
+        return failed(self, error, elsewhere=elsewhere)
 
     async def rest() -> str:
         return "".join([text async for text in stream])
 
-    reading = asyncio.create_task(rest())
-    await asyncio.sleep(3)
-    async with served(keeper, Address.parse(address)), client:
-        assert await reading == "b c d"
+    monkeypatch.setattr(Course, "failed", counted)
+    with reserve(ANYWHERE) as held:
+        at = Address("127.0.0.1", held.getsockname()[1])
+        client = AsyncClient(str(at), retries=0)
+        async with served(keeper, at, shared=True) as (_, server):
+            stream = client.stream_chat("talker", "Hi", resumable_s=60)
+            assert await anext(aiter(stream)) == "a "
+            await server.stop(0)
+        reading = asyncio.create_task(rest())
+        await until_async(lambda: len(tried), "tries in vain", lambda seen: seen > 3 * Trying().retries)
+        async with served(keeper, at, shared=True), client:
+            assert await reading == "b c d"
     assert len(keeper.begun) == 1
 
 
