@@ -51,6 +51,7 @@ FILES = frozenset(
         "worker/sidecar/test_places.py",
         "worker/sidecar/test_requests.py",
         "worker/test_validate.py",
+        "worker/test_vector_stream.py",
         "worker/test_vllm_options.py",
         "worker/test_vllm_translation.py",
     }

@@ -19,7 +19,7 @@ from inferloom_gateway.http.translate.responses.document import begun
 from inferloom_gateway.settings import GatewaySettings
 from inferloom_gateway.storage.runs import Chunk
 from inferloom_gateway.storage.storage import Storage
-from inferloom_mesh.errors import InferloomError, Reason
+from inferloom_mesh.errors import InferloomError, Reason, overloaded
 from tests.patience import PATIENCE_S
 
 BODY = ResponseRequest.model_validate({"model": "m", "input": "Hi", "background": True})
@@ -96,3 +96,21 @@ async def test_a_response_that_is_gone_ends_its_streams(under_way: UnderWay) -> 
         pieces = Follower(Watches(under_way), "a", "resp_2", -1).open(stack)
         with pytest.raises(InferloomError, match="No such response"):
             await anext(pieces)
+
+
+async def test_followers_whose_look_failed_have_errors_of_their_own(
+    under_way: UnderWay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is raised holds the frames that it went through: no request's are to be another's."""
+
+    async def fails(name: str) -> tuple[int, bool]:
+        raise overloaded("The store is busy.")
+
+    monkeypatch.setattr(under_way, "seen", fails)
+    with Watches(under_way).watching("a", "resp_1") as shared:
+        waiting = [shared.more(5, PATIENCE_S) for _ in range(2)]
+        first, second = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(first, InferloomError)
+    assert isinstance(second, InferloomError)
+    assert first.message == second.message == "The store is busy."
+    assert first is not second

@@ -75,7 +75,7 @@ class VectorStream:
                 self._next = end
                 return first, rows
             if self._error is not None:
-                raise self._error
+                raise self._error.kept()
             if self.closed:
                 break
             self._news.clear()

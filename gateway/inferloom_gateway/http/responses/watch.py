@@ -63,7 +63,7 @@ class Watch:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._looked.wait(), patience)
             if self._failure is not None:
-                raise self._failure
+                raise self._failure.kept()
             last, over = self._seen
             return over or last > after
         return False
