@@ -93,7 +93,7 @@ TABLE: dict[Reason, Row] = {
     Reason.NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "not_found"),
     Reason.METHOD_NOT_ALLOWED: Row(_Code.UNIMPLEMENTED, 405, _CALLER, "method_not_allowed"),
     Reason.MODEL_NOT_FOUND: Row(_Code.NOT_FOUND, 404, _CALLER, "model_not_found"),
-    Reason.ALREADY_EXISTS: Row(_Code.ALREADY_EXISTS, 409, _CALLER, "already_exists", final=True),
+    Reason.ALREADY_EXISTS: Row(_Code.ALREADY_EXISTS, 409, _CALLER, "already_exists"),
     # Both have OpenAI's code; its type says what there was too much of.
     Reason.RATE_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "requests", "rate_limit_exceeded"),
     Reason.TOKEN_LIMIT_EXCEEDED: Row(_Code.RESOURCE_EXHAUSTED, 429, "tokens", "rate_limit_exceeded"),

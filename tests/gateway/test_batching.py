@@ -67,6 +67,12 @@ def test_what_becomes_of_an_answer(
     assert judge(status, code, retry_after, attempts) is verdict
 
 
+def test_a_line_that_was_refused_for_what_others_asked_is_asked_again() -> None:
+    """A few times: the one that asked the same may be acquitted meanwhile."""
+    for attempts, verdict in ((0, Verdict.AGAIN), (MOST_ATTEMPTS - 1, Verdict.DONE)):
+        assert judge(503, "request_barred", 30.0, attempts, tried=False) is verdict
+
+
 def test_a_line_that_met_a_fault_waits_for_as_long_as_it_was_told() -> None:
     """Within bounds, and longer each time."""
     assert [again_s(None, 1), again_s(1.0, 2), again_s(30.0, 1), again_s(1e9, 2)] == [1.0, 2.0, 30.0, 60.0]

@@ -45,7 +45,7 @@ def test_what_a_program_is_not_to_ask_again_says_so() -> None:
         reason: response(InferloomError(reason, "Said.", retry_after=1.0)).headers.get("x-should-retry")
         for reason in Reason
     }
-    never = (Reason.ALREADY_EXISTS, Reason.REQUEST_BARRED, Reason.UNIMPLEMENTED)
+    never = (Reason.REQUEST_BARRED, Reason.UNIMPLEMENTED)
     assert {reason: word for reason, word in told.items() if word} == dict.fromkeys(never, "false")
     for after, word in ((None, "false"), (1.0, None)):
         for reason in (Reason.RATE_LIMIT_EXCEEDED, Reason.TOKEN_LIMIT_EXCEEDED):

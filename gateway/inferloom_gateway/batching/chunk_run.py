@@ -154,7 +154,8 @@ class ChunkRun:
         name = request_id(self.chunk.batch, number)
         try:
             reply = await self._means.ask(asked["url"], orjson.dumps(asked["body"]), identity, name)
-            return reply, judge(reply.status, reply.code, reply.retry_after, attempts[reply.code == LATE])
+            before = attempts[reply.code == LATE]
+            return reply, judge(reply.status, reply.code, reply.retry_after, before, tried=reply.tried)
         except Exception:  # a bug fails its own line and no other
             log.exception("unexpected failure in %s", name)
             reply = Reply.failed(server_error())

@@ -34,6 +34,8 @@ class Reply:
     raw: bytes
     """Its JSON."""
     retry_after: float | None = None
+    tried: bool = True
+    """Whether a worker was asked, as far as is known."""
 
     @classmethod
     def failed(cls, error: InferloomError) -> Self:
@@ -85,6 +87,7 @@ async def ask(app: ASGIApp, path: str, body: bytes, identity: Identity, request_
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", request_id.encode()),
     ]
+    seen = Exchange("POST", path, None, headers, identity=identity, priority_cap=PRIORITY)
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -98,7 +101,7 @@ async def ask(app: ASGIApp, path: str, body: bytes, identity: Identity, request_
         "headers": headers,
         "client": None,
         "server": None,
-        exchange.KEY: Exchange("POST", path, None, headers, identity=identity, priority_cap=PRIORITY),
+        exchange.KEY: seen,
     }
     incoming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
     status, retry_after, parts = 500, None, []
@@ -118,4 +121,5 @@ async def ask(app: ASGIApp, path: str, body: bytes, identity: Identity, request_
             parts.append(message.get("body", b""))
 
     await app(scope, receive, send)
-    return Reply(status, b"".join(parts), retry_after)
+    tried = seen.record is None or bool(seen.record.attempts)
+    return Reply(status, b"".join(parts), retry_after, tried)

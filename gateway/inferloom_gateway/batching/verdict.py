@@ -19,7 +19,7 @@ _LONGEST_S = 60.0
 _NOT_NOW = frozenset(("server_overloaded", "storage_unavailable"))
 _AWAY = frozenset(("no_worker", "model_not_found", "storage_full"))  # it was there when the batch began
 _BARRED = "invalid_api_key"
-_DEADLY = "request_barred"  # workers died of it, and each try may cost another
+_DEADLY = "request_barred"  # workers died of it, or of one that asked the same
 _FAULTS = frozenset({500, 502, 503, 504})
 
 
@@ -41,7 +41,9 @@ class Verdict(Enum):
     """It met a fault, or was late: ask once more."""
 
 
-def judge(status: int, code: str | None, retry_after: float | None, attempts: int) -> Verdict:
+def judge(
+    status: int, code: str | None, retry_after: float | None, attempts: int, *, tried: bool = True
+) -> Verdict:
     """Judge an answer.
 
     Args:
@@ -49,6 +51,8 @@ def judge(status: int, code: str | None, retry_after: float | None, attempts: in
         code: The error's code, if it tells of one.
         retry_after: After how many seconds another try is sensible, if it says so.
         attempts: How often the line met a fault before; with the code :data:`LATE`, how often it was late.
+        tried: Whether a worker was asked. One that workers died of by itself is over, since each try may cost
+            another; one that was refused for what others asked is not.
     """
     if status == 429:  # without a time it is over a limit by itself
         return Verdict.DONE if retry_after is None else Verdict.LIMITED
@@ -58,7 +62,7 @@ def judge(status: int, code: str | None, retry_after: float | None, attempts: in
         return Verdict.LATER
     if code == _BARRED:
         return Verdict.BARRED
-    if status not in _FAULTS or code == _DEADLY:
+    if status not in _FAULTS or (code == _DEADLY and tried):
         return Verdict.DONE
     most = MOST_LATE if code == LATE else MOST_ATTEMPTS
     return Verdict.AGAIN if attempts + 1 < most else Verdict.DONE

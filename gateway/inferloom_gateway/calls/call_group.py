@@ -187,7 +187,8 @@ class CallGroup:
         try:
             return await stream.begin(request)
         except BaseException:
-            self._streams.remove(stream)
+            if stream in self._streams:  # unless the group was closed meanwhile
+                self._streams.remove(stream)
             stream.close()
             if self._admission is not None:
                 self._admission.give_back(request)

@@ -22,6 +22,9 @@ from inferloom_mesh.roles import Role
 MOST_APART_S = 2.0
 """How far apart clocks may be of gateways that share a store (docs/operations.md, "Clocks")."""
 
+MOST_APART_HERE_S = 30.0
+"""How far this machine's may be from theirs: nothing that it does is by the second."""
+
 MOST_ASKED = 64
 """Gateway processes that are asked."""
 
@@ -74,10 +77,12 @@ def judge_clocks(read: Mapping[str, Ahead]) -> Iterator[Finding]:
         return
     why = "of gateways that share a store, one takes what another makes for abandoned"
     first, last, apart = _extremes(read)
-    if apart <= MOST_APART_S:
+    most = MOST_APART_S
+    if apart <= most:
+        most = MOST_APART_HERE_S
         why = "keys, files and certificates end by clocks"
         first, last, apart = _extremes({**read, HERE: Ahead(0.0, 0.0)})
-    if apart > MOST_APART_S:
+    if apart > most:
         what = f"the clock of {last} is at least {apart:.1f} s ahead of that of {first}: {why}"
         mend = "let the machines follow one time (NTP: chrony, systemd-timesyncd)"
         yield Finding("clocks", Level.WARNING, what, mend)
