@@ -74,6 +74,7 @@ def settle() -> None:
     first generation is larger than Python's, because a step of 256 sequences makes thousands of objects
     that all go with it: a collection amid the step goes through them for nothing.
     """
+    gc.collect()  # what is dead by now would stay, too
     gc.freeze()
     gc.set_threshold(FIRST_GENERATION, *gc.get_threshold()[1:])
 

@@ -222,6 +222,9 @@ class OneByOne:
     def prepare(self) -> None:
         """See :class:`Grammars`."""
 
+    def close(self) -> None:
+        """See :class:`Grammars`."""
+
     def compile(self, grammar: Grammar, **more: Any) -> "OneByOne":
         """See :class:`Grammars`."""
         return OneByOne(self.grammars, self.grammars.compile(grammar, **more))
@@ -301,6 +304,9 @@ class Blocked:
     def prepare(self) -> None:
         """See :class:`Grammars`."""
 
+    def close(self) -> None:
+        """See :class:`Grammars`."""
+
     def compile(self, grammar: Grammar, **_: object) -> GrammarConstraint:
         """See :class:`Grammars`."""
         self.asked.append(grammar.text)
@@ -344,6 +350,16 @@ async def test_the_first_grammar_finds_all_ready(smollm_file: Path) -> None:
         assert not process.over
     finally:
         served.close()
+    assert process.over
+
+
+def test_what_is_closed_while_it_is_made_ready_leaves_no_process(smollm_tokenizer: Tokenizer) -> None:
+    """A model may be unloaded as soon as it is there."""
+    compiler = GrammarCompiler(smollm_tokenizer, smollm_tokenizer.vocab_size)
+    compiler.close()
+    compiler._prepare()
+    assert compiler._trials is not None
+    assert compiler._trials._process is None
 
 
 def test_what_cannot_be_made_ready_is_made_when_it_is_asked_for(

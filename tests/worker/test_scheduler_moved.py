@@ -1,5 +1,7 @@
 """Sequences that were begun elsewhere: they are read before what is new, and keep nobody waiting for it."""
 
+from functools import partial
+
 import pytest
 
 from inferloom_worker.stepping.scheduler import MOVED_WEIGHT
@@ -26,21 +28,26 @@ def test_what_stands_still_is_read_faster() -> None:
 
 
 def test_one_that_stands_still_is_read_at_once_beside_many() -> None:
-    """Others that stood still with it wait for its first token."""
+    """Others that stood still with it wait for its first token. What has less priority than what decodes, as
+    lines of batches have, and what only gave its memory back, take no more of a step for that."""
     pacing = paced()
     steps = []
-    for new in (arrive, moved):
+    news = (arrive, moved, partial(moved, priority=-1), partial(moved, tenant="gave way"))
+    for new in news:
         target = scheduler(blocks=2000, running=64, budget=512)
         arrive(target, *[40] * 8)
         while any(each.remaining > 1 for each in target.sequences()):
             run(target, target.schedule(pacing.prompt_rows))
         (came,) = new(target, 65)
+        came.preempted = came.request.tenant == "gave way"
         steps.append(0)
         while came.remaining > 1:
             run(target, target.schedule(pacing.prompt_rows))
             steps[-1] += 1
-    plain, quick = steps
+    plain, quick, less_urgent, gave_way = steps
     assert quick <= 0.5 * plain
+    assert less_urgent > 0.8 * plain
+    assert gave_way > 0.8 * plain
 
 
 def test_what_was_generated_elsewhere_is_read_as_one_prompt_before_what_is_new() -> None:

@@ -161,6 +161,9 @@ class Slow:
     def prepare(self) -> None:
         """See :class:`Grammars`."""
 
+    def close(self) -> None:
+        """See :class:`Grammars`."""
+
     def compile(self, grammar: Grammar, **_: object) -> Any:
         """See :class:`Grammars`."""
         assert self.let.wait(PATIENCE_S)
@@ -212,6 +215,9 @@ def test_choices_that_want_the_same_have_it_compiled_once() -> None:
 
     class Both:
         def prepare(self) -> None:
+            raise AssertionError("nobody asked for it")
+
+        def close(self) -> None:
             raise AssertionError("nobody asked for it")
 
         def compile(self, grammar: Grammar, **how: object) -> Any:

@@ -67,12 +67,22 @@ class GrammarCompiler:
         self._lock = threading.Lock()
         self._vocabulary: Vocabulary | None = None
         self._trials: Trials | None = None
+        self._closed = False
         self._closers: Closers | None = None
         self._kept: Kept[tuple[Kind, str], _Compiled] = Kept(MOST_KEPT, MOST_KEPT_BYTES)
         self._refused: Kept[str, tuple[Verdict, float]] = Kept(MOST_REFUSED, MOST_REFUSED_BYTES)
 
     def prepare(self) -> None:
-        threading.Thread(target=self._prepare, name="grammars", daemon=True).start()
+        try:
+            threading.Thread(target=self._prepare, name="grammars", daemon=True).start()
+        except RuntimeError:  # the system has no thread for it now
+            log.warning("grammars are made ready when they are first asked for", exc_info=True)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed, trials = True, self._trials
+        if trials is not None:
+            trials.close()
 
     def compile(
         self,
@@ -97,8 +107,11 @@ class GrammarCompiler:
     def _prepare(self) -> None:
         """Make the vocabulary, here and in the process that tries grammars: together most of a second."""
         try:
-            self._tried(self._known()).begin()
-        except Exception:  # nobody has asked for it yet: who does is told what is wrong
+            trials = self._tried(self._known())
+            trials.begin()
+            if self._closed:
+                trials.close()
+        except BaseException:  # the library panics, too; nobody has asked yet, and who does is told
             log.warning("grammars are made ready when they are first asked for", exc_info=True)
 
     def _closing(self, known: Vocabulary) -> Closers:

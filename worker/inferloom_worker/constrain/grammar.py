@@ -62,6 +62,10 @@ class Grammars(Protocol):
         """Begin, on a thread of its own, what the first grammar would wait for."""
         ...
 
+    def close(self) -> None:
+        """End what it has running. Blocking, for a trial."""
+        ...
+
     def compile(
         self,
         grammar: Grammar,

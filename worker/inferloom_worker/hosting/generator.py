@@ -266,3 +266,5 @@ class Generator:
         if self._owner:
             self.engine.close()
             self._compiling.close()
+            if self.grammars is not None:
+                self.grammars.close()

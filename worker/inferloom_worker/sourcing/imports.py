@@ -23,6 +23,7 @@ def large_imports() -> Iterator[None]:
         try:
             yield
         finally:
+            gc.collect()  # or what died amid it would stay with whatever its frames held, such as a model
             gc.freeze()
             if collects:
                 gc.enable()

@@ -29,7 +29,8 @@ answer, or has waited for one twice, and sees nothing come at all where the othe
 
 MOVED_CROWD = 4
 """How many times as many as those that decode are taken to wait for a prompt, at least, where one of them
-was begun elsewhere. Those come one after another, as each may be what ended its worker: the rest waits."""
+was begun elsewhere and has no less priority than they. Those come one after another, as each may be what
+ended its worker: the rest waits."""
 
 
 _arrival = attrgetter("arrival")
@@ -127,9 +128,9 @@ class Scheduler:
         could_join = len(self.running) < self.max_running and not self.short_of_memory
         if decoding and prompt_rows is not None:
             read = (*reading, *self.waiting) if could_join else reading
-            moved = sum(s.moved for s in read)
-            wanting = len(reading) + len(self.waiting) + (MOVED_WEIGHT - 1) * moved
-            if moved:
+            moved = [s.request.priority for s in read if s.moved and not s.preempted]
+            wanting = len(reading) + len(self.waiting) + (MOVED_WEIGHT - 1) * len(moved)
+            if moved and max(moved) >= max(s.request.priority for s in decoding):
                 wanting = max(wanting, MOVED_CROWD * len(decoding))
             budget = min(budget, len(decoding) + prompt_rows(len(decoding), wanting))
         gave_way = self._gave_way

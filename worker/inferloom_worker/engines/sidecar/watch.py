@@ -96,13 +96,14 @@ class Watch:
         """Ask it now, and whether it still has the model: a call to it failed."""
         self._now.set()
 
-    async def looked(self) -> None:
-        """Ask it now, and return when what it says is known, or when it takes too long."""
+    async def looked(self) -> bool:
+        """Ask it now, and return when what it says is known; whether that is so, or it takes too long."""
         looked = self._looked
         self._now.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(MOST_LOOK_S):
                 await looked.wait()
+        return looked.is_set()
 
     async def close(self) -> None:
         """Ask no more."""

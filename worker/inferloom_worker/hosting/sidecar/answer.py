@@ -116,7 +116,7 @@ class ServerAnswer:
     def read(self) -> Sequence[Item]:
         if not self._unread and self._failure is not None and not self._over:
             self._over = True
-            raise self._failure
+            raise self._failure.kept()
         found = self._unread.take()
         if self._room is not None and self._unread.bytes < MOST_HELD_BYTES and not self._room.done():
             self._room.set_result(None)
@@ -163,7 +163,7 @@ class ServerAnswer:
             self._sent = self._heard = time.monotonic()
             await self._exchange()
         except InferloomError as error:
-            self._failure = await self._judged(self._client.without_key(error))
+            self._failure = (await self._judged(self._client.without_key(error))).kept()
         except MalformedError as failure:
             self._failure = await self._judged(lost(f"it answered {failure}"))
         except asyncio.InvalidStateError:

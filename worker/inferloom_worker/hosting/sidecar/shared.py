@@ -125,11 +125,11 @@ class Shared:
             return error
         if error.reason in (Reason.WORKER_LOST, Reason.NO_WORKER):
             self._watch.look()
-        elif error.reason is Reason.SERVER_ERROR:
-            await self._watch.looked()
-            if self.away is not None:
-                return died(error)
-        return error
+            return error
+        if error.reason is not Reason.SERVER_ERROR:
+            return error
+        well = await self._watch.looked() and self.away is None
+        return error if well else died(error)
 
     def _unheard(self) -> None:
         """Nothing comes from where it was. What hears nothing of it meanwhile will hear no more: of a machine
