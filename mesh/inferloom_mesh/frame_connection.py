@@ -187,7 +187,9 @@ class FrameConnection(asyncio.Protocol):
             why = CLOSED if failure is None else str(failure) or type(failure).__name__
         if not self._ended.done():
             self._ended.set_result(None)
-        self._owner.lost(why)
+        owner = self._owner
+        del self._owner, self._reader  # it holds this, and whoever holds this needs neither any more
+        owner.lost(why)
 
     # inside
 

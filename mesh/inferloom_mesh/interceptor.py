@@ -227,7 +227,12 @@ async def _abort(
     if isinstance(failure, grpc.aio.AbortError):
         raise failure  # the handler has already chosen its status
     seen.error = told(failure, name)
-    await context.abort_with_status(to_status(seen.error))
+    try:
+        await context.abort_with_status(to_status(seen.error))
+    except grpc.aio.AbortError as aborted:
+        # grpc keeps it with the call, in a cycle, and raises it again once the handler returns. What it came
+        # through, and what it was raised for, hold the request.
+        aborted.__traceback__ = aborted.__context__ = None
 
 
 def told(failure: Exception, name: str) -> InferloomError:

@@ -64,6 +64,12 @@ class PieceBox:
         self.drop(call)
         return b"".join(parts)
 
+    def clear(self) -> None:
+        """Forget all."""
+        self.parts.clear()
+        self._sizes.clear()
+        self._held = 0
+
     def drop(self, call: int) -> None:
         """Forget the parts of a call."""
         if self.parts.pop(call, None) is not None:

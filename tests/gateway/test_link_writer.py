@@ -23,13 +23,11 @@ from tests.patience import PATIENCE_S
 
 
 class Unwritable:
-    """A stream that nothing can be written to, and that says nothing."""
+    """A stream that nothing can be written to, and that says nothing but that it was taken."""
 
     def __init__(self) -> None:
         self._over = asyncio.get_running_loop().create_future()
-
-    async def initial_metadata(self) -> None:
-        pass
+        self._taken = False
 
     def done(self) -> bool:
         return self._over.done()
@@ -38,6 +36,9 @@ class Unwritable:
         raise ValueError("it cannot be encoded")
 
     async def read(self) -> Any:
+        if not self._taken:
+            self._taken = True
+            return link_pb2.AttachResponse()
         return await self._over
 
     def cancel(self) -> None:
@@ -71,7 +72,7 @@ class Refused:
 
     Args:
         end: What the worker ends it with.
-        answers: Whether it said something before.
+        answers: Whether it said something before, in the same moment.
     """
 
     def __init__(self, end: grpc.aio.AioRpcError, *, answers: bool = False) -> None:
@@ -79,8 +80,8 @@ class Refused:
         self._answers = answers
         self._over = asyncio.Event()
 
-    async def initial_metadata(self) -> None:
-        await asyncio.sleep(0.01)
+    def over(self) -> None:
+        """It has ended."""
         self._over.set()
 
     def done(self) -> bool:
@@ -96,8 +97,11 @@ class Refused:
     async def read(self) -> Any:
         if self._answers:
             self._answers = False
+            self.over()
             return link_pb2.AttachResponse()
-        await self._over.wait()
+        if not self._over.is_set():
+            await asyncio.sleep(0.01)
+            self.over()
         raise self._end
 
     def cancel(self) -> None:
@@ -146,7 +150,7 @@ async def test_nothing_is_sent_before_a_worker_has_taken_the_stream() -> None:
 async def test_nothing_counts_as_sent_to_who_was_not_reached() -> None:
     """The stream ends before anything goes: a request that was never there has ended nobody."""
     call = Refused(status(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses"))
-    await call.initial_metadata()
+    call.over()
     attachment = Attachment(
         GrpcStream(cast("grpc.aio.StreamStreamCall[Any, Any]", call), "127.0.0.1:1"),
         "127.0.0.1:1",

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from inferloom.v1 import inference_pb2 as pb
+from tests.wire import cut_short
 from tests.wire.echo_mesh import EchoMesh, echo_mesh
 
 MODEL, EMBEDS = "m", "e"
@@ -128,6 +129,13 @@ KINDS: dict[str, Ask] = {
     "a client that leaves": leaves,
     "generate": generates(),
     "generate, directly": directly(),
+    "a worker's refusal, directly": cut_short.refusal_of_a_worker,
+    "a gateway's refusal": cut_short.refusal_of_a_gateway,
+    "a registry's refusal": cut_short.refusal_of_a_registry,
+    "a link that leaves": cut_short.link_that_leaves,
+    "a link that is ended": cut_short.link_that_is_ended,
+    "a gRPC link that leaves": cut_short.stream_that_leaves,
+    "a gRPC link that is ended": cut_short.stream_that_is_ended,
 }
 
 

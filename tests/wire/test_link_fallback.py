@@ -48,7 +48,7 @@ async def test_a_gateway_that_is_not_let_in_has_lost_nobody() -> None:
     """Though calls begin in the moment in which the stream does, and more come while it is refused."""
     secret = "a secret of this mesh"
     async with running_worker("echo", mesh_secret=secret) as worker:
-        for length in (1, 100_000, 400_000):
+        for length in (1, 100_000, 400_000) * 4:
             async with line_to(worker, "") as line:
                 asked = [line.ask(text_request("x" * length, **limited(4))) for _ in range(3)]
                 await asyncio.sleep(0)

@@ -27,6 +27,7 @@ class GrpcStream:
         self._call = call
         self._worker = worker
         self._wake = asyncio.Event()
+        self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, desk: Desk) -> None:
@@ -74,14 +75,16 @@ class GrpcStream:
                 if frame is grpc.aio.EOF:
                     return None
                 desk.take(frame)
+                self._heard.set()
         except grpc.aio.AioRpcError as failure:
             return failure
 
     async def _write(self, desk: Desk) -> None:
         try:
             # A worker that takes the stream speaks first. Where something was being sent when it refused, the
-            # call would have INTERNAL for good, which is grpc.aio's own, and hide why.
-            await self._call.initial_metadata()
+            # call would have INTERNAL for good, which is grpc.aio's own, and hide why. What it says first is
+            # a frame: metadata comes with a refusal too.
+            await self._heard.wait()
             while True:
                 await self._wake.wait()
                 self._wake.clear()

@@ -12,6 +12,7 @@ from inferloom_mesh.call_observer import Observers, seen_call
 from inferloom_mesh.context import received
 from inferloom_mesh.errors import InferloomError, Reason, invalid, overloaded
 from inferloom_mesh.frames import FrameError
+from inferloom_mesh.interceptor import told
 from inferloom_mesh.pieces import PieceBox
 from inferloom_mesh.server import MAX_MESSAGE_BYTES
 from inferloom_worker.rpc.attach.call import LinkedCall, end_of
@@ -19,6 +20,8 @@ from inferloom_worker.rpc.attach.frame import Frame
 from inferloom_worker.rpc.attach.methods import METHODS
 from inferloom_worker.rpc.incoming import IncomingCall
 from inferloom_worker.rpc.inference import Inference
+
+METHOD = "/inferloom.v1.LinkService/Attach"
 
 MOST_CALLS = 4096
 """Calls that a stream carries at once, as many as a connection has streams."""
@@ -64,7 +67,7 @@ class Attachment:
         self._load: registry_pb2.Load | None = None
         """What is to be told; None: nothing new."""
         self._told: registry_pb2.Load | None = None
-        self._failure: Exception | None = None
+        self._failure: InferloomError | None = None
         self._wake: asyncio.Future[None] | None = None
 
     async def read(self, requests: AsyncIterator[link_pb2.AttachRequest]) -> None:
@@ -73,7 +76,7 @@ class Attachment:
             async for request in requests:
                 self.take(request)
         except Exception as failure:  # it goes to whoever writes the stream
-            self._failure = failure
+            self._failure = told(failure, METHOD)
         except BaseException:  # cancelled by nobody who would end the stream, or worse
             self._failure = InferloomError(Reason.SERVER_ERROR, "The stream is no longer read.")
             raise
@@ -140,6 +143,10 @@ class Attachment:
         self.closing = True
         for call in tuple(self._calls.values()):
             call.cancel()
+        # What writes the stream may stand still for ever, and hold this.
+        self._pieces.clear()
+        self._ready.clear()
+        self._refused.clear()
 
     async def frames(self) -> AsyncIterator[link_pb2.AttachResponse]:
         """What goes to the gateway. While a frame waits to be sent, the calls gather.
@@ -159,7 +166,7 @@ class Attachment:
                 self._wake = asyncio.get_running_loop().create_future()
                 await self._wake
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.kept()
 
     def _take_piece(self, piece: link_pb2.StartPiece) -> None:
         parts = self._pieces.parts

@@ -12,7 +12,7 @@ from inferloom_mesh.frames import LARGEST_GREETING, PREAMBLE, FrameError
 from inferloom_mesh.identity import PEER, PeerIdentity, only_one
 from inferloom_mesh.secret import KEY
 from inferloom_mesh.security import Security
-from inferloom_worker.rpc.attach.attachment import Attachment
+from inferloom_worker.rpc.attach.attachment import METHOD, Attachment
 from inferloom_worker.rpc.attach.attachments import Attachments
 from inferloom_worker.rpc.attach.call import end_of
 from inferloom_worker.rpc.attach.port_log import PortLog
@@ -20,8 +20,6 @@ from inferloom_worker.rpc.attach.port_log import PortLog
 PATIENCE_S = 12
 """Seconds of silence after which a gateway is lost. Where what it says is lost, but what is said to it comes,
 it learns of that from the connection's end, so this is no longer than its own patience."""
-
-_METHOD = "/inferloom.v1.LinkService/Attach"
 
 
 class GatewayConnection:
@@ -102,7 +100,7 @@ class GatewayConnection:
         shown = ((KEY, hello.mesh_secret),) if hello.mesh_secret else ()
         try:
             if (guard := self._security.guard) is not None:
-                guard.check(_METHOD, shown, self._identity)
+                guard.check(METHOD, shown, self._identity)
         except InferloomError as refusal:
             who = self._peer if self._identity is None else str(self._identity)
             refused(self._security, self._log, who, refusal)
@@ -118,7 +116,7 @@ class GatewayConnection:
 def refused(security: Security, log: PortLog, who: str, refusal: InferloomError) -> None:
     """Write that somebody was not let in."""
     if security.audit is not None:
-        security.audit.refused(_METHOD, who, refusal)
+        security.audit.refused(METHOD, who, refusal)
     log.warn("%s may not attach: %s", who, refusal.message)
 
 
