@@ -107,8 +107,8 @@ class Link:
         await self.send(link_pb2.AttachRequest(starts=starts))
         return calls
 
-    async def send(self, request: link_pb2.AttachRequest) -> None:
-        """Send a frame."""
+    async def send(self, request: link_pb2.AttachRequest | bytes) -> None:
+        """Send a frame, or what is none."""
         async with self._sending:  # a stream takes one message at a time
             await self.call.write(request)
 

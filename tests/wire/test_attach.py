@@ -252,7 +252,7 @@ async def test_a_frame_that_is_none_ends_the_stream(worker: RunningWorker) -> No
         link = Link(raw())
         await link.start(text_request(model=ENDLESS))
         await worker.until(running=1)
-        await link.call.write(bad)
+        await link.send(bad)
         failure = await link.ended()
         assert isinstance(failure, grpc.aio.AioRpcError)
         assert from_rpc_error(failure).reason is Reason.INVALID_ARGUMENT

@@ -1,6 +1,7 @@
 """Importing libraries that make hundreds of thousands of objects."""
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ def large_imports() -> Iterator[None]:
     they would hold up whoever waits for the GIL.
     """
     with _ONE_AT_A_TIME:
-        collects = gc.isenabled()
+        collects, known = gc.isenabled(), len(sys.modules)
         gc.disable()
         try:
             yield
         finally:
-            gc.collect()  # or what died amid it would stay with whatever its frames held, such as a model
-            gc.freeze()
+            if len(sys.modules) > known:
+                gc.collect()  # or what died amid it would stay with whatever its frames held, such as a model
+                gc.freeze()
             if collects:
                 gc.enable()
