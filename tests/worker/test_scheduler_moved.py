@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 
-from inferloom_worker.stepping.scheduler import MOVED_WEIGHT
+from inferloom_worker.stepping.pacing import Pacing
+from inferloom_worker.stepping.scheduler import MOVED_WEIGHT, Scheduler
 from tests.worker.scheduling import arrive, counts, moved, paced, run, scheduler, share, steps_until
 
 
@@ -36,8 +37,7 @@ def test_one_that_stands_still_is_read_at_once_beside_many() -> None:
     for new in news:
         target = scheduler(blocks=2000, running=64, budget=512)
         arrive(target, *[40] * 8)
-        while any(each.remaining > 1 for each in target.sequences()):
-            run(target, target.schedule(pacing.prompt_rows))
+        until_all_decode(target, pacing)
         (came,) = new(target, 65)
         came.preempted = came.request.tenant == "gave way"
         steps.append(0)
@@ -67,6 +67,12 @@ def test_what_was_generated_elsewhere_is_read_as_one_prompt_before_what_is_new()
     assert counts(target.schedule()) == {2: 1, 0: 31}
 
 
+def until_all_decode(target: Scheduler, pacing: Pacing) -> None:
+    """Run steps until every prompt is read."""
+    while any(each.remaining > 1 for each in target.sequences()):
+        run(target, target.schedule(pacing.prompt_rows))
+
+
 def test_who_reads_already_is_made_to_wait_less() -> None:
     """Sixteen streams, half of which come from a lost worker, beside a long prompt that is new: the steps
     until all go on are far fewer, and none of them is much longer for those that were there."""
@@ -75,8 +81,7 @@ def test_who_reads_already_is_made_to_wait_less() -> None:
         pacing = paced()
         target = scheduler(blocks=2000, running=64, budget=512)
         arrive(target, *[40] * 8)
-        while any(each.remaining > 1 for each in target.sequences()):
-            run(target, target.schedule(pacing.prompt_rows))
+        until_all_decode(target, pacing)
         arrive(target, 2000)
         run(target, target.schedule(pacing.prompt_rows))
         came = moved(target, *[60] * 8, said=60)
@@ -149,8 +154,7 @@ def test_moved_sequences_that_cannot_join_make_no_step_longer() -> None:
         pacing = paced()
         target = scheduler(blocks=2000, running=5, budget=512)
         arrive(target, *[40] * 4)
-        while any(each.remaining > 1 for each in target.sequences()):
-            run(target, target.schedule(pacing.prompt_rows))
+        until_all_decode(target, pacing)
         arrive(target, 500)
         run(target, target.schedule(pacing.prompt_rows))
         for each in moved(target, *[150] * 10):
